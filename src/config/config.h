@@ -1,0 +1,44 @@
+/* config.h - every setting of the node: its default, $HEARTH_HOME/hearth.conf, the environment, the flag; the last one given wins.
+ *
+ * hearth.conf has lines `name = value`, '#' comments; an unknown name or a bad value is an error with file and line.
+ * Every setting has a flag --name (with '-' for '_'). `hearth config` prints the effective ones with where each came from.
+ */
+#ifndef HTH_CONFIG_CONFIG_H
+#define HTH_CONFIG_CONFIG_H
+
+#include "base/status.h"
+
+#include <stdint.h>
+
+typedef struct hth_config {
+	char home[4096];         /* $HEARTH_HOME, absolute */
+	char listen_address[64]; /* "127.0.0.1" */
+	uint16_t listen_port;    /* 4327; 0: any */
+	char model[4096];        /* the model that answers when a request names none; "starter" */
+	char api_key[256];       /* "" : none needed; demanded beyond loopback */
+	char allowed_hosts[1024];   /* extra Host names, comma-separated */
+	char allowed_origins[1024]; /* extra Origins of browsers, comma-separated */
+	uint32_t threads;        /* 0: one per core */
+	uint32_t parallel;       /* requests at once per model; 0: chosen */
+	uint32_t context;        /* tokens per request; 0: the model's, as memory allows */
+	uint64_t memory;         /* bytes for all models; 0: 80% of the machine's */
+	uint32_t keep_alive_s;   /* unload an idle model after this; 0: at once; UINT32_MAX: never */
+	uint32_t queue;          /* requests that may wait per model */
+	uint32_t load_timeout_s; /* how long a request waits for its model to load */
+	uint64_t max_body;       /* bytes of a request's body */
+	uint32_t max_connections;
+	uint32_t shutdown_s;     /* SIGTERM: how long running answers may take to finish */
+	int log_level;           /* hth_log_level */
+} hth_config;
+
+/* Where a value came from, in rising order of strength. */
+typedef enum hth_config_source { HTH_FROM_DEFAULT, HTH_FROM_FILE, HTH_FROM_ENVIRONMENT, HTH_FROM_FLAG } hth_config_source;
+
+/* Reads default, file and environment, then takes the flags it knows out of argv (*argc shrinks). An unknown flag stays. */
+HTH_MUST_USE hth_status hth_config_load(hth_config *ret_config, int *argc, char **argv, hth_error *err);
+size_t hth_config_count(void);
+/* The i-th setting: its name, its value as text (keys are shown as "(set)"), its source, one line of help. */
+void hth_config_describe(size_t i, const hth_config *config, const char **ret_name, char *value, size_t value_len,
+                         hth_config_source *ret_source, const char **ret_help);
+
+#endif

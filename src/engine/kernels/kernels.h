@@ -1,0 +1,70 @@
+/* kernels.h - the arithmetic: one table of functions per instruction set, chosen once at start.
+ *
+ * kernels-c.c is the reference; every other row of the table is tested against it at odd sizes. Callers use the
+ * operations below and never see which row runs.
+ */
+#ifndef HTH_ENGINE_KERNELS_H
+#define HTH_ENGINE_KERNELS_H
+
+#include "engine/kernels/threads.h"
+#include "engine/quant/quant.h"
+
+/* A weight matrix of `rows` rows of `cols` values, row-major in GGUF's layout: y[t][r] = sum_c w[r][c] x[t][c].
+ * hth_matrix_init checks that the type can be computed with and cols fits its blocks. Data is borrowed. Whatever a
+ * kernel row wants besides (repacked weights, say) hangs on `packed`, made by hth_matrix_pack, freed by finish. */
+typedef struct hth_matrix {
+	hth_type type;
+	size_t rows, cols;
+	size_t row_bytes;
+	const void *data;
+	void *packed; /* NULL: use data as it is */
+} hth_matrix;
+HTH_MUST_USE hth_status hth_matrix_init(hth_matrix *matrix, hth_type type, size_t rows, size_t cols, const void *data,
+                                        hth_error *err);
+void hth_matrix_finish(hth_matrix *matrix);
+/* Whether weights of this type can be multiplied (every type whose traits dequantise can, some slowly). */
+bool hth_matrix_can_multiply(hth_type type);
+
+/* Activations of n_tokens x cols floats, with the quantised forms that weight types want, made lazily once and shared by
+ * all matrices that read them. Created once with the largest shape, then set for each use: no allocation after create. */
+typedef struct hth_acts hth_acts;
+HTH_MUST_USE hth_status hth_acts_create(hth_acts **ret_acts, size_t max_tokens, size_t max_cols, hth_error *err);
+void hth_acts_destroy(hth_acts *acts);
+/* x is borrowed until the next set: n_tokens rows of cols floats, x_stride floats apart. */
+void hth_acts_set(hth_acts *acts, const float *x, size_t x_stride, size_t n_tokens, size_t cols);
+
+/* One product. When `select` is not NULL, only the n_select activation rows it lists are multiplied and y has n_select
+ * rows (mixture of experts: each expert multiplies the tokens routed to it). y is written, y_stride floats apart. */
+typedef struct hth_matmul {
+	const hth_matrix *w;
+	hth_acts *x;
+	const uint32_t *select;
+	size_t n_select;
+	float *y;
+	size_t y_stride;
+} hth_matmul;
+/* Runs several independent products as one piece of parallel work (q, k and v; gate and up; all experts). */
+void hth_matmul_run(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs);
+
+/* Vector operations, single-threaded, any n. */
+typedef struct hth_vec_ops {
+	const char *name; /* "c", "avx2", "avx512", "neon" */
+	float (*dot_f32)(const float *a, const float *b, size_t n);
+	float (*dot_f16)(const float *a, const uint16_t *b, size_t n); /* b is F16: the K half of a KV cache */
+	void (*axpy_f32)(float *y, const float *x, float a, size_t n); /* y += a x */
+	void (*axpy_f16)(float *y, const uint16_t *x, float a, size_t n);
+	void (*f32_to_f16)(uint16_t *y, const float *x, size_t n);
+	void (*rms_norm)(float *y, const float *x, const float *weight, float eps, size_t n); /* weight NULL: ones; y may be x */
+	float (*softmax)(float *x, size_t n); /* in place, subtracting the maximum; returns log of the sum of exp(x) */
+	void (*silu_mul)(float *y, const float *gate, const float *up, size_t n); /* y = silu(gate) * up */
+	void (*gelu_mul)(float *y, const float *gate, const float *up, size_t n); /* tanh form of GELU */
+} hth_vec_ops;
+const hth_vec_ops *hth_vec(void); /* the row in use */
+
+/* The table's rows that this CPU can run, best last; NULL-terminated names. Tests and `HEARTH_KERNELS=c` pick one: the
+ * choice is made at the first use of any kernel, or here, and must not change while a computation runs. */
+const char *const *hth_kernels_available(void);
+HTH_MUST_USE hth_status hth_kernels_select(const char *name, hth_error *err);
+const char *hth_kernels_name(void);
+
+#endif

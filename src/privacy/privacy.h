@@ -1,0 +1,23 @@
+/* privacy.h - who may read a request's words, decided in one place.
+ *
+ * hth_sealed_permit is opaque, and only privacy.c can make one: it is what pool/ will demand before it sends a request's words
+ * anywhere. Today there is nobody to send to, so every request is private and no permit is ever given.
+ */
+#ifndef HTH_PRIVACY_PRIVACY_H
+#define HTH_PRIVACY_PRIVACY_H
+
+#include "request/request.h"
+
+/* "private", "neighbours", "public"; NULL or "" means private. Anything else: HTH_INVALID. */
+HTH_MUST_USE hth_status hth_privacy_parse(const char *header, hth_privacy_class *ret_class, hth_error *err);
+const char *hth_privacy_name(hth_privacy_class privacy);
+/* The class that request gets: the sender's wish, tightened. */
+hth_privacy_class hth_privacy_classify(const hth_request *request, hth_privacy_class wish);
+
+typedef struct hth_sealed_permit hth_sealed_permit;
+/* Permission to let somebody of `audience` read this request. HTH_DENIED when its class forbids. */
+HTH_MUST_USE hth_status hth_privacy_permit(const hth_request *request, hth_privacy_class audience,
+                                           hth_sealed_permit **ret_permit, hth_error *err);
+void hth_privacy_permit_destroy(hth_sealed_permit *permit);
+
+#endif

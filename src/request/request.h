@@ -1,0 +1,143 @@
+/* request.h - the noun: one piece of work that somebody asked of this home, from admission to its one end.
+ *
+ *   NEW -> ADMITTED -> CLASSIFIED -> ROUTED -> RUNNING -> STREAMING -> DONE | CANCELLED | FAILED
+ *
+ * Only the functions below change the state; a step out of order is refused (HTH_CONFLICT), and the end happens exactly
+ * once. Any state may go to CANCELLED or FAILED. The verbs that move a request along, in the order in which they happen,
+ * are src/node/verbs.c: read that file for the story.
+ *
+ * A request belongs to the loop's thread. It is counted: whoever keeps a pointer holds a reference.
+ */
+#ifndef HTH_REQUEST_REQUEST_H
+#define HTH_REQUEST_REQUEST_H
+
+#include "base/buf.h"
+#include "base/sampling.h"
+
+#include <stdint.h>
+
+typedef enum hth_request_state {
+	HTH_REQUEST_NEW, HTH_REQUEST_ADMITTED, HTH_REQUEST_CLASSIFIED, HTH_REQUEST_ROUTED, HTH_REQUEST_RUNNING,
+	HTH_REQUEST_STREAMING, HTH_REQUEST_DONE, HTH_REQUEST_CANCELLED, HTH_REQUEST_FAILED
+} hth_request_state;
+
+/* Who may read the words. The sender's wish sets it, the classifier may only tighten it (towards 0). */
+typedef enum hth_privacy_class { HTH_PRIVATE = 0, HTH_NEIGHBOURS = 1, HTH_PUBLIC = 2 } hth_privacy_class;
+
+typedef enum hth_request_kind {
+	HTH_CHAT,       /* input: messages, as JSON; the model's chat template makes the prompt */
+	HTH_COMPLETION, /* input: text or tokens */
+	HTH_EMBEDDING,  /* input: text or tokens */
+	HTH_TOKENIZE,   /* input: text (or messages: counts what a chat would take) */
+	HTH_DETOKENIZE, /* input: tokens */
+	HTH_RENDER      /* input: messages; answer: the prompt's text */
+} hth_request_kind;
+
+typedef enum hth_finish_reason { HTH_FINISH_NONE, HTH_FINISH_STOP, HTH_FINISH_LENGTH } hth_finish_reason;
+
+enum { HTH_STOP_MAX = 16, HTH_STOP_BYTES_MAX = 256, HTH_MODEL_NAME_MAX = 256 };
+
+typedef struct hth_request_input {
+	char *messages_json; /* owned; a checked JSON array of messages; NULL unless a chat */
+	char *tools_json;    /* owned; JSON array; NULL: none */
+	char *template_json; /* owned; JSON object of extra template variables; NULL: none */
+	char *text;          /* owned */
+	size_t text_len;
+	int32_t *tokens;     /* owned */
+	size_t n_tokens;
+	bool add_special, parse_special, with_pieces;
+	bool continue_last; /* the last message is the beginning of the answer */
+	bool echo;
+} hth_request_input;
+
+typedef struct hth_request_params {
+	hth_sampling sampling;        /* logit_bias borrowed from bias[] below */
+	hth_logit_bias *bias;         /* owned */
+	int64_t max_tokens;           /* -1: until the context is full */
+	char *stop[HTH_STOP_MAX];     /* owned; the answer ends before the first of these */
+	size_t n_stop;
+	int32_t top_logprobs;         /* -1: no logprobs; else 0 to HTH_TOP_LOGPROBS_MAX */
+	bool ignore_eos;
+	char *grammar_json;           /* owned; what binds the output (schema, tool call); NULL: nothing */
+} hth_request_params;
+
+typedef struct hth_usage {
+	uint32_t prompt_tokens, cached_tokens, answer_tokens;
+	uint64_t queue_ns, prefill_ns, decode_ns; /* measured by the runner */
+} hth_usage;
+
+/* What one step of an answer brings. text is whole UTF-8 characters and may be empty. Borrowed during the call. */
+typedef struct hth_token_logprob {
+	int32_t token;
+	float logprob;
+	const char *bytes; /* the token's own bytes */
+	size_t n_bytes;
+} hth_token_logprob;
+typedef struct hth_answer_piece {
+	const char *text;
+	size_t len;
+	uint32_t n_tokens;                 /* tokens that this piece took */
+	const hth_token_logprob *logprobs; /* n_logprobs chosen tokens, or NULL */
+	size_t n_logprobs;
+	const hth_token_logprob *top;      /* n_logprobs rows of n_top, or NULL */
+	size_t n_top;
+} hth_answer_piece;
+
+typedef struct hth_request hth_request;
+
+/* Where the answer goes. The sink lives as long as the request. Called on the loop's thread, in this order:
+ * started once, then pieces (or result), then ended exactly once. */
+typedef struct hth_request_sink {
+	void (*started)(void *ctx, hth_request *request);
+	void (*piece)(void *ctx, hth_request *request, const hth_answer_piece *piece);
+	void (*tokens)(void *ctx, hth_request *request, const int32_t *ids, size_t n); /* HTH_TOKENIZE */
+	void (*embedding)(void *ctx, hth_request *request, const float *values, size_t n);
+	void (*ended)(void *ctx, hth_request *request); /* state, finish_reason, usage, error are final */
+} hth_request_sink;
+
+struct hth_request {
+	char id[40];      /* "req-" and 16 random hex digits: Hearth-Request-Id */
+	hth_request_kind kind;
+	hth_request_state state;
+	hth_privacy_class privacy;
+	char model[HTH_MODEL_NAME_MAX]; /* as asked; the router replaces an alias by the name that serves */
+	char served_by[64];             /* "here", a neighbour's name, an upstream's name */
+	char route_reason[128];         /* why there, for `hearth status` */
+	hth_request_input input;
+	hth_request_params params;
+	int64_t created_unix;
+	uint64_t created_ns, started_ns, ended_ns;
+	hth_finish_reason finish_reason;
+	char *stop_hit;                 /* owned; the stop string that ended it, or NULL */
+	hth_usage usage;
+	hth_error error;                /* when FAILED */
+	const hth_request_sink *sink;
+	void *sink_ctx;
+	/* Set by whoever runs it: how to stop it. Cleared at the end. */
+	void (*cancel)(void *ctx, hth_request *request);
+	void *cancel_ctx;
+	unsigned refs;
+};
+
+HTH_MUST_USE hth_status hth_request_create(hth_request **ret_request, hth_request_kind kind, hth_error *err);
+hth_request *hth_request_ref(hth_request *request);
+void hth_request_unref(hth_request *request); /* frees at zero; prompt and answer bytes are wiped */
+const char *hth_request_state_name(hth_request_state state);
+bool hth_request_has_ended(const hth_request *request);
+
+/* The forward steps. */
+HTH_MUST_USE hth_status hth_request_admit(hth_request *request, hth_error *err);
+HTH_MUST_USE hth_status hth_request_classify(hth_request *request, hth_privacy_class privacy, hth_error *err);
+HTH_MUST_USE hth_status hth_request_route(hth_request *request, const char *served_by, const char *reason, hth_error *err);
+HTH_MUST_USE hth_status hth_request_run(hth_request *request, hth_error *err);
+/* The first result: RUNNING -> STREAMING and sink->started. Later calls do nothing. */
+HTH_MUST_USE hth_status hth_request_start(hth_request *request, hth_error *err);
+void hth_request_piece(hth_request *request, const hth_answer_piece *piece);
+void hth_request_tokens(hth_request *request, const int32_t *ids, size_t n);
+void hth_request_embedding(hth_request *request, const float *values, size_t n);
+/* The one end. The first of these wins; later ones do nothing. cancel tells whoever runs it. */
+void hth_request_done(hth_request *request, hth_finish_reason reason, const hth_usage *usage);
+void hth_request_fail(hth_request *request, const hth_error *error);
+void hth_request_cancel(hth_request *request);
+
+#endif
