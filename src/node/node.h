@@ -1,0 +1,45 @@
+/* node.h - the daemon: puts http, api, request, privacy, route and runner together on one loop.
+ *
+ * hth_node_run is `hearth serve`. It owns the process until it returns: it handles SIGTERM and SIGINT (running answers may
+ * finish within config.shutdown_s, then they are cancelled; a second signal cancels at once), ignores SIGPIPE, and closes every
+ * handle before it returns. One node per process. verbs.c is the story of one request, top to bottom.
+ *
+ * Beside the public APIs (src/api) the node answers these, which the command line uses. They follow the same rules (Host, Origin,
+ * API key: `Authorization: Bearer KEY`), answer JSON, and fail with {"error":{"message","type","param","code"}}.
+ *
+ *   GET /hearth/status
+ *     {"version":"0.1.0","pid":n,"address":"127.0.0.1:4327","started_unix":n,"uptime_s":n,"home":"...","default_model":"starter",
+ *      "stopping":false,
+ *      "memory":{"budget_bytes":n,"used_bytes":n},               used: what loaded models were given
+ *      "requests":{"active":n,"waiting":n,"done":n,"failed":n,"cancelled":n,"refused":n},
+ *      "tokens":{"prompt":n,"cached":n,"answer":n},
+ *      "connections":n,
+ *      "runners":[{"model":"starter","state":"loading|ready|stopping","pid":n,"active":n,"waiting":n,"slots":n,"context":n,
+ *                  "memory_bytes":n,                             resident, from the system
+ *                  "planned_bytes":n,                            counted against the budget
+ *                  "architecture":"llama","type":"Q8_0","parameters":n,"loaded_unix":n,
+ *                  "idle_s":n|null,                              null: busy
+ *                  "unload_in_s":n|null,                         null: never, or busy
+ *                  "landlock_abi":n,"kernels":"avx2"}]}
+ *     "waiting" of a runner counts requests that wait for its model to load; those that wait for a slot are "active".
+ *   POST /hearth/stop {"model":"starter"}
+ *     Unloads the model once its running answers have ended ("now":true cancels them). {"stopped":true} when the runner has been told;
+ *     404 when the model is not loaded.
+ */
+#ifndef HTH_NODE_NODE_H
+#define HTH_NODE_NODE_H
+
+#include "config/config.h"
+
+typedef struct hth_node_callbacks {
+	/* The node listens: "127.0.0.1:4327" or "[::1]:4327", with the port that was bound. May be NULL. */
+	void (*ready)(void *ctx, const char *address);
+	void *ctx;
+	const char *program; /* the binary that has `__runner` as its first argument; NULL: /proc/self/exe */
+} hth_node_callbacks;
+
+/* Runs until a signal ends it. HTH_OK after an orderly stop; otherwise what could not be done (the address is taken, no API key
+ * beyond loopback, a handle was left open). config is borrowed for the call; callbacks may be NULL. */
+HTH_MUST_USE hth_status hth_node_run(const hth_config *config, const hth_node_callbacks *callbacks, hth_error *err);
+
+#endif
