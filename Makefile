@@ -1,0 +1,52 @@
+# The front door: short names for what Meson and the scripts do. `make help` lists them.
+PREFIX ?= /usr/local
+
+
+all: build/hearth ## build build/hearth (the default)
+
+build/hearth: FORCE
+	@scripts/install-deps build
+	@python3 scripts/build.py build
+
+run: build/hearth ## build, start the node with the starter model, show a first answer, serve until Ctrl-C
+	@scripts/first-run
+
+test: ## install what is missing, build with sanitizers, run every test
+	@scripts/install-deps build test
+	@python3 scripts/run-tests.py
+
+bench: build/hearth ## print the benchmark tables (takes minutes)
+	@scripts/bench
+
+bench-peers: build/hearth ## the same beside llama.cpp, where it is found or can be installed
+	@scripts/bench --peers
+
+lint: ## layout, static analysis, man page, direction of includes
+	@scripts/install-deps build lint
+	@scripts/lint
+
+asan: ## only the address and undefined behaviour sanitizers' tests
+	@scripts/install-deps build test
+	@python3 scripts/run-tests.py --only asan
+
+tsan: ## only the thread sanitizer's tests
+	@scripts/install-deps build test
+	@python3 scripts/run-tests.py --only tsan
+
+fuzz: ## run every fuzzer for FUZZ_SECONDS (60) each
+	@scripts/install-deps build fuzz
+	@scripts/fuzz
+
+install: build/hearth ## install under PREFIX (/usr/local), staged in DESTDIR
+	@meson configure build -Dprefix="$(PREFIX)"
+	@DESTDIR="$(DESTDIR)" meson install -C build --quiet
+	@echo "hearth: installed under $(DESTDIR)$(PREFIX)"
+
+clean: ## remove the build folders
+	rm -rf build build-test build-tsan build-fuzz
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
+
+FORCE:
+.PHONY: all run test bench bench-peers lint asan tsan fuzz install clean help FORCE

@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+"""run-tests.py [--only asan|tsan]: builds with sanitizers, runs every test, and ends with `N passed, N failed`.
+
+Two builds: address and undefined behaviour for everything (build-test), then threads for the tests of suite `tsan` (build-tsan).
+Tests print TAP, and it is their subtests that are counted. A program that dies, or that finishes other than its plan said, counts
+as one failure more; whatever a failing test printed is shown.
+"""
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from build import ROOT, build, configure, say  # noqa: E402
+
+SHOWN_MAX = 200  # lines of one failing test
+
+
+class Count:
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+        self.failing = []
+
+
+def read_tap(text):
+    """(passed, failed, skipped, whether the plan was kept)"""
+    passed = failed = skipped = 0
+    plan = None
+    for line in text.splitlines():
+        m = re.match(r"1\.\.(\d+)", line)
+        if m:
+            plan = int(m.group(1))
+            continue
+        m = re.match(r"(not )?ok\b(.*)", line)
+        if not m:
+            continue
+        if re.search(r"#\s*skip", m.group(2), re.IGNORECASE):
+            skipped += 1
+        elif m.group(1):
+            failed += 1
+        else:
+            passed += 1
+    return passed, failed, skipped, plan == passed + failed + skipped
+
+
+def take_in(folder, count):
+    """Adds what testlog.json of the folder says to count, and prints what failing tests said."""
+    path = os.path.join(ROOT, folder, "meson-logs", "testlog.json")
+    with open(path, encoding="utf-8", errors="replace") as f:
+        tests = [json.loads(line) for line in f if line.strip()]
+    for test in tests:
+        out = test.get("stdout") or ""
+        passed, failed, skipped, kept = read_tap(out)
+        good = test["result"] in ("OK", "SKIP", "EXPECTEDFAIL")
+        why = ""
+        if passed + failed + skipped == 0 and good:
+            passed = 1  # a test that only has an exit code
+        elif failed == 0 and not good:
+            failed = 1
+            why = f"{test['result'].lower()}, exit status {test['returncode']}"
+        elif good and not kept:
+            failed += 1
+            why = "it ran other than the number of tests it had planned"
+        count.passed += passed
+        count.failed += failed
+        count.skipped += skipped
+        if failed:
+            name = test["name"].split(" / ")[-1]
+            count.failing.append(f"{name} ({folder})" + (f": {why}" if why else ""))
+            lines = (out + "\n" + (test.get("stderr") or "")).strip().splitlines()
+            print(f"\n---- {name} ({folder}) {why}")
+            if len(lines) > SHOWN_MAX:
+                print(f"({len(lines) - SHOWN_MAX} lines before these are in {folder}/meson-logs/testlog.txt)")
+            print("\n".join(lines[-SHOWN_MAX:]))
+    return len(tests)
+
+
+def run_suite(folder, suite, wrapper, count):
+    jobs = os.cpu_count() or 1
+    command = ["meson", "test", "-C", folder, "--no-rebuild", "--num-processes", str(jobs), "--timeout-multiplier", "4"]
+    if suite:
+        command += ["--suite", suite]
+    if wrapper:
+        command += ["--wrapper", wrapper]
+    log = os.path.join(ROOT, folder, "meson-logs", "testlog.json")
+    if os.path.exists(log):
+        os.remove(log)
+    # Meson's own lines show which tests run and how each ended.
+    runner = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    said = []
+    for line in runner.stdout:
+        said.append(line)
+        if re.match(r"\s*\d+/\d+ ", line):
+            print(line.rstrip(), flush=True)
+    status = runner.wait()
+    if not os.path.exists(log):
+        sys.stdout.writelines(said)
+        count.failed += 1
+        count.failing.append(f"meson test of {folder} (exit status {status}) gave no results")
+        return 0
+    return take_in(folder, count)
+
+
+def suites(folder):
+    done = subprocess.run(["meson", "introspect", folder, "--tests"], cwd=ROOT, stdout=subprocess.PIPE, check=True)
+    return {s.split(":")[-1] for test in json.loads(done.stdout) for s in test["suite"]}
+
+
+def fixed_addresses():
+    """gcc 12's thread sanitizer cannot start where the kernel spreads mappings widely; setarch -R turns that off where it may."""
+    setarch = shutil.which("setarch")
+    if setarch and subprocess.run([setarch, "-R", "true"], stderr=subprocess.DEVNULL).returncode == 0:
+        return f"{setarch} -R"
+    return None
+
+
+def main():
+    only = sys.argv[2] if len(sys.argv) == 3 and sys.argv[1] == "--only" else None
+    if len(sys.argv) > 1 and only not in ("asan", "tsan"):
+        sys.exit(__doc__)
+    began = time.monotonic()
+    count = Count()
+    try:
+        run(only, count)
+    except SystemExit as e:  # the build failed: said already
+        count.failed += 1
+        count.failing.append(str(e))
+    print()
+    for name in count.failing:
+        print(f"FAILED {name}")
+    say(f"took {time.monotonic() - began:.0f} s")
+    print(f"{count.passed} passed, {count.failed} failed" + (f", {count.skipped} skipped" if count.skipped else ""), flush=True)
+    return 1 if count.failed or not count.passed else 0
+
+
+def run(only, count):
+    if only != "tsan":
+        configure("build-test", ["-Db_sanitize=address,undefined", "-Db_lundef=false"])
+        build("build-test")
+        say("running the tests with the address and undefined behaviour sanitizers")
+        run_suite("build-test", None, None, count)
+    if only != "asan":
+        configure("build-tsan", ["-Db_sanitize=thread", "-Db_lundef=false"])
+        if "tsan" in suites("build-tsan"):
+            build("build-tsan")
+            say("running the thread tests with the thread sanitizer")
+            run_suite("build-tsan", "tsan", fixed_addresses(), count)
+
+
+sys.exit(main())
