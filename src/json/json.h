@@ -1,7 +1,10 @@
 /* json.h - JSON through jansson, with limits and with errors that name the place.
  *
  * The only folder that includes <jansson.h>; others include this and use json_t directly (jansson is the noun here, hiding it
- * behind a second one would only make two). Numbers keep 64-bit integers; duplicate keys are refused.
+ * behind a second one would only make two). Integers of 64 bits stay integers, larger ones become the nearest real; duplicate
+ * keys are refused, and so is \u0000 in a string: every string may be read as a C string without losing its end.
+ * jansson seeds its hash tables from /dev/urandom on first use: a process that is about to lock itself in calls
+ * json_object_seed(0) before.
  */
 #ifndef HTH_JSON_JSON_H
 #define HTH_JSON_JSON_H
@@ -20,7 +23,7 @@ enum { HTH_JSON_DEPTH_MAX = 64 };
 /* Parses one whole document (any type at the top). HTH_INVALID with "line L, column C: ..." (and never the text around it,
  * which may be private) when it is not JSON, is nested deeper than HTH_JSON_DEPTH_MAX, or has trailing bytes. Caller decrefs. */
 HTH_MUST_USE hth_status hth_json_parse(json_t **ret_json, const char *text, size_t len, hth_error *err);
-/* Compact, keys in insertion order, UTF-8 unescaped. Appends. */
+/* Compact, keys in insertion order, UTF-8 unescaped, reals in their shortest form. Appends; false when out is full. */
 bool hth_json_write(const json_t *json, hth_buf *out);
 /* Appends a JSON string literal for bytes that may be any bytes (invalid UTF-8 becomes U+FFFD). */
 bool hth_json_write_string(const char *data, size_t len, hth_buf *out);
