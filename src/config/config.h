@@ -10,6 +10,11 @@
 
 #include <stdint.h>
 
+/* Where a value came from, in rising order of strength. */
+typedef enum hth_config_source { HTH_FROM_DEFAULT, HTH_FROM_FILE, HTH_FROM_ENVIRONMENT, HTH_FROM_FLAG } hth_config_source;
+
+enum { HTH_CONFIG_SETTINGS_MAX = 32, HTH_CONFIG_FILE_MAX = 64 * 1024 };
+
 typedef struct hth_config {
 	char home[4096];         /* $HEARTH_HOME, absolute */
 	char listen_address[64]; /* "127.0.0.1" */
@@ -29,16 +34,20 @@ typedef struct hth_config {
 	uint32_t max_connections;
 	uint32_t shutdown_s;     /* SIGTERM: how long running answers may take to finish */
 	int log_level;           /* hth_log_level */
+	hth_config_source source[HTH_CONFIG_SETTINGS_MAX]; /* of the i-th setting */
 } hth_config;
 
-/* Where a value came from, in rising order of strength. */
-typedef enum hth_config_source { HTH_FROM_DEFAULT, HTH_FROM_FILE, HTH_FROM_ENVIRONMENT, HTH_FROM_FLAG } hth_config_source;
-
-/* Reads default, file and environment, then takes the flags it knows out of argv (*argc shrinks). An unknown flag stays. */
+/* Reads default, file and environment (HEARTH_NAME), then takes the flags it knows (--name VALUE or --name=VALUE, up to a
+ * lone "--") out of argv, whose first element is skipped (*argc shrinks). An unknown flag stays. HTH_INVALID names the place: the
+ * flag, the variable, or file and line. */
 HTH_MUST_USE hth_status hth_config_load(hth_config *ret_config, int *argc, char **argv, hth_error *err);
 size_t hth_config_count(void);
-/* The i-th setting: its name, its value as text (keys are shown as "(set)"), its source, one line of help. */
+/* The i-th setting: its name ("keep_alive"), its value as text that the file would take (keys are shown as "(set)"), its source, one line
+ * of help. Any ret_ may be NULL. */
 void hth_config_describe(size_t i, const hth_config *config, const char **ret_name, char *value, size_t value_len,
                          hth_config_source *ret_source, const char **ret_help);
+const char *hth_config_source_name(hth_config_source source); /* "default", "file", "environment", "flag" */
+/* "listen" as a client reaches it: "http://127.0.0.1:4327", "http://[::1]:4327"; the any-address becomes loopback. */
+void hth_config_url(const hth_config *config, char *out, size_t out_len);
 
 #endif
