@@ -35,7 +35,7 @@ typedef enum hth_request_kind {
 
 typedef enum hth_finish_reason { HTH_FINISH_NONE, HTH_FINISH_STOP, HTH_FINISH_LENGTH } hth_finish_reason;
 
-enum { HTH_STOP_MAX = 16, HTH_STOP_BYTES_MAX = 256, HTH_MODEL_NAME_MAX = 256 };
+enum { HTH_STOP_MAX = 16, HTH_STOP_BYTES_MAX = 256, HTH_MODEL_NAME_MAX = 256, HTH_KEEP_ALIVE_DEFAULT = -2 };
 
 typedef struct hth_request_input {
 	char *messages_json; /* owned; a checked JSON array of messages; NULL unless a chat */
@@ -59,6 +59,7 @@ typedef struct hth_request_params {
 	int32_t top_logprobs;         /* -1: no logprobs; else 0 to HTH_TOP_LOGPROBS_MAX */
 	bool ignore_eos;
 	char *grammar_json;           /* owned; what binds the output (schema, tool call); NULL: nothing */
+	int64_t keep_alive_s;         /* how long its model stays loaded afterwards; -1: for ever; HTH_KEEP_ALIVE_DEFAULT */
 } hth_request_params;
 
 typedef struct hth_usage {
@@ -86,7 +87,8 @@ typedef struct hth_answer_piece {
 typedef struct hth_request hth_request;
 
 /* Where the answer goes. The sink lives as long as the request. Called on the loop's thread, in this order:
- * started once, then pieces (or result), then ended exactly once. */
+ * started once, then pieces (or result), then ended exactly once. Any of them may be NULL. A request that ends before its
+ * first result gets only `ended`. A callback may drop its reference, and may cancel the request. */
 typedef struct hth_request_sink {
 	void (*started)(void *ctx, hth_request *request);
 	void (*piece)(void *ctx, hth_request *request, const hth_answer_piece *piece);
@@ -130,12 +132,14 @@ HTH_MUST_USE hth_status hth_request_admit(hth_request *request, hth_error *err);
 HTH_MUST_USE hth_status hth_request_classify(hth_request *request, hth_privacy_class privacy, hth_error *err);
 HTH_MUST_USE hth_status hth_request_route(hth_request *request, const char *served_by, const char *reason, hth_error *err);
 HTH_MUST_USE hth_status hth_request_run(hth_request *request, hth_error *err);
-/* The first result: RUNNING -> STREAMING and sink->started. Later calls do nothing. */
+/* The first result: RUNNING -> STREAMING and sink->started. Later calls do nothing; before RUNNING it is refused. The results
+ * below and hth_request_done call it themselves, so a runner need not. */
 HTH_MUST_USE hth_status hth_request_start(hth_request *request, hth_error *err);
 void hth_request_piece(hth_request *request, const hth_answer_piece *piece);
 void hth_request_tokens(hth_request *request, const int32_t *ids, size_t n);
 void hth_request_embedding(hth_request *request, const float *values, size_t n);
-/* The one end. The first of these wins; later ones do nothing. cancel tells whoever runs it. */
+/* The one end. The first of these wins; later ones do nothing. cancel tells whoever runs it. done belongs to a request that
+ * runs: before RUNNING nobody can have done it, and it fails with HTH_INTERNAL instead. usage may be NULL (zeros). */
 void hth_request_done(hth_request *request, hth_finish_reason reason, const hth_usage *usage);
 void hth_request_fail(hth_request *request, const hth_error *error);
 void hth_request_cancel(hth_request *request);
