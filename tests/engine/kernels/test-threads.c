@@ -1,0 +1,165 @@
+/* The pool runs every task exactly once, publishes what was written, sleeps when idle and does not wait for late workers.
+ * Build with -Db_sanitize=thread to have the same tests look for races. */
+#include "base/clock.h"
+#include "base/mem.h"
+#include "engine/kernels/threads.h"
+#include "harness.h"
+
+#include <sys/resource.h>
+#include <stdatomic.h>
+#include <time.h>
+
+typedef struct counts {
+	size_t n;
+	unsigned *seen;    /* plain memory on purpose: a task run twice, or a result not published, is a race */
+	unsigned *worker;
+	unsigned count;
+	atomic_uint bad;
+} counts;
+
+static void count_task(void *ctx, size_t task, unsigned worker)
+{
+	counts *c = ctx;
+	if (task >= c->n || worker >= c->count)
+		atomic_fetch_add(&c->bad, 1);
+	else {
+		c->seen[task]++;
+		c->worker[task] = worker;
+	}
+}
+
+TEST(every_task_runs_once_at_any_count)
+{
+	hth_error err = HTH_ERROR_INIT;
+	unsigned sizes[] = {1, 2, 3, 8};
+	for (size_t s = 0; s < HTH_COUNT(sizes); s++) {
+		hth_threads *pool = NULL;
+		REQUIRE_OK(hth_threads_create(&pool, sizes[s], &err));
+		CHECK_INT(hth_threads_count(pool), sizes[s]);
+		counts c = {.n = 1000, .count = sizes[s]};
+		c.seen = calloc(c.n, sizeof *c.seen);
+		c.worker = calloc(c.n, sizeof *c.worker);
+		unsigned runs = 0;
+		for (size_t n = 0; n < 400; n++, runs++) {
+			c.n = n % 37 == 0 ? 1000 : n % 13;
+			hth_threads_run(pool, c.n, count_task, &c);
+		}
+		/* Task i ran in each run of more than i tasks. */
+		unsigned expect[1000] = {0};
+		for (size_t n = 0; n < runs; n++)
+			for (size_t i = 0; i < (n % 37 == 0 ? 1000 : n % 13); i++)
+				expect[i]++;
+		CHECK(memcmp(expect, c.seen, sizeof expect) == 0);
+		CHECK_INT(c.bad, 0);
+		free(c.seen);
+		free(c.worker);
+		hth_threads_destroy(pool);
+	}
+}
+
+typedef struct chain {
+	unsigned long *value;
+	size_t n;
+} chain;
+static void add_neighbour(void *ctx, size_t task, unsigned worker)
+{
+	chain *c = ctx;
+	/* Reads what the previous run wrote in another slot, writes its own in the other half. */
+	c->value[c->n + task] = c->value[(task + 1) % c->n] + 1;
+}
+TEST(what_tasks_write_is_seen_by_the_caller_and_by_the_next_run)
+{
+	hth_error err = HTH_ERROR_INIT;
+	hth_threads *pool = NULL;
+	REQUIRE_OK(hth_threads_create(&pool, 4, &err));
+	enum { N = 50, RUNS = 2000 };
+	unsigned long value[2 * N] = {0};
+	chain c = {value, N};
+	for (int i = 0; i < RUNS; i++) {
+		hth_threads_run(pool, N, add_neighbour, &c);
+		memcpy(value, value + N, N * sizeof *value);
+	}
+	for (int i = 0; i < N; i++)
+		CHECK_INT(value[i], RUNS);
+	hth_threads_destroy(pool);
+}
+
+static void scratch_task(void *ctx, size_t task, unsigned worker)
+{
+	unsigned char *p = hth_threads_scratch(ctx, worker);
+	p[0] = p[HTH_THREADS_SCRATCH - 1] = (unsigned char)task;
+}
+TEST(each_worker_has_its_own_aligned_scratch)
+{
+	hth_error err = HTH_ERROR_INIT;
+	hth_threads *pool = NULL;
+	REQUIRE_OK(hth_threads_create(&pool, 3, &err));
+	hth_threads_run(pool, 64, scratch_task, pool);
+	for (unsigned i = 0; i < 3; i++)
+		CHECK((uintptr_t)hth_threads_scratch(pool, i) % 64 == 0);
+	CHECK((char *)hth_threads_scratch(pool, 1) - (char *)hth_threads_scratch(pool, 0) >= (long)HTH_THREADS_SCRATCH);
+	hth_threads_destroy(pool);
+}
+
+static double cpu_seconds(void)
+{
+	struct rusage u;
+	getrusage(RUSAGE_SELF, &u);
+	return (double)u.ru_utime.tv_sec + (double)u.ru_stime.tv_sec +
+	       1e-6 * ((double)u.ru_utime.tv_usec + (double)u.ru_stime.tv_usec);
+}
+static void no_work(void *ctx, size_t task, unsigned worker) {}
+TEST(an_idle_pool_uses_no_cpu_and_wakes_again)
+{
+	hth_error err = HTH_ERROR_INIT;
+	hth_threads *pool = NULL;
+	REQUIRE_OK(hth_threads_create(&pool, 4, &err));
+	for (int i = 0; i < 20; i++) {
+		hth_threads_run(pool, 8, no_work, NULL);
+		nanosleep(&(struct timespec){0, 2000000}, NULL);
+	}
+	double before = cpu_seconds();
+	nanosleep(&(struct timespec){0, 300000000}, NULL);
+	CHECK(cpu_seconds() - before < 0.05);
+	counts c = {.n = 100, .count = 4, .seen = calloc(100, sizeof(unsigned)), .worker = calloc(100, sizeof(unsigned))};
+	hth_threads_run(pool, 100, count_task, &c);
+	for (int i = 0; i < 100; i++)
+		CHECK_INT(c.seen[i], 1);
+	free(c.seen);
+	free(c.worker);
+	hth_threads_destroy(pool);
+}
+
+static void unequal_work(void *ctx, size_t task, unsigned worker)
+{
+	atomic_uint *by = ctx;
+	/* Worker 1 plays the slow core: each of its tasks takes 20 times as long. */
+	nanosleep(&(struct timespec){0, worker == 1 ? 4000000 : 200000}, NULL);
+	atomic_fetch_add(&by[worker], 1);
+}
+TEST(a_slow_core_does_not_hold_the_rest)
+{
+	hth_error err = HTH_ERROR_INIT;
+	hth_threads *pool = NULL;
+	REQUIRE_OK(hth_threads_create(&pool, 2, &err));
+	atomic_uint by[2] = {0};
+	hth_threads_run(pool, 200, unequal_work, by);
+	CHECK_INT(by[0] + by[1], 200);
+	CHECK(by[1] < 60); /* equal halves would be 100 each and take 400 ms */
+	hth_threads_destroy(pool);
+}
+
+TEST(a_silly_number_of_threads_is_refused)
+{
+	hth_error err = HTH_ERROR_INIT;
+	hth_threads *pool = NULL;
+	CHECK_INT(hth_threads_create(&pool, 100000, &err), HTH_TOO_LARGE);
+	CHECK(strstr(err.message, "512") != NULL);
+	CHECK(pool == NULL);
+	REQUIRE_OK(hth_threads_create(&pool, 0, &err));
+	CHECK(hth_threads_count(pool) >= 1);
+	hth_threads_destroy(pool);
+	hth_threads_destroy(NULL);
+}
+
+TEST_MAIN()
