@@ -1,0 +1,27 @@
+/* landlock-abi.h - Landlock's kernel interface up to ABI 7, written out because Debian 12's <linux/landlock.h> stops at ABI 2.
+ * Numbers from the kernel's include/uapi/linux/landlock.h; the system calls have one number on every architecture. */
+#ifndef HTH_SANDBOX_LANDLOCK_ABI_H
+#define HTH_SANDBOX_LANDLOCK_ABI_H
+
+#include <stdint.h>
+
+enum { LL_SYS_CREATE_RULESET = 444, LL_SYS_RESTRICT_SELF = 446 };
+enum { LL_CREATE_RULESET_VERSION = 1 };
+
+/* Which accesses a ruleset takes away. A kernel takes a longer struct than it knows if the rest is zero. */
+typedef struct ll_ruleset_attr {
+	uint64_t handled_access_fs;
+	uint64_t handled_access_net; /* ABI 4, Linux 6.7 */
+	uint64_t scoped;             /* ABI 6, Linux 6.12 */
+} ll_ruleset_attr;
+
+#define LL_FS_ABI1 ((UINT64_C(1) << 13) - 1) /* execute, write, read, read_dir, remove_*, make_* (Linux 5.13) */
+#define LL_FS_REFER (UINT64_C(1) << 13)      /* ABI 2, Linux 5.19 */
+#define LL_FS_TRUNCATE (UINT64_C(1) << 14)   /* ABI 3, Linux 6.2 */
+#define LL_FS_IOCTL_DEV (UINT64_C(1) << 15)  /* ABI 5, Linux 6.10 */
+#define LL_NET_BIND_TCP (UINT64_C(1) << 0)
+#define LL_NET_CONNECT_TCP (UINT64_C(1) << 1)
+#define LL_SCOPE_ABSTRACT_UNIX_SOCKET (UINT64_C(1) << 0)
+#define LL_SCOPE_SIGNAL (UINT64_C(1) << 1)
+
+#endif
