@@ -274,7 +274,9 @@ hth_status hth_catalog_resolve(const hth_catalog *catalog, const char *name_or_f
 {
 	bool path = strchr(name_or_file, '/') != NULL || ends_in_gguf(name_or_file, strlen(name_or_file));
 	struct stat st;
-	if (path && stat(name_or_file, &st) == 0) {
+	bool there_is = path && stat(name_or_file, &st) == 0;
+	int stat_errno = errno;
+	if (there_is) {
 		/* The name is the one that was typed, since a link's target may be called anything; shards stand beside it. */
 		const char *slash = strrchr(name_or_file, '/');
 		HTH_AUTO_FREE char *typed_folder = strndup(name_or_file, slash != NULL ? (size_t)(slash - name_or_file) + 1 : 0);
@@ -288,8 +290,8 @@ hth_status hth_catalog_resolve(const hth_catalog *catalog, const char *name_or_f
 	const hth_catalog_model *found = hth_catalog_find(catalog, name_or_file);
 	if (found != NULL)
 		return copy_model(found, ret_model, err);
-	if (path && errno != ENOENT && errno != ENOTDIR)
-		return hth_fail_errno(err, HTH_IO, errno, "cannot find %s", name_or_file);
+	if (path && stat_errno != ENOENT && stat_errno != ENOTDIR)
+		return hth_fail_errno(err, HTH_IO, stat_errno, "cannot find %s", name_or_file);
 	hth_buf there = HTH_BUF_INIT(256);
 	for (size_t i = 0; i < catalog->n && !there.failed; i++)
 		hth_buf_appendf(&there, "%s%s", i > 0 ? ", " : "", catalog->models[i].name);

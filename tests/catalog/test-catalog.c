@@ -20,7 +20,7 @@ static void put(const char *folder, const char *name, size_t bytes)
 
 static void fresh(void)
 {
-	char command[600];
+	char command[1100];
 	if (*root == '\0') {
 		snprintf(root, sizeof root, "%s/hearth-catalog-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
 		if (mkdtemp(root) == NULL)
