@@ -39,8 +39,9 @@ void hth_timer_start(hth_timer *timer, uint64_t after_ms, uint64_t repeat_ms); /
 void hth_timer_stop(hth_timer *timer);
 void hth_timer_close(hth_timer *timer);
 
-/* A child process with this one's environment, default signal dispositions and mask. argv[0] is the program's path. fds[i] becomes descriptor i of the child (-1: /dev/null); all else is
- * closed. exit_status is -1 when term_signal is not 0. The callback runs once; close after it (or before: kills). */
+/* A child process with this one's environment, default signal dispositions and mask. argv[0] is the program's path. fds[i]
+ * becomes descriptor i of the child (-1: /dev/null); all else is closed. exit_status is -1 when term_signal is not 0. The
+ * callback runs once; close after it (or before: kills). */
 typedef struct hth_child hth_child;
 typedef void (*hth_child_fn)(void *ctx, int exit_status, int term_signal);
 HTH_MUST_USE hth_status hth_child_start(hth_child **ret_child, hth_loop *loop, const char *const argv[], const int *fds,

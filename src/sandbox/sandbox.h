@@ -4,7 +4,7 @@
  * untrusted byte. Afterwards the process (and every thread of it) can read, write, map and poll the descriptors it has,
  * allocate up to memory_bytes, start threads, and nothing else: no socket, no new file, no exec, no fork, no ptrace, no signal to
  * others, no executable memory. What is refused fails with EPERM and the process lives on.
- * Layers: closing every descriptor not in keep_fds; RLIMIT_CORE and RLIMIT_AS; no core dump, no tracing; no_new_privs; no capabilities;
+ * Layers: closing every descriptor not in keep_fds; no core dump, no tracing; RLIMIT_AS; no_new_privs; no capabilities;
  * Landlock (no path; no TCP, abstract socket or signal where the kernel knows those: ABI 4 and 6); a seccomp allow-list
  * (ENOSYS for clone3, so that libc falls back to clone, whose flags can be checked; SIGSYS is taken for fstat).
  * A kernel without Landlock is reported in ret_report and the rest still applies; without seccomp it fails.

@@ -135,7 +135,7 @@ hth_status hth_seccomp_load(hth_error *err)
 	seccomp_release(ctx);
 	if (rc != 0)
 		return hth_fail_errno(err, HTH_UNSUPPORTED, rc < 0 ? -rc : rc,
-		                      "the kernel did not take the seccomp filter; a runner cannot lock itself in without it (under "
-		                      "systemd, SystemCallFilter must name seccomp)");
+		                      "the kernel did not take the seccomp filter, and without it a runner cannot lock itself in "
+		                      "(under systemd, SystemCallFilter must name seccomp)");
 	return HTH_OK;
 }
