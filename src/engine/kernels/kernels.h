@@ -10,8 +10,9 @@
 #include "engine/quant/quant.h"
 
 /* A weight matrix of `rows` rows of `cols` values, row-major in GGUF's layout: y[t][r] = sum_c w[r][c] x[t][c].
- * hth_matrix_init checks that the type can be computed with and cols fits its blocks. Data is borrowed. Whatever a
- * kernel row wants besides (repacked weights, say) hangs on `packed`, made by hth_matrix_pack, freed by finish. */
+ * hth_matrix_init checks that the type can be computed with and cols fits its blocks. Data is borrowed. Kernels read it
+ * as it lies in the file, tile by tile through each worker's scratch; `packed` is for a row that wants a copy of its own
+ * (none does at present: see kernels.c), and is freed by finish. */
 typedef struct hth_matrix {
 	hth_type type;
 	size_t rows, cols;
@@ -30,6 +31,7 @@ bool hth_matrix_can_multiply(hth_type type);
 typedef struct hth_acts hth_acts;
 HTH_MUST_USE hth_status hth_acts_create(hth_acts **ret_acts, size_t max_tokens, size_t max_cols, hth_error *err);
 void hth_acts_destroy(hth_acts *acts);
+uint64_t hth_acts_plan_bytes(size_t max_tokens, size_t max_cols); /* what create allocates */
 /* x is borrowed until the next set: n_tokens rows of cols floats, x_stride floats apart. */
 void hth_acts_set(hth_acts *acts, const float *x, size_t x_stride, size_t n_tokens, size_t cols);
 

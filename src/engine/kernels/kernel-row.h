@@ -1,0 +1,115 @@
+/* kernel-row.h - what one instruction set brings: a row of the table. Internal to this folder.
+ *
+ * Two families of weights:
+ *   float: F32, F16, BF16, and every type that can only be dequantised. Activations stay F32, sums are F32.
+ *   codes: the quantised types that are multiplied as integers. A weight is x = s * code + m, with s and m shared by a
+ *     group of 16 or 32 columns and code a small integer; activations are 8-bit with a scale per 32 columns (hth_a8).
+ *     sum(x * a) = s * d * sum(code * q) + m * d * sum(q), and the sums in it are exact integers.
+ *
+ * Two shapes of work:
+ *   gemv: rows of weights by one token, straight from the file's layout. Bound by reading the weights.
+ *   gemm: a panel (some rows by up to 256 columns) is unpacked once, into the order that the multiplying loop wants,
+ *     and used for many tokens. The panel lives in the worker's scratch, in cache, and never in memory of its own.
+ */
+#ifndef HTH_ENGINE_KERNEL_ROW_H
+#define HTH_ENGINE_KERNEL_ROW_H
+
+#include "engine/kernels/kernels.h"
+
+#include <string.h>
+
+enum { HTH_A8_COLS = 256, HTH_PANEL_STEP = 4 };
+
+/* 256 activations of one token. Columns past the end of the row are zero with d = 0. q = round(x / d) to nearest even,
+ * d = max |x| / 127 in each group of 32. */
+typedef struct hth_a8 {
+	_Alignas(64) int8_t q[256]; /* -127 to 127 */
+	float d[8];
+	float s32[8];      /* d * sum of the 32 q */
+	float s16[16];     /* d * sum of 16 q */
+	int32_t n32[8];    /* -128 * sum of the 32 q, for kernels that offset signed codes by 128 */
+	int16_t sum16[16]; /* sum of 16 q */
+} hth_a8;
+
+/* How codes look: decides the multiplying loop. */
+typedef enum hth_codes {
+	HTH_CODES_NONE,  /* the float family */
+	HTH_CODES_U4,    /* 0..15, groups of 32, with minimum */
+	HTH_CODES_U5,    /* 0..31, groups of 32, with minimum */
+	HTH_CODES_U6X16, /* 0..63, groups of 16, with minimum */
+	HTH_CODES_S8,    /* -128..127, groups of 32, no minimum */
+	HTH_CODES_COUNT
+} hth_codes;
+hth_codes hth_type_codes(hth_type type);
+
+/* One group of G rows (kernel row's group_rows) by 256 columns, unpacked:
+ * code of row r, column c (of the chunk): codes[((c / 4) * G + r) * 4 + c % 4];
+ * scale and minimum of row r and group g: scale[g * G + r], min[g * G + r]. Rows past the matrix's end are zeros. */
+enum { HTH_GROUP_ROWS_MAX = 32 };
+typedef struct hth_panel {
+	_Alignas(64) uint8_t codes[HTH_A8_COLS * HTH_GROUP_ROWS_MAX];
+	float scale[16 * HTH_GROUP_ROWS_MAX];
+	float min[16 * HTH_GROUP_ROWS_MAX];
+} hth_panel;
+
+/* `block` points to the first row's chunk of n columns (n = 256, or what is left: a multiple of 32). */
+typedef void (*hth_unpack_fn)(hth_panel *panel, const void *block, size_t row_bytes, size_t n_rows, size_t n);
+/* acc[t * G + r] += panel row r . token t, over n columns. Token t's hth_a8 is at acts + offset[t]. */
+typedef void (*hth_gemm_fn)(const hth_panel *panel, size_t n, const char *acts, const uint32_t *offset, size_t n_tokens,
+                            float *acc);
+/* y[r] = row r . the token whose hth_a8 are at a, a_stride bytes apart. */
+typedef void (*hth_gemv_fn)(const void *w, size_t row_bytes, size_t n_rows, size_t cols, const char *a, size_t a_stride,
+                            float *y);
+
+/* The float family. Panel: value of row r, column c at panel[c * G + r], G = float_rows. */
+typedef void (*hth_unpack_float_fn)(float *panel, const void *w, size_t row_bytes, size_t n_rows, size_t n);
+typedef void (*hth_gemm_float_fn)(const float *panel, size_t n, const float *const *x, size_t n_tokens, float *acc);
+typedef void (*hth_gemv_float_fn)(const void *w, size_t row_bytes, size_t n_rows, size_t cols, const float *x, float *y);
+
+typedef struct hth_kernel_type {
+	hth_unpack_fn unpack; /* codes */
+	hth_gemv_fn gemv;     /* NULL: one token goes through gemm too */
+	hth_unpack_float_fn unpack_float;
+	hth_gemv_float_fn gemv_float;
+} hth_kernel_type;
+
+typedef struct hth_kernel_row {
+	hth_vec_ops vec;
+	bool (*usable)(void);
+	unsigned group_rows, float_rows;
+	/* One block of n <= 256 floats (n a multiple of 32 or the end of a row). */
+	void (*quantize_acts)(hth_a8 *dst, const float *x, size_t n);
+	hth_gemm_fn gemm[HTH_CODES_COUNT];
+	hth_gemm_float_fn gemm_float;
+	/* An entry left NULL means the portable unpacker (kernels.c); a row must bring every gemm. */
+	hth_kernel_type types[HTH_TYPE_LIMIT];
+} hth_kernel_row;
+
+/* MXFP4's scale with the factor of the doubled values taken out: 2^(e - 128); e = 0 and 1 give subnormals. */
+static inline float e8m0_half(uint8_t e)
+{
+	uint32_t bits = e >= 2 ? (uint32_t)(e - 1) << 23 : 0x200000u << e;
+	float f;
+	memcpy(&f, &bits, sizeof f);
+	return f;
+}
+
+extern const hth_kernel_row hth_kernels_c;
+#ifdef HTH_HAVE_AVX2
+extern const hth_kernel_row hth_kernels_avx2;
+#endif
+#ifdef HTH_HAVE_AVX512
+extern const hth_kernel_row hth_kernels_avx512;
+#endif
+#ifdef HTH_HAVE_NEON
+extern const hth_kernel_row hth_kernels_neon;
+#endif
+
+/* The row in use. */
+const hth_kernel_row *hth_kernels_row(void);
+
+/* The portable reading of one row's chunk of n <= 256 columns (n a multiple of 32): a code per column as a signed byte,
+ * and per 16 columns (whatever the type's own group) scale and minimum. Every unpacker is tested against it. */
+void hth_codes_read(hth_type type, const void *block, size_t n, int8_t codes[256], float scale[16], float min[16]);
+
+#endif

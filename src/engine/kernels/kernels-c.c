@@ -1,0 +1,196 @@
+/* kernels-c.c - the reference row of the table, in plain C: what every other row is tested against.
+ *
+ * Nothing is tuned here beyond letting the compiler see simple loops. Integer parts (quantised activations, sums of
+ * codes) are defined to the bit; floating sums are defined up to their order.
+ */
+#include "engine/kernels/kernel-row.h"
+#include "base/mem.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { ROWS = 8 }; /* of a panel */
+
+static bool always(void) { return true; }
+
+/* Round to nearest even for |x| < 2^22: adding 1.5 * 2^23 leaves the integer in the low bits. NaN gives some integer. */
+static inline int32_t round_even(float x)
+{
+	float shifted = x + 12582912.0f;
+	int32_t bits;
+	memcpy(&bits, &shifted, sizeof bits);
+	return (int32_t)((uint32_t)bits - 0x4B400000u);
+}
+
+static void quantize_acts(hth_a8 *dst, const float *x, size_t n)
+{
+	memset(dst, 0, sizeof *dst);
+	for (size_t g = 0; 32 * g < n; g++) {
+		size_t len = HTH_MIN(n - 32 * g, 32);
+		const float *v = x + 32 * g;
+		float max = 0;
+		for (size_t i = 0; i < len; i++) {
+			float a = fabsf(v[i]);
+			max = a > max ? a : max;
+		}
+		float d = max / 127.0f, id = max > 0 ? 127.0f / max : 0;
+		int sum[2] = {0, 0};
+		for (size_t i = 0; i < len; i++) {
+			int q = (int8_t)round_even(v[i] * id);
+			dst->q[32 * g + i] = (int8_t)q;
+			sum[i / 16] += q;
+		}
+		dst->d[g] = d;
+		dst->s32[g] = d * (float)(sum[0] + sum[1]);
+		dst->n32[g] = -128 * (sum[0] + sum[1]);
+		for (int h = 0; h < 2; h++) {
+			dst->s16[2 * g + h] = d * (float)sum[h];
+			dst->sum16[2 * g + h] = (int16_t)sum[h];
+		}
+	}
+}
+
+/* One loop for every kind of code: they all fit a signed byte. */
+static void gemm_codes(const hth_panel *panel, size_t n, const char *acts, const uint32_t *offset, size_t n_tokens,
+                       float *acc, size_t group, bool has_min)
+{
+	for (size_t t = 0; t < n_tokens; t++, acc += ROWS) {
+		const hth_a8 *a = (const hth_a8 *)(acts + offset[t]);
+		for (size_t g = 0; g * group < n; g++) {
+			int32_t dot[ROWS] = {0};
+			for (size_t c = g * group; c < (g + 1) * group; c += HTH_PANEL_STEP) {
+				const int8_t *w = (const int8_t *)panel->codes + c * ROWS;
+				for (size_t r = 0; r < ROWS; r++)
+					for (size_t i = 0; i < HTH_PANEL_STEP; i++)
+						dot[r] += w[HTH_PANEL_STEP * r + i] * a->q[c + i];
+			}
+			float d = a->d[g * group / 32], s = group == 16 ? a->s16[g] : a->s32[g];
+			for (size_t r = 0; r < ROWS; r++) {
+				acc[r] += panel->scale[g * ROWS + r] * (float)dot[r] * d;
+				if (has_min)
+					acc[r] += panel->min[g * ROWS + r] * s;
+			}
+		}
+	}
+}
+static void gemm_32(const hth_panel *panel, size_t n, const char *acts, const uint32_t *offset, size_t n_tokens,
+                    float *acc)
+{
+	gemm_codes(panel, n, acts, offset, n_tokens, acc, 32, true);
+}
+static void gemm_16(const hth_panel *panel, size_t n, const char *acts, const uint32_t *offset, size_t n_tokens,
+                    float *acc)
+{
+	gemm_codes(panel, n, acts, offset, n_tokens, acc, 16, true);
+}
+static void gemm_signed(const hth_panel *panel, size_t n, const char *acts, const uint32_t *offset, size_t n_tokens,
+                        float *acc)
+{
+	gemm_codes(panel, n, acts, offset, n_tokens, acc, 32, false);
+}
+
+static void gemm_float(const float *panel, size_t n, const float *const *x, size_t n_tokens, float *acc)
+{
+	for (size_t t = 0; t < n_tokens; t++, acc += ROWS)
+		for (size_t c = 0; c < n; c++)
+			for (size_t r = 0; r < ROWS; r++)
+				acc[r] += panel[c * ROWS + r] * x[t][c];
+}
+
+/* Eight partial sums: closer to the exact sum than one, and what the compiler can do in vectors. */
+static inline float sum8(const float s[8])
+{
+	return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+}
+
+static float dot_f32(const float *a, const float *b, size_t n)
+{
+	float s[8] = {0};
+	size_t i = 0;
+	for (; i + 8 <= n; i += 8)
+		for (size_t k = 0; k < 8; k++)
+			s[k] += a[i + k] * b[i + k];
+	for (; i < n; i++)
+		s[i % 8] += a[i] * b[i];
+	return sum8(s);
+}
+
+static float dot_f16(const float *a, const uint16_t *b, size_t n)
+{
+	float s[8] = {0};
+	for (size_t i = 0; i < n; i++)
+		s[i % 8] += a[i] * hth_f16_to_f32(b[i]);
+	return sum8(s);
+}
+
+static void axpy_f32(float *y, const float *x, float a, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		y[i] += a * x[i];
+}
+
+static void axpy_f16(float *y, const uint16_t *x, float a, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		y[i] += a * hth_f16_to_f32(x[i]);
+}
+
+static void f32_to_f16(uint16_t *y, const float *x, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		y[i] = hth_f32_to_f16(x[i]);
+}
+
+static void rms_norm(float *y, const float *x, const float *weight, float eps, size_t n)
+{
+	double sum = 0;
+	for (size_t i = 0; i < n; i++)
+		sum += (double)x[i] * (double)x[i];
+	float scale = 1.0f / sqrtf((float)(sum / (double)n) + eps);
+	for (size_t i = 0; i < n; i++)
+		y[i] = x[i] * scale * (weight != NULL ? weight[i] : 1.0f);
+}
+
+static float softmax(float *x, size_t n)
+{
+	float max = -INFINITY;
+	for (size_t i = 0; i < n; i++)
+		max = x[i] > max ? x[i] : max;
+	if (n == 0 || max == -INFINITY)
+		return -INFINITY; /* nothing may be attended to: x stays as it is */
+	double sum = 0;
+	for (size_t i = 0; i < n; i++) {
+		x[i] = expf(x[i] - max);
+		sum += (double)x[i];
+	}
+	float inverse = (float)(1.0 / sum);
+	for (size_t i = 0; i < n; i++)
+		x[i] *= inverse;
+	return max + (float)log(sum);
+}
+
+static void silu_mul(float *y, const float *gate, const float *up, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		y[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
+}
+
+static void gelu_mul(float *y, const float *gate, const float *up, size_t n)
+{
+	const float root = 0.79788456080286535588f; /* sqrt(2 / pi) */
+	for (size_t i = 0; i < n; i++) {
+		float g = gate[i];
+		y[i] = 0.5f * g * (1.0f + tanhf(root * g * (1.0f + 0.044715f * g * g))) * up[i];
+	}
+}
+
+const hth_kernel_row hth_kernels_c = {
+    .vec = {"c", dot_f32, dot_f16, axpy_f32, axpy_f16, f32_to_f16, rms_norm, softmax, silu_mul, gelu_mul},
+    .usable = always,
+    .group_rows = ROWS,
+    .float_rows = ROWS,
+    .quantize_acts = quantize_acts,
+    .gemm = {[HTH_CODES_U4] = gemm_32, [HTH_CODES_U5] = gemm_32, [HTH_CODES_U6X16] = gemm_16,
+             [HTH_CODES_S8] = gemm_signed},
+    .gemm_float = gemm_float,
+};

@@ -1,0 +1,412 @@
+/* kernels.c - choosing a row of the table, and cutting products into tasks for the pool.
+ *
+ * A product of one token is cut into runs of rows (about 64 KiB of weights each) that stream from memory through the
+ * row's gemv. A product of several tokens is cut into tiles of rows by blocks of tokens; a task goes along the columns in chunks
+ * of 256: it unpacks the tile's weights for the chunk into the worker's scratch (they then sit in the first-level cache),
+ * and multiplies them with all tokens of the block, 16 to 32 tokens at a time so that these stay close too:
+ *
+ *             256 columns                            scratch of a worker
+ *          +-------------+---- ...        +--------------------+----------------------+
+ *   rows   | group of G  |                | panels, one per    | acc[group][token][G] |
+ *   of a   +-------------+                | group of G rows    | floats               |
+ *   tile   | group of G  |   unpack  ->   +--------------------+----------------------+
+ *          +-------------+---- ...
+ *
+ * Because a panel is used for up to 256 tokens, unpacking costs a few percent, and weights need no second, repacked copy:
+ * a model is ready as soon as it is mapped.
+ */
+#include "engine/kernels/acts.h"
+#include "base/mem.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+
+/* ---- the table ---- */
+
+/* Best last. */
+static const hth_kernel_row *const rows[] = {
+    &hth_kernels_c,
+#ifdef HTH_HAVE_NEON
+    &hth_kernels_neon,
+#endif
+#ifdef HTH_HAVE_AVX2
+    &hth_kernels_avx2,
+#endif
+#ifdef HTH_HAVE_AVX512
+    &hth_kernels_avx512,
+#endif
+};
+
+static _Atomic(const hth_kernel_row *) chosen;
+
+static const hth_kernel_row *find_row(const char *name)
+{
+	for (size_t i = 0; i < HTH_COUNT(rows); i++)
+		if (strcmp(rows[i]->vec.name, name) == 0 && rows[i]->usable())
+			return rows[i];
+	return NULL;
+}
+
+/* Two threads may choose at once: they choose the same. A name in HEARTH_KERNELS that this CPU cannot run is ignored. */
+const hth_kernel_row *hth_kernels_row(void)
+{
+	const hth_kernel_row *row = atomic_load_explicit(&chosen, memory_order_acquire);
+	if (row != NULL)
+		return row;
+	const char *wanted = getenv("HEARTH_KERNELS");
+	if (wanted != NULL && *wanted != '\0')
+		row = find_row(wanted);
+	for (size_t i = HTH_COUNT(rows); row == NULL && i-- > 0;)
+		if (rows[i]->usable())
+			row = rows[i];
+	atomic_store_explicit(&chosen, row, memory_order_release);
+	return row;
+}
+
+const hth_vec_ops *hth_vec(void) { return &hth_kernels_row()->vec; }
+const char *hth_kernels_name(void) { return hth_kernels_row()->vec.name; }
+
+const char *const *hth_kernels_available(void)
+{
+	static const char *names[HTH_COUNT(rows) + 1]; /* every caller writes the same */
+	size_t n = 0;
+	for (size_t i = 0; i < HTH_COUNT(rows); i++)
+		if (rows[i]->usable())
+			names[n++] = rows[i]->vec.name;
+	return names;
+}
+
+hth_status hth_kernels_select(const char *name, hth_error *err)
+{
+	const hth_kernel_row *row = find_row(name);
+	if (row == NULL) {
+		char list[64] = "";
+		for (const char *const *n = hth_kernels_available(); *n != NULL; n++)
+			snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", *list ? ", " : "", *n);
+		return hth_fail(err, HTH_UNSUPPORTED, "no kernels named \"%s\" on this machine; it has %s", name, list);
+	}
+	atomic_store_explicit(&chosen, row, memory_order_release);
+	return HTH_OK;
+}
+
+/* ---- matrices ---- */
+
+bool hth_matrix_can_multiply(hth_type type)
+{
+	const hth_type_traits *traits = hth_type_get(type);
+	return traits != NULL && traits->dequantize_row != NULL && HTH_A8_COLS % traits->block_elems == 0;
+}
+
+hth_status hth_matrix_init(hth_matrix *matrix, hth_type type, size_t n_rows, size_t cols, const void *data, hth_error *err)
+{
+	const hth_type_traits *traits = hth_type_get(type);
+	if (!hth_matrix_can_multiply(type))
+		return hth_fail(err, HTH_UNSUPPORTED, "weights of type %s cannot be multiplied",
+		                traits != NULL ? traits->name : "(unknown)");
+	if (n_rows == 0 || cols == 0 || cols % traits->block_elems != 0)
+		return hth_fail(err, HTH_BAD_FORMAT, "a %s matrix of %zu rows of %zu columns: columns come in blocks of %u",
+		                traits->name, n_rows, cols, traits->block_elems);
+	uint64_t bytes;
+	if (hth_mul_overflows(n_rows, cols, &bytes) || hth_mul_overflows(bytes, 4, &bytes) || bytes > INT64_MAX)
+		return hth_fail(err, HTH_TOO_LARGE, "a matrix of %zu rows of %zu columns is too large", n_rows, cols);
+	*matrix = (hth_matrix){.type = type, .rows = n_rows, .cols = cols, .data = data,
+	                       .row_bytes = hth_type_row_bytes(type, cols)};
+	return HTH_OK;
+}
+
+void hth_matrix_finish(hth_matrix *matrix)
+{
+	if (matrix == NULL)
+		return;
+	free(matrix->packed);
+	*matrix = (hth_matrix){0};
+}
+
+/* ---- the portable unpackers ---- */
+
+static size_t chunk_bytes(const hth_type_traits *traits, size_t n)
+{
+	return n / traits->block_elems * traits->block_bytes;
+}
+
+static void unpack_portable(hth_type type, unsigned group_rows, hth_panel *panel, const void *block, size_t row_bytes,
+                            size_t n_rows, size_t n)
+{
+	size_t G = group_rows;
+	bool by16 = hth_type_codes(type) == HTH_CODES_U6X16;
+	for (size_t r = 0; r < G; r++) {
+		int8_t codes[256] = {0};
+		float scale[16] = {0}, min[16] = {0};
+		if (r < n_rows)
+			hth_codes_read(type, (const char *)block + r * row_bytes, n, codes, scale, min);
+		for (size_t c = 0; c < n; c += HTH_PANEL_STEP)
+			memcpy(panel->codes + c * G + r * HTH_PANEL_STEP, codes + c, HTH_PANEL_STEP);
+		for (size_t g = 0; g < (by16 ? 16 : 8); g++) {
+			panel->scale[g * G + r] = scale[by16 ? g : 2 * g];
+			panel->min[g * G + r] = min[by16 ? g : 2 * g];
+		}
+	}
+}
+
+static void unpack_float_portable(hth_type type, unsigned group_rows, float *panel, const void *block, size_t row_bytes,
+                                  size_t n_rows, size_t n)
+{
+	const hth_type_traits *traits = hth_type_get(type);
+	for (size_t r = 0; r < group_rows; r++) {
+		float values[HTH_A8_COLS] = {0};
+		if (r < n_rows)
+			traits->dequantize_row((const char *)block + r * row_bytes, values, n);
+		for (size_t c = 0; c < n; c++)
+			panel[c * group_rows + r] = values[c];
+	}
+}
+
+static void gemv_float_portable(const hth_kernel_row *row, const hth_matrix *w, const char *data, size_t n_rows,
+                                const float *x, float *y)
+{
+	const hth_type_traits *traits = hth_type_get(w->type);
+	for (size_t r = 0; r < n_rows; r++) {
+		const char *p = data + r * w->row_bytes;
+		double sum = 0;
+		for (size_t c = 0; c < w->cols; c += HTH_A8_COLS) {
+			float values[HTH_A8_COLS];
+			size_t n = HTH_MIN(w->cols - c, (size_t)HTH_A8_COLS);
+			traits->dequantize_row(p, values, n);
+			p += chunk_bytes(traits, n);
+			sum += (double)row->vec.dot_f32(values, x + c, n);
+		}
+		y[r] = (float)sum;
+	}
+}
+
+/* ---- one run ---- */
+
+enum {
+	JOBS_PER_RUN = 96,      /* more jobs are several runs; keeps the plan on the stack */
+	TILE_ROWS = 64,
+	BLOCK_TOKENS = 256,     /* of one task */
+	BLOCK_TOKENS_FLOAT = 128,
+	NEAR_TOKENS = 32,       /* multiplied with every group of the tile before the next ones */
+	GEMV_BYTES = 64 * 1024,
+};
+
+typedef struct job_plan {
+	const hth_matmul *job;
+	hth_codes codes;
+	bool gemv;
+	size_t n_tokens;
+	size_t tile_rows, n_tiles; /* tiles of rows */
+	size_t block_tokens, n_blocks;
+	size_t first_task;
+} job_plan;
+
+typedef struct run_plan {
+	const hth_kernel_row *row;
+	hth_threads *threads;
+	size_t n_jobs, n_tasks;
+	job_plan jobs[JOBS_PER_RUN];
+} run_plan;
+
+typedef struct scratch_codes {
+	hth_panel panels[TILE_ROWS / 8];
+	uint32_t offset[BLOCK_TOKENS];
+	_Alignas(64) float acc[TILE_ROWS * BLOCK_TOKENS];
+} scratch_codes;
+typedef struct scratch_float {
+	_Alignas(64) float panel[HTH_A8_COLS * HTH_GROUP_ROWS_MAX];
+	const float *x[BLOCK_TOKENS_FLOAT];
+	_Alignas(64) float acc[TILE_ROWS * BLOCK_TOKENS_FLOAT];
+} scratch_float;
+_Static_assert(sizeof(scratch_codes) <= HTH_THREADS_SCRATCH, "scratch");
+_Static_assert(sizeof(scratch_float) <= HTH_THREADS_SCRATCH, "scratch");
+
+static size_t token_of(const hth_matmul *job, size_t i) { return job->select != NULL ? job->select[i] : i; }
+
+/* acc[group][token][G] to y[token][row]. */
+static void write_tile(const job_plan *plan, const float *acc, size_t G, size_t row0, size_t n_rows, size_t token0,
+                       size_t n_tokens)
+{
+	const hth_matmul *job = plan->job;
+	for (size_t t = 0; t < n_tokens; t++) {
+		float *y = job->y + (token0 + t) * job->y_stride + row0;
+		for (size_t g = 0; g * G < n_rows; g++)
+			memcpy(y + g * G, acc + (g * n_tokens + t) * G, HTH_MIN(G, n_rows - g * G) * sizeof(float));
+	}
+}
+
+static void task_codes(const run_plan *run, const job_plan *plan, void *scratch, size_t row0, size_t n_rows,
+                       size_t token0, size_t n_tokens)
+{
+	const hth_kernel_row *row = run->row;
+	const hth_matrix *w = plan->job->w;
+	const hth_acts *acts = plan->job->x;
+	const hth_type_traits *traits = hth_type_get(w->type);
+	const hth_kernel_type *type = &row->types[w->type];
+	scratch_codes *s = scratch;
+	size_t G = row->group_rows, n_groups = (n_rows + G - 1) / G;
+	for (size_t t = 0; t < n_tokens; t++)
+		s->offset[t] = (uint32_t)(token_of(plan->job, token0 + t) * sizeof(hth_a8));
+	memset(s->acc, 0, n_groups * n_tokens * G * sizeof(float));
+	const char *data = (const char *)w->data + row0 * w->row_bytes;
+	for (size_t c = 0, kb = 0; c < w->cols; c += HTH_A8_COLS, kb++) {
+		size_t n = HTH_MIN(w->cols - c, (size_t)HTH_A8_COLS);
+		for (size_t g = 0; g < n_groups; g++) {
+			const char *block = data + g * G * w->row_bytes;
+			size_t valid = HTH_MIN(G, n_rows - g * G);
+			if (type->unpack != NULL)
+				type->unpack(&s->panels[g], block, w->row_bytes, valid, n);
+			else
+				unpack_portable(w->type, row->group_rows, &s->panels[g], block, w->row_bytes, valid, n);
+		}
+		data += chunk_bytes(traits, n);
+		const char *a = (const char *)(acts->a8 + kb * acts->n_tokens);
+		for (size_t t = 0; t < n_tokens; t += NEAR_TOKENS)
+			for (size_t g = 0; g < n_groups; g++)
+				row->gemm[plan->codes](&s->panels[g], n, a, s->offset + t, HTH_MIN(n_tokens - t, (size_t)NEAR_TOKENS),
+				                       s->acc + (g * n_tokens + t) * G);
+	}
+	write_tile(plan, s->acc, G, row0, n_rows, token0, n_tokens);
+}
+
+static void task_float(const run_plan *run, const job_plan *plan, void *scratch, size_t row0, size_t n_rows,
+                       size_t token0, size_t n_tokens)
+{
+	const hth_kernel_row *row = run->row;
+	const hth_matrix *w = plan->job->w;
+	const hth_acts *acts = plan->job->x;
+	const hth_type_traits *traits = hth_type_get(w->type);
+	const hth_kernel_type *type = &row->types[w->type];
+	scratch_float *s = scratch;
+	size_t G = row->float_rows, n_groups = (n_rows + G - 1) / G;
+	memset(s->acc, 0, n_groups * n_tokens * G * sizeof(float));
+	const char *data = (const char *)w->data + row0 * w->row_bytes;
+	for (size_t c = 0; c < w->cols; c += HTH_A8_COLS) {
+		size_t n = HTH_MIN(w->cols - c, (size_t)HTH_A8_COLS);
+		for (size_t t = 0; t < n_tokens; t++)
+			s->x[t] = acts->x + token_of(plan->job, token0 + t) * acts->x_stride + c;
+		for (size_t g = 0; g < n_groups; g++) {
+			const char *block = data + g * G * w->row_bytes;
+			size_t valid = HTH_MIN(G, n_rows - g * G);
+			if (type->unpack_float != NULL)
+				type->unpack_float(s->panel, block, w->row_bytes, valid, n);
+			else
+				unpack_float_portable(w->type, row->float_rows, s->panel, block, w->row_bytes, valid, n);
+			row->gemm_float(s->panel, n, s->x, n_tokens, s->acc + g * n_tokens * G);
+		}
+		data += chunk_bytes(traits, n);
+	}
+	write_tile(plan, s->acc, G, row0, n_rows, token0, n_tokens);
+}
+
+static void task_gemv(const run_plan *run, const job_plan *plan, size_t row0, size_t n_rows)
+{
+	const hth_matmul *job = plan->job;
+	const hth_matrix *w = job->w;
+	const hth_acts *acts = job->x;
+	const hth_kernel_type *type = &run->row->types[w->type];
+	const char *data = (const char *)w->data + row0 * w->row_bytes;
+	size_t token = token_of(job, 0);
+	const float *x = acts->x + token * acts->x_stride;
+	if (plan->codes != HTH_CODES_NONE)
+		type->gemv(data, w->row_bytes, n_rows, w->cols, (const char *)(acts->a8 + token),
+		           acts->n_tokens * sizeof(hth_a8), job->y + row0);
+	else if (type->gemv_float != NULL)
+		type->gemv_float(data, w->row_bytes, n_rows, w->cols, x, job->y + row0);
+	else
+		gemv_float_portable(run->row, w, data, n_rows, x, job->y + row0);
+}
+
+static void run_task(void *ctx, size_t task, unsigned worker)
+{
+	const run_plan *run = ctx;
+	size_t low = 0, high = run->n_jobs;
+	while (high - low > 1) {
+		size_t mid = (low + high) / 2;
+		if (run->jobs[mid].first_task <= task)
+			low = mid;
+		else
+			high = mid;
+	}
+	const job_plan *plan = &run->jobs[low];
+	task -= plan->first_task;
+	size_t row0 = task / plan->n_blocks * plan->tile_rows;
+	size_t n_rows = HTH_MIN(plan->tile_rows, plan->job->w->rows - row0);
+	size_t token0 = task % plan->n_blocks * plan->block_tokens;
+	size_t n_tokens = HTH_MIN(plan->block_tokens, plan->n_tokens - token0);
+	if (plan->gemv)
+		task_gemv(run, plan, row0, n_rows);
+	else if (plan->codes != HTH_CODES_NONE)
+		task_codes(run, plan, hth_threads_scratch(run->threads, worker), row0, n_rows, token0, n_tokens);
+	else
+		task_float(run, plan, hth_threads_scratch(run->threads, worker), row0, n_rows, token0, n_tokens);
+}
+
+typedef struct quantize_plan {
+	const hth_kernel_row *row;
+	hth_acts *acts;
+	size_t tokens_per_task;
+} quantize_plan;
+
+static void quantize_task(void *ctx, size_t task, unsigned worker)
+{
+	const quantize_plan *plan = ctx;
+	hth_acts *acts = plan->acts;
+	size_t end = HTH_MIN((task + 1) * plan->tokens_per_task, acts->n_tokens);
+	for (size_t t = task * plan->tokens_per_task; t < end; t++)
+		for (size_t kb = 0; kb < hth_acts_blocks(acts); kb++)
+			plan->row->quantize_acts(acts->a8 + kb * acts->n_tokens + t, acts->x + t * acts->x_stride + kb * HTH_A8_COLS,
+			                         HTH_MIN(acts->cols - kb * HTH_A8_COLS, (size_t)HTH_A8_COLS));
+}
+
+static void make_a8(const hth_kernel_row *row, hth_threads *threads, hth_acts *acts)
+{
+	if (acts->a8_ready)
+		return;
+	quantize_plan plan = {row, acts, 8};
+	hth_threads_run(threads, (acts->n_tokens + 7) / 8, quantize_task, &plan);
+	acts->a8_ready = true;
+}
+
+/* Tiles small enough that every worker gets several, large enough to share the work of a panel. */
+static void plan_job(const run_plan *run, job_plan *plan, const hth_matmul *job)
+{
+	const hth_kernel_row *row = run->row;
+	const hth_matrix *w = job->w;
+	*plan = (job_plan){.job = job, .codes = hth_type_codes(w->type),
+	                   .n_tokens = job->select != NULL ? job->n_select : job->x->n_tokens, .block_tokens = 1};
+	plan->gemv = plan->n_tokens == 1 && (plan->codes == HTH_CODES_NONE || row->types[w->type].gemv != NULL);
+	size_t workers = hth_threads_count(run->threads), step;
+	if (plan->gemv) {
+		step = 8;
+		plan->tile_rows = HTH_MAX(hth_round_up(GEMV_BYTES / w->row_bytes, step), step);
+	} else {
+		bool codes = plan->codes != HTH_CODES_NONE;
+		step = codes ? row->group_rows : row->float_rows;
+		plan->tile_rows = TILE_ROWS;
+		plan->block_tokens = codes ? BLOCK_TOKENS : BLOCK_TOKENS_FLOAT;
+	}
+	plan->n_blocks = (plan->n_tokens + plan->block_tokens - 1) / plan->block_tokens;
+	while (plan->tile_rows >= 2 * step && w->rows * plan->n_blocks / plan->tile_rows < 4 * workers)
+		plan->tile_rows = hth_round_up(plan->tile_rows / 2, step);
+	plan->n_tiles = (w->rows + plan->tile_rows - 1) / plan->tile_rows;
+}
+
+void hth_matmul_run(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs)
+{
+	run_plan run = {.row = hth_kernels_row(), .threads = threads};
+	for (size_t i = 0; i < n_jobs; i++) {
+		job_plan *plan = &run.jobs[run.n_jobs];
+		plan_job(&run, plan, &jobs[i]);
+		if (plan->n_tokens > 0) {
+			if (plan->codes != HTH_CODES_NONE)
+				make_a8(run.row, threads, jobs[i].x);
+			plan->first_task = run.n_tasks;
+			run.n_tasks += plan->n_tiles * plan->n_blocks;
+			run.n_jobs++;
+		}
+		if (run.n_jobs == JOBS_PER_RUN || i + 1 == n_jobs) {
+			hth_threads_run(threads, run.n_tasks, run_task, &run);
+			run.n_jobs = run.n_tasks = 0;
+		}
+	}
+}

@@ -1,0 +1,425 @@
+/* Every row of the table against the exact answer and against the plain C row, at sizes that are no multiple of any tile.
+ *
+ * The exact answer of a product with quantised weights is taken over the activations as the reference quantises them: then
+ * the integer sums of every kernel must be the same, and only the order of the floating sums may differ. */
+#include "base/mem.h"
+#include "engine/kernels/kernel-row.h"
+#include "harness.h"
+#include "kernel-data.h"
+
+static hth_threads *pool;
+
+static bool setup(void)
+{
+	hth_error err = HTH_ERROR_INIT;
+	return pool != NULL || hth_threads_create(&pool, 2, &err) == HTH_OK;
+}
+
+typedef struct problem {
+	hth_matrix w;
+	void *base;
+	float *x;      /* n_tokens x stride */
+	size_t stride, n_tokens;
+	double *exact, *size; /* n_tokens x rows: the answer over quantised activations, and the sum of |terms| */
+	double *plain;        /* the answer over the activations as they are */
+} problem;
+
+static void problem_init(problem *p, hth_type type, size_t rows, size_t cols, size_t n_tokens)
+{
+	hth_error err = HTH_ERROR_INIT;
+	*p = (problem){.stride = cols + 5, .n_tokens = n_tokens};
+	void *data = random_weights(type, rows, cols, 7 * (uint64_t)type + rows + cols, &p->base);
+	if (hth_matrix_init(&p->w, type, rows, cols, data, &err) != HTH_OK)
+		test_fail(__FILE__, __LINE__, "%s", err.message);
+	hth_rng rng;
+	hth_rng_seed(&rng, 3 + cols + n_tokens);
+	p->x = malloc(n_tokens * p->stride * sizeof(float));
+	for (size_t i = 0; i < n_tokens * p->stride; i++)
+		p->x[i] = random_normal(&rng) * (i % 101 == 0 ? 8.0f : 1.0f);
+	for (size_t i = 0; i < cols && i < 32; i++)
+		p->x[i] = 0; /* a group of zeros: its scale is zero */
+	p->exact = calloc(3 * n_tokens * rows, sizeof(double));
+	p->size = p->exact + n_tokens * rows;
+	p->plain = p->size + n_tokens * rows;
+
+	float *w = malloc((cols + 255) * sizeof *w), *a = malloc(n_tokens * (cols + 255) * sizeof *a);
+	for (size_t t = 0; t < n_tokens; t++) {
+		for (size_t c = 0; c < cols; c += 256) {
+			hth_a8 block;
+			hth_kernels_c.quantize_acts(&block, p->x + t * p->stride + c, HTH_MIN(cols - c, (size_t)256));
+			for (size_t i = 0; i < 256 && c + i < cols; i++)
+				a[t * cols + c + i] = hth_type_codes(type) == HTH_CODES_NONE
+				                          ? p->x[t * p->stride + c + i]
+				                          : (float)block.q[i] * block.d[i / 32];
+		}
+	}
+	for (size_t r = 0; r < rows; r++) {
+		hth_type_get(type)->dequantize_row((const char *)data + r * p->w.row_bytes, w, cols);
+		for (size_t t = 0; t < n_tokens; t++) {
+			double sum = 0, size = 0, plain = 0;
+			for (size_t c = 0; c < cols; c++) {
+				sum += (double)w[c] * (double)a[t * cols + c];
+				size += fabs((double)w[c] * (double)a[t * cols + c]);
+				plain += (double)w[c] * (double)p->x[t * p->stride + c];
+			}
+			p->exact[t * rows + r] = sum;
+			p->size[t * rows + r] = size;
+			p->plain[t * rows + r] = plain;
+		}
+	}
+	free(w);
+	free(a);
+}
+
+static void problem_finish(problem *p)
+{
+	hth_matrix_finish(&p->w);
+	free(p->base);
+	free(p->x);
+	free(p->exact);
+}
+
+static void problem_check(const problem *p, const uint32_t *select, size_t n_select, const char *what)
+{
+	hth_error err = HTH_ERROR_INIT;
+	hth_acts *acts = NULL;
+	if (hth_acts_create(&acts, p->n_tokens, p->w.cols, &err) != HTH_OK) {
+		test_fail(__FILE__, __LINE__, "%s", err.message);
+		return;
+	}
+	hth_acts_set(acts, p->x, p->stride, p->n_tokens, p->w.cols);
+	size_t n = select != NULL ? n_select : p->n_tokens, stride = p->w.rows + 3;
+	float *y = malloc((n * stride + 1) * sizeof *y);
+	for (size_t i = 0; i < n * stride; i++)
+		y[i] = 12345.0f;
+	hth_matmul_run(pool, &(hth_matmul){.w = &p->w, .x = acts, .select = select, .n_select = n_select, .y = y, .y_stride = stride}, 1);
+	double worst = 0, error2 = 0, plain2 = 0;
+	size_t at = 0;
+	for (size_t i = 0; i < n; i++) {
+		size_t t = select != NULL ? select[i] : i;
+		for (size_t r = 0; r < p->w.rows; r++) {
+			double exact = p->exact[t * p->w.rows + r], e = fabs((double)y[i * stride + r] - exact);
+			double relative = e / (p->size[t * p->w.rows + r] + 1e-30);
+			if (!(relative <= worst))
+				worst = relative, at = i * p->w.rows + r;
+			double d = (double)y[i * stride + r] - p->plain[t * p->w.rows + r];
+			error2 += d * d;
+			plain2 += p->plain[t * p->w.rows + r] * p->plain[t * p->w.rows + r];
+		}
+		for (size_t r = p->w.rows; r < stride; r++)
+			if (y[i * stride + r] != 12345.0f)
+				test_fail(__FILE__, __LINE__, "%s %s: wrote past the row's end", hth_kernels_name(), what);
+	}
+	if (!(worst < 2e-6))
+		test_fail(__FILE__, __LINE__, "%s %s %s %zu x %zu, %zu tokens: off by %.3g of the terms' size at output %zu",
+		          hth_kernels_name(), hth_type_get(p->w.type)->name, what, p->w.rows, p->w.cols, n, worst, at);
+	/* 8-bit activations cost under 1% of the answer's length (and F32 activations nothing). */
+	double bound = hth_type_codes(p->w.type) == HTH_CODES_NONE ? 1e-5 : 0.02;
+	if (n * p->w.rows > 16 && !(sqrt(error2 / plain2) < bound))
+		test_fail(__FILE__, __LINE__, "%s %s: relative error %.3g of the product", hth_kernels_name(),
+		          hth_type_get(p->w.type)->name, sqrt(error2 / plain2));
+	free(y);
+	hth_acts_destroy(acts);
+}
+
+static void for_each_row(void (*fn)(void))
+{
+	hth_error err = HTH_ERROR_INIT;
+	for (const char *const *name = hth_kernels_available(); *name != NULL; name++) {
+		CHECK_OK(hth_kernels_select(*name, &err));
+		fn();
+	}
+}
+
+static void products(void)
+{
+	static const size_t rows[] = {1, 7, 37, 130}, tokens[] = {1, 2, 3, 5, 8, 9, 33};
+	for (size_t i = 0; i < HTH_COUNT(kernel_types); i++) {
+		uint32_t block = hth_type_get(kernel_types[i])->block_elems;
+		for (size_t r = 0; r < HTH_COUNT(rows); r++) {
+			size_t cols[] = {block == 256 ? 256 : block == 32 ? 96 : 45, block == 256 ? 768 : block == 32 ? 544 : 301};
+			for (size_t c = 0; c < 2; c++) {
+				problem p;
+				problem_init(&p, kernel_types[i], rows[r], cols[c], tokens[HTH_COUNT(tokens) - 1]);
+				size_t all = p.n_tokens;
+				for (size_t t = 0; t < HTH_COUNT(tokens); t++) {
+					p.n_tokens = tokens[t];
+					problem_check(&p, NULL, 0, "all tokens");
+				}
+				p.n_tokens = all;
+				static const uint32_t select[] = {31, 2, 2, 7, 0};
+				problem_check(&p, select, HTH_COUNT(select), "selected tokens");
+				problem_check(&p, select, 1, "one selected token");
+				problem_finish(&p);
+			}
+		}
+	}
+}
+TEST(products_of_every_type_agree_with_the_exact_answer)
+{
+	REQUIRE(setup());
+	for_each_row(products);
+}
+
+static void long_block(void)
+{
+	for (size_t i = 0; i < HTH_COUNT(kernel_types); i += 3) {
+		problem p;
+		problem_init(&p, kernel_types[i], 66, 512, 300);
+		problem_check(&p, NULL, 0, "several token blocks");
+		problem_finish(&p);
+	}
+}
+TEST(more_tokens_than_one_task_takes)
+{
+	REQUIRE(setup());
+	for_each_row(long_block);
+}
+
+/* Types that kernels do not multiply as integers go through their dequantiser. */
+TEST(slow_types_are_dequantised)
+{
+	REQUIRE(setup());
+	for (uint32_t type = 0; type < HTH_TYPE_LIMIT; type++) {
+		if (!hth_matrix_can_multiply((hth_type)type) || hth_type_codes((hth_type)type) != HTH_CODES_NONE)
+			continue;
+		const hth_type_traits *traits = hth_type_get(type);
+		if (traits->block_elems == 1 || type == HTH_Q8_K)
+			continue;
+		problem p;
+		problem_init(&p, (hth_type)type, 9, 512, 3);
+		for (size_t i = 0; i < 3 * 9; i++) /* random scales may be huge or NaN: compare only what is finite */
+			if (!isfinite(p.size[i]) || p.size[i] > 1e30)
+				goto next;
+		problem_check(&p, NULL, 0, "slow");
+		p.n_tokens = 1;
+		problem_check(&p, NULL, 0, "slow");
+	next:
+		problem_finish(&p);
+	}
+}
+
+static void jobs_together(void)
+{
+	hth_error err = HTH_ERROR_INIT;
+	enum { JOBS = 200, TOKENS = 6, COLS = 256 };
+	problem p[4];
+	hth_type types[4] = {HTH_Q4_K, HTH_F16, HTH_Q8_0, HTH_Q6_K};
+	for (int i = 0; i < 4; i++)
+		problem_init(&p[i], types[i], 21, COLS, TOKENS);
+	hth_acts *acts = NULL;
+	REQUIRE_OK(hth_acts_create(&acts, TOKENS, COLS, &err));
+	hth_acts_set(acts, p[0].x, p[0].stride, TOKENS, COLS);
+	hth_matmul jobs[JOBS];
+	uint32_t select[JOBS][3];
+	float *y = calloc(JOBS * 3 * 21, sizeof *y);
+	for (int i = 0; i < JOBS; i++) {
+		for (int k = 0; k < 3; k++)
+			select[i][k] = (uint32_t)((i + k) % TOKENS);
+		jobs[i] = (hth_matmul){.w = &p[i % 4].w, .x = acts, .select = select[i], .n_select = (size_t)(i % 4), .y = y + i * 63,
+		                       .y_stride = 21};
+	}
+	hth_matmul_run(pool, jobs, JOBS);
+	for (int i = 0; i < JOBS; i++)
+		for (int k = 0; k < i % 4; k++)
+			for (int r = 0; r < 21; r++) {
+				size_t at = select[i][k] * 21 + (size_t)r;
+				CHECK_NEAR(y[i * 63 + k * 21 + r], p[i % 4].exact[at], 2e-6 * p[i % 4].size[at]);
+			}
+	free(y);
+	hth_acts_destroy(acts);
+	for (int i = 0; i < 4; i++)
+		problem_finish(&p[i]);
+}
+TEST(many_jobs_run_as_one)
+{
+	REQUIRE(setup());
+	for_each_row(jobs_together);
+}
+
+static void activations(void)
+{
+	hth_rng rng;
+	hth_rng_seed(&rng, 5);
+	float x[256];
+	static const size_t lengths[] = {256, 32, 96, 45, 1, 255};
+	for (int round = 0; round < 60; round++) {
+		size_t n = lengths[(size_t)round % HTH_COUNT(lengths)];
+		for (size_t i = 0; i < 256; i++)
+			x[i] = random_normal(&rng) * (round % 7 == 3 ? 1e-30f : round % 7 == 4 ? 1e30f : 3.0f);
+		if (round % 7 == 5)
+			for (size_t i = 0; i < 256; i++)
+				x[i] = (float)((int)(i % 255) - 127) / 2.0f; /* ties */
+		hth_a8 want, got;
+		memset(&got, 0xEE, sizeof got);
+		hth_kernels_c.quantize_acts(&want, x, n);
+		hth_kernels_row()->quantize_acts(&got, x, n);
+		CHECK(memcmp(&want, &got, sizeof want) == 0);
+	}
+}
+TEST(activations_are_quantised_to_the_same_bits)
+{
+	for_each_row(activations);
+}
+
+static void unpackers(void)
+{
+	const hth_kernel_row *row = hth_kernels_row();
+	static hth_panel panel;
+	for (size_t i = 0; i < HTH_COUNT(kernel_types); i++) {
+		hth_type type = kernel_types[i];
+		const hth_kernel_type *k = &row->types[type];
+		if (k->unpack == NULL)
+			continue;
+		size_t G = row->group_rows, by = hth_type_codes(type) == HTH_CODES_U6X16 ? 16 : 32;
+		void *base;
+		size_t cols = hth_type_get(type)->block_elems == 256 ? 256 : 224, bytes = hth_type_row_bytes(type, cols);
+		const char *w = random_weights(type, G, cols, 99, &base);
+		for (size_t valid = 1; valid <= G; valid += G / 2 - 1) {
+			memset(&panel, 0xEE, sizeof panel);
+			k->unpack(&panel, w, bytes, valid, cols);
+			size_t bad = 0;
+			for (size_t r = 0; r < G; r++) {
+				int8_t codes[256] = {0};
+				float scale[16] = {0}, min[16] = {0};
+				if (r < valid)
+					hth_codes_read(type, w + r * bytes, cols, codes, scale, min);
+				for (size_t c = 0; c < cols; c++) {
+					uint8_t got = panel.codes[(c / 4 * G + r) * 4 + c % 4];
+					/* A row may keep signed codes offset by 128, as its gemm wants them. */
+					bool same = got == (uint8_t)codes[c] || (hth_type_codes(type) == HTH_CODES_S8 && got == (uint8_t)(codes[c] ^ 0x80));
+					bad += r < valid && !same;
+				}
+				for (size_t g = 0; g * by < cols; g++) {
+					double s = scale[g * by / 16], m = min[g * by / 16];
+					bad += !(fabs((double)panel.scale[g * G + r] - s) <= 1e-7 * fabs(s));
+					if (hth_type_codes(type) != HTH_CODES_S8)
+						bad += !(fabs((double)panel.min[g * G + r] - m) <= 1e-7 * fabs(m));
+				}
+			}
+			if (bad > 0)
+				test_fail(__FILE__, __LINE__, "%s: %s unpacks %zu values wrong (%zu rows)", row->vec.name,
+				          hth_type_get(type)->name, bad, valid);
+		}
+		free(base);
+	}
+}
+TEST(unpacked_panels_hold_the_codes_of_the_file)
+{
+	for_each_row(unpackers);
+}
+
+static void vectors(void)
+{
+	const hth_vec_ops *v = hth_vec(), *c = &hth_kernels_c.vec;
+	hth_rng rng;
+	hth_rng_seed(&rng, 11);
+	for (size_t n = 0; n < 150; n += n < 40 ? 1 : 17) {
+		/* Exactly sized, for the sanitizer. */
+		float *a = malloc(n * 4 + 4), *b = malloc(n * 4 + 4), *y = malloc(n * 4 + 4), *z = malloc(n * 4 + 4);
+		uint16_t *h = malloc(n * 2 + 2), *h2 = malloc(n * 2 + 2);
+		double dot = 0, size = 0, dot16 = 0;
+		for (size_t i = 0; i < n; i++) {
+			a[i] = random_normal(&rng) * 3;
+			b[i] = random_normal(&rng);
+			h[i] = hth_f32_to_f16(b[i]);
+			dot += (double)a[i] * (double)b[i];
+			dot16 += (double)a[i] * (double)hth_f16_to_f32(h[i]);
+			size += fabs((double)a[i] * (double)b[i]);
+		}
+		CHECK_NEAR(v->dot_f32(a, b, n), dot, 1e-6 * size);
+		CHECK_NEAR(v->dot_f16(a, h, n), dot16, 1e-6 * size + 1e-9);
+		memcpy(y, b, n * 4);
+		v->axpy_f32(y, a, 0.3f, n);
+		for (size_t i = 0; i < n; i++)
+			CHECK_NEAR(y[i], (double)b[i] + (double)0.3f * (double)a[i], 1e-6 * (fabs((double)b[i]) + fabs((double)a[i])));
+		memcpy(y, a, n * 4);
+		v->axpy_f16(y, h, -1.7f, n);
+		for (size_t i = 0; i < n; i++) {
+			double x = (double)hth_f16_to_f32(h[i]);
+			CHECK_NEAR(y[i], (double)a[i] - (double)1.7f * x, 1e-6 * (fabs((double)a[i]) + fabs(x)));
+		}
+		float extremes[] = {65504.0f, 65519.9f, 65520.0f, 1e10f, 6e-8f, 2.9e-8f, 5.96e-8f, -0.0f, 1.00048828125f, INFINITY, 1e-40f};
+		for (size_t i = 0; i < n; i++)
+			z[i] = i % 3 == 0 ? extremes[i / 3 % HTH_COUNT(extremes)] : a[i];
+		v->f32_to_f16(h, z, n);
+		c->f32_to_f16(h2, z, n);
+		CHECK(memcmp(h, h2, n * 2) == 0);
+		if (n > 0) {
+			v->rms_norm(y, a, b, 1e-5f, n);
+			c->rms_norm(z, a, b, 1e-5f, n);
+			for (size_t i = 0; i < n; i++)
+				CHECK_NEAR(y[i], z[i], 2e-6 * fabs((double)z[i]) + 1e-30);
+			memcpy(y, a, n * 4);
+			v->rms_norm(y, y, NULL, 1e-5f, n);
+			c->rms_norm(z, a, NULL, 1e-5f, n);
+			for (size_t i = 0; i < n; i++)
+				CHECK_NEAR(y[i], z[i], 2e-6 * fabs((double)z[i]) + 1e-30);
+		}
+		for (size_t i = 0; i < n; i++)
+			a[i] *= 6;
+		if (n > 2) {
+			a[0] = -INFINITY; /* a masked score */
+			a[1] = 80;
+		}
+		memcpy(y, a, n * 4);
+		memcpy(z, a, n * 4);
+		float log_sum = v->softmax(y, n), want = c->softmax(z, n);
+		if (n > 0)
+			CHECK_NEAR(log_sum, want, 1e-5 * fabs((double)want) + 1e-6);
+		double sum = 0;
+		for (size_t i = 0; i < n; i++) {
+			CHECK_NEAR(y[i], z[i], 3e-6 * (double)z[i] + 1e-37);
+			sum += (double)y[i];
+		}
+		if (n > 0)
+			CHECK_NEAR(sum, 1, 1e-5);
+		if (n > 2) {
+			a[0] = -200;
+			a[1] = 200;
+		}
+		v->silu_mul(y, a, b, n);
+		for (size_t i = 0; i < n; i++) {
+			double s = (double)a[i] / (1 + exp(-(double)a[i])) * (double)b[i];
+			CHECK_NEAR(y[i], s, 3e-6 * fabs(s) + 1e-30);
+		}
+		v->gelu_mul(y, a, b, n);
+		for (size_t i = 0; i < n; i++) {
+			double g = (double)a[i];
+			double s = 0.5 * g * (1 + tanh(0.7978845608028654 * g * (1 + 0.044715 * g * g))) * (double)b[i];
+			CHECK_NEAR(y[i], s, 3e-6 * fabs(s) + 1e-6 * fabs(g * (double)b[i]) * 0.1 + 1e-30);
+		}
+		free(a);
+		free(b);
+		free(y);
+		free(z);
+		free(h);
+		free(h2);
+	}
+	float masked[5] = {-INFINITY, -INFINITY, -INFINITY, -INFINITY, -INFINITY};
+	CHECK(v->softmax(masked, 5) == -INFINITY); /* and no NaN */
+}
+TEST(vector_operations_agree_at_any_length)
+{
+	for_each_row(vectors);
+}
+
+TEST(bad_shapes_and_types_are_refused_with_the_reason)
+{
+	hth_error err = HTH_ERROR_INIT;
+	hth_matrix m = {0};
+	CHECK_INT(hth_matrix_init(&m, HTH_I32, 4, 4, "", &err), HTH_UNSUPPORTED);
+	CHECK(strstr(err.message, "I32") != NULL);
+	CHECK_INT(hth_matrix_init(&m, HTH_Q4_K, 4, 255, "", &err), HTH_BAD_FORMAT);
+	CHECK(strstr(err.message, "255") != NULL);
+	CHECK_INT(hth_matrix_init(&m, HTH_F32, SIZE_MAX / 2, 4, "", &err), HTH_TOO_LARGE);
+	CHECK_INT(hth_matrix_init(&m, (hth_type)5, 1, 4, "", &err), HTH_UNSUPPORTED);
+	hth_acts *acts = NULL;
+	CHECK_INT(hth_acts_create(&acts, SIZE_MAX / 8, 1 << 20, &err), HTH_TOO_LARGE);
+	CHECK(!hth_matrix_can_multiply(HTH_I8));
+	CHECK(hth_matrix_can_multiply(HTH_Q4_K));
+	CHECK_INT(hth_kernels_select("abacus", &err), HTH_UNSUPPORTED);
+	CHECK(strstr(err.message, "c") != NULL);
+}
+
+TEST_MAIN()
