@@ -316,6 +316,31 @@ int64_t hth_gguf_array_int(const hth_gguf_kv *array, size_t i)
 	return over ? INT64_MAX : value;
 }
 
+/* The end of n elements, walking what has no fixed size; their nesting was bounded when the file was opened. */
+static const unsigned char *skip_elements(const unsigned char *at, unsigned element, uint64_t n)
+{
+	if (hth_gguf_scalar_size(element) > 0)
+		return at + n * hth_gguf_scalar_size(element);
+	for (uint64_t i = 0; i < n; i++) {
+		uint32_t inner;
+		uint64_t len;
+		if (element == HTH_GGUF_STRING) {
+			memcpy(&len, at, sizeof len);
+			at += sizeof len + len;
+		} else {
+			memcpy(&inner, at, sizeof inner);
+			memcpy(&len, at + sizeof inner, sizeof len);
+			at = skip_elements(at + sizeof inner + sizeof len, inner, len);
+		}
+	}
+	return at;
+}
+
+size_t hth_gguf_array_bytes(const hth_gguf_kv *array)
+{
+	return (size_t)(skip_elements(array->value, array->element, array->len) - array->value);
+}
+
 bool hth_gguf_escape(hth_view text, size_t max_chars, char *out, size_t out_len)
 {
 	size_t at = 0, chars = 0, i = 0;

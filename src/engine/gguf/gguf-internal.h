@@ -17,7 +17,7 @@ enum {
 	GGUF_MIN_ALIGNMENT = 8,
 	GGUF_DEFAULT_ALIGNMENT = 32,
 	GGUF_STRING_STRIDE = 16, /* one string in so many has its place in the index */
-	GGUF_MAX_HEADER = 256 << 20,
+	GGUF_MAX_HEADER = 128 << 20,
 };
 
 struct hth_gguf_kv {
@@ -86,6 +86,9 @@ size_t hth_gguf_index_find(const gguf_slot *index, size_t n, const void *names, 
 /* Parses shard number `no`: appends its tensors to gguf, returns its metadata (freed by hth_gguf_parsed_finish). */
 HTH_MUST_USE hth_status hth_gguf_parse_shard(hth_gguf *gguf, size_t no, gguf_parsed *ret_parsed, hth_error *err);
 void hth_gguf_parsed_finish(gguf_parsed *parsed);
+
+/* Bytes of an array's elements as they lie in the file. */
+size_t hth_gguf_array_bytes(const hth_gguf_kv *array);
 
 HTH_MUST_USE hth_status hth_gguf_kv_u64(const hth_gguf_kv *kv, uint64_t max, uint64_t *ret_value, hth_error *err);
 
