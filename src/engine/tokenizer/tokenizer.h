@@ -49,7 +49,10 @@ typedef struct hth_special_ids {
 const hth_special_ids *hth_tokenizer_special(const hth_tokenizer *tokenizer);
 /* End of generation: eos, eot, <|im_end|> and their kin. */
 bool hth_tokenizer_is_end(const hth_tokenizer *tokenizer, int32_t id);
+/* Control and unknown tokens: they have no text of their own. */
 bool hth_tokenizer_is_control(const hth_tokenizer *tokenizer, int32_t id);
+/* A text's first token carries a space that the text did not have (SPM with add_space_prefix, WordPiece, unigram). */
+bool hth_tokenizer_adds_space(const hth_tokenizer *tokenizer);
 /* The vocabulary's own spelling ("▁the", "Ġthe"): borrowed, for showing. */
 hth_view hth_tokenizer_piece(const hth_tokenizer *tokenizer, int32_t id);
 /* The bytes that the token stands for in an answer, appended to out: raw, possibly part of a UTF-8 character. Control
