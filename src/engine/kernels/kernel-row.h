@@ -44,7 +44,7 @@ hth_codes hth_type_codes(hth_type type);
 
 /* One group of G rows (kernel row's group_rows) by 256 columns, unpacked:
  * code of row r, column c (of the chunk): codes[((c / 4) * G + r) * 4 + c % 4];
- * scale and minimum of row r and group g: scale[g * G + r], min[g * G + r]. Rows past the matrix's end are zeros. */
+ * scale and minimum of row r and group g: scale[g * G + r], min[g * G + r]. Rows past the matrix's end hold anything. */
 enum { HTH_GROUP_ROWS_MAX = 32 };
 typedef struct hth_panel {
 	_Alignas(64) uint8_t codes[HTH_A8_COLS * HTH_GROUP_ROWS_MAX];

@@ -292,6 +292,8 @@ static void unpackers(void)
 				}
 				for (size_t g = 0; g * by < cols; g++) {
 					double s = scale[g * by / 16], m = min[g * by / 16];
+					if (r >= valid)
+						continue;
 					bad += !(fabs((double)panel.scale[g * G + r] - s) <= 1e-7 * fabs(s));
 					if (hth_type_codes(type) != HTH_CODES_S8)
 						bad += !(fabs((double)panel.min[g * G + r] - m) <= 1e-7 * fabs(m));

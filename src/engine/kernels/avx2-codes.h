@@ -1,0 +1,264 @@
+/* avx2-codes.h - reading 32 codes of one row into a vector, and the scales of its 8 groups, for each quantised type.
+ * Internal to the AVX2 row. Layouts: quant/blocks.h; meaning of codes, scales and minimums: codes.c.
+ *
+ * codes_TYPE(chunk, g): the codes of columns 32 g to 32 g + 31 of a chunk, as bytes in column order.
+ * scales_TYPE(chunk, n, s, m): scale and minimum of the chunk's first n groups of 32 (n = 8 except at the end of a row of
+ *   a type with blocks of 32); for types with groups of 16, s[2] and m[2] hold 16 each.
+ */
+#ifndef HTH_ENGINE_AVX2_CODES_H
+#define HTH_ENGINE_AVX2_CODES_H
+
+#include "engine/kernels/kernel-row.h"
+#include "engine/quant/blocks.h"
+
+#include <immintrin.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE __m256i load256(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
+INLINE __m128i load128(const void *p) { return _mm_loadu_si128((const __m128i *)p); }
+INLINE uint32_t load32(const void *p)
+{
+	uint32_t v;
+	memcpy(&v, p, 4);
+	return v;
+}
+INLINE float half_to_float(uint16_t h) { return _cvtsh_ss(h); }
+
+/* 16 bytes of nibbles: the low ones are columns 0 to 15, the high ones 16 to 31. */
+INLINE __m256i split_nibbles(const uint8_t *qs)
+{
+	__m128i v = load128(qs);
+	return _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(v, 4), v), _mm256_set1_epi8(15));
+}
+
+/* The F16 at the same place of n (<= 8) blocks of block_bytes. */
+INLINE __m256 block_halves(const char *p, int n, size_t block_bytes)
+{
+	if (n == 8) {
+		__m128i h = _mm_cvtsi32_si128(*(const uint16_t *)p);
+		h = _mm_insert_epi16(h, *(const uint16_t *)(p + block_bytes), 1);
+		h = _mm_insert_epi16(h, *(const uint16_t *)(p + 2 * block_bytes), 2);
+		h = _mm_insert_epi16(h, *(const uint16_t *)(p + 3 * block_bytes), 3);
+		h = _mm_insert_epi16(h, *(const uint16_t *)(p + 4 * block_bytes), 4);
+		h = _mm_insert_epi16(h, *(const uint16_t *)(p + 5 * block_bytes), 5);
+		h = _mm_insert_epi16(h, *(const uint16_t *)(p + 6 * block_bytes), 6);
+		h = _mm_insert_epi16(h, *(const uint16_t *)(p + 7 * block_bytes), 7);
+		return _mm256_cvtph_ps(h);
+	}
+	uint16_t h[8] = {0};
+	for (int i = 0; i < n; i++)
+		h[i] = *(const uint16_t *)(p + (size_t)i * block_bytes);
+	return _mm256_cvtph_ps(load128(h));
+}
+
+/* The fifth bits: bit j of a 32-bit word to 16 in byte j. */
+INLINE __m256i fifth_bits(uint32_t bits)
+{
+	const __m256i spread = _mm256_setr_epi64x(0x0000000000000000, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+	const __m256i mask = _mm256_set1_epi64x((long long)0x8040201008040201);
+	__m256i v = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32((int)bits), spread), mask);
+	return _mm256_and_si256(_mm256_cmpeq_epi8(v, mask), _mm256_set1_epi8(16));
+}
+
+/* ---- blocks of 32 ---- */
+
+INLINE __m256i codes_q4_0(const char *chunk, int g) { return split_nibbles(((const hth_block_q4_0 *)chunk)[g].qs); }
+INLINE void scales_q4_0(const char *chunk, int n, __m256 *s, __m256 *m)
+{
+	*s = block_halves(chunk, n, sizeof(hth_block_q4_0));
+	*m = _mm256_mul_ps(*s, _mm256_set1_ps(-8));
+}
+
+INLINE __m256i codes_q4_1(const char *chunk, int g) { return split_nibbles(((const hth_block_q4_1 *)chunk)[g].qs); }
+INLINE void scales_q4_1(const char *chunk, int n, __m256 *s, __m256 *m)
+{
+	*s = block_halves(chunk, n, sizeof(hth_block_q4_1));
+	*m = block_halves(chunk + 2, n, sizeof(hth_block_q4_1));
+}
+
+INLINE __m256i codes_q5_0(const char *chunk, int g)
+{
+	const hth_block_q5_0 *b = (const hth_block_q5_0 *)chunk + g;
+	return _mm256_or_si256(split_nibbles(b->qs), fifth_bits(load32(b->qh)));
+}
+INLINE void scales_q5_0(const char *chunk, int n, __m256 *s, __m256 *m)
+{
+	*s = block_halves(chunk, n, sizeof(hth_block_q5_0));
+	*m = _mm256_mul_ps(*s, _mm256_set1_ps(-16));
+}
+
+INLINE __m256i codes_q5_1(const char *chunk, int g)
+{
+	const hth_block_q5_1 *b = (const hth_block_q5_1 *)chunk + g;
+	return _mm256_or_si256(split_nibbles(b->qs), fifth_bits(load32(b->qh)));
+}
+INLINE void scales_q5_1(const char *chunk, int n, __m256 *s, __m256 *m)
+{
+	*s = block_halves(chunk, n, sizeof(hth_block_q5_1));
+	*m = block_halves(chunk + 2, n, sizeof(hth_block_q5_1));
+}
+
+INLINE __m256i codes_q8_0(const char *chunk, int g) { return load256(((const hth_block_q8_0 *)chunk)[g].qs); }
+INLINE void scales_q8_0(const char *chunk, int n, __m256 *s, __m256 *m)
+{
+	*s = block_halves(chunk, n, sizeof(hth_block_q8_0));
+	*m = _mm256_setzero_ps();
+}
+
+INLINE __m256i look_up(const int8_t table[16], __m256i nibbles)
+{
+	return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load128(table)), nibbles);
+}
+
+INLINE __m256i codes_iq4_nl(const char *chunk, int g)
+{
+	return look_up(hth_iq4_values, split_nibbles(((const hth_block_iq4_nl *)chunk)[g].qs));
+}
+INLINE void scales_iq4_nl(const char *chunk, int n, __m256 *s, __m256 *m)
+{
+	*s = block_halves(chunk, n, sizeof(hth_block_iq4_nl));
+	*m = _mm256_setzero_ps();
+}
+
+INLINE __m256i codes_mxfp4(const char *chunk, int g)
+{
+	__m256i v = look_up(hth_mxfp4_values, split_nibbles(((const hth_block_mxfp4 *)chunk)[g].qs));
+	return _mm256_add_epi8(v, _mm256_set1_epi8(12));
+}
+INLINE void scales_mxfp4(const char *chunk, int n, __m256 *s, __m256 *m)
+{
+	float v[8] = {0};
+	for (int i = 0; i < n; i++)
+		v[i] = e8m0_half(((const hth_block_mxfp4 *)chunk)[i].e);
+	*s = _mm256_loadu_ps(v);
+	*m = _mm256_mul_ps(*s, _mm256_set1_ps(-12));
+}
+
+/* ---- blocks of 256 ---- */
+
+/* Eight bytes, each less `offset`, times d. */
+INLINE __m256 bytes_times(uint64_t bytes, float d)
+{
+	__m256i v = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)bytes));
+	return _mm256_mul_ps(_mm256_cvtepi32_ps(v), _mm256_set1_ps(d));
+}
+INLINE __m256 bytes_less_32_times(uint64_t bytes, float d)
+{
+	__m256i v = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)bytes));
+	return _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_sub_epi32(v, _mm256_set1_epi32(32))), _mm256_set1_ps(d));
+}
+
+/* hth_k4_scale_min for the 8 groups at once. */
+INLINE void k4_scales(const uint8_t scales[12], uint16_t d, uint16_t dmin, __m256 *s, __m256 *m)
+{
+	uint32_t a = load32(scales), b = load32(scales + 4), c = load32(scales + 8);
+	uint64_t scale = (uint64_t)((c & 0x0F0F0F0F) | (a >> 2 & 0x30303030)) << 32 | (a & 0x3F3F3F3F);
+	uint64_t min = (uint64_t)((c >> 4 & 0x0F0F0F0F) | (b >> 2 & 0x30303030)) << 32 | (b & 0x3F3F3F3F);
+	*s = bytes_times(scale, half_to_float(d));
+	*m = bytes_times(min, -half_to_float(dmin));
+}
+
+INLINE __m256i codes_q4_k(const char *chunk, int g)
+{
+	__m256i v = load256(((const hth_block_q4_k *)chunk)->qs + 32 * (g / 2));
+	return _mm256_and_si256(g % 2 ? _mm256_srli_epi16(v, 4) : v, _mm256_set1_epi8(15));
+}
+INLINE void scales_q4_k(const char *chunk, int n, __m256 *s, __m256 *m)
+{
+	const hth_block_q4_k *b = (const hth_block_q4_k *)chunk;
+	k4_scales(b->scales, b->d, b->dmin, s, m);
+}
+
+INLINE __m256i codes_q5_k(const char *chunk, int g)
+{
+	const hth_block_q5_k *b = (const hth_block_q5_k *)chunk;
+	__m256i v = load256(b->qs + 32 * (g / 2)), high = load256(b->qh);
+	high = g <= 4 ? _mm256_slli_epi16(high, g <= 4 ? 4 - g : 0) : _mm256_srli_epi16(high, g > 4 ? g - 4 : 0);
+	return _mm256_or_si256(_mm256_and_si256(g % 2 ? _mm256_srli_epi16(v, 4) : v, _mm256_set1_epi8(15)),
+	                       _mm256_and_si256(high, _mm256_set1_epi8(16)));
+}
+INLINE void scales_q5_k(const char *chunk, int n, __m256 *s, __m256 *m)
+{
+	const hth_block_q5_k *b = (const hth_block_q5_k *)chunk;
+	k4_scales(b->scales, b->d, b->dmin, s, m);
+}
+
+INLINE __m256i codes_iq4_xs(const char *chunk, int g)
+{
+	return look_up(hth_iq4_values, split_nibbles(((const hth_block_iq4_xs *)chunk)->qs + 16 * g));
+}
+INLINE void scales_iq4_xs(const char *chunk, int n, __m256 *s, __m256 *m)
+{
+	const hth_block_iq4_xs *b = (const hth_block_iq4_xs *)chunk;
+	/* Nibble g of a 32-bit word, and bits 2 g and 2 g + 1 of a 16-bit one, to lane g. */
+	const __m256i by4 = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28), by2 = _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14);
+	__m256i low = _mm256_and_si256(_mm256_srlv_epi32(_mm256_set1_epi32((int)load32(b->scales_l)), by4), _mm256_set1_epi32(15));
+	__m256i high = _mm256_and_si256(_mm256_srlv_epi32(_mm256_set1_epi32(b->scales_h), by2), _mm256_set1_epi32(3));
+	__m256i v = _mm256_sub_epi32(_mm256_or_si256(low, _mm256_slli_epi32(high, 4)), _mm256_set1_epi32(32));
+	*s = _mm256_mul_ps(_mm256_cvtepi32_ps(v), _mm256_set1_ps(half_to_float(b->d)));
+	*m = _mm256_setzero_ps();
+}
+
+/* ---- blocks of 256, groups of 16 ---- */
+
+INLINE __m256i two_bits(const uint8_t *qs, int g)
+{
+	return _mm256_and_si256(_mm256_srli_epi16(load256(qs + 32 * (g / 4)), 2 * (g % 4)), _mm256_set1_epi8(3));
+}
+
+INLINE __m256i codes_q2_k(const char *chunk, int g) { return two_bits(((const hth_block_q2_k *)chunk)->qs, g); }
+INLINE void scales_q2_k(const char *chunk, int n, __m256 *s, __m256 *m)
+{
+	const hth_block_q2_k *b = (const hth_block_q2_k *)chunk;
+	uint64_t v[2];
+	memcpy(v, b->scales, 16);
+	for (int i = 0; i < 2; i++) {
+		s[i] = bytes_times(v[i] & 0x0F0F0F0F0F0F0F0F, half_to_float(b->d));
+		m[i] = bytes_times(v[i] >> 4 & 0x0F0F0F0F0F0F0F0F, -half_to_float(b->dmin));
+	}
+}
+
+INLINE __m256i codes_q3_k(const char *chunk, int g)
+{
+	const hth_block_q3_k *b = (const hth_block_q3_k *)chunk;
+	__m256i high = load256(b->hmask);
+	high = g <= 2 ? _mm256_slli_epi16(high, g <= 2 ? 2 - g : 0) : _mm256_srli_epi16(high, g > 2 ? g - 2 : 0);
+	return _mm256_or_si256(two_bits(b->qs, g), _mm256_and_si256(high, _mm256_set1_epi8(4)));
+}
+INLINE void scales_q3_k(const char *chunk, int n, __m256 *s, __m256 *m)
+{
+	const hth_block_q3_k *b = (const hth_block_q3_k *)chunk;
+	float d = half_to_float(b->d);
+	uint64_t low;
+	memcpy(&low, b->scales, 8);
+	uint32_t high = load32(b->scales + 8);
+	uint64_t high0 = (uint64_t)(high >> 2 & 0x03030303) << 32 | (high & 0x03030303);
+	uint64_t high1 = (uint64_t)(high >> 6 & 0x03030303) << 32 | (high >> 4 & 0x03030303);
+	s[0] = bytes_less_32_times((low & 0x0F0F0F0F0F0F0F0F) | high0 << 4, d);
+	s[1] = bytes_less_32_times((low >> 4 & 0x0F0F0F0F0F0F0F0F) | high1 << 4, d);
+	for (int i = 0; i < 2; i++)
+		m[i] = _mm256_mul_ps(s[i], _mm256_set1_ps(-4));
+}
+
+INLINE __m256i codes_q6_k(const char *chunk, int g)
+{
+	const hth_block_q6_k *b = (const hth_block_q6_k *)chunk;
+	int half = g / 4, k = g % 4;
+	__m256i low = load256(b->ql + 64 * half + 32 * (k % 2)), high = load256(b->qh + 32 * half);
+	high = k <= 2 ? _mm256_slli_epi16(high, k <= 2 ? 4 - 2 * k : 0) : _mm256_srli_epi16(high, 2);
+	return _mm256_or_si256(_mm256_and_si256(k / 2 ? _mm256_srli_epi16(low, 4) : low, _mm256_set1_epi8(15)),
+	                       _mm256_and_si256(high, _mm256_set1_epi8(48)));
+}
+INLINE void scales_q6_k(const char *chunk, int n, __m256 *s, __m256 *m)
+{
+	const hth_block_q6_k *b = (const hth_block_q6_k *)chunk;
+	__m256 d = _mm256_set1_ps(half_to_float(b->d));
+	__m128i v = load128(b->scales);
+	s[0] = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(v)), d);
+	s[1] = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(v, v))), d);
+	for (int i = 0; i < 2; i++)
+		m[i] = _mm256_mul_ps(s[i], _mm256_set1_ps(-32));
+}
+
+#endif

@@ -1,0 +1,260 @@
+/* avx2-rows.c - what reads weights as they lie in the file: unpacking 8 rows into a panel, and rows times one token.
+ *
+ * Both are written once over the readers of avx2-codes.h and stamped out for each type. Reading a row in the product with
+ * one token must keep up with memory: about 10 instructions per 32 weights.
+ */
+#include "engine/kernels/avx2-codes.h"
+#include "engine/kernels/avx2.h"
+#include "base/mem.h"
+
+typedef __m256i (*codes_fn)(const char *chunk, int g);
+typedef void (*scales_fn)(const char *chunk, int n, __m256 *s, __m256 *m);
+
+/* 8 x 8 of 32-bit lanes. */
+INLINE void transpose8(__m256i r[8])
+{
+	__m256i t[8], u[8];
+#pragma GCC unroll 4
+	for (int i = 0; i < 8; i += 2) {
+		t[i] = _mm256_unpacklo_epi32(r[i], r[i + 1]);
+		t[i + 1] = _mm256_unpackhi_epi32(r[i], r[i + 1]);
+	}
+#pragma GCC unroll 2
+	for (int i = 0; i < 8; i += 4) {
+		u[i] = _mm256_unpacklo_epi64(t[i], t[i + 2]);
+		u[i + 1] = _mm256_unpackhi_epi64(t[i], t[i + 2]);
+		u[i + 2] = _mm256_unpacklo_epi64(t[i + 1], t[i + 3]);
+		u[i + 3] = _mm256_unpackhi_epi64(t[i + 1], t[i + 3]);
+	}
+#pragma GCC unroll 4
+	for (int i = 0; i < 4; i++) {
+		r[i] = _mm256_permute2x128_si256(u[i], u[i + 4], 0x20);
+		r[i + 4] = _mm256_permute2x128_si256(u[i], u[i + 4], 0x31);
+	}
+}
+
+INLINE void store_transposed(void *dst, __m256i r[8])
+{
+	transpose8(r);
+#pragma GCC unroll 8
+	for (int i = 0; i < 8; i++)
+		_mm256_store_si256((__m256i *)dst + i, r[i]);
+}
+
+/* A chunk of any type, all zero: what rows past the end of the matrix read. */
+static const char zeros[8 * 34];
+
+INLINE void unpack(hth_panel *panel, const void *block, size_t row_bytes, size_t n_rows, size_t n, codes_fn codes,
+                   scales_fn scales, const int per_group, const bool has_min)
+{
+	const char *row[8];
+	for (size_t r = 0; r < 8; r++)
+		row[r] = r < n_rows ? (const char *)block + r * row_bytes : zeros;
+	__m256 s[8][2], m[8][2];
+#pragma GCC unroll 8
+	for (int r = 0; r < 8; r++)
+		scales(row[r], (int)(n / 32), s[r], m[r]);
+	for (int i = 0; i < per_group; i++) {
+		__m256i t[8];
+		for (int r = 0; r < 8; r++)
+			t[r] = _mm256_castps_si256(s[r][i]);
+		store_transposed(panel->scale + 64 * i, t);
+		if (!has_min)
+			continue;
+		for (int r = 0; r < 8; r++)
+			t[r] = _mm256_castps_si256(m[r][i]);
+		store_transposed(panel->min + 64 * i, t);
+	}
+#define UNPACK_GROUP(g)                                                      \
+	if ((g) < (int)(n / 32)) {                                           \
+		__m256i c[8];                                                \
+		for (int r = 0; r < 8; r++)                                  \
+			c[r] = codes(row[r], g);                             \
+		store_transposed(panel->codes + 256 * (g), c);               \
+	}
+	UNPACK_GROUP(0)
+	UNPACK_GROUP(1)
+	UNPACK_GROUP(2)
+	UNPACK_GROUP(3)
+	UNPACK_GROUP(4)
+	UNPACK_GROUP(5)
+	UNPACK_GROUP(6)
+	UNPACK_GROUP(7)
+#undef UNPACK_GROUP
+}
+
+INLINE float sum_lanes(__m256 v)
+{
+	__m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+	s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+	return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+
+INLINE __m256i widen(__m256i v) { return _mm256_madd_epi16(v, _mm256_set1_epi16(1)); }
+
+/* code * q of a group of 32, as 8 sums of 32 bits. */
+INLINE __m256 group_dot(__m256i codes, const int8_t *q, const bool is_signed)
+{
+	__m256i v = load256(q);
+	__m256i p = is_signed ? _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(v, codes))
+	                      : _mm256_maddubs_epi16(codes, v);
+	return _mm256_cvtepi32_ps(widen(p));
+}
+
+/* One row's chunk of n groups of 32 columns; groups of 16 have scales [g] = of lanes 0-3, [8 + g]... of lanes 4-7. */
+INLINE void chunk_dot(const char *chunk, const hth_a8 *a, const int n, codes_fn codes, scales_fn scales,
+                      const int per_group, const bool has_min, const bool is_signed, __m256 sum[4])
+{
+	__m256 s[2], m[2], d = _mm256_load_ps(a->d);
+	_Alignas(32) float sd[16];
+	scales(chunk, n, s, m);
+	if (per_group == 1) {
+		_mm256_store_ps(sd, _mm256_mul_ps(s[0], d));
+		if (has_min)
+			sum[3] = _mm256_fmadd_ps(m[0], _mm256_load_ps(a->s32), sum[3]);
+	} else {
+		/* d of 32 columns for both of its groups of 16 */
+		__m256 low = _mm256_permutevar8x32_ps(d, _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3));
+		__m256 high = _mm256_permutevar8x32_ps(d, _mm256_setr_epi32(4, 4, 5, 5, 6, 6, 7, 7));
+		_mm256_store_ps(sd, _mm256_mul_ps(s[0], low));
+		_mm256_store_ps(sd + 8, _mm256_mul_ps(s[1], high));
+		sum[3] = _mm256_fmadd_ps(m[0], _mm256_load_ps(a->s16), sum[3]);
+		sum[3] = _mm256_fmadd_ps(m[1], _mm256_load_ps(a->s16 + 8), sum[3]);
+	}
+#define DOT_GROUP(g)                                                                                               \
+	if ((g) < n) {                                                                                             \
+		__m256 scale = per_group == 1 ? _mm256_broadcast_ss(sd + (g))                                      \
+		                              : _mm256_set_m128(_mm_broadcast_ss(sd + 2 * (g) + 1), _mm_broadcast_ss(sd + 2 * (g))); \
+		sum[(g) % 3] = _mm256_fmadd_ps(group_dot(codes(chunk, g), a->q + 32 * (g), is_signed), scale, sum[(g) % 3]); \
+	}
+	DOT_GROUP(0)
+	DOT_GROUP(1)
+	DOT_GROUP(2)
+	DOT_GROUP(3)
+	DOT_GROUP(4)
+	DOT_GROUP(5)
+	DOT_GROUP(6)
+	DOT_GROUP(7)
+#undef DOT_GROUP
+}
+
+INLINE void gemv(const void *w, size_t row_bytes, size_t n_rows, size_t cols, const char *a, size_t a_stride, float *y,
+                 size_t chunk_bytes, codes_fn codes, scales_fn scales, const int per_group, const bool has_min,
+                 const bool is_signed)
+{
+	for (size_t r = 0; r < n_rows; r++) {
+		const char *chunk = (const char *)w + r * row_bytes, *at = a;
+		__m256 sum[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
+		size_t c = 0;
+		for (; c + 256 <= cols; c += 256, chunk += chunk_bytes, at += a_stride) {
+			_mm_prefetch(chunk + 1024, _MM_HINT_T0);
+			_mm_prefetch(chunk + 1088, _MM_HINT_T0);
+			if (chunk_bytes > 128)
+				_mm_prefetch(chunk + 1152, _MM_HINT_T0);
+			if (chunk_bytes > 192)
+				_mm_prefetch(chunk + 1216, _MM_HINT_T0);
+			chunk_dot(chunk, (const hth_a8 *)at, 8, codes, scales, per_group, has_min, is_signed, sum);
+		}
+		if (c < cols)
+			chunk_dot(chunk, (const hth_a8 *)at, (int)((cols - c) / 32), codes, scales, per_group, has_min, is_signed, sum);
+		y[r] = sum_lanes(_mm256_add_ps(_mm256_add_ps(sum[0], sum[1]), _mm256_add_ps(sum[2], sum[3])));
+	}
+}
+
+#define AVX2_TYPE(name, blocks_per_chunk, per_group, has_min, is_signed)                                                 \
+	void hth_avx2_unpack_##name(hth_panel *panel, const void *block, size_t row_bytes, size_t n_rows, size_t n)      \
+	{                                                                                                                \
+		unpack(panel, block, row_bytes, n_rows, n, codes_##name, scales_##name, per_group, has_min);             \
+	}                                                                                                                \
+	void hth_avx2_gemv_##name(const void *w, size_t row_bytes, size_t n_rows, size_t cols, const char *a,            \
+	                          size_t a_stride, float *y)                                                             \
+	{                                                                                                                \
+		gemv(w, row_bytes, n_rows, cols, a, a_stride, y, (blocks_per_chunk) * sizeof(hth_block_##name), codes_##name, \
+		     scales_##name, per_group, has_min, is_signed);                                                      \
+	}
+AVX2_TYPE(q4_0, 8, 1, true, false)
+AVX2_TYPE(q4_1, 8, 1, true, false)
+AVX2_TYPE(q5_0, 8, 1, true, false)
+AVX2_TYPE(q5_1, 8, 1, true, false)
+AVX2_TYPE(q8_0, 8, 1, false, true)
+AVX2_TYPE(iq4_nl, 8, 1, false, true)
+AVX2_TYPE(mxfp4, 8, 1, true, false)
+AVX2_TYPE(q2_k, 1, 2, true, false)
+AVX2_TYPE(q3_k, 1, 2, true, false)
+AVX2_TYPE(q4_k, 1, 1, true, false)
+AVX2_TYPE(q5_k, 1, 1, true, false)
+AVX2_TYPE(q6_k, 1, 2, true, false)
+AVX2_TYPE(iq4_xs, 1, 1, false, true)
+
+/* ---- floats ---- */
+
+INLINE __m256 load_f32(const char *p) { return _mm256_loadu_ps((const float *)p); }
+INLINE __m256 load_f16(const char *p) { return _mm256_cvtph_ps(load128(p)); }
+INLINE __m256 load_bf16(const char *p)
+{
+	return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load128(p)), 16));
+}
+
+typedef __m256 (*load_fn)(const char *p);
+
+/* The last n < 8 values of a row; the rest zeros. */
+INLINE __m256 load_tail(const char *p, size_t n, size_t size, load_fn load)
+{
+	char v[32] = {0};
+	memcpy(v, p, n * size);
+	return load(v);
+}
+
+INLINE void unpack_float(float *panel, const void *w, size_t row_bytes, size_t n_rows, size_t n, size_t size, load_fn load)
+{
+	for (size_t half = 0; half < 2; half++) {
+		for (size_t c = 0; c < n; c += 8) {
+			__m256i v[8];
+			for (size_t r = 0; r < 8; r++) {
+				const char *p = (const char *)w + (8 * half + r) * row_bytes + c * size;
+				__m256 x = _mm256_setzero_ps();
+				if (8 * half + r < n_rows)
+					x = c + 8 <= n ? load(p) : load_tail(p, n - c, size, load);
+				v[r] = _mm256_castps_si256(x);
+			}
+			transpose8(v);
+			/* The panel has room for the columns of the last, partial eight. */
+			for (size_t i = 0; i < 8; i++)
+				_mm256_store_si256((__m256i *)(panel + (c + i) * 16 + 8 * half), v[i]);
+		}
+	}
+}
+
+INLINE void gemv_float(const void *w, size_t row_bytes, size_t n_rows, size_t cols, const float *x, float *y, size_t size,
+                       load_fn load)
+{
+	for (size_t r = 0; r < n_rows; r++) {
+		const char *p = (const char *)w + r * row_bytes;
+		__m256 sum[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
+		size_t c = 0;
+		for (; c + 32 <= cols; c += 32) {
+			_mm_prefetch(p + c * size + 1024, _MM_HINT_T0);
+			for (size_t i = 0; i < 4; i++)
+				sum[i] = _mm256_fmadd_ps(load(p + (c + 8 * i) * size), _mm256_loadu_ps(x + c + 8 * i), sum[i]);
+		}
+		for (; c + 8 <= cols; c += 8)
+			sum[0] = _mm256_fmadd_ps(load(p + c * size), _mm256_loadu_ps(x + c), sum[0]);
+		if (c < cols)
+			sum[1] = _mm256_fmadd_ps(load_tail(p + c * size, cols - c, size, load),
+			                         load_tail((const char *)(x + c), cols - c, 4, load_f32), sum[1]);
+		y[r] = sum_lanes(_mm256_add_ps(_mm256_add_ps(sum[0], sum[1]), _mm256_add_ps(sum[2], sum[3])));
+	}
+}
+
+#define AVX2_FLOAT(name, size)                                                                                             \
+	void hth_avx2_unpack_##name(float *panel, const void *w, size_t row_bytes, size_t n_rows, size_t n)                \
+	{                                                                                                                  \
+		unpack_float(panel, w, row_bytes, n_rows, n, size, load_##name);                                           \
+	}                                                                                                                  \
+	void hth_avx2_gemv_##name(const void *w, size_t row_bytes, size_t n_rows, size_t cols, const float *x, float *y)   \
+	{                                                                                                                  \
+		gemv_float(w, row_bytes, n_rows, cols, x, y, size, load_##name);                                           \
+	}
+AVX2_FLOAT(f32, 4)
+AVX2_FLOAT(f16, 2)
+AVX2_FLOAT(bf16, 2)

@@ -1,0 +1,27 @@
+/* avx2.h - what the files of the AVX2 row have in common. Internal to it. */
+#ifndef HTH_ENGINE_AVX2_H
+#define HTH_ENGINE_AVX2_H
+
+#include "engine/kernels/kernel-row.h"
+
+enum { AVX2_ROWS = 8, AVX2_FLOAT_ROWS = 16 };
+
+void hth_avx2_gemm_u4(const hth_panel *, size_t, const char *, const uint32_t *, size_t, float *);
+void hth_avx2_gemm_u5(const hth_panel *, size_t, const char *, const uint32_t *, size_t, float *);
+void hth_avx2_gemm_u6x16(const hth_panel *, size_t, const char *, const uint32_t *, size_t, float *);
+void hth_avx2_gemm_s8(const hth_panel *, size_t, const char *, const uint32_t *, size_t, float *);
+void hth_avx2_gemm_float(const float *, size_t, const float *const *, size_t, float *);
+
+#define AVX2_TYPE(name)                                                      \
+	void hth_avx2_unpack_##name(hth_panel *, const void *, size_t, size_t, size_t); \
+	void hth_avx2_gemv_##name(const void *, size_t, size_t, size_t, const char *, size_t, float *);
+AVX2_TYPE(q4_0) AVX2_TYPE(q4_1) AVX2_TYPE(q5_0) AVX2_TYPE(q5_1) AVX2_TYPE(q8_0) AVX2_TYPE(iq4_nl) AVX2_TYPE(mxfp4)
+AVX2_TYPE(q2_k) AVX2_TYPE(q3_k) AVX2_TYPE(q4_k) AVX2_TYPE(q5_k) AVX2_TYPE(q6_k) AVX2_TYPE(iq4_xs)
+#undef AVX2_TYPE
+#define AVX2_TYPE(name)                                                            \
+	void hth_avx2_unpack_##name(float *, const void *, size_t, size_t, size_t); \
+	void hth_avx2_gemv_##name(const void *, size_t, size_t, size_t, const float *, float *);
+AVX2_TYPE(f32) AVX2_TYPE(f16) AVX2_TYPE(bf16)
+#undef AVX2_TYPE
+
+#endif

@@ -1,0 +1,52 @@
+/* cpu.c - what this processor can run. Compiled with no instruction-set flags: it runs everywhere. */
+#include "engine/kernels/cpu.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <stdint.h>
+
+/* The state (registers) that the operating system saves: XCR0. */
+static uint64_t saved_state(void)
+{
+	uint32_t low, high;
+	__asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+	return (uint64_t)high << 32 | low;
+}
+
+typedef struct features {
+	uint32_t leaf1_c, leaf7_b, leaf7_c;
+	uint64_t state;
+} features;
+
+static features read_features(void)
+{
+	features f = {0};
+	uint32_t a, b, c, d;
+	if (__get_cpuid(1, &a, &b, &c, &d) == 0)
+		return f;
+	f.leaf1_c = c;
+	if (c & bit_OSXSAVE)
+		f.state = saved_state();
+	if (__get_cpuid_count(7, 0, &a, &b, &c, &d) != 0) {
+		f.leaf7_b = b;
+		f.leaf7_c = c;
+	}
+	return f;
+}
+
+static bool has(uint32_t word, uint32_t bits) { return (word & bits) == bits; }
+
+bool hth_cpu_has_avx2(void)
+{
+	features f = read_features();
+	return (f.state & 6) == 6 && has(f.leaf1_c, bit_AVX | bit_FMA | bit_F16C) && has(f.leaf7_b, bit_AVX2);
+}
+
+bool hth_cpu_has_avx512(void)
+{
+	features f = read_features();
+	uint32_t base = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
+	return hth_cpu_has_avx2() && (f.state & 0xE6) == 0xE6 && has(f.leaf7_b, base) &&
+	       has(f.leaf7_c, bit_AVX512VNNI | bit_AVX512VBMI);
+}
+#endif

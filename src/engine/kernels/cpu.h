@@ -1,0 +1,10 @@
+/* cpu.h - what this processor can run. Internal to this folder. */
+#ifndef HTH_ENGINE_CPU_H
+#define HTH_ENGINE_CPU_H
+
+#include <stdbool.h>
+
+bool hth_cpu_has_avx2(void);   /* with FMA and F16C, as every processor but a few has together */
+bool hth_cpu_has_avx512(void); /* F, BW, DQ, VL, VNNI, VBMI: Ice Lake, Zen 4 and later */
+
+#endif

@@ -1,0 +1,251 @@
+/* kernels-avx2.c - the AVX2 row of the table (with FMA and F16C), and its vector operations.
+ *
+ * Products are in avx2-gemm.c and avx2-rows.c. exp is a polynomial of our own: 2^k * e^r with r within ln(2) / 2, degree 6,
+ * about 1 ulp, 0 below -87.3 (where floats become subnormal).
+ */
+#include "engine/kernels/avx2-codes.h"
+#include "engine/kernels/avx2.h"
+#include "engine/kernels/cpu.h"
+#include "base/mem.h"
+
+#include <math.h>
+
+static void quantize_acts(hth_a8 *dst, const float *x, size_t n)
+{
+	float padded[256];
+	if (n % 32 != 0) { /* the end of a row of floats that no type with blocks reads: keep one loop below */
+		memset(padded, 0, sizeof padded);
+		memcpy(padded, x, n * sizeof *x);
+		x = padded;
+	}
+	size_t groups = (n + 31) / 32;
+	for (size_t g = 0; g < groups; g++, x += 32) {
+		__m256 v[4], sign = _mm256_set1_ps(-0.0f), max = _mm256_setzero_ps();
+		for (int i = 0; i < 4; i++) {
+			v[i] = _mm256_loadu_ps(x + 8 * i);
+			/* The operand order drops NaN, as the comparison of the reference does. */
+			max = _mm256_max_ps(_mm256_andnot_ps(sign, v[i]), max);
+		}
+		__m128 top = _mm_max_ps(_mm256_castps256_ps128(max), _mm256_extractf128_ps(max, 1));
+		top = _mm_max_ps(top, _mm_movehl_ps(top, top));
+		top = _mm_max_ss(top, _mm_movehdup_ps(top));
+		float m = _mm_cvtss_f32(top), d = m / 127.0f, id = m > 0 ? 127.0f / m : 0;
+		__m256i q[4];
+		for (int i = 0; i < 4; i++)
+			q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(v[i], _mm256_set1_ps(id)));
+		__m256i first = _mm256_add_epi32(q[0], q[1]), second = _mm256_add_epi32(q[2], q[3]);
+		/* [first, second] sums over 16 columns each */
+		__m256i pair = _mm256_hadd_epi32(first, second);
+		pair = _mm256_hadd_epi32(pair, pair);
+		__m128i sums = _mm_add_epi32(_mm256_castsi256_si128(pair), _mm256_extracti128_si256(pair, 1));
+		int sum0 = _mm_cvtsi128_si32(sums), sum1 = _mm_extract_epi32(sums, 1);
+		__m256i packed = _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
+		packed = _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+		_mm256_store_si256((__m256i *)(dst->q + 32 * g), packed);
+		dst->d[g] = d;
+		dst->s32[g] = d * (float)(sum0 + sum1);
+		dst->n32[g] = -128 * (sum0 + sum1);
+		dst->s16[2 * g] = d * (float)sum0;
+		dst->s16[2 * g + 1] = d * (float)sum1;
+		dst->sum16[2 * g] = (int16_t)sum0;
+		dst->sum16[2 * g + 1] = (int16_t)sum1;
+	}
+	for (size_t g = groups; g < 8; g++) {
+		memset(dst->q + 32 * g, 0, 32);
+		dst->d[g] = dst->s32[g] = dst->s16[2 * g] = dst->s16[2 * g + 1] = 0;
+		dst->n32[g] = dst->sum16[2 * g] = dst->sum16[2 * g + 1] = 0;
+	}
+}
+
+INLINE float sum_lanes(__m256 v)
+{
+	__m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+	s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+	return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+
+INLINE __m256 exp8(__m256 x)
+{
+	__m256 zero = _mm256_cmp_ps(x, _mm256_set1_ps(-87.33654f), _CMP_LT_OQ);
+	x = _mm256_min_ps(_mm256_max_ps(x, _mm256_set1_ps(-87.33654f)), _mm256_set1_ps(88.72283f));
+	__m256 k = _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(1.44269504f)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+	/* ln(2) in two parts, the first short enough for k times it to be exact */
+	__m256 r = _mm256_fnmadd_ps(k, _mm256_set1_ps(0.693359375f), x);
+	r = _mm256_fnmadd_ps(k, _mm256_set1_ps(-2.12194440e-4f), r);
+	__m256 p = _mm256_set1_ps(1.0f / 720);
+	p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f / 120));
+	p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f / 24));
+	p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f / 6));
+	p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.5f));
+	p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
+	p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
+	/* 2^k in two steps: k may be 128 */
+	__m256i ki = _mm256_cvtps_epi32(k), half = _mm256_srai_epi32(ki, 1), rest = _mm256_sub_epi32(ki, half);
+	__m256i bias = _mm256_set1_epi32(127);
+	p = _mm256_mul_ps(p, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(half, bias), 23)));
+	p = _mm256_mul_ps(p, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(rest, bias), 23)));
+	return _mm256_andnot_ps(zero, p);
+}
+
+static float dot_f32(const float *a, const float *b, size_t n)
+{
+	__m256 s[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
+	size_t i = 0;
+	for (; i + 32 <= n; i += 32)
+		for (size_t k = 0; k < 4; k++)
+			s[k] = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 8 * k), _mm256_loadu_ps(b + i + 8 * k), s[k]);
+	for (; i + 8 <= n; i += 8)
+		s[0] = _mm256_fmadd_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i), s[0]);
+	float sum = sum_lanes(_mm256_add_ps(_mm256_add_ps(s[0], s[1]), _mm256_add_ps(s[2], s[3])));
+	for (; i < n; i++)
+		sum += a[i] * b[i];
+	return sum;
+}
+
+static float dot_f16(const float *a, const uint16_t *b, size_t n)
+{
+	__m256 s[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
+	size_t i = 0;
+	for (; i + 32 <= n; i += 32)
+		for (size_t k = 0; k < 4; k++)
+			s[k] = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 8 * k), _mm256_cvtph_ps(load128(b + i + 8 * k)), s[k]);
+	for (; i + 8 <= n; i += 8)
+		s[0] = _mm256_fmadd_ps(_mm256_loadu_ps(a + i), _mm256_cvtph_ps(load128(b + i)), s[0]);
+	float sum = sum_lanes(_mm256_add_ps(_mm256_add_ps(s[0], s[1]), _mm256_add_ps(s[2], s[3])));
+	for (; i < n; i++)
+		sum += a[i] * half_to_float(b[i]);
+	return sum;
+}
+
+static void axpy_f32(float *y, const float *x, float a, size_t n)
+{
+	size_t i = 0;
+	for (; i + 8 <= n; i += 8)
+		_mm256_storeu_ps(y + i, _mm256_fmadd_ps(_mm256_set1_ps(a), _mm256_loadu_ps(x + i), _mm256_loadu_ps(y + i)));
+	for (; i < n; i++)
+		y[i] += a * x[i];
+}
+
+static void axpy_f16(float *y, const uint16_t *x, float a, size_t n)
+{
+	size_t i = 0;
+	for (; i + 8 <= n; i += 8)
+		_mm256_storeu_ps(y + i, _mm256_fmadd_ps(_mm256_set1_ps(a), _mm256_cvtph_ps(load128(x + i)), _mm256_loadu_ps(y + i)));
+	for (; i < n; i++)
+		y[i] += a * half_to_float(x[i]);
+}
+
+static void f32_to_f16(uint16_t *y, const float *x, size_t n)
+{
+	size_t i = 0;
+	for (; i + 8 <= n; i += 8)
+		_mm_storeu_si128((__m128i *)(y + i), _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
+	for (; i < n; i++)
+		y[i] = (uint16_t)_cvtss_sh(x[i], _MM_FROUND_TO_NEAREST_INT);
+}
+
+static void rms_norm(float *y, const float *x, const float *weight, float eps, size_t n)
+{
+	float scale = 1.0f / sqrtf(dot_f32(x, x, n) / (float)n + eps);
+	size_t i = 0;
+	for (; i + 8 <= n; i += 8) {
+		__m256 v = _mm256_mul_ps(_mm256_loadu_ps(x + i), _mm256_set1_ps(scale));
+		_mm256_storeu_ps(y + i, weight != NULL ? _mm256_mul_ps(v, _mm256_loadu_ps(weight + i)) : v);
+	}
+	for (; i < n; i++)
+		y[i] = x[i] * scale * (weight != NULL ? weight[i] : 1.0f);
+}
+
+/* The last n < 8 values; the others are `fill`. */
+INLINE __m256 load_part(const float *x, size_t n, float fill)
+{
+	float v[8] = {fill, fill, fill, fill, fill, fill, fill, fill};
+	memcpy(v, x, n * sizeof *x);
+	return _mm256_loadu_ps(v);
+}
+INLINE void store_part(float *y, __m256 v, size_t n)
+{
+	float part[8];
+	_mm256_storeu_ps(part, v);
+	memcpy(y, part, n * sizeof *y);
+}
+
+static float softmax(float *x, size_t n)
+{
+	__m256 m = _mm256_set1_ps(-INFINITY);
+	size_t i = 0;
+	for (; i + 8 <= n; i += 8)
+		m = _mm256_max_ps(_mm256_loadu_ps(x + i), m);
+	if (i < n)
+		m = _mm256_max_ps(load_part(x + i, n - i, -INFINITY), m);
+	__m128 top = _mm_max_ps(_mm256_castps256_ps128(m), _mm256_extractf128_ps(m, 1));
+	top = _mm_max_ps(top, _mm_movehl_ps(top, top));
+	float max = _mm_cvtss_f32(_mm_max_ss(top, _mm_movehdup_ps(top)));
+	if (max == -INFINITY)
+		return -INFINITY;
+	m = _mm256_set1_ps(max);
+	__m256 sum = _mm256_setzero_ps();
+	for (i = 0; i + 8 <= n; i += 8) {
+		__m256 e = exp8(_mm256_sub_ps(_mm256_loadu_ps(x + i), m));
+		_mm256_storeu_ps(x + i, e);
+		sum = _mm256_add_ps(sum, e);
+	}
+	if (i < n) {
+		__m256 e = exp8(_mm256_sub_ps(load_part(x + i, n - i, -INFINITY), m));
+		store_part(x + i, e, n - i);
+		sum = _mm256_add_ps(sum, e);
+	}
+	float total = sum_lanes(sum), inverse = 1.0f / total;
+	for (i = 0; i + 8 <= n; i += 8)
+		_mm256_storeu_ps(x + i, _mm256_mul_ps(_mm256_loadu_ps(x + i), _mm256_set1_ps(inverse)));
+	for (; i < n; i++)
+		x[i] *= inverse;
+	return max + logf(total);
+}
+
+/* gate / (1 + e^-u) * up */
+INLINE __m256 gated(__m256 gate, __m256 u, __m256 up)
+{
+	__m256 one = _mm256_set1_ps(1.0f), e = exp8(_mm256_sub_ps(_mm256_setzero_ps(), u));
+	return _mm256_mul_ps(_mm256_div_ps(gate, _mm256_add_ps(one, e)), up);
+}
+INLINE __m256 silu8(__m256 gate, __m256 up) { return gated(gate, gate, up); }
+/* g / 2 * (1 + tanh(u)) is g / (1 + e^(-2 u)) */
+INLINE __m256 gelu8(__m256 g, __m256 up)
+{
+	__m256 cubic = _mm256_fmadd_ps(_mm256_mul_ps(g, g), _mm256_set1_ps(0.044715f), _mm256_set1_ps(1.0f));
+	return gated(g, _mm256_mul_ps(_mm256_mul_ps(g, cubic), _mm256_set1_ps(1.5957691216057308f)), up);
+}
+
+#define GATED(name, op)                                                                             \
+	static void name(float *y, const float *gate, const float *up, size_t n)                    \
+	{                                                                                           \
+		size_t i = 0;                                                                       \
+		for (; i + 8 <= n; i += 8)                                                          \
+			_mm256_storeu_ps(y + i, op(_mm256_loadu_ps(gate + i), _mm256_loadu_ps(up + i))); \
+		if (i < n)                                                                          \
+			store_part(y + i, op(load_part(gate + i, n - i, 0), load_part(up + i, n - i, 0)), n - i); \
+	}
+GATED(silu_mul, silu8)
+GATED(gelu_mul, gelu8)
+
+#define CODES(name) {.unpack = hth_avx2_unpack_##name, .gemv = hth_avx2_gemv_##name}
+#define FLOATS(name) {.unpack_float = hth_avx2_unpack_##name, .gemv_float = hth_avx2_gemv_##name}
+
+const hth_kernel_row hth_kernels_avx2 = {
+    .vec = {"avx2", dot_f32, dot_f16, axpy_f32, axpy_f16, f32_to_f16, rms_norm, softmax, silu_mul, gelu_mul},
+    .usable = hth_cpu_has_avx2,
+    .group_rows = AVX2_ROWS,
+    .float_rows = AVX2_FLOAT_ROWS,
+    .quantize_acts = quantize_acts,
+    .gemm = {[HTH_CODES_U4] = hth_avx2_gemm_u4, [HTH_CODES_U5] = hth_avx2_gemm_u5,
+             [HTH_CODES_U6X16] = hth_avx2_gemm_u6x16, [HTH_CODES_S8] = hth_avx2_gemm_s8},
+    .gemm_float = hth_avx2_gemm_float,
+    .types = {
+        [HTH_F32] = FLOATS(f32), [HTH_F16] = FLOATS(f16), [HTH_BF16] = FLOATS(bf16),
+        [HTH_Q4_0] = CODES(q4_0), [HTH_Q4_1] = CODES(q4_1), [HTH_Q5_0] = CODES(q5_0), [HTH_Q5_1] = CODES(q5_1),
+        [HTH_Q8_0] = CODES(q8_0), [HTH_Q2_K] = CODES(q2_k), [HTH_Q3_K] = CODES(q3_k), [HTH_Q4_K] = CODES(q4_k),
+        [HTH_Q5_K] = CODES(q5_k), [HTH_Q6_K] = CODES(q6_k), [HTH_IQ4_NL] = CODES(iq4_nl), [HTH_IQ4_XS] = CODES(iq4_xs),
+        [HTH_MXFP4] = CODES(mxfp4),
+    },
+};
