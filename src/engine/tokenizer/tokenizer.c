@@ -24,7 +24,7 @@ struct hth_tokenizer {
 
 static const struct kind {
 	const char *model;
-	hth_vocab_kind kind = VOCAB_SPM;
+	hth_vocab_kind kind;
 } kinds[] = {
     {"llama", VOCAB_SPM}, {"gpt2", VOCAB_BYTES}, {"gemma4", VOCAB_TEXT}, {"bert", VOCAB_WORDPIECE}, {"t5", VOCAB_UNIGRAM},
 };
