@@ -9,7 +9,7 @@ SOURCE = os.environ.get("HEARTH_SOURCE", os.path.join(os.path.dirname(os.path.ab
 TIERS = [
     ["base"],
     ["engine", "loop", "json", "sandbox"],
-    ["request", "http", "config", "catalog", "client"],
+    ["request", "http", "config", "catalog", "client", "store"],
     ["privacy", "runner"],
     ["api", "route"],
     ["node"],
@@ -26,9 +26,11 @@ OWNERS = {
     "jansson.h": {"json"},
     "pcre2.h": {"engine/tokenizer"},
     "seccomp.h": {"sandbox"},
-    "sodium.h": {"request", "node"},
+    "sodium.h": {"request", "node", "store"},
+    "sqlite3.h": {"store"},
     "curl/curl.h": {"client"},
-    "sys/socket.h": {"runner", "http", "node", "client", "loop", "sandbox"},
+    "histedit.h": {"cmd"},
+    "sys/socket.h": {"runner", "http", "node", "client", "loop", "sandbox", "cmd"},
 }
 
 

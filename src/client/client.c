@@ -148,17 +148,19 @@ static hth_status server_error(hth_client *client, long code, hth_error *err)
 {
 	hth_status status = status_of_http(code);
 	HTH_AUTO_JSON json_t *json = NULL;
-	const char *message = NULL;
+	const char *message = NULL, *param = NULL;
 	if (client->body.len > 0 && hth_json_parse(&json, client->body.data, client->body.len, NULL) == HTH_OK && json_is_object(json)) {
 		const json_t *error = json_object_get(json, "error");
 		message = json_string_value(json_is_object(error) ? json_object_get(error, "message") : error);
-		if (json_is_object(error) && err != NULL) {
-			const char *param = json_string_value(json_object_get(error, "param"));
-			snprintf(err->param, sizeof err->param, "%s", param != NULL ? param : "");
+		if (json_is_object(error)) {
+			const char *code_name = json_string_value(json_object_get(error, "code"));
+			param = json_string_value(json_object_get(error, "param"));
+			if (code_name != NULL && strcmp(code_name, "context_length_exceeded") == 0)
+				status = HTH_TOO_LARGE; /* the API has it as 400 */
 		}
 	}
 	if (message != NULL)
-		return hth_fail(err, status, "%s", message);
+		return param != NULL ? hth_fail_param(err, status, param, "%s", message) : hth_fail(err, status, "%s", message);
 	if (code == 401)
 		return hth_fail(err, status, "%s wants a key: set api_key (HEARTH_API_KEY or --api-key)", client->base_url);
 	return hth_fail(err, status, "%s answered with HTTP status %ld and no explanation", client->base_url, code);

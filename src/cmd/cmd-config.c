@@ -1,0 +1,46 @@
+/* cmd-config.c - `hearth config`: every setting, its value, where it came from. */
+#include "base/mem.h"
+#include "cmd/cmd-options.h"
+
+int hth_cmd_config(hth_invocation *in)
+{
+	bool json = false;
+	const hth_option options[] = {HTH_OPTION_JSON(&json)};
+	if (!hth_options_take(in, options, HTH_COUNT(options), 0, 0))
+		return in->exit_code;
+	hth_buf out = HTH_BUF_INIT(1 << 20);
+	hth_table table;
+	if (!json)
+		hth_table_init(&table, "<<<<", (const char *const[]){"setting", "value", "from", "what it is"});
+	hth_buf_append_str(&out, "{\"settings\":[");
+	for (size_t i = 0; i < hth_config_count(); i++) {
+		const char *name, *help;
+		char value[4200];
+		hth_config_source source;
+		hth_config_describe(i, &in->config, &name, value, sizeof value, &source, &help);
+		if (!json) {
+			hth_table_row(&table, (const char *const[]){name, value, hth_config_source_name(source), help});
+			continue;
+		}
+		hth_buf_appendf(&out, "%s{\"name\":\"%s\",\"value\":", i > 0 ? "," : "", name);
+		hth_json_write_string(value, strlen(value), &out);
+		hth_buf_appendf(&out, ",\"source\":\"%s\",\"help\":", hth_config_source_name(source));
+		hth_json_write_string(help, strlen(help), &out);
+		hth_buf_append_char(&out, '}');
+	}
+	hth_buf_append_str(&out, "],\"file\":");
+	char path[4200];
+	snprintf(path, sizeof path, "%s/hearth.conf", in->config.home);
+	hth_json_write_string(path, strlen(path), &out);
+	hth_buf_append_char(&out, '}');
+	int code = HTH_EXIT_DONE;
+	if (json) {
+		code = hth_cmd_print(in, &out);
+	} else {
+		hth_table_print(&table, stdout);
+		printf("\nTheir file is %s (name = value on each line); each is also a flag (--name VALUE)\n"
+		       "and an environment variable (HEARTH_NAME).\n", path);
+	}
+	hth_buf_finish(&out);
+	return code;
+}

@@ -1,0 +1,60 @@
+/* cmd-list.c - `hearth list`: the models on this disk. Looks at files' names and sizes only; `hearth show` reads inside. */
+#include "base/mem.h"
+#include "catalog/catalog.h"
+#include "cmd/cmd-options.h"
+
+#include <time.h>
+
+static void day_of(int64_t unix_time, char out[32])
+{
+	time_t t = (time_t)unix_time;
+	struct tm tm;
+	if (localtime_r(&t, &tm) == NULL || strftime(out, 32, "%Y-%m-%d", &tm) == 0)
+		snprintf(out, 32, "?");
+}
+
+int hth_cmd_list(hth_invocation *in)
+{
+	bool json = false;
+	const hth_option options[] = {HTH_OPTION_JSON(&json)};
+	if (!hth_options_take(in, options, HTH_COUNT(options), 0, 0))
+		return in->exit_code;
+	hth_catalog catalog;
+	hth_error err = HTH_ERROR_INIT;
+	if (hth_catalog_load(&catalog, in->config.home, &err) != HTH_OK)
+		return hth_cmd_fail(in, &err);
+	int code = HTH_EXIT_DONE;
+	if (json) {
+		hth_buf out = HTH_BUF_INIT(16 << 20);
+		hth_buf_append_str(&out, "{\"models\":[");
+		for (size_t i = 0; i < catalog.n; i++) {
+			const hth_catalog_model *m = &catalog.models[i];
+			hth_buf_append_str(&out, i > 0 ? ",{\"name\":" : "{\"name\":");
+			hth_json_write_string(m->name, strlen(m->name), &out);
+			hth_buf_appendf(&out, ",\"bytes\":%llu,\"modified_unix\":%lld,\"built_in\":%s,\"files\":[", (unsigned long long)m->bytes,
+			                (long long)m->modified_unix, m->built_in ? "true" : "false");
+			for (size_t k = 0; k < m->n_files; k++) {
+				hth_buf_append_str(&out, k > 0 ? "," : "");
+				hth_json_write_string(m->files[k], strlen(m->files[k]), &out);
+			}
+			hth_buf_append_str(&out, "]}");
+		}
+		hth_buf_append_str(&out, "]}");
+		code = hth_cmd_print(in, &out);
+		hth_buf_finish(&out);
+	} else if (catalog.n == 0) {
+		printf("There is no model yet. Put a .gguf file into %s/models.\n", in->config.home);
+	} else {
+		hth_table table;
+		hth_table_init(&table, "<><<", (const char *const[]){"name", "size", "since", ""});
+		for (size_t i = 0; i < catalog.n; i++) {
+			const hth_catalog_model *m = &catalog.models[i];
+			char size[32], day[32];
+			day_of(m->modified_unix, day);
+			hth_table_row(&table, (const char *const[]){m->name, hth_cmd_bytes(m->bytes, size), day, m->built_in ? "came with hearth" : ""});
+		}
+		hth_table_print(&table, stdout);
+	}
+	hth_catalog_finish(&catalog);
+	return code;
+}

@@ -1,0 +1,123 @@
+/* main.c - the program's start: finds the command, reads the settings, runs it.
+ *
+ * The table below is the command line: help, completions and the manual are checked against it (tests/cmd). `hearth __runner` is
+ * how the node starts the process that holds a model; it is no command for people and reads no settings.
+ */
+#include "base/log.h"
+#include "base/mem.h"
+#include "cmd/cmd-options.h"
+#include "runner/runner.h"
+
+#include <string.h>
+
+const hth_command hth_commands[] = {
+    {"serve", "", "run the node in the foreground",
+     "Listens on 127.0.0.1:4327 until it is interrupted. Clients of the OpenAI API use http://127.0.0.1:4327/v1.", hth_cmd_serve},
+    {"run", "[MODEL] [PROMPT]", "chat with a model; with PROMPT or a pipe, one answer on stdout",
+     "Asks the node when it runs, else starts the model itself. A single word that is no model is taken as the prompt.\n"
+     "In a chat, /help lists what can be typed; Ctrl-C stops an answer, Ctrl-D leaves.",
+     hth_cmd_run},
+    {"list", "", "models on this disk", NULL, hth_cmd_list},
+    {"show", "MODEL", "what a model is, and whether it fits here", NULL, hth_cmd_show},
+    {"ps", "", "models that the node has loaded", NULL, hth_cmd_ps},
+    {"stop", "MODEL", "unload a model from the node", "Running answers end first, unless --now.", hth_cmd_stop},
+    {"status", "", "how the node is doing", NULL, hth_cmd_status},
+    {"config", "", "every setting, its value, and where it came from", NULL, hth_cmd_config},
+    {"bench", "[MODEL]", "measure speeds, and the machine's limits in the same run",
+     "Prints tokens a second, the read bandwidth and multiply-add peak measured here, and the shares of them.", hth_cmd_bench},
+    {"quantize", "IN.gguf OUT.gguf TYPE", "store a model's weights in fewer bits",
+     "TYPE is a format (Q8_0, Q4_0, ...) or a mix (Q4_K_M, Q5_K_M, ...); --list shows them all.", hth_cmd_quantize},
+    {"tokenize", "MODEL [TEXT]", "text to token ids",
+     "Without TEXT or --file the text is standard input. By default no special token is added, and text that spells one stays text.",
+     hth_cmd_tokenize},
+    {"perplexity", "MODEL FILE", "how well a model predicts a text", NULL, hth_cmd_perplexity},
+    {"embed", "MODEL TEXT", "a text's embedding, scaled to unit length", NULL, hth_cmd_embed},
+    {"render", "TEMPLATE.jinja CASE.json", "a chat template, rendered",
+     "CASE is an object: messages, tools, add_generation_prompt, bos_token, eos_token, now (the clock, as 2026-01-02T03:04:05), and\n"
+     "whatever else the template reads. In a file of several named cases, --case picks one.",
+     hth_cmd_render},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static void print_commands(FILE *out)
+{
+	fprintf(out, "hearth %s - the AI of a home\n\n", HEARTH_VERSION);
+	for (const hth_command *c = hth_commands; c->name != NULL; c++) {
+		char left[64];
+		snprintf(left, sizeof left, "%s%s%s", c->name, *c->args ? " " : "", c->args);
+		fprintf(out, "  hearth %-34s %s\n", left, c->help);
+	}
+	fprintf(out, "\n`hearth COMMAND --help` tells more. First steps: `hearth serve`, then `hearth run` elsewhere.\n");
+}
+
+static const hth_command *find_command(const char *name)
+{
+	for (const hth_command *c = hth_commands; c->name != NULL; c++)
+		if (strcmp(c->name, name) == 0)
+			return c;
+	return NULL;
+}
+
+static int unknown_command(const char *name)
+{
+	const char *names[32];
+	size_t n = 0;
+	for (const hth_command *c = hth_commands; c->name != NULL; c++)
+		names[n++] = c->name;
+	names[n] = NULL;
+	const char *near = hth_options_nearest(name, names);
+	fprintf(stderr, "hearth: there is no command '%.60s'", name);
+	if (near != NULL)
+		fprintf(stderr, "; did you mean `hearth %s`?\n", near);
+	else
+		fprintf(stderr, "; `hearth --help` lists them\n");
+	return HTH_EXIT_USAGE;
+}
+
+static bool asks_for_help(int argc, char **argv)
+{
+	for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
+		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+			return true;
+	return false;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1 && strcmp(argv[1], "__runner") == 0)
+		return hth_runner_main(argc - 1, argv + 1);
+	if (argc < 2) {
+		print_commands(stderr);
+		return HTH_EXIT_USAGE;
+	}
+	const char *name = argv[1];
+	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || (strcmp(name, "help") == 0 && argc == 2)) {
+		print_commands(stdout);
+		return HTH_EXIT_DONE;
+	}
+	if (strcmp(name, "--version") == 0 || strcmp(name, "version") == 0) {
+		printf("hearth %s\n", HEARTH_VERSION);
+		return HTH_EXIT_DONE;
+	}
+	bool help = strcmp(name, "help") == 0;
+	if (help)
+		name = argv[2];
+	const hth_command *command = find_command(name);
+	if (command == NULL)
+		return unknown_command(name);
+
+	static hth_invocation in; /* static: it holds paths of several KiB, and there is one */
+	in.command = command;
+	in.wants_help = help || asks_for_help(argc - 2, argv + 2);
+	int rest = argc - 1;
+	hth_error err = HTH_ERROR_INIT;
+	if (!in.wants_help && hth_config_load(&in.config, &rest, argv + 1, &err) != HTH_OK) {
+		if (err.param[0] != '\0') /* a flag: wrong usage */
+			return hth_cmd_usage(&in, "%s", err.message);
+		return hth_cmd_fail(&in, &err);
+	}
+	hth_log_set_level((hth_log_level)in.config.log_level);
+	in.argc = rest - 1;
+	in.argv = argv + 2;
+	return command->run(&in);
+}
