@@ -1,0 +1,285 @@
+/* job.c - one HTTP call in progress: from its body through its endpoint's parser, and its requests' results through its writer.
+ *
+ * Owns the order of things: headers before bytes, nothing after the end, one failure for the whole call. Refuses bodies that are
+ * not a JSON object and methods that a path does not have. Thread: the loop's.
+ */
+#include "api/api.h"
+#include "api/families.h"
+
+#include "base/clock.h"
+
+#include <stdio.h>
+
+static const hth_api_family *const families[] = {&hth_api_openai_chat, &hth_api_openai_completions,
+                                                 &hth_api_openai_embeddings, &hth_api_openai_models, &hth_api_tokenize};
+
+static bool path_matches(const char *pattern, const char *path)
+{
+	size_t n = strlen(pattern);
+	if (n > 0 && pattern[n - 1] == '*')
+		return strncmp(pattern, path, n - 1) == 0 && path[n - 1] != '\0';
+	return strcmp(pattern, path) == 0;
+}
+
+const hth_api_endpoint *hth_api_find(const char *method, const char *path, const char **ret_allow)
+{
+	/* Every path of the tables has one method, or GET and POST. */
+	static const char *const allow_names[] = {NULL, "GET, HEAD", "POST", "GET, HEAD, POST", "DELETE"};
+	unsigned allow = 0;
+	if (strcmp(method, "HEAD") == 0)
+		method = "GET";
+	for (size_t f = 0; f < HTH_COUNT(families); f++) {
+		for (size_t i = 0; i < families[f]->n; i++) {
+			const hth_api_endpoint *e = &families[f]->endpoints[i];
+			if (!path_matches(e->path, path))
+				continue;
+			if (strcmp(e->method, method) == 0)
+				return e;
+			allow |= strcmp(e->method, "GET") == 0 ? 1u : strcmp(e->method, "POST") == 0 ? 2u : 4u;
+		}
+	}
+	*ret_allow = allow_names[HTH_MIN(allow, 4u)];
+	return NULL;
+}
+
+hth_status hth_api_parse(hth_api_job **ret_job, const hth_api_endpoint *endpoint, const hth_api_host *host,
+                         const hth_api_out *out, const char *path, const char *body, size_t len, hth_error *err)
+{
+	HTH_AUTO_JSON json_t *json = NULL;
+	bool takes_body = strcmp(endpoint->method, "GET") != 0;
+	if (takes_body && len == 0)
+		return hth_fail(err, HTH_INVALID, "the body is empty; %s takes a JSON object", endpoint->path);
+	if (takes_body) {
+		hth_status status = hth_json_parse(&json, body, len, err);
+		if (status != HTH_OK)
+			return hth_fail_prefix(err, "the body cannot be read as JSON");
+		if (!json_is_object(json))
+			return hth_fail(err, HTH_INVALID, "the body is %s; it must be a JSON object", hth_json_type_name(json));
+	}
+	hth_api_job *job = calloc(1, sizeof *job);
+	if (job == NULL)
+		return hth_fail(err, HTH_NO_MEMORY, "no memory for the request");
+	job->endpoint = endpoint;
+	job->host = host;
+	job->out = *out;
+	job->created_unix = hth_clock_unix();
+	job->scratch = HTH_BUF_INIT(HTH_API_ANSWER_MAX);
+	size_t n = strlen(endpoint->path);
+	job->path_rest = n > 0 && endpoint->path[n - 1] == '*' ? path + n - 1 : "";
+	hth_status status = endpoint->parse(job, json, err);
+	if (status == HTH_OK && job->n_requests == 0 && !job->finished)
+		status = hth_fail(err, HTH_INVALID, "there is nothing to do in this request");
+	if (status != HTH_OK) {
+		hth_api_job_destroy(job);
+		return status;
+	}
+	job->path_rest = "";
+	*ret_job = job;
+	return HTH_OK;
+}
+
+void hth_api_job_destroy(hth_api_job *job)
+{
+	if (job == NULL)
+		return;
+	if (job->free_state != NULL)
+		job->free_state(job);
+	for (size_t i = 0; i < job->n_requests; i++)
+		hth_request_unref(job->requests[i]);
+	free(job->requests);
+	hth_buf_finish(&job->scratch);
+	free(job);
+}
+
+hth_status hth_api_add_request(hth_api_job *job, hth_request_kind kind, const char *model, hth_request **ret_request,
+                               hth_error *err)
+{
+	if (job->n_requests == HTH_API_REQUESTS_MAX)
+		return hth_fail(err, HTH_INVALID, "one call may ask for at most %d answers", HTH_API_REQUESTS_MAX);
+	/* Room grows by doubling at the powers of two. */
+	if ((job->n_requests & (job->n_requests - 1)) == 0) {
+		size_t room = job->n_requests == 0 ? 1 : job->n_requests * 2;
+		hth_request **grown = realloc(job->requests, room * sizeof *grown);
+		if (grown == NULL)
+			return hth_fail(err, HTH_NO_MEMORY, "no memory for the request");
+		job->requests = grown;
+	}
+	if (model == NULL || model[0] == '\0')
+		model = job->host->default_model;
+	if (strlen(model) >= HTH_MODEL_NAME_MAX)
+		return hth_fail_param(err, HTH_INVALID, "model", "the model's name has more than %d bytes", HTH_MODEL_NAME_MAX - 1);
+	hth_request *request;
+	HTH_TRY(hth_request_create(&request, kind, err));
+	snprintf(request->model, sizeof request->model, "%s", model);
+	job->requests[job->n_requests++] = request;
+	*ret_request = request;
+	return HTH_OK;
+}
+
+/* --- bytes out --- */
+
+static void add_hearth_headers(hth_api_job *job)
+{
+	if (job->n_requests == 0)
+		return;
+	job->out.header(job->out.ctx, "Hearth-Request-Id", job->requests[0]->id);
+	if (job->requests[0]->served_by[0] != '\0')
+		job->out.header(job->out.ctx, "Hearth-Served-By", job->requests[0]->served_by);
+}
+
+void hth_api_begin(hth_api_job *job, const char *content_type)
+{
+	if (job->begun || job->finished)
+		return;
+	job->begun = true;
+	add_hearth_headers(job);
+	job->out.header(job->out.ctx, "Cache-Control", "no-cache");
+	/* Proxies such as nginx would hold tokens back otherwise. */
+	job->out.header(job->out.ctx, "X-Accel-Buffering", "no");
+	job->out.begin(job->out.ctx, 200, content_type);
+}
+
+void hth_api_send(hth_api_job *job, hth_buf *chunk)
+{
+	if (job->begun && !job->finished && !chunk->failed && chunk->len > 0)
+		job->out.send(job->out.ctx, chunk->data, chunk->len);
+	hth_buf_clear(chunk);
+}
+
+void hth_api_finish(hth_api_job *job)
+{
+	if (job->finished)
+		return;
+	job->finished = true;
+	if (job->begun)
+		job->out.finish(job->out.ctx);
+}
+
+void hth_api_reply(hth_api_job *job, const char *content_type, const hth_buf *body)
+{
+	if (job->finished || job->begun)
+		return;
+	hth_error err;
+	if (hth_buf_check(body, "the answer", &err) != HTH_OK) {
+		hth_api_fail(job, &err);
+		return;
+	}
+	job->finished = true;
+	add_hearth_headers(job);
+	job->out.reply(job->out.ctx, 200, content_type, body->data != NULL ? body->data : "", body->len);
+}
+
+/* --- results in --- */
+
+void hth_api_started(hth_api_job *job, size_t i)
+{
+	if (!job->finished && job->endpoint->writer->started != NULL)
+		job->endpoint->writer->started(job, i);
+}
+
+void hth_api_piece(hth_api_job *job, size_t i, const hth_answer_piece *piece)
+{
+	/* The seam for what tells reasoning and tool calls from content: today everything is content. */
+	const hth_api_event event = {.kind = HTH_EVENT_CONTENT, .text = piece->text, .len = piece->len, .piece = piece};
+	if (!job->finished && job->endpoint->writer->event != NULL)
+		job->endpoint->writer->event(job, i, &event);
+}
+
+void hth_api_tokens(hth_api_job *job, size_t i, const int32_t *ids, size_t n)
+{
+	if (!job->finished && job->endpoint->writer->tokens != NULL)
+		job->endpoint->writer->tokens(job, i, ids, n);
+}
+
+void hth_api_embedding(hth_api_job *job, size_t i, const float *values, size_t n)
+{
+	if (!job->finished && job->endpoint->writer->embedding != NULL)
+		job->endpoint->writer->embedding(job, i, values, n);
+}
+
+void hth_api_done(hth_api_job *job, size_t i)
+{
+	job->n_ended++;
+	if (job->finished)
+		return;
+	if (job->endpoint->writer->ended != NULL)
+		job->endpoint->writer->ended(job, i);
+	if (job->n_ended == job->n_requests && !job->finished)
+		job->endpoint->writer->finished(job);
+}
+
+void hth_api_fail(hth_api_job *job, const hth_error *error)
+{
+	if (job->finished)
+		return;
+	if (job->begun) {
+		if (job->endpoint->writer->broken != NULL)
+			job->endpoint->writer->broken(job, error);
+		hth_api_finish(job);
+		return;
+	}
+	hth_buf body = HTH_BUF_INIT(64 << 10);
+	unsigned retry_s = 0;
+	int status = hth_api_write_error(job->endpoint, error, &body, &retry_s);
+	job->finished = true;
+	add_hearth_headers(job);
+	if (retry_s > 0) {
+		char text[16];
+		snprintf(text, sizeof text, "%u", retry_s);
+		job->out.header(job->out.ctx, "Retry-After", text);
+	}
+	job->out.reply(job->out.ctx, status, "application/json", body.data != NULL ? body.data : "", body.len);
+	hth_buf_finish(&body);
+}
+
+/* --- errors --- */
+
+static void write_openai_error(hth_buf *out, int http_status, const char *type, const char *code, const hth_error *error)
+{
+	(void)http_status;
+	hth_buf_append_str(out, "{\"error\":{\"message\":");
+	hth_json_write_string(error->message, strlen(error->message), out);
+	hth_buf_appendf(out, ",\"type\":\"%s\",\"param\":", type);
+	if (error->param[0] != '\0')
+		hth_json_write_string(error->param, strlen(error->param), out);
+	else
+		hth_buf_append_str(out, "null");
+	if (code != NULL)
+		hth_buf_appendf(out, ",\"code\":\"%s\"}}", code);
+	else
+		hth_buf_append_str(out, ",\"code\":null}}");
+}
+
+int hth_api_write_error(const hth_api_endpoint *endpoint, const hth_error *error, hth_buf *out, unsigned *ret_retry_s)
+{
+	int http = hth_status_http(error->status);
+	const char *type = hth_status_api_type(error->status), *code = NULL;
+	switch (error->status) {
+	case HTH_TOO_LARGE:
+		/* Of a request that was read whole, what is too large is its prompt. */
+		http = 400;
+		code = "context_length_exceeded";
+		break;
+	case HTH_NOT_FOUND:
+		code = strcmp(error->param, "model") == 0 ? "model_not_found" : "not_found";
+		break;
+	case HTH_UNAUTHORIZED:
+		code = "invalid_api_key";
+		break;
+	case HTH_UNSUPPORTED:
+		code = "unsupported";
+		break;
+	case HTH_BUSY:
+	case HTH_NO_MEMORY:
+		code = "overloaded";
+		break;
+	case HTH_GONE:
+		code = "runner_died";
+		break;
+	default:
+		break;
+	}
+	*ret_retry_s = http == 503 ? 1 : 0;
+	(endpoint != NULL && endpoint->write_error != NULL ? endpoint->write_error : write_openai_error)(out, http, type, code, error);
+	return http;
+}
