@@ -24,7 +24,9 @@ typedef struct hth_session hth_session;
 /* fds as in hth_gguf_open. */
 HTH_MUST_USE hth_status hth_model_open(hth_model **ret_model, const int *fds, size_t n_fds, const char *name,
                                        hth_error *err);
-void hth_model_close(hth_model *model);
+/* The same over a GGUF that is open already (say, from memory); it becomes the model's, and is closed on failure too. */
+HTH_MUST_USE hth_status hth_model_open_gguf(hth_model **ret_model, hth_gguf *gguf, hth_error *err);
+void hth_model_close(hth_model *model); /* takes NULL; after its sessions */
 
 typedef struct hth_model_info {
 	char name[128];         /* general.name, or "" */
@@ -43,14 +45,17 @@ const hth_gguf *hth_model_gguf(const hth_model *model);
 const hth_tokenizer *hth_model_tokenizer(const hth_model *model);
 /* Compiled tokenizer.chat_template; NULL when there is none (has_template false). */
 const hth_jinja_template *hth_model_template(const hth_model *model);
+/* Why the file's template could not be compiled (the model opens all the same); NULL when that is not the case. */
+const hth_error *hth_model_template_error(const hth_model *model);
 
 typedef enum hth_kv_type { HTH_KV_F16 = 0, HTH_KV_F32, HTH_KV_Q8_0 } hth_kv_type;
 typedef struct hth_session_options {
 	uint32_t n_seq;      /* sequences at once; 0: 1 */
 	uint32_t n_ctx;      /* tokens that one sequence may hold; 0: the model's training context */
 	uint32_t n_kv;       /* tokens of KV cache that all sequences share; 0: n_seq * n_ctx */
-	uint32_t n_batch;    /* most tokens computed in one call; 0: 512 */
-	hth_kv_type kv_type;
+	uint32_t n_batch;    /* most tokens computed in one call; 0: 512, or an encoder's whole context */
+	uint32_t n_outputs;  /* most tokens of one call that want logits; 0: n_batch. Each costs n_vocab floats of memory */
+	hth_kv_type kv_type; /* an encoder has no cache and ignores it */
 } hth_session_options;
 /* threads is borrowed until destroy. Fails with HTH_NO_MEMORY and the numbers when the plan cannot be allocated. */
 HTH_MUST_USE hth_status hth_session_create(hth_session **ret_session, const hth_model *model, hth_threads *threads,
@@ -60,6 +65,7 @@ void hth_session_destroy(hth_session *session);
 uint64_t hth_session_plan_bytes(const hth_model *model, const hth_session_options *options);
 uint32_t hth_session_n_ctx(const hth_session *session);
 uint32_t hth_session_n_batch(const hth_session *session);
+uint32_t hth_session_n_seq(const hth_session *session);
 
 /* One token to compute: appended to its sequence at the sequence's current length. */
 typedef struct hth_batch_token {
@@ -73,7 +79,8 @@ typedef struct hth_batch_token {
  * HTH_TOO_LARGE: a sequence would pass n_ctx. On any failure the sequences are as before. */
 HTH_MUST_USE hth_status hth_session_decode(hth_session *session, const hth_batch_token *tokens, size_t n,
                                            const atomic_bool *cancel, hth_error *err);
-/* n_vocab floats for the i-th token of the last decode that wanted logits; the caller may change them. */
+/* n_vocab floats for the i-th token of the last decode that wanted logits, NULL past the last; the caller may change
+ * them. They stay until the next decode or embed. */
 float *hth_session_logits(hth_session *session, size_t i);
 uint32_t hth_session_length(const hth_session *session, uint32_t seq);
 /* Cuts a sequence to its first `length` tokens (0: frees all its pages). */

@@ -1,0 +1,437 @@
+/* session.c - the state of sequences that are computed together, and the batch that moves them on.
+ *
+ * A session belongs to one thread; kernels use its pool. Everything is allocated by create in one piece beside the KV
+ * pages and the activations' 8-bit forms, so that no token allocates. R = n_batch rows, O = n_outputs rows of logits,
+ * P = R * n_expert_used pairs; each part is rounded up to 64 bytes:
+ *
+ *   | x R*embd | h R*embd | q R*heads*dim | k R*kv*dim | v R*kv*dim | att R*heads*dim |
+ *   | gate max(R*ff, P*ff_exp) | up the same | rope tables 2 * R*rot | logits O*vocab |
+ *   | attention: scratch per worker | partial results |
+ *   | experts: router R*experts | pair P*embd | pair_weight P | aside R*embd |           (floats)
+ *   | tokens R | runs R | outputs R | output runs R | row_of R | logits_row R | seq_run S |
+ *   | experts: pair_expert P | pair_row P | pair_slot P | pair_iota P | first E+1 | jobs 2E |
+ *
+ * Sequence n_seq is the session's own: embeddings of a decoder are computed in it, then it is emptied.
+ */
+#include "engine/engine.h"
+
+#include "base/mem.h"
+#include "engine/model/model-arch.h"
+
+#include <math.h>
+
+enum { MAX_SEQ = 1 << 16, MAX_BATCH = 1 << 16, DEFAULT_BATCH = 512 };
+
+struct hth_session {
+	const hth_model *model;
+	hth_threads *threads;
+	uint32_t n_seq, n_ctx, n_batch, n_outputs;
+	hth_kv kv;
+	hth_pass pass; /* its pointers into work; set for each batch */
+	unsigned char *work;
+
+	int32_t *tokens;
+	hth_run *runs, *output_runs;
+	uint32_t *outputs, *row_of, *logits_row;
+	uint32_t *seq_run; /* n_seq + 1: 1 + the run of a sequence in the batch being planned; 0 otherwise */
+	size_t n_logits;
+};
+
+/* The plan: what create allocates, from the model and the options with their defaults filled in. */
+typedef struct plan {
+	hth_session_options o;
+	uint32_t n_outputs;
+	hth_kv_shape kv;
+	size_t max_cols, pair_cols, n_pairs; /* of acts and pair_acts */
+	bool has_shared;
+	uint64_t ff; /* floats of gate, and of up */
+	unsigned n_workers;
+} plan;
+
+static hth_status make_plan(const hth_model *m, const hth_session_options *options, unsigned n_workers, plan *ret, hth_error *err)
+{
+	const hth_params *p = &m->params;
+	plan pl = {.o = options ? *options : (hth_session_options){0}, .n_workers = n_workers};
+	hth_session_options *o = &pl.o;
+	o->n_seq = o->n_seq ? o->n_seq : 1;
+	o->n_ctx = o->n_ctx ? o->n_ctx : p->n_ctx_train;
+	if (o->n_batch == 0) /* an encoder sees a whole text at once */
+		o->n_batch = p->causal ? HTH_MIN(o->n_ctx, (uint32_t)DEFAULT_BATCH) : HTH_MIN(o->n_ctx, (uint32_t)MAX_BATCH);
+	if (o->n_seq > MAX_SEQ || o->n_batch > MAX_BATCH || o->n_ctx > HTH_MAX_CTX)
+		return hth_fail(err, HTH_INVALID, "a session takes at most %d sequences, %d tokens a batch and %d tokens of context", MAX_SEQ,
+		                MAX_BATCH, HTH_MAX_CTX);
+	if (m->position_embd.rows > 0 && o->n_ctx > m->position_embd.rows)
+		return hth_fail(err, HTH_INVALID, "this model knows %zu positions, so its context cannot be %u", m->position_embd.rows, o->n_ctx);
+	uint64_t n_kv = o->n_kv ? o->n_kv : (uint64_t)o->n_seq * hth_round_up(o->n_ctx, HTH_KV_PAGE);
+	uint64_t n_pages = (n_kv + HTH_KV_PAGE - 1) / HTH_KV_PAGE;
+	if (n_pages > UINT32_MAX / 2)
+		return hth_fail(err, HTH_INVALID, "a KV cache of %llu tokens is more than Hearth counts", (unsigned long long)n_kv);
+	pl.n_outputs = HTH_MIN(o->n_outputs ? o->n_outputs : o->n_batch, o->n_batch);
+	/* An encoder keeps nothing between layers: one layer's keys and values are enough, exact ones. */
+	pl.kv = (hth_kv_shape){.type = p->causal ? o->kv_type : HTH_KV_F32,
+	                       .n_layer = p->causal ? p->n_layer : 1,
+	                       .n_head = p->n_head_kv,
+	                       .head_dim = p->head_dim,
+	                       .n_pages = (uint32_t)n_pages,
+	                       .n_seq = o->n_seq + 1,
+	                       .n_ctx = o->n_ctx};
+
+	size_t ff = 0, ff_exp = 0;
+	for (uint32_t i = 0; i < p->n_layer; i++) {
+		const hth_layer *l = &m->layers[i];
+		ff = HTH_MAX(ff, HTH_MAX(l->up.rows, l->shexp_up.rows));
+		ff_exp = l->up_exps ? HTH_MAX(ff_exp, l->up_exps[0].rows) : ff_exp;
+		pl.has_shared |= l->shexp_up.rows > 0;
+	}
+	pl.n_pairs = (size_t)o->n_batch * p->n_expert_used;
+	pl.pair_cols = ff_exp;
+	pl.ff = HTH_MAX((uint64_t)o->n_batch * ff, (uint64_t)pl.n_pairs * ff_exp);
+	pl.max_cols = HTH_MAX(HTH_MAX((size_t)p->n_embd, (size_t)p->n_head * p->head_dim), ff);
+	*ret = pl;
+	return HTH_OK;
+}
+
+/* Hands out the parts of the workspace: first with base NULL to measure, then again to place. */
+typedef struct carve {
+	unsigned char *base;
+	uint64_t used;
+} carve;
+
+static void *part(carve *c, uint64_t n, size_t size)
+{
+	void *at = c->base ? c->base + c->used : NULL;
+	c->used += (n * size + 63) / 64 * 64;
+	return at;
+}
+
+static void lay_out(hth_session *s, const hth_model *m, const plan *pl, carve *c)
+{
+	const hth_params *p = &m->params;
+	hth_pass *w = &s->pass;
+	uint64_t rows = pl->o.n_batch, nq = (uint64_t)p->n_head * p->head_dim, nkv = (uint64_t)p->n_head_kv * p->head_dim;
+	w->x = part(c, rows * p->n_embd, sizeof(float));
+	w->h = part(c, rows * p->n_embd, sizeof(float));
+	w->q = part(c, rows * nq, sizeof(float));
+	w->k = part(c, rows * nkv, sizeof(float));
+	w->v = part(c, rows * nkv, sizeof(float));
+	w->att = part(c, rows * nq, sizeof(float));
+	w->gate = part(c, pl->ff, sizeof(float));
+	w->up = part(c, pl->ff, sizeof(float));
+	for (int i = 0; i < 2; i++)
+		w->rope_table[i] = part(c, rows * p->n_rot, sizeof(float));
+	w->logits = part(c, p->causal ? (uint64_t)pl->n_outputs * p->n_vocab : 0, sizeof(float));
+	w->scratch_len = hth_attention_scratch_len(p);
+	w->scratch = part(c, (uint64_t)pl->n_workers * w->scratch_len, sizeof(float));
+	w->partial = part(c, hth_attention_partial_len(p, pl->n_workers), sizeof(float));
+	s->tokens = part(c, rows, sizeof *s->tokens);
+	s->runs = part(c, rows, sizeof *s->runs);
+	s->output_runs = part(c, rows, sizeof *s->output_runs);
+	s->outputs = part(c, rows, sizeof *s->outputs);
+	s->row_of = part(c, rows, sizeof *s->row_of);
+	s->logits_row = part(c, rows, sizeof *s->logits_row);
+	s->seq_run = part(c, pl->kv.n_seq, sizeof *s->seq_run);
+	if (pl->n_pairs == 0)
+		return;
+	w->router = part(c, rows * p->n_expert, sizeof(float));
+	w->pair = part(c, HTH_MAX(pl->n_pairs, rows) * p->n_embd, sizeof(float));
+	w->pair_weight = part(c, pl->n_pairs, sizeof(float));
+	w->aside = part(c, pl->has_shared ? rows * p->n_embd : 0, sizeof(float));
+	w->pair_expert = part(c, pl->n_pairs, sizeof(uint32_t));
+	w->pair_row = part(c, pl->n_pairs, sizeof(uint32_t));
+	w->pair_slot = part(c, pl->n_pairs, sizeof(uint32_t));
+	w->pair_iota = part(c, pl->n_pairs, sizeof(uint32_t));
+	w->expert_first = part(c, p->n_expert + 1, sizeof(uint32_t));
+	w->expert_jobs = part(c, 2 * (uint64_t)p->n_expert, sizeof(hth_matmul));
+}
+
+static uint64_t plan_bytes(const hth_model *m, const plan *pl, uint64_t *ret_work)
+{
+	hth_session probe = {0};
+	carve c = {0};
+	lay_out(&probe, m, pl, &c);
+	*ret_work = c.used;
+	uint64_t all = hth_kv_plan(&pl->kv), acts = hth_acts_plan_bytes(pl->o.n_batch, pl->max_cols);
+	if (pl->n_pairs > 0)
+		acts += hth_acts_plan_bytes(pl->n_pairs, pl->pair_cols);
+	if (hth_add_overflows(all, c.used, &all) || hth_add_overflows(all, acts, &all))
+		return UINT64_MAX;
+	return all;
+}
+
+uint64_t hth_session_plan_bytes(const hth_model *model, const hth_session_options *options)
+{
+	plan pl;
+	uint64_t work;
+	if (make_plan(model, options, (unsigned)HTH_MAX(sysconf(_SC_NPROCESSORS_ONLN), 1L), &pl, NULL) != HTH_OK)
+		return UINT64_MAX;
+	return plan_bytes(model, &pl, &work);
+}
+
+hth_status hth_session_create(hth_session **ret_session, const hth_model *model, hth_threads *threads,
+                              const hth_session_options *options, hth_error *err)
+{
+	plan pl;
+	uint64_t work_bytes;
+	HTH_TRY(make_plan(model, options, hth_threads_count(threads), &pl, err));
+	uint64_t all = plan_bytes(model, &pl, &work_bytes);
+	hth_session *s = calloc(1, sizeof *s);
+	if (s == NULL)
+		return hth_fail(err, HTH_NO_MEMORY, "no memory for a session");
+	*s = (hth_session){.model = model, .threads = threads, .n_seq = pl.o.n_seq, .n_ctx = pl.o.n_ctx, .n_batch = pl.o.n_batch,
+	                   .n_outputs = pl.n_outputs};
+	hth_status status = hth_kv_init(&s->kv, &pl.kv, err);
+	void *work = NULL;
+	if (status == HTH_OK && (all > SIZE_MAX / 2 || posix_memalign(&work, 64, work_bytes) != 0))
+		status = hth_fail(err, HTH_NO_MEMORY, "a session with batches of %u tokens needs %llu MiB, which could not be allocated; use smaller batches",
+		                  pl.o.n_batch, (unsigned long long)(all >> 20));
+	if (status == HTH_OK) {
+		s->work = work;
+		lay_out(s, model, &pl, &(carve){.base = s->work});
+		status = hth_acts_create(&s->pass.acts, pl.o.n_batch, pl.max_cols, err);
+	}
+	if (status == HTH_OK && pl.n_pairs > 0)
+		status = hth_acts_create(&s->pass.pair_acts, pl.n_pairs, pl.pair_cols, err);
+	if (status != HTH_OK) {
+		hth_session_destroy(s);
+		return status;
+	}
+	memset(s->seq_run, 0, pl.kv.n_seq * sizeof *s->seq_run);
+	for (size_t i = 0; i < pl.n_pairs; i++)
+		s->pass.pair_iota[i] = (uint32_t)i;
+	s->pass.model = model;
+	s->pass.threads = threads;
+	s->pass.kv = &s->kv;
+	s->pass.rope_long = model->rope_long.n_rot > 0 && s->n_ctx > model->params.rope_ctx_orig;
+	*ret_session = s;
+	return HTH_OK;
+}
+
+void hth_session_destroy(hth_session *session)
+{
+	if (session == NULL)
+		return;
+	hth_kv_finish(&session->kv);
+	hth_acts_destroy(session->pass.acts);
+	hth_acts_destroy(session->pass.pair_acts);
+	free(session->work);
+	free(session);
+}
+
+uint32_t hth_session_n_ctx(const hth_session *session) { return session->n_ctx; }
+uint32_t hth_session_n_batch(const hth_session *session) { return session->n_batch; }
+uint32_t hth_session_n_seq(const hth_session *session) { return session->n_seq; }
+uint32_t hth_session_length(const hth_session *session, uint32_t seq) { return session->kv.lengths[seq]; }
+void hth_session_truncate(hth_session *session, uint32_t seq, uint32_t length) { hth_kv_truncate(&session->kv, seq, length); }
+void hth_session_share(hth_session *session, uint32_t dst, uint32_t src, uint32_t length)
+{
+	hth_kv_share(&session->kv, dst, src, length);
+}
+uint32_t hth_session_free_tokens(const hth_session *session) { return session->kv.n_free * HTH_KV_PAGE; }
+
+float *hth_session_logits(hth_session *session, size_t i)
+{
+	return i < session->n_logits ? session->pass.logits + (size_t)session->logits_row[i] * session->model->params.n_vocab : NULL;
+}
+
+/* Turns a batch into rows ordered by sequence: runs, tokens, wanted rows. Checks everything but memory. */
+static hth_status plan_rows(hth_session *s, const hth_batch_token *tokens, size_t n, hth_error *err)
+{
+	hth_pass *p = &s->pass;
+	hth_status status = HTH_OK;
+	p->n_runs = 0;
+	p->n_outputs = p->n_output_runs = 0;
+	for (size_t i = 0; i < n && status == HTH_OK; i++) {
+		uint32_t seq = tokens[i].seq;
+		if (tokens[i].token < 0 || (uint32_t)tokens[i].token >= s->model->params.n_vocab)
+			status = hth_fail(err, HTH_INVALID, "token %d is not in the vocabulary of %u", tokens[i].token, s->model->params.n_vocab);
+		else if (seq > s->n_seq)
+			status = hth_fail(err, HTH_INVALID, "there is no sequence %u", seq);
+		else {
+			if (s->seq_run[seq] == 0) {
+				s->runs[p->n_runs++] = (hth_run){.seq = seq, .pos = s->kv.lengths[seq]};
+				s->seq_run[seq] = (uint32_t)p->n_runs;
+			}
+			s->runs[s->seq_run[seq] - 1].n++;
+			p->n_outputs += tokens[i].want_logits;
+		}
+	}
+	uint32_t row = 0;
+	for (size_t i = 0; i < p->n_runs; i++) {
+		hth_run *run = &s->runs[i];
+		s->seq_run[run->seq] = 0;
+		run->row = row;
+		row += run->n;
+		run->end = run->pos + run->n;
+		if (status == HTH_OK && (uint64_t)run->pos + run->n > s->n_ctx)
+			status = hth_fail(err, HTH_TOO_LARGE, "%u tokens after the %u already there do not fit in a context of %u", run->n, run->pos,
+			                  s->n_ctx);
+	}
+	if (status == HTH_OK && !p->hidden_only && p->n_outputs > s->n_outputs)
+		status = hth_fail(err, HTH_TOO_LARGE, "%zu tokens want logits, but the session was made for %u", p->n_outputs, s->n_outputs);
+	HTH_TRY(status);
+
+	/* seq_run counts each run's rows while they are handed out, and is zero again at the end. */
+	for (size_t i = 0; i < p->n_runs; i++)
+		s->seq_run[s->runs[i].seq] = s->runs[i].row;
+	for (size_t i = 0; i < n; i++) {
+		uint32_t at = s->seq_run[tokens[i].seq]++;
+		s->row_of[i] = at;
+		s->tokens[at] = tokens[i].token;
+		s->logits_row[at] = tokens[i].want_logits; /* a flag per row, for the next loop */
+	}
+	for (size_t i = 0; i < p->n_runs; i++)
+		s->seq_run[s->runs[i].seq] = 0;
+	uint32_t n_out = 0;
+	for (size_t i = 0; i < p->n_runs; i++) {
+		const hth_run *run = &s->runs[i];
+		hth_run *last = NULL; /* neighbours of a run stay one run */
+		for (uint32_t r = run->row; r < run->row + run->n; r++) {
+			if (!s->logits_row[r]) {
+				last = NULL;
+				continue;
+			}
+			s->outputs[n_out] = r;
+			if (last == NULL) {
+				last = &s->output_runs[p->n_output_runs++];
+				*last = (hth_run){.seq = run->seq, .row = n_out, .pos = run->pos + (r - run->row), .end = run->end};
+			}
+			last->n++;
+			n_out++;
+		}
+	}
+	return HTH_OK;
+}
+
+/* In the caller's order: where the logits of the i-th token that wants them are. Rows are looked up in `outputs`, rising. */
+static void map_logits(hth_session *s, const hth_batch_token *tokens, size_t n)
+{
+	s->n_logits = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (!tokens[i].want_logits)
+			continue;
+		size_t lo = 0, hi = s->pass.n_outputs;
+		while (hi - lo > 1) {
+			size_t mid = lo + (hi - lo) / 2;
+			if (s->outputs[mid] <= s->row_of[i])
+				lo = mid;
+			else
+				hi = mid;
+		}
+		s->logits_row[s->n_logits++] = (uint32_t)lo;
+	}
+}
+
+/* One batch, all or nothing. */
+static hth_status run_batch(hth_session *s, const hth_batch_token *tokens, size_t n, const atomic_bool *cancel, hth_error *err)
+{
+	hth_pass *p = &s->pass;
+	s->n_logits = 0;
+	if (n > s->n_batch)
+		return hth_fail(err, HTH_TOO_LARGE, "%zu tokens in a batch, but the session was made for %u", n, s->n_batch);
+	if (n == 0)
+		return HTH_OK;
+	HTH_TRY(plan_rows(s, tokens, n, err));
+
+	size_t prepared = 0;
+	hth_status status = HTH_OK;
+	while (prepared < p->n_runs && hth_kv_prepare(&s->kv, s->runs[prepared].seq, s->runs[prepared].n))
+		prepared++;
+	if (prepared < p->n_runs) {
+		status = hth_fail(err, HTH_NO_MEMORY, "the KV cache of %llu tokens is full (%u free); end or cut other sequences first",
+		                  (unsigned long long)s->kv.shape.n_pages * HTH_KV_PAGE, s->kv.n_free * HTH_KV_PAGE);
+	} else {
+		p->cancel = cancel;
+		p->n_rows = n;
+		p->tokens = s->tokens;
+		p->runs = s->runs;
+		p->outputs = s->outputs;
+		p->output_runs = s->output_runs;
+		size_t n_runs = p->n_runs;
+		status = s->model->arch->forward(p);
+		p->n_runs = n_runs; /* the last layer narrowed it */
+		if (status == HTH_CANCELLED)
+			hth_fail(err, HTH_CANCELLED, "cancelled");
+	}
+	for (size_t i = 0; i < prepared; i++) {
+		if (status == HTH_OK)
+			hth_kv_commit(&s->kv, s->runs[i].seq, s->runs[i].n);
+		else
+			hth_kv_abandon(&s->kv, s->runs[i].seq);
+	}
+	if (status == HTH_OK)
+		map_logits(s, tokens, n);
+	return status;
+}
+
+hth_status hth_session_decode(hth_session *session, const hth_batch_token *tokens, size_t n, const atomic_bool *cancel,
+                              hth_error *err)
+{
+	if (!session->model->params.causal)
+		return hth_fail(err, HTH_UNSUPPORTED, "%s is an embedding model: it has no next token", session->model->info.name);
+	for (size_t i = 0; i < n; i++)
+		if (tokens[i].seq >= session->n_seq)
+			return hth_fail(err, HTH_INVALID, "there is no sequence %u: the session was made for %u", tokens[i].seq, session->n_seq);
+	session->pass.hidden_only = false;
+	return run_batch(session, tokens, n, cancel, err);
+}
+
+/* Adds the hidden states of a batch to the pooled vector, as the pooling asks: the batch holds positions [at, at + n) of total. */
+static void pool(const hth_session *s, size_t at, size_t n, size_t total, float *sum)
+{
+	size_t n_embd = s->model->params.n_embd;
+	const float *h = s->pass.h;
+	switch (s->model->params.pooling) {
+	case HTH_POOL_CLS:
+		if (at == 0)
+			memcpy(sum, h, n_embd * sizeof *sum);
+		break;
+	case HTH_POOL_LAST:
+		if (at + n == total)
+			memcpy(sum, h + (n - 1) * n_embd, n_embd * sizeof *sum);
+		break;
+	case HTH_POOL_NONE:
+	case HTH_POOL_MEAN:
+		for (size_t r = 0; r < n; r++)
+			for (size_t i = 0; i < n_embd; i++)
+				sum[i] += h[r * n_embd + i];
+		break;
+	}
+}
+
+hth_status hth_session_embed(hth_session *session, const int32_t *tokens, size_t n, float *ret_embedding,
+                             const atomic_bool *cancel, hth_error *err)
+{
+	size_t n_embd = session->model->params.n_embd, step = session->n_batch;
+	uint32_t seq = session->n_seq;
+	if (n == 0)
+		return hth_fail(err, HTH_INVALID, "there is no text to embed");
+	if (n > session->n_ctx || (n > step && !session->model->params.causal))
+		return hth_fail(err, HTH_TOO_LARGE, "the text has %zu tokens; this model embeds up to %zu at once", n,
+		                session->model->params.causal ? (size_t)session->n_ctx : HTH_MIN((size_t)session->n_ctx, step));
+	/* The batch, and the sum while it grows, are on the heap: embedding is one call per text, not per token. */
+	HTH_AUTO_FREE hth_batch_token *batch = hth_alloc_array(HTH_MIN(n, step), sizeof *batch);
+	HTH_AUTO_FREE float *sum = hth_alloc_array(n_embd, sizeof *sum);
+	if (batch == NULL || sum == NULL)
+		return hth_fail(err, HTH_NO_MEMORY, "no memory to embed %zu tokens", n);
+	hth_status status = HTH_OK;
+	session->pass.hidden_only = true;
+	for (size_t at = 0; at < n && status == HTH_OK; at += step) {
+		size_t len = HTH_MIN(step, n - at);
+		for (size_t i = 0; i < len; i++)
+			batch[i] = (hth_batch_token){.token = tokens[at + i], .seq = seq, .want_logits = true};
+		status = run_batch(session, batch, len, cancel, err);
+		if (status == HTH_OK)
+			pool(session, at, len, n, sum);
+	}
+	session->pass.hidden_only = false;
+	session->n_logits = 0;
+	hth_kv_truncate(&session->kv, seq, 0);
+	HTH_TRY(status);
+	double norm = 0;
+	for (size_t i = 0; i < n_embd; i++)
+		norm += (double)sum[i] * sum[i];
+	double scale = norm > 0 ? 1 / sqrt(norm) : 0;
+	for (size_t i = 0; i < n_embd; i++)
+		ret_embedding[i] = (float)(sum[i] * scale);
+	return HTH_OK;
+}
