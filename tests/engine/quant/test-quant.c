@@ -135,4 +135,179 @@ TEST(types_are_found_by_id_and_name_and_removed_ones_are_not)
 	CHECK_INT(hth_type_row_bytes(HTH_F64, 3), 24);
 }
 
+static double squared_error(const float *x, const float *y, const float *w, size_t n)
+{
+	double sum = 0;
+	for (size_t i = 0; i < n; i++)
+		sum += (w ? (double)w[i] : 1.0) * ((double)x[i] - (double)y[i]) * ((double)x[i] - (double)y[i]);
+	return sum;
+}
+
+static bool can_quantize(hth_type type) { return hth_type_get(type)->quantize_row != NULL; }
+
+TEST(quantisers_are_at_least_as_close_as_the_reference)
+{
+	size_t len = 0;
+	HTH_AUTO_FREE float *x = read_golden("source", "f32", &len);
+	if (x == NULL)
+		SKIP("no ../shared/goldens");
+	REQUIRE(len == GOLDEN_VALUES * sizeof(float));
+	static const float zeros[GOLDEN_VALUES];
+	double norm = squared_error(x, zeros, NULL, GOLDEN_VALUES);
+	int n = 0;
+	for (size_t g = 0; g < HTH_COUNT(goldens); g++) {
+		const hth_type_traits *traits = hth_type_get(goldens[g].type);
+		if (traits->quantize_row == NULL)
+			continue;
+		uint8_t blocks[GOLDEN_VALUES * 4];
+		float y[GOLDEN_VALUES];
+		traits->quantize_row(x, blocks, GOLDEN_VALUES, NULL);
+		traits->dequantize_row(blocks, y, GOLDEN_VALUES);
+		double rmse = sqrt(squared_error(x, y, NULL, GOLDEN_VALUES) / norm);
+		if (rmse > goldens[g].relative_rmse + 5e-6)
+			test_fail(__FILE__, __LINE__, "%s: %.5f, the reference reaches %.5f", traits->name, rmse,
+			          goldens[g].relative_rmse);
+		n++;
+	}
+	CHECK_INT(n, 17);
+}
+
+/* What one would expect of n-bit rounding of normal values: no goldens needed. */
+TEST(quantisers_reach_the_error_of_their_bits)
+{
+	static const struct {
+		hth_type type;
+		double most;
+	} expected[] = {{HTH_Q8_0, 0.008}, {HTH_Q6_K, 0.022}, {HTH_Q5_K, 0.042}, {HTH_Q5_0, 0.050}, {HTH_Q5_1, 0.045},
+	                {HTH_Q4_K, 0.083}, {HTH_Q4_0, 0.100}, {HTH_Q4_1, 0.090},  {HTH_IQ4_NL, 0.090}, {HTH_IQ4_XS, 0.092},
+	                {HTH_Q3_K, 0.180}, {HTH_Q2_K, 0.330}, {HTH_MXFP4, 0.135}, {HTH_TQ2_0, 0.46}};
+	enum { N = 256 * 16 };
+	static float x[N], y[N];
+	static uint8_t blocks[N * 4];
+	hth_rng rng;
+	hth_rng_seed(&rng, 5);
+	static const float zeros[N];
+	for (int i = 0; i < N; i++) /* the sum of 12 uniform values less 6: close to normal */
+		for (int k = 0; k < 12; k++)
+			x[i] += (float)(hth_rng_unit(&rng) - 0.5);
+	for (size_t t = 0; t < HTH_COUNT(expected); t++) {
+		const hth_type_traits *traits = hth_type_get(expected[t].type);
+		traits->quantize_row(x, blocks, N, NULL);
+		traits->dequantize_row(blocks, y, N);
+		double rmse = sqrt(squared_error(x, y, NULL, N) / squared_error(x, zeros, NULL, N));
+		if (rmse > expected[t].most || rmse < expected[t].most / 3)
+			test_fail(__FILE__, __LINE__, "%s: %.5f, expected about %.5f", traits->name, rmse, expected[t].most);
+	}
+}
+
+TEST(importance_moves_the_error_to_where_it_matters_less)
+{
+	enum { N = 1024 };
+	static float x[N], w[N], plain[N], weighted[N];
+	static uint8_t blocks[N * 4];
+	hth_rng rng;
+	hth_rng_seed(&rng, 7);
+	for (int i = 0; i < N; i++) {
+		x[i] = (float)(hth_rng_unit(&rng) - 0.5);
+		w[i] = i % 4 == 0 ? 50 : 0.5f;
+	}
+	for (hth_type type = HTH_F32; type < HTH_TYPE_LIMIT; type++) {
+		const hth_type_traits *traits = hth_type_get(type);
+		if (traits == NULL || traits->quantize_row == NULL || traits->block_elems == 1 || type == HTH_Q8_0)
+			continue;
+		traits->quantize_row(x, blocks, N, NULL);
+		traits->dequantize_row(blocks, plain, N);
+		traits->quantize_row(x, blocks, N, w);
+		traits->dequantize_row(blocks, weighted, N);
+		double without = squared_error(x, plain, w, N), with = squared_error(x, weighted, w, N);
+		if (!(with < without))
+			test_fail(__FILE__, __LINE__, "%s: weighted error %.5g with importance, %.5g without", traits->name, with,
+			          without);
+		/* Importance 0 everywhere still gives something. */
+		static const float none[N];
+		traits->quantize_row(x, blocks, N, none);
+		traits->dequantize_row(blocks, weighted, N);
+		for (int i = 0; i < N; i++)
+			if (!isfinite(weighted[i])) {
+				test_fail(__FILE__, __LINE__, "%s: value %d is not finite", traits->name, i);
+				break;
+			}
+	}
+}
+
+TEST(quantisers_take_any_bits)
+{
+	enum { N = 512 };
+	static float x[N], y[N];
+	static uint8_t blocks[N * 4];
+	hth_rng rng;
+	hth_rng_seed(&rng, 11);
+	for (int pattern = 0; pattern < 8; pattern++) {
+		for (int i = 0; i < N; i++) {
+			uint32_t bits = (uint32_t)hth_rng_next(&rng);
+			switch (pattern) {
+			case 0: x[i] = 0; break;
+			case 1: x[i] = -0.0f; break;
+			case 2: x[i] = 3; break;
+			case 3: x[i] = i % 37 ? 1e-42f : -1e-44f; break;
+			case 4: x[i] = i % 2 ? FLT_MAX : -FLT_MAX; break;
+			case 5: x[i] = i % 50 == 7 ? INFINITY : 0.25f; break;
+			case 6: x[i] = i % 50 == 7 ? NAN : 0.25f; break;
+			default: memcpy(&x[i], &bits, 4); break;
+			}
+		}
+		for (hth_type type = HTH_F32; type < HTH_TYPE_LIMIT; type++) {
+			const hth_type_traits *traits = hth_type_get(type);
+			if (traits == NULL || traits->quantize_row == NULL)
+				continue;
+			traits->quantize_row(x, blocks, N, NULL); /* the sanitizers watch */
+			traits->dequantize_row(blocks, y, N);
+			for (int i = 0; i < N && (pattern < 2 || pattern == 2); i++) {
+				if (fabsf(y[i] - x[i]) > 0.02f * fabsf(x[i]) + 1e-7f) {
+					test_fail(__FILE__, __LINE__, "%s: %g became %g", traits->name, (double)x[i], (double)y[i]);
+					break;
+				}
+			}
+		}
+	}
+	CHECK(can_quantize(HTH_Q4_K) && !can_quantize(HTH_Q8_K) && !can_quantize(HTH_IQ2_XS));
+}
+
+TEST(dequantisers_take_any_bits)
+{
+	enum { N = 512 };
+	static uint8_t blocks[N * 8];
+	static float y[N];
+	hth_rng rng;
+	hth_rng_seed(&rng, 13);
+	for (int round = 0; round < 50; round++) {
+		for (size_t i = 0; i < sizeof blocks; i++)
+			blocks[i] = (uint8_t)hth_rng_next(&rng);
+		for (hth_type type = HTH_F32; type < HTH_TYPE_LIMIT; type++) {
+			const hth_type_traits *traits = hth_type_get(type);
+			if (traits != NULL && traits->dequantize_row != NULL)
+				traits->dequantize_row(blocks, y, N);
+		}
+	}
+	CHECK(hth_type_get(HTH_Q8_K)->dequantize_row != NULL);
+}
+
+TEST(ternary_and_fp4_weights_come_back_exactly)
+{
+	static float x[256], y[256];
+	static uint8_t blocks[256 * 4];
+	hth_rng rng;
+	hth_rng_seed(&rng, 17);
+	static const hth_type types[] = {HTH_TQ1_0, HTH_TQ2_0, HTH_MXFP4};
+	for (size_t t = 0; t < HTH_COUNT(types); t++) {
+		for (int i = 0; i < 256; i++)
+			x[i] = types[t] == HTH_MXFP4 ? 0.125f * (float)hth_mxfp4_values[hth_rng_next(&rng) % 16]
+			                             : 0.375f * (float)((int)(hth_rng_next(&rng) % 3) - 1);
+		hth_type_get(types[t])->quantize_row(x, blocks, 256, NULL);
+		hth_type_get(types[t])->dequantize_row(blocks, y, 256);
+		for (int i = 0; i < 256; i++)
+			CHECK_NEAR(y[i], x[i], 0);
+	}
+}
+
 TEST_MAIN()
