@@ -9,7 +9,7 @@
 struct hth_chat {
 	const hth_chat_way *way;
 	void *state;
-	char model[HTH_CATALOG_NAME_MAX + 1];
+	char model[sizeof ((hth_config *)NULL)->model];
 	char where[128];
 };
 
@@ -25,6 +25,8 @@ hth_status hth_chat_open(hth_chat **ret_chat, const hth_invocation *in, const ch
 {
 	if (model == NULL)
 		model = in->config.model;
+	if (strlen(model) >= sizeof in->config.model)
+		return hth_fail(err, HTH_INVALID, "the model's name is too long");
 	hth_chat *chat = hth_alloc_array(1, sizeof *chat);
 	if (chat == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a chat");

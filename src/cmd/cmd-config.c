@@ -9,9 +9,9 @@ int hth_cmd_config(hth_invocation *in)
 	if (!hth_options_take(in, options, HTH_COUNT(options), 0, 0))
 		return in->exit_code;
 	hth_buf out = HTH_BUF_INIT(1 << 20);
-	hth_table table;
+	hth_cmd_table table;
 	if (!json)
-		hth_table_init(&table, "<<<<", (const char *const[]){"setting", "value", "from", "what it is"});
+		hth_cmd_table_init(&table, "<<<<", (const char *const[]){"setting", "value", "from", "what it is"});
 	hth_buf_append_str(&out, "{\"settings\":[");
 	for (size_t i = 0; i < hth_config_count(); i++) {
 		const char *name, *help;
@@ -19,7 +19,7 @@ int hth_cmd_config(hth_invocation *in)
 		hth_config_source source;
 		hth_config_describe(i, &in->config, &name, value, sizeof value, &source, &help);
 		if (!json) {
-			hth_table_row(&table, (const char *const[]){name, value, hth_config_source_name(source), help});
+			hth_cmd_table_row(&table, (const char *const[]){name, value, hth_config_source_name(source), help});
 			continue;
 		}
 		hth_buf_appendf(&out, "%s{\"name\":\"%s\",\"value\":", i > 0 ? "," : "", name);
@@ -37,7 +37,7 @@ int hth_cmd_config(hth_invocation *in)
 	if (json) {
 		code = hth_cmd_print(in, &out);
 	} else {
-		hth_table_print(&table, stdout);
+		hth_cmd_table_print(&table, stdout);
 		printf("\nTheir file is %s (name = value on each line); each is also a flag (--name VALUE)\n"
 		       "and an environment variable (HEARTH_NAME).\n", path);
 	}

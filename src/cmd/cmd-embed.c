@@ -18,9 +18,13 @@ static hth_status embed_text(const hth_local_model *local, unsigned n_threads, c
 		status = hth_tokenizer_encode(hth_model_tokenizer(model), text, len, HTH_TOK_ADD_SPECIAL, NULL, 0, &tokens, err);
 	if (status == HTH_OK && tokens.len == 0)
 		status = hth_fail(err, HTH_INVALID, "the text is empty");
+	if (status == HTH_OK && tokens.len > hth_model_get_info(model)->n_ctx_train)
+		status = hth_fail(err, HTH_TOO_LARGE, "the text is %zu tokens and the model takes %u at once", tokens.len,
+		                  hth_model_get_info(model)->n_ctx_train);
 	/* An encoder attends both ways, so its whole text is one batch. */
 	if (status == HTH_OK)
-		status = hth_local_session(model, threads, tokens.len, (uint32_t)tokens.len, &session, err);
+		status = hth_session_create(&session, model, threads,
+		                            &(hth_session_options){.n_ctx = (uint32_t)tokens.len, .n_batch = (uint32_t)tokens.len, .n_outputs = 1}, err);
 	if (status == HTH_OK && (values = hth_alloc_array(hth_model_get_info(model)->n_embd, sizeof(float))) == NULL)
 		status = hth_fail(err, HTH_NO_MEMORY, "no memory for the embedding");
 	if (status == HTH_OK)

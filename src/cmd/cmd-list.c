@@ -45,15 +45,15 @@ int hth_cmd_list(hth_invocation *in)
 	} else if (catalog.n == 0) {
 		printf("There is no model yet. Put a .gguf file into %s/models.\n", in->config.home);
 	} else {
-		hth_table table;
-		hth_table_init(&table, "<><<", (const char *const[]){"name", "size", "since", ""});
+		hth_cmd_table table;
+		hth_cmd_table_init(&table, "<><<", (const char *const[]){"name", "size", "since", ""});
 		for (size_t i = 0; i < catalog.n; i++) {
 			const hth_catalog_model *m = &catalog.models[i];
 			char size[32], day[32];
 			day_of(m->modified_unix, day);
-			hth_table_row(&table, (const char *const[]){m->name, hth_cmd_bytes(m->bytes, size), day, m->built_in ? "came with hearth" : ""});
+			hth_cmd_table_row(&table, (const char *const[]){m->name, hth_cmd_bytes(m->bytes, size), day, m->built_in ? "came with hearth" : ""});
 		}
-		hth_table_print(&table, stdout);
+		hth_cmd_table_print(&table, stdout);
 	}
 	hth_catalog_finish(&catalog);
 	return code;

@@ -74,14 +74,3 @@ hth_status hth_local_load_vocabulary(const hth_local_model *model, hth_gguf **re
 	*ret_gguf = gguf;
 	return HTH_OK;
 }
-
-hth_status hth_local_session(const hth_model *model, hth_threads *threads, size_t n_tokens, uint32_t n_batch, hth_session **ret_session,
-                             hth_error *err)
-{
-	const hth_model_info *info = hth_model_get_info(model);
-	if (n_tokens > info->n_ctx_train)
-		return hth_fail(err, HTH_TOO_LARGE, "the text is %zu tokens and the model holds %u at once; --limit %u takes the first %u", n_tokens,
-		                info->n_ctx_train, info->n_ctx_train, info->n_ctx_train);
-	hth_session_options options = {.n_seq = 1, .n_ctx = (uint32_t)HTH_MAX(n_tokens, 1), .n_batch = n_batch, .kv_type = HTH_KV_F32};
-	return hth_session_create(ret_session, model, threads, &options, err);
-}

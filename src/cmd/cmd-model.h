@@ -29,10 +29,6 @@ HTH_MUST_USE hth_status hth_local_load(const hth_local_model *model, hth_model *
 HTH_MUST_USE hth_status hth_local_load_vocabulary(const hth_local_model *model, hth_gguf **ret_gguf, hth_tokenizer **ret_tokenizer,
                                                   hth_error *err);
 
-/* A session for one text of n_tokens: refuses with both numbers when the model's context is shorter. */
-HTH_MUST_USE hth_status hth_local_session(const hth_model *model, hth_threads *threads, size_t n_tokens, uint32_t n_batch,
-                                          hth_session **ret_session, hth_error *err);
-
 enum { HTH_LOCAL_TEXT_MAX = 64 << 20, HTH_LOCAL_TOKENS_MAX = 16 << 20 };
 
 #endif

@@ -53,7 +53,19 @@ static void print_option(const char *name, char letter, const char *value_name, 
 	if (letter != 0)
 		snprintf(short_form, sizeof short_form, "-%c, ", letter);
 	snprintf(left, sizeof left, "  %s--%s%s%s", short_form, name, value_name != NULL ? " " : "", value_name != NULL ? value_name : "");
-	printf("%-26s %s\n", left, help);
+	printf("%-30s %s\n", left, help);
+}
+
+static void print_setting(size_t i)
+{
+	const char *name, *help;
+	char value[64], flag[64], text[256];
+	hth_config_describe(i, NULL, &name, value, sizeof value, NULL, &help);
+	snprintf(flag, sizeof flag, "%s", name);
+	for (char *c = flag; *c != '\0'; c++)
+		*c = *c == '_' ? '-' : *c;
+	snprintf(text, sizeof text, "%s%s%s%s", help, *value ? " [" : "", value, *value ? "]" : "");
+	print_option(flag, 0, "VALUE", text);
 }
 
 static void print_help(const hth_invocation *in, const hth_option *options, size_t n_options)
@@ -66,6 +78,12 @@ static void print_help(const hth_invocation *in, const hth_option *options, size
 	for (size_t i = 0; i < n_options; i++)
 		print_option(options[i].name, options[i].letter, options[i].value_name, options[i].help);
 	print_option("help", 'h', NULL, "this help");
+	if (strstr(c->args, "--SETTING") != NULL) {
+		printf("\nSettings (in hearth.conf as name = value, or in the environment as HEARTH_NAME):\n");
+		for (size_t i = 0; i < hth_config_count(); i++)
+			print_setting(i);
+		return;
+	}
 	printf("\nEvery setting of hearth.conf is a flag too; `hearth config` lists them. hearth(1) has the whole manual.\n");
 }
 

@@ -20,7 +20,7 @@ typedef struct facts {
 
 static uint64_t plan_for(const hth_model *model, uint32_t context)
 {
-	return hth_session_plan_bytes(model, &(hth_session_options){.n_seq = 1, .n_ctx = context});
+	return hth_session_plan_bytes(model, &(hth_session_options){.n_seq = 1, .n_ctx = context, .n_outputs = 1});
 }
 
 /* The context asked for, or the longest (halving) that fits the budget beside the weights. */
@@ -102,7 +102,7 @@ static void line(hth_buf *out, const char *label, const char *fmt, ...)
 	va_end(args);
 }
 
-static void write_text(const hth_local_model *local, const facts *f, hth_buf *out)
+static void write_text(const hth_local_model *local, const facts *f, const hth_error *template_error, hth_buf *out)
 {
 	const hth_model_info *i = f->info;
 	char a[32], b[32], c[32], text[160];
@@ -121,7 +121,9 @@ static void write_text(const hth_local_model *local, const facts *f, hth_buf *ou
 	line(out, "context", "%u tokens", i->n_ctx_train);
 	printable(i->license, text, sizeof text);
 	line(out, "licence", "%s", *text != '\0' ? text : "the file does not say");
-	if (!i->has_template)
+	if (template_error != NULL)
+		line(out, "template", "there is one, which cannot be used: %s", template_error->message);
+	else if (!i->has_template)
 		line(out, "template", "%s", i->embedding ? "none" : "none: it completes text, it was not made to chat");
 	else
 		line(out, "template", "chat%s%s%s", f->caps.system_role ? ", system message" : "", f->caps.tools ? ", tools" : "",
@@ -180,7 +182,7 @@ int hth_cmd_show(hth_invocation *in)
 				write_metadata_json(hth_model_gguf(model), &out);
 			hth_buf_append_char(&out, '}');
 		} else {
-			write_text(&local, &f, &out);
+			write_text(&local, &f, hth_model_template_error(model), &out);
 			if (metadata)
 				write_metadata_text(hth_model_gguf(model), &out);
 		}

@@ -38,8 +38,8 @@ static int print_json(const hth_invocation *in, const json_t *json)
 
 static void print_runners(const json_t *runners)
 {
-	hth_table table;
-	hth_table_init(&table, "<<>>>><", (const char *const[]){"model", "state", "memory", "context", "active", "pid", "unloads"});
+	hth_cmd_table table;
+	hth_cmd_table_init(&table, "<<>>>><", (const char *const[]){"model", "state", "memory", "context", "active", "pid", "unloads"});
 	size_t i;
 	json_t *r;
 	json_array_foreach(runners, i, r) {
@@ -51,10 +51,10 @@ static void print_runners(const json_t *runners)
 			snprintf(when, sizeof when, "in %s", hth_cmd_seconds((uint64_t)HTH_MAX(number(r, "unload_in_s"), 0), span));
 		else if (json_is_number(json_object_get(r, "idle_s")))
 			snprintf(when, sizeof when, "never");
-		hth_table_row(&table, (const char *const[]){text(r, "model"), text(r, "state"),
+		hth_cmd_table_row(&table, (const char *const[]){text(r, "model"), text(r, "state"),
 		                                            hth_cmd_memory((uint64_t)number(r, "memory_bytes"), memory), context, active, pid, when});
 	}
-	hth_table_print(&table, stdout);
+	hth_cmd_table_print(&table, stdout);
 }
 
 int hth_cmd_status(hth_invocation *in)

@@ -157,13 +157,13 @@ static int width(const char *s)
 	return n;
 }
 
-void hth_table_init(hth_table *table, const char *align, const char *const *titles)
+void hth_cmd_table_init(hth_cmd_table *table, const char *align, const char *const *titles)
 {
-	*table = (hth_table){.align = align, .n_columns = strlen(align)};
-	hth_table_row(table, titles);
+	*table = (hth_cmd_table){.align = align, .n_columns = strlen(align)};
+	hth_cmd_table_row(table, titles);
 }
 
-void hth_table_row(hth_table *table, const char *const *cells)
+void hth_cmd_table_row(hth_cmd_table *table, const char *const *cells)
 {
 	size_t n = table->n_rows * table->n_columns;
 	char **grown = realloc(table->cells, (n + table->n_columns) * sizeof *grown);
@@ -175,7 +175,7 @@ void hth_table_row(hth_table *table, const char *const *cells)
 	table->n_rows++;
 }
 
-void hth_table_print(hth_table *table, FILE *out)
+void hth_cmd_table_print(hth_cmd_table *table, FILE *out)
 {
 	bool colors = hth_cmd_colors(fileno(out));
 	size_t columns = table->n_columns;
@@ -195,5 +195,5 @@ void hth_table_print(hth_table *table, FILE *out)
 	for (size_t i = 0; i < table->n_rows * columns; i++)
 		free(table->cells[i]);
 	free(table->cells);
-	*table = (hth_table){0};
+	*table = (hth_cmd_table){0};
 }

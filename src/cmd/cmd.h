@@ -67,14 +67,14 @@ HTH_MUST_USE hth_status hth_cmd_client(const hth_invocation *in, const volatile 
                                        hth_error *err);
 
 /* A table for people: cells are copied; columns are as wide as their widest cell. */
-typedef struct hth_table {
+typedef struct hth_cmd_table {
 	const char *align; /* '<' or '>' per column: the table's width */
 	char **cells;      /* row after row, titles first */
 	size_t n_rows, n_columns;
-} hth_table;
-void hth_table_init(hth_table *table, const char *align, const char *const *titles);
-void hth_table_row(hth_table *table, const char *const *cells); /* n_columns strings */
-void hth_table_print(hth_table *table, FILE *out);              /* and frees it */
+} hth_cmd_table;
+void hth_cmd_table_init(hth_cmd_table *table, const char *align, const char *const *titles);
+void hth_cmd_table_row(hth_cmd_table *table, const char *const *cells); /* n_columns strings */
+void hth_cmd_table_print(hth_cmd_table *table, FILE *out);              /* and frees it */
 
 /* The commands. */
 int hth_cmd_serve(hth_invocation *in);
