@@ -1,0 +1,67 @@
+/* node-internal.h - what the files of this folder share: the node, and one call being served. All on the loop's thread. */
+#ifndef HTH_NODE_NODE_INTERNAL_H
+#define HTH_NODE_NODE_INTERNAL_H
+
+#include "api/api.h"
+#include "http/http.h"
+#include "node/node.h"
+#include "route/route.h"
+
+/* Upper bounds, in seconds, of the histograms in /metrics; one more bucket takes the rest. */
+enum { HTH_HISTOGRAM_BUCKETS = 12 };
+typedef struct hth_histogram {
+	uint64_t counts[HTH_HISTOGRAM_BUCKETS + 1], total;
+	double sum;
+} hth_histogram;
+
+typedef struct hth_metrics {
+	uint64_t done, failed, cancelled, refused;              /* requests, by their end */
+	uint64_t active;                                        /* requests between admitting and end */
+	uint64_t prompt_tokens, cached_tokens, answer_tokens;
+	uint64_t denied;                                        /* HTTP calls turned away: host, origin, key */
+	hth_histogram first_result, duration;                   /* of requests, from admitting */
+} hth_metrics;
+
+typedef struct hth_node {
+	const hth_config *config;
+	const hth_node_callbacks *callbacks;
+	hth_loop *loop;
+	hth_http *http;
+	hth_router *router;
+	hth_api_host api_host;
+	hth_metrics metrics;
+	struct hth_call *calls; /* being served */
+	hth_signal *sigterm, *sigint;
+	hth_timer *stop_timer;
+	bool stopping;
+	int64_t started_unix;
+	uint64_t started_ms;
+	char address[80];                 /* as bound */
+	unsigned char key_salt[32], key_hash[32]; /* of the API key; has_key */
+	bool has_key;
+} hth_node;
+
+/* verbs.c: the story of a request. */
+void hth_verbs_handle(void *node, hth_exchange *exchange);
+void hth_verbs_gone(void *node, hth_exchange *exchange);
+/* Ends every call now, with an error that says why. */
+void hth_verbs_cancel_all(hth_node *node, const hth_error *why);
+/* Called whenever a call has ended, so that a stopping node can leave. */
+void hth_node_call_ended(hth_node *node);
+
+/* guard.c: who may ask at all. */
+HTH_MUST_USE hth_status hth_guard_init(hth_node *node, hth_error *err); /* refuses to listen beyond loopback without a key */
+/* Host, Origin and key. Adds the CORS headers for an allowed foreign origin. HTH_DENIED, HTH_UNAUTHORIZED. */
+HTH_MUST_USE hth_status hth_guard_check(hth_node *node, hth_exchange *exchange, hth_error *err);
+void hth_guard_preflight(hth_exchange *exchange); /* answers OPTIONS, once checked */
+
+/* pages.c: what the node answers itself. False: not one of them. */
+bool hth_pages_handle(hth_node *node, hth_exchange *exchange);
+void hth_pages_error(hth_exchange *exchange, const hth_api_endpoint *endpoint, const hth_error *error);
+
+/* metrics.c */
+void hth_histogram_add(hth_histogram *histogram, double seconds);
+void hth_metrics_write(hth_node *node, hth_buf *out); /* Prometheus text */
+void hth_status_write(hth_node *node, hth_buf *out);  /* JSON of GET /hearth/status */
+
+#endif

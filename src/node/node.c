@@ -1,0 +1,171 @@
+/* node.c - the daemon put together: one loop, the server, the router, signals, and an orderly end.
+ *
+ * Stopping: no new connections, no new calls; running answers may finish within config.shutdown_s and are then ended with an
+ * error that says why; a second signal ends them at once. Whatever happens, every handle is closed, and a handle left open is
+ * an error, since it is a bug. Thread: the loop's (there is no other in this process).
+ */
+#include "node/node-internal.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+
+/* --- the end --- */
+
+static void end_calls(hth_node *node)
+{
+	hth_error why;
+	hth_fail(&why, HTH_BUSY, "the node is stopping");
+	hth_verbs_cancel_all(node, &why);
+	hth_loop_stop(node->loop);
+}
+
+static void on_stop_timer(void *ctx)
+{
+	hth_log(HTH_LOG_WARN, "answers that have not finished in time are cut off");
+	end_calls(ctx);
+}
+
+void hth_node_call_ended(hth_node *node)
+{
+	if (node->stopping && node->calls == NULL)
+		hth_loop_stop(node->loop);
+}
+
+static void on_signal(void *ctx, int signum)
+{
+	hth_node *node = ctx;
+	if (node->stopping) {
+		end_calls(node);
+		return;
+	}
+	node->stopping = true;
+	hth_log(HTH_LOG_INFO, "%s: stopping%s", signum == SIGINT ? "interrupted" : "asked to end",
+	        node->calls != NULL ? "; running answers may finish first, a second signal cuts them off" : "");
+	hth_http_stop_accepting(node->http);
+	if (node->calls == NULL)
+		hth_loop_stop(node->loop);
+	else
+		hth_timer_start(node->stop_timer, (uint64_t)node->config->shutdown_s * 1000, 0);
+}
+
+/* --- what the wire formats ask --- */
+
+typedef struct listing {
+	const hth_catalog_model *model;
+	const hth_router_model *loaded; /* during each_loaded only */
+	hth_api_model_fn fn;
+	void *fn_ctx;
+	bool listed;
+} listing;
+
+static void each_loaded(void *ctx, const hth_router_model *loaded)
+{
+	listing *l = ctx;
+	if (strcmp(loaded->name, l->model->name) != 0 || loaded->info == NULL || l->listed)
+		return;
+	const hth_api_model model = {.name = l->model->name,
+	                             .bytes = l->model->bytes,
+	                             .modified_unix = l->model->modified_unix,
+	                             .info = loaded->info,
+	                             .loaded_bytes = loaded->planned_bytes,
+	                             .expires_unix = loaded->unload_in_s < 0 ? 0 : hth_clock_unix() + loaded->unload_in_s};
+	l->listed = true;
+	l->fn(l->fn_ctx, &model);
+}
+
+static hth_status each_model(void *ctx, hth_api_model_fn fn, void *fn_ctx, hth_error *err)
+{
+	hth_node *node = ctx;
+	HTH_CLEANUP(hth_catalog_finish) hth_catalog catalog = {0};
+	HTH_TRY(hth_router_catalog(node->router, &catalog, err));
+	for (size_t i = 0; i < catalog.n; i++) {
+		listing l = {.model = &catalog.models[i], .fn = fn, .fn_ctx = fn_ctx};
+		hth_router_each(node->router, each_loaded, &l);
+		if (!l.listed)
+			fn(fn_ctx, &(hth_api_model){.name = l.model->name, .bytes = l.model->bytes, .modified_unix = l.model->modified_unix});
+	}
+	return HTH_OK;
+}
+
+/* --- the beginning --- */
+
+/* Each connection and runner takes a descriptor; the usual soft limit of 1024 is a leftover of select(). */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= 8192)
+		return;
+	limit.rlim_cur = HTH_MIN(limit.rlim_max, (rlim_t)8192);
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static hth_status start(hth_node *node, hth_error *err)
+{
+	const hth_config *c = node->config;
+	static const hth_http_handler handler = {hth_verbs_handle, hth_verbs_gone};
+	HTH_TRY(hth_guard_init(node, err));
+	HTH_TRY(hth_loop_create(&node->loop, err));
+	const hth_router_options route = {.home = c->home,
+	                                  .program = node->callbacks->program,
+	                                  .default_model = c->model,
+	                                  .n_threads = c->threads,
+	                                  .parallel = c->parallel,
+	                                  .context = c->context,
+	                                  .memory_bytes = c->memory,
+	                                  .keep_alive_s = c->keep_alive_s,
+	                                  .queue = c->queue,
+	                                  .load_timeout_s = c->load_timeout_s};
+	HTH_TRY(hth_router_create(&node->router, node->loop, &route, err));
+	node->api_host = (hth_api_host){.ctx = node, .default_model = hth_router_default_model(node->router), .each_model = each_model};
+	const hth_http_options http = {.address = c->listen_address,
+	                               .port = c->listen_port,
+	                               .max_body = c->max_body,
+	                               .max_connections = c->max_connections,
+	                               /* One address may be a proxy for the household, but not all there is. */
+	                               .max_per_client = HTH_MAX(c->max_connections / 4 * 3, 1u)};
+	HTH_TRY(hth_http_start(&node->http, node->loop, &http, &handler, node, err));
+	HTH_TRY(hth_timer_open(&node->stop_timer, node->loop, on_stop_timer, node, err));
+	HTH_TRY(hth_signal_open(&node->sigterm, node->loop, SIGTERM, on_signal, node, err));
+	HTH_TRY(hth_signal_open(&node->sigint, node->loop, SIGINT, on_signal, node, err));
+	bool six = strchr(c->listen_address, ':') != NULL;
+	snprintf(node->address, sizeof node->address, six ? "[%s]:%u" : "%s:%u", c->listen_address, hth_http_port(node->http));
+	return HTH_OK;
+}
+
+static bool finish(hth_node *node)
+{
+	hth_http_destroy(node->http);
+	hth_router_destroy(node->router);
+	hth_timer_close(node->stop_timer);
+	hth_signal_close(node->sigterm);
+	hth_signal_close(node->sigint);
+	return hth_loop_destroy(node->loop);
+}
+
+hth_status hth_node_run(const hth_config *config, const hth_node_callbacks *callbacks, hth_error *err)
+{
+	static const hth_node_callbacks none;
+	hth_node node = {.config = config,
+	                 .callbacks = callbacks != NULL ? callbacks : &none,
+	                 .started_unix = hth_clock_unix(),
+	                 .started_ms = hth_clock_ms()};
+	hth_log_set_level((hth_log_level)config->log_level);
+	signal(SIGPIPE, SIG_IGN);
+	raise_descriptor_limit();
+	hth_status status = start(&node, err);
+	if (status == HTH_OK) {
+		if (node.callbacks->ready != NULL)
+			node.callbacks->ready(node.callbacks->ctx, node.address);
+		hth_loop_run(node.loop);
+	}
+	bool clean = finish(&node);
+	if (status == HTH_OK && !clean)
+		status = hth_fail(err, HTH_INTERNAL, "the node has ended, but left a handle open: this is a bug");
+	else if (status == HTH_OK)
+		hth_log(HTH_LOG_INFO, "stopped");
+	return status;
+}

@@ -1,0 +1,357 @@
+/* verbs.c - the story of a request, from top to bottom. Read this file first.
+ *
+ *   handle    an HTTP call is here: may it ask at all? whose is it? what does it want? (one call may make several requests)
+ *   admit     each of its requests begins its life, a few at a time
+ *   classify  who may read its words
+ *   route     who serves it, and why; it may wait here for its model to load
+ *   run       the runner has it
+ *   stream    results go out as they come
+ *   finish    its one end: done, cancelled or failed; counted, logged without a word of its content; the next one is admitted
+ *
+ * Any verb may fail; the request then fails, and its end is told to the client by finish like any other. A client that leaves
+ * cancels all that its call still has running. Thread: the loop's.
+ */
+#include "node/node-internal.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "privacy/privacy.h"
+
+#include <stdio.h>
+
+/* Requests of one call that are with the router or a runner at once: a list of texts must not take the whole queue. */
+enum { CALL_WINDOW = 8 };
+
+/* One HTTP call being served. Freed when its answer is complete (or nobody wants it) and its requests have ended. */
+typedef struct hth_call {
+	hth_node *node;
+	hth_exchange *exchange; /* NULL: answered, or the client has left */
+	hth_api_job *job;
+	hth_privacy_class wish;
+	size_t n_admitted, in_flight;
+	bool gone;       /* the client has left */
+	unsigned inside; /* depth of functions that work on it */
+	char what[96];   /* "POST /v1/chat/completions", for the log */
+	struct hth_call *prev, *next;
+} hth_call;
+
+static void admit_more(hth_call *call);
+
+static void enter(hth_call *call) { call->inside++; }
+
+static void leave(hth_call *call)
+{
+	if (--call->inside > 0 || call->in_flight > 0 || !(call->job->finished || call->gone))
+		return;
+	hth_node *node = call->node;
+	*(call->prev != NULL ? &call->prev->next : &node->calls) = call->next;
+	if (call->next != NULL)
+		call->next->prev = call->prev;
+	hth_api_job_destroy(call->job);
+	free(call);
+	hth_node_call_ended(node);
+}
+
+static void cancel_rest(hth_call *call)
+{
+	for (size_t i = 0; i < call->n_admitted; i++)
+		hth_request_cancel(call->job->requests[i]);
+}
+
+static size_t number_of(const hth_call *call, const hth_request *request)
+{
+	size_t i = 0;
+	while (call->job->requests[i] != request)
+		i++;
+	return i;
+}
+
+/* ---- finish ---- */
+
+static void log_end(const hth_call *call, const hth_request *r)
+{
+	double ms = 1e-6;
+	hth_log(HTH_LOG_INFO,
+	        "%s %s %s model=%s privacy=%s by=%s prompt=%u cached=%u answer=%u first=%.0fms total=%.0fms%s%s", r->id,
+	        call->what, hth_request_state_name(r->state), r->model, hth_privacy_name(r->privacy),
+	        r->served_by[0] != '\0' ? r->served_by : "nobody", r->usage.prompt_tokens, r->usage.cached_tokens,
+	        r->usage.answer_tokens, r->started_ns > 0 ? (double)(r->started_ns - r->created_ns) * ms : 0.0,
+	        (double)(r->ended_ns - r->created_ns) * ms, r->state == HTH_REQUEST_FAILED ? " error=" : "",
+	        r->state == HTH_REQUEST_FAILED ? hth_status_name(r->error.status) : "");
+}
+
+static void count_end(hth_metrics *m, const hth_request *r)
+{
+	m->active--;
+	m->prompt_tokens += r->usage.prompt_tokens;
+	m->cached_tokens += r->usage.cached_tokens;
+	m->answer_tokens += r->usage.answer_tokens;
+	hth_histogram_add(&m->duration, (double)(r->ended_ns - r->created_ns) * 1e-9);
+	if (r->state == HTH_REQUEST_DONE)
+		m->done++;
+	else if (r->state == HTH_REQUEST_CANCELLED)
+		m->cancelled++;
+	else if (r->error.status == HTH_BUSY)
+		m->refused++;
+	else
+		m->failed++;
+}
+
+static void on_ended(void *ctx, hth_request *request)
+{
+	hth_call *call = ctx;
+	enter(call);
+	count_end(&call->node->metrics, request);
+	log_end(call, request);
+	call->in_flight--;
+	if (request->state == HTH_REQUEST_DONE) {
+		hth_api_done(call->job, number_of(call, request));
+	} else if (!call->gone) {
+		/* One failure fails the call. A cancelled request of a client that is still there: see hth_verbs_cancel_all. */
+		hth_api_fail(call->job, &request->error);
+		cancel_rest(call);
+	}
+	admit_more(call);
+	leave(call);
+}
+
+/* ---- stream ---- */
+
+static void on_started(void *ctx, hth_request *request)
+{
+	hth_call *call = ctx;
+	hth_histogram_add(&call->node->metrics.first_result, (double)(request->started_ns - request->created_ns) * 1e-9);
+	hth_api_started(call->job, number_of(call, request));
+}
+
+/* After a failure of our own (an answer over its limit) the job is finished, and nobody wants the rest. */
+static void stop_if_finished(hth_call *call)
+{
+	if (call->job->finished)
+		cancel_rest(call);
+}
+
+static void on_piece(void *ctx, hth_request *request, const hth_answer_piece *piece)
+{
+	hth_call *call = ctx;
+	enter(call);
+	hth_api_piece(call->job, number_of(call, request), piece);
+	stop_if_finished(call);
+	leave(call);
+}
+
+static void on_tokens(void *ctx, hth_request *request, const int32_t *ids, size_t n)
+{
+	hth_call *call = ctx;
+	hth_api_tokens(call->job, number_of(call, request), ids, n);
+}
+
+static void on_embedding(void *ctx, hth_request *request, const float *values, size_t n)
+{
+	hth_call *call = ctx;
+	enter(call);
+	hth_api_embedding(call->job, number_of(call, request), values, n);
+	stop_if_finished(call);
+	leave(call);
+}
+
+static const hth_request_sink sink = {on_started, on_piece, on_tokens, on_embedding, on_ended};
+
+/* ---- run ---- */
+
+static void run(hth_request *request, hth_runner *runner)
+{
+	hth_error err;
+	if (hth_runner_submit(runner, request, &err) != HTH_OK)
+		hth_request_fail(request, &err);
+}
+
+/* ---- route ---- */
+
+static void on_placed(void *ctx, hth_request *request, hth_runner *runner, const char *reason, const hth_error *why_not)
+{
+	(void)ctx;
+	hth_error err;
+	if (runner == NULL)
+		hth_request_fail(request, why_not);
+	else if (hth_request_route(request, "here", reason, &err) != HTH_OK)
+		hth_request_fail(request, &err);
+	else
+		run(request, runner);
+}
+
+static void route(hth_call *call, hth_request *request) { hth_router_place(call->node->router, request, on_placed, call); }
+
+/* ---- classify ---- */
+
+static hth_status classify(hth_call *call, hth_request *request, hth_error *err)
+{
+	return hth_request_classify(request, hth_privacy_classify(request, call->wish), err);
+}
+
+/* ---- admit ---- */
+
+static void admit(hth_call *call, hth_request *request)
+{
+	hth_error err;
+	request->sink = &sink;
+	request->sink_ctx = call;
+	call->in_flight++;
+	call->node->metrics.active++;
+	if (hth_request_admit(request, &err) != HTH_OK || classify(call, request, &err) != HTH_OK)
+		hth_request_fail(request, &err);
+	else
+		route(call, request);
+}
+
+static void admit_more(hth_call *call)
+{
+	/* A request may end inside admit, which comes back here: the counters make that one loop. */
+	while (!call->job->finished && !call->gone && call->in_flight < CALL_WINDOW && call->n_admitted < call->job->n_requests) {
+		hth_request *request = call->job->requests[call->n_admitted++];
+		admit(call, request);
+	}
+}
+
+/* ---- handle ---- */
+
+/* Bytes of the job go to the exchange while there is one. */
+static void out_header(void *ctx, const char *name, const char *value)
+{
+	hth_call *call = ctx;
+	if (call->exchange != NULL)
+		hth_exchange_add_header(call->exchange, name, value);
+}
+static void out_reply(void *ctx, int status, const char *type, const void *body, size_t len)
+{
+	hth_call *call = ctx;
+	if (call->exchange == NULL)
+		return;
+	hth_exchange_set_user(call->exchange, NULL);
+	hth_exchange_reply(call->exchange, status, type, body, len);
+	call->exchange = NULL;
+}
+static void out_begin(void *ctx, int status, const char *type)
+{
+	hth_call *call = ctx;
+	if (call->exchange != NULL)
+		hth_exchange_begin(call->exchange, status, type);
+}
+static void out_send(void *ctx, const void *data, size_t len)
+{
+	hth_call *call = ctx;
+	if (call->exchange != NULL)
+		hth_exchange_send(call->exchange, data, len);
+}
+static void out_finish(void *ctx)
+{
+	hth_call *call = ctx;
+	if (call->exchange == NULL)
+		return;
+	hth_exchange_set_user(call->exchange, NULL);
+	hth_exchange_finish(call->exchange);
+	call->exchange = NULL;
+}
+
+static hth_status find_endpoint(hth_exchange *exchange, const hth_api_endpoint **ret_endpoint, hth_error *err)
+{
+	const char *method = hth_exchange_method(exchange), *path = hth_exchange_path(exchange), *allow = NULL;
+	*ret_endpoint = hth_api_find(method, path, &allow);
+	if (*ret_endpoint != NULL)
+		return HTH_OK;
+	if (allow == NULL)
+		return hth_fail(err, HTH_NOT_FOUND, "there is no %.200s here", path);
+	hth_exchange_add_header(exchange, "Allow", allow);
+	return hth_fail(err, HTH_CONFLICT, "%.200s takes %s, not %.16s", path, allow, method);
+}
+
+static hth_status read_call(hth_node *node, hth_call *call, hth_exchange *exchange, const hth_api_endpoint *endpoint,
+                            hth_error *err)
+{
+	const char *encoding = hth_exchange_header(exchange, "Content-Encoding");
+	HTH_TRY(hth_privacy_parse(hth_exchange_header(exchange, "Hearth-Privacy"), &call->wish, err));
+	if (encoding != NULL && encoding[0] != '\0' && strcmp(encoding, "identity") != 0)
+		return hth_fail_param(err, HTH_UNSUPPORTED, "Content-Encoding", "compressed bodies (%.20s) are not supported", encoding);
+	const hth_api_out out = {call, out_header, out_reply, out_begin, out_send, out_finish};
+	size_t len;
+	const char *body = hth_exchange_body(exchange, &len);
+	return hth_api_parse(&call->job, endpoint, &node->api_host, &out, hth_exchange_path(exchange), body, len, err);
+}
+
+void hth_verbs_handle(void *ctx, hth_exchange *exchange)
+{
+	hth_node *node = ctx;
+	hth_error err = HTH_ERROR_INIT;
+	const hth_api_endpoint *endpoint = NULL;
+	hth_exchange_set_user(exchange, NULL);
+	if (hth_guard_check(node, exchange, &err) != HTH_OK) {
+		node->metrics.denied++;
+		hth_pages_error(exchange, NULL, &err);
+		return;
+	}
+	if (hth_pages_handle(node, exchange))
+		return;
+	if (find_endpoint(exchange, &endpoint, &err) != HTH_OK) {
+		hth_pages_error(exchange, NULL, &err);
+		return;
+	}
+	if (node->stopping) {
+		hth_fail(&err, HTH_BUSY, "the node is stopping");
+		hth_pages_error(exchange, endpoint, &err);
+		return;
+	}
+	hth_call *call = calloc(1, sizeof *call);
+	if (call == NULL) {
+		hth_fail(&err, HTH_NO_MEMORY, "no memory for the request");
+		hth_pages_error(exchange, endpoint, &err);
+		return;
+	}
+	call->node = node;
+	call->exchange = exchange;
+	snprintf(call->what, sizeof call->what, "%s %s", endpoint->method, endpoint->path);
+	hth_status status = read_call(node, call, exchange, endpoint, &err);
+	if (status != HTH_OK) {
+		hth_log(HTH_LOG_INFO, "%s refused: %s%s%s", call->what, hth_status_name(status), err.param[0] != '\0' ? ", " : "", err.param);
+		hth_pages_error(exchange, endpoint, &err);
+		free(call);
+		return;
+	}
+	call->next = node->calls;
+	if (node->calls != NULL)
+		node->calls->prev = call;
+	node->calls = call;
+	enter(call);
+	if (call->exchange != NULL) {
+		hth_exchange_set_user(exchange, call);
+		hth_exchange_drop_body(exchange);
+	}
+	admit_more(call);
+	leave(call);
+}
+
+/* ---- the ends that come from outside ---- */
+
+void hth_verbs_gone(void *ctx, hth_exchange *exchange)
+{
+	(void)ctx;
+	hth_call *call = hth_exchange_user(exchange);
+	if (call == NULL)
+		return;
+	enter(call);
+	call->exchange = NULL;
+	call->gone = true;
+	cancel_rest(call);
+	leave(call);
+}
+
+void hth_verbs_cancel_all(hth_node *node, const hth_error *why)
+{
+	/* Ending a call may end the node's wait for it, but never frees another call. */
+	for (hth_call *call = node->calls, *next; call != NULL; call = next) {
+		next = call->next;
+		enter(call);
+		hth_api_fail(call->job, why);
+		cancel_rest(call);
+		leave(call);
+	}
+}
