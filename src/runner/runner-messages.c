@@ -234,7 +234,8 @@ hth_status hth_message_get_submit(const hth_frame *frame, hth_ask *ret_ask, hth_
 	for (size_t i = 0; i < n_stop && !f.failed; i++) {
 		size_t len;
 		const char *s = hth_frame_get_string(&f, HTH_STOP_BYTES_MAX, &len);
-		if (len == 0 || memchr(s, '\0', len) != NULL || (ask.params.stop[i] = strndup(s, len)) == NULL)
+		if (len == 0 || memchr(s, '\0', len) != NULL || hth_utf8_valid_prefix(s, len) != len ||
+		    (ask.params.stop[i] = strndup(s, len)) == NULL)
 			f.failed = true;
 		else
 			ask.params.n_stop++;

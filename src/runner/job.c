@@ -1,0 +1,37 @@
+/* job.c - making and wiping jobs; see job.h. */
+#include "runner/job.h"
+
+#include "base/mem.h"
+
+hth_job *hth_job_create(uint32_t id, hth_ask *ask, uint64_t now_ns)
+{
+	hth_job *job = calloc(1, sizeof *job);
+	if (job == NULL)
+		return NULL;
+	job->id = id;
+	job->ask = *ask;
+	*ask = (hth_ask){0};
+	job->received_ns = now_ns;
+	job->seq = -1;
+	return job;
+}
+
+void hth_job_destroy(hth_job *job)
+{
+	if (job == NULL)
+		return;
+	if (job->started) {
+		hth_answer_finish(&job->answer);
+		hth_sampler_destroy(job->sampler);
+	}
+	if (job->tokens != NULL)
+		explicit_bzero(job->tokens, job->n_tokens * sizeof *job->tokens);
+	if (job->echo != NULL)
+		explicit_bzero(job->echo, job->echo_len);
+	free(job->tokens);
+	free(job->echo);
+	free(job->raw);
+	free(job->speculation);
+	hth_ask_finish(&job->ask);
+	free(job);
+}

@@ -1,0 +1,277 @@
+/* scheduler-step.c - what one step computes: who gets how many rows, the call, and what the logits mean for each job.
+ * Owns the batch. Thread: the scheduler's. */
+#include "runner/scheduler-internal.h"
+
+#include "base/mem.h"
+#include "runner/speculation.h"
+
+#include <math.h>
+
+/* Breaking off a step costs everyone in it what was computed: only when waiting for its end would be felt. */
+enum { BREAK_NS = 100 * 1000 * 1000 };
+
+static void add_member(hth_scheduler *s, hth_job *job, uint32_t n_rows, uint32_t n_drafts)
+{
+	step_member *m = &s->members[s->n_members++];
+	m->job = job;
+	m->n_rows = n_rows;
+	m->n_drafts = n_drafts;
+	m->n_wants = 0;
+	m->n_chosen = 0;
+	m->ended = false;
+}
+
+static uint32_t draft(hth_scheduler *s, hth_job *job, size_t rows, uint32_t n_decoding, int32_t *drafts)
+{
+	/* Guesses for rows of logprobs would have to keep each row's rivals; not worth it. */
+	if (job->raw != NULL || job->ask.params.grammar_json != NULL)
+		return 0;
+	uint32_t answer_left = job->max_answer - job->n_answer, room = s->compute.n_ctx - job->n_tokens;
+	uint32_t max = HTH_MIN(HTH_MIN(answer_left - 1, room), (uint32_t)HTH_DRAFT_MAX);
+	if (max == 0 || rows + max > s->compute.n_batch)
+		return 0;
+	if (job->speculation == NULL) {
+		job->speculation = malloc(sizeof *job->speculation);
+		if (job->speculation == NULL)
+			return 0;
+		hth_speculation_init(job->speculation);
+	}
+	return hth_speculation_draft(job->speculation, &s->pace, rows, n_decoding, job->tokens, job->n_tokens, max, drafts);
+}
+
+/* A chunk ends where others wait for it to get to. */
+static uint32_t until_boundary(const hth_scheduler *s, const hth_job *job, uint32_t n)
+{
+	for (uint32_t i = 0; i < s->n_running; i++) {
+		const hth_job *held = s->running[i];
+		if (held->state == HTH_JOB_HELD && held->leader == job && held->leader_tokens > job->n_computed)
+			n = HTH_MIN(n, held->leader_tokens - job->n_computed);
+	}
+	return n;
+}
+
+static bool is_member(const hth_scheduler *s, const hth_job *job)
+{
+	for (uint32_t i = 0; i < s->n_members; i++)
+		if (s->members[i].job == job)
+			return true;
+	return false;
+}
+
+/* Shares budget rows among the prompts: half to the oldest, so that it ends; the rest to those with the least left,
+ * so that short ones need not wait for long ones. */
+static void add_prefills(hth_scheduler *s, size_t budget)
+{
+	for (bool first = true; budget > 0; first = false) {
+		hth_job *next = NULL;
+		for (uint32_t i = 0; i < s->n_running; i++) {
+			hth_job *job = s->running[i];
+			if (job->state != HTH_JOB_PREFILL || is_member(s, job))
+				continue;
+			if (next == NULL || (!first && job->n_tokens - job->n_computed < next->n_tokens - next->n_computed))
+				next = job;
+			if (first)
+				break;
+		}
+		if (next == NULL)
+			break;
+		uint32_t left = next->n_tokens - next->n_computed;
+		size_t share = first ? (budget + 1) / 2 : budget;
+		bool alone = true;
+		for (uint32_t i = 0; i < s->n_running; i++)
+			alone &= s->running[i] == next || s->running[i]->state != HTH_JOB_PREFILL;
+		uint32_t n = until_boundary(s, next, (uint32_t)HTH_MIN((size_t)left, alone ? budget : share));
+		add_member(s, next, n, 0);
+		budget -= n;
+	}
+	/* What the others left over goes to the oldest after all. */
+	for (uint32_t i = 0; i < s->n_members && budget > 0; i++) {
+		step_member *m = &s->members[i];
+		if (m->job->state != HTH_JOB_PREFILL)
+			continue;
+		uint32_t left = m->job->n_tokens - m->job->n_computed;
+		uint32_t n = until_boundary(s, m->job, (uint32_t)HTH_MIN((size_t)left, m->n_rows + budget));
+		budget -= n - m->n_rows;
+		m->n_rows = n;
+		break;
+	}
+}
+
+/* Chooses the members and writes their rows. Returns the number of rows. */
+static size_t build_batch(hth_scheduler *s)
+{
+	s->n_members = 0;
+	uint32_t n_decoding = 0;
+	for (uint32_t i = 0; i < s->n_running; i++)
+		n_decoding += s->running[i]->state == HTH_JOB_DECODE;
+	size_t rows = n_decoding;
+	for (uint32_t i = 0; i < s->n_running; i++) {
+		hth_job *job = s->running[i];
+		if (job->state != HTH_JOB_DECODE)
+			continue;
+		uint32_t n_drafts = draft(s, job, rows, n_decoding, s->members[s->n_members].drafts);
+		add_member(s, job, 1 + n_drafts, n_drafts);
+		rows += n_drafts;
+	}
+	add_prefills(s, hth_pace_chunk(&s->pace, rows, s->compute.n_batch));
+	size_t n = 0;
+	uint32_t wants = 0;
+	for (uint32_t i = 0; i < s->n_members; i++) {
+		step_member *m = &s->members[i];
+		const hth_job *job = m->job;
+		m->first_want = wants;
+		for (uint32_t k = 0; k < m->n_rows; k++) {
+			uint32_t at = job->n_computed + k;
+			/* The last known token, and the guesses behind it. */
+			bool want = at + 1 >= job->n_tokens && job->max_answer > 0;
+			s->batch[n++] = (hth_batch_token){.token = at < job->n_tokens ? job->tokens[at] : m->drafts[at - job->n_tokens],
+			                                  .seq = (uint32_t)job->seq,
+			                                  .want_logits = want};
+			m->n_wants += want;
+		}
+		wants += m->n_wants;
+	}
+	return n;
+}
+
+/* Reads one member's logits: draws a token from the first, and goes on to the next row while the guess was right. */
+static void choose(void *ctx, size_t task, unsigned worker)
+{
+	(void)worker;
+	hth_scheduler *s = ctx;
+	step_member *m = &s->members[task];
+	hth_job *job = m->job;
+	for (uint32_t i = 0; i < m->n_wants; i++) {
+		float *logits = s->compute.logits(s->compute.ctx, m->first_want + i);
+		if (job->raw != NULL)
+			memcpy(job->raw, logits, s->compute.n_vocab * sizeof *logits);
+		if (job->ask.params.ignore_eos)
+			for (size_t k = 0; k < s->n_end_ids; k++)
+				logits[s->end_ids[k]] = -HUGE_VALF;
+		/* A grammar that binds the output puts its mask of allowed tokens here. */
+		const uint32_t *allowed = NULL;
+		int32_t token = hth_sampler_sample(job->sampler, logits, allowed);
+		if (job->raw != NULL)
+			hth_logprobs(job->raw, s->compute.n_vocab, token, &m->logprob, m->top, job->answer.n_top);
+		if (!job->ask.params.ignore_eos && hth_tokenizer_is_end(s->compute.tokenizer, token)) {
+			m->ended = true;
+			return;
+		}
+		hth_sampler_accept(job->sampler, token);
+		m->chosen[m->n_chosen++] = token;
+		if (i >= m->n_drafts || token != m->drafts[i] || job->n_answer + m->n_chosen >= job->max_answer)
+			return;
+	}
+}
+
+static void end_answer(hth_scheduler *s, hth_job *job, hth_finish_reason reason, int stop)
+{
+	if (stop < 0) { /* what is held is given out, and may turn out to be a stop string after all */
+		stop = hth_answer_flush(&job->answer);
+		if (stop >= 0)
+			reason = HTH_FINISH_STOP;
+	}
+	uint64_t now = s->compute.now_ns(s->compute.ctx);
+	uint64_t first = job->first_ns != 0 ? job->first_ns : now;
+	hth_done done = {.reason = reason,
+	                 .stop = stop,
+	                 .usage = {.prompt_tokens = job->n_prompt,
+	                           .cached_tokens = job->n_cached,
+	                           .answer_tokens = job->n_answer,
+	                           .queue_ns = job->admitted_ns - job->received_ns,
+	                           .prefill_ns = first - job->admitted_ns,
+	                           .decode_ns = now - first}};
+	hth_scheduler_end_running(s, job, &done, NULL);
+}
+
+/* After a step: what it means for one member. The job may end here. */
+static void apply(hth_scheduler *s, step_member *m)
+{
+	hth_job *job = m->job;
+	uint32_t right = 0;
+	while (right < m->n_drafts && right < m->n_chosen && m->chosen[right] == m->drafts[right])
+		right++;
+	job->n_computed += m->n_rows - m->n_drafts + right;
+	if (right < m->n_drafts)
+		s->compute.truncate(s->compute.ctx, (uint32_t)job->seq, job->n_computed);
+	if (m->n_drafts > 0) {
+		hth_speculation_learn(job->speculation, HTH_MIN(m->n_drafts, m->n_chosen), right);
+		s->stats.drafted += m->n_drafts;
+		s->stats.drafts_taken += right;
+	}
+	/* Of the guesses that were right, the last may not be among the tokens yet. */
+	for (uint32_t i = 0; i < m->n_chosen; i++)
+		job->tokens[job->n_tokens++] = m->chosen[i];
+	hth_sequences_hold(s->sequences, (uint32_t)job->seq, job->n_computed);
+	if (m->n_wants == 0) {
+		if (job->n_computed == job->n_tokens) /* asked for no answer: the prompt alone */
+			end_answer(s, job, HTH_FINISH_LENGTH, -1);
+		return;
+	}
+	job->state = HTH_JOB_DECODE;
+	if (job->first_ns == 0)
+		job->first_ns = s->compute.now_ns(s->compute.ctx);
+	for (uint32_t i = 0; i < m->n_chosen; i++) {
+		job->n_answer++;
+		int stop = hth_answer_push(&job->answer, m->chosen[i], m->logprob, m->top);
+		if (stop >= 0) {
+			end_answer(s, job, HTH_FINISH_STOP, stop);
+			return;
+		}
+	}
+	if (m->ended)
+		end_answer(s, job, HTH_FINISH_STOP, -1);
+	else if (job->n_answer >= job->max_answer)
+		end_answer(s, job, HTH_FINISH_LENGTH, -1);
+}
+
+static void fail_members(hth_scheduler *s, const hth_error *err)
+{
+	for (uint32_t i = 0; i < s->n_members; i++) {
+		hth_job *job = s->members[i].job;
+		/* What the engine computed for it is not to be trusted. */
+		hth_sequences_drop(s->sequences, (uint32_t)job->seq);
+		job->seq = -1;
+		hth_scheduler_end_running(s, job, NULL, err);
+	}
+}
+
+bool hth_scheduler_run_batch(hth_scheduler *s)
+{
+	size_t n = build_batch(s);
+	if (n == 0)
+		return false;
+	for (uint32_t i = 0; i < s->n_members; i++)
+		s->jobs[i] = s->members[i].job;
+	bool may_break = !s->broke_off && hth_pace_expect_ns(&s->pace, n) > BREAK_NS;
+	s->broke_off = false;
+	if (!hth_scheduler_begin_compute(s, s->jobs, s->n_members, may_break))
+		return true; /* cancelled a moment ago: the next step is built without it */
+	hth_error err = HTH_ERROR_INIT;
+	hth_status status;
+	uint64_t begin;
+	do {
+		begin = s->compute.now_ns(s->compute.ctx);
+		status = s->compute.decode(s->compute.ctx, s->batch, n, &s->break_off, &err);
+	} while (status == HTH_NO_MEMORY && hth_sequences_make_room(s->sequences, -1));
+	uint64_t end = s->compute.now_ns(s->compute.ctx);
+	hth_scheduler_finish_compute(s);
+	if (status == HTH_CANCELLED) {
+		s->broke_off = true;
+		s->stats.aborted++;
+		return true;
+	}
+	if (status == HTH_NO_MEMORY && hth_scheduler_give_way(s))
+		return true;
+	if (status != HTH_OK) {
+		fail_members(s, &err);
+		return true;
+	}
+	s->stats.steps++;
+	s->stats.rows += n;
+	hth_pace_note(&s->pace, n, end - begin);
+	s->compute.parallel(s->compute.ctx, s->n_members, choose, s);
+	for (uint32_t i = 0; i < s->n_members; i++)
+		apply(s, &s->members[i]);
+	return true;
+}

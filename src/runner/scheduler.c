@@ -1,0 +1,379 @@
+/* scheduler.c - who runs: the queue, the slots, shared beginnings, giving way, ending. What a step computes is
+ * scheduler-step.c. Owns every job between add and ended. Thread: the scheduler's, but for cancel. */
+#include "runner/scheduler-internal.h"
+
+#include "base/mem.h"
+
+enum {
+	SHARE_MIN = 8,  /* tokens: a shorter common beginning is not worth a copied page */
+	HOLD_MIN = 32,  /* tokens that another job is about to compute, for which a newcomer waits */
+	KV_PAGE = 32,
+};
+
+hth_status hth_scheduler_create(hth_scheduler **ret_scheduler, const hth_compute *compute, uint32_t n_slots,
+                                const hth_scheduler_events *events, hth_error *err)
+{
+	if (n_slots == 0 || compute->n_seq <= n_slots || compute->n_batch < n_slots)
+		return hth_fail(err, HTH_INTERNAL, "%u slots need more than %u sequences and a batch of more than %u", n_slots,
+		                compute->n_seq, compute->n_batch);
+	hth_scheduler *s = calloc(1, sizeof *s);
+	if (s == NULL)
+		return hth_fail(err, HTH_NO_MEMORY, "no memory for a scheduler");
+	s->compute = *compute;
+	s->events = *events;
+	s->n_slots = n_slots;
+	s->waiting_end = &s->waiting;
+	pthread_mutex_init(&s->lock, NULL);
+	s->running = hth_alloc_array(n_slots, sizeof *s->running);
+	s->computing = hth_alloc_array(n_slots, sizeof *s->computing);
+	s->jobs = hth_alloc_array(n_slots, sizeof *s->jobs);
+	s->members = hth_alloc_array(n_slots, sizeof *s->members);
+	s->batch = hth_alloc_array(compute->n_batch, sizeof *s->batch);
+	s->embedding = hth_alloc_array(compute->n_embd, sizeof *s->embedding);
+	size_t n_end = 0;
+	for (uint32_t i = 0; i < compute->n_vocab; i++)
+		n_end += hth_tokenizer_is_end(compute->tokenizer, (int32_t)i);
+	s->end_ids = hth_alloc_array(n_end, sizeof *s->end_ids);
+	bool ok = s->running && s->computing && s->jobs && s->members && s->batch && s->embedding && s->end_ids;
+	hth_status status = ok ? hth_sequences_create(&s->sequences, &s->compute, err)
+	                       : hth_fail(err, HTH_NO_MEMORY, "no memory for a scheduler of %u slots", n_slots);
+	if (status != HTH_OK) {
+		hth_scheduler_destroy(s);
+		return status;
+	}
+	for (uint32_t i = 0; i < compute->n_vocab; i++)
+		if (hth_tokenizer_is_end(compute->tokenizer, (int32_t)i))
+			s->end_ids[s->n_end_ids++] = (int32_t)i;
+	*ret_scheduler = s;
+	return HTH_OK;
+}
+
+void hth_scheduler_destroy(hth_scheduler *s)
+{
+	if (s == NULL)
+		return;
+	while (s->n_running > 0)
+		hth_scheduler_end_running(s, s->running[0], NULL, NULL);
+	while (s->waiting != NULL) {
+		hth_job *job = s->waiting;
+		s->waiting = job->next;
+		s->events.ended(s->events.ctx, job, NULL, NULL);
+	}
+	hth_sequences_destroy(s->sequences);
+	pthread_mutex_destroy(&s->lock);
+	free(s->running);
+	free(s->computing);
+	free(s->jobs);
+	free(s->members);
+	free(s->batch);
+	free(s->embedding);
+	free(s->end_ids);
+	free(s);
+}
+
+void hth_scheduler_add(hth_scheduler *s, hth_job *job)
+{
+	job->state = HTH_JOB_WAITING;
+	job->next = NULL;
+	*s->waiting_end = job;
+	s->waiting_end = &job->next;
+	s->stats.waiting++;
+}
+
+hth_scheduler_stats hth_scheduler_get_stats(const hth_scheduler *s)
+{
+	hth_scheduler_stats stats = s->stats;
+	stats.running = s->n_running;
+	return stats;
+}
+
+/* ---- cancelling ---- */
+
+void hth_scheduler_cancel(hth_scheduler *s, hth_job *job)
+{
+	atomic_store(&job->cancelled, true);
+	pthread_mutex_lock(&s->lock);
+	bool in_it = false, all = s->n_computing > 0;
+	for (uint32_t i = 0; i < s->n_computing; i++) {
+		in_it |= s->computing[i] == job;
+		all &= atomic_load(&s->computing[i]->cancelled);
+	}
+	/* A step broken off is lost for everyone in it. */
+	if (in_it && (all || s->may_break))
+		atomic_store(&s->break_off, true);
+	pthread_mutex_unlock(&s->lock);
+}
+
+bool hth_scheduler_begin_compute(hth_scheduler *s, hth_job *const *jobs, uint32_t n, bool may_break)
+{
+	pthread_mutex_lock(&s->lock);
+	bool go = true;
+	for (uint32_t i = 0; i < n; i++) {
+		s->computing[i] = jobs[i];
+		go &= !atomic_load(&jobs[i]->cancelled);
+	}
+	s->n_computing = go ? n : 0;
+	s->may_break = may_break;
+	atomic_store(&s->break_off, false);
+	pthread_mutex_unlock(&s->lock);
+	return go;
+}
+
+void hth_scheduler_finish_compute(hth_scheduler *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->n_computing = 0;
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void drop_cancelled(hth_scheduler *s)
+{
+	for (uint32_t i = s->n_running; i-- > 0;)
+		if (atomic_load(&s->running[i]->cancelled))
+			hth_scheduler_end_running(s, s->running[i], NULL, NULL);
+	hth_job **at = &s->waiting;
+	while (*at != NULL) {
+		hth_job *job = *at;
+		if (!atomic_load(&job->cancelled)) {
+			at = &job->next;
+			continue;
+		}
+		*at = job->next;
+		s->stats.waiting--;
+		s->events.ended(s->events.ctx, job, NULL, NULL);
+	}
+	s->waiting_end = at;
+}
+
+/* ---- leaving a slot ---- */
+
+static void leave_slot(hth_scheduler *s, hth_job *job)
+{
+	uint32_t i = 0;
+	while (s->running[i] != job)
+		i++;
+	memmove(s->running + i, s->running + i + 1, (s->n_running - i - 1) * sizeof *s->running);
+	s->n_running--;
+	/* Whoever waited for its prefix goes on with what there is. */
+	for (uint32_t k = 0; k < s->n_running; k++)
+		if (s->running[k]->leader == job)
+			s->running[k]->leader = NULL;
+}
+
+void hth_scheduler_end_running(hth_scheduler *s, hth_job *job, const hth_done *done, const hth_error *error)
+{
+	if (job->seq >= 0)
+		hth_sequences_release(s->sequences, (uint32_t)job->seq);
+	job->seq = -1;
+	leave_slot(s, job);
+	s->events.ended(s->events.ctx, job, done, error);
+}
+
+bool hth_scheduler_give_way(hth_scheduler *s)
+{
+	hth_job *last = NULL;
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < s->n_running; i++) {
+		if (s->running[i]->seq < 0)
+			continue;
+		n++;
+		if (last == NULL || s->running[i]->serial > last->serial)
+			last = s->running[i];
+	}
+	if (n < 2)
+		return false;
+	hth_sequences_drop(s->sequences, (uint32_t)last->seq);
+	last->seq = -1;
+	last->n_computed = 0;
+	last->state = HTH_JOB_WAITING;
+	leave_slot(s, last);
+	last->next = s->waiting;
+	if (s->waiting == NULL)
+		s->waiting_end = &last->next;
+	s->waiting = last;
+	s->stats.waiting++;
+	s->stats.gave_way++;
+	return true;
+}
+
+/* ---- taking a slot ---- */
+
+static void on_piece(void *ctx, const hth_answer_piece *piece)
+{
+	hth_job *job = ctx;
+	job->scheduler->events.piece(job->scheduler->events.ctx, job, piece);
+}
+
+/* What the job will look back on: sampler, text, logprobs. Once, also when it gave way meanwhile. */
+static hth_status start_answer(hth_scheduler *s, hth_job *job, hth_error *err)
+{
+	const hth_request_params *params = &job->ask.params;
+	if (params->top_logprobs >= 0) {
+		job->raw = hth_alloc_array(s->compute.n_vocab, sizeof *job->raw);
+		if (job->raw == NULL)
+			return hth_fail(err, HTH_NO_MEMORY, "no memory for logprobs");
+	}
+	HTH_TRY(hth_sampler_create(&job->sampler, &params->sampling, s->compute.n_vocab, err));
+	job->scheduler = s;
+	hth_status status = hth_answer_init(&job->answer, s->compute.tokenizer, job->at_start, params, on_piece, job, err);
+	if (status != HTH_OK) {
+		hth_sampler_destroy(job->sampler);
+		job->sampler = NULL;
+		return status;
+	}
+	for (uint32_t i = 0; i < job->n_prompt; i++)
+		hth_sampler_accept(job->sampler, job->tokens[i]);
+	job->started = true;
+	if (job->echo != NULL)
+		hth_answer_text(&job->answer, job->echo, job->echo_len);
+	return HTH_OK;
+}
+
+static uint32_t common(const hth_job *a, const hth_job *b, uint32_t max)
+{
+	uint32_t n = HTH_MIN(max, HTH_MIN(a->n_tokens, b->n_tokens)), i = 0;
+	while (i < n && a->tokens[i] == b->tokens[i])
+		i++;
+	return i;
+}
+
+/* A running job that will soon have computed more of this job's beginning than there is now. */
+static hth_job *find_leader(const hth_scheduler *s, const hth_job *job, uint32_t max, uint32_t have, uint32_t *ret_tokens)
+{
+	hth_job *leader = NULL;
+	uint32_t best = have + HOLD_MIN - 1;
+	for (uint32_t i = 0; i < s->n_running; i++) {
+		hth_job *other = s->running[i];
+		if (other->state != HTH_JOB_PREFILL)
+			continue;
+		uint32_t n = common(other, job, max);
+		if (n > best && n > other->n_computed) {
+			best = n;
+			leader = other;
+		}
+	}
+	*ret_tokens = best;
+	return leader;
+}
+
+/* Gives a job that has a slot its sequence, with the best beginning there is. False: no memory yet. */
+static bool take_sequence(hth_scheduler *s, hth_job *job)
+{
+	uint32_t from = 0, max = job->n_tokens - 1; /* the last token is always computed: its logits are wanted */
+	uint32_t length = hth_sequences_find(s->sequences, job->tokens, max, &from);
+	if (length < SHARE_MIN)
+		length = 0;
+	/* Room for what it will compute, and a page for each that runs to go on with. */
+	uint32_t need = job->n_tokens - length + KV_PAGE * (s->n_running + 1);
+	while (s->compute.free_tokens(s->compute.ctx) < need)
+		if (!hth_sequences_make_room(s->sequences, length > 0 ? (int)from : -1))
+			break;
+	bool others = false;
+	for (uint32_t i = 0; i < s->n_running; i++)
+		others |= s->running[i] != job && s->running[i]->seq >= 0;
+	if (others && s->compute.free_tokens(s->compute.ctx) < need)
+		return false; /* somebody who runs will end and give pages back */
+	int seq = hth_sequences_take(s->sequences, from, length, job->tokens);
+	if (seq < 0)
+		return false;
+	job->seq = seq;
+	job->n_computed = length;
+	hth_sequences_hold(s->sequences, (uint32_t)seq, length);
+	if (job->admitted_ns == 0) {
+		job->admitted_ns = s->compute.now_ns(s->compute.ctx);
+		job->n_cached = length;
+	}
+	job->leader = NULL;
+	job->state = HTH_JOB_PREFILL;
+	return true;
+}
+
+/* The head of the queue takes a slot. False: it must wait, or there is none. */
+static bool admit_one(hth_scheduler *s)
+{
+	hth_job *job = s->waiting;
+	if (job == NULL || s->n_running >= s->n_slots)
+		return false;
+	hth_error err = HTH_ERROR_INIT;
+	hth_status status = job->started || job->ask.kind == HTH_EMBEDDING ? HTH_OK : start_answer(s, job, &err);
+	if (status == HTH_OK) {
+		uint32_t from, tokens;
+		uint32_t have = hth_sequences_find(s->sequences, job->tokens, job->n_tokens - 1, &from);
+		job->leader = find_leader(s, job, job->n_tokens - 1, have, &tokens);
+		if (job->leader != NULL) {
+			job->state = HTH_JOB_HELD;
+			job->leader_tokens = tokens;
+		} else {
+			s->running[s->n_running++] = job;
+			bool fits = take_sequence(s, job);
+			s->n_running--;
+			if (!fits)
+				return false;
+		}
+	}
+	s->waiting = job->next;
+	if (s->waiting == NULL)
+		s->waiting_end = &s->waiting;
+	job->next = NULL;
+	s->stats.waiting--;
+	if (status != HTH_OK) {
+		s->events.ended(s->events.ctx, job, NULL, &err);
+		return true;
+	}
+	job->serial = ++s->serial;
+	s->running[s->n_running++] = job;
+	return true;
+}
+
+/* Held jobs whose shared beginning is there, or will never be. */
+static void release_held(hth_scheduler *s)
+{
+	for (uint32_t i = 0; i < s->n_running; i++) {
+		hth_job *job = s->running[i];
+		if (job->state == HTH_JOB_HELD && (job->leader == NULL || job->leader->n_computed >= job->leader_tokens))
+			take_sequence(s, job); /* without memory it stays held and is tried again at the next step */
+	}
+}
+
+/* ---- embeddings: one at a time, between steps ---- */
+
+static bool run_embedding(hth_scheduler *s)
+{
+	hth_job *job = s->waiting;
+	if (job == NULL || job->ask.kind != HTH_EMBEDDING)
+		return false;
+	s->waiting = job->next;
+	if (s->waiting == NULL)
+		s->waiting_end = &s->waiting;
+	s->stats.waiting--;
+	hth_error err = HTH_ERROR_INIT;
+	job->admitted_ns = s->compute.now_ns(s->compute.ctx);
+	hth_status status = HTH_CANCELLED;
+	if (hth_scheduler_begin_compute(s, &job, 1, true)) {
+		status = s->compute.embed(s->compute.ctx, job->tokens, job->n_tokens, s->embedding, &s->break_off, &err);
+		hth_scheduler_finish_compute(s);
+	}
+	if (status == HTH_OK) {
+		s->events.embedding(s->events.ctx, job, s->embedding, s->compute.n_embd);
+		hth_done done = {.reason = HTH_FINISH_STOP,
+		                 .stop = -1,
+		                 .usage = {.prompt_tokens = job->n_prompt,
+		                           .queue_ns = job->admitted_ns - job->received_ns,
+		                           .prefill_ns = s->compute.now_ns(s->compute.ctx) - job->admitted_ns}};
+		s->events.ended(s->events.ctx, job, &done, NULL);
+	} else {
+		s->events.ended(s->events.ctx, job, NULL, status == HTH_CANCELLED ? NULL : &err);
+	}
+	return true;
+}
+
+bool hth_scheduler_step(hth_scheduler *s)
+{
+	drop_cancelled(s);
+	bool did = run_embedding(s);
+	while (s->waiting != NULL && s->waiting->ask.kind != HTH_EMBEDDING && admit_one(s))
+		did = true;
+	release_held(s);
+	did |= hth_scheduler_run_batch(s);
+	return did || s->waiting != NULL || s->n_running > 0;
+}

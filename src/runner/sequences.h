@@ -1,0 +1,30 @@
+/* sequences.h - which tokens each of the engine's sequences holds: those of running jobs, and those kept of ended ones so that
+ * the next prompt with the same beginning need not compute it again.
+ *
+ * The KV pages themselves are the engine's, counted and shared between sequences (hth_session_share). Here is who holds what,
+ * which sequence is the best beginning for a prompt, and what goes first when room is needed (least recently used).
+ */
+#ifndef HTH_RUNNER_SEQUENCES_H
+#define HTH_RUNNER_SEQUENCES_H
+
+#include "runner/compute.h"
+
+typedef struct hth_sequences hth_sequences;
+HTH_MUST_USE hth_status hth_sequences_create(hth_sequences **ret_sequences, const hth_compute *compute, hth_error *err);
+void hth_sequences_destroy(hth_sequences *sequences); /* wipes what it kept */
+
+/* How many of the first tokens some sequence holds, at most n; *ret_seq: which one. 0: none. */
+uint32_t hth_sequences_find(hth_sequences *sequences, const int32_t *tokens, uint32_t n, uint32_t *ret_seq);
+/* A sequence for a job whose prompt's first `length` tokens `from` holds (length 0: from is not read). Takes over `from`
+ * when it is kept and holds nothing more, else shares. -1: every sequence runs. tokens is borrowed until release. */
+int hth_sequences_take(hth_sequences *sequences, uint32_t from, uint32_t length, const int32_t *tokens);
+/* The sequence now holds the first n of its job's tokens (more, or fewer after a truncation). */
+void hth_sequences_hold(hth_sequences *sequences, uint32_t seq, uint32_t n);
+/* The job ended: what it computed is kept for later, or dropped if that is worth nothing. */
+void hth_sequences_release(hth_sequences *sequences, uint32_t seq);
+/* The job gives its memory back at once. */
+void hth_sequences_drop(hth_sequences *sequences, uint32_t seq);
+/* Frees KV pages by dropping what was kept longest without use, but not `but` (-1: none). False: nothing is kept. */
+bool hth_sequences_make_room(hth_sequences *sequences, int but);
+
+#endif

@@ -1,0 +1,65 @@
+/* speculation.c - see speculation.h. Thread: the scheduler's. */
+#include "runner/speculation.h"
+
+#include "base/mem.h"
+
+enum {
+	LOOK_BACK = 16384, /* tokens; farther than that the scan itself would cost */
+	GRAM_MAX = 4,      /* the more tokens agree, the better the guess */
+	GRAM_MIN = 2,
+	RETRY_AFTER = 48,
+};
+#define LEARN 0.15f
+#define MARGIN 1.15 /* it must pay clearly: the estimates are rough, and others wait for the longer step */
+
+void hth_speculation_init(hth_speculation *speculation) { *speculation = (hth_speculation){.hit_rate = 0.5f}; }
+
+/* Where what followed the last occurrence of the text's last n tokens begins; 0: they stand nowhere else. */
+static uint32_t find_last(const int32_t *tokens, uint32_t n_tokens, uint32_t n)
+{
+	const int32_t *gram = tokens + n_tokens - n;
+	uint32_t stop = n_tokens > LOOK_BACK ? n_tokens - LOOK_BACK : 0;
+	for (uint32_t i = n_tokens - 1; i >= stop + n; i--)
+		if (tokens[i - 1] == gram[n - 1] && memcmp(tokens + i - n, gram, n * sizeof *gram) == 0)
+			return i;
+	return 0;
+}
+
+uint32_t hth_speculation_draft(hth_speculation *speculation, const hth_pace *pace, size_t n_rows, size_t n_decoding,
+                               const int32_t *tokens, uint32_t n_tokens, uint32_t max, int32_t *drafts)
+{
+	if (max == 0 || n_tokens < GRAM_MIN + 2)
+		return 0;
+	/* How many pay: the i-th brings hit_rate^i tokens for the price of a row; without it the step brings n_decoding
+	 * tokens for its whole time. */
+	double base = (double)hth_pace_expect_ns(pace, n_rows), row = (double)hth_pace_expect_ns(pace, n_rows + 1) - base;
+	uint32_t pays = 0;
+	if (base > 0) {
+		double needed = MARGIN * row * (double)n_decoding / base, chance = 1;
+		while (pays < max && (chance *= speculation->hit_rate) > needed)
+			pays++;
+	}
+	if (pays == 0) {
+		if (speculation->waiting > 0) {
+			speculation->waiting--;
+			return 0;
+		}
+		speculation->waiting = RETRY_AFTER;
+		pays = 1; /* the text may have become one that repeats itself */
+	}
+	uint32_t from = 0;
+	for (uint32_t n = HTH_MIN((uint32_t)GRAM_MAX, n_tokens / 2); n >= GRAM_MIN && from == 0; n--)
+		from = find_last(tokens, n_tokens, n);
+	if (from == 0)
+		return 0;
+	uint32_t n = 0;
+	for (; n < pays && from + n < n_tokens; n++)
+		drafts[n] = tokens[from + n];
+	return n;
+}
+
+void hth_speculation_learn(hth_speculation *speculation, uint32_t tried, uint32_t right)
+{
+	for (uint32_t i = 0; i < tried; i++)
+		speculation->hit_rate += LEARN * ((i < right ? 1.0f : 0.0f) - speculation->hit_rate);
+}

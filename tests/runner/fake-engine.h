@@ -1,0 +1,204 @@
+/* fake-engine.h - a session that is quick, exact and open to look into: the logits of a position are a hash of all tokens up to
+ * it, so a token that was computed twice, left out, or taken from the wrong sequence changes every answer after it. Time is
+ * counted, not measured: a step costs step_ns + row_ns * rows. Pages are counted as the real one does (32 tokens, shared
+ * ones once). */
+#ifndef HTH_TESTS_FAKE_ENGINE_H
+#define HTH_TESTS_FAKE_ENGINE_H
+
+#include "base/mem.h"
+#include "runner/compute.h"
+
+enum { FAKE_PAGE = 32, FAKE_SEQS = 64, FAKE_CTX = 4096, FAKE_BATCH = 512, FAKE_PAGES = FAKE_CTX / FAKE_PAGE };
+
+typedef struct fake_engine {
+	int32_t tokens[FAKE_SEQS][FAKE_CTX];
+	uint32_t length[FAKE_SEQS];
+	uint32_t page[FAKE_SEQS][FAKE_PAGES]; /* 0: none, else number + 1 */
+	uint32_t refs[FAKE_SEQS * FAKE_PAGES];
+	uint32_t n_pages, free_pages;
+	float *logits;
+	size_t n_logits;
+	uint32_t n_vocab;
+	uint64_t now, step_ns, row_ns;
+	uint64_t calls, rows, most_rows;
+	/* Answers follow this where a sequence's length is past script_at; otherwise the hash decides. */
+	const int32_t *script;
+	uint32_t n_script, script_at;
+	uint32_t period; /* not 0: the next token is the one `period` tokens back: text that repeats itself */
+	/* Called in the middle of every decode, as if from another thread. */
+	void (*midway)(void *ctx, struct fake_engine *fake);
+	void *midway_ctx;
+	bool fail_next;
+} fake_engine;
+
+static inline uint64_t fake_hash(const int32_t *tokens, uint32_t n)
+{
+	uint64_t h = 1469598103934665603u;
+	for (uint32_t i = 0; i < n; i++)
+		h = (h ^ (uint64_t)(uint32_t)tokens[i]) * 1099511628211u;
+	return h ^ h >> 29;
+}
+
+static inline uint32_t fake_pages(uint32_t length) { return (length + FAKE_PAGE - 1) / FAKE_PAGE; }
+
+static inline void fake_drop_page(fake_engine *f, uint32_t seq, uint32_t i)
+{
+	uint32_t page = f->page[seq][i] - 1;
+	f->page[seq][i] = 0;
+	if (--f->refs[page] == 0)
+		f->free_pages++;
+}
+
+static inline void fake_truncate(void *ctx, uint32_t seq, uint32_t length)
+{
+	fake_engine *f = ctx;
+	for (uint32_t i = fake_pages(length); i < fake_pages(f->length[seq]); i++)
+		fake_drop_page(f, seq, i);
+	if (length < f->length[seq])
+		f->length[seq] = length;
+}
+
+static inline void fake_share(void *ctx, uint32_t dst, uint32_t src, uint32_t length)
+{
+	fake_engine *f = ctx;
+	fake_truncate(f, dst, 0);
+	memcpy(f->tokens[dst], f->tokens[src], length * sizeof(int32_t));
+	for (uint32_t i = 0; i < fake_pages(length); i++) {
+		f->page[dst][i] = f->page[src][i];
+		f->refs[f->page[dst][i] - 1]++;
+	}
+	f->length[dst] = length;
+}
+
+static inline uint32_t fake_free_tokens(void *ctx) { return ((fake_engine *)ctx)->free_pages * FAKE_PAGE; }
+
+static inline void fake_new_page(fake_engine *f, uint32_t seq, uint32_t i)
+{
+	for (uint32_t p = 0; p < f->n_pages; p++)
+		if (f->refs[p] == 0) {
+			f->refs[p] = 1;
+			f->free_pages--;
+			f->page[seq][i] = p + 1;
+			return;
+		}
+}
+
+/* Pages that one more token of seq needs: a new one at a page's start, a copy when the last one is shared. */
+static inline bool fake_needs_page(const fake_engine *f, uint32_t seq, uint32_t length)
+{
+	return length % FAKE_PAGE == 0 || f->refs[f->page[seq][length / FAKE_PAGE] - 1] > 1;
+}
+
+static inline hth_status fake_decode(void *ctx, const hth_batch_token *tokens, size_t n, const atomic_bool *cancel, hth_error *err)
+{
+	fake_engine *f = ctx;
+	if (f->fail_next) {
+		f->fail_next = false;
+		return hth_fail(err, HTH_INTERNAL, "made to fail");
+	}
+	uint32_t grown[FAKE_SEQS], need = 0;
+	memcpy(grown, f->length, sizeof grown);
+	for (size_t i = 0; i < n; i++) {
+		uint32_t seq = tokens[i].seq;
+		if (grown[seq] >= FAKE_CTX)
+			return hth_fail(err, HTH_TOO_LARGE, "sequence %u is full", seq);
+		need += grown[seq] % FAKE_PAGE == 0 || (grown[seq] == f->length[seq] && fake_needs_page(f, seq, grown[seq]));
+		grown[seq]++;
+	}
+	if (need > f->free_pages)
+		return hth_fail(err, HTH_NO_MEMORY, "%u pages needed, %u free", need, f->free_pages);
+	f->now += (f->step_ns + f->row_ns * n) / 2;
+	if (f->midway != NULL)
+		f->midway(f->midway_ctx, f);
+	if (cancel != NULL && atomic_load(cancel))
+		return hth_fail(err, HTH_CANCELLED, "broken off");
+	f->now += (f->step_ns + f->row_ns * n) / 2;
+	f->n_logits = 0;
+	f->calls++;
+	f->rows += n;
+	f->most_rows = HTH_MAX(f->most_rows, n);
+	for (size_t i = 0; i < n; i++) {
+		uint32_t seq = tokens[i].seq, at = f->length[seq];
+		if (fake_needs_page(f, seq, at)) {
+			if (at % FAKE_PAGE != 0)
+				fake_drop_page(f, seq, at / FAKE_PAGE);
+			fake_new_page(f, seq, at / FAKE_PAGE);
+		}
+		f->tokens[seq][at] = tokens[i].token;
+		f->length[seq] = ++at;
+		if (!tokens[i].want_logits)
+			continue;
+		float *row = f->logits + f->n_logits++ * f->n_vocab;
+		uint64_t h = fake_hash(f->tokens[seq], at);
+		for (uint32_t v = 0; v < f->n_vocab; v++)
+			row[v] = (float)((h ^ (v * 0x9E3779B97F4A7C15u)) >> 40 & 0xFFFF) / 65536.0f;
+		int32_t favourite = -1;
+		if (f->script != NULL && at >= f->script_at && at - f->script_at < f->n_script)
+			favourite = f->script[at - f->script_at];
+		else if (f->period > 0 && at > f->period)
+			favourite = f->tokens[seq][at - f->period];
+		if (favourite >= 0)
+			row[favourite] += 20;
+	}
+	return HTH_OK;
+}
+
+static inline float *fake_logits(void *ctx, size_t i)
+{
+	fake_engine *f = ctx;
+	return f->logits + i * f->n_vocab;
+}
+static inline uint64_t fake_now(void *ctx) { return ((fake_engine *)ctx)->now; }
+static inline hth_status fake_embed(void *ctx, const int32_t *tokens, size_t n, float *ret, const atomic_bool *cancel, hth_error *err)
+{
+	fake_engine *f = ctx;
+	f->now += f->step_ns + f->row_ns * n;
+	if (f->midway != NULL)
+		f->midway(f->midway_ctx, f);
+	if (cancel != NULL && atomic_load(cancel))
+		return hth_fail(err, HTH_CANCELLED, "broken off");
+	ret[0] = (float)n;
+	ret[1] = (float)tokens[0];
+	return HTH_OK;
+}
+static inline void fake_parallel(void *ctx, size_t n, void (*fn)(void *, size_t, unsigned), void *fn_ctx)
+{
+	(void)ctx;
+	for (size_t i = n; i-- > 0;) /* an order that nobody may rely on */
+		fn(fn_ctx, i, 0);
+}
+
+static inline fake_engine *fake_create(const hth_tokenizer *tokenizer, uint32_t n_seq, uint32_t n_ctx, uint32_t n_kv,
+                                       hth_compute *ret_compute)
+{
+	fake_engine *f = calloc(1, sizeof *f);
+	f->n_vocab = (uint32_t)hth_tokenizer_vocab_size(tokenizer);
+	f->n_pages = f->free_pages = n_kv / FAKE_PAGE;
+	f->logits = calloc((size_t)FAKE_BATCH * f->n_vocab, sizeof(float));
+	f->step_ns = 40000000;
+	f->row_ns = 8000000;
+	f->now = 1000;
+	*ret_compute = (hth_compute){.ctx = f,
+	                             .n_seq = n_seq,
+	                             .n_ctx = n_ctx,
+	                             .n_batch = FAKE_BATCH,
+	                             .n_vocab = f->n_vocab,
+	                             .n_embd = 2,
+	                             .tokenizer = tokenizer,
+	                             .now_ns = fake_now,
+	                             .decode = fake_decode,
+	                             .logits = fake_logits,
+	                             .truncate = fake_truncate,
+	                             .share = fake_share,
+	                             .free_tokens = fake_free_tokens,
+	                             .embed = fake_embed,
+	                             .parallel = fake_parallel};
+	return f;
+}
+static inline void fake_destroy(fake_engine *f)
+{
+	free(f->logits);
+	free(f);
+}
+
+#endif
