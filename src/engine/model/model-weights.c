@@ -283,16 +283,21 @@ hth_status hth_load_ffn(hth_loader *ld, uint32_t i, bool need_gate)
 	hth_layer *l = &ld->model->layers[i];
 	if (p->n_ff == 0)
 		return hth_fail(ld->err, HTH_BAD_FORMAT, "metadata key %s.feed_forward_length is missing or 0", ld->reader.arch);
-	char name[NAME_MAX_LEN];
+	char name[NAME_MAX_LEN], gate[NAME_MAX_LEN];
 	snprintf(name, sizeof name, "blk.%u.ffn_up.weight", i);
+	snprintf(gate, sizeof gate, "blk.%u.ffn_gate.weight", i);
 	const hth_gguf_tensor *up = find(ld, name);
-	if (up != NULL && need_gate && is_matrix(up, 2 * (size_t)p->n_ff, p->n_embd, 1)) {
+	if (up != NULL && need_gate && find(ld, gate) == NULL) {
+		if (is_matrix(up, p->n_ff, p->n_embd, 1))
+			return missing(ld, gate);
+		if (!is_matrix(up, 2 * (size_t)p->n_ff, p->n_embd, 1))
+			return wrong_shape(ld, name, up, p->n_embd, 2 * (size_t)p->n_ff, 1);
 		HTH_TRY(matrix_rows(ld, name, up, 0, p->n_ff, p->n_embd, &l->gate));
 		HTH_TRY(matrix_rows(ld, name, up, p->n_ff, p->n_ff, p->n_embd, &l->up));
 		ld->model->fixed_read_bytes += up->n_bytes;
 	} else {
 		hth_need need = need_gate ? HTH_REQUIRED : HTH_OPTIONAL;
-		HTH_TRY(hth_load_matrix(ld, &l->gate, need, p->n_ff, p->n_embd, "blk.%u.ffn_gate.weight", i));
+		HTH_TRY(load_matrix(ld, &l->gate, need, p->n_ff, p->n_embd, gate));
 		HTH_TRY(hth_load_matrix(ld, &l->up, HTH_REQUIRED, p->n_ff, p->n_embd, "blk.%u.ffn_up.weight", i));
 		HTH_TRY(hth_load_vector(ld, &l->gate_b, HTH_OPTIONAL, p->n_ff, "blk.%u.ffn_gate.bias", i));
 		HTH_TRY(hth_load_vector(ld, &l->up_b, HTH_OPTIONAL, p->n_ff, "blk.%u.ffn_up.bias", i));

@@ -48,6 +48,11 @@ typedef struct tiny_spec {
 	/* experts */
 	int n_expert, n_used, n_ff_exp, n_ff_shared;
 	bool shared_gate, norm_topk, softmax_after, expert_bias, separate_experts, fused_experts;
+	/* one wrong metadata entry, in place of the right one if there is any: 'u' u32, 'f' f32, 's' string, 'a' array of two
+	 * u32, '-' absent */
+	char wrong;
+	const char *wrong_suffix;
+	double wrong_value;
 	hth_type type;           /* of the large matrices; the kept weights are what it dequantises to */
 	uint64_t seed;
 } tiny_spec;
@@ -188,11 +193,33 @@ static void tiny_layer(tiny *t, int i)
 	}
 }
 
+static bool tiny_is_wrong(const tiny_spec *s, const char *suffix) { return s->wrong && strcmp(s->wrong_suffix, suffix) == 0; }
+
+static void tiny_wrong(hth_gguf_writer *w, const tiny_spec *s)
+{
+	char key[96];
+	snprintf(key, sizeof key, "%s.%s", s->arch, s->wrong ? s->wrong_suffix : "");
+	switch (s->wrong) {
+	case 'u':
+		hth_gguf_writer_set_u32(w, key, (uint32_t)s->wrong_value);
+		break;
+	case 'f':
+		hth_gguf_writer_set_f32(w, key, (float)s->wrong_value);
+		break;
+	case 's':
+		hth_gguf_writer_set_string(w, key, "word");
+		break;
+	case 'a':
+		hth_gguf_writer_set_array(w, key, HTH_GGUF_U32, (const uint32_t[]){(uint32_t)s->wrong_value, 3}, 2);
+		break;
+	}
+}
+
 static void tiny_u32(hth_gguf_writer *w, const tiny_spec *s, const char *suffix, double value)
 {
 	char key[96];
 	snprintf(key, sizeof key, "%s.%s", s->arch, suffix);
-	if (value != 0)
+	if (value != 0 && !tiny_is_wrong(s, suffix))
 		hth_gguf_writer_set_u32(w, key, (uint32_t)value);
 }
 
@@ -200,7 +227,7 @@ static void tiny_f32(hth_gguf_writer *w, const tiny_spec *s, const char *suffix,
 {
 	char key[96];
 	snprintf(key, sizeof key, "%s.%s", s->arch, suffix);
-	if (value != 0)
+	if (value != 0 && !tiny_is_wrong(s, suffix))
 		hth_gguf_writer_set_f32(w, key, (float)value);
 }
 
@@ -236,6 +263,7 @@ static void tiny_metadata(hth_gguf_writer *w, const tiny_spec *s)
 {
 	hth_gguf_writer_set_string(w, "general.architecture", s->arch);
 	hth_gguf_writer_set_string(w, "general.name", "tiny");
+	tiny_wrong(w, s);
 	tiny_u32(w, s, "context_length", s->n_ctx);
 	tiny_u32(w, s, "embedding_length", s->n_embd);
 	tiny_u32(w, s, "block_count", s->n_layer);
