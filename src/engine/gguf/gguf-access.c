@@ -310,7 +310,7 @@ float hth_gguf_array_f32(const hth_gguf_kv *array, size_t i)
 int64_t hth_gguf_array_int(const hth_gguf_kv *array, size_t i)
 {
 	int64_t value = 0;
-	bool over;
+	bool over = false;
 	require(array->type == HTH_GGUF_ARRAY && i < array->len &&
 	        read_integer(array->value + i * hth_gguf_scalar_size(array->element), array->element, &value, &over));
 	return over ? INT64_MAX : value;
