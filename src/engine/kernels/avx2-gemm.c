@@ -33,7 +33,7 @@ INLINE void finish_group(float *acc, __m256i dot, __m256 scale, __m256 min, cons
 	_mm256_store_ps(acc, _mm256_fmadd_ps(v, scale, sum));
 }
 
-void hth_avx2_gemm_u4(const hth_panel *panel, size_t n, const char *acts, const uint32_t *offset, size_t n_tokens, float *acc)
+INLINE void gemm_u4(const hth_panel *panel, size_t n, const char *acts, const uint32_t *offset, size_t n_tokens, float *acc)
 {
 	for (size_t g = 0; g < n / 32; g++) {
 		LOAD_WEIGHTS(panel, g);
@@ -41,14 +41,21 @@ void hth_avx2_gemm_u4(const hth_panel *panel, size_t n, const char *acts, const 
 		for (size_t t = 0; t < n_tokens; t++) {
 			const hth_a8 *a = (const hth_a8 *)(acts + offset[t]);
 			const int8_t *q = a->q + 32 * g;
-			__m256i sum = add16(add16(add16(PRODUCT(0), PRODUCT(1)), add16(PRODUCT(2), PRODUCT(3))),
-			                    add16(add16(PRODUCT(4), PRODUCT(5)), add16(PRODUCT(6), PRODUCT(7))));
+			__m256i sum = PRODUCT(0);
+#define ADD_PRODUCT(i) sum = add16(sum, PRODUCT(i)); __asm__("" : "+x"(sum))
+			ADD_PRODUCT(1);
+			ADD_PRODUCT(2);
+			ADD_PRODUCT(3);
+			ADD_PRODUCT(4);
+			ADD_PRODUCT(5);
+			ADD_PRODUCT(6);
+			ADD_PRODUCT(7);
 			finish_group(acc + 8 * t, widen(sum), scale, min, a, g);
 		}
 	}
 }
 
-void hth_avx2_gemm_u5(const hth_panel *panel, size_t n, const char *acts, const uint32_t *offset, size_t n_tokens, float *acc)
+INLINE void gemm_u5(const hth_panel *panel, size_t n, const char *acts, const uint32_t *offset, size_t n_tokens, float *acc)
 {
 	for (size_t g = 0; g < n / 32; g++) {
 		LOAD_WEIGHTS(panel, g);
@@ -63,8 +70,7 @@ void hth_avx2_gemm_u5(const hth_panel *panel, size_t n, const char *acts, const 
 	}
 }
 
-void hth_avx2_gemm_u6x16(const hth_panel *panel, size_t n, const char *acts, const uint32_t *offset, size_t n_tokens,
-                         float *acc)
+INLINE void gemm_u6x16(const hth_panel *panel, size_t n, const char *acts, const uint32_t *offset, size_t n_tokens, float *acc)
 {
 	for (size_t g = 0; g < n / 32; g++) {
 		LOAD_WEIGHTS(panel, g);
@@ -83,7 +89,7 @@ void hth_avx2_gemm_u6x16(const hth_panel *panel, size_t n, const char *acts, con
 	}
 }
 
-void hth_avx2_gemm_s8(const hth_panel *panel, size_t n, const char *acts, const uint32_t *offset, size_t n_tokens, float *acc)
+INLINE void gemm_s8(const hth_panel *panel, size_t n, const char *acts, const uint32_t *offset, size_t n_tokens, float *acc)
 {
 	for (size_t g = 0; g < n / 32; g++) {
 		const __m256i *signs = (const __m256i *)(panel->codes + 256 * g);
@@ -102,6 +108,18 @@ void hth_avx2_gemm_s8(const hth_panel *panel, size_t n, const char *acts, const 
 		}
 	}
 }
+
+#define GEMM(kind)                                                                                                     \
+	void hth_avx2_gemm_##kind(const hth_panel *panels, size_t n_panels, size_t n, const char *acts,               \
+	                          const uint32_t *offset, size_t n_tokens, float *acc, size_t acc_stride)             \
+	{                                                                                                              \
+		for (size_t p = 0; p < n_panels; p++)                                                                  \
+			gemm_##kind(&panels[p], n, acts, offset, n_tokens, acc + p * acc_stride);                      \
+	}
+GEMM(u4)
+GEMM(u5)
+GEMM(u6x16)
+GEMM(s8)
 
 /* T tokens by 16 rows. */
 INLINE void float_tile(const float *panel, size_t n, const float *const *x, float *acc, const int T)

@@ -9,30 +9,7 @@
 
 #include <string.h>
 
-hth_codes hth_type_codes(hth_type type)
-{
-	switch (type) {
-	case HTH_Q4_0:
-	case HTH_Q4_1:
-	case HTH_Q4_K:
-		return HTH_CODES_U4;
-	case HTH_Q5_0:
-	case HTH_Q5_1:
-	case HTH_Q5_K:
-	case HTH_MXFP4:
-		return HTH_CODES_U5;
-	case HTH_Q2_K:
-	case HTH_Q3_K:
-	case HTH_Q6_K:
-		return HTH_CODES_U6X16;
-	case HTH_Q8_0:
-	case HTH_IQ4_NL:
-	case HTH_IQ4_XS:
-		return HTH_CODES_S8;
-	default:
-		return HTH_CODES_NONE;
-	}
-}
+bool hth_type_by_16(hth_type type) { return type == HTH_Q2_K || type == HTH_Q3_K || type == HTH_Q6_K; }
 
 typedef struct reading {
 	int8_t *codes;
@@ -218,13 +195,34 @@ static void read_mxfp4(const void *block, size_t n, reading *out)
 	}
 }
 
+typedef void (*read_fn)(const void *block, size_t n, reading *out);
+static const read_fn readers[HTH_TYPE_LIMIT] = {
+    [HTH_Q4_0] = read_q4_0, [HTH_Q4_1] = read_q4_1, [HTH_Q5_0] = read_q5_0, [HTH_Q5_1] = read_q5_1,
+    [HTH_Q8_0] = read_q8_0, [HTH_Q2_K] = read_q2_k, [HTH_Q3_K] = read_q3_k, [HTH_Q4_K] = read_q4_k,
+    [HTH_Q5_K] = read_q5_k, [HTH_Q6_K] = read_q6_k, [HTH_IQ4_NL] = read_iq4_nl, [HTH_IQ4_XS] = read_iq4_xs,
+    [HTH_MXFP4] = read_mxfp4,
+};
+
+bool hth_type_has_codes(hth_type type) { return (unsigned)type < HTH_TYPE_LIMIT && readers[type] != NULL; }
+
 void hth_codes_read(hth_type type, const void *block, size_t n, int8_t codes[256], float scale[16], float min[16])
 {
-	static void (*const readers[HTH_TYPE_LIMIT])(const void *, size_t, reading *) = {
-	    [HTH_Q4_0] = read_q4_0, [HTH_Q4_1] = read_q4_1, [HTH_Q5_0] = read_q5_0, [HTH_Q5_1] = read_q5_1,
-	    [HTH_Q8_0] = read_q8_0, [HTH_Q2_K] = read_q2_k, [HTH_Q3_K] = read_q3_k, [HTH_Q4_K] = read_q4_k,
-	    [HTH_Q5_K] = read_q5_k, [HTH_Q6_K] = read_q6_k, [HTH_IQ4_NL] = read_iq4_nl, [HTH_IQ4_XS] = read_iq4_xs,
-	    [HTH_MXFP4] = read_mxfp4,
-	};
 	readers[type](block, n, &(reading){codes, scale, min});
+}
+
+void hth_codes_unpack(hth_type type, size_t G, hth_panel *panel, const void *block, size_t row_bytes, size_t n_rows, size_t n)
+{
+	size_t groups = hth_type_by_16(type) ? 16 : 8;
+	for (size_t r = 0; r < G; r++) {
+		int8_t codes[256] = {0};
+		float scale[16] = {0}, min[16] = {0};
+		if (r < n_rows)
+			hth_codes_read(type, (const char *)block + r * row_bytes, n, codes, scale, min);
+		for (size_t c = 0; c < n; c += HTH_PANEL_STEP)
+			memcpy(panel->codes + c * G + r * HTH_PANEL_STEP, codes + c, HTH_PANEL_STEP);
+		for (size_t g = 0; g < groups; g++) {
+			panel->scale[g * G + r] = scale[g * 16 / groups];
+			panel->min[g * G + r] = min[g * 16 / groups];
+		}
+	}
 }

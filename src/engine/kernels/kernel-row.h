@@ -15,6 +15,7 @@
 #define HTH_ENGINE_KERNEL_ROW_H
 
 #include "engine/kernels/kernels.h"
+#include "engine/kernels/measure.h"
 
 #include <string.h>
 
@@ -31,21 +32,15 @@ typedef struct hth_a8 {
 	int16_t sum16[16]; /* sum of 16 q */
 } hth_a8;
 
-/* How codes look: decides the multiplying loop. */
-typedef enum hth_codes {
-	HTH_CODES_NONE,  /* the float family */
-	HTH_CODES_U4,    /* 0..15, groups of 32, with minimum */
-	HTH_CODES_U5,    /* 0..31, groups of 32, with minimum */
-	HTH_CODES_U6X16, /* 0..63, groups of 16, with minimum */
-	HTH_CODES_S8,    /* -128..127, groups of 32, no minimum */
-	HTH_CODES_COUNT
-} hth_codes;
-hth_codes hth_type_codes(hth_type type);
+/* Whether the type is multiplied as codes, and whether its groups are of 16 columns (else 32). */
+bool hth_type_has_codes(hth_type type);
+bool hth_type_by_16(hth_type type);
 
-/* One group of G rows (kernel row's group_rows) by 256 columns, unpacked:
+/* One group of G rows (kernel row's group_rows) by 256 columns, unpacked. As the portable unpacker leaves it:
  * code of row r, column c (of the chunk): codes[((c / 4) * G + r) * 4 + c % 4];
- * scale and minimum of row r and group g: scale[g * G + r], min[g * G + r]. Rows past the matrix's end hold anything. */
-enum { HTH_GROUP_ROWS_MAX = 32 };
+ * scale and minimum of row r and group g: scale[g * G + r], min[g * G + r]. Rows past the matrix's end hold anything.
+ * A kernel row may keep codes in another form that its own gemm of that type knows (offset, or in 16 bits). */
+enum { HTH_GROUP_ROWS_MAX = 16 };
 typedef struct hth_panel {
 	_Alignas(64) uint8_t codes[HTH_A8_COLS * HTH_GROUP_ROWS_MAX];
 	float scale[16 * HTH_GROUP_ROWS_MAX];
@@ -54,21 +49,25 @@ typedef struct hth_panel {
 
 /* `block` points to the first row's chunk of n columns (n = 256, or what is left: a multiple of 32). */
 typedef void (*hth_unpack_fn)(hth_panel *panel, const void *block, size_t row_bytes, size_t n_rows, size_t n);
-/* acc[t * G + r] += panel row r . token t, over n columns. Token t's hth_a8 is at acts + offset[t]. */
-typedef void (*hth_gemm_fn)(const hth_panel *panel, size_t n, const char *acts, const uint32_t *offset, size_t n_tokens,
-                            float *acc);
+/* acc[p * acc_stride + t * G + r] += row r of panel p . token t, over n columns. Token t's hth_a8 is at acts + offset[t]. */
+typedef void (*hth_gemm_fn)(const hth_panel *panels, size_t n_panels, size_t n, const char *acts, const uint32_t *offset,
+                            size_t n_tokens, float *acc, size_t acc_stride);
 /* y[r] = row r . the token whose hth_a8 are at a, a_stride bytes apart. */
 typedef void (*hth_gemv_fn)(const void *w, size_t row_bytes, size_t n_rows, size_t cols, const char *a, size_t a_stride,
                             float *y);
 
+enum { HTH_FLOAT_ROWS_MAX = 32 };
 /* The float family. Panel: value of row r, column c at panel[c * G + r], G = float_rows. */
 typedef void (*hth_unpack_float_fn)(float *panel, const void *w, size_t row_bytes, size_t n_rows, size_t n);
 typedef void (*hth_gemm_float_fn)(const float *panel, size_t n, const float *const *x, size_t n_tokens, float *acc);
 typedef void (*hth_gemv_float_fn)(const void *w, size_t row_bytes, size_t n_rows, size_t cols, const float *x, float *y);
 
 typedef struct hth_kernel_type {
-	hth_unpack_fn unpack; /* codes */
-	hth_gemv_fn gemv;     /* NULL: one token goes through gemm too */
+	/* codes: every row of the table brings unpack and gemm for every such type; gemv NULL: one token takes gemm too */
+	hth_unpack_fn unpack;
+	hth_gemm_fn gemm;
+	hth_gemv_fn gemv;
+	/* floats: NULL means the portable ones over the type's dequantiser (kernels.c) */
 	hth_unpack_float_fn unpack_float;
 	hth_gemv_float_fn gemv_float;
 } hth_kernel_type;
@@ -79,9 +78,11 @@ typedef struct hth_kernel_row {
 	unsigned group_rows, float_rows;
 	/* One block of n <= 256 floats (n a multiple of 32 or the end of a row). */
 	void (*quantize_acts)(hth_a8 *dst, const float *x, size_t n);
-	hth_gemm_fn gemm[HTH_CODES_COUNT];
 	hth_gemm_float_fn gemm_float;
-	/* An entry left NULL means the portable unpacker (kernels.c); a row must bring every gemm. */
+	/* For measure.c. A sum over n bytes (a multiple of 256) read as fast as can be; and a loop of multiply-adds on
+	 * registers, which returns how many it did. */
+	uint64_t (*read_bytes)(const void *p, size_t n);
+	uint64_t (*mac_peak[HTH_MAC_KINDS])(size_t rounds);
 	hth_kernel_type types[HTH_TYPE_LIMIT];
 } hth_kernel_row;
 
@@ -111,5 +112,7 @@ const hth_kernel_row *hth_kernels_row(void);
 /* The portable reading of one row's chunk of n <= 256 columns (n a multiple of 32): a code per column as a signed byte,
  * and per 16 columns (whatever the type's own group) scale and minimum. Every unpacker is tested against it. */
 void hth_codes_read(hth_type type, const void *block, size_t n, int8_t codes[256], float scale[16], float min[16]);
+void hth_codes_unpack(hth_type type, size_t group_rows, hth_panel *panel, const void *block, size_t row_bytes, size_t n_rows,
+                      size_t n);
 
 #endif

@@ -229,7 +229,57 @@ INLINE __m256 gelu8(__m256 g, __m256 up)
 GATED(silu_mul, silu8)
 GATED(gelu_mul, gelu8)
 
-#define CODES(name) {.unpack = hth_avx2_unpack_##name, .gemv = hth_avx2_gemv_##name}
+static uint64_t read_bytes(const void *p, size_t n)
+{
+	__m256i s[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()};
+	for (const char *at = p, *end = at + n; at < end; at += 128) {
+		_mm_prefetch(at + 1024, _MM_HINT_T0);
+		_mm_prefetch(at + 1088, _MM_HINT_T0);
+		for (int i = 0; i < 4; i++)
+			s[i] = _mm256_add_epi64(s[i], load256(at + 32 * i));
+	}
+	s[0] = _mm256_add_epi64(_mm256_add_epi64(s[0], s[1]), _mm256_add_epi64(s[2], s[3]));
+	uint64_t v[4];
+	_mm256_storeu_si256((__m256i *)v, s[0]);
+	return v[0] + v[1] + v[2] + v[3];
+}
+
+/* Written as instructions, so that the compiler neither drops products nor keeps sums in memory. */
+#define PEAK_LOOP(type, zero, step)                                                                 \
+	type w = zero(), a = zero(), s0 = w, s1 = w, s2 = w, s3 = w, s4 = w, s5 = w, s6 = w, s7 = w, t;  \
+	for (size_t k = 0; k < rounds; k++) {                                                       \
+		step(s0);                                                                           \
+		step(s1);                                                                           \
+		step(s2);                                                                           \
+		step(s3);                                                                           \
+		step(s4);                                                                           \
+		step(s5);                                                                           \
+		step(s6);                                                                           \
+		step(s7);                                                                           \
+	}
+#define STEP_CODES(s) \
+	__asm__ volatile("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0" : "+x"(s), "=&x"(t) : "x"(w), "x"(a))
+#define STEP_WIDE(s)                                                                              \
+	__asm__ volatile("vpmaddubsw %3, %2, %1\n\tvpmaddwd %2, %1, %1\n\tvpaddd %1, %0, %0" : "+x"(s), "=&x"(t) : "x"(w), "x"(a))
+#define STEP_FLOAT(s) __asm__ volatile("vfmadd231ps %3, %2, %0" : "+x"(s), "=x"(t) : "x"(w), "x"(a))
+
+static uint64_t mac_codes(size_t rounds)
+{
+	PEAK_LOOP(__m256i, _mm256_setzero_si256, STEP_CODES)
+	return rounds * 8 * 32;
+}
+static uint64_t mac_wide(size_t rounds)
+{
+	PEAK_LOOP(__m256i, _mm256_setzero_si256, STEP_WIDE)
+	return rounds * 8 * 32;
+}
+static uint64_t mac_float(size_t rounds)
+{
+	PEAK_LOOP(__m256, _mm256_setzero_ps, STEP_FLOAT)
+	return rounds * 8 * 8;
+}
+
+#define CODES(name, kind) {.unpack = hth_avx2_unpack_##name, .gemm = hth_avx2_gemm_##kind, .gemv = hth_avx2_gemv_##name}
 #define FLOATS(name) {.unpack_float = hth_avx2_unpack_##name, .gemv_float = hth_avx2_gemv_##name}
 
 const hth_kernel_row hth_kernels_avx2 = {
@@ -238,14 +288,14 @@ const hth_kernel_row hth_kernels_avx2 = {
     .group_rows = AVX2_ROWS,
     .float_rows = AVX2_FLOAT_ROWS,
     .quantize_acts = quantize_acts,
-    .gemm = {[HTH_CODES_U4] = hth_avx2_gemm_u4, [HTH_CODES_U5] = hth_avx2_gemm_u5,
-             [HTH_CODES_U6X16] = hth_avx2_gemm_u6x16, [HTH_CODES_S8] = hth_avx2_gemm_s8},
     .gemm_float = hth_avx2_gemm_float,
+    .read_bytes = read_bytes,
+    .mac_peak = {mac_codes, mac_wide, mac_float},
     .types = {
         [HTH_F32] = FLOATS(f32), [HTH_F16] = FLOATS(f16), [HTH_BF16] = FLOATS(bf16),
-        [HTH_Q4_0] = CODES(q4_0), [HTH_Q4_1] = CODES(q4_1), [HTH_Q5_0] = CODES(q5_0), [HTH_Q5_1] = CODES(q5_1),
-        [HTH_Q8_0] = CODES(q8_0), [HTH_Q2_K] = CODES(q2_k), [HTH_Q3_K] = CODES(q3_k), [HTH_Q4_K] = CODES(q4_k),
-        [HTH_Q5_K] = CODES(q5_k), [HTH_Q6_K] = CODES(q6_k), [HTH_IQ4_NL] = CODES(iq4_nl), [HTH_IQ4_XS] = CODES(iq4_xs),
-        [HTH_MXFP4] = CODES(mxfp4),
+        [HTH_Q4_0] = CODES(q4_0, u4), [HTH_Q4_1] = CODES(q4_1, u4), [HTH_Q5_0] = CODES(q5_0, u5), [HTH_Q5_1] = CODES(q5_1, u5),
+        [HTH_Q8_0] = CODES(q8_0, s8), [HTH_Q2_K] = CODES(q2_k, u6x16), [HTH_Q3_K] = CODES(q3_k, u6x16), [HTH_Q4_K] = CODES(q4_k, u4),
+        [HTH_Q5_K] = CODES(q5_k, u5), [HTH_Q6_K] = CODES(q6_k, u6x16), [HTH_IQ4_NL] = CODES(iq4_nl, s8), [HTH_IQ4_XS] = CODES(iq4_xs, s8),
+        [HTH_MXFP4] = CODES(mxfp4, u5),
     },
 };

@@ -73,21 +73,35 @@ static void gemm_codes(const hth_panel *panel, size_t n, const char *acts, const
 		}
 	}
 }
-static void gemm_32(const hth_panel *panel, size_t n, const char *acts, const uint32_t *offset, size_t n_tokens,
-                    float *acc)
-{
-	gemm_codes(panel, n, acts, offset, n_tokens, acc, 32, true);
-}
-static void gemm_16(const hth_panel *panel, size_t n, const char *acts, const uint32_t *offset, size_t n_tokens,
-                    float *acc)
-{
-	gemm_codes(panel, n, acts, offset, n_tokens, acc, 16, true);
-}
-static void gemm_signed(const hth_panel *panel, size_t n, const char *acts, const uint32_t *offset, size_t n_tokens,
-                        float *acc)
-{
-	gemm_codes(panel, n, acts, offset, n_tokens, acc, 32, false);
-}
+#define GEMM(name, group, has_min)                                                                                    \
+	static void name(const hth_panel *panels, size_t n_panels, size_t n, const char *acts, const uint32_t *offset, \
+	                 size_t n_tokens, float *acc, size_t acc_stride)                                             \
+	{                                                                                                             \
+		for (size_t p = 0; p < n_panels; p++)                                                                 \
+			gemm_codes(&panels[p], n, acts, offset, n_tokens, acc + p * acc_stride, group, has_min);      \
+	}
+GEMM(gemm_32, 32, true)
+GEMM(gemm_16, 16, true)
+GEMM(gemm_32_no_min, 32, false)
+
+#define UNPACK(name, type)                                                                                          \
+	static void unpack_##name(hth_panel *panel, const void *block, size_t row_bytes, size_t n_rows, size_t n)   \
+	{                                                                                                           \
+		hth_codes_unpack(type, ROWS, panel, block, row_bytes, n_rows, n);                                   \
+	}
+UNPACK(q4_0, HTH_Q4_0)
+UNPACK(q4_1, HTH_Q4_1)
+UNPACK(q5_0, HTH_Q5_0)
+UNPACK(q5_1, HTH_Q5_1)
+UNPACK(q8_0, HTH_Q8_0)
+UNPACK(q2_k, HTH_Q2_K)
+UNPACK(q3_k, HTH_Q3_K)
+UNPACK(q4_k, HTH_Q4_K)
+UNPACK(q5_k, HTH_Q5_K)
+UNPACK(q6_k, HTH_Q6_K)
+UNPACK(iq4_nl, HTH_IQ4_NL)
+UNPACK(iq4_xs, HTH_IQ4_XS)
+UNPACK(mxfp4, HTH_MXFP4)
 
 static void gemm_float(const float *panel, size_t n, const float *const *x, size_t n_tokens, float *acc)
 {
@@ -184,13 +198,60 @@ static void gelu_mul(float *y, const float *gate, const float *up, size_t n)
 	}
 }
 
+static uint64_t read_bytes(const void *p, size_t n)
+{
+	uint64_t s[4] = {0}, v[4];
+	for (const char *at = p, *end = at + n; at < end; at += sizeof v) {
+		memcpy(v, at, sizeof v);
+		for (int i = 0; i < 4; i++)
+			s[i] += v[i];
+	}
+	return s[0] + s[1] + s[2] + s[3];
+}
+
+/* The C row has one way to multiply: whatever the compiler makes of this. */
+static uint64_t mac_integers(size_t rounds)
+{
+	int32_t sum[32] = {0};
+	int16_t w[32], a[32];
+	for (int i = 0; i < 32; i++)
+		w[i] = (int16_t)i, a[i] = (int16_t)(i - 7);
+	for (size_t k = 0; k < rounds; k++) {
+		__asm__ volatile("" : "+m"(w), "+m"(a));
+		for (int i = 0; i < 32; i++)
+			sum[i] += w[i] * a[i];
+	}
+	__asm__ volatile("" : "+m"(sum));
+	return rounds * 32;
+}
+static uint64_t mac_floats(size_t rounds)
+{
+	float sum[32] = {0}, w[32], a[32];
+	for (int i = 0; i < 32; i++)
+		w[i] = (float)i, a[i] = (float)(i - 7);
+	for (size_t k = 0; k < rounds; k++) {
+		__asm__ volatile("" : "+m"(w), "+m"(a));
+		for (int i = 0; i < 32; i++)
+			sum[i] += w[i] * a[i];
+	}
+	__asm__ volatile("" : "+m"(sum));
+	return rounds * 32;
+}
+
 const hth_kernel_row hth_kernels_c = {
     .vec = {"c", dot_f32, dot_f16, axpy_f32, axpy_f16, f32_to_f16, rms_norm, softmax, silu_mul, gelu_mul},
     .usable = always,
     .group_rows = ROWS,
     .float_rows = ROWS,
     .quantize_acts = quantize_acts,
-    .gemm = {[HTH_CODES_U4] = gemm_32, [HTH_CODES_U5] = gemm_32, [HTH_CODES_U6X16] = gemm_16,
-             [HTH_CODES_S8] = gemm_signed},
     .gemm_float = gemm_float,
+    .read_bytes = read_bytes,
+    .mac_peak = {mac_integers, mac_integers, mac_floats},
+    .types = {
+        [HTH_Q4_0] = {unpack_q4_0, gemm_32}, [HTH_Q4_1] = {unpack_q4_1, gemm_32}, [HTH_Q5_0] = {unpack_q5_0, gemm_32},
+        [HTH_Q5_1] = {unpack_q5_1, gemm_32}, [HTH_Q8_0] = {unpack_q8_0, gemm_32_no_min}, [HTH_Q2_K] = {unpack_q2_k, gemm_16},
+        [HTH_Q3_K] = {unpack_q3_k, gemm_16}, [HTH_Q4_K] = {unpack_q4_k, gemm_32}, [HTH_Q5_K] = {unpack_q5_k, gemm_32},
+        [HTH_Q6_K] = {unpack_q6_k, gemm_16}, [HTH_IQ4_NL] = {unpack_iq4_nl, gemm_32_no_min},
+        [HTH_IQ4_XS] = {unpack_iq4_xs, gemm_32_no_min}, [HTH_MXFP4] = {unpack_mxfp4, gemm_32},
+    },
 };

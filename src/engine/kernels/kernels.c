@@ -129,25 +129,6 @@ static size_t chunk_bytes(const hth_type_traits *traits, size_t n)
 	return n / traits->block_elems * traits->block_bytes;
 }
 
-static void unpack_portable(hth_type type, unsigned group_rows, hth_panel *panel, const void *block, size_t row_bytes,
-                            size_t n_rows, size_t n)
-{
-	size_t G = group_rows;
-	bool by16 = hth_type_codes(type) == HTH_CODES_U6X16;
-	for (size_t r = 0; r < G; r++) {
-		int8_t codes[256] = {0};
-		float scale[16] = {0}, min[16] = {0};
-		if (r < n_rows)
-			hth_codes_read(type, (const char *)block + r * row_bytes, n, codes, scale, min);
-		for (size_t c = 0; c < n; c += HTH_PANEL_STEP)
-			memcpy(panel->codes + c * G + r * HTH_PANEL_STEP, codes + c, HTH_PANEL_STEP);
-		for (size_t g = 0; g < (by16 ? 16 : 8); g++) {
-			panel->scale[g * G + r] = scale[by16 ? g : 2 * g];
-			panel->min[g * G + r] = min[by16 ? g : 2 * g];
-		}
-	}
-}
-
 static void unpack_float_portable(hth_type type, unsigned group_rows, float *panel, const void *block, size_t row_bytes,
                                   size_t n_rows, size_t n)
 {
@@ -192,7 +173,7 @@ enum {
 
 typedef struct job_plan {
 	const hth_matmul *job;
-	hth_codes codes;
+	bool codes; /* else floats */
 	bool gemv;
 	size_t n_tokens;
 	size_t tile_rows, n_tiles; /* tiles of rows */
@@ -213,7 +194,7 @@ typedef struct scratch_codes {
 	_Alignas(64) float acc[TILE_ROWS * BLOCK_TOKENS];
 } scratch_codes;
 typedef struct scratch_float {
-	_Alignas(64) float panel[HTH_A8_COLS * HTH_GROUP_ROWS_MAX];
+	_Alignas(64) float panel[HTH_A8_COLS * HTH_FLOAT_ROWS_MAX];
 	const float *x[BLOCK_TOKENS_FLOAT];
 	_Alignas(64) float acc[TILE_ROWS * BLOCK_TOKENS_FLOAT];
 } scratch_float;
@@ -253,17 +234,13 @@ static void task_codes(const run_plan *run, const job_plan *plan, void *scratch,
 		for (size_t g = 0; g < n_groups; g++) {
 			const char *block = data + g * G * w->row_bytes;
 			size_t valid = HTH_MIN(G, n_rows - g * G);
-			if (type->unpack != NULL)
-				type->unpack(&s->panels[g], block, w->row_bytes, valid, n);
-			else
-				unpack_portable(w->type, row->group_rows, &s->panels[g], block, w->row_bytes, valid, n);
+			type->unpack(&s->panels[g], block, w->row_bytes, valid, n);
 		}
 		data += chunk_bytes(traits, n);
 		const char *a = (const char *)(acts->a8 + kb * acts->n_tokens);
 		for (size_t t = 0; t < n_tokens; t += NEAR_TOKENS)
-			for (size_t g = 0; g < n_groups; g++)
-				row->gemm[plan->codes](&s->panels[g], n, a, s->offset + t, HTH_MIN(n_tokens - t, (size_t)NEAR_TOKENS),
-				                       s->acc + (g * n_tokens + t) * G);
+			type->gemm(s->panels, n_groups, n, a, s->offset + t, HTH_MIN(n_tokens - t, (size_t)NEAR_TOKENS),
+			           s->acc + t * G, n_tokens * G);
 	}
 	write_tile(plan, s->acc, G, row0, n_rows, token0, n_tokens);
 }
@@ -307,7 +284,7 @@ static void task_gemv(const run_plan *run, const job_plan *plan, size_t row0, si
 	const char *data = (const char *)w->data + row0 * w->row_bytes;
 	size_t token = token_of(job, 0);
 	const float *x = acts->x + token * acts->x_stride;
-	if (plan->codes != HTH_CODES_NONE)
+	if (plan->codes)
 		type->gemv(data, w->row_bytes, n_rows, w->cols, (const char *)(acts->a8 + token),
 		           acts->n_tokens * sizeof(hth_a8), job->y + row0);
 	else if (type->gemv_float != NULL)
@@ -335,7 +312,7 @@ static void run_task(void *ctx, size_t task, unsigned worker)
 	size_t n_tokens = HTH_MIN(plan->block_tokens, plan->n_tokens - token0);
 	if (plan->gemv)
 		task_gemv(run, plan, row0, n_rows);
-	else if (plan->codes != HTH_CODES_NONE)
+	else if (plan->codes)
 		task_codes(run, plan, hth_threads_scratch(run->threads, worker), row0, n_rows, token0, n_tokens);
 	else
 		task_float(run, plan, hth_threads_scratch(run->threads, worker), row0, n_rows, token0, n_tokens);
@@ -372,18 +349,17 @@ static void plan_job(const run_plan *run, job_plan *plan, const hth_matmul *job)
 {
 	const hth_kernel_row *row = run->row;
 	const hth_matrix *w = job->w;
-	*plan = (job_plan){.job = job, .codes = hth_type_codes(w->type),
+	*plan = (job_plan){.job = job, .codes = hth_type_has_codes(w->type),
 	                   .n_tokens = job->select != NULL ? job->n_select : job->x->n_tokens, .block_tokens = 1};
-	plan->gemv = plan->n_tokens == 1 && (plan->codes == HTH_CODES_NONE || row->types[w->type].gemv != NULL);
+	plan->gemv = plan->n_tokens == 1 && (!plan->codes || row->types[w->type].gemv != NULL);
 	size_t workers = hth_threads_count(run->threads), step;
 	if (plan->gemv) {
 		step = 8;
 		plan->tile_rows = HTH_MAX(hth_round_up(GEMV_BYTES / w->row_bytes, step), step);
 	} else {
-		bool codes = plan->codes != HTH_CODES_NONE;
-		step = codes ? row->group_rows : row->float_rows;
+		step = plan->codes ? row->group_rows : row->float_rows;
 		plan->tile_rows = TILE_ROWS;
-		plan->block_tokens = codes ? BLOCK_TOKENS : BLOCK_TOKENS_FLOAT;
+		plan->block_tokens = plan->codes ? BLOCK_TOKENS : BLOCK_TOKENS_FLOAT;
 	}
 	plan->n_blocks = (plan->n_tokens + plan->block_tokens - 1) / plan->block_tokens;
 	while (plan->tile_rows >= 2 * step && w->rows * plan->n_blocks / plan->tile_rows < 4 * workers)
@@ -398,7 +374,7 @@ void hth_matmul_run(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs)
 		job_plan *plan = &run.jobs[run.n_jobs];
 		plan_job(&run, plan, &jobs[i]);
 		if (plan->n_tokens > 0) {
-			if (plan->codes != HTH_CODES_NONE)
+			if (plan->codes)
 				make_a8(run.row, threads, jobs[i].x);
 			plan->first_task = run.n_tasks;
 			run.n_tasks += plan->n_tiles * plan->n_blocks;

@@ -48,7 +48,7 @@ static void problem_init(problem *p, hth_type type, size_t rows, size_t cols, si
 			hth_a8 block;
 			hth_kernels_c.quantize_acts(&block, p->x + t * p->stride + c, HTH_MIN(cols - c, (size_t)256));
 			for (size_t i = 0; i < 256 && c + i < cols; i++)
-				a[t * cols + c + i] = hth_type_codes(type) == HTH_CODES_NONE
+				a[t * cols + c + i] = !hth_type_has_codes(type)
 				                          ? p->x[t * p->stride + c + i]
 				                          : (float)block.q[i] * block.d[i / 32];
 		}
@@ -114,7 +114,7 @@ static void problem_check(const problem *p, const uint32_t *select, size_t n_sel
 		test_fail(__FILE__, __LINE__, "%s %s %s %zu x %zu, %zu tokens: off by %.3g of the terms' size at output %zu",
 		          hth_kernels_name(), hth_type_get(p->w.type)->name, what, p->w.rows, p->w.cols, n, worst, at);
 	/* 8-bit activations cost under 1% of the answer's length (and F32 activations nothing). */
-	double bound = hth_type_codes(p->w.type) == HTH_CODES_NONE ? 1e-5 : 0.02;
+	double bound = !hth_type_has_codes(p->w.type) ? 1e-5 : 0.02;
 	if (n * p->w.rows > 16 && !(sqrt(error2 / plain2) < bound))
 		test_fail(__FILE__, __LINE__, "%s %s: relative error %.3g of the product", hth_kernels_name(),
 		          hth_type_get(p->w.type)->name, sqrt(error2 / plain2));
@@ -181,7 +181,7 @@ TEST(slow_types_are_dequantised)
 {
 	REQUIRE(setup());
 	for (uint32_t type = 0; type < HTH_TYPE_LIMIT; type++) {
-		if (!hth_matrix_can_multiply((hth_type)type) || hth_type_codes((hth_type)type) != HTH_CODES_NONE)
+		if (!hth_matrix_can_multiply((hth_type)type) || hth_type_has_codes((hth_type)type))
 			continue;
 		const hth_type_traits *traits = hth_type_get(type);
 		if (traits->block_elems == 1 || type == HTH_Q8_K)
@@ -271,7 +271,7 @@ static void unpackers(void)
 		const hth_kernel_type *k = &row->types[type];
 		if (k->unpack == NULL)
 			continue;
-		size_t G = row->group_rows, by = hth_type_codes(type) == HTH_CODES_U6X16 ? 16 : 32;
+		size_t G = row->group_rows, by = hth_type_by_16(type) ? 16 : 32;
 		void *base;
 		size_t cols = hth_type_get(type)->block_elems == 256 ? 256 : 224, bytes = hth_type_row_bytes(type, cols);
 		const char *w = random_weights(type, G, cols, 99, &base);
@@ -286,8 +286,7 @@ static void unpackers(void)
 					hth_codes_read(type, w + r * bytes, cols, codes, scale, min);
 				for (size_t c = 0; c < cols; c++) {
 					uint8_t got = panel.codes[(c / 4 * G + r) * 4 + c % 4];
-					/* A row may keep signed codes offset by 128, as its gemm wants them. */
-					bool same = got == (uint8_t)codes[c] || (hth_type_codes(type) == HTH_CODES_S8 && got == (uint8_t)(codes[c] ^ 0x80));
+					bool same = got == (uint8_t)codes[c];
 					bad += r < valid && !same;
 				}
 				for (size_t g = 0; g * by < cols; g++) {
@@ -295,7 +294,7 @@ static void unpackers(void)
 					if (r >= valid)
 						continue;
 					bad += !(fabs((double)panel.scale[g * G + r] - s) <= 1e-7 * fabs(s));
-					if (hth_type_codes(type) != HTH_CODES_S8)
+					if (m != 0)
 						bad += !(fabs((double)panel.min[g * G + r] - m) <= 1e-7 * fabs(m));
 				}
 			}

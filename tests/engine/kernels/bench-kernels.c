@@ -1,0 +1,173 @@
+/* bench-kernels - the products of one model shape alone, without a model: where kernels stand against the machine.
+ *
+ *   bench-kernels [TYPE ...] [-k KERNELS] [-t THREADS] [-l LAYERS] [-p TOKENS,TOKENS,...] [-r ROUNDS]
+ *
+ * The shape is that of a 1.1 B Llama: 2048 wide, FFN 5632, 32 heads, 4 KV heads. One round goes through the matrices of
+ * all layers; decode is given as a share of the read bandwidth and prefill as a share of the multiply-add peak, both measured in
+ * turns with it, best of all rounds. */
+#include "base/clock.h"
+#include "base/mem.h"
+#include "engine/kernels/kernel-row.h"
+#include "kernel-data.h"
+
+#include <stdio.h>
+
+enum { EMBD = 2048, FFN = 5632, KV = 256, MATRICES = 7 };
+static const size_t shapes[MATRICES][2] = {{EMBD, EMBD}, {KV, EMBD}, {KV, EMBD}, {EMBD, EMBD}, {FFN, EMBD}, {FFN, EMBD}, {EMBD, FFN}};
+
+typedef struct model {
+	size_t n_layers, bytes, weights;
+	hth_matrix *matrices; /* MATRICES per layer */
+	char *data;
+} model;
+
+static bool model_make(model *m, hth_type type, size_t n_layers)
+{
+	hth_error err = HTH_ERROR_INIT;
+	*m = (model){.n_layers = n_layers};
+	size_t layer = 0;
+	for (int i = 0; i < MATRICES; i++) {
+		layer += hth_type_row_bytes(type, shapes[i][1]) * shapes[i][0];
+		m->weights += shapes[i][0] * shapes[i][1] * n_layers;
+	}
+	m->bytes = layer * n_layers;
+	m->data = aligned_alloc(4096, hth_round_up(m->bytes + 4096, 4096));
+	m->matrices = calloc(n_layers * MATRICES, sizeof *m->matrices);
+	void *base;
+	/* 64 rows of random weights, repeated: speed does not depend on values. */
+	const char *some = random_weights(type, 64, FFN, 1, &base);
+	size_t have = 64 * hth_type_row_bytes(type, FFN), unit = hth_type_row_bytes(type, 512);
+	have -= have % unit;
+	for (size_t at = 0; at < m->bytes; at += have)
+		memcpy(m->data + at, some, HTH_MIN(have, m->bytes - at));
+	free(base);
+	size_t at = 0;
+	for (size_t i = 0; i < n_layers * MATRICES; i++) {
+		const size_t *s = shapes[i % MATRICES];
+		if (hth_matrix_init(&m->matrices[i], type, s[0], s[1], m->data + at, &err) != HTH_OK)
+			return false;
+		at += m->matrices[i].row_bytes * s[0];
+	}
+	return true;
+}
+
+typedef struct workspace {
+	hth_acts *in, *mid;
+	float *x, *y;
+} workspace;
+
+static double pass(hth_threads *pool, const model *m, workspace *ws, size_t n)
+{
+	uint64_t start = hth_clock_ns();
+	for (size_t l = 0; l < m->n_layers; l++) {
+		const hth_matrix *w = m->matrices + l * MATRICES;
+		float *y = ws->y;
+		hth_acts_set(ws->in, ws->x, FFN, n, EMBD);
+		hth_matmul_run(pool, (hth_matmul[]){{w, ws->in, NULL, 0, y, 2560}, {w + 1, ws->in, NULL, 0, y + 2048, 2560}, {w + 2, ws->in, NULL, 0, y + 2304, 2560}}, 3);
+		hth_acts_set(ws->in, ws->x, FFN, n, EMBD);
+		hth_matmul_run(pool, &(hth_matmul){w + 3, ws->in, NULL, 0, y, EMBD}, 1);
+		hth_acts_set(ws->in, ws->x, FFN, n, EMBD);
+		hth_matmul_run(pool, (hth_matmul[]){{w + 4, ws->in, NULL, 0, y, 2 * FFN}, {w + 5, ws->in, NULL, 0, y + FFN, 2 * FFN}}, 2);
+		hth_acts_set(ws->mid, ws->x, FFN, n, FFN);
+		hth_matmul_run(pool, &(hth_matmul){w + 6, ws->mid, NULL, 0, y, EMBD}, 1);
+	}
+	return (double)(hth_clock_ns() - start) * 1e-9;
+}
+
+int main(int argc, char **argv)
+{
+	hth_error err = HTH_ERROR_INIT;
+	hth_type types[HTH_TYPE_LIMIT];
+	size_t n_types = 0, n_layers = 22, tokens[16] = {1, 8, 512}, n_sizes = 3, rounds = 3;
+	unsigned n_threads = 0;
+	for (int i = 1; i < argc; i++) {
+		const char *value = i + 1 < argc ? argv[i + 1] : "";
+		if (argv[i][0] != '-') {
+			if (n_types == HTH_TYPE_LIMIT || !hth_type_by_name(argv[i], &types[n_types++])) {
+				fprintf(stderr, "no type named %s\n", argv[i]);
+				return 2;
+			}
+			continue;
+		}
+		switch (argv[i++][1]) {
+		case 'k':
+			if (hth_kernels_select(value, &err) != HTH_OK) {
+				fprintf(stderr, "%s\n", err.message);
+				return 2;
+			}
+			break;
+		case 't': n_threads = (unsigned)atoi(value); break;
+		case 'l': n_layers = (size_t)atoi(value); break;
+		case 'r': rounds = (size_t)atoi(value); break;
+		case 'p':
+			for (n_sizes = 0; *value != '\0' && n_sizes < 16; value += *value == ',') {
+				char *end;
+				tokens[n_sizes++] = strtoul(value, &end, 10);
+				value = end;
+			}
+			break;
+		default: fprintf(stderr, "unknown option %s\n", argv[i - 1]); return 2;
+		}
+	}
+	if (n_types == 0) {
+		static const hth_type usual[] = {HTH_Q4_K, HTH_Q5_K, HTH_Q6_K, HTH_Q8_0, HTH_Q4_0, HTH_IQ4_XS, HTH_F16};
+		memcpy(types, usual, sizeof usual);
+		n_types = HTH_COUNT(usual);
+	}
+	hth_threads *pool = NULL;
+	hth_measure *measure = NULL;
+	if (hth_threads_create(&pool, n_threads, &err) != HTH_OK || hth_measure_create(&measure, pool, &err) != HTH_OK) {
+		fprintf(stderr, "%s\n", err.message);
+		return 1;
+	}
+	size_t max = 1;
+	for (size_t i = 0; i < n_sizes; i++)
+		max = HTH_MAX(max, tokens[i]);
+	workspace ws = {.x = calloc(max * FFN, sizeof(float)), .y = calloc(max * 2 * FFN, sizeof(float))};
+	hth_rng rng;
+	hth_rng_seed(&rng, 1);
+	for (size_t i = 0; i < max * FFN; i++)
+		ws.x[i] = random_normal(&rng);
+	if (hth_acts_create(&ws.in, max, EMBD, &err) != HTH_OK || hth_acts_create(&ws.mid, max, FFN, &err) != HTH_OK)
+		return 1;
+	printf("kernels %s, %u threads, %zu layers of a 1.1 B Llama shape\n", hth_kernels_name(), hth_threads_count(pool), n_layers);
+	for (size_t i = 0; i < n_types; i++) {
+		model m;
+		if (!model_make(&m, types[i], n_layers))
+			return 1;
+		double best[16], read = 0, mac[HTH_MAC_KINDS] = {0};
+		for (size_t s = 0; s < n_sizes; s++)
+			best[s] = 1e9;
+		for (size_t r = 0; r < rounds; r++) {
+			for (size_t s = 0; s < n_sizes; s++) {
+				for (int again = 0; again < (tokens[s] < 32 ? 3 : 1); again++) {
+					double v = hth_measure_read_gb_s(measure);
+					read = HTH_MAX(read, v);
+					v = pass(pool, &m, &ws, tokens[s]);
+					best[s] = HTH_MIN(best[s], v);
+				}
+				for (hth_mac_kind k = 0; k < HTH_MAC_KINDS; k++) {
+					double v = hth_measure_mac_g(measure, k);
+					mac[k] = HTH_MAX(mac[k], v);
+				}
+			}
+		}
+		printf("%-7s read %.1f GB/s; peak %.0f (codes) %.0f (wide) %.0f (float) G MAC/s\n", hth_type_get(types[i])->name, read,
+		       mac[0], mac[1], mac[2]);
+		double peak = !hth_type_has_codes(types[i]) ? mac[HTH_MAC_FLOAT] : mac[HTH_MAC_CODES];
+		for (size_t s = 0; s < n_sizes; s++)
+			printf("  %4zu tokens: %8.2f tok/s  %6.1f GB/s = %.2f of read  %7.1f G MAC/s = %.2f of peak\n", tokens[s],
+			       (double)tokens[s] / best[s], (double)m.bytes / best[s] * 1e-9, (double)m.bytes / best[s] * 1e-9 / read,
+			       (double)m.weights * (double)tokens[s] / best[s] * 1e-9, (double)m.weights * (double)tokens[s] / best[s] * 1e-9 / peak);
+		fflush(stdout);
+		free(m.data);
+		free(m.matrices);
+	}
+	hth_measure_destroy(measure);
+	hth_acts_destroy(ws.in);
+	hth_acts_destroy(ws.mid);
+	free(ws.x);
+	free(ws.y);
+	hth_threads_destroy(pool);
+	return 0;
+}
