@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -22,7 +23,7 @@ static unsigned distance(const char *a, const char *b)
 		d[0][k] = (unsigned)k;
 	for (size_t i = 1; i <= n; i++)
 		for (size_t k = 1; k <= m; k++) {
-			unsigned best = d[i - 1][k - 1] + (a[i - 1] != b[k - 1]);
+			unsigned best = d[i - 1][k - 1] + (tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[k - 1]));
 			best = HTH_MIN(best, d[i - 1][k] + 1);
 			best = HTH_MIN(best, d[i][k - 1] + 1);
 			if (i > 1 && k > 1 && a[i - 1] == b[k - 2] && a[i - 2] == b[k - 1])

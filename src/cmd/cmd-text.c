@@ -29,7 +29,16 @@ int hth_cmd_usage(const hth_invocation *in, const char *fmt, ...)
 	return HTH_EXIT_USAGE;
 }
 
-bool hth_cmd_is_terminal(int fd) { return isatty(fd) == 1; }
+/* Asked once, early (main does): a process that has locked itself in may not ask any more. */
+bool hth_cmd_is_terminal(int fd)
+{
+	static signed char known[3] = {-1, -1, -1};
+	if (fd < 0 || fd > 2)
+		return false;
+	if (known[fd] < 0)
+		known[fd] = isatty(fd) == 1;
+	return known[fd] == 1;
+}
 
 bool hth_cmd_colors(int fd)
 {

@@ -117,6 +117,8 @@ int main(int argc, char **argv)
 			return hth_cmd_usage(&in, "%s", err.message);
 		return hth_cmd_fail(&in, &err);
 	}
+	for (int fd = 0; fd < 3; fd++)
+		(void)hth_cmd_is_terminal(fd);
 	hth_log_set_level((hth_log_level)in.config.log_level);
 	in.argc = rest - 1;
 	in.argv = argv + 2;

@@ -1,0 +1,52 @@
+# bash completion for hearth(1)
+_hearth_models() {
+	hearth list --json 2>/dev/null | tr ',{' '\n\n' | sed -n 's/^"name":"\([^"]*\)"$/\1/p'
+}
+_hearth() {
+	local cur prev command i options
+	cur=${COMP_WORDS[COMP_CWORD]}
+	prev=${COMP_WORDS[COMP_CWORD-1]}
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		case ${COMP_WORDS[i]} in -*) ;; *) command=${COMP_WORDS[i]}; break ;; esac
+	done
+	if [ -z "$command" ]; then
+		COMPREPLY=($(compgen -W "serve run list show ps stop status config bench quantize tokenize perplexity embed render help --help --version" -- "$cur"))
+		return
+	fi
+	case $prev in
+	--home) COMPREPLY=($(compgen -d -- "$cur")); return ;;
+	--file | -f) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+	--model) COMPREPLY=($(compgen -f -W "$(_hearth_models)" -- "$cur")); return ;;
+	--log-level) COMPREPLY=($(compgen -W "error warn info debug" -- "$cur")); return ;;
+	esac
+	case $command in
+	serve) options= ;;
+	run) options="--max-tokens --temp --seed --top-k --top-p --min-p --repeat-penalty --system --raw --own --verbose" ;;
+	list | ps | status | config) options="--json" ;;
+	show) options="--metadata --json" ;;
+	stop) options="--now --json" ;;
+	bench) options="--prompt-tokens --decode-tokens --streams --n-threads --json" ;;
+	quantize) options="--list --json" ;;
+	tokenize) options="--file --special --json" ;;
+	perplexity) options="--limit --json" ;;
+	embed) options="--file --json" ;;
+	render) options="--case" ;;
+	help) COMPREPLY=($(compgen -W "serve run list show ps stop status config bench quantize tokenize perplexity embed render" -- "$cur")); return ;;
+	esac
+	case $cur in
+	-*)
+		COMPREPLY=($(compgen -W "$options --help --home --listen --model --api-key --allowed-hosts --allowed-origins --threads --parallel --context --memory --keep-alive --queue --load-timeout --max-body --max-connections --shutdown --log-level" -- "$cur"))
+		return ;;
+	esac
+	case $command in
+	run | show | stop | bench | tokenize | perplexity | embed) COMPREPLY=($(compgen -f -W "$(_hearth_models)" -- "$cur")) ;;
+	quantize)
+		if [ "$COMP_CWORD" -ge 4 ]; then
+			COMPREPLY=($(compgen -W "$(hearth quantize --list 2>/dev/null)" -- "$cur"))
+		else
+			COMPREPLY=($(compgen -f -W "$(_hearth_models)" -- "$cur"))
+		fi ;;
+	render) COMPREPLY=($(compgen -f -- "$cur")) ;;
+	esac
+}
+complete -o filenames -F _hearth hearth

@@ -1,0 +1,290 @@
+/* cmd-bench.c - `hearth bench`: how fast a model is here, beside what the machine can do at most.
+ *
+ * Speeds of machines differ and drift, so the numbers that count are shares: the read bandwidth and the multiply-add peak are
+ * measured in the same run, in turns with the model (measure.h), and each speed is the median of its rounds while each limit is the best
+ * of its own. Decode is bound by reading: decode_share = tokens/s x bytes of weights that a token reads / bandwidth. Prefill is bound by
+ * arithmetic: prefill_share = tokens/s x multiply-adds with the layers' weights per token / peak. Values of weights and tokens do not
+ * matter, so tokens are random.
+ */
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "cmd/cmd-model.h"
+#include "cmd/cmd-options.h"
+#include "engine/kernels/measure.h"
+
+#include <math.h>
+
+enum { ROUNDS = 5, STREAMS_MAX = 256, BATCH = 512, BATCH_STEPS = 16 };
+
+typedef struct plan {
+	int64_t prompt, generate, streams; /* tokens, tokens, sequences; 0 leaves that part out */
+} plan;
+
+typedef struct result {
+	double prefill_tok_s, decode_tok_s, batch_tok_s; /* NaN: not measured */
+	double read_gb_s, mac_peak_g;
+	double decode_share, prefill_share;
+} result;
+
+typedef struct bench {
+	const hth_model *model;
+	const hth_model_info *info;
+	hth_session *session;
+	hth_measure *measure;
+	hth_mac_kind mac_kind;
+	hth_rng rng;
+	hth_batch_token *batch;
+} bench;
+
+static int by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return (x > y) - (x < y);
+}
+static double median(double *values, size_t n)
+{
+	qsort(values, n, sizeof *values, by_value);
+	return n % 2 != 0 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+}
+
+static int32_t any_token(bench *b) { return (int32_t)(hth_rng_next(&b->rng) % b->info->n_vocab); }
+
+/* Multiply-adds with the layers' weights for one token: every matrix once, of a mixture's experts those that a token uses. */
+static double macs_per_token(const bench *b)
+{
+	const hth_gguf *gguf = hth_model_gguf(b->model);
+	double sum = 0;
+	for (size_t i = 0; i < hth_gguf_tensor_count(gguf); i++) {
+		const hth_gguf_tensor *t = hth_gguf_tensor_at(gguf, i);
+		if (t->n_dims < 2 || t->name.len < 4 || memcmp(t->name.data, "blk.", 4) != 0)
+			continue;
+		double share = t->n_dims == 3 && b->info->n_expert > 0 ? (double)b->info->n_expert_used / b->info->n_expert : 1;
+		sum += (double)t->ne[0] * (double)t->ne[1] * (double)t->ne[2] * (double)t->ne[3] * share;
+	}
+	return sum;
+}
+
+/* The peak that the weights' type runs against. */
+static hth_mac_kind kind_of(const char *type)
+{
+	if (strncmp(type, "F32", 3) == 0 || strncmp(type, "F16", 3) == 0 || strncmp(type, "BF16", 4) == 0)
+		return HTH_MAC_FLOAT;
+	return strncmp(type, "Q8", 2) == 0 ? HTH_MAC_WIDE : HTH_MAC_CODES;
+}
+
+static void measure_limits(bench *b, result *r)
+{
+	r->read_gb_s = fmax(r->read_gb_s, hth_measure_read_gb_s(b->measure));
+	r->mac_peak_g = fmax(r->mac_peak_g, hth_measure_mac_g(b->measure, b->mac_kind));
+}
+
+/* n tokens into sequence 0, from empty, in chunks; only the last wants logits. */
+static hth_status prefill(bench *b, size_t n, hth_error *err)
+{
+	hth_session_truncate(b->session, 0, 0);
+	for (size_t at = 0; at < n;) {
+		size_t len = HTH_MIN(n - at, hth_session_n_batch(b->session));
+		for (size_t i = 0; i < len; i++)
+			b->batch[i] = (hth_batch_token){.token = any_token(b), .want_logits = at + i + 1 == n};
+		HTH_TRY(hth_session_decode(b->session, b->batch, len, NULL, err));
+		at += len;
+	}
+	return HTH_OK;
+}
+
+static hth_status embed(bench *b, size_t n, hth_error *err)
+{
+	HTH_AUTO_FREE int32_t *tokens = hth_alloc_array(n, sizeof *tokens);
+	HTH_AUTO_FREE float *out = hth_alloc_array(b->info->n_embd, sizeof *out);
+	if (tokens == NULL || out == NULL)
+		return hth_fail(err, HTH_NO_MEMORY, "no memory for %zu tokens", n);
+	for (size_t i = 0; i < n; i++)
+		tokens[i] = any_token(b);
+	return hth_session_embed(b->session, tokens, n, out, NULL, err);
+}
+
+/* One token for each of n sequences, `steps` times. */
+static hth_status decode(bench *b, size_t n, size_t steps, hth_error *err)
+{
+	for (size_t k = 0; k < steps; k++) {
+		for (size_t s = 0; s < n; s++)
+			b->batch[s] = (hth_batch_token){.token = any_token(b), .seq = (uint32_t)s, .want_logits = true};
+		HTH_TRY(hth_session_decode(b->session, b->batch, n, NULL, err));
+	}
+	return HTH_OK;
+}
+
+static double seconds_since(uint64_t began) { return (double)(hth_clock_ns() - began) * 1e-9; }
+
+static hth_status measure_all(bench *b, const plan *p, result *r, hth_error *err)
+{
+	double speeds[ROUNDS];
+	uint64_t began;
+	*r = (result){.prefill_tok_s = NAN, .decode_tok_s = NAN, .batch_tok_s = NAN, .decode_share = NAN, .prefill_share = NAN};
+	/* Once unmeasured: the file's pages come in, the caches warm up. */
+	HTH_TRY(b->info->embedding ? embed(b, 8, err) : prefill(b, 8, err));
+	measure_limits(b, r);
+	for (int i = 0; p->prompt > 0 && i < ROUNDS; i++) {
+		began = hth_clock_ns();
+		HTH_TRY(b->info->embedding ? embed(b, (size_t)p->prompt, err) : prefill(b, (size_t)p->prompt, err));
+		speeds[i] = (double)p->prompt / seconds_since(began);
+		measure_limits(b, r);
+	}
+	if (p->prompt > 0)
+		r->prefill_tok_s = median(speeds, ROUNDS);
+	if (p->generate > 0) {
+		HTH_TRY(prefill(b, 1, err));
+		for (int i = 0; i < ROUNDS; i++) {
+			size_t steps = (size_t)HTH_MAX(p->generate / ROUNDS + (i < p->generate % ROUNDS), 1);
+			began = hth_clock_ns();
+			HTH_TRY(decode(b, 1, steps, err));
+			speeds[i] = (double)steps / seconds_since(began);
+			measure_limits(b, r);
+		}
+		r->decode_tok_s = median(speeds, ROUNDS);
+	}
+	if (p->generate > 0 && p->streams > 1) {
+		hth_session_truncate(b->session, 0, 0);
+		HTH_TRY(decode(b, (size_t)p->streams, 1, err));
+		for (int i = 0; i < ROUNDS; i++) {
+			began = hth_clock_ns();
+			HTH_TRY(decode(b, (size_t)p->streams, BATCH_STEPS, err));
+			speeds[i] = (double)p->streams * BATCH_STEPS / seconds_since(began);
+			measure_limits(b, r);
+		}
+		r->batch_tok_s = median(speeds, ROUNDS);
+	}
+	r->decode_share = r->decode_tok_s * (double)b->info->read_bytes_per_token / (r->read_gb_s * 1e9);
+	r->prefill_share = r->prefill_tok_s * macs_per_token(b) / (r->mac_peak_g * 1e9);
+	return HTH_OK;
+}
+
+/* Cuts what was not asked for explicitly to the model's context, and refuses what was. */
+static hth_status fit(plan *p, const hth_model_info *info, bool prompt_given, bool generate_given, hth_error *err)
+{
+	int64_t room = info->n_ctx_train;
+	if (info->embedding)
+		p->generate = p->streams = 0;
+	if ((prompt_given && p->prompt > room) || (generate_given && p->generate + 1 > room))
+		return hth_fail(err, HTH_TOO_LARGE, "the model holds %lld tokens at once; -p %lld and -g %lld must each fit in that", (long long)room,
+		                (long long)p->prompt, (long long)p->generate);
+	p->prompt = HTH_MIN(p->prompt, room);
+	p->generate = HTH_MIN(p->generate, room - 1);
+	return HTH_OK;
+}
+
+static hth_status run(const hth_local_model *local, hth_threads *threads, plan *p, bool prompt_given, bool generate_given, hth_model **ret_model,
+                      result *ret_result, hth_error *err)
+{
+	bench b = {.session = NULL};
+	HTH_TRY(hth_local_load(local, ret_model, err));
+	b.model = *ret_model;
+	b.info = hth_model_get_info(b.model);
+	b.mac_kind = kind_of(b.info->type);
+	hth_rng_seed(&b.rng, 1);
+	HTH_TRY(fit(p, b.info, prompt_given, generate_given, err));
+	uint32_t longest = (uint32_t)HTH_MAX(HTH_MAX(p->prompt, p->generate + 1), 8);
+	uint32_t each = BATCH_STEPS * ROUNDS + 1;
+	hth_session_options options = {.n_seq = (uint32_t)HTH_MAX(p->streams, 1), .n_ctx = HTH_MAX(longest, HTH_MIN(each, b.info->n_ctx_train)),
+	                               .n_batch = b.info->embedding ? longest : (uint32_t)HTH_MAX(HTH_MIN((uint32_t)BATCH, longest), p->streams),
+	                               .n_outputs = (uint32_t)HTH_MAX(p->streams, 1)};
+	if (options.n_ctx < each)
+		p->streams = 0; /* so short a context leaves no room for a measured batch */
+	/* Pages are whole, so each sequence may need one more than its tokens. */
+	options.n_kv = HTH_MAX(options.n_ctx, options.n_seq * (each + 256));
+	hth_status status = hth_session_create(&b.session, b.model, threads, &options, err);
+	if (status == HTH_OK)
+		status = hth_measure_create(&b.measure, threads, err);
+	if (status == HTH_OK && (b.batch = hth_alloc_array(options.n_batch, sizeof *b.batch)) == NULL)
+		status = hth_fail(err, HTH_NO_MEMORY, "no memory for a batch");
+	if (status == HTH_OK)
+		status = measure_all(&b, p, ret_result, err);
+	free(b.batch);
+	hth_measure_destroy(b.measure);
+	hth_session_destroy(b.session);
+	return status;
+}
+
+static void write_json(const hth_local_model *local, const hth_model_info *info, unsigned n_threads, const plan *p, const result *r, hth_buf *out)
+{
+	hth_buf_append_str(out, "{\"model\":");
+	hth_json_write_string(local->files.name, strlen(local->files.name), out);
+	hth_buf_append_str(out, ",\"type\":");
+	hth_json_write_string(info->type, strlen(info->type), out);
+	hth_buf_appendf(out, ",\"threads\":%u", n_threads);
+	const struct {
+		const char *key;
+		double value;
+	} numbers[] = {{"prefill_tok_s", r->prefill_tok_s}, {"decode_tok_s", r->decode_tok_s}, {"batch_tok_s", r->batch_tok_s},
+	               {"read_gb_s", r->read_gb_s},         {"decode_share", r->decode_share}, {"mac_peak_g", r->mac_peak_g},
+	               {"prefill_share", r->prefill_share}};
+	for (size_t i = 0; i < HTH_COUNT(numbers); i++) {
+		hth_buf_appendf(out, ",\"%s\":", numbers[i].key);
+		hth_cmd_json_float(out, numbers[i].value);
+	}
+	hth_buf_appendf(out, ",\"prompt_tokens\":%lld,\"decode_tokens\":%lld,\"streams\":%lld,\"kernels\":\"%s\",\"read_bytes_per_token\":%llu}",
+	                (long long)p->prompt, (long long)p->generate, (long long)p->streams, hth_kernels_name(),
+	                (unsigned long long)info->read_bytes_per_token);
+}
+
+static void line(hth_buf *out, const char *label, double value, const char *unit, const char *fmt, ...) HTH_PRINTF(5, 6);
+static void line(hth_buf *out, const char *label, double value, const char *unit, const char *fmt, ...)
+{
+	if (isnan(value))
+		return;
+	va_list args;
+	hth_buf_appendf(out, "\n%-10s %10.1f %-9s ", label, value, unit);
+	va_start(args, fmt);
+	hth_buf_appendv(out, fmt, args);
+	va_end(args);
+}
+
+static void write_text(const hth_local_model *local, const hth_model_info *info, unsigned n_threads, const plan *p, const result *r, hth_buf *out)
+{
+	char a[32], b[32];
+	hth_buf_appendf(out, "%s: %s parameters, %s, %u thread%s, kernels %s", local->files.name, hth_cmd_count(info->n_params, a), info->type, n_threads,
+	                n_threads == 1 ? "" : "s", hth_kernels_name());
+	line(out, "prefill", r->prefill_tok_s, "tokens/s", "of %lld tokens: %.0f%% of the multiply-add peak", (long long)p->prompt, 100 * r->prefill_share);
+	line(out, "decode", r->decode_tok_s, "tokens/s", "over %lld tokens: %.0f%% of the read bandwidth, %s a token", (long long)p->generate,
+	     100 * r->decode_share, hth_cmd_bytes(info->read_bytes_per_token, b));
+	line(out, "batch", r->batch_tok_s, "tokens/s", "of %lld streams together", (long long)p->streams);
+	line(out, "reading", r->read_gb_s, "GB/s", "this machine's best in this run");
+	line(out, "arithmetic", r->mac_peak_g, "G/s", "multiply-adds, this machine's best in this run");
+}
+
+int hth_cmd_bench(hth_invocation *in)
+{
+	plan p = {.prompt = 512, .generate = 128, .streams = 8};
+	int64_t n_threads = 0;
+	bool json = false, prompt_given = false, generate_given = false;
+	const hth_option options[] = {
+	    {"prompt-tokens", 'p', HTH_OPTION_INT, &p.prompt, "N", "tokens to prefill [512]; 0: none", 0, 1 << 20, &prompt_given},
+	    {"decode-tokens", 'g', HTH_OPTION_INT, &p.generate, "N", "tokens to decode [128]; 0: none", 0, 1 << 20, &generate_given},
+	    {"streams", 'b', HTH_OPTION_INT, &p.streams, "STREAMS", "sequences decoded together [8]; 0: none", 0, STREAMS_MAX, NULL},
+	    {"n-threads", 't', HTH_OPTION_INT, &n_threads, "THREADS", "threads that compute (as --threads)", 1, 1024, NULL},
+	    HTH_OPTION_JSON(&json)};
+	if (!hth_options_take(in, options, HTH_COUNT(options), 0, 1))
+		return in->exit_code;
+	hth_error err = HTH_ERROR_INIT;
+	hth_local_model local = {.n_fds = 0};
+	hth_threads *threads = NULL;
+	hth_model *model = NULL;
+	result r;
+	hth_buf out = HTH_BUF_INIT(1 << 20);
+	hth_status status = hth_local_open(in, in->argc > 0 ? in->argv[0] : in->config.model, &local, &err);
+	if (status == HTH_OK)
+		status = hth_local_lock_in(&local, -1, &err);
+	if (status == HTH_OK)
+		status = hth_threads_create(&threads, n_threads > 0 ? (unsigned)n_threads : in->config.threads, &err);
+	if (status == HTH_OK)
+		status = run(&local, threads, &p, prompt_given, generate_given, &model, &r, &err);
+	if (status == HTH_OK)
+		(json ? write_json : write_text)(&local, hth_model_get_info(model), hth_threads_count(threads), &p, &r, &out);
+	int code = status == HTH_OK ? hth_cmd_print(in, &out) : hth_cmd_fail(in, &err);
+	hth_buf_finish(&out);
+	hth_model_close(model);
+	hth_threads_destroy(threads);
+	hth_local_close(&local);
+	return code;
+}
