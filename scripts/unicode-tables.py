@@ -75,8 +75,8 @@ def bases():
             continue
         if len(base) > 3:
             sys.exit("U+%04X has more than three bases" % c)
-        if len(d) == 1:
-            continue  # a nonspacing mark itself
+        if category(c) == "Mn":
+            continue
         (short if len(base) == 1 else long).append((c, base))
     return short, long
 

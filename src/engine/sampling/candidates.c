@@ -104,7 +104,8 @@ static double sum_exp(const hth_candidate *c, size_t n, float max)
 	return sum;
 }
 
-/* The first by key until their probability reaches p (more than p where `past`), at least one, in order at the front. */
+/* The first by key until their probability reaches p (more than p where `past`), at least one, in order at the front.
+ */
 static size_t take_until(hth_candidate *c, size_t n, double p, double sum, float max, bool past)
 {
 	heapify(c, n);

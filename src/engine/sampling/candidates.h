@@ -1,5 +1,5 @@
-/* candidates.h - the tokens still in the running for one draw, and the cuts that thin them out. Arrays belong to the caller;
- * nothing here allocates. Order among equal logits is by id, so that a seed always gives the same token. */
+/* candidates.h - the tokens still in the running for one draw, and the cuts that thin them out. Arrays belong to the
+ * caller; nothing here allocates. Order among equal logits is by id, so that a seed always gives the same token. */
 #ifndef HTH_ENGINE_SAMPLING_CANDIDATES_H
 #define HTH_ENGINE_SAMPLING_CANDIDATES_H
 
@@ -23,7 +23,8 @@ size_t hth_candidates_typical(hth_candidate *c, size_t n, float p);
 size_t hth_candidates_top_p(hth_candidate *c, size_t n, float p);
 /* Those at least p times as likely as the most likely one (arXiv 2407.01082). Keeps their order. */
 size_t hth_candidates_min_p(hth_candidate *c, size_t n, float p);
-/* Draws one by softmax(logit / temperature); unit is uniform in [0, 1). n > 0. *ret_p: its probability. Returns its index. */
+/* Draws one by softmax(logit / temperature); unit is uniform in [0, 1). n > 0. *ret_p: its probability. Returns its
+ * index. */
 size_t hth_candidates_draw(hth_candidate *c, size_t n, float temperature, double unit, double *ret_p);
 float hth_candidates_max(const hth_candidate *c, size_t n);
 

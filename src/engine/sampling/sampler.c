@@ -1,7 +1,9 @@
-/* sampler.c - one sequence's sampler: what it remembers (recent tokens, mirostat's mu, the generator) and the order of cuts.
+/* sampler.c - one sequence's sampler: what it remembers (recent tokens, mirostat's mu, the generator) and the order of
+ * cuts.
  *
- * Memory, planned at create: n_vocab candidates, n_vocab counts, a ring of repeat_last_n tokens. A token's penalty depends on
- * how often it is in the ring, so counts are kept as tokens enter and leave, and only tokens that are in it are visited.
+ * Memory, planned at create: n_vocab candidates, n_vocab counts, a ring of repeat_last_n tokens. A token's penalty
+ * depends on how often it is in the ring, so counts are kept as tokens enter and leave, and only tokens that are in it
+ * are visited.
  */
 #include "engine/sampling/sampler.h"
 
@@ -19,14 +21,14 @@ struct hth_sampler {
 	hth_logit_bias *bias;
 	size_t n_vocab;
 	hth_candidate *candidates;
-	uint32_t *counts;   /* per token: how often among the recent ones */
-	int32_t *present;   /* tokens whose count is not 0 */
-	uint32_t *place;    /* per token: where in present */
+	uint32_t *counts; /* per token: how often among the recent ones */
+	int32_t *present; /* tokens whose count is not 0 */
+	uint32_t *place;  /* per token: where in present */
 	size_t n_present;
-	int32_t *ring;      /* NULL: nothing is ever forgotten */
+	int32_t *ring; /* NULL: nothing is ever forgotten */
 	size_t ring_len, ring_at, ring_used;
 	bool penalties;
-	double mu;          /* mirostat: the most surprise allowed, in bits */
+	double mu; /* mirostat: the most surprise allowed, in bits */
 	hth_rng rng;
 };
 
@@ -34,7 +36,8 @@ static hth_status check_bias(const hth_sampling *params, size_t n_vocab, hth_err
 {
 	for (size_t i = 0; i < params->n_logit_bias; i++)
 		if (params->logit_bias[i].token < 0 || (size_t)params->logit_bias[i].token >= n_vocab)
-			return hth_fail_param(err, HTH_INVALID, "logit_bias", "logit_bias names token %d; this model has 0 to %zu",
+			return hth_fail_param(err, HTH_INVALID, "logit_bias",
+			                      "logit_bias names token %d; this model has 0 to %zu",
 			                      params->logit_bias[i].token, n_vocab - 1);
 	return HTH_OK;
 }
@@ -229,7 +232,8 @@ int32_t hth_sampler_sample(hth_sampler *s, float *logits, const uint32_t *allowe
 	return c[hth_candidates_draw(c, n, p->temperature, hth_rng_unit(&s->rng), &probability)].id;
 }
 
-void hth_logprobs(const float *logits, size_t n_vocab, int32_t token, float *ret_logprob, hth_logprob *top, size_t n_top)
+void hth_logprobs(const float *logits, size_t n_vocab, int32_t token, float *ret_logprob, hth_logprob *top,
+                  size_t n_top)
 {
 	float max = -INFINITY;
 	for (size_t i = 0; i < n_vocab; i++)
@@ -258,5 +262,6 @@ void hth_logprobs(const float *logits, size_t n_vocab, int32_t token, float *ret
 		top[at] = (hth_logprob){(int32_t)i, x};
 	}
 	for (size_t i = 0; i < n_top; i++)
-		top[i] = i < n ? (hth_logprob){top[i].token, HTH_MIN(top[i].logprob, FLT_MAX) - log_sum} : (hth_logprob){-1, -INFINITY};
+		top[i] = i < n ? (hth_logprob){top[i].token, HTH_MIN(top[i].logprob, FLT_MAX) - log_sum}
+		               : (hth_logprob){-1, -INFINITY};
 }

@@ -1,7 +1,7 @@
 /* sampler.h - from logits to the next token. Deterministic for a seed on one machine.
  *
- * Order: mask, logit bias, penalties, then greedy (temperature 0), or mirostat, or top-k, typical, top-p, min-p, temperature,
- * draw (the order llama.cpp's users know). One sampler per sequence; no allocation after create. */
+ * Order: mask, logit bias, penalties, then greedy (temperature 0), or mirostat, or top-k, typical, top-p, min-p,
+ * temperature, draw (the order llama.cpp's users know). One sampler per sequence; no allocation after create. */
 #ifndef HTH_ENGINE_SAMPLER_H
 #define HTH_ENGINE_SAMPLER_H
 
@@ -15,8 +15,8 @@ HTH_MUST_USE hth_status hth_sampler_create(hth_sampler **ret_sampler, const hth_
 void hth_sampler_destroy(hth_sampler *sampler);
 /* A token that entered the sequence (prompt or answer): penalties look back over these. */
 void hth_sampler_accept(hth_sampler *sampler, int32_t token);
-/* Picks a token. logits: n_vocab floats, changed in place. allowed: NULL, or a bit per token (bit id % 32 of word id / 32)
- * of those a grammar allows, at least one. NaN logits count as minus infinity. */
+/* Picks a token. logits: n_vocab floats, changed in place. allowed: NULL, or a bit per token (bit id % 32 of word id /
+ * 32) of those a grammar allows, at least one. NaN logits count as minus infinity. */
 int32_t hth_sampler_sample(hth_sampler *sampler, float *logits, const uint32_t *allowed);
 
 typedef struct hth_logprob {
@@ -24,6 +24,7 @@ typedef struct hth_logprob {
 	float logprob; /* natural log of the softmax of the raw logits */
 } hth_logprob;
 /* The logprob of `token` and the n_top most likely tokens, most likely first, from raw logits (not changed). */
-void hth_logprobs(const float *logits, size_t n_vocab, int32_t token, float *ret_logprob, hth_logprob *top, size_t n_top);
+void hth_logprobs(const float *logits, size_t n_vocab, int32_t token, float *ret_logprob, hth_logprob *top,
+                  size_t n_top);
 
 #endif

@@ -1,5 +1,5 @@
-/* detokenizer.c - tokens to text, a token at a time. A byte leaves only as part of a whole UTF-8 character; at most three
- * bytes wait for the next token, and bytes that can never become a character leave as U+FFFD. */
+/* detokenizer.c - tokens to text, a token at a time. A byte leaves only as part of a whole UTF-8 character; at most
+ * three bytes wait for the next token, and bytes that can never become a character leave as U+FFFD. */
 #include "engine/tokenizer/tokenizer.h"
 
 #include "base/mem.h"
@@ -23,7 +23,8 @@ static bool put(hth_detokenizer *d, const char *bytes, size_t len, bool last, ht
 		if (i < whole) {
 			/* One replacement for a character cut short, however many of its bytes are there. */
 			size_t broken = 1;
-			while (broken < 3 && i + broken < whole && hth_utf8_incomplete_suffix(bytes + i, broken + 1) == broken + 1)
+			while (broken < 3 && i + broken < whole &&
+			       hth_utf8_incomplete_suffix(bytes + i, broken + 1) == broken + 1)
 				broken++;
 			ok = ok && hth_buf_append(out, "\xEF\xBF\xBD", 3);
 			i += broken;

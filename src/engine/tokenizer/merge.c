@@ -1,5 +1,5 @@
-/* merge.c - see merge.h. A text is first cut where no string of the vocabulary has those two bytes side by side: no merge
- * can ever cross such a place, so the parts are independent and stay short (words, mostly). */
+/* merge.c - see merge.h. A text is first cut where no string of the vocabulary has those two bytes side by side: no
+ * merge can ever cross such a place, so the parts are independent and stay short (words, mostly). */
 #include "engine/tokenizer/merge.h"
 
 #include "base/mem.h"
@@ -44,7 +44,8 @@ hth_status hth_merges_load(hth_merges *m, hth_vocab *v, const hth_gguf *gguf, ht
 	HTH_TRY(hth_gguf_get_array(gguf, "tokenizer.ggml.merges", HTH_GGUF_STRING, &list, err));
 	size_t n = hth_gguf_array_len(list);
 	if (n > VOCAB_MAX_MERGES)
-		return hth_fail(err, HTH_TOO_LARGE, "tokenizer.ggml.merges has %zu entries, at most %d are allowed", n, VOCAB_MAX_MERGES);
+		return hth_fail(err, HTH_TOO_LARGE, "tokenizer.ggml.merges has %zu entries, at most %d are allowed", n,
+		                VOCAB_MAX_MERGES);
 	m->seed = v->seed;
 	m->n_slots = 16;
 	while (m->n_slots < n + n / 2)
@@ -60,7 +61,8 @@ hth_status hth_merges_load(hth_merges *m, hth_vocab *v, const hth_gguf *gguf, ht
 		/* The first half may itself begin with a space. */
 		const char *space = line.len > 1 ? memchr(line.data + 1, ' ', line.len - 1) : NULL;
 		if (space == NULL || space == line.data + line.len - 1 || line.len > VOCAB_MAX_PIECE)
-			return hth_fail(err, HTH_BAD_FORMAT, "tokenizer.ggml.merges[%zu] is not two tokens with a space between", i);
+			return hth_fail(err, HTH_BAD_FORMAT,
+			                "tokenizer.ggml.merges[%zu] is not two tokens with a space between", i);
 		hth_view a = {line.data, (size_t)(space - line.data)}, b = {space + 1, line.len - a.len - 1};
 		hth_buf_clear(&both);
 		if (!merge_half(v, a, &both))
@@ -86,7 +88,10 @@ hth_status hth_merges_load(hth_merges *m, hth_vocab *v, const hth_gguf *gguf, ht
 	return HTH_OK;
 }
 
-void hth_merges_finish(hth_merges *m) { free(m->slots); }
+void hth_merges_finish(hth_merges *m)
+{
+	free(m->slots);
+}
 
 void hth_merger_finish(hth_merger *m)
 {
@@ -137,7 +142,8 @@ static bool joins(const hth_merger *m, const char *text, const hth_merge_symbol 
 	return true;
 }
 
-static hth_status emit(const hth_merger *m, const char *text, const hth_merge_symbol *s, hth_tokens *tokens, hth_error *err)
+static hth_status emit(const hth_merger *m, const char *text, const hth_merge_symbol *s, hth_tokens *tokens,
+                       hth_error *err)
 {
 	const hth_vocab *v = m->vocab;
 	if (s->id >= 0 && (size_t)s->id < v->n)
@@ -259,7 +265,8 @@ static void heap_consider(hth_merger *m, const char *text, int32_t left, int32_t
 		return;
 	const hth_merge_symbol *a = &m->symbols[left], *b = &m->symbols[right];
 	if (joins(m, text, a, b, &id, &priority))
-		heap_push(m, (hth_merge_candidate){(uint64_t)priority << 32 | (uint32_t)left, (uint32_t)right, a->len + b->len, id});
+		heap_push(m, (hth_merge_candidate){(uint64_t)priority << 32 | (uint32_t)left, (uint32_t)right,
+		                                   a->len + b->len, id});
 }
 
 static hth_status encode_by_heap(hth_merger *m, const char *text, size_t len, hth_tokens *tokens, hth_error *err)

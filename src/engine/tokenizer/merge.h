@@ -1,9 +1,9 @@
-/* merge.h - byte-pair merging, the part that SPM and BPE share: cut a text into characters (or bytes), join the best pair of
- * neighbours until none joins, write down the tokens.
+/* merge.h - byte-pair merging, the part that SPM and BPE share: cut a text into characters (or bytes), join the best
+ * pair of neighbours until none joins, write down the tokens.
  *
- * What "best" is differs: BPE looks a pair up in the file's merges (lower rank first), SPM looks the joined text up in the
- * vocabulary (higher score first); among equals the leftmost. Short texts are merged by scanning, long ones with a heap, so the
- * work is n log n at worst. One merger serves one encode call; its memory is kept between texts.
+ * What "best" is differs: BPE looks a pair up in the file's merges (lower rank first), SPM looks the joined text up in
+ * the vocabulary (higher score first); among equals the leftmost. Short texts are merged by scanning, long ones with a
+ * heap, so the work is n log n at worst. One merger serves one encode call; its memory is kept between texts.
  */
 #ifndef HTH_ENGINE_TOKENIZER_MERGE_H
 #define HTH_ENGINE_TOKENIZER_MERGE_H
@@ -16,7 +16,7 @@ typedef struct hth_merges {
 		int32_t left, right; /* left -1: free */
 		uint32_t rank;
 		int32_t joined;
-	} *slots;
+	} * slots;
 	size_t n_slots, n;
 	uint64_t seed;
 } hth_merges;
@@ -46,7 +46,8 @@ typedef struct hth_merger {
 	size_t heap_len, heap_cap;
 } hth_merger;
 
-/* Appends the tokens of a text. Text longer than MERGE_MAX_RUN bytes without a place where no token can cross is cut there. */
+/* Appends the tokens of a text. Text longer than MERGE_MAX_RUN bytes without a place where no token can cross is cut
+ * there. */
 enum { MERGE_MAX_RUN = 1 << 18 };
 HTH_MUST_USE hth_status hth_merger_encode(hth_merger *merger, const char *text, size_t len, hth_tokens *tokens,
                                           hth_error *err);

@@ -1,5 +1,5 @@
-/* special.c - see special.h. Names of end tokens are those that models are known to end a turn or an answer with; files that
- * mark such a token as ordinary text are mistaken, so it becomes a control token here. */
+/* special.c - see special.h. Names of end tokens are those that models are known to end a turn or an answer with; files
+ * that mark such a token as ordinary text are mistaken, so it becomes a control token here. */
 #include "engine/tokenizer/special.h"
 
 #include "base/mem.h"
@@ -27,15 +27,43 @@ static const char *const end_keys[] = {"tokenizer.ggml.eom_token_id", "tokenizer
 
 /* End of turn, the surest first. */
 static const char *const eot_pieces[] = {
-    "<|eot_id|>",  "<|im_end|>",        "<end_of_turn>", "<turn|>",    "<|end|>", "<|endoftext|>",
-    "<|end_of_text|>", "<EOT>",         "_<EOT>",        "[EOT]",      "<\xEF\xBD\x9C" "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<end_of_turn>",
+    "<turn|>",
+    "<|end|>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "<EOT>",
+    "_<EOT>",
+    "[EOT]",
+    ("<\xEF\xBD\x9C"
+     "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>") /* DeepSeek */,
     "<end_of_utterance>",
 };
 static const char *const end_pieces[] = {
-    "<|return|>", "<|call|>", "<|calls|>", "<|flush|>", "</s>", "<|eom_id|>", "[EOS]", "<eos>", "<|tool_response>", "[e~[",
+    "<|return|>",
+    "<|call|>",
+    "<|calls|>",
+    "<|flush|>",
+    "</s>",
+    "<|eom_id|>",
+    "[EOS]",
+    "<eos>",
+    "<|tool_response>",
+    "[e~[",
     /* fill-in-the-middle: padding, and the borders of the next file */
-    "<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]", "<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>",
-    "<reponame>", "<|file_sep|>",
+    "<|fim_pad|>",
+    "<fim-pad>",
+    "<fim_pad>",
+    "<PAD>",
+    "[PAD]",
+    "<|fim_repo|>",
+    "<|repo_name|>",
+    "<fim-repo>",
+    "<REPO>",
+    "<reponame>",
+    "<|file_sep|>",
 };
 
 static hth_status read_id(const hth_vocab *v, const hth_gguf *gguf, const char *key, int32_t *ret_id, hth_error *err)
@@ -138,7 +166,10 @@ void hth_special_detect(hth_vocab *v, hth_special_ids *ids)
 		v->attr[s] = ATTR_NORMAL;
 }
 
-static bool name_has(const char *name, const char *part) { return strstr(name, part) != NULL; }
+static bool name_has(const char *name, const char *part)
+{
+	return strstr(name, part) != NULL;
+}
 
 hth_status hth_special_strip_rules(hth_vocab *v, const hth_gguf *gguf, const char *pre, hth_error *err)
 {

@@ -1,5 +1,5 @@
-/* tokenizer.c - puts a tokenizer together from a file's metadata, and walks a text: special tokens are read first (never in
- * the words of a user), what lies between them goes to the vocabulary's own algorithm. */
+/* tokenizer.c - puts a tokenizer together from a file's metadata, and walks a text: special tokens are read first
+ * (never in the words of a user), what lies between them goes to the vocabulary's own algorithm. */
 #include "engine/tokenizer/tokenizer.h"
 
 #include "base/mem.h"
@@ -26,7 +26,8 @@ static const struct kind {
 	const char *model;
 	hth_vocab_kind kind;
 } kinds[] = {
-    {"llama", VOCAB_SPM}, {"gpt2", VOCAB_BYTES}, {"gemma4", VOCAB_TEXT}, {"bert", VOCAB_WORDPIECE}, {"t5", VOCAB_UNIGRAM},
+    {"llama", VOCAB_SPM},      {"gpt2", VOCAB_BYTES}, {"gemma4", VOCAB_TEXT},
+    {"bert", VOCAB_WORDPIECE}, {"t5", VOCAB_UNIGRAM},
 };
 
 /* *ret_value stays as it is when the key is absent. */
@@ -72,7 +73,8 @@ static hth_status find_kind(hth_tokenizer *t, const hth_gguf *gguf, hth_vocab_ki
 			return HTH_OK;
 		}
 	return hth_fail(err, HTH_UNSUPPORTED,
-	                "tokenizer.ggml.model is \"%s\"; this version knows llama, gpt2, gemma4, bert and t5", t->model);
+	                "tokenizer.ggml.model is \"%s\"; this version knows llama, gpt2, gemma4, bert and t5",
+	                t->model);
 }
 
 /* BPE's words and merges. Sets *kind to VOCAB_TEXT where the pre-tokenizer works on plain text. */
@@ -157,7 +159,8 @@ static hth_status open_algorithm(hth_tokenizer *t, const hth_gguf *gguf, hth_err
 		return read_bool(gguf, "tokenizer.ggml.remove_extra_whitespaces", &t->unigram.remove_extra_spaces, err);
 	case VOCAB_SPM:
 		if (v->score == NULL)
-			return hth_fail(err, HTH_BAD_FORMAT, "tokenizer.ggml.scores is missing; a SentencePiece vocabulary needs it");
+			return hth_fail(err, HTH_BAD_FORMAT,
+			                "tokenizer.ggml.scores is missing; a SentencePiece vocabulary needs it");
 		break;
 	}
 	return HTH_OK;
@@ -169,8 +172,8 @@ static int32_t find_newline(const hth_tokenizer *t)
 	int32_t id = t->special.pad;
 	if (t->vocab.kind == VOCAB_SPM && t->vocab.byte_id['\n'] >= 0)
 		id = t->vocab.byte_id['\n'];
-	else if (t->vocab.kind != VOCAB_WORDPIECE && hth_tokenizer_encode(t, "\n", 1, 0, NULL, 0, &tokens, NULL) == HTH_OK &&
-	         tokens.len > 0)
+	else if (t->vocab.kind != VOCAB_WORDPIECE &&
+	         hth_tokenizer_encode(t, "\n", 1, 0, NULL, 0, &tokens, NULL) == HTH_OK && tokens.len > 0)
 		id = tokens.ids[tokens.len - 1];
 	hth_tokens_finish(&tokens);
 	return id;
@@ -304,13 +307,20 @@ static hth_status encode_text(struct encoding *e, const char *text, size_t len)
 	return HTH_OK;
 }
 
-static bool is_blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+static bool is_blank(char c)
+{
+	return c == ' ' || (c >= '\t' && c <= '\r');
+}
 
-static hth_status encode_fragments(struct encoding *e, const char *text, size_t len, unsigned flags, const hth_span *plain,
-                                   size_t n_plain)
+static hth_status encode_fragments(struct encoding *e, const char *text, size_t len, unsigned flags,
+                                   const hth_span *plain, size_t n_plain)
 {
 	const hth_vocab *v = &e->t->vocab;
-	hth_special_scan scan = {.vocab = v, .text = text, .len = len, .plain = plain, .n_plain = n_plain,
+	hth_special_scan scan = {.vocab = v,
+	                         .text = text,
+	                         .len = len,
+	                         .plain = plain,
+	                         .n_plain = n_plain,
 	                         .parse = flags & HTH_TOK_PARSE_SPECIAL};
 	size_t done = 0, begin, end;
 	int32_t id;
@@ -330,8 +340,8 @@ static hth_status encode_fragments(struct encoding *e, const char *text, size_t 
 	return encode_text(e, text + done, len - done);
 }
 
-hth_status hth_tokenizer_encode(const hth_tokenizer *t, const char *text, size_t len, unsigned flags, const hth_span *plain,
-                                size_t n_plain, hth_tokens *tokens, hth_error *err)
+hth_status hth_tokenizer_encode(const hth_tokenizer *t, const char *text, size_t len, unsigned flags,
+                                const hth_span *plain, size_t n_plain, hth_tokens *tokens, hth_error *err)
 {
 	for (size_t i = 0; i < n_plain; i++)
 		if (plain[i].begin > plain[i].end || plain[i].end > len || (i > 0 && plain[i].begin < plain[i - 1].end))
@@ -358,14 +368,32 @@ hth_status hth_tokenizer_encode(const hth_tokenizer *t, const char *text, size_t
 	return status;
 }
 
-size_t hth_tokenizer_vocab_size(const hth_tokenizer *t) { return t->vocab.n; }
-const char *hth_tokenizer_model(const hth_tokenizer *t) { return t->model; }
-const char *hth_tokenizer_pre(const hth_tokenizer *t) { return t->pre_name; }
-const hth_special_ids *hth_tokenizer_special(const hth_tokenizer *t) { return &t->special; }
+size_t hth_tokenizer_vocab_size(const hth_tokenizer *t)
+{
+	return t->vocab.n;
+}
+const char *hth_tokenizer_model(const hth_tokenizer *t)
+{
+	return t->model;
+}
+const char *hth_tokenizer_pre(const hth_tokenizer *t)
+{
+	return t->pre_name;
+}
+const hth_special_ids *hth_tokenizer_special(const hth_tokenizer *t)
+{
+	return &t->special;
+}
 
-static bool in_vocab(const hth_tokenizer *t, int32_t id) { return id >= 0 && (size_t)id < t->vocab.n; }
+static bool in_vocab(const hth_tokenizer *t, int32_t id)
+{
+	return id >= 0 && (size_t)id < t->vocab.n;
+}
 
-bool hth_tokenizer_is_end(const hth_tokenizer *t, int32_t id) { return in_vocab(t, id) && (t->vocab.attr[id] & ATTR_END); }
+bool hth_tokenizer_is_end(const hth_tokenizer *t, int32_t id)
+{
+	return in_vocab(t, id) && (t->vocab.attr[id] & ATTR_END);
+}
 
 bool hth_tokenizer_is_control(const hth_tokenizer *t, int32_t id)
 {

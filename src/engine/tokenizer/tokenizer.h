@@ -33,10 +33,11 @@ enum {
 	HTH_TOK_ADD_SPECIAL = 1,   /* BOS/EOS/CLS/SEP where the vocabulary asks for them */
 	HTH_TOK_PARSE_SPECIAL = 2, /* text that spells a special token becomes that token ... */
 };
-/* ... except inside `plain`: spans of text that came from a user. No special token may touch a byte of them, so that user
- * text cannot forge one. Spans are sorted and do not overlap. Appends to tokens. text may hold any bytes. */
-HTH_MUST_USE hth_status hth_tokenizer_encode(const hth_tokenizer *tokenizer, const char *text, size_t len, unsigned flags,
-                                             const hth_span *plain, size_t n_plain, hth_tokens *tokens, hth_error *err);
+/* ... except inside `plain`: spans of text that came from a user. No special token may touch a byte of them, so that
+ * user text cannot forge one. Spans are sorted and do not overlap. Appends to tokens. text may hold any bytes. */
+HTH_MUST_USE hth_status hth_tokenizer_encode(const hth_tokenizer *tokenizer, const char *text, size_t len,
+                                             unsigned flags, const hth_span *plain, size_t n_plain, hth_tokens *tokens,
+                                             hth_error *err);
 
 size_t hth_tokenizer_vocab_size(const hth_tokenizer *tokenizer);
 const char *hth_tokenizer_model(const hth_tokenizer *tokenizer); /* "llama", "gpt2", "bert", "t5" */
@@ -67,7 +68,8 @@ typedef struct hth_detokenizer {
 	char pending[4];
 	size_t n_pending;
 } hth_detokenizer;
-void hth_detokenizer_init(hth_detokenizer *detokenizer, const hth_tokenizer *tokenizer, bool at_start, bool show_special);
+void hth_detokenizer_init(hth_detokenizer *detokenizer, const hth_tokenizer *tokenizer, bool at_start,
+                          bool show_special);
 bool hth_detokenizer_push(hth_detokenizer *detokenizer, int32_t id, hth_buf *out);
 bool hth_detokenizer_flush(hth_detokenizer *detokenizer, hth_buf *out);
 

@@ -45,7 +45,8 @@ hth_status hth_trie_build(hth_trie *ret_trie, hth_trie_entry *entries, size_t n,
 		return HTH_OK;
 	size_t n_nodes = count_nodes(entries, n);
 	if (n_nodes >= UINT32_MAX || n >= UINT32_MAX)
-		return hth_fail(err, HTH_TOO_LARGE, "the vocabulary is too large for a prefix tree (%zu nodes)", n_nodes);
+		return hth_fail(err, HTH_TOO_LARGE, "the vocabulary is too large for a prefix tree (%zu nodes)",
+		                n_nodes);
 	hth_trie_node *nodes = hth_alloc_array(n_nodes, sizeof *nodes);
 	HTH_AUTO_FREE struct range *ranges = hth_alloc_array(n_nodes, sizeof *ranges);
 	if (nodes == NULL || ranges == NULL) {

@@ -1,9 +1,10 @@
-/* unigram.c - normalises, then finds the best path (Viterbi) word by word. Where no token reaches from one word into the next,
- * the best path of a text is the best paths of its words in a row, so memory stays small however long the text is.
+/* unigram.c - normalises, then finds the best path (Viterbi) word by word. Where no token reaches from one word into
+ * the next, the best path of a text is the best paths of its words in a row, so memory stays small however long the
+ * text is.
  *
- * Sources: Kudo 2018 (arXiv 1804.10959); SentencePiece's precompiled character map: a 32-bit size, then a darts-clone double
- * array of that many bytes, then replacement strings, each ended by NUL. A unit of the array holds: bits 0-7 label (with
- * bit 31 set: a value), bit 8 "a leaf follows", bit 9 "offset is in steps of 256", bits 10-30 offset.
+ * Sources: Kudo 2018 (arXiv 1804.10959); SentencePiece's precompiled character map: a 32-bit size, then a darts-clone
+ * double array of that many bytes, then replacement strings, each ended by NUL. A unit of the array holds: bits 0-7
+ * label (with bit 31 set: a value), bit 8 "a leaf follows", bit 9 "offset is in steps of 256", bits 10-30 offset.
  */
 #include "engine/tokenizer/unigram.h"
 
@@ -35,7 +36,8 @@ static hth_status load_charsmap(hth_unigram *u, const hth_gguf *gguf, hth_error 
 	for (size_t i = 0; i < 4; i++)
 		size |= (size_t)(uint8_t)hth_gguf_array_int(kv, i) << 8 * i;
 	if (size % 4 != 0 || size > len - 4)
-		return hth_fail(err, HTH_BAD_FORMAT, "%s says that its table has %zu bytes, but %zu follow", key, size, len - 4);
+		return hth_fail(err, HTH_BAD_FORMAT, "%s says that its table has %zu bytes, but %zu follow", key, size,
+		                len - 4);
 	u->n_units = size / 4;
 	u->replacements_len = len - 4 - size;
 	u->units = hth_alloc_array(u->n_units, sizeof *u->units);
@@ -80,7 +82,10 @@ void hth_unigram_finish(hth_unigram *u)
 	free(u->replacements);
 }
 
-static size_t unit_offset(uint32_t unit) { return (size_t)(unit >> 10) << ((unit & (1u << 9)) >> 6); }
+static size_t unit_offset(uint32_t unit)
+{
+	return (size_t)(unit >> 10) << ((unit & (1u << 9)) >> 6);
+}
 
 /* The longest prefix of text that the character map replaces; its length (0: none) and what takes its place. */
 static size_t map_prefix(const hth_unigram *u, const char *text, size_t len, const char **ret_replacement)
@@ -159,13 +164,16 @@ static hth_status cut_run(struct viterbi *v)
 		uint32_t cp, node = 0;
 		size_t n = hth_utf8_decode_lossy(text + i, len - i, &cp);
 		bool whole = false; /* some token is exactly this character */
-		for (size_t j = i; u->trie.nodes && j < len && (node = hth_trie_step(&u->trie, node, (uint8_t)text[j])) != 0; j++) {
+		for (size_t j = i;
+		     u->trie.nodes && j < len && (node = hth_trie_step(&u->trie, node, (uint8_t)text[j])) != 0; j++) {
 			int32_t id = u->trie.nodes[node].value;
 			if (id < 0)
 				continue;
 			whole |= j + 1 - i == n;
 			/* User-defined tokens cost nothing, so that they win over any cut of the same text. */
-			offer(&v->paths[j + 1], v->paths[i].score + (vocab->attr[id] & ATTR_USER ? 0.0 : (double)vocab->score[id]), id, i);
+			offer(&v->paths[j + 1],
+			      v->paths[i].score + (vocab->attr[id] & ATTR_USER ? 0.0 : (double)vocab->score[id]), id,
+			      i);
 		}
 		if (!whole)
 			offer(&v->paths[i + n], v->paths[i].score + (double)u->unknown_score, u->unknown, i);
@@ -192,7 +200,8 @@ static hth_status cut_run(struct viterbi *v)
 static hth_status add_normalised(struct viterbi *v, const char *bytes, size_t len)
 {
 	/* A run may end only before a space that follows something else, or where it is too long. */
-	bool boundary = len == 1 && bytes[0] == ' ' && v->run.len > 0 && v->run.data[v->run.len - 1] != ' ' && !v->u->space_inside;
+	bool boundary =
+	    len == 1 && bytes[0] == ' ' && v->run.len > 0 && v->run.data[v->run.len - 1] != ' ' && !v->u->space_inside;
 	if (boundary || v->run.len + len > MAX_RUN)
 		HTH_TRY(cut_run(v));
 	if (!hth_buf_append(&v->run, bytes, len))
@@ -221,7 +230,8 @@ static hth_status add_mapped(struct viterbi *v, struct spaces *s, const char *by
 				s->prefixed = true;
 			}
 			s->in_word = true;
-			/* A ▁ in the text cannot be told from the space that it stands for; it never counts as white space. */
+			/* A ▁ in the text cannot be told from the space that it stands for; it never counts as white
+			 * space. */
 			bool block = n == 3 && memcmp(bytes + i, "\xE2\x96\x81", 3) == 0;
 			HTH_TRY(add_normalised(v, block ? " " : bytes + i, block ? 1 : n));
 		}

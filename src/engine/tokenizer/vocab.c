@@ -67,7 +67,10 @@ static bool append_unblocked(hth_buf *out, hth_view piece)
 
 static int hex_digit(char c)
 {
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+	return c >= '0' && c <= '9'   ? c - '0'
+	       : c >= 'A' && c <= 'F' ? c - 'A' + 10
+	       : c >= 'a' && c <= 'f' ? c - 'a' + 10
+	                              : -1;
 }
 
 /* "<0x0A>" is 10; -1 for anything else. */
@@ -86,8 +89,8 @@ bool hth_vocab_is_marker(hth_view p)
 	if (p.len < 3)
 		return false;
 	char first = p.data[0], last = p.data[p.len - 1];
-	return (first == '<' && last == '>') || (first == '[' && last == ']') || memmem(p.data, p.len, "<|", 2) != NULL ||
-	       memmem(p.data, p.len, "|>", 2) != NULL;
+	return (first == '<' && last == '>') || (first == '[' && last == ']') ||
+	       memmem(p.data, p.len, "<|", 2) != NULL || memmem(p.data, p.len, "|>", 2) != NULL;
 }
 
 static hth_status append_bytes(hth_vocab *v, size_t id, hth_error *err)
@@ -112,12 +115,14 @@ static hth_status append_bytes(hth_vocab *v, size_t id, hth_error *err)
 			v->attr[id] |= ATTR_NO_TEXT;
 	}
 	v->at[id + 1] = (uint32_t)v->bytes.len;
-	return ok ? HTH_OK : hth_fail(err, HTH_TOO_LARGE, "the vocabulary's tokens are over %zu bytes together", v->bytes.max);
+	return ok ? HTH_OK
+	          : hth_fail(err, HTH_TOO_LARGE, "the vocabulary's tokens are over %zu bytes together", v->bytes.max);
 }
 
 static hth_status load_types(hth_vocab *v, const hth_gguf *gguf, hth_error *err)
 {
-	static const uint16_t attr_of_type[] = {ATTR_NORMAL, ATTR_NORMAL, ATTR_UNKNOWN, ATTR_CONTROL, ATTR_USER, ATTR_UNUSED, ATTR_BYTE};
+	static const uint16_t attr_of_type[] = {ATTR_NORMAL, ATTR_NORMAL, ATTR_UNKNOWN, ATTR_CONTROL,
+	                                        ATTR_USER,   ATTR_UNUSED, ATTR_BYTE};
 	const hth_gguf_kv *kv = hth_gguf_find(gguf, "tokenizer.ggml.token_type");
 	if (kv == NULL) {
 		for (size_t i = 0; i < v->n; i++)
@@ -133,7 +138,8 @@ static hth_status load_types(hth_vocab *v, const hth_gguf *gguf, hth_error *err)
 	for (size_t i = 0; i < v->n; i++) {
 		int64_t t = hth_gguf_array_int(kv, i);
 		if (t < 0 || t >= (int64_t)HTH_COUNT(attr_of_type))
-			return hth_fail(err, HTH_BAD_FORMAT, "tokenizer.ggml.token_type[%zu] is %lld, not 0 to 6", i, (long long)t);
+			return hth_fail(err, HTH_BAD_FORMAT, "tokenizer.ggml.token_type[%zu] is %lld, not 0 to 6", i,
+			                (long long)t);
 		v->attr[i] = attr_of_type[t];
 	}
 	return HTH_OK;
@@ -148,7 +154,8 @@ static hth_status load_scores(hth_vocab *v, const hth_gguf *gguf, hth_error *err
 	if (type != HTH_GGUF_F32 && type != HTH_GGUF_I32)
 		return hth_fail(err, HTH_BAD_FORMAT, "tokenizer.ggml.scores must be an array of float32");
 	if (hth_gguf_array_len(kv) < v->n)
-		return hth_fail(err, HTH_BAD_FORMAT, "tokenizer.ggml.scores has %zu entries for %zu tokens", hth_gguf_array_len(kv), v->n);
+		return hth_fail(err, HTH_BAD_FORMAT, "tokenizer.ggml.scores has %zu entries for %zu tokens",
+		                hth_gguf_array_len(kv), v->n);
 	v->score = hth_alloc_array(v->n, sizeof *v->score);
 	if (v->score == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for %zu token scores", v->n);
@@ -170,7 +177,8 @@ hth_status hth_vocab_load(hth_vocab *v, const hth_gguf *gguf, hth_vocab_kind kin
 	if (v->n == 0)
 		return hth_fail(err, HTH_BAD_FORMAT, "tokenizer.ggml.tokens is empty");
 	if (v->n > VOCAB_MAX_TOKENS)
-		return hth_fail(err, HTH_TOO_LARGE, "tokenizer.ggml.tokens has %zu entries, at most %d are allowed", v->n, VOCAB_MAX_TOKENS);
+		return hth_fail(err, HTH_TOO_LARGE, "tokenizer.ggml.tokens has %zu entries, at most %d are allowed",
+		                v->n, VOCAB_MAX_TOKENS);
 	v->seed = hth_clock_ns() * 0x9E3779B97F4A7C15u ^ (uintptr_t)v;
 	v->at_cap = v->n + 1;
 	v->at = hth_alloc_array(v->at_cap, sizeof *v->at);
@@ -187,7 +195,8 @@ hth_status hth_vocab_load(hth_vocab *v, const hth_gguf *gguf, hth_vocab_kind kin
 	for (size_t i = 0; i < v->n; i++) {
 		v->piece[i] = hth_gguf_array_string(tokens, i);
 		if (v->piece[i].len > VOCAB_MAX_PIECE)
-			return hth_fail(err, HTH_TOO_LARGE, "tokenizer.ggml.tokens[%zu] has %zu bytes, at most %d are allowed", i,
+			return hth_fail(err, HTH_TOO_LARGE,
+			                "tokenizer.ggml.tokens[%zu] has %zu bytes, at most %d are allowed", i,
 			                v->piece[i].len, VOCAB_MAX_PIECE);
 	}
 	return HTH_OK;
@@ -301,7 +310,8 @@ static hth_status index_special(hth_vocab *v, hth_error *err)
 	n = 0;
 	for (size_t i = 0; i < v->n; i++) {
 		hth_view b = hth_vocab_bytes(v, (int32_t)i);
-		if (!(v->attr[i] & (ATTR_CONTROL | ATTR_UNKNOWN | ATTR_USER)) || b.len == 0 || b.len > VOCAB_MAX_SPECIAL)
+		if (!(v->attr[i] & (ATTR_CONTROL | ATTR_UNKNOWN | ATTR_USER)) || b.len == 0 ||
+		    b.len > VOCAB_MAX_SPECIAL)
 			continue;
 		entries[n++] = (hth_trie_entry){b, (int32_t)i};
 		v->special_first[(uint8_t)b.data[0] >> 6] |= (uint64_t)1 << ((uint8_t)b.data[0] & 63);
@@ -333,7 +343,8 @@ hth_status hth_vocab_index(hth_vocab *v, hth_error *err)
 					v->byte_id[(uint8_t)b.data[0]] = (int32_t)i;
 			} else if (!!(v->attr[i] & ATTR_NO_TEXT) == pass) {
 				if (!insert(v, (int32_t)i))
-					return hth_fail(err, HTH_NO_MEMORY, "no memory for the index of %zu tokens", v->n);
+					return hth_fail(err, HTH_NO_MEMORY, "no memory for the index of %zu tokens",
+					                v->n);
 				if (pass == 0)
 					hth_vocab_note_match(v, b);
 			}

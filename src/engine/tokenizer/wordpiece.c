@@ -28,20 +28,24 @@ hth_status hth_wordpiece_create(hth_wordpiece *w, const hth_vocab *vocab, hth_er
 	return hth_vocab_match_tree(vocab, &w->trie, err);
 }
 
-void hth_wordpiece_finish(hth_wordpiece *w) { hth_trie_finish(&w->trie); }
+void hth_wordpiece_finish(hth_wordpiece *w)
+{
+	hth_trie_finish(&w->trie);
+}
 
 /* BERT's CJK ranges, with the slip (2B920 for 2B820) that the reference implementation and its models have. */
 static bool is_chinese(uint32_t cp)
 {
-	return cp >= 0x3400 && ((cp >= 0x4E00 && cp <= 0x9FFF) || (cp <= 0x4DBF) || (cp >= 0x20000 && cp <= 0x2A6DF) ||
-	                        (cp >= 0x2A700 && cp <= 0x2B73F) || (cp >= 0x2B740 && cp <= 0x2B81F) ||
-	                        (cp >= 0x2B920 && cp <= 0x2CEAF) || (cp >= 0xF900 && cp <= 0xFAFF) ||
-	                        (cp >= 0x2F800 && cp <= 0x2FA1F));
+	return cp >= 0x3400 &&
+	       ((cp >= 0x4E00 && cp <= 0x9FFF) || (cp <= 0x4DBF) || (cp >= 0x20000 && cp <= 0x2A6DF) ||
+	        (cp >= 0x2A700 && cp <= 0x2B73F) || (cp >= 0x2B740 && cp <= 0x2B81F) ||
+	        (cp >= 0x2B920 && cp <= 0x2CEAF) || (cp >= 0xF900 && cp <= 0xFAFF) || (cp >= 0x2F800 && cp <= 0x2FA1F));
 }
 
 static bool is_ascii_symbol(uint32_t cp)
 {
-	return cp < 0x80 && cp > 0x20 && cp != 0x7F && !((cp >= '0' && cp <= '9') || ((cp | 32) >= 'a' && (cp | 32) <= 'z'));
+	return cp < 0x80 && cp > 0x20 && cp != 0x7F &&
+	       !((cp >= '0' && cp <= '9') || ((cp | 32) >= 'a' && (cp | 32) <= 'z'));
 }
 
 /* Ends the word in `word` (which begins with the space that stands for "a word begins"): its tokens, or one unknown. */
@@ -55,7 +59,8 @@ static hth_status end_word(const hth_wordpiece *w, hth_buf *word, hth_tokens *to
 		uint32_t node = 0;
 		int32_t best = -1;
 		size_t best_end = i;
-		for (size_t j = i; j < word->len && (node = hth_trie_step(&w->trie, node, (uint8_t)word->data[j])) != 0; j++)
+		for (size_t j = i; j < word->len && (node = hth_trie_step(&w->trie, node, (uint8_t)word->data[j])) != 0;
+		     j++)
 			if (w->trie.nodes[node].value >= 0) {
 				best = w->trie.nodes[node].value;
 				best_end = j + 1;
@@ -86,7 +91,8 @@ static hth_status add_char(const hth_wordpiece *w, uint32_t cp, hth_buf *word, h
 	return alone ? end_word(w, word, tokens, err) : HTH_OK;
 }
 
-hth_status hth_wordpiece_encode(const hth_wordpiece *w, const char *text, size_t len, hth_tokens *tokens, hth_error *err)
+hth_status hth_wordpiece_encode(const hth_wordpiece *w, const char *text, size_t len, hth_tokens *tokens,
+                                hth_error *err)
 {
 	HTH_CLEANUP(hth_buf_finish) hth_buf word = HTH_BUF_INIT(MAX_WORD);
 	hth_buf_append_char(&word, ' ');

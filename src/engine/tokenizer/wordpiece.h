@@ -14,8 +14,8 @@ typedef struct hth_wordpiece {
 
 HTH_MUST_USE hth_status hth_wordpiece_create(hth_wordpiece *ret_wordpiece, const hth_vocab *vocab, hth_error *err);
 void hth_wordpiece_finish(hth_wordpiece *wordpiece);
-HTH_MUST_USE hth_status hth_wordpiece_encode(const hth_wordpiece *wordpiece, const char *text, size_t len, hth_tokens *tokens,
-                                             hth_error *err);
+HTH_MUST_USE hth_status hth_wordpiece_encode(const hth_wordpiece *wordpiece, const char *text, size_t len,
+                                             hth_tokens *tokens, hth_error *err);
 
 /* The tree of every token that a text can match; unigram.c uses it too. */
 HTH_MUST_USE hth_status hth_vocab_match_tree(const hth_vocab *vocab, hth_trie *ret_trie, hth_error *err);

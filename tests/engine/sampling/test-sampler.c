@@ -1,5 +1,6 @@
-/* Every option does what it says: either the exact set of tokens that can be drawn, or the distribution of many draws under a
- * fixed seed against the probabilities that the option's definition gives (chi-square far inside its bound, so never by luck). */
+/* Every option does what it says: either the exact set of tokens that can be drawn, or the distribution of many draws
+ * under a fixed seed against the probabilities that the option's definition gives (chi-square far inside its bound, so
+ * never by luck). */
 #include "base/mem.h"
 #include "base/rng.h"
 #include "engine/sampling/sampler.h"
@@ -76,14 +77,15 @@ static void softmax(const float *logits, double temperature, double out[N])
 		out[i] /= sum;
 }
 
-/* 7 degrees of freedom: 24.3 is passed once in a thousand seeds; the seed is fixed. A wrong distribution gives hundreds. */
-#define CHECK_DRAWS(params, logits, expect)                                              \
-	do {                                                                             \
-		int check_counts_[N];                                                    \
-		draw_many((params), (logits), NULL, 20000, check_counts_);               \
-		double check_chi_ = chi_square(check_counts_, (expect), 20000);          \
-		if (!(check_chi_ < 24.3))                                                \
-			test_fail(__FILE__, __LINE__, "chi-square is %g", check_chi_);   \
+/* 7 degrees of freedom: 24.3 is passed once in a thousand seeds; the seed is fixed. A wrong distribution gives
+ * hundreds. */
+#define CHECK_DRAWS(params, logits, expect)                                                                            \
+	do {                                                                                                           \
+		int check_counts_[N];                                                                                  \
+		draw_many((params), (logits), NULL, 20000, check_counts_);                                             \
+		double check_chi_ = chi_square(check_counts_, (expect), 20000);                                        \
+		if (!(check_chi_ < 24.3))                                                                              \
+			test_fail(__FILE__, __LINE__, "chi-square is %g", check_chi_);                                 \
 	} while (0)
 
 static int distinct(const int counts[N])
@@ -437,8 +439,8 @@ TEST(mirostat_steers_the_surprise_to_tau)
 			if (i >= WARM)
 				surprise -= log2(exp((double)logits[t]) / sum) / DRAWS;
 		}
-		/* It settles where the kept head, made whole again, has tau bits of entropy; seen from the whole distribution
-		 * each of its tokens is more surprising by the part that was cut. */
+		/* It settles where the kept head, made whole again, has tau bits of entropy; seen from the whole
+		 * distribution each of its tokens is more surprising by the part that was cut. */
 		double mass = 0, plogp = 0, settled = 0;
 		for (int i = 0; i < V; i++) {
 			double q = exp((double)logits[i]) / sum;

@@ -115,7 +115,10 @@ static void each_vocabulary(void (*check)(const char *path, char *input), const 
 	globfree(&found);
 }
 
-TEST(real_vocabularies_give_the_reference_tokens) { each_vocabulary(check_vocabulary, NULL); }
+TEST(real_vocabularies_give_the_reference_tokens)
+{
+	each_vocabulary(check_vocabulary, NULL);
+}
 
 static void check_engine_model(const char *path, const char *json_path, char *text)
 {
@@ -169,7 +172,8 @@ TEST(the_starter_model_has_the_reference_tokens)
 	p = test_shared("models/starter.golden.json");
 	REQUIRE(p != NULL && text != NULL);
 	snprintf(golden, sizeof golden, "%s", p);
-	snprintf(model, sizeof model, "%s/models/starter.gguf", getenv("HEARTH_SOURCE") ? getenv("HEARTH_SOURCE") : ".");
+	snprintf(model, sizeof model, "%s/models/starter.gguf",
+	         getenv("HEARTH_SOURCE") ? getenv("HEARTH_SOURCE") : ".");
 	check_engine_model(model, golden, text);
 }
 
