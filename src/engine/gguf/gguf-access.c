@@ -100,8 +100,14 @@ const hth_gguf_tensor *hth_gguf_tensor_find(const hth_gguf *gguf, const char *na
 	return i != SIZE_MAX ? &gguf->tensors[i] : NULL;
 }
 
-hth_view hth_gguf_kv_key(const hth_gguf_kv *kv) { return kv->key; }
-hth_gguf_type hth_gguf_kv_type(const hth_gguf_kv *kv) { return (hth_gguf_type)kv->type; }
+hth_view hth_gguf_kv_key(const hth_gguf_kv *kv)
+{
+	return kv->key;
+}
+hth_gguf_type hth_gguf_kv_type(const hth_gguf_kv *kv)
+{
+	return (hth_gguf_type)kv->type;
+}
 
 /* An integer or bool as sign and magnitude-free 64 bits: false when the type is no integer. */
 static bool read_integer(const unsigned char *at, unsigned type, int64_t *ret_value, bool *ret_over)
@@ -169,16 +175,16 @@ static bool read_float(const unsigned char *at, unsigned type, double *ret_value
 static hth_status wrong_type(const hth_gguf_kv *kv, const char *wanted, hth_error *err)
 {
 	char quoted[GGUF_QUOTE_MAX];
-	return hth_fail(err, HTH_BAD_FORMAT, "metadata %s is of type %s; it should be %s", hth_gguf_quote(kv->key, quoted),
-	                hth_gguf_type_name(kv->type), wanted);
+	return hth_fail(err, HTH_BAD_FORMAT, "metadata %s is of type %s; it should be %s",
+	                hth_gguf_quote(kv->key, quoted), hth_gguf_type_name(kv->type), wanted);
 }
 
 static hth_status wrong_value(const hth_gguf_kv *kv, const char *wanted, hth_error *err)
 {
 	char quoted[GGUF_QUOTE_MAX], text[64];
 	hth_gguf_kv_describe(kv, text, sizeof text);
-	return hth_fail(err, HTH_BAD_FORMAT, "metadata %s is %s; it should be %s", hth_gguf_quote(kv->key, quoted), text,
-	                wanted);
+	return hth_fail(err, HTH_BAD_FORMAT, "metadata %s is %s; it should be %s", hth_gguf_quote(kv->key, quoted),
+	                text, wanted);
 }
 
 static hth_status find(const hth_gguf *gguf, const char *key, const hth_gguf_kv **ret_kv, hth_error *err)
@@ -276,8 +282,14 @@ hth_status hth_gguf_get_array(const hth_gguf *gguf, const char *key, hth_gguf_ty
 	return HTH_OK;
 }
 
-size_t hth_gguf_array_len(const hth_gguf_kv *array) { return array->type == HTH_GGUF_ARRAY ? (size_t)array->len : 0; }
-hth_gguf_type hth_gguf_array_type(const hth_gguf_kv *array) { return (hth_gguf_type)array->element; }
+size_t hth_gguf_array_len(const hth_gguf_kv *array)
+{
+	return array->type == HTH_GGUF_ARRAY ? (size_t)array->len : 0;
+}
+hth_gguf_type hth_gguf_array_type(const hth_gguf_kv *array)
+{
+	return (hth_gguf_type)array->element;
+}
 
 /* The header's promise for a programmer's error: never reached through anything a file holds. */
 static void require(bool holds)
@@ -347,15 +359,18 @@ bool hth_gguf_escape(hth_view text, size_t max_chars, char *out, size_t out_len)
 	while (i < text.len && chars++ < max_chars) {
 		uint32_t cp = 0;
 		size_t n = hth_utf8_decode(text.data + i, text.len - i, &cp);
-		bool plain = n > 0 && cp >= 0x20 && cp != 0x7F && !(cp >= 0x80 && cp < 0xA0) && cp != '"' && cp != '\\' &&
-		             !(cp >= 0x200B && cp <= 0x200F) && !(cp >= 0x2028 && cp <= 0x202E) &&
+		bool plain = n > 0 && cp >= 0x20 && cp != 0x7F && !(cp >= 0x80 && cp < 0xA0) && cp != '"' &&
+		             cp != '\\' && !(cp >= 0x200B && cp <= 0x200F) && !(cp >= 0x2028 && cp <= 0x202E) &&
 		             !(cp >= 0x2066 && cp <= 0x2069) && cp != 0xFEFF;
 		char piece[16];
 		size_t len = n;
 		if (plain) {
 			memcpy(piece, text.data + i, n);
 		} else if (n == 1 && (cp == '"' || cp == '\\' || cp == '\n' || cp == '\t')) {
-			len = (size_t)snprintf(piece, sizeof piece, "\\%c", cp == '\n' ? 'n' : cp == '\t' ? 't' : (char)cp);
+			len = (size_t)snprintf(piece, sizeof piece, "\\%c",
+			                       cp == '\n'   ? 'n'
+			                       : cp == '\t' ? 't'
+			                                    : (char)cp);
 		} else if (n > 1) {
 			len = (size_t)snprintf(piece, sizeof piece, "\\u%04X", (unsigned)cp);
 		} else {
@@ -395,7 +410,8 @@ void hth_gguf_kv_describe(const hth_gguf_kv *kv, char *out, size_t out_len)
 		snprintf(out, out_len, "\"%s\"%s", text, whole ? "" : "...");
 	} else if (kv->type == HTH_GGUF_ARRAY) {
 		bool plural = kv->len != 1 && (kv->element == HTH_GGUF_STRING || kv->element == HTH_GGUF_ARRAY);
-		snprintf(out, out_len, "[%" PRIu64 " %s%s]", kv->len, hth_gguf_type_name(kv->element), plural ? "s" : "");
+		snprintf(out, out_len, "[%" PRIu64 " %s%s]", kv->len, hth_gguf_type_name(kv->element),
+		         plural ? "s" : "");
 	} else if (kv->type == HTH_GGUF_BOOL) {
 		snprintf(out, out_len, "%s", *kv->value ? "true" : "false");
 	} else if (read_float(kv->value, kv->type, &real)) {

@@ -24,7 +24,7 @@ struct hth_gguf_kv {
 	hth_view key;
 	const unsigned char *value;    /* the value's first byte; of a string and an array, its first element */
 	uint64_t len;                  /* bytes of a string, elements of an array */
-	const uint32_t *string_places; /* array of strings: offsets from value of every GGUF_STRING_STRIDE-th; owned by the file */
+	const uint32_t *string_places; /* of strings: offsets from value of every GGUF_STRING_STRIDE-th; owned by the file */
 	uint8_t type, element;         /* hth_gguf_type */
 };
 

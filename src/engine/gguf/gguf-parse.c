@@ -28,14 +28,17 @@ static const struct {
 	const char *name;
 	size_t size;
 } value_types[] = {
-    [HTH_GGUF_U8] = {"u8", 1},   [HTH_GGUF_I8] = {"i8", 1},         [HTH_GGUF_U16] = {"u16", 2},
-    [HTH_GGUF_I16] = {"i16", 2}, [HTH_GGUF_U32] = {"u32", 4},       [HTH_GGUF_I32] = {"i32", 4},
-    [HTH_GGUF_F32] = {"f32", 4}, [HTH_GGUF_BOOL] = {"bool", 1},     [HTH_GGUF_STRING] = {"string", 0},
+    [HTH_GGUF_U8] = {"u8", 1},       [HTH_GGUF_I8] = {"i8", 1},     [HTH_GGUF_U16] = {"u16", 2},
+    [HTH_GGUF_I16] = {"i16", 2},     [HTH_GGUF_U32] = {"u32", 4},   [HTH_GGUF_I32] = {"i32", 4},
+    [HTH_GGUF_F32] = {"f32", 4},     [HTH_GGUF_BOOL] = {"bool", 1}, [HTH_GGUF_STRING] = {"string", 0},
     [HTH_GGUF_ARRAY] = {"array", 0}, [HTH_GGUF_U64] = {"u64", 8},   [HTH_GGUF_I64] = {"i64", 8},
     [HTH_GGUF_F64] = {"f64", 8},
 };
 
-size_t hth_gguf_scalar_size(uint32_t type) { return type < HTH_COUNT(value_types) ? value_types[type].size : 0; }
+size_t hth_gguf_scalar_size(uint32_t type)
+{
+	return type < HTH_COUNT(value_types) ? value_types[type].size : 0;
+}
 const char *hth_gguf_type_name(uint32_t type)
 {
 	return type < HTH_COUNT(value_types) ? value_types[type].name : "unknown type";
@@ -52,8 +55,8 @@ static const unsigned char *take(cursor *c, uint64_t n, const char *what)
 		return NULL;
 	}
 	if (c->pos + n > GGUF_MAX_HEADER) {
-		hth_fail(c->err, HTH_TOO_LARGE, "%s at byte %" PRIu64 " takes the header past its limit of %d MiB", what,
-		         c->pos, GGUF_MAX_HEADER >> 20);
+		hth_fail(c->err, HTH_TOO_LARGE, "%s at byte %" PRIu64 " takes the header past its limit of %d MiB",
+		         what, c->pos, GGUF_MAX_HEADER >> 20);
 		return NULL;
 	}
 	const unsigned char *at = c->bytes + c->pos;
@@ -145,9 +148,10 @@ static hth_status parse_version(cursor *c, uint32_t *ret_version)
 		                "); Hearth reads little-endian ones",
 		                version);
 	if (version == 1)
-		return hth_fail(c->err, HTH_UNSUPPORTED,
-		                "this GGUF file is of version 1, which was only used for some weeks in 2023; Hearth reads 2 "
-		                "and 3: get a newer conversion of the model");
+		return hth_fail(
+		    c->err, HTH_UNSUPPORTED,
+		    "this GGUF file is of version 1, which was only used for some weeks in 2023; Hearth reads 2 "
+		    "and 3: get a newer conversion of the model");
 	if (version != 2 && version != 3)
 		return hth_fail(c->err, HTH_UNSUPPORTED,
 		                "this GGUF file is of version %" PRIu32 "; Hearth reads 2 and 3", version);
@@ -166,13 +170,13 @@ static hth_status parse_array(cursor *c, const char *what, unsigned depth, uint8
 		return c->err->status;
 	if (element >= HTH_COUNT(value_types))
 		return hth_fail(c->err, HTH_BAD_FORMAT,
-		                "%s at byte %" PRIu64 " is an array of unknown type %" PRIu32 " (0 to %zu are known)", what,
-		                c->pos - 12, element, HTH_COUNT(value_types) - 1);
+		                "%s at byte %" PRIu64 " is an array of unknown type %" PRIu32 " (0 to %zu are known)",
+		                what, c->pos - 12, element, HTH_COUNT(value_types) - 1);
 	uint64_t least = element == HTH_GGUF_STRING ? 8 : element == HTH_GGUF_ARRAY ? 12 : value_types[element].size;
 	if (len > (c->size - c->pos) / least)
 		return hth_fail(c->err, HTH_BAD_FORMAT,
-		                "%s at byte %" PRIu64 " is an array of %" PRIu64 " elements (%s), more than the %" PRIu64
-		                " bytes left in the file can hold",
+		                "%s at byte %" PRIu64 " is an array of %" PRIu64
+		                " elements (%s), more than the %" PRIu64 " bytes left in the file can hold",
 		                what, c->pos - 12, len, value_types[element].name, c->size - c->pos);
 	*ret_element = (uint8_t)element;
 	*ret_len = len;
@@ -199,8 +203,8 @@ static hth_status parse_array(cursor *c, const char *what, unsigned depth, uint8
 	}
 	if (element == HTH_GGUF_ARRAY) {
 		if (depth + 1 >= GGUF_MAX_NESTING)
-			return hth_fail(c->err, HTH_TOO_LARGE, "%s at byte %" PRIu64 " nests arrays more than %d deep", what,
-			                c->pos - 12, GGUF_MAX_NESTING);
+			return hth_fail(c->err, HTH_TOO_LARGE, "%s at byte %" PRIu64 " nests arrays more than %d deep",
+			                what, c->pos - 12, GGUF_MAX_NESTING);
 		for (uint64_t i = 0; i < len; i++) {
 			uint8_t inner_element;
 			uint64_t inner_len;
@@ -218,8 +222,8 @@ static hth_status parse_value(cursor *c, hth_gguf_kv *kv, const char *what)
 		return c->err->status;
 	if (type >= HTH_COUNT(value_types))
 		return hth_fail(c->err, HTH_BAD_FORMAT,
-		                "%s at byte %" PRIu64 " has unknown type %" PRIu32 " (0 to %zu are known)", what, c->pos - 4,
-		                type, HTH_COUNT(value_types) - 1);
+		                "%s at byte %" PRIu64 " has unknown type %" PRIu32 " (0 to %zu are known)", what,
+		                c->pos - 4, type, HTH_COUNT(value_types) - 1);
 	kv->type = (uint8_t)type;
 	if (type == HTH_GGUF_STRING) {
 		hth_view s;
@@ -241,8 +245,8 @@ static hth_status parse_value(cursor *c, hth_gguf_kv *kv, const char *what)
 	if (kv->value == NULL)
 		return c->err->status;
 	if (type == HTH_GGUF_BOOL && *kv->value > 1)
-		return hth_fail(c->err, HTH_BAD_FORMAT, "%s at byte %" PRIu64 " is a bool of value %u, neither 0 nor 1", what,
-		                c->pos - 1, *kv->value);
+		return hth_fail(c->err, HTH_BAD_FORMAT, "%s at byte %" PRIu64 " is a bool of value %u, neither 0 nor 1",
+		                what, c->pos - 1, *kv->value);
 	return HTH_OK;
 }
 
@@ -304,8 +308,9 @@ static hth_status find_alignment(const gguf_parsed *parsed, uint64_t *ret_alignm
 	uint64_t value;
 	HTH_TRY(hth_gguf_kv_u64(&parsed->kv[i], UINT32_MAX, &value, err));
 	if (value < GGUF_MIN_ALIGNMENT || value > GGUF_MAX_ALIGNMENT || (value & (value - 1)) != 0)
-		return hth_fail(err, HTH_BAD_FORMAT, "metadata \"%s\" is %" PRIu64 "; it must be a power of two from %d to %d",
-		                key, value, GGUF_MIN_ALIGNMENT, GGUF_MAX_ALIGNMENT);
+		return hth_fail(err, HTH_BAD_FORMAT,
+		                "metadata \"%s\" is %" PRIu64 "; it must be a power of two from %d to %d", key, value,
+		                GGUF_MIN_ALIGNMENT, GGUF_MAX_ALIGNMENT);
 	*ret_alignment = value;
 	return HTH_OK;
 }
@@ -323,8 +328,8 @@ static hth_status tensor_bytes(hth_gguf_tensor *t, const char *what, hth_error *
 	}
 	if (t->ne[0] % traits->block_elems != 0)
 		return hth_fail(err, HTH_BAD_FORMAT,
-		                "%s has rows of %" PRIu64 " elements, not a multiple of %s's block of %" PRIu32, what, t->ne[0],
-		                traits->name, traits->block_elems);
+		                "%s has rows of %" PRIu64 " elements, not a multiple of %s's block of %" PRIu32, what,
+		                t->ne[0], traits->name, traits->block_elems);
 	uint64_t bytes = t->ne[0] / traits->block_elems;
 	bool wraps = hth_mul_overflows(bytes, traits->block_bytes, &bytes);
 	uint64_t elements = t->ne[0];
@@ -359,13 +364,14 @@ static hth_status parse_tensor(cursor *c, hth_gguf_tensor *ret_tensor, uint64_t 
 	if (!take_u32(c, &t.n_dims, what))
 		return c->err->status;
 	if (t.n_dims < 1 || t.n_dims > 4)
-		return hth_fail(c->err, HTH_BAD_FORMAT, "%s has %" PRIu32 " dimensions; 1 to 4 are possible", what, t.n_dims);
+		return hth_fail(c->err, HTH_BAD_FORMAT, "%s has %" PRIu32 " dimensions; 1 to 4 are possible", what,
+		                t.n_dims);
 	for (uint32_t d = 0; d < t.n_dims; d++) {
 		if (!take_u64(c, &t.ne[d], what))
 			return c->err->status;
 		if (t.ne[d] == 0 || t.ne[d] > INT64_MAX)
-			return hth_fail(c->err, HTH_BAD_FORMAT, "%s has %" PRId64 " elements in dimension %" PRIu32, what,
-			                (int64_t)t.ne[d], d);
+			return hth_fail(c->err, HTH_BAD_FORMAT, "%s has %" PRId64 " elements in dimension %" PRIu32,
+			                what, (int64_t)t.ne[d], d);
 	}
 	if (!take_u32(c, &t.type, what) || !take_u64(c, ret_offset, what))
 		return c->err->status;
@@ -400,12 +406,13 @@ static hth_status place_tensors(hth_gguf *gguf, size_t first, gguf_place *places
 		uint64_t offset = places[i].offset;
 		if (offset % alignment != 0)
 			return hth_fail(c->err, HTH_BAD_FORMAT,
-			                "tensor %s has its data at offset %" PRIu64 ", not a multiple of the alignment %" PRIu64,
+			                "tensor %s has its data at offset %" PRIu64
+			                ", not a multiple of the alignment %" PRIu64,
 			                hth_gguf_quote(t->name, quoted), offset, alignment);
 		if (offset > room || t->n_bytes > room - offset)
 			return hth_fail(c->err, HTH_BAD_FORMAT,
-			                "tensor %s needs %" PRIu64 " bytes at offset %" PRIu64 ", but the file has %" PRIu64
-			                " bytes of data: it is cut short or damaged",
+			                "tensor %s needs %" PRIu64 " bytes at offset %" PRIu64
+			                ", but the file has %" PRIu64 " bytes of data: it is cut short or damaged",
 			                hth_gguf_quote(t->name, quoted), t->n_bytes, offset, room);
 		t->data = c->bytes + start + offset;
 	}
@@ -423,7 +430,8 @@ static hth_status place_tensors(hth_gguf *gguf, size_t first, gguf_place *places
 
 static hth_status parse_counts(cursor *c, size_t tensors_before, uint64_t *ret_tensors, uint64_t *ret_kv)
 {
-	/* The least an entry takes: key length, one byte of key, type, one byte; and name length, a byte, dims, type, offset. */
+	/* The least an entry takes: key length, one byte of key, type, one byte; and name length, a byte, dims, type,
+	 * offset. */
 	enum { LEAST_KV = 14, LEAST_TENSOR = 33 };
 	if (!take_u64(c, ret_tensors, "the number of tensors") ||
 	    !take_u64(c, ret_kv, "the number of metadata entries"))
@@ -431,12 +439,13 @@ static hth_status parse_counts(cursor *c, size_t tensors_before, uint64_t *ret_t
 	uint64_t left = c->size - c->pos;
 	if (*ret_tensors > left / LEAST_TENSOR || *ret_kv > left / LEAST_KV)
 		return hth_fail(c->err, HTH_BAD_FORMAT,
-		                "the header claims %" PRIu64 " tensors and %" PRIu64 " metadata entries, more than the %" PRIu64
-		                " bytes of the file can hold",
+		                "the header claims %" PRIu64 " tensors and %" PRIu64
+		                " metadata entries, more than the %" PRIu64 " bytes of the file can hold",
 		                *ret_tensors, *ret_kv, c->size);
 	if (*ret_tensors > GGUF_MAX_TENSORS - tensors_before || *ret_kv > GGUF_MAX_KV)
 		return hth_fail(c->err, HTH_TOO_LARGE,
-		                "the header has %" PRIu64 " tensors and %" PRIu64 " metadata entries; Hearth takes %d and %d",
+		                "the header has %" PRIu64 " tensors and %" PRIu64
+		                " metadata entries; Hearth takes %d and %d",
 		                *ret_tensors, *ret_kv, GGUF_MAX_TENSORS, GGUF_MAX_KV);
 	return HTH_OK;
 }
@@ -484,7 +493,8 @@ hth_status hth_gguf_parse_shard(hth_gguf *gguf, size_t no, gguf_parsed *ret_pars
 	const gguf_shard *shard = &gguf->shards[no];
 	/* A message is always needed here: statuses are read back from it. */
 	hth_error own = HTH_ERROR_INIT;
-	cursor c = {.bytes = shard->bytes, .size = shard->size, .mapped = shard->mapped, .err = err != NULL ? err : &own};
+	cursor c = {
+	    .bytes = shard->bytes, .size = shard->size, .mapped = shard->mapped, .err = err != NULL ? err : &own};
 	gguf_parsed parsed = {0};
 	hth_status status = parse(gguf, &c, &parsed);
 	if (status != HTH_OK) {

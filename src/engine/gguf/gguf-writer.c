@@ -29,9 +29,9 @@ struct hth_gguf_writer {
 	uint64_t data_bytes; /* of all declared tensors, each padded */
 	hth_error failed;    /* what went wrong first while declaring */
 	bool begun;
-	uint64_t at;            /* next byte of the file */
-	uint64_t left;          /* bytes still missing of the current tensor */
-	size_t current;         /* tensor */
+	uint64_t at;    /* next byte of the file */
+	uint64_t left;  /* bytes still missing of the current tensor */
+	size_t current; /* tensor */
 	uint64_t file_bytes;
 };
 
@@ -75,9 +75,18 @@ static bool add_name(hth_gguf_writer *w, name_list *list, size_t at, size_t len)
 	return true;
 }
 
-static void put(hth_buf *buf, const void *bytes, size_t len) { hth_buf_append(buf, bytes, len); }
-static void put_u32(hth_buf *buf, uint32_t v) { put(buf, &v, sizeof v); }
-static void put_u64(hth_buf *buf, uint64_t v) { put(buf, &v, sizeof v); }
+static void put(hth_buf *buf, const void *bytes, size_t len)
+{
+	hth_buf_append(buf, bytes, len);
+}
+static void put_u32(hth_buf *buf, uint32_t v)
+{
+	put(buf, &v, sizeof v);
+}
+static void put_u64(hth_buf *buf, uint64_t v)
+{
+	put(buf, &v, sizeof v);
+}
 static void put_string(hth_buf *buf, const char *s, size_t len)
 {
 	put_u64(buf, len);
@@ -90,7 +99,8 @@ static bool key(hth_gguf_writer *w, const char *name, size_t len, uint32_t type)
 	if (w->failed.status != HTH_OK)
 		return false;
 	if (len == 0 || len > GGUF_MAX_KEY || w->keys.n >= GGUF_MAX_KV) {
-		hth_fail(&w->failed, HTH_INVALID, "metadata key of %zu bytes, or more than %d entries", len, GGUF_MAX_KV);
+		hth_fail(&w->failed, HTH_INVALID, "metadata key of %zu bytes, or more than %d entries", len,
+		         GGUF_MAX_KV);
 		return false;
 	}
 	if (!add_name(w, &w->keys, w->kv.len + sizeof(uint64_t), len))
@@ -106,10 +116,22 @@ static void scalar(hth_gguf_writer *w, const char *name, hth_gguf_type type, con
 		put(&w->kv, value, hth_gguf_scalar_size(type));
 }
 
-void hth_gguf_writer_set_u32(hth_gguf_writer *w, const char *name, uint32_t v) { scalar(w, name, HTH_GGUF_U32, &v); }
-void hth_gguf_writer_set_u64(hth_gguf_writer *w, const char *name, uint64_t v) { scalar(w, name, HTH_GGUF_U64, &v); }
-void hth_gguf_writer_set_i32(hth_gguf_writer *w, const char *name, int32_t v) { scalar(w, name, HTH_GGUF_I32, &v); }
-void hth_gguf_writer_set_f32(hth_gguf_writer *w, const char *name, float v) { scalar(w, name, HTH_GGUF_F32, &v); }
+void hth_gguf_writer_set_u32(hth_gguf_writer *w, const char *name, uint32_t v)
+{
+	scalar(w, name, HTH_GGUF_U32, &v);
+}
+void hth_gguf_writer_set_u64(hth_gguf_writer *w, const char *name, uint64_t v)
+{
+	scalar(w, name, HTH_GGUF_U64, &v);
+}
+void hth_gguf_writer_set_i32(hth_gguf_writer *w, const char *name, int32_t v)
+{
+	scalar(w, name, HTH_GGUF_I32, &v);
+}
+void hth_gguf_writer_set_f32(hth_gguf_writer *w, const char *name, float v)
+{
+	scalar(w, name, HTH_GGUF_F32, &v);
+}
 
 void hth_gguf_writer_set_bool(hth_gguf_writer *w, const char *name, bool v)
 {
@@ -162,7 +184,8 @@ void hth_gguf_writer_copy_kv(hth_gguf_writer *w, const hth_gguf_kv *kv)
 		put(&w->kv, kv->value, hth_gguf_scalar_size(kv->type));
 }
 
-void hth_gguf_writer_add_tensor(hth_gguf_writer *w, const char *name, hth_type type, uint32_t n_dims, const uint64_t *ne)
+void hth_gguf_writer_add_tensor(hth_gguf_writer *w, const char *name, hth_type type, uint32_t n_dims,
+                                const uint64_t *ne)
 {
 	if (w->failed.status != HTH_OK)
 		return;
@@ -229,8 +252,8 @@ static hth_status write_all(hth_gguf_writer *w, const void *bytes, size_t len, h
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return hth_fail_errno(err, HTH_IO, n < 0 ? errno : ENOSPC, "cannot write byte %" PRIu64 " of the model file",
-			                      w->at);
+			return hth_fail_errno(err, HTH_IO, n < 0 ? errno : ENOSPC,
+			                      "cannot write byte %" PRIu64 " of the model file", w->at);
 		at += n;
 		len -= (size_t)n;
 		w->at += (uint64_t)n;
@@ -261,11 +284,12 @@ hth_status hth_gguf_writer_begin(hth_gguf_writer *w, hth_error *err)
 	} head = {{'G', 'G', 'U', 'F'}, 3, w->tensors.n, w->keys.n};
 	uint64_t header = sizeof head + w->kv.len + w->infos.len;
 	if (header > GGUF_MAX_HEADER)
-		return hth_fail(err, HTH_TOO_LARGE, "the model file's header of %" PRIu64 " bytes is over %d MiB", header,
-		                GGUF_MAX_HEADER >> 20);
+		return hth_fail(err, HTH_TOO_LARGE, "the model file's header of %" PRIu64 " bytes is over %d MiB",
+		                header, GGUF_MAX_HEADER >> 20);
 	w->file_bytes = hth_round_up(header, GGUF_DEFAULT_ALIGNMENT) + w->data_bytes;
 	if (fallocate(w->fd, 0, 0, (off_t)w->file_bytes) != 0 && (errno == ENOSPC || errno == EFBIG || errno == EDQUOT))
-		return hth_fail_errno(err, HTH_IO, errno, "no room for a model file of %" PRIu64 " bytes", w->file_bytes);
+		return hth_fail_errno(err, HTH_IO, errno, "no room for a model file of %" PRIu64 " bytes",
+		                      w->file_bytes);
 	w->begun = true;
 	HTH_TRY(write_all(w, &head, sizeof head, err));
 	HTH_TRY(write_all(w, w->kv.data, w->kv.len, err));
@@ -277,7 +301,8 @@ hth_status hth_gguf_writer_begin(hth_gguf_writer *w, hth_error *err)
 hth_status hth_gguf_writer_write(hth_gguf_writer *w, const void *bytes, size_t len, hth_error *err)
 {
 	if (!w->begun || len > w->left)
-		return hth_fail(err, HTH_INVALID, "%zu bytes of tensor data where %" PRIu64 " are missing", len, w->left);
+		return hth_fail(err, HTH_INVALID, "%zu bytes of tensor data where %" PRIu64 " are missing", len,
+		                w->left);
 	HTH_TRY(write_all(w, bytes, len, err));
 	w->left -= len;
 	if (w->left > 0 || len == 0)
@@ -297,4 +322,7 @@ hth_status hth_gguf_writer_finish(hth_gguf_writer *w, hth_error *err)
 	return HTH_OK;
 }
 
-uint64_t hth_gguf_writer_file_bytes(const hth_gguf_writer *w) { return w->file_bytes; }
+uint64_t hth_gguf_writer_file_bytes(const hth_gguf_writer *w)
+{
+	return w->file_bytes;
+}

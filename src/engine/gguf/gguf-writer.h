@@ -21,8 +21,8 @@
 
 typedef struct hth_gguf_writer hth_gguf_writer;
 
-/* fd: a regular file open for writing, stays the caller's; it is written from byte 0 and cut to what was written. Whether
- * and when to fsync it is the caller's decision too. */
+/* fd: a regular file open for writing, stays the caller's; it is written from byte 0 and cut to what was written.
+ * Whether and when to fsync it is the caller's decision too. */
 HTH_MUST_USE hth_status hth_gguf_writer_create(hth_gguf_writer **ret_writer, int fd, hth_error *err);
 void hth_gguf_writer_destroy(hth_gguf_writer *writer); /* NULL is fine; an unfinished file is left as it is */
 

@@ -29,7 +29,10 @@ void hth_gguf_close(hth_gguf *gguf)
 	free(gguf);
 }
 
-static void close_p(hth_gguf **gguf) { hth_gguf_close(*gguf); }
+static void close_p(hth_gguf **gguf)
+{
+	hth_gguf_close(*gguf);
+}
 
 static hth_status create(hth_gguf **ret_gguf, size_t n_shards, hth_error *err)
 {
@@ -56,7 +59,8 @@ static hth_status map_shard(hth_gguf *gguf, int fd, hth_error *err)
 		return hth_fail(err, HTH_BAD_FORMAT, "the file is empty");
 	void *bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
 	if (bytes == MAP_FAILED)
-		return hth_fail_errno(err, HTH_IO, errno, "cannot map the file's %" PRIu64 " bytes", (uint64_t)st.st_size);
+		return hth_fail_errno(err, HTH_IO, errno, "cannot map the file's %" PRIu64 " bytes",
+		                      (uint64_t)st.st_size);
 	gguf->shards[gguf->n_shards++] = (gguf_shard){bytes, (uint64_t)st.st_size, true};
 	return HTH_OK;
 }
@@ -74,7 +78,8 @@ static hth_status split_number(const gguf_parsed *parsed, const char *key, uint6
 }
 
 /* Checks what a shard says of its place among the others. ret_total is set by the first shard. */
-static hth_status check_split(const gguf_parsed *parsed, size_t no, size_t n_shards, uint64_t *ret_total, hth_error *err)
+static hth_status check_split(const gguf_parsed *parsed, size_t no, size_t n_shards, uint64_t *ret_total,
+                              hth_error *err)
 {
 	uint64_t split_no, split_count, total;
 	HTH_TRY(split_number(parsed, "split.no", 0, &split_no, err));
@@ -84,11 +89,13 @@ static hth_status check_split(const gguf_parsed *parsed, size_t no, size_t n_sha
 		split_count = 1;
 	if (split_count != n_shards)
 		return hth_fail(err, HTH_INVALID,
-		                "this is part %" PRIu64 " of a model in %" PRIu64 " files, and %zu %s given: give all of them, "
+		                "this is part %" PRIu64 " of a model in %" PRIu64
+		                " files, and %zu %s given: give all of them, "
 		                "in order",
 		                split_no + 1, split_count, n_shards, n_shards == 1 ? "file was" : "files were");
 	if (n_shards > 1 && split_no != no)
-		return hth_fail(err, HTH_INVALID, "this is part %" PRIu64 " where part %zu was expected: give the files in order",
+		return hth_fail(err, HTH_INVALID,
+		                "this is part %" PRIu64 " where part %zu was expected: give the files in order",
 		                split_no + 1, no + 1);
 	if (no == 0)
 		*ret_total = total;
@@ -132,7 +139,8 @@ static hth_status parse_shards(hth_gguf *gguf, hth_error *err)
 			}
 		}
 		if (status != HTH_OK)
-			return gguf->n_shards > 1 ? hth_fail_prefix(err, "file %zu of %zu", i + 1, gguf->n_shards) : status;
+			return gguf->n_shards > 1 ? hth_fail_prefix(err, "file %zu of %zu", i + 1, gguf->n_shards)
+			                          : status;
 	}
 	if (gguf->n_shards > 1 && total != UINT64_MAX && total != gguf->n_tensors)
 		return hth_fail(err, HTH_BAD_FORMAT, "the files hold %zu tensors together; they should hold %" PRIu64,
@@ -146,7 +154,8 @@ hth_status hth_gguf_open(hth_gguf **ret_gguf, const int *fds, size_t n_fds, cons
 	if (err == NULL)
 		err = &own;
 	if (n_fds == 0 || n_fds > GGUF_MAX_SHARDS)
-		return hth_fail(err, HTH_INVALID, "%s: a model has 1 to %d files, not %zu", name, GGUF_MAX_SHARDS, n_fds);
+		return hth_fail(err, HTH_INVALID, "%s: a model has 1 to %d files, not %zu", name, GGUF_MAX_SHARDS,
+		                n_fds);
 	HTH_CLEANUP(close_p) hth_gguf *gguf = NULL;
 	HTH_TRY(create(&gguf, n_fds, err));
 	for (size_t i = 0; i < n_fds; i++)
@@ -174,7 +183,10 @@ hth_status hth_gguf_open_memory(hth_gguf **ret_gguf, const void *bytes, size_t l
 	return HTH_OK;
 }
 
-uint32_t hth_gguf_version(const hth_gguf *gguf) { return gguf->version; }
+uint32_t hth_gguf_version(const hth_gguf *gguf)
+{
+	return gguf->version;
+}
 
 uint64_t hth_gguf_file_bytes(const hth_gguf *gguf)
 {
@@ -184,7 +196,19 @@ uint64_t hth_gguf_file_bytes(const hth_gguf *gguf)
 	return bytes;
 }
 
-size_t hth_gguf_kv_count(const hth_gguf *gguf) { return gguf->n_kv; }
-const hth_gguf_kv *hth_gguf_kv_at(const hth_gguf *gguf, size_t i) { return &gguf->kv[i]; }
-size_t hth_gguf_tensor_count(const hth_gguf *gguf) { return gguf->n_tensors; }
-const hth_gguf_tensor *hth_gguf_tensor_at(const hth_gguf *gguf, size_t i) { return &gguf->tensors[i]; }
+size_t hth_gguf_kv_count(const hth_gguf *gguf)
+{
+	return gguf->n_kv;
+}
+const hth_gguf_kv *hth_gguf_kv_at(const hth_gguf *gguf, size_t i)
+{
+	return &gguf->kv[i];
+}
+size_t hth_gguf_tensor_count(const hth_gguf *gguf)
+{
+	return gguf->n_tensors;
+}
+const hth_gguf_tensor *hth_gguf_tensor_at(const hth_gguf *gguf, size_t i)
+{
+	return &gguf->tensors[i];
+}

@@ -58,7 +58,7 @@ typedef struct hth_block_q2_k {
 typedef struct hth_block_q3_k {
 	uint8_t hmask[32];
 	uint8_t qs[64];
-	uint8_t scales[12]; /* low nibbles of groups 0-7 and 8-15 in bytes 0-7; 2 high bits of group g: byte 8 + g % 4, bits 2 * (g / 4) */
+	uint8_t scales[12]; /* bytes 0-7: low nibbles of groups 0-7 and 8-15; byte 8 + g % 4, bits 2 * (g / 4): high 2 */
 	uint16_t d;
 } hth_block_q3_k;
 /* 8 groups of 32, 6-bit scales and minimums packed in 12 bytes (hth_k4_scale_min).
@@ -95,16 +95,16 @@ typedef struct hth_block_iq4_nl {
 	uint16_t d;
 	uint8_t qs[16];
 } hth_block_iq4_nl;
-/* 8 groups of 32, each 16 bytes of qs laid out as IQ4_NL; 6-bit scales less 32: low nibbles in scales_l (group g in nibble
- * g), 2 high bits at 2 * g of scales_h. x = d * (sc - 32) * hth_iq4_values[q]. */
+/* 8 groups of 32, each 16 bytes of qs laid out as IQ4_NL; 6-bit scales less 32: low nibbles in scales_l (group g in
+ * nibble g), 2 high bits at 2 * g of scales_h. x = d * (sc - 32) * hth_iq4_values[q]. */
 typedef struct hth_block_iq4_xs {
 	uint16_t d;
 	uint16_t scales_h;
 	uint8_t scales_l[4];
 	uint8_t qs[128];
 } hth_block_iq4_xs;
-/* OCP microscaling FP4 (E2M1) with an E8M0 scale: x = 2^(e - 127) * value, and hth_mxfp4_values holds the values doubled
- * (so multiply by 2^(e - 128)). Nibbles as in Q4_0. */
+/* OCP microscaling FP4 (E2M1) with an E8M0 scale: x = 2^(e - 127) * value, and hth_mxfp4_values holds the values
+ * doubled (so multiply by 2^(e - 128)). Nibbles as in Q4_0. */
 typedef struct hth_block_mxfp4 {
 	uint8_t e;
 	uint8_t qs[16];

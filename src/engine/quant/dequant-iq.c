@@ -1,16 +1,15 @@
 /* dequant-iq.c - blocks to floats for the formats that index tables of points (IQ1, IQ2, IQ3) and the ternary ones.
  *
- * A point gives the magnitudes of 8 (IQ1, IQ2) or 4 (IQ3) neighbouring values at once. Signs come with it: from a bit per
- * value, or from 7 bits of which the eighth makes the number of minus signs even. Layouts:
- *   IQ2_XXS  per 32 values 8 bytes: 4 point numbers of 8 bits, then a u32 with 4 x 7 sign bits and a 4-bit scale on top.
- *   IQ2_XS   per 8 values a u16: 9-bit point number, 7 sign bits; a 4-bit scale per 16 values.
- *   IQ2_S    32 low bytes of point numbers, 32 bytes of signs, 2 high bits per point in qh; a 4-bit scale per 16 values.
- *   IQ3_XXS  64 point numbers of 8 bits, then per 32 values a u32 as in IQ2_XXS.
- *   IQ3_S    point numbers with a ninth bit in qh, signs per value; a 4-bit scale per 32 values.
- *   IQ1_S    per 32 values a u16: 4 x 3 high bits of point numbers, a 3-bit scale, the sign of delta.
- *   IQ1_M    per 16 values a 3-bit scale, per 8 a nibble of qh: 3 high bits and the sign of delta; the F16 scale of the
- *            whole block lies in the top nibbles of the four scale words.
- * Files of these types are read; Hearth does not make them (they need calibration data to be any good).
+ * A point gives the magnitudes of 8 (IQ1, IQ2) or 4 (IQ3) neighbouring values at once. Signs come with it: from a bit
+ * per value, or from 7 bits of which the eighth makes the number of minus signs even. Layouts: IQ2_XXS  per 32 values 8
+ * bytes: 4 point numbers of 8 bits, then a u32 with 4 x 7 sign bits and a 4-bit scale on top. IQ2_XS   per 8 values a
+ * u16: 9-bit point number, 7 sign bits; a 4-bit scale per 16 values. IQ2_S    32 low bytes of point numbers, 32 bytes
+ * of signs, 2 high bits per point in qh; a 4-bit scale per 16 values. IQ3_XXS  64 point numbers of 8 bits, then per 32
+ * values a u32 as in IQ2_XXS. IQ3_S    point numbers with a ninth bit in qh, signs per value; a 4-bit scale per 32
+ * values. IQ1_S    per 32 values a u16: 4 x 3 high bits of point numbers, a 3-bit scale, the sign of delta. IQ1_M per
+ * 16 values a 3-bit scale, per 8 a nibble of qh: 3 high bits and the sign of delta; the F16 scale of the whole block
+ * lies in the top nibbles of the four scale words. Files of these types are read; Hearth does not make them (they need
+ * calibration data to be any good).
  */
 #include "engine/quant/blocks.h"
 #include "engine/quant/convert.h"
@@ -31,7 +30,10 @@ static uint32_t read_u32(const uint8_t *at)
 }
 
 /* The eighth sign of 7 bits makes their sum even. */
-static unsigned even_signs(unsigned bits7) { return bits7 | (unsigned)__builtin_parity(bits7) << 7; }
+static unsigned even_signs(unsigned bits7)
+{
+	return bits7 | (unsigned)__builtin_parity(bits7) << 7;
+}
 
 static void point_iq2(float *dst, unsigned point, unsigned signs, float scale)
 {

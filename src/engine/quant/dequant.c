@@ -13,7 +13,10 @@
 const int8_t hth_iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 const int8_t hth_mxfp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
-HTH_DEQUANTIZE(f32) { memcpy(dst, src, n * sizeof(float)); }
+HTH_DEQUANTIZE(f32)
+{
+	memcpy(dst, src, n * sizeof(float));
+}
 
 HTH_DEQUANTIZE(f16)
 {

@@ -59,7 +59,10 @@ uint16_t hth_f32_to_f16(float f)
 	return (uint16_t)(sign | mantissa);
 }
 
-float hth_bf16_to_f32(uint16_t h) { return from_bits((uint32_t)h << 16); }
+float hth_bf16_to_f32(uint16_t h)
+{
+	return from_bits((uint32_t)h << 16);
+}
 
 uint16_t hth_f32_to_bf16(float f)
 {

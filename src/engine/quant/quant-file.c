@@ -29,8 +29,8 @@ typedef struct slot {
 
 typedef struct work {
 	const hth_gguf *in;
-	const hth_type *types;  /* per tensor */
-	uint64_t *first_chunk;  /* per tensor, and one past the last */
+	const hth_type *types; /* per tensor */
+	uint64_t *first_chunk; /* per tensor, and one past the last */
 	size_t n_tensors;
 	uint64_t n_chunks;
 	size_t window;
@@ -42,7 +42,10 @@ typedef struct work {
 	hth_error failed; /* status set: a worker gave up */
 } work;
 
-static uint64_t elements(const hth_gguf_tensor *t) { return t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3]; }
+static uint64_t elements(const hth_gguf_tensor *t)
+{
+	return t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3];
+}
 
 /* The tensor that chunk c belongs to. */
 static size_t tensor_of(const work *w, uint64_t c)
@@ -67,10 +70,11 @@ static hth_status check_values(const hth_gguf_tensor *t, hth_type type, const fl
 			continue;
 		int len = (int)t->name.len;
 		if (isfinite(x[i]) && type == HTH_F16)
-			return hth_fail(err, HTH_INVALID, "tensor %.*s holds %g, beyond F16's range: take BF16 or F32", len,
-			                t->name.data, (double)x[i]);
-		return hth_fail(err, HTH_BAD_FORMAT, "tensor %.*s holds %g at element %" PRIu64 ": the model is damaged", len,
-		                t->name.data, (double)x[i], at + i);
+			return hth_fail(err, HTH_INVALID, "tensor %.*s holds %g, beyond F16's range: take BF16 or F32",
+			                len, t->name.data, (double)x[i]);
+		return hth_fail(err, HTH_BAD_FORMAT,
+		                "tensor %.*s holds %g at element %" PRIu64 ": the model is damaged", len, t->name.data,
+		                (double)x[i], at + i);
 	}
 	return HTH_OK;
 }
@@ -236,8 +240,8 @@ static hth_status declare(const hth_gguf *in, const hth_mix *mix, hth_gguf_write
 		types[i] = hth_mix_choose(mix, &model, t);
 		const hth_type_traits *from = hth_type_get(t->type);
 		if (types[i] != t->type && from->dequantize_row == NULL)
-			return hth_fail(err, HTH_UNSUPPORTED, "tensor %.*s is %s, which cannot be converted", (int)t->name.len,
-			                t->name.data, from->name);
+			return hth_fail(err, HTH_UNSUPPORTED, "tensor %.*s is %s, which cannot be converted",
+			                (int)t->name.len, t->name.data, from->name);
 		if (types[i] != t->type && from->block_elems > 1 && hth_type_get(types[i])->block_elems > 1)
 			*ret_requantized = true;
 		char name[64];
@@ -252,8 +256,9 @@ static hth_status declare(const hth_gguf *in, const hth_mix *mix, hth_gguf_write
 /* The model's metadata, less what describes the old file. */
 static void copy_metadata(const hth_gguf *in, const hth_mix *mix, hth_gguf_writer *writer)
 {
-	static const char *const old[] = {"general.file_type", "general.quantization_version", "general.alignment",
-	                                  "split.no",          "split.count",                  "split.tensors.count"};
+	static const char *const old[] = {"general.file_type", "general.quantization_version",
+	                                  "general.alignment", "split.no",
+	                                  "split.count",       "split.tensors.count"};
 	for (size_t i = 0; i < hth_gguf_kv_count(in); i++) {
 		const hth_gguf_kv *kv = hth_gguf_kv_at(in, i);
 		hth_view key = hth_gguf_kv_key(kv);
@@ -278,7 +283,10 @@ static hth_status unknown_type(const char *ftype, hth_error *err)
 	return HTH_INVALID;
 }
 
-static void destroy_writer(hth_gguf_writer **writer) { hth_gguf_writer_destroy(*writer); }
+static void destroy_writer(hth_gguf_writer **writer)
+{
+	hth_gguf_writer_destroy(*writer);
+}
 
 hth_status hth_quantize_file(const hth_gguf *in, int out_fd, const hth_quantize_options *options, hth_error *err)
 {

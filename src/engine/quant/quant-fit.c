@@ -20,9 +20,18 @@ static inline v4 load(const float *x)
 	memcpy(&v, x, sizeof v);
 	return v;
 }
-static inline v4 splat(float x) { return (v4){x, x, x, x}; }
-static inline v4 select4(m4 mask, v4 a, v4 b) { return (v4)((mask & (m4)a) | (~mask & (m4)b)); }
-static inline float sum4(v4 v) { return (v[0] + v[1]) + (v[2] + v[3]); }
+static inline v4 splat(float x)
+{
+	return (v4){x, x, x, x};
+}
+static inline v4 select4(m4 mask, v4 a, v4 b)
+{
+	return (v4)((mask & (m4)a) | (~mask & (m4)b));
+}
+static inline float sum4(v4 v)
+{
+	return (v[0] + v[1]) + (v[2] + v[3]);
+}
 
 /* Nearest integers (ties to even) in [lo, hi]; NaN becomes lo. |lo|, |hi| < 2^22. */
 static inline v4 nearest4(v4 v, v4 lo, v4 hi)
@@ -156,8 +165,8 @@ hth_affine hth_fit_affine(const float *x, const float *w, int n, int top, bool m
 		return (hth_affine){0, isfinite(low) && !(min_negative && low > 0) ? low : 0};
 	hth_affine best = {(high - low) / (float)top, low};
 	float best_gain = -INFINITY;
-	/* Spans a share of a level narrower and wider than the values', held at their low end, middle and high end: what
-	 * is gained is mostly the luck of the rounding, so the phases matter as much as the widths. */
+	/* Spans a share of a level narrower and wider than the values', held at their low end, middle and high end:
+	 * what is gained is mostly the luck of the rounding, so the phases matter as much as the widths. */
 	for (int i = 0; i < 7 * 3; i++) {
 		float scale = (high - low) / ((float)top - 0.9f + 0.3f * (float)(i / 3));
 		float min = low + 0.5f * (float)(i % 3) * (high - low - scale * (float)top);

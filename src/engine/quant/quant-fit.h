@@ -1,7 +1,7 @@
 /* quant-fit.h - finding the scale (and minimum) with which small integers stand for floats with the least error.
  *
- * Everything here minimises a weighted squared error, sum of w (x - x')^2. The method is the same throughout: try scales
- * around the obvious one, assign the nearest integers, solve for the best scale of those integers (linear least
+ * Everything here minimises a weighted squared error, sum of w (x - x')^2. The method is the same throughout: try
+ * scales around the obvious one, assign the nearest integers, solve for the best scale of those integers (linear least
  * squares), keep the best, and repeat from there (as Lloyd's algorithm does). n is a multiple of 4, at most 256.
  * Weights are >= 0. Inputs that are not finite give some valid result, never undefined behaviour.
  */
@@ -33,7 +33,8 @@ hth_affine hth_fit_affine(const float *x, const float *w, int n, int top, bool m
 void hth_fit_round(const float *x, int n, float scale, float min, int lo, int hi, int8_t *q);
 /* Sums over the assignment that hth_fit_round would make. */
 hth_fit_sums hth_fit_assign(const float *x, const float *w, int n, float scale, float min, int lo, int hi);
-/* Error of a scale and minimum with the sums of their own assignment, less sum of w x^2 (which does not depend on them). */
+/* Error of a scale and minimum with the sums of their own assignment, less sum of w x^2 (which does not depend on
+ * them). */
 static inline float hth_fit_error(const hth_fit_sums *s, float scale, float min)
 {
 	return scale * (scale * s->wqq - 2 * s->wxq) + min * (min * s->w - 2 * s->wx) + 2 * scale * min * s->wq;

@@ -67,7 +67,8 @@ static void fit_symmetric(const float *x, const float *w, int lo, int level_lo, 
 			out->d = hth_fit_half(xq / qq);
 	}
 	for (int g = 0; g < 16; g++)
-		hth_fit_round(x + 16 * g, 16, hth_f16_to_f32(out->d) * (float)out->level[g], 0, lo, -lo - 1, out->q + 16 * g);
+		hth_fit_round(x + 16 * g, 16, hth_f16_to_f32(out->d) * (float)out->level[g], 0, lo, -lo - 1,
+		              out->q + 16 * g);
 }
 
 /* x ~ d * level[g] * q - dmin * low[g] */
@@ -144,7 +145,8 @@ static void fit_affine(const float *x, const float *w, int groups, int top, int 
 				out->low[g] = (uint8_t)fminf(fmaxf(rintf(m), 0), (float)level_top);
 			}
 			hth_fit_sums s = {0};
-			best_pair(x + size * g, w + size * g, size, top, level_top, d, dmin, &out->level[g], &out->low[g], &s);
+			best_pair(x + size * g, w + size * g, size, top, level_top, d, dmin, &out->level[g],
+			          &out->low[g], &s);
 			float l = out->level[g], m = out->low[g];
 			sums.aa += l * l * s.wqq;
 			sums.ab += l * m * s.wq;

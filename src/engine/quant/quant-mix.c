@@ -1,9 +1,9 @@
 /* quant-mix.c - the mixes people use, and their choice of a type per tensor.
  *
- * The names, their numbers (general.file_type) and the choices are those of the llama.cpp project, so that "Q4_K_M" from
- * here is the size and quality that people expect of it: norms, biases, routers and position tables stay floats; the
- * output matrix (or the embedding, where they are one) gets 6 bits; values and down projections of the first and last
- * eighth of the layers, and of every third between, get more bits in the _M mixes.
+ * The names, their numbers (general.file_type) and the choices are those of the llama.cpp project, so that "Q4_K_M"
+ * from here is the size and quality that people expect of it: norms, biases, routers and position tables stay floats;
+ * the output matrix (or the embedding, where they are one) gets 6 bits; values and down projections of the first and
+ * last eighth of the layers, and of every third between, get more bits in the _M mixes.
  */
 #include "engine/quant/quant-mix.h"
 
@@ -16,24 +16,25 @@
 #include <strings.h>
 
 static const hth_mix mixes[] = {
-    {"F32", MIX_PLAIN, HTH_F32, 0},          {"F16", MIX_PLAIN, HTH_F16, 1},
-    {"BF16", MIX_PLAIN, HTH_BF16, 32},       {"Q8_0", MIX_Q8_0, HTH_Q8_0, 7},
-    {"Q6_K", MIX_Q6_K, HTH_Q6_K, 18},        {"Q5_K_M", MIX_Q5_K_M, HTH_Q5_K, 17},
-    {"Q5_K_S", MIX_Q5_K_S, HTH_Q5_K, 16},    {"Q5_1", MIX_Q5_1, HTH_Q5_1, 9},
-    {"Q5_0", MIX_Q5_0, HTH_Q5_0, 8},         {"Q4_K_M", MIX_Q4_K_M, HTH_Q4_K, 15},
-    {"Q4_K_S", MIX_Q4_K_S, HTH_Q4_K, 14},    {"IQ4_NL", MIX_IQ4_NL, HTH_IQ4_NL, 25},
-    {"IQ4_XS", MIX_IQ4_XS, HTH_IQ4_XS, 30},  {"Q4_1", MIX_Q4_1, HTH_Q4_1, 3},
-    {"Q4_0", MIX_Q4_0, HTH_Q4_0, 2},         {"MXFP4", MIX_MXFP4, HTH_MXFP4, 38},
-    {"Q3_K_L", MIX_Q3_K_L, HTH_Q3_K, 13},    {"Q3_K_M", MIX_Q3_K_M, HTH_Q3_K, 12},
-    {"Q3_K_S", MIX_Q3_K_S, HTH_Q3_K, 11},    {"Q2_K", MIX_Q2_K, HTH_Q2_K, 10},
-    {"TQ2_0", MIX_TERNARY, HTH_TQ2_0, 37},   {"TQ1_0", MIX_TERNARY, HTH_TQ1_0, 36},
+    {"F32", MIX_PLAIN, HTH_F32, 0},         {"F16", MIX_PLAIN, HTH_F16, 1},
+    {"BF16", MIX_PLAIN, HTH_BF16, 32},      {"Q8_0", MIX_Q8_0, HTH_Q8_0, 7},
+    {"Q6_K", MIX_Q6_K, HTH_Q6_K, 18},       {"Q5_K_M", MIX_Q5_K_M, HTH_Q5_K, 17},
+    {"Q5_K_S", MIX_Q5_K_S, HTH_Q5_K, 16},   {"Q5_1", MIX_Q5_1, HTH_Q5_1, 9},
+    {"Q5_0", MIX_Q5_0, HTH_Q5_0, 8},        {"Q4_K_M", MIX_Q4_K_M, HTH_Q4_K, 15},
+    {"Q4_K_S", MIX_Q4_K_S, HTH_Q4_K, 14},   {"IQ4_NL", MIX_IQ4_NL, HTH_IQ4_NL, 25},
+    {"IQ4_XS", MIX_IQ4_XS, HTH_IQ4_XS, 30}, {"Q4_1", MIX_Q4_1, HTH_Q4_1, 3},
+    {"Q4_0", MIX_Q4_0, HTH_Q4_0, 2},        {"MXFP4", MIX_MXFP4, HTH_MXFP4, 38},
+    {"Q3_K_L", MIX_Q3_K_L, HTH_Q3_K, 13},   {"Q3_K_M", MIX_Q3_K_M, HTH_Q3_K, 12},
+    {"Q3_K_S", MIX_Q3_K_S, HTH_Q3_K, 11},   {"Q2_K", MIX_Q2_K, HTH_Q2_K, 10},
+    {"TQ2_0", MIX_TERNARY, HTH_TQ2_0, 37},  {"TQ1_0", MIX_TERNARY, HTH_TQ1_0, 36},
 };
 
 const char *const *hth_quantize_ftypes(void)
 {
-	static const char *const names[] = {"F32",    "F16",    "BF16",   "Q8_0",   "Q6_K",  "Q5_K_M", "Q5_K_S", "Q5_1",
-	                                    "Q5_0",   "Q4_K_M", "Q4_K_S", "IQ4_NL", "IQ4_XS", "Q4_1",  "Q4_0",   "MXFP4",
-	                                    "Q3_K_L", "Q3_K_M", "Q3_K_S", "Q2_K",   "TQ2_0", "TQ1_0",  NULL};
+	static const char *const names[] = {"F32",    "F16",  "BF16",  "Q8_0",   "Q6_K",   "Q5_K_M",
+	                                    "Q5_K_S", "Q5_1", "Q5_0",  "Q4_K_M", "Q4_K_S", "IQ4_NL",
+	                                    "IQ4_XS", "Q4_1", "Q4_0",  "MXFP4",  "Q3_K_L", "Q3_K_M",
+	                                    "Q3_K_S", "Q2_K", "TQ2_0", "TQ1_0",  NULL};
 	static_assert(HTH_COUNT(names) == HTH_COUNT(mixes) + 1, "one name per mix");
 	return names;
 }
@@ -119,9 +120,9 @@ static unsigned dimensions(const hth_gguf_tensor *tensor)
 /* Matrices of weights; what decides (routers), normalises or says positions stays as floats. */
 static bool takes_part(const hth_gguf_tensor *tensor, const char *name)
 {
-	static const char *const kept[] = {"_norm.weight", "ffn_gate_inp", "position_embd", "token_types", "ssm_conv1d",
-	                                   "time_mix_",    "attn_rel_b",   "altup",         "laurel",      "shortconv.conv",
-	                                   "exp_probs_b",  "per_layer_model_proj"};
+	static const char *const kept[] = {"_norm.weight", "ffn_gate_inp",   "position_embd", "token_types",
+	                                   "ssm_conv1d",   "time_mix_",      "attn_rel_b",    "altup",
+	                                   "laurel",       "shortconv.conv", "exp_probs_b",   "per_layer_model_proj"};
 	if (dimensions(tensor) < 2 || !ends_with(name, "weight"))
 		return false;
 	for (size_t i = 0; i < HTH_COUNT(kept); i++)
@@ -196,14 +197,11 @@ static hth_type choose_ffn_down(hth_mix_id id, const hth_mix_model *m, uint32_t 
 static hth_type choose_attn_output(hth_mix_id id, const hth_mix_model *m, hth_type type)
 {
 	if (m->n_expert == 8) {
-		bool raised = id == MIX_Q2_K || id == MIX_Q3_K_S || id == MIX_Q3_K_M || id == MIX_Q4_K_S || id == MIX_Q4_K_M ||
-		              id == MIX_IQ4_NL || id == MIX_IQ4_XS;
+		bool raised = id == MIX_Q2_K || id == MIX_Q3_K_S || id == MIX_Q3_K_M || id == MIX_Q4_K_S ||
+		              id == MIX_Q4_K_M || id == MIX_IQ4_NL || id == MIX_IQ4_XS;
 		return raised ? HTH_Q5_K : type;
 	}
-	return id == MIX_Q2_K     ? HTH_Q3_K
-	       : id == MIX_Q3_K_M ? HTH_Q4_K
-	       : id == MIX_Q3_K_L ? HTH_Q5_K
-	                          : type;
+	return id == MIX_Q2_K ? HTH_Q3_K : id == MIX_Q3_K_M ? HTH_Q4_K : id == MIX_Q3_K_L ? HTH_Q5_K : type;
 }
 
 static hth_type choose_attn_qkv(hth_mix_id id, hth_type type)

@@ -129,7 +129,8 @@ HTH_QUANTIZE(q8_0)
 /* The nearest of hth_iq4_values: a binary search over the halfway points between neighbours. */
 static int iq4_nearest(float v)
 {
-	static const float mid[15] = {-115.5f, -93.5f, -74, -57, -42, -28.5f, -16, -4.5f, 7, 19, 31.5f, 45.5f, 61, 79, 101};
+	static const float mid[15] = {-115.5f, -93.5f, -74,   -57,   -42, -28.5f, -16, -4.5f,
+	                              7,       19,     31.5f, 45.5f, 61,  79,     101};
 	int i = v > mid[7] ? 8 : 0;
 	i += v > mid[i + 3] ? 4 : 0;
 	i += v > mid[i + 1] ? 2 : 0;
@@ -236,7 +237,8 @@ HTH_QUANTIZE(iq4_xs)
 			int best = level[g];
 			float best_error = INFINITY;
 			for (int l = level[g] - 1; l <= level[g] + 1; l++) {
-				float error = l >= -32 && l <= 31 ? iq4_error(x + 32 * g, w + 32 * g, d * (float)l) : INFINITY;
+				float error =
+				    l >= -32 && l <= 31 ? iq4_error(x + 32 * g, w + 32 * g, d * (float)l) : INFINITY;
 				if (error < best_error) {
 					best_error = error;
 					best = l;
@@ -270,8 +272,8 @@ HTH_QUANTIZE(mxfp4)
 		float max = 0;
 		for (int j = 0; j < 32; j++)
 			max = fabsf(x[j]) > max ? fabsf(x[j]) : max;
-		/* The largest value between 4 and 8 times the scale is the format's usual choice; one step up or down may
-		 * be nearer. The scale of the doubled values is 2^(e - 128). */
+		/* The largest value between 4 and 8 times the scale is the format's usual choice; one step up or down
+		 * may be nearer. The scale of the doubled values is 2^(e - 128). */
 		int exponent = 0;
 		if (max > 0 && isfinite(max))
 			frexpf(max, &exponent);

@@ -41,11 +41,16 @@ uint16_t hth_f32_to_f16(float f); /* round to nearest even */
 float hth_bf16_to_f32(uint16_t h);
 uint16_t hth_f32_to_bf16(float f);
 
-/* Quantises a whole file. `ftype` is what people call it: a type's name or a mix ("Q4_K_M", "Q5_K_M", "Q3_K_M", "Q2_K", ...),
- * with the mix's usual choice of type per tensor; rows that are not a multiple of the block fall back to a type that
- * fits. `out_fd` is written from its start; progress (may be NULL) is called with bytes done and in all. The input must be
- * F32, F16, BF16 or (with a warning to the caller through *ret_requantized) already quantised. Metadata is copied with
- * general.file_type and general.quantization_version set. n_threads workers. */
+/* Quantises a whole file. `ftype` is what people call it, in any case: a type's name or a mix ("Q4_K_M", "Q5_K_M",
+ * "Q3_K_M", "Q2_K", ...; "Q4_K" means "Q4_K_M"), with the mix's usual choice of type per tensor (quant-mix.c); rows
+ * that are not a multiple of the block fall back to a type that fits. out_fd is a regular file other than the input's,
+ * written from its start; fsync is the caller's. progress (may be NULL) is called on the calling thread with bytes of
+ * the input done and in all. The input may be F32, F16, BF16 or (with a warning to the caller through
+ * *ret_requantized) already quantised. Metadata is copied with general.file_type and general.quantization_version set;
+ * the pieces of a split model become one file. n_threads workers (0: one per core); memory is bounded by them, not by
+ * the model. HTH_INVALID: unknown ftype (the message lists them), or values beyond F16 for F16. HTH_BAD_FORMAT:
+ * weights that are not finite. HTH_IO: the disk is full (known before the work begins where the file system can say).
+ * On failure the output is incomplete: remove it. */
 typedef struct hth_gguf hth_gguf;
 typedef struct hth_quantize_options {
 	const char *ftype;

@@ -7,7 +7,10 @@
 
 #include <strings.h>
 
-#define BLOCK(type_name, elems, block, dequantize, quantize) {type_name, elems, sizeof(block), dequantize, quantize}
+#define BLOCK(type_name, elems, block, dequantize, quantize)                                                           \
+	{                                                                                                              \
+		type_name, elems, sizeof(block), dequantize, quantize                                                  \
+	}
 
 static const hth_type_traits table[HTH_TYPE_LIMIT] = {
     [HTH_F32] = BLOCK("F32", 1, float, hth_dequantize_f32, hth_quantize_f32),

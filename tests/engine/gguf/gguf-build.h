@@ -1,4 +1,4 @@
-/* gguf-build.h - for tests: GGUF bytes laid down by hand, right or wrong on purpose. Knows nothing of the code it tests. */
+/* gguf-build.h - for tests: GGUF bytes laid down by hand, right or wrong on purpose. Knows nothing of what it tests. */
 #ifndef HTH_TESTS_GGUF_BUILD_H
 #define HTH_TESTS_GGUF_BUILD_H
 
@@ -11,22 +11,22 @@ typedef struct built {
 	size_t len;
 } built;
 
-static void b_bytes(built *b, const void *bytes, size_t n)
+__attribute__((unused)) static void b_bytes(built *b, const void *bytes, size_t n)
 {
 	if (n > sizeof b->bytes - b->len)
 		exit(3);
 	memcpy(b->bytes + b->len, bytes, n);
 	b->len += n;
 }
-static void b_u8(built *b, uint8_t v) { b_bytes(b, &v, sizeof v); }
-static void b_u32(built *b, uint32_t v) { b_bytes(b, &v, sizeof v); }
-static void b_u64(built *b, uint64_t v) { b_bytes(b, &v, sizeof v); }
-static void b_str(built *b, const char *s)
+__attribute__((unused)) static void b_u8(built *b, uint8_t v) { b_bytes(b, &v, sizeof v); }
+__attribute__((unused)) static void b_u32(built *b, uint32_t v) { b_bytes(b, &v, sizeof v); }
+__attribute__((unused)) static void b_u64(built *b, uint64_t v) { b_bytes(b, &v, sizeof v); }
+__attribute__((unused)) static void b_str(built *b, const char *s)
 {
 	b_u64(b, strlen(s));
 	b_bytes(b, s, strlen(s));
 }
-static void b_head(built *b, uint64_t n_tensors, uint64_t n_kv)
+__attribute__((unused)) static void b_head(built *b, uint64_t n_tensors, uint64_t n_kv)
 {
 	b->len = 0;
 	b_bytes(b, "GGUF", 4);
@@ -34,27 +34,27 @@ static void b_head(built *b, uint64_t n_tensors, uint64_t n_kv)
 	b_u64(b, n_tensors);
 	b_u64(b, n_kv);
 }
-static void b_kv_u32(built *b, const char *key, uint32_t v)
+__attribute__((unused)) static void b_kv_u32(built *b, const char *key, uint32_t v)
 {
 	b_str(b, key);
 	b_u32(b, 4);
 	b_u32(b, v);
 }
-static void b_kv_str(built *b, const char *key, const char *v)
+__attribute__((unused)) static void b_kv_str(built *b, const char *key, const char *v)
 {
 	b_str(b, key);
 	b_u32(b, 8);
 	b_str(b, v);
 }
 /* The head of an array entry; the elements follow. */
-static void b_kv_array(built *b, const char *key, uint32_t element, uint64_t n)
+__attribute__((unused)) static void b_kv_array(built *b, const char *key, uint32_t element, uint64_t n)
 {
 	b_str(b, key);
 	b_u32(b, 9);
 	b_u32(b, element);
 	b_u64(b, n);
 }
-static void b_tensor(built *b, const char *name, uint32_t type, uint32_t n_dims, const uint64_t *ne, uint64_t offset)
+__attribute__((unused)) static void b_tensor(built *b, const char *name, uint32_t type, uint32_t n_dims, const uint64_t *ne, uint64_t offset)
 {
 	b_str(b, name);
 	b_u32(b, n_dims);
@@ -63,12 +63,12 @@ static void b_tensor(built *b, const char *name, uint32_t type, uint32_t n_dims,
 	b_u32(b, type);
 	b_u64(b, offset);
 }
-static void b_pad(built *b, size_t to)
+__attribute__((unused)) static void b_pad(built *b, size_t to)
 {
 	while (b->len % to != 0)
 		b_u8(b, 0);
 }
-static void b_zeros(built *b, size_t n)
+__attribute__((unused)) static void b_zeros(built *b, size_t n)
 {
 	while (n-- > 0)
 		b_u8(b, 0);

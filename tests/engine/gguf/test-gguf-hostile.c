@@ -1,6 +1,6 @@
-/* What the reader refuses: one test per class of known bug in other readers (the numbers are those of the project's list of
- * advisories: A header and counts, B strings and arrays, C alignment, offsets and sizes). Each case is refused with a
- * message that names what and where; under the sanitizers, none reads a byte that is not there. */
+/* What the reader refuses: one test per class of known bug in other readers (the numbers are those of the project's
+ * list of advisories: A header and counts, B strings and arrays, C alignment, offsets and sizes). Each case is refused
+ * with a message that names what and where; under the sanitizers, none reads a byte that is not there. */
 #include "engine/gguf/gguf.h"
 
 #include "base/clock.h"
@@ -26,13 +26,16 @@ static hth_status open_bytes(const void *bytes, size_t len)
 	hth_gguf_close(gguf);
 	return status;
 }
-static hth_status open_built(void) { return open_bytes(b.bytes, b.len); }
+static hth_status open_built(void)
+{
+	return open_bytes(b.bytes, b.len);
+}
 
-#define REFUSED(expected, fragment)                                                                            \
-	do {                                                                                                   \
-		CHECK_INT(open_built(), expected);                                                             \
-		if (strstr(err.message, fragment) == NULL || strncmp(err.message, "bad.gguf: ", 10) != 0)      \
-			test_fail(__FILE__, __LINE__, "message \"%s\" lacks \"%s\"", err.message, fragment);   \
+#define REFUSED(expected, fragment)                                                                                    \
+	do {                                                                                                           \
+		CHECK_INT(open_built(), expected);                                                                     \
+		if (strstr(err.message, fragment) == NULL || strncmp(err.message, "bad.gguf: ", 10) != 0)              \
+			test_fail(__FILE__, __LINE__, "message \"%s\" lacks \"%s\"", err.message, fragment);           \
 	} while (0)
 
 static const uint64_t dims_4[4] = {4, 1, 1, 1};
@@ -270,7 +273,8 @@ TEST(c19_c20_c21_sizes_that_wrap)
 TEST(c22_c23_data_outside_the_file)
 {
 	/* Room for 128 bytes of data. */
-	static const uint64_t offsets[] = {96 + 32, 1 << 20, UINT64_MAX - 31, UINT64_MAX / 2 + 1, UINT64_C(0xFFFFFFFFFFFFFF80)};
+	static const uint64_t offsets[] = {96 + 32, 1 << 20, UINT64_MAX - 31, UINT64_MAX / 2 + 1,
+	                                   UINT64_C(0xFFFFFFFFFFFFFF80)};
 	for (size_t i = 0; i < HTH_COUNT(offsets); i++) {
 		b_head(&b, 1, 0);
 		b_tensor(&b, "w", 0, 1, (const uint64_t[]){1}, offsets[i]);
@@ -429,7 +433,8 @@ TEST(huge_files_that_lie_cost_a_second_and_64_mib_at_most)
 		CHECK_INT(hth_gguf_open(&gguf, &fd, 1, "bad.gguf", &err), HTH_TOO_LARGE);
 		CHECK(strstr(err.message, "past its limit of") != NULL);
 		uint64_t took = hth_clock_ms() - start;
-		printf("# case %zu: %llu ms, %ld MiB more at the peak\n", i, (unsigned long long)took, peak_mib() - before);
+		printf("# case %zu: %llu ms, %ld MiB more at the peak\n", i, (unsigned long long)took,
+		       peak_mib() - before);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 		CHECK(peak_mib() - before <= 64);
 		CHECK(took <= 5000); /* a second where nothing else runs; the printed number is the measure */

@@ -1,4 +1,5 @@
-/* What the reader gives back: values, arrays, tensors, shards; what the writer makes; and the real files of ../shared. */
+/* What the reader gives back: values, arrays, tensors, shards; what the writer makes; and the real files of ../shared.
+ */
 #include "engine/gguf/gguf-writer.h"
 #include "engine/gguf/gguf.h"
 #include "engine/quant/quant.h"
@@ -13,9 +14,15 @@
 
 static hth_error err;
 
-static bool view_is(hth_view v, const char *s) { return v.len == strlen(s) && memcmp(v.data, s, v.len) == 0; }
+static bool view_is(hth_view v, const char *s)
+{
+	return v.len == strlen(s) && memcmp(v.data, s, v.len) == 0;
+}
 
-static int temp_fd(void) { return memfd_create("gguf-test", MFD_CLOEXEC); }
+static int temp_fd(void)
+{
+	return memfd_create("gguf-test", MFD_CLOEXEC);
+}
 
 TEST(values_of_every_type_are_read_where_they_fit)
 {
@@ -27,11 +34,20 @@ TEST(values_of_every_type_are_read_where_they_fit)
 		size_t size;
 		uint64_t bits;
 	} scalars[] = {
-	    {"u8", 0, 1, 200},        {"i8", 1, 1, (uint8_t)-3},       {"u16", 2, 2, 60000},
-	    {"i16", 3, 2, (uint16_t)-4}, {"u32", 4, 4, 4000000000u},   {"i32", 5, 4, (uint32_t)-5},
-	    {"f32", 6, 4, 0x3FC00000},   {"bool", 7, 1, 1},            {"u64", 10, 8, UINT64_MAX},
-	    {"i64", 11, 8, (uint64_t)-6}, {"f64", 12, 8, UINT64_C(0x400C000000000000)},
-	    {"f64big", 12, 8, UINT64_C(0x7E37E43C8800759C)}, {"nan", 6, 4, 0x7FC00000}, {"two", 0, 1, 2},
+	    {"u8", 0, 1, 200},
+	    {"i8", 1, 1, (uint8_t)-3},
+	    {"u16", 2, 2, 60000},
+	    {"i16", 3, 2, (uint16_t)-4},
+	    {"u32", 4, 4, 4000000000u},
+	    {"i32", 5, 4, (uint32_t)-5},
+	    {"f32", 6, 4, 0x3FC00000},
+	    {"bool", 7, 1, 1},
+	    {"u64", 10, 8, UINT64_MAX},
+	    {"i64", 11, 8, (uint64_t)-6},
+	    {"f64", 12, 8, UINT64_C(0x400C000000000000)},
+	    {"f64big", 12, 8, UINT64_C(0x7E37E43C8800759C)},
+	    {"nan", 6, 4, 0x7FC00000},
+	    {"two", 0, 1, 2},
 	};
 	for (size_t i = 0; i < HTH_COUNT(scalars); i++) {
 		b_str(&b, scalars[i].key);
@@ -180,7 +196,8 @@ TEST(shards_join_and_must_agree)
 	CHECK_INT(hth_gguf_open(&gguf, fds, 3, "m", &err), HTH_BAD_FORMAT);
 	CHECK_STR(err.message, "m: the files hold 4 tensors together; they should hold 5");
 	CHECK_INT(hth_gguf_open(&gguf, fds, 1, "m", &err), HTH_INVALID);
-	CHECK_STR(err.message, "m: this is part 1 of a model in 3 files, and 1 file was given: give all of them, in order");
+	CHECK_STR(err.message,
+	          "m: this is part 1 of a model in 3 files, and 1 file was given: give all of them, in order");
 	CHECK_INT(hth_gguf_open(&gguf, fds, 2, "m", &err), HTH_INVALID);
 	int swapped[3] = {fds[1], fds[0], fds[2]};
 	CHECK_INT(hth_gguf_open(&gguf, swapped, 3, "m", &err), HTH_INVALID);

@@ -14,7 +14,10 @@
 
 static hth_error err;
 
-static int temp_fd(void) { return memfd_create("quant-test", MFD_CLOEXEC); }
+static int temp_fd(void)
+{
+	return memfd_create("quant-test", MFD_CLOEXEC);
+}
 
 static hth_gguf *open_shared(const char *name)
 {
@@ -98,7 +101,8 @@ TEST(mixes_choose_as_the_reference_does_and_are_as_close)
 		}
 		/* The source here is 8-bit itself, so a format's own steps may fall on its; allow for that. */
 		if (our_error > their_error * 1.02)
-			test_fail(__FILE__, __LINE__, "%s: error %.6f, the reference's %.6f", mixes[m], our_error, their_error);
+			test_fail(__FILE__, __LINE__, "%s: error %.6f, the reference's %.6f", mixes[m], our_error,
+			          their_error);
 		hth_gguf_close(ours);
 		hth_gguf_close(reference);
 	}
@@ -131,12 +135,15 @@ TEST(every_mix_of_every_architecture_opens_again)
 			CHECK_INT(version, 2);
 			bool ternary = strncmp(*ftype, "TQ", 2) == 0;
 			for (size_t i = 0; i < hth_gguf_tensor_count(source); i++) {
-				const hth_gguf_tensor *s = hth_gguf_tensor_at(source, i), *t = hth_gguf_tensor_at(out, i);
-				CHECK(s->name.len == t->name.len && memcmp(s->name.data, t->name.data, s->name.len) == 0);
+				const hth_gguf_tensor *s = hth_gguf_tensor_at(source, i),
+				                      *t = hth_gguf_tensor_at(out, i);
+				CHECK(s->name.len == t->name.len &&
+				      memcmp(s->name.data, t->name.data, s->name.len) == 0);
 				CHECK(memcmp(s->ne, t->ne, sizeof s->ne) == 0);
 				double off = sqrt(relative_error(s, t));
 				if (!(off <= (ternary ? 0.6 : 0.35)))
-					test_fail(__FILE__, __LINE__, "%s %s: tensor %zu is off by %.3f", models[m], *ftype, i, off);
+					test_fail(__FILE__, __LINE__, "%s %s: tensor %zu is off by %.3f", models[m],
+					          *ftype, i, off);
 				if (s->n_dims == 1)
 					CHECK_INT(t->type, HTH_F32);
 			}

@@ -16,18 +16,30 @@ static const struct golden {
 	size_t block_elems, block_bytes;
 	double relative_rmse; /* what the reference's own quantiser reaches on source.f32 */
 } goldens[] = {
-    {HTH_F16, "f16", 1, 2, 0.00020},          {HTH_BF16, "bf16", 1, 2, 0.00161},
-    {HTH_Q4_0, "q4_0", 32, 18, 0.08557},      {HTH_Q4_1, "q4_1", 32, 20, 0.07109},
-    {HTH_Q5_0, "q5_0", 32, 22, 0.04211},      {HTH_Q5_1, "q5_1", 32, 24, 0.03498},
-    {HTH_Q8_0, "q8_0", 32, 34, 0.00582},      {HTH_Q2_K, "q2_K", 256, 84, 0.26753},
-    {HTH_Q3_K, "q3_K", 256, 110, 0.14877},    {HTH_Q4_K, "q4_K", 256, 144, 0.07268},
-    {HTH_Q5_K, "q5_K", 256, 176, 0.03633},    {HTH_Q6_K, "q6_K", 256, 210, 0.01842},
-    {HTH_IQ4_NL, "iq4_nl", 32, 18, 0.08043},  {HTH_IQ4_XS, "iq4_xs", 256, 136, 0.08120},
-    {HTH_IQ2_XXS, "iq2_xxs", 256, 66, 0.35355}, {HTH_IQ2_XS, "iq2_xs", 256, 74, 0.30713},
-    {HTH_IQ2_S, "iq2_s", 256, 82, 0.25272},   {HTH_IQ3_XXS, "iq3_xxs", 256, 98, 0.19076},
-    {HTH_IQ3_S, "iq3_s", 256, 110, 0.13933},  {HTH_IQ1_S, "iq1_s", 256, 50, 0.49677},
-    {HTH_IQ1_M, "iq1_m", 256, 56, 0.45340},   {HTH_TQ1_0, "tq1_0", 256, 54, 0.82710},
-    {HTH_TQ2_0, "tq2_0", 256, 66, 0.82710},   {HTH_MXFP4, "mxfp4", 32, 17, 0.11909},
+    {HTH_F16, "f16", 1, 2, 0.00020},
+    {HTH_BF16, "bf16", 1, 2, 0.00161},
+    {HTH_Q4_0, "q4_0", 32, 18, 0.08557},
+    {HTH_Q4_1, "q4_1", 32, 20, 0.07109},
+    {HTH_Q5_0, "q5_0", 32, 22, 0.04211},
+    {HTH_Q5_1, "q5_1", 32, 24, 0.03498},
+    {HTH_Q8_0, "q8_0", 32, 34, 0.00582},
+    {HTH_Q2_K, "q2_K", 256, 84, 0.26753},
+    {HTH_Q3_K, "q3_K", 256, 110, 0.14877},
+    {HTH_Q4_K, "q4_K", 256, 144, 0.07268},
+    {HTH_Q5_K, "q5_K", 256, 176, 0.03633},
+    {HTH_Q6_K, "q6_K", 256, 210, 0.01842},
+    {HTH_IQ4_NL, "iq4_nl", 32, 18, 0.08043},
+    {HTH_IQ4_XS, "iq4_xs", 256, 136, 0.08120},
+    {HTH_IQ2_XXS, "iq2_xxs", 256, 66, 0.35355},
+    {HTH_IQ2_XS, "iq2_xs", 256, 74, 0.30713},
+    {HTH_IQ2_S, "iq2_s", 256, 82, 0.25272},
+    {HTH_IQ3_XXS, "iq3_xxs", 256, 98, 0.19076},
+    {HTH_IQ3_S, "iq3_s", 256, 110, 0.13933},
+    {HTH_IQ1_S, "iq1_s", 256, 50, 0.49677},
+    {HTH_IQ1_M, "iq1_m", 256, 56, 0.45340},
+    {HTH_TQ1_0, "tq1_0", 256, 54, 0.82710},
+    {HTH_TQ2_0, "tq2_0", 256, 66, 0.82710},
+    {HTH_MXFP4, "mxfp4", 32, 17, 0.11909},
 };
 
 static void *read_golden(const char *file, const char *suffix, size_t *ret_len)
@@ -70,7 +82,8 @@ TEST(every_format_dequantises_as_the_reference_does)
 		traits->dequantize_row(blocks, got, GOLDEN_VALUES);
 		for (size_t i = 0; i < GOLDEN_VALUES; i++) {
 			if (ulps(got[i], want[i]) > 1) {
-				test_fail(__FILE__, __LINE__, "%s value %zu is %.9g, not %.9g", golden->file, i, got[i], want[i]);
+				test_fail(__FILE__, __LINE__, "%s value %zu is %.9g, not %.9g", golden->file, i, got[i],
+				          want[i]);
 				break;
 			}
 		}
@@ -143,7 +156,10 @@ static double squared_error(const float *x, const float *y, const float *w, size
 	return sum;
 }
 
-static bool can_quantize(hth_type type) { return hth_type_get(type)->quantize_row != NULL; }
+static bool can_quantize(hth_type type)
+{
+	return hth_type_get(type)->quantize_row != NULL;
+}
 
 TEST(quantisers_are_at_least_as_close_as_the_reference)
 {
@@ -178,9 +194,10 @@ TEST(quantisers_reach_the_error_of_their_bits)
 	static const struct {
 		hth_type type;
 		double most;
-	} expected[] = {{HTH_Q8_0, 0.008}, {HTH_Q6_K, 0.022}, {HTH_Q5_K, 0.042}, {HTH_Q5_0, 0.050}, {HTH_Q5_1, 0.045},
-	                {HTH_Q4_K, 0.083}, {HTH_Q4_0, 0.100}, {HTH_Q4_1, 0.090},  {HTH_IQ4_NL, 0.090}, {HTH_IQ4_XS, 0.092},
-	                {HTH_Q3_K, 0.180}, {HTH_Q2_K, 0.330}, {HTH_MXFP4, 0.135}, {HTH_TQ2_0, 0.46}};
+	} expected[] = {{HTH_Q8_0, 0.008},   {HTH_Q6_K, 0.022},   {HTH_Q5_K, 0.042}, {HTH_Q5_0, 0.050},
+	                {HTH_Q5_1, 0.045},   {HTH_Q4_K, 0.083},   {HTH_Q4_0, 0.100}, {HTH_Q4_1, 0.090},
+	                {HTH_IQ4_NL, 0.090}, {HTH_IQ4_XS, 0.092}, {HTH_Q3_K, 0.180}, {HTH_Q2_K, 0.330},
+	                {HTH_MXFP4, 0.135},  {HTH_TQ2_0, 0.46}};
 	enum { N = 256 * 16 };
 	static float x[N], y[N];
 	static uint8_t blocks[N * 4];
@@ -196,7 +213,8 @@ TEST(quantisers_reach_the_error_of_their_bits)
 		traits->dequantize_row(blocks, y, N);
 		double rmse = sqrt(squared_error(x, y, NULL, N) / squared_error(x, zeros, NULL, N));
 		if (rmse > expected[t].most || rmse < expected[t].most / 3)
-			test_fail(__FILE__, __LINE__, "%s: %.5f, expected about %.5f", traits->name, rmse, expected[t].most);
+			test_fail(__FILE__, __LINE__, "%s: %.5f, expected about %.5f", traits->name, rmse,
+			          expected[t].most);
 	}
 }
 
@@ -221,8 +239,8 @@ TEST(importance_moves_the_error_to_where_it_matters_less)
 		traits->dequantize_row(blocks, weighted, N);
 		double without = squared_error(x, plain, w, N), with = squared_error(x, weighted, w, N);
 		if (!(with < without))
-			test_fail(__FILE__, __LINE__, "%s: weighted error %.5g with importance, %.5g without", traits->name, with,
-			          without);
+			test_fail(__FILE__, __LINE__, "%s: weighted error %.5g with importance, %.5g without",
+			          traits->name, with, without);
 		/* Importance 0 everywhere still gives something. */
 		static const float none[N];
 		traits->quantize_row(x, blocks, N, none);
@@ -246,14 +264,30 @@ TEST(quantisers_take_any_bits)
 		for (int i = 0; i < N; i++) {
 			uint32_t bits = (uint32_t)hth_rng_next(&rng);
 			switch (pattern) {
-			case 0: x[i] = 0; break;
-			case 1: x[i] = -0.0f; break;
-			case 2: x[i] = 3; break;
-			case 3: x[i] = i % 37 ? 1e-42f : -1e-44f; break;
-			case 4: x[i] = i % 2 ? FLT_MAX : -FLT_MAX; break;
-			case 5: x[i] = i % 50 == 7 ? INFINITY : 0.25f; break;
-			case 6: x[i] = i % 50 == 7 ? NAN : 0.25f; break;
-			default: memcpy(&x[i], &bits, 4); break;
+			case 0:
+				x[i] = 0;
+				break;
+			case 1:
+				x[i] = -0.0f;
+				break;
+			case 2:
+				x[i] = 3;
+				break;
+			case 3:
+				x[i] = i % 37 ? 1e-42f : -1e-44f;
+				break;
+			case 4:
+				x[i] = i % 2 ? FLT_MAX : -FLT_MAX;
+				break;
+			case 5:
+				x[i] = i % 50 == 7 ? INFINITY : 0.25f;
+				break;
+			case 6:
+				x[i] = i % 50 == 7 ? NAN : 0.25f;
+				break;
+			default:
+				memcpy(&x[i], &bits, 4);
+				break;
 			}
 		}
 		for (hth_type type = HTH_F32; type < HTH_TYPE_LIMIT; type++) {
@@ -264,7 +298,8 @@ TEST(quantisers_take_any_bits)
 			traits->dequantize_row(blocks, y, N);
 			for (int i = 0; i < N && (pattern < 2 || pattern == 2); i++) {
 				if (fabsf(y[i] - x[i]) > 0.02f * fabsf(x[i]) + 1e-7f) {
-					test_fail(__FILE__, __LINE__, "%s: %g became %g", traits->name, (double)x[i], (double)y[i]);
+					test_fail(__FILE__, __LINE__, "%s: %g became %g", traits->name, (double)x[i],
+					          (double)y[i]);
 					break;
 				}
 			}
