@@ -89,7 +89,7 @@ static const struct row {
      PRE_IGNORE_MERGES | PRE_ADD_BOS,
      {LLAMA3}},
     {"dbrx smaug-bpe", 0, {LLAMA3}},
-    {"chatglm-bpe glm4", PRE_NO_BOS, {LLAMA3}},
+    {"chatglm-bpe glm4", 0, {LLAMA3}},
     {"minicpm5", PRE_IGNORE_MERGES, {"\\p{N}{1,3}", CONTRACTIONS "|" LETTERS "|\\p{N}+|" SYMBOLS SPACES}},
     {"qwen2 stablelm2 deepseek-r1-qwen megrez hunyuan kormo f2llmv2 solar-open grok-2", 0, {QWEN2}},
     {"qwen35",

@@ -122,8 +122,8 @@ static hth_status set_defaults(hth_tokenizer *t, const hth_gguf *gguf, hth_error
 	HTH_TRY(read_bool(gguf, "tokenizer.ggml.add_space_prefix", &t->add_space_prefix, err));
 	if (t->pre_flags & PRE_FORCE_BOS)
 		s->add_bos = true;
-	if (t->pre_flags & PRE_NO_BOS)
-		s->add_bos = s->add_bos && hth_gguf_find(gguf, "tokenizer.ggml.bos_token_id") != NULL;
+	if (kind == VOCAB_BYTES || kind == VOCAB_TEXT)
+		t->add_space_prefix = false; /* BPE never adds one, whatever files say */
 	if (kind == VOCAB_WORDPIECE) {
 		s->add_bos = true; /* BERT's [CLS] text [SEP] is not optional */
 		if (s->bos < 0)
@@ -297,7 +297,7 @@ static hth_status encode_text(struct encoding *e, const char *text, size_t len)
 	case VOCAB_BYTES:
 		return hth_pretokenizer_split(t->pre, text, len, encode_word, e, e->err);
 	case VOCAB_TEXT:
-		HTH_TRY(normalise_spaces(e, text, len, t->add_space_prefix));
+		HTH_TRY(normalise_spaces(e, text, len, false));
 		return hth_pretokenizer_split(t->pre, e->scratch.data, e->scratch.len, encode_word, e, e->err);
 	case VOCAB_WORDPIECE:
 		return hth_wordpiece_encode(&t->wordpiece, text, len, e->tokens, e->err);

@@ -319,8 +319,22 @@ static hth_status index_special(hth_vocab *v, hth_error *err)
 	return hth_trie_build(&v->special, entries, n, err);
 }
 
+/* Files whose converter forgot the types still spell their byte tokens "<0x0A>". */
+static void find_byte_tokens(hth_vocab *v)
+{
+	if (v->kind != VOCAB_SPM && v->kind != VOCAB_TEXT)
+		return;
+	for (size_t i = 0; i < v->n; i++)
+		if (v->attr[i] & ATTR_BYTE)
+			return;
+	for (size_t i = 0; i < v->n; i++)
+		if (v->attr[i] == ATTR_NORMAL && byte_piece(v->piece[i]) >= 0)
+			v->attr[i] = ATTR_BYTE;
+}
+
 hth_status hth_vocab_index(hth_vocab *v, hth_error *err)
 {
+	find_byte_tokens(v);
 	for (size_t i = 0; i < v->n; i++) {
 		HTH_TRY(append_bytes(v, i, err));
 		size_t len = v->at[i + 1] - v->at[i];
