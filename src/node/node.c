@@ -141,8 +141,17 @@ static bool finish(hth_node *node)
 	hth_http_destroy(node->http);
 	hth_router_destroy(node->router);
 	hth_timer_close(node->stop_timer);
+	/* A signal that comes now has nothing left to say, and must not end the process before it has closed everything. */
+	sigset_t both, before;
+	sigemptyset(&both);
+	sigaddset(&both, SIGTERM);
+	sigaddset(&both, SIGINT);
+	sigprocmask(SIG_BLOCK, &both, &before);
 	hth_signal_close(node->sigterm);
 	hth_signal_close(node->sigint);
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGINT, SIG_IGN);
+	sigprocmask(SIG_SETMASK, &before, NULL);
 	return hth_loop_destroy(node->loop);
 }
 

@@ -2,7 +2,7 @@
  *
  * hth_node_run is `hearth serve`. It owns the process until it returns: it handles SIGTERM and SIGINT (running answers may
  * finish within config.shutdown_s, then they are cancelled; a second signal cancels at once), ignores SIGPIPE, and closes every
- * handle before it returns. One node per process. verbs.c is the story of one request, top to bottom.
+ * handle before it returns, when SIGTERM and SIGINT are ignored: the caller is expected to exit. One node per process. verbs.c is the story of one request, top to bottom.
  *
  * Beside the public APIs (src/api) the node answers these, which the command line uses. They follow the same rules (Host, Origin,
  * API key: `Authorization: Bearer KEY`), answer JSON, and fail with {"error":{"message","type","param","code"}}.

@@ -1,0 +1,249 @@
+"""What the end-to-end tests share: a node as a process, HTTP over raw sockets, and TAP."""
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+
+BUILD = os.environ.get("HEARTH_BUILD", ".")
+SOURCE = os.environ.get("HEARTH_SOURCE", os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
+# Sanitizers make everything slower; deadlines of what must happen "soon" are multiplied by this.
+SLACK = float(os.environ.get("HEARTH_TEST_SLACK", "1"))
+
+_tests = []
+
+
+def test(fn):
+    _tests.append(fn)
+    return fn
+
+
+class Skip(Exception):
+    pass
+
+
+def run_tests():
+    bad = 0
+    wanted = sys.argv[1] if len(sys.argv) > 1 else ""
+    chosen = [t for t in _tests if wanted in t.__name__]
+    for i, fn in enumerate(chosen, 1):
+        start = time.monotonic()
+        try:
+            fn()
+            line = f"ok {i} - {fn.__name__}"
+        except Skip as e:
+            line = f"ok {i} - {fn.__name__} # SKIP {e}"
+        except Exception:
+            bad += 1
+            for text in traceback.format_exc().rstrip().split("\n"):
+                print("#", text)
+            line = f"not ok {i} - {fn.__name__}"
+        print(f"# {time.monotonic() - start:.1f} s")
+        print(line)
+        sys.stdout.flush()
+    print(f"1..{len(chosen)}")
+    sys.exit(1 if bad else 0)
+
+
+def wait_for(what, seconds, condition, step=0.005):
+    """Waits until condition() is true and returns it; fails saying what did not come."""
+    end = time.monotonic() + seconds * SLACK
+    while True:
+        got = condition()
+        if got:
+            return got
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(step)
+
+
+class Answer:
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+    def error(self):
+        return self.json["error"]
+
+
+class Node:
+    """A node of its own, with its own home, on a free port. Used as a context, it must end well: exit code 0, no sanitizer report."""
+
+    def __init__(self, command, settings=(), env=(), models=(), expect_start=True):
+        self.home = tempfile.mkdtemp(prefix="hearth-e2e-")
+        os.mkdir(os.path.join(self.home, "models"))
+        for name, path in models:
+            target = os.path.join(self.home, "models", name + ".gguf")
+            if path is None:
+                with open(target, "wb") as f:
+                    f.truncate(1000)
+            else:
+                os.symlink(os.path.abspath(path), target)
+        full_env = {k: v for k, v in os.environ.items() if not k.startswith("HEARTH_") or k in ("HEARTH_SOURCE", "HEARTH_BUILD")}
+        full_env.update(HEARTH_HOME=self.home, **dict(env))
+        self.log_path = os.path.join(self.home, "log")
+        self.log_file = open(self.log_path, "w+b")
+        args = list(command)
+        if not any(s.startswith("--listen") for s in settings):
+            args += ["--listen", "127.0.0.1:0"]
+        self.process = subprocess.Popen(args + list(settings), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log_file, env=full_env)
+        self.port = None
+        if expect_start:
+            self._wait_ready()
+
+    def _wait_ready(self):
+        line = self.process.stdout.readline().decode()
+        if not line:
+            self.process.wait()
+            raise AssertionError("the node did not start: " + self.log())
+        # Both "ready HOST:PORT" and "hearth: answering at http://HOST:PORT (...)".
+        where = next(w for w in line.replace("http://", "").replace(",", " ").split() if ":" in w and w.rsplit(":", 1)[1].isdigit())
+        self.port = int(where.rsplit(":", 1)[1])
+
+    def log(self):
+        with open(self.log_path, errors="replace") as f:
+            return f.read()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, tb):
+        try:
+            if kind is None:
+                self.stop()
+            elif self.process.poll() is None:
+                self.process.kill()
+        finally:
+            self.process.wait()
+            if kind is not None:
+                print("# --- the node's log:")
+                for line in self.log().split("\n")[-30:]:
+                    print("#", line)
+            self.process.stdout.close()
+            self.log_file.close()
+            shutil.rmtree(self.home, ignore_errors=True)
+
+    def stop(self, sig=signal.SIGTERM, seconds=20):
+        if self.process.poll() is None:
+            self.process.send_signal(sig)
+        code = self.process.wait(seconds)
+        log = self.log()
+        assert code == 0, f"the node ended with {code}: {log[-3000:]}"
+        for word in ("AddressSanitizer", "LeakSanitizer", "runtime error:", "left a handle open"):
+            assert word not in log, log[-5000:]
+
+    # --- asking ---
+    def connect(self, timeout=20):
+        s = socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return s
+
+    def ask(self, method, path, body=None, headers=(), timeout=60):
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout * SLACK)
+        try:
+            if isinstance(body, (dict, list)):
+                body = json.dumps(body)
+            c.request(method, path, body, dict(headers))
+            r = c.getresponse()
+            return Answer(r.status, r.headers, r.read())
+        finally:
+            c.close()
+
+    def get(self, path, **kw):
+        return self.ask("GET", path, **kw)
+
+    def post(self, path, body, **kw):
+        return self.ask("POST", path, body, **kw)
+
+    def status(self):
+        return self.get("/hearth/status").json
+
+    def active(self):
+        return self.status()["requests"]["active"]
+
+    def chat(self, text="hello", **more):
+        return self.post("/v1/chat/completions", dict({"messages": [{"role": "user", "content": text}]}, **more))
+
+    def stream(self, path, body, headers=(), timeout=60):
+        return Stream(self, path, body, headers, timeout)
+
+
+class Stream:
+    """A streamed answer, read as it comes; close() leaves in the middle."""
+
+    def __init__(self, node, path, body, headers=(), timeout=60):
+        self.c = http.client.HTTPConnection("127.0.0.1", node.port, timeout=timeout * SLACK)
+        self.c.request("POST", path, json.dumps(body), dict(headers))
+        self.sent = time.monotonic()
+        self.r = self.c.getresponse()
+        self.status = self.r.status
+
+    def lines(self):
+        while True:
+            line = self.r.readline()
+            if not line:
+                return
+            yield line.decode()
+
+    def events(self):
+        """The data of each server-sent event; JSON where it is JSON."""
+        for line in self.lines():
+            if line.startswith("data: "):
+                text = line[6:].rstrip("\n")
+                yield json.loads(text) if text != "[DONE]" else text
+
+    def close(self):
+        # http.client keeps the socket open as long as the response lives.
+        self.r.close()
+        if self.c.sock is not None:
+            self.c.sock.close()
+        self.c.close()
+
+
+def in_parallel(n, fn):
+    """fn(i) in n threads; their results in order; the first exception is raised."""
+    results, errors = [None] * n, []
+
+    def one(i):
+        try:
+            results[i] = fn(i)
+        except Exception as e:
+            errors.append(e)
+
+    threads = [threading.Thread(target=one, args=(i,)) for i in range(n)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    if errors:
+        raise errors[0]
+    return results
+
+
+def resident_bytes(pid):
+    with open(f"/proc/{pid}/statm") as f:
+        return int(f.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
