@@ -50,7 +50,7 @@ hth_status hth_local_lock_in(const hth_local_model *model, int also, hth_error *
 	if (also >= 0)
 		keep[n++] = also;
 	hth_sandbox_report report;
-	HTH_TRY(hth_sandbox_enter(&(hth_sandbox_options){.keep_fds = keep, .n_keep_fds = n}, &report, err));
+	HTH_TRY(hth_sandbox_enter(&(hth_sandbox_options){.keep_fds = keep, .n_keep_fds = n, .write_files = also >= 0}, &report, err));
 	locked_in = true;
 	return HTH_OK;
 }

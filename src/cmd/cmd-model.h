@@ -20,7 +20,7 @@ typedef struct hth_local_model {
  * on a zeroed one. */
 HTH_MUST_USE hth_status hth_local_open(const hth_invocation *in, const char *name_or_file, hth_local_model *ret_model, hth_error *err);
 void hth_local_close(hth_local_model *model);
-/* Locks this process in, keeping the model's descriptors (model may be NULL) and `also` (-1: none). */
+/* Locks this process in, keeping the model's descriptors (model may be NULL) and `also`, which may be written (-1: none). */
 HTH_MUST_USE hth_status hth_local_lock_in(const hth_local_model *model, int also, hth_error *err);
 bool hth_local_is_locked_in(void);
 /* The engine's handle, after lock_in. */

@@ -134,7 +134,7 @@ hth_status hth_sandbox_enter(const hth_sandbox_options *options, hth_sandbox_rep
 			return hth_fail_errno(err, HTH_IO, errno, "cannot limit memory to %llu bytes",
 			                      (unsigned long long)options->memory_bytes);
 	}
-	HTH_TRY(hth_seccomp_load(err));
+	HTH_TRY(hth_seccomp_load(options->write_files, err));
 	report.seccomp = true;
 	*ret_report = report;
 	return HTH_OK;

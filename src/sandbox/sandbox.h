@@ -22,6 +22,7 @@ typedef struct hth_sandbox_options {
 	uint64_t memory_bytes; /* address space, all mappings of files included; 0: no limit */
 	const int *keep_fds;   /* descriptors that stay open besides 0, 1 and 2 */
 	size_t n_keep_fds;
+	bool write_files;      /* files that are open for writing may be written at any place and resized (hearth quantize) */
 } hth_sandbox_options;
 typedef struct hth_sandbox_report {
 	int landlock_abi; /* 0: the kernel has none */

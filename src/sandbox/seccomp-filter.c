@@ -31,7 +31,6 @@
 static const int always[] = {
     /* descriptors that are open */
     SCMP_SYS(read), SCMP_SYS(readv), SCMP_SYS(pread64), SCMP_SYS(preadv), SCMP_SYS(write), SCMP_SYS(writev), SCMP_SYS(close),
-    SCMP_SYS(pwrite64), SCMP_SYS(ftruncate), SCMP_SYS(fallocate), /* `hearth quantize` writes the file that it was given */
     SCMP_SYS(lseek), SCMP_SYS(fstat), SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(fadvise64), SCMP_SYS(readahead),
     /* memory; mmap and mprotect are below */
     SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(brk), SCMP_SYS(mlock), SCMP_SYS(mlock2),
@@ -47,6 +46,9 @@ static const int always[] = {
     SCMP_SYS(time), SCMP_SYS(getrandom), SCMP_SYS(getrusage), SCMP_SYS(times), SCMP_SYS(sysinfo), SCMP_SYS(getrlimit),
     SCMP_SYS(uname),
 };
+
+/* For a process that makes a file: at any place of it, and its size. */
+static const int writing[] = {SCMP_SYS(pwrite64), SCMP_SYS(ftruncate), SCMP_SYS(fallocate)};
 
 #if HTH_SANITIZED
 /* Sanitizers only: they check whether memory can be read by writing it into a pipe, and ask who they are when they report. */
@@ -83,11 +85,13 @@ static void on_sigsys(int signum, siginfo_t *info, void *context)
 #define THREAD_FLAGS (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM)
 #define THREAD_FLAGS_MAY (CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID | CLONE_DETACHED)
 
-static int add_rules(scmp_filter_ctx ctx)
+static int add_rules(scmp_filter_ctx ctx, bool write_files)
 {
 	int rc = 0;
 	for (size_t i = 0; i < HTH_COUNT(always) && rc == 0; i++)
 		rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, always[i], 0);
+	for (size_t i = 0; write_files && i < HTH_COUNT(writing) && rc == 0; i++)
+		rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, writing[i], 0);
 #if HTH_SANITIZED
 	for (size_t i = 0; i < HTH_COUNT(sanitizer_extra) && rc == 0; i++)
 		rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, sanitizer_extra[i], 0);
@@ -116,7 +120,7 @@ static int add_rules(scmp_filter_ctx ctx)
 	return rc;
 }
 
-hth_status hth_seccomp_load(hth_error *err)
+hth_status hth_seccomp_load(bool write_files, hth_error *err)
 {
 	struct sigaction action = {.sa_sigaction = on_sigsys, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK};
 	if (sigaction(SIGSYS, &action, NULL) != 0)
@@ -130,7 +134,7 @@ hth_status hth_seccomp_load(hth_error *err)
 	if (rc == 0)
 		rc = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* binary search: the list is long */
 	if (rc == 0)
-		rc = add_rules(ctx);
+		rc = add_rules(ctx, write_files);
 	if (rc == 0)
 		rc = seccomp_load(ctx);
 	seccomp_release(ctx);

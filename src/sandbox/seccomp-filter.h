@@ -17,6 +17,6 @@
 #endif
 
 /* Installs the filter on every thread of the process. no_new_privs must be set. Cannot be undone. */
-HTH_MUST_USE hth_status hth_seccomp_load(hth_error *err);
+HTH_MUST_USE hth_status hth_seccomp_load(bool write_files, hth_error *err);
 
 #endif
