@@ -261,7 +261,7 @@ hth_type hth_mix_choose(const hth_mix *mix, const hth_mix_model *model, const ht
 		return type;
 	unsigned long layer = strncmp(name, "blk.", 4) == 0 ? strtoul(name + 4, NULL, 10) : 0;
 	uint32_t i = layer < model->n_layer ? (uint32_t)layer : 0;
-	if (mix->id == MIX_MXFP4)
+	if (mix->id == MIX_MXFP4 && model->n_expert > 0) /* as gpt-oss is shipped: the experts alone */
 		type = dimensions(tensor) == 3 && strstr(name, "_exps.") != NULL ? HTH_MXFP4 : HTH_Q8_0;
 	else if (strcmp(name, "output.weight") == 0 || (!model->has_output && strcmp(name, "token_embd.weight") == 0))
 		type = mix->id == MIX_Q8_0 || tensor->ne[0] % 256 != 0 ? HTH_Q8_0 : HTH_Q6_K;

@@ -287,6 +287,10 @@ TEST(unknown_types_full_disks_and_what_cannot_be_converted)
 	CHECK_INT(hth_gguf_tensor_find(out, "blk.0.ffn_down.weight")->type, HTH_Q6_K);
 	CHECK_INT(hth_gguf_tensor_find(out, "output_norm.weight")->type, HTH_F32);
 	hth_gguf_close(out);
+	out = quantized(in, "MXFP4", 1, NULL);
+	REQUIRE(out != NULL);
+	CHECK_INT(hth_gguf_tensor_find(out, "blk.0.ffn_down.weight")->type, HTH_MXFP4);
+	hth_gguf_close(out);
 	hth_gguf_close(in);
 }
 
