@@ -2,7 +2,8 @@
  *
  * A mapping stays valid after the descriptor is closed. It does not survive the file being cut short by somebody else:
  * touching a page that is gone raises SIGBUS; and somebody who may write the file while it is open can undo what was
- * checked. That is why models are opened in the runner, where it costs one model's requests and not the node. No locks: a handle is immutable once it is returned, and any thread may read it.
+ * checked. That is why models are opened in the runner, where it costs one model's requests and not the node. No locks:
+ * a handle is immutable once it is returned, and any thread may read it.
  */
 #include "engine/gguf/gguf.h"
 
