@@ -1,0 +1,75 @@
+/* fuzz-api.c - bodies of every endpoint that takes one. The first byte picks the endpoint; the rest is the body. What parses is
+ * then answered, streamed or not, by a fixed little story of results. */
+#include "api/api.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const paths[] = {"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/tokenize", "/detokenize"};
+
+static size_t out_bytes;
+static void out_header(void *ctx, const char *name, const char *value) { out_bytes += strlen(value); }
+static void out_reply(void *ctx, int status, const char *type, const void *body, size_t len)
+{
+	/* What goes out whole must be JSON, whatever came in. */
+	json_t *json = NULL;
+	hth_error err;
+	if (hth_json_parse(&json, body, len, &err) != HTH_OK)
+		abort();
+	json_decref(json);
+}
+static void out_begin(void *ctx, int status, const char *type) {}
+static void out_send(void *ctx, const void *data, size_t len) { out_bytes += len; }
+static void out_finish(void *ctx) {}
+static hth_status each_model(void *ctx, hth_api_model_fn fn, void *fn_ctx, hth_error *err) { return HTH_OK; }
+
+static void play(hth_api_job *job)
+{
+	for (size_t i = 0; i < job->n_requests && i < 20; i++) {
+		hth_request *r = job->requests[i];
+		static const hth_token_logprob row = {.token = 1, .logprob = -1, .bytes = "\xc3", .n_bytes = 1};
+		hth_answer_piece piece = {.text = "a\"\n", .len = 3, .n_tokens = 1};
+		if (r->params.top_logprobs >= 0) {
+			piece.logprobs = &row;
+			piece.n_logprobs = 1;
+		}
+		hth_api_started(job, i);
+		if (r->kind == HTH_EMBEDDING)
+			hth_api_embedding(job, i, (float[]){0.5f, 0.5f, 0.1f}, 3);
+		else if (r->kind == HTH_TOKENIZE)
+			hth_api_tokens(job, i, (int32_t[]){1, 2}, 2);
+		if (r->kind != HTH_EMBEDDING)
+			hth_api_piece(job, i, &piece);
+		hth_api_done(job, i);
+	}
+	hth_error err;
+	hth_fail(&err, HTH_GONE, "the end");
+	hth_api_fail(job, &err);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	const hth_api_host host = {.default_model = "m", .each_model = each_model};
+	const hth_api_out out = {NULL, out_header, out_reply, out_begin, out_send, out_finish};
+	const char *allow = NULL;
+	if (size == 0)
+		return 0;
+	const char *path = paths[data[0] % HTH_COUNT(paths)];
+	const hth_api_endpoint *endpoint = hth_api_find("POST", path, &allow);
+	hth_api_job *job = NULL;
+	hth_error err = HTH_ERROR_INIT;
+	if (hth_api_parse(&job, endpoint, &host, &out, path, (const char *)data + 1, size - 1, &err) == HTH_OK) {
+		play(job);
+		hth_api_job_destroy(job);
+	} else {
+		hth_buf body = HTH_BUF_INIT(1 << 16);
+		unsigned retry_s;
+		hth_api_write_error(endpoint, &err, &body, &retry_s);
+		out_reply(NULL, 400, "", body.data, body.len);
+		hth_buf_finish(&body);
+	}
+	return 0;
+}
