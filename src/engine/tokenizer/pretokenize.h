@@ -14,7 +14,6 @@ enum {                        /* what else a name says about its vocabulary */
        PRE_IGNORE_MERGES = 1, /* a word that is a token is that token, whatever its merges say */
        PRE_ADD_BOS = 2,       /* unless the file says otherwise */
        PRE_TEXT = 4,          /* merges work on UTF-8 text with ▁ for a space, not on GPT-2's byte alphabet */
-       PRE_NO_BOS = 8,        /* the vocabulary has no BOS even if an id is given by default */
        PRE_FORCE_BOS = 8,     /* whatever the file says */
        PRE_LINES_WHOLE = 16,  /* a run of newlines that is a token is that token */
 };
