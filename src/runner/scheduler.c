@@ -350,7 +350,9 @@ static bool run_embedding(hth_scheduler *s)
 	job->admitted_ns = s->compute.now_ns(s->compute.ctx);
 	hth_status status = HTH_CANCELLED;
 	if (hth_scheduler_begin_compute(s, &job, 1, true)) {
-		status = s->compute.embed(s->compute.ctx, job->tokens, job->n_tokens, s->embedding, &s->break_off, &err);
+		do { /* a decoder embeds in pages of the same pool */
+			status = s->compute.embed(s->compute.ctx, job->tokens, job->n_tokens, s->embedding, &s->break_off, &err);
+		} while (status == HTH_NO_MEMORY && hth_sequences_make_room(s->sequences, -1));
 		hth_scheduler_finish_compute(s);
 	}
 	if (status == HTH_OK) {

@@ -18,6 +18,18 @@
 
 #include <stdint.h>
 
+/* True in a build with AddressSanitizer or ThreadSanitizer: their shadow memory needs terabytes of address space. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define HTH_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define HTH_SANITIZED 1
+#endif
+#endif
+#ifndef HTH_SANITIZED
+#define HTH_SANITIZED 0
+#endif
+
 typedef struct hth_sandbox_options {
 	uint64_t memory_bytes; /* address space, all mappings of files included; 0: no limit */
 	const int *keep_fds;   /* descriptors that stay open besides 0, 1 and 2 */

@@ -13,6 +13,7 @@
 #include "sandbox/seccomp-filter.h"
 
 #include "base/mem.h"
+#include "sandbox/sandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,7 +3,6 @@
 #include "base/mem.h"
 #include "base/clock.h"
 #include "sandbox/sandbox.h"
-#include "sandbox/seccomp-filter.h"
 #include "harness.h"
 
 #include <arpa/inet.h>

@@ -1,0 +1,53 @@
+/* runner-engine.c - see runner-engine.h: every function passes straight on. */
+#include "runner/runner-engine.h"
+
+#include "base/clock.h"
+
+static hth_status decode(void *ctx, const hth_batch_token *tokens, size_t n, const atomic_bool *cancel, hth_error *err)
+{
+	return hth_session_decode(((hth_runner_engine *)ctx)->session, tokens, n, cancel, err);
+}
+static float *logits(void *ctx, size_t i) { return hth_session_logits(((hth_runner_engine *)ctx)->session, i); }
+static void truncate_to(void *ctx, uint32_t seq, uint32_t length)
+{
+	hth_session_truncate(((hth_runner_engine *)ctx)->session, seq, length);
+}
+static void share(void *ctx, uint32_t dst, uint32_t src, uint32_t length)
+{
+	hth_session_share(((hth_runner_engine *)ctx)->session, dst, src, length);
+}
+static uint32_t free_tokens(void *ctx) { return hth_session_free_tokens(((hth_runner_engine *)ctx)->session); }
+static hth_status embed(void *ctx, const int32_t *tokens, size_t n, float *ret, const atomic_bool *cancel, hth_error *err)
+{
+	return hth_session_embed(((hth_runner_engine *)ctx)->session, tokens, n, ret, cancel, err);
+}
+static uint64_t now_ns(void *ctx)
+{
+	(void)ctx;
+	return hth_clock_ns();
+}
+static void parallel(void *ctx, size_t n_tasks, void (*fn)(void *fn_ctx, size_t task, unsigned worker), void *fn_ctx)
+{
+	hth_threads_run(((hth_runner_engine *)ctx)->threads, n_tasks, fn, fn_ctx);
+}
+
+hth_compute hth_runner_engine_compute(hth_runner_engine *engine)
+{
+	const hth_model_info *info = hth_model_get_info(engine->model);
+	return (hth_compute){.ctx = engine,
+	                     .n_seq = hth_session_n_seq(engine->session),
+	                     .n_ctx = hth_session_n_ctx(engine->session),
+	                     .n_batch = hth_session_n_batch(engine->session),
+	                     .n_vocab = info->n_vocab,
+	                     .n_embd = info->n_embd,
+	                     .embedding = info->embedding,
+	                     .tokenizer = hth_model_tokenizer(engine->model),
+	                     .now_ns = now_ns,
+	                     .decode = decode,
+	                     .logits = logits,
+	                     .truncate = truncate_to,
+	                     .share = share,
+	                     .free_tokens = free_tokens,
+	                     .embed = embed,
+	                     .parallel = parallel};
+}
