@@ -80,12 +80,9 @@ static jv *own_attr(jj_run *r, jv *v, jv *name)
 	size_t n = name->s.len;
 	if ((n > 4 && memcmp(s, "__", 2) == 0 && memcmp(s + n - 2, "__", 2) == 0) ||
 	    hth_jj_is_mutator((jj_kind)v->kind, s, n)) {
-		hth_jinja_value *u = (hth_jinja_value *)hth_jj_undefined(
-		    r, "access to attribute '%.*s' of '%s' object is unsafe.", (int)HTH_MIN(n, (size_t)80), s,
-		    hth_jj_type_name(v));
-		if (u != NULL)
-			u->flag = true;
-		return u;
+		/* Undefined and not an error yet: `x.pop is defined` may be asked. */
+		return hth_jj_undefined(r, "access to attribute '%.*s' of '%s' object is unsafe.", (int)HTH_MIN(n, (size_t)80), s,
+					hth_jj_type_name(v));
 	}
 	const jj_builtin *method = hth_jj_find_method((jj_kind)v->kind, s, n);
 	if (method != NULL)

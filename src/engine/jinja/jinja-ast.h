@@ -197,7 +197,7 @@ jj_node *hth_jj_parse_expr(jj_parser *p, bool with_cond);
 jj_node *hth_jj_parse_tuple(jj_parser *p, bool with_cond, const char *end_name, bool parenthesised);
 jj_node *hth_jj_parse_filters(jj_parser *p, jj_node *first, bool inline_first);
 jj_node *hth_jj_parse_unary(jj_parser *p, bool with_filter);
-jj_node *hth_jj_parse_target(jj_parser *p, bool with_tuple, bool with_namespace, const char *end_name);
+jj_node *hth_jj_parse_target(jj_parser *p, bool with_tuple, bool with_namespace);
 jj_call_args *hth_jj_parse_call_args(jj_parser *p);
 jj_node *hth_jj_parse_template(jj_parser *p);
 

@@ -178,6 +178,11 @@ static void after_tag(jj_lexer *lx, size_t at)
 static hth_status lex_raw(jj_lexer *lx, jj_token *t, size_t tag, size_t from)
 {
 	after_tag(lx, from);
+	if (from == lx->len) { /* at the very end Jinja lets it pass */
+		set_data(lx, t, from, from);
+		t->kind = JJ_T_EOF;
+		return HTH_OK;
+	}
 	for (size_t i = from; i < lx->len; i++) {
 		if (!starts(lx, i, "{%"))
 			continue;
@@ -230,7 +235,7 @@ static hth_status lex_data(jj_lexer *lx, jj_token *t)
 				return HTH_OK;
 			}
 			HTH_TRY(lex_raw(lx, t, to, raw));
-			if (t->len == 0)
+			if (t->kind == JJ_T_DATA && t->len == 0)
 				continue;
 			return HTH_OK;
 		}

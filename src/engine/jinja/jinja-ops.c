@@ -491,8 +491,6 @@ bool hth_jj_items(jj_run *r, jv *v, jv ***ret_items, uint32_t *ret_n)
 	hth_jj_length(v, &n);
 	switch (v->kind) {
 	case JJ_UNDEFINED:
-		if (v->flag)
-			return hth_jj_fail_undefined(r, v);
 		items = item_room(r, 0);
 		break;
 	case JJ_LIST:

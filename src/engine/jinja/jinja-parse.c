@@ -256,20 +256,19 @@ static jj_node *target_name(jj_parser *p, bool with_namespace)
 	return node;
 }
 
-jj_node *hth_jj_parse_target(jj_parser *p, bool with_tuple, bool with_namespace, const char *end_name)
+jj_node *hth_jj_parse_target(jj_parser *p, bool with_tuple, bool with_namespace)
 {
 	uint32_t line = p->token.line, column = p->token.column;
 	jj_node_list list = {0};
 	bool is_tuple = false;
 	do {
-		if (is_tuple && (hth_jj_at_op(p, ')') || hth_jj_at_op(p, '=') ||
-				 (end_name != NULL && hth_jj_at_name(p, end_name))))
+		if (is_tuple && hth_jj_at_op(p, ')'))
 			break;
 		jj_node *node;
 		if (hth_jj_at_op(p, '(')) {
 			if (!hth_jj_enter(p) || !hth_jj_advance(p))
 				return NULL;
-			node = hth_jj_parse_target(p, true, with_namespace, NULL);
+			node = hth_jj_parse_target(p, true, with_namespace);
 			p->depth--;
 			if (node == NULL || !hth_jj_expect_op(p, ')', ")"))
 				return NULL;
@@ -328,7 +327,7 @@ static jj_node *parse_for(jj_parser *p, jj_node *node)
 	static const char *const ends[] = {"endfor", "else", NULL};
 	static const char *const end_only[] = {"endfor", NULL};
 	node->type = JJ_N_FOR;
-	node->a = hth_jj_parse_target(p, true, false, "in");
+	node->a = hth_jj_parse_target(p, true, false);
 	if (node->a == NULL)
 		return NULL;
 	if (!hth_jj_at_name(p, "in"))
@@ -369,7 +368,7 @@ static jj_node *parse_for(jj_parser *p, jj_node *node)
 
 static jj_node *parse_set(jj_parser *p, jj_node *node)
 {
-	node->a = hth_jj_parse_target(p, true, true, NULL);
+	node->a = hth_jj_parse_target(p, true, true);
 	if (node->a == NULL)
 		return NULL;
 	if (hth_jj_at_op(p, '=')) {
@@ -477,7 +476,7 @@ static jj_node *parse_with(jj_parser *p, jj_node *node)
 	while (p->token.kind != JJ_T_BLOCK_END) {
 		if (list.n > 0 && !hth_jj_expect_op(p, ',', ","))
 			return NULL;
-		if (!hth_jj_list_add(p, &list, hth_jj_parse_target(p, false, false, NULL)) ||
+		if (!hth_jj_list_add(p, &list, hth_jj_parse_target(p, false, false)) ||
 		    !hth_jj_expect_op(p, '=', "=") || !hth_jj_list_add(p, &list, hth_jj_parse_expr(p, true)))
 			return NULL;
 	}

@@ -206,7 +206,7 @@ jv *hth_jj_to_str(jj_run *r, jv *v)
 		return v;
 	if (v->kind != JJ_UNDEFINED)
 		return hth_jj_repr(r, v);
-	return v->flag ? hth_jj_fail_undefined(r, v) : hth_jj_str(r->arena, "");
+	return hth_jj_str(r->arena, "");
 }
 
 bool hth_jj_put_text(jj_run *r, jj_builder *b, jv *v)

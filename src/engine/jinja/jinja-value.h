@@ -70,8 +70,7 @@ struct hth_jinja_value {
 	uint8_t kind;  /* jj_kind */
 	uint8_t taint; /* strings: jj_taint */
 	bool markup;   /* strings: went through `safe` or `escape`, so `+` escapes its other side, as markupsafe does */
-	bool flag;     /* bools: the value; undefined: access was refused; tuples: (grouper, list) of groupby;
-			  views, iterators, methods: see their use */
+	bool flag;     /* bools: the value; tuples: (grouper, list) of groupby; joiners: called before */
 	union {
 		int64_t i;
 		double f;
