@@ -1,0 +1,60 @@
+/* store.h - the record of one home: what must outlive the process, in $HEARTH_HOME/hearth.db (SQLite, WAL).
+ *
+ * Several processes may have it open (the daemon, a command line); every change is one transaction, durable when the call returns.
+ * It holds no prompt and no answer. Calls block for milliseconds; a locked database is waited for up to 5 s, then HTH_BUSY.
+ * One handle belongs to one thread.
+ */
+#ifndef HTH_STORE_STORE_H
+#define HTH_STORE_STORE_H
+
+#include "base/status.h"
+
+#include <stdint.h>
+
+typedef struct hth_store hth_store;
+
+/* Opens or makes home's database (mode 0600) and brings an older schema up to date. A newer schema than this program knows,
+ * or a damaged file, is refused with what to do. */
+HTH_MUST_USE hth_status hth_store_open(hth_store **ret_store, const char *home, hth_error *err);
+void hth_store_close(hth_store *store);
+
+/* --- API keys: kept as keyed hashes (BLAKE2b), never as themselves --------------------------------------------------- */
+
+enum { HTH_KEY_NAME_MAX = 64, HTH_KEY_TEXT_MAX = 64 };
+enum { HTH_SCOPE_CHAT = 1, HTH_SCOPE_EMBED = 2, HTH_SCOPE_ADMIN = 4, HTH_SCOPE_ALL = 7 };
+
+typedef struct hth_key {
+	int64_t id;
+	char name[HTH_KEY_NAME_MAX];
+	unsigned scopes;        /* HTH_SCOPE_* */
+	uint32_t per_minute;    /* requests a minute; 0: no limit */
+	int privacy;            /* default class of its requests: hth_privacy_class as a number */
+	int64_t created_unix, last_used_unix; /* last_used: 0 when never; kept to the hour */
+} hth_key;
+
+/* Makes a key named key->name (unique, 1 to 63 printable characters) with key's scopes, limit and class, and gives its text
+ * ("hth-" and 43 characters, 256 random bits) this one time. HTH_CONFLICT: the name is taken. */
+HTH_MUST_USE hth_status hth_store_key_add(hth_store *store, const hth_key *key, char ret_text[HTH_KEY_TEXT_MAX], hth_error *err);
+HTH_MUST_USE hth_status hth_store_key_remove(hth_store *store, const char *name, hth_error *err);
+/* All keys, by name. *ret_keys is the caller's to free. */
+HTH_MUST_USE hth_status hth_store_key_list(hth_store *store, hth_key **ret_keys, size_t *ret_n, hth_error *err);
+/* The key that `text` is: HTH_UNAUTHORIZED when there is none. Time does not depend on how much of a key was right: what is looked
+ * up is a hash under a secret of this home. */
+HTH_MUST_USE hth_status hth_store_key_find(hth_store *store, const char *text, hth_key *ret_key, hth_error *err);
+HTH_MUST_USE hth_status hth_store_key_count(hth_store *store, size_t *ret_n, hth_error *err);
+
+/* --- Egress: every connection that this home opened to the outside, and why ------------------------------------------ */
+
+typedef struct hth_egress {
+	int64_t at_unix;
+	char kind[16];    /* "pull", "fetch", "upstream" */
+	char host[256];
+	char reason[256]; /* "model llama3.2:1b", "web_fetch for req-...": never a prompt's text */
+	uint64_t sent_bytes, received_bytes;
+	bool allowed;     /* false: asked for and refused */
+} hth_egress;
+HTH_MUST_USE hth_status hth_store_egress_add(hth_store *store, const hth_egress *egress, hth_error *err);
+/* The newest `limit` entries, newest first. *ret_list is the caller's to free. */
+HTH_MUST_USE hth_status hth_store_egress_list(hth_store *store, size_t limit, hth_egress **ret_list, size_t *ret_n, hth_error *err);
+
+#endif
