@@ -8,26 +8,26 @@
 
 #include "base/mem.h"
 #include "engine/kernels/kernels.h"
+#include "engine/model/model-params.h"
 
-size_t hth_kv_row_bytes(hth_kv_type type, uint32_t head_dim)
+enum { Q8_BLOCK = 32 };
+
+size_t hth_kv_tile_bytes(hth_kv_type type, uint32_t head_dim)
 {
 	switch (type) {
 	case HTH_KV_F32:
-		return head_dim * sizeof(float);
+		return HTH_KV_PAGE * head_dim * sizeof(float);
 	case HTH_KV_F16:
-		return head_dim * sizeof(uint16_t);
-	case HTH_KV_Q8_0: {
-		const hth_type_traits *q8 = hth_type_get(HTH_Q8_0);
-		return head_dim % q8->block_elems == 0 ? head_dim / q8->block_elems * q8->block_bytes : 0;
-	}
+		return HTH_KV_PAGE * head_dim * sizeof(uint16_t);
+	case HTH_KV_Q8_0:
+		return head_dim % Q8_BLOCK == 0 ? HTH_KV_PAGE * (head_dim + head_dim / Q8_BLOCK * sizeof(uint16_t)) : 0;
 	}
 	return 0;
 }
 
 static bool measure(const hth_kv_shape *s, uint64_t *ret_page, uint64_t *ret_all)
 {
-	uint64_t row = hth_kv_row_bytes(s->type, s->head_dim), pool;
-	uint64_t page = row * HTH_KV_PAGE;
+	uint64_t page = hth_kv_tile_bytes(s->type, s->head_dim), pool;
 	if (hth_mul_overflows(page, (uint64_t)s->n_head * 2 * s->n_layer, &page) || hth_mul_overflows(page, s->n_pages, &pool))
 		return false;
 	uint64_t seq_pages = (s->n_ctx + (uint64_t)HTH_KV_PAGE - 1) / HTH_KV_PAGE;
@@ -50,12 +50,11 @@ hth_status hth_kv_init(hth_kv *kv, const hth_kv_shape *shape, hth_error *err)
 {
 	uint64_t page, all;
 	*kv = (hth_kv){.shape = *shape};
-	if (hth_kv_row_bytes(shape->type, shape->head_dim) == 0)
+	if (hth_kv_tile_bytes(shape->type, shape->head_dim) == 0)
 		return hth_fail(err, HTH_UNSUPPORTED, "heads of %u values do not fill blocks of the Q8_0 KV cache; use F16", shape->head_dim);
 	if (!measure(shape, &page, &all) || all > SIZE_MAX / 2)
 		return hth_fail(err, HTH_NO_MEMORY, "a KV cache of %u tokens is beyond any memory", shape->n_pages * HTH_KV_PAGE);
-	kv->row_bytes = hth_kv_row_bytes(shape->type, shape->head_dim);
-	kv->tile_bytes = kv->row_bytes * HTH_KV_PAGE;
+	kv->tile_bytes = hth_kv_tile_bytes(shape->type, shape->head_dim);
 	kv->page_bytes = page;
 	kv->seq_pages = (uint32_t)((shape->n_ctx + (uint64_t)HTH_KV_PAGE - 1) / HTH_KV_PAGE);
 	void *data = NULL;
@@ -172,17 +171,53 @@ void hth_kv_share(hth_kv *kv, uint32_t dst, uint32_t src, uint32_t length)
 	kv->lengths[dst] = length;
 }
 
-static void write_row(hth_kv_type type, unsigned char *row, const float *x, size_t n)
+/* Eight bits a number with one scale per block of 32, in the tile's order: Q8_0's arithmetic, another arrangement. */
+static void write_q8(unsigned char *tile, const float *x, size_t dim, size_t at, size_t number_step, size_t token_step,
+                     size_t scale_step, size_t scale_token_step)
+{
+	const hth_type_traits *q8 = hth_type_get(HTH_Q8_0);
+	int8_t *codes = (int8_t *)tile;
+	uint16_t *scales = (uint16_t *)(void *)(tile + HTH_KV_PAGE * dim);
+	for (size_t b = 0; b < dim / Q8_BLOCK; b++) {
+		unsigned char block[2 + Q8_BLOCK]; /* an F16 scale, then 32 codes */
+		q8->quantize_row(x + b * Q8_BLOCK, block, Q8_BLOCK, NULL);
+		memcpy(&scales[b * scale_step + at * scale_token_step], block, sizeof *scales);
+		for (size_t i = 0; i < Q8_BLOCK; i++)
+			codes[(b * Q8_BLOCK + i) * number_step + at * token_step] = (int8_t)block[2 + i];
+	}
+}
+
+static void write_key(hth_kv_type type, unsigned char *tile, const float *x, size_t dim, size_t at)
+{
+	float *f32 = (float *)(void *)tile;
+	uint16_t *f16 = (uint16_t *)(void *)tile, half[HTH_MAX_HEAD_DIM];
+	switch (type) {
+	case HTH_KV_F32:
+		for (size_t i = 0; i < dim; i++)
+			f32[i * HTH_KV_PAGE + at] = x[i];
+		break;
+	case HTH_KV_F16:
+		hth_vec()->f32_to_f16(half, x, dim);
+		for (size_t i = 0; i < dim; i++)
+			f16[i * HTH_KV_PAGE + at] = half[i];
+		break;
+	case HTH_KV_Q8_0:
+		write_q8(tile, x, dim, at, HTH_KV_PAGE, 1, HTH_KV_PAGE, 1);
+		break;
+	}
+}
+
+static void write_value(hth_kv_type type, unsigned char *tile, const float *x, size_t dim, size_t at)
 {
 	switch (type) {
 	case HTH_KV_F32:
-		memcpy(row, x, n * sizeof *x);
+		memcpy(tile + at * dim * sizeof *x, x, dim * sizeof *x);
 		break;
 	case HTH_KV_F16:
-		hth_vec()->f32_to_f16((uint16_t *)(void *)row, x, n);
+		hth_vec()->f32_to_f16((uint16_t *)(void *)tile + at * dim, x, dim);
 		break;
 	case HTH_KV_Q8_0:
-		hth_type_get(HTH_Q8_0)->quantize_row(x, row, n, NULL);
+		write_q8(tile, x, dim, at, 1, dim, 1, dim / Q8_BLOCK);
 		break;
 	}
 }
@@ -190,9 +225,9 @@ static void write_row(hth_kv_type type, unsigned char *row, const float *x, size
 void hth_kv_write(hth_kv *kv, uint32_t seq, uint32_t position, uint32_t layer, const float *k, const float *v)
 {
 	uint32_t page = hth_kv_page(kv, seq, position);
-	size_t at = position % HTH_KV_PAGE * kv->row_bytes, dim = kv->shape.head_dim;
+	size_t at = position % HTH_KV_PAGE, dim = kv->shape.head_dim;
 	for (uint32_t h = 0; h < kv->shape.n_head; h++) {
-		write_row(kv->shape.type, hth_kv_tile(kv, page, layer, 0, h) + at, k + h * dim, dim);
-		write_row(kv->shape.type, hth_kv_tile(kv, page, layer, 1, h) + at, v + h * dim, dim);
+		write_key(kv->shape.type, hth_kv_tile(kv, page, layer, 0, h), k + h * dim, dim, at);
+		write_value(kv->shape.type, hth_kv_tile(kv, page, layer, 1, h), v + h * dim, dim, at);
 	}
 }

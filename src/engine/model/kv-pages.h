@@ -4,7 +4,11 @@
  * sequences share (a common prefix) is counted, and copied when one of them is about to write into it. So sharing is free
  * and a sequence's cost is its own pages.
  *
- *   page: [layer][K, V][kv head] tiles of 32 rows x head_dim; a row is one token's key (or value) of one head
+ *   page: [layer][K, V][kv head] tiles of 32 x head_dim numbers
+ *   tile of keys, F32 or F16:   [head_dim][32 tokens]       a token is a column: attention reads 32 tokens' element at once
+ *   tile of values, F32 or F16: [32 tokens][head_dim]
+ *   Q8_0: the same of bytes, then one F16 scale per 32 elements of a token: [head_dim / 32][32 tokens] after keys,
+ *         [32 tokens][head_dim / 32] after values
  *
  * Growing is split in two so that a batch is all or nothing: hth_kv_prepare takes the pages of all sequences of a batch or
  * none; after the pass hth_kv_commit moves the lengths, or hth_kv_abandon gives the pages back.
@@ -26,7 +30,7 @@ typedef struct hth_kv_shape {
 
 typedef struct hth_kv {
 	hth_kv_shape shape;
-	size_t row_bytes, tile_bytes, page_bytes;
+	size_t tile_bytes, page_bytes;
 	unsigned char *data;
 	uint32_t n_free;
 	uint32_t *free_pages; /* a stack */
@@ -37,8 +41,8 @@ typedef struct hth_kv {
 	uint32_t *lengths;    /* tokens in each sequence */
 } hth_kv;
 
-/* Bytes of one head's row; 0 when head_dim does not fill the type's blocks. */
-size_t hth_kv_row_bytes(hth_kv_type type, uint32_t head_dim);
+/* Bytes of one tile; 0 when head_dim does not fill the type's blocks. */
+size_t hth_kv_tile_bytes(hth_kv_type type, uint32_t head_dim);
 /* Bytes that init allocates; UINT64_MAX when that does not fit in 64 bits. */
 uint64_t hth_kv_plan(const hth_kv_shape *shape);
 HTH_MUST_USE hth_status hth_kv_init(hth_kv *kv, const hth_kv_shape *shape, hth_error *err);

@@ -1,0 +1,8 @@
+/* attend-avx2.c - attention's inner loop for AVX2 with FMA and F16C: 3 x 4 accumulators of the 16 registers. */
+#include <immintrin.h>
+#define LANES 8
+#define ROWS 3
+#define ROW_NAME "avx2"
+#define ROW_SYMBOL hth_attend_avx2
+#define load_f16(p) ((vf)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(p))))
+#include "engine/model/attend-body.inc"
