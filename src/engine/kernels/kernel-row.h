@@ -29,7 +29,8 @@ typedef struct hth_a8 {
 	float s32[8];      /* d * sum of the 32 q */
 	float s16[16];     /* d * sum of 16 q */
 	int32_t n32[8];    /* -128 * sum of the 32 q, for kernels that offset signed codes by 128 */
-	int16_t sum16[16]; /* sum of 16 q */
+	int32_t n16[16];   /* -128 * sum of 16 q */
+	int32_t unused[8]; /* to 512 bytes; zero */
 } hth_a8;
 
 /* Whether the type is multiplied as codes, and whether its groups are of 16 columns (else 32). */

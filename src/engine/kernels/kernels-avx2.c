@@ -47,14 +47,15 @@ static void quantize_acts(hth_a8 *dst, const float *x, size_t n)
 		dst->n32[g] = -128 * (sum0 + sum1);
 		dst->s16[2 * g] = d * (float)sum0;
 		dst->s16[2 * g + 1] = d * (float)sum1;
-		dst->sum16[2 * g] = (int16_t)sum0;
-		dst->sum16[2 * g + 1] = (int16_t)sum1;
+		dst->n16[2 * g] = -128 * sum0;
+		dst->n16[2 * g + 1] = -128 * sum1;
 	}
 	for (size_t g = groups; g < 8; g++) {
 		memset(dst->q + 32 * g, 0, 32);
 		dst->d[g] = dst->s32[g] = dst->s16[2 * g] = dst->s16[2 * g + 1] = 0;
-		dst->n32[g] = dst->sum16[2 * g] = dst->sum16[2 * g + 1] = 0;
+		dst->n32[g] = dst->n16[2 * g] = dst->n16[2 * g + 1] = 0;
 	}
+	memset(dst->unused, 0, sizeof dst->unused);
 }
 
 INLINE float sum_lanes(__m256 v)

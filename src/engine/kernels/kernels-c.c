@@ -45,7 +45,7 @@ static void quantize_acts(hth_a8 *dst, const float *x, size_t n)
 		dst->n32[g] = -128 * (sum[0] + sum[1]);
 		for (int h = 0; h < 2; h++) {
 			dst->s16[2 * g + h] = d * (float)sum[h];
-			dst->sum16[2 * g + h] = (int16_t)sum[h];
+			dst->n16[2 * g + h] = -128 * sum[h];
 		}
 	}
 }

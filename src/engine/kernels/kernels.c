@@ -215,6 +215,13 @@ static void write_tile(const job_plan *plan, const float *acc, size_t G, size_t 
 	}
 }
 
+static void prefetch_chunk(const char *data, size_t row_bytes, size_t n_rows, size_t bytes)
+{
+	for (size_t r = 0; r < n_rows; r++)
+		for (size_t at = 0; at < bytes + 63; at += 64)
+			__builtin_prefetch(data + r * row_bytes + at);
+}
+
 static void task_codes(const run_plan *run, const job_plan *plan, void *scratch, size_t row0, size_t n_rows,
                        size_t token0, size_t n_tokens)
 {
@@ -231,6 +238,11 @@ static void task_codes(const run_plan *run, const job_plan *plan, void *scratch,
 	const char *data = (const char *)w->data + row0 * w->row_bytes;
 	for (size_t c = 0, kb = 0; c < w->cols; c += HTH_A8_COLS, kb++) {
 		size_t n = HTH_MIN(w->cols - c, (size_t)HTH_A8_COLS);
+		/* The tile's rows are too many streams for the processor to foresee: ask for the next chunk of each. */
+		if (c == 0)
+			prefetch_chunk(data, w->row_bytes, n_rows, chunk_bytes(traits, n));
+		if (c + n < w->cols)
+			prefetch_chunk(data + chunk_bytes(traits, n), w->row_bytes, n_rows, chunk_bytes(traits, n));
 		for (size_t g = 0; g < n_groups; g++) {
 			const char *block = data + g * G * w->row_bytes;
 			size_t valid = HTH_MIN(G, n_rows - g * G);

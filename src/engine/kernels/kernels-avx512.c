@@ -1,0 +1,229 @@
+/* kernels-avx512.c - the AVX-512 row of the table (F, BW, DQ, VL, VNNI, VBMI), and its vector operations.
+ *
+ * Products are in avx512-gemm.c and avx512-rows.c. Ends of vectors are masked. exp is the polynomial of the AVX2 row.
+ */
+#include "engine/kernels/avx512.h"
+#include "engine/kernels/cpu.h"
+#include "base/mem.h"
+
+#include <immintrin.h>
+#include <math.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE __mmask16 first(size_t n) { return n >= 16 ? 0xFFFF : (__mmask16)((1u << n) - 1); }
+
+static void quantize_acts(hth_a8 *dst, const float *x, size_t n)
+{
+	for (size_t g = 0; g < 8; g++) {
+		size_t left = n > 32 * g ? n - 32 * g : 0;
+		__mmask16 k0 = first(left), k1 = left > 16 ? first(left - 16) : 0;
+		__m512 v0 = _mm512_maskz_loadu_ps(k0, x + 32 * g), v1 = _mm512_maskz_loadu_ps(k1, x + 32 * g + 16);
+		/* The operand order drops NaN, as the comparison of the reference does. */
+		__m512 max = _mm512_max_ps(_mm512_abs_ps(v0), _mm512_setzero_ps());
+		float m = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(v1), max));
+		float d = m / 127.0f, id = m > 0 ? 127.0f / m : 0;
+		__m512i q0 = _mm512_cvtps_epi32(_mm512_mul_ps(v0, _mm512_set1_ps(id)));
+		__m512i q1 = _mm512_cvtps_epi32(_mm512_mul_ps(v1, _mm512_set1_ps(id)));
+		_mm_store_si128((__m128i *)(dst->q + 32 * g), _mm512_cvtepi32_epi8(q0));
+		_mm_store_si128((__m128i *)(dst->q + 32 * g + 16), _mm512_cvtepi32_epi8(q1));
+		int sum0 = _mm512_reduce_add_epi32(q0), sum1 = _mm512_reduce_add_epi32(q1);
+		dst->d[g] = d;
+		dst->s32[g] = d * (float)(sum0 + sum1);
+		dst->n32[g] = -128 * (sum0 + sum1);
+		dst->s16[2 * g] = d * (float)sum0;
+		dst->s16[2 * g + 1] = d * (float)sum1;
+		dst->n16[2 * g] = -128 * sum0;
+		dst->n16[2 * g + 1] = -128 * sum1;
+		dst->unused[g] = 0;
+	}
+}
+
+INLINE __m512 exp16(__m512 x)
+{
+	__mmask16 normal = _mm512_cmp_ps_mask(x, _mm512_set1_ps(-87.33654f), _CMP_NLT_UQ);
+	x = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(-87.33654f)), _mm512_set1_ps(88.72283f));
+	__m512 k = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), 8);
+	__m512 r = _mm512_fnmadd_ps(k, _mm512_set1_ps(0.693359375f), x);
+	r = _mm512_fnmadd_ps(k, _mm512_set1_ps(-2.12194440e-4f), r);
+	__m512 p = _mm512_set1_ps(1.0f / 720);
+	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 120));
+	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 24));
+	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 6));
+	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.5f));
+	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+	return _mm512_maskz_scalef_ps(normal, p, k);
+}
+
+static float dot_f32(const float *a, const float *b, size_t n)
+{
+	__m512 s[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
+	size_t i = 0;
+	for (; i + 64 <= n; i += 64)
+		for (size_t k = 0; k < 4; k++)
+			s[k] = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + 16 * k), _mm512_loadu_ps(b + i + 16 * k), s[k]);
+	for (; i < n; i += 16)
+		s[0] = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(first(n - i), a + i), _mm512_maskz_loadu_ps(first(n - i), b + i), s[0]);
+	return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(s[0], s[1]), _mm512_add_ps(s[2], s[3])));
+}
+
+INLINE __m512 load_f16(const uint16_t *p, __mmask16 k) { return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(k, p)); }
+
+static float dot_f16(const float *a, const uint16_t *b, size_t n)
+{
+	__m512 s[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
+	size_t i = 0;
+	for (; i + 64 <= n; i += 64)
+		for (size_t k = 0; k < 4; k++)
+			s[k] = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + 16 * k), load_f16(b + i + 16 * k, 0xFFFF), s[k]);
+	for (; i < n; i += 16)
+		s[0] = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(first(n - i), a + i), load_f16(b + i, first(n - i)), s[0]);
+	return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(s[0], s[1]), _mm512_add_ps(s[2], s[3])));
+}
+
+static void axpy_f32(float *y, const float *x, float a, size_t n)
+{
+	for (size_t i = 0; i < n; i += 16) {
+		__mmask16 k = first(n - i);
+		__m512 v = _mm512_fmadd_ps(_mm512_set1_ps(a), _mm512_maskz_loadu_ps(k, x + i), _mm512_maskz_loadu_ps(k, y + i));
+		_mm512_mask_storeu_ps(y + i, k, v);
+	}
+}
+
+static void axpy_f16(float *y, const uint16_t *x, float a, size_t n)
+{
+	for (size_t i = 0; i < n; i += 16) {
+		__mmask16 k = first(n - i);
+		_mm512_mask_storeu_ps(y + i, k, _mm512_fmadd_ps(_mm512_set1_ps(a), load_f16(x + i, k), _mm512_maskz_loadu_ps(k, y + i)));
+	}
+}
+
+static void f32_to_f16(uint16_t *y, const float *x, size_t n)
+{
+	for (size_t i = 0; i < n; i += 16) {
+		__mmask16 k = first(n - i);
+		_mm256_mask_storeu_epi16(y + i, k, _mm512_cvtps_ph(_mm512_maskz_loadu_ps(k, x + i), _MM_FROUND_TO_NEAREST_INT));
+	}
+}
+
+static void rms_norm(float *y, const float *x, const float *weight, float eps, size_t n)
+{
+	__m512 scale = _mm512_set1_ps(1.0f / sqrtf(dot_f32(x, x, n) / (float)n + eps));
+	for (size_t i = 0; i < n; i += 16) {
+		__mmask16 k = first(n - i);
+		__m512 v = _mm512_mul_ps(_mm512_maskz_loadu_ps(k, x + i), scale);
+		if (weight != NULL)
+			v = _mm512_mul_ps(v, _mm512_maskz_loadu_ps(k, weight + i));
+		_mm512_mask_storeu_ps(y + i, k, v);
+	}
+}
+
+static float softmax(float *x, size_t n)
+{
+	__m512 m = _mm512_set1_ps(-INFINITY);
+	for (size_t i = 0; i < n; i += 16)
+		m = _mm512_mask_max_ps(m, first(n - i), _mm512_maskz_loadu_ps(first(n - i), x + i), m);
+	float max = _mm512_reduce_max_ps(m);
+	if (max == -INFINITY)
+		return -INFINITY;
+	m = _mm512_set1_ps(max);
+	__m512 sum = _mm512_setzero_ps();
+	for (size_t i = 0; i < n; i += 16) {
+		__mmask16 k = first(n - i);
+		__m512 e = exp16(_mm512_sub_ps(_mm512_maskz_loadu_ps(k, x + i), m));
+		_mm512_mask_storeu_ps(x + i, k, e);
+		sum = _mm512_mask_add_ps(sum, k, sum, e);
+	}
+	float total = _mm512_reduce_add_ps(sum);
+	__m512 inverse = _mm512_set1_ps(1.0f / total);
+	for (size_t i = 0; i < n; i += 16) {
+		__mmask16 k = first(n - i);
+		_mm512_mask_storeu_ps(x + i, k, _mm512_mul_ps(_mm512_maskz_loadu_ps(k, x + i), inverse));
+	}
+	return max + logf(total);
+}
+
+/* gate / (1 + e^-u) * up */
+INLINE __m512 gated(__m512 gate, __m512 u, __m512 up)
+{
+	__m512 e = exp16(_mm512_sub_ps(_mm512_setzero_ps(), u));
+	return _mm512_mul_ps(_mm512_div_ps(gate, _mm512_add_ps(_mm512_set1_ps(1.0f), e)), up);
+}
+INLINE __m512 silu16(__m512 gate, __m512 up) { return gated(gate, gate, up); }
+/* g / 2 * (1 + tanh(u)) is g / (1 + e^(-2 u)) */
+INLINE __m512 gelu16(__m512 g, __m512 up)
+{
+	__m512 cubic = _mm512_fmadd_ps(_mm512_mul_ps(g, g), _mm512_set1_ps(0.044715f), _mm512_set1_ps(1.0f));
+	return gated(g, _mm512_mul_ps(_mm512_mul_ps(g, cubic), _mm512_set1_ps(1.5957691216057308f)), up);
+}
+
+#define GATED(name, op)                                                                                     \
+	static void name(float *y, const float *gate, const float *up, size_t n)                            \
+	{                                                                                                   \
+		for (size_t i = 0; i < n; i += 16) {                                                        \
+			__mmask16 k = first(n - i);                                                         \
+			__m512 v = op(_mm512_maskz_loadu_ps(k, gate + i), _mm512_maskz_loadu_ps(k, up + i)); \
+			_mm512_mask_storeu_ps(y + i, k, v);                                                 \
+		}                                                                                           \
+	}
+GATED(silu_mul, silu16)
+GATED(gelu_mul, gelu16)
+
+static uint64_t read_bytes(const void *p, size_t n)
+{
+	__m512i s[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512()};
+	for (const char *at = p, *end = at + n; at < end; at += 256) {
+		for (int i = 0; i < 4; i++) {
+			_mm_prefetch(at + 2048 + 64 * i, _MM_HINT_T0);
+			s[i] = _mm512_add_epi64(s[i], _mm512_loadu_si512(at + 64 * i));
+		}
+	}
+	s[0] = _mm512_add_epi64(_mm512_add_epi64(s[0], s[1]), _mm512_add_epi64(s[2], s[3]));
+	return (uint64_t)_mm512_reduce_add_epi64(s[0]);
+}
+
+/* Written as instructions, so that the compiler neither drops products nor keeps sums in memory. */
+#define PEAK_LOOP(type, zero, op)                                                                                         \
+	type w = zero(), a = zero(), s0 = w, s1 = w, s2 = w, s3 = w, s4 = w, s5 = w, s6 = w, s7 = w, s8 = w, s9 = w;      \
+	for (size_t k = 0; k < rounds; k++) {                                                                             \
+		__asm__ volatile(op " %11, %10, %0\n\t" op " %11, %10, %1\n\t" op " %11, %10, %2\n\t" op " %11, %10, %3\n\t" op \
+		                    " %11, %10, %4\n\t" op " %11, %10, %5\n\t" op " %11, %10, %6\n\t" op " %11, %10, %7\n\t" op \
+		                    " %11, %10, %8\n\t" op " %11, %10, %9"                                                \
+		                 : "+v"(s0), "+v"(s1), "+v"(s2), "+v"(s3), "+v"(s4), "+v"(s5), "+v"(s6), "+v"(s7), "+v"(s8), \
+		                   "+v"(s9)                                                                               \
+		                 : "v"(w), "v"(a));                                                                       \
+	}
+
+static uint64_t mac_codes(size_t rounds)
+{
+	PEAK_LOOP(__m512i, _mm512_setzero_si512, "vpdpbusd")
+	return rounds * 10 * 64;
+}
+static uint64_t mac_float(size_t rounds)
+{
+	PEAK_LOOP(__m512, _mm512_setzero_ps, "vfmadd231ps")
+	return rounds * 10 * 16;
+}
+
+#define CODES(name, kind) {.unpack = hth_avx512_unpack_##name, .gemm = hth_avx512_gemm_##kind, .gemv = hth_avx512_gemv_##name}
+#define FLOATS(name) {.unpack_float = hth_avx512_unpack_##name, .gemv_float = hth_avx512_gemv_##name}
+
+const hth_kernel_row hth_kernels_avx512 = {
+    .vec = {"avx512", dot_f32, dot_f16, axpy_f32, axpy_f16, f32_to_f16, rms_norm, softmax, silu_mul, gelu_mul},
+    .usable = hth_cpu_has_avx512,
+    .group_rows = AVX512_ROWS,
+    .float_rows = AVX512_FLOAT_ROWS,
+    .quantize_acts = quantize_acts,
+    .gemm_float = hth_avx512_gemm_float,
+    .read_bytes = read_bytes,
+    .mac_peak = {mac_codes, mac_codes, mac_float},
+    .types = {
+        [HTH_F32] = FLOATS(f32), [HTH_F16] = FLOATS(f16), [HTH_BF16] = FLOATS(bf16),
+        [HTH_Q4_0] = CODES(q4_0, offset), [HTH_Q4_1] = CODES(q4_1, min), [HTH_Q5_0] = CODES(q5_0, offset),
+        [HTH_Q5_1] = CODES(q5_1, min), [HTH_Q8_0] = CODES(q8_0, offset), [HTH_Q2_K] = CODES(q2_k, min16),
+        [HTH_Q3_K] = CODES(q3_k, offset16), [HTH_Q4_K] = CODES(q4_k, min), [HTH_Q5_K] = CODES(q5_k, min),
+        [HTH_Q6_K] = CODES(q6_k, offset16), [HTH_IQ4_NL] = CODES(iq4_nl, offset), [HTH_IQ4_XS] = CODES(iq4_xs, offset),
+        [HTH_MXFP4] = CODES(mxfp4, offset),
+    },
+};
