@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Every architecture computes what the reference engine computes, on models whose random weights models.py makes.
 
-usage: architectures.py HEARTH. Weights and the KV cache are F32, so every number agrees to 1e-3 (scaled by its size)."""
+usage: architectures.py HEARTH. Weights and the KV cache are F32, so every number agrees to about 1e-3."""
 import json
 import math
 import os
@@ -15,8 +15,9 @@ import models
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-def close(got, want):
-    return abs(got - want) <= 1e-3 * max(1.0, abs(want))
+def close(got, want, largest):
+    """The reference reads GELU from a table of half floats, so models with large logits differ in proportion to them."""
+    return abs(got - want) <= 1e-3 + 1e-4 * largest
 
 
 def problems(name, got, want):
@@ -34,7 +35,8 @@ def problems(name, got, want):
         if len(got[key]) != len(want[key]):
             yield f"{key} has {len(got[key])} numbers, not {len(want[key])}"
             continue
-        bad = [(i, x, y) for i, (x, y) in enumerate(zip(got[key], want[key])) if not close(x, y)]
+        largest = max(abs(y) for y in want[key])
+        bad = [(i, x, y) for i, (x, y) in enumerate(zip(got[key], want[key])) if not close(x, y, largest)]
         if bad:
             yield f"{key}: {len(bad)} of {len(want[key])} differ, first at {bad[0]}"
     if not math.isclose(got["perplexity"], want["perplexity"], rel_tol=2e-3):

@@ -279,11 +279,13 @@ def build():
     m.hp("rope.scaling.type", STR, "linear")
     m.hp("rope.scaling.factor", F32, 8.0)
     add("phi3", decoder("phi3", 16, fused=True, ffn_kind="fused", head_dim_keys=False))
-    m = add("phi3-longrope", decoder("phi3", 17, fused=True, ffn_kind="fused", head_dim_keys=False, context=4096))
-    m.hp("rope.scaling.original_context_length", U32, 256)
-    m.hp("rope.scaling.attn_factor", F32, 1.19)
-    m.constant("rope_factors_long.weight", [1.0, 1.2, 1.5, 2.0, 4.0, 8.0, 16.0, 24.0])
-    m.constant("rope_factors_short.weight", [1.0, 1.0, 1.1, 1.1, 1.2, 1.3, 1.4, 1.5])
+    # A context beyond the original one takes the long factors, whatever the text's length.
+    for name, original in (("phi3-longrope", 64), ("phi3-shortrope", 2048)):
+        m = add(name, decoder("phi3", 17, fused=True, ffn_kind="fused", head_dim_keys=False, context=4096))
+        m.hp("rope.scaling.original_context_length", U32, original)
+        m.hp("rope.scaling.attn_factor", F32, 1.19)
+        m.constant("rope_factors_long.weight", [1.0, 1.2, 1.5, 2.0, 4.0, 8.0, 16.0, 24.0])
+        m.constant("rope_factors_short.weight", [1.0, 1.0, 1.1, 1.1, 1.2, 1.3, 1.4, 1.5])
     m = add("gpt-oss", decoder("gpt-oss", 18, layers=4, bias=True, out_bias=True, sinks=True, experts=4, expert_bias=True,
                                post_attn="post_attention_norm", rope_base=150000.0, context=4096, rope_dim=False))
     m.hp("attention.sliding_window", U32, 16)
