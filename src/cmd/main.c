@@ -86,7 +86,7 @@ static bool asks_for_help(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	if (argc > 1 && strcmp(argv[1], "__runner") == 0)
-		return hth_runner_main(argc - 1, argv + 1);
+		return hth_runner_main(argc, argv);
 	if (argc < 2) {
 		print_commands(stderr);
 		return HTH_EXIT_USAGE;
