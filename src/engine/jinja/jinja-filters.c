@@ -97,7 +97,9 @@ static jv *f_indent(jj_run *r, jv *v, jv **p, const jj_args *a)
 {
 	int64_t width = 4;
 	bool first = p[1] != NULL && hth_jj_truth(p[1]), blank = p[2] != NULL && hth_jj_truth(p[2]);
-	jv *by = NULL, *s = hth_jj_to_str(r, v);
+	jv *by = NULL, *s = NULL;
+	if (!hth_jj_arg_str(r, v, "s", &s))
+		return NULL;
 	if (p[0] != NULL && p[0]->kind == JJ_STRING) {
 		by = p[0];
 	} else {
@@ -127,7 +129,7 @@ static jv *f_indent(jj_run *r, jv *v, jv **p, const jj_args *a)
 static jv *f_truncate(jj_run *r, jv *v, jv **p, const jj_args *a)
 {
 	int64_t length = 255, leeway = 5;
-	jv *end = hth_jj_str(r->arena, "..."), *s = hth_jj_to_str(r, v);
+	jv *end = hth_jj_str(r->arena, "..."), *s = v->kind == JJ_UNDEFINED ? v : hth_jj_to_str(r, v);
 	if (end == NULL || s == NULL || !hth_jj_arg_int(r, p[0], "length", &length) || !hth_jj_arg_str(r, p[2], "end", &end) ||
 	    !hth_jj_arg_int(r, p[3], "leeway", &leeway))
 		return NULL;
@@ -135,6 +137,8 @@ static jv *f_truncate(jj_run *r, jv *v, jv **p, const jj_args *a)
 		return hth_jj_fail(r, "expected length >= %u, got %lld", end->s.chars, (long long)length);
 	if (leeway < 0)
 		return hth_jj_fail(r, "expected leeway >= 0, got %lld", (long long)leeway);
+	if (v->kind == JJ_UNDEFINED)
+		return v;
 	if ((int64_t)s->s.chars <= length || (int64_t)s->s.chars - length <= leeway)
 		return s;
 	jv *cut = hth_jj_slice(r->arena, s, 0, hth_jj_char_at(s, (size_t)(length - end->s.chars)));
@@ -346,6 +350,8 @@ static jv *f_int(jj_run *r, jv *v, jv **p, const jj_args *a)
 		return NULL;
 	if (base != 0 && (base < 2 || base > 36))
 		return hth_jj_fail(r, "int() base must be >= 2 and <= 36, or 0");
+	if (v->kind == JJ_UNDEFINED)
+		return hth_jj_fail_undefined(r, v);
 	bool ok = hth_jj_as_int(v, &i) || (v->kind == JJ_FLOAT && float_to_int(v->f, &i));
 	if (!ok && v->kind == JJ_STRING && read_number(v, text))
 		ok = read_int(text, (int)base, &i) || (read_float(text, &f) && float_to_int(f, &i));
@@ -360,6 +366,8 @@ static jv *f_float(jj_run *r, jv *v, jv **p, const jj_args *a)
 	char text[128];
 	if (hth_jj_is_number(v))
 		return hth_jinja_float(r->arena, hth_jj_as_double(v));
+	if (v->kind == JJ_UNDEFINED)
+		return hth_jj_fail_undefined(r, v);
 	if (v->kind == JJ_STRING && read_number(v, text) && read_float(text, &f))
 		return hth_jinja_float(r->arena, f);
 	return p[0] ? p[0] : hth_jinja_float(r->arena, 0);
@@ -419,11 +427,12 @@ static jv *f_filesizeformat(jj_run *r, jv *v, jv **p, const jj_args *a)
 						{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"}};
 	char text[64];
 	bool binary = p[0] != NULL && hth_jj_truth(p[0]);
-	double base = binary ? 1024 : 1000, unit = base;
-	jv *number = hth_jj_is_number(v) ? v : f_float(r, v, (jv *[2]){NULL}, a);
-	if (number == NULL)
-		return NULL;
-	double bytes = hth_jj_as_double(number);
+	double base = binary ? 1024 : 1000, unit = base, bytes = 0;
+	char number[128];
+	if (hth_jj_is_number(v))
+		bytes = hth_jj_as_double(v);
+	else if (v->kind != JJ_STRING || !read_number(v, number) || !read_float(number, &bytes))
+		return hth_jj_fail(r, "filesizeformat needs a number, not '%s'", hth_jj_type_name(v));
 	if (bytes == 1) {
 		snprintf(text, sizeof text, "1 Byte");
 	} else if (bytes < base) {

@@ -460,7 +460,8 @@ jv *hth_jj_percent_format(jj_run *r, jv *format, jv *args)
 	}
 	if (!named && args->kind == JJ_TUPLE && used < args->list.n)
 		return hth_jj_fail(r, "not all arguments converted during string formatting");
-	if (!named && used == 0 && args->kind != JJ_TUPLE && args->kind != JJ_DICT && args->kind != JJ_LIST)
+	if (!named && used == 0 && args->kind != JJ_TUPLE && args->kind != JJ_DICT && args->kind != JJ_LIST &&
+	    args->kind != JJ_RANGE && args->kind != JJ_UNDEFINED)
 		return hth_jj_fail(r, "not all arguments converted during string formatting");
 	return hth_jj_done(&b);
 }

@@ -476,9 +476,18 @@ static jv **char_items(jj_run *r, jv *s)
 									   .len = (uint32_t)(s->s.len - at),
 									   .chars = 0x7FFFFFFF}},
 						   1));
-		out[i] = hth_jj_slice(r->arena, s, at, next);
-		if (out[i] == NULL)
+		jv *c = hth_jj_slice(r->arena, s, at, next);
+		if (c == NULL)
 			return NULL;
+		if (c->markup) { /* Python iterates over plain characters */
+			hth_jinja_value *plain = hth_jj_new(r->arena, JJ_STRING);
+			if (plain == NULL)
+				return NULL;
+			*plain = *c;
+			plain->markup = false;
+			c = plain;
+		}
+		out[i] = c;
 		at = next;
 	}
 	return out;

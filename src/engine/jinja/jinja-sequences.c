@@ -52,20 +52,24 @@ typedef struct keyed {
 	jv *key, *value;
 } keyed;
 
-/* Merge sort: stable, and an error in a comparison ends it. */
-static bool sort(jj_run *r, keyed *a, keyed *tmp, uint32_t n, bool descending)
+/* Merge sort: stable, and an error in a comparison ends it. AS_LISTS: keys are compared as lists of one would be, where equal
+ * ones (undefined, none) need no order. */
+enum { DESCENDING = 1, AS_LISTS = 2 };
+static bool sort(jj_run *r, keyed *a, keyed *tmp, uint32_t n, int how)
 {
 	if (n < 2)
 		return true;
 	uint32_t half = n / 2, i = 0, j = half, k = 0;
-	if (!sort(r, a, tmp, half, descending) || !sort(r, a + half, tmp, n - half, descending))
+	if (!sort(r, a, tmp, half, how) || !sort(r, a + half, tmp, n - half, how))
 		return false;
 	memcpy(tmp, a, n * sizeof *a);
 	while (i < half && j < n) {
 		int order = 0;
-		if (!hth_jj_charge(r, 1) || !hth_jj_order(r, tmp[j].key, tmp[i].key, "<", &order))
+		bool same = false;
+		if (!hth_jj_charge(r, 1) || ((how & AS_LISTS) && !hth_jj_equal(r, tmp[j].key, tmp[i].key, &same)) ||
+		    (!same && !hth_jj_order(r, tmp[j].key, tmp[i].key, "<", &order)))
 			return false;
-		bool right = descending ? order == 1 : order == -1;
+		bool right = how & DESCENDING ? order == 1 : order == -1;
 		a[k++] = right ? tmp[j++] : tmp[i++];
 	}
 	while (i < half)
@@ -77,11 +81,11 @@ static bool sort(jj_run *r, keyed *a, keyed *tmp, uint32_t n, bool descending)
 
 static keyed *make_keyed(jj_run *r, uint32_t n) { return hth_jj_alloc(r->arena, (n + 1) * sizeof(keyed)); }
 
-static jv *sorted(jj_run *r, keyed *items, uint32_t n, bool descending)
+static jv *sorted(jj_run *r, keyed *items, uint32_t n, int how)
 {
 	keyed *tmp = make_keyed(r, n);
 	hth_jinja_value *list = hth_jj_seq(r->arena, JJ_LIST, n);
-	if (tmp == NULL || list == NULL || !sort(r, items, tmp, n, descending))
+	if (tmp == NULL || list == NULL || !sort(r, items, tmp, n, how))
 		return NULL;
 	for (uint32_t i = 0; i < n; i++)
 		list->list.items[i] = items[i].value;
@@ -118,7 +122,7 @@ JJ_FILTER(sort)
 		if ((k[i].key = sort_key(r, items[i], p[2], is_true(p[1]))) == NULL)
 			return NULL;
 	}
-	return k ? sorted(r, k, n, is_true(p[0])) : NULL;
+	return k ? sorted(r, k, n, AS_LISTS | (is_true(p[0]) ? DESCENDING : 0)) : NULL;
 }
 
 JJ_FILTER(dictsort)
@@ -139,7 +143,7 @@ JJ_FILTER(dictsort)
 		if (k[i].value == NULL || k[i].key == NULL)
 			return NULL;
 	}
-	return k ? sorted(r, k, n, is_true(p[2])) : NULL;
+	return k ? sorted(r, k, n, is_true(p[2]) ? DESCENDING : 0) : NULL;
 }
 
 JJ_FILTER(groupby)
@@ -156,7 +160,7 @@ JJ_FILTER(groupby)
 			return NULL;
 	}
 	hth_jinja_value *groups = hth_jinja_list(r->arena), *group = NULL;
-	if (k == NULL || tmp == NULL || groups == NULL || !sort(r, k, tmp, n, false))
+	if (k == NULL || tmp == NULL || groups == NULL || !sort(r, k, tmp, n, 0))
 		return NULL;
 	for (uint32_t i = 0; i < n; i++) {
 		bool same = false;
@@ -288,7 +292,7 @@ JJ_FILTER(reverse)
 			hth_jj_put_str(&b, items[i]);
 		return hth_jj_done(&b);
 	}
-	hth_jinja_value *out = hth_jj_iter(r, "list_reverseiterator");
+	hth_jinja_value *out = v->kind == JJ_ITER ? hth_jinja_list(r->arena) : hth_jj_iter(r, "list_reverseiterator");
 	for (uint32_t i = n; out != NULL && i-- > 0;)
 		if (!hth_jj_append(r->arena, out, items[i]))
 			return NULL;
