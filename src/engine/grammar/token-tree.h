@@ -1,0 +1,58 @@
+/* token-tree.h - a vocabulary as a tree over its tokens' bytes, walked from left to right with everything below a refused byte
+ * skipped; and, for a character class, what the whole vocabulary looks like seen through it. */
+#ifndef HTH_ENGINE_GRAMMAR_TOKEN_TREE_H
+#define HTH_ENGINE_GRAMMAR_TOKEN_TREE_H
+
+#include "engine/grammar/grammar.h"
+#include "engine/grammar/network.h"
+
+enum { TOKEN_DEPTH_MAX = 512 /* bytes; longer tokens are never allowed */ };
+
+typedef struct hth_token_node {
+	uint32_t end;   /* the first node that is not below this one */
+	int32_t token;  /* ends here; -1: none */
+	uint16_t depth; /* of the root 0 */
+	uint8_t byte;
+} hth_token_node;
+
+/* All tokens that begin with characters of one class. */
+typedef struct hth_class_info {
+	uint64_t hash;
+	hth_net_range *ranges;
+	size_t n_ranges;
+	uint32_t *inside;   /* tokens that are all of the class (a character may be cut short at the end): a bit each */
+	int32_t *by_length; /* those tokens, the ones with the most characters first */
+	size_t n_inside;
+	uint8_t *length;    /* by token: characters, the one cut short included */
+	unsigned longest;
+	struct hth_class_exit {
+		uint32_t node;   /* the first byte that leaves the class, at a character's beginning */
+		uint32_t chars;  /* of the class before it */
+	} *exits;
+	size_t n_exits;
+} hth_class_info;
+
+struct hth_grammar_vocab {
+	const hth_tokenizer *tokenizer;
+	size_t n, n_words;
+	char *bytes;       /* of all tokens */
+	uint32_t *at;      /* n + 1 */
+	hth_token_node *nodes; /* in order: parent, then its children with all below them */
+	size_t n_nodes;
+	int32_t *twin;     /* another token of the same bytes; -1: none */
+	uint32_t *ends;    /* tokens that end a generation: a bit each */
+	hth_class_info **classes;
+	size_t n_classes;
+	uint32_t depth_state[TOKEN_DEPTH_MAX + 1]; /* scratch of a walk */
+};
+
+static inline hth_view hth_token_bytes(const hth_grammar_vocab *v, int32_t token)
+{
+	if (token < 0 || (size_t)token >= v->n)
+		return (hth_view){"", 0};
+	return (hth_view){v->bytes + v->at[token], v->at[token + 1] - v->at[token]};
+}
+/* The class's info, made at the first asking; NULL: no memory, or too many classes. */
+const hth_class_info *hth_class_info_get(hth_grammar_vocab *vocab, const hth_network *net, const hth_net_class *cls);
+
+#endif
