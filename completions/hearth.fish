@@ -44,7 +44,7 @@ complete -c hearth -n "__fish_seen_subcommand_from quantize" -l list -d 'the typ
 complete -c hearth -n "__fish_seen_subcommand_from tokenize embed" -s f -l file -r -F -d 'take the text from a file'
 complete -c hearth -n "__fish_seen_subcommand_from tokenize" -s s -l special -d 'special tokens'
 complete -c hearth -n "__fish_seen_subcommand_from perplexity" -s l -l limit -x -d 'only the first N tokens'
-complete -c hearth -n "__fish_seen_subcommand_from render" -l case -x -d 'one of several cases'
+complete -c hearth -n "__fish_seen_subcommand_from render" -s c -l case -x -d 'one of several cases'
 complete -c hearth -s h -l help -d 'what the command does'
 complete -c hearth -l version -d 'the version'
 complete -c hearth -l home -r -a '(__fish_complete_directories)' -d 'folder of everything this node keeps'

@@ -57,16 +57,24 @@ static void print_option(const char *name, char letter, const char *value_name, 
 	printf("%-30s %s\n", left, help);
 }
 
+/* A setting's name as a flag: "keep-alive". */
+static const char *flag_name(size_t setting, char out[64])
+{
+	const char *name;
+	hth_config_describe(setting, NULL, &name, NULL, 0, NULL, NULL);
+	snprintf(out, 64, "%s", name);
+	for (char *c = out; *c != '\0'; c++)
+		*c = *c == '_' ? '-' : *c;
+	return out;
+}
+
 static void print_setting(size_t i)
 {
-	const char *name, *help;
+	const char *help;
 	char value[64], flag[64], text[256];
-	hth_config_describe(i, NULL, &name, value, sizeof value, NULL, &help);
-	snprintf(flag, sizeof flag, "%s", name);
-	for (char *c = flag; *c != '\0'; c++)
-		*c = *c == '_' ? '-' : *c;
+	hth_config_describe(i, NULL, NULL, value, sizeof value, NULL, &help);
 	snprintf(text, sizeof text, "%s%s%s%s", help, *value ? " [" : "", value, *value ? "]" : "");
-	print_option(flag, 0, "VALUE", text);
+	print_option(flag_name(i, flag), 0, "VALUE", text);
 }
 
 static void print_help(const hth_invocation *in, const hth_option *options, size_t n_options)
@@ -155,11 +163,12 @@ static bool take_value(hth_invocation *in, const hth_option *o, const char *text
 static void unknown(hth_invocation *in, const hth_option *options, size_t n_options, const char *arg)
 {
 	const char *names[64];
+	char flags[HTH_CONFIG_SETTINGS_MAX][64];
 	size_t n = 0;
 	for (size_t i = 0; i < n_options; i++)
 		names[n++] = options[i].name;
 	for (size_t i = 0; i < hth_config_count() && n + 2 < HTH_COUNT(names); i++)
-		hth_config_describe(i, NULL, &names[n++], NULL, 0, NULL, NULL);
+		names[n++] = flag_name(i, flags[i]);
 	names[n++] = "help";
 	names[n] = NULL;
 	char word[64];

@@ -1,0 +1,169 @@
+#!/usr/bin/env python3
+"""Commands on model files: show, tokenize, perplexity, quantize and bench with the starter model, and what they do with bad files."""
+import os
+import signal
+import subprocess
+import time
+
+from cmdtest import HEARTH, SOURCE, STARTER, env, hearth, home, main, shared, test
+
+
+@test
+def show_tells_what_the_starter_model_is():
+    got = hearth("show", "starter", "--json").json
+    assert got["architecture"] == "llama" and got["type"] == "Q8_0" and got["context"] == 256 and got["layers"] == 5 and got["vocabulary"] == 3072
+    assert 4_700_000 < got["parameters"] < 4_800_000 and got["file_bytes"] == os.path.getsize(STARTER)
+    assert got["template"] is not None and got["memory"]["fits"] is True
+    assert got["memory"]["needed_bytes"] < got["memory"]["budget_bytes"]
+    assert hearth("show", "starter", "--json", "--memory", "1M").json["memory"]["fits"] is False
+    text = hearth("show", STARTER).out
+    assert "4.7 M" in text and "256 tokens" in text and "fits here" in text
+    assert "llama.context_length" in hearth("show", "starter", "--metadata").out
+    assert hearth("show", "starter", "--metadata", "--json").json["metadata"]["llama.context_length"] == "256"
+
+
+@test
+def special_tokens_only_where_asked():
+    plain = hearth("tokenize", "starter", "<|user|>Hi", "--json").json
+    special = hearth("tokenize", "starter", "<|user|>Hi", "--json", "--special").json
+    assert 3 not in plain["tokens"] and 1 not in plain["tokens"]
+    assert special["tokens"][0] == 1 and 3 in special["tokens"] and "<|user|>" in special["pieces"]
+    assert "".join(plain["pieces"]).lstrip() == "<|user|>Hi"
+    assert hearth("tokenize", "starter", "--json", input="<|user|>Hi").json == plain
+    assert hearth("tokenize", "starter", "", "--json").json["tokens"] == []
+    lines = hearth("tokenize", "starter", "<|user|>Hi").out.splitlines()
+    assert [int(line.split()[0]) for line in lines] == plain["tokens"]
+
+
+@test
+def any_bytes_can_be_tokenized():
+    path = os.path.join(home, "bytes")
+    with open(path, "wb") as f:
+        f.write(bytes(range(256)) * 4)
+    got = hearth("tokenize", "starter", "--file", path, "--json").json
+    assert len(got["tokens"]) == len(got["pieces"]) > 256
+
+
+@test
+def quantizing_keeps_what_the_model_says():
+    out = os.path.join(home, "small.gguf")
+    text = os.path.join(home, "text")
+    with open(text, "w") as f:
+        f.write("I would like to book a table for two at an Italian restaurant in San Jose, please. What time would you like the reservation?")
+    before = hearth("perplexity", "starter", text, "--json").json
+    for kind, most in [("Q8_0", 1.02), ("Q5_1", 1.25), ("f16", 1.02), ("Q4_K_M", 1.5)]:
+        hearth("quantize", STARTER, out, kind)
+        assert not os.path.exists(out + ".partial")
+        after = hearth("perplexity", out, text, "--json").json
+        assert after["tokens"] == before["tokens"]
+        ratio = after["perplexity"] / before["perplexity"]
+        print(f"# {kind}: {os.path.getsize(out)} bytes, perplexity {after['perplexity']:.3f} of {before['perplexity']:.3f}")
+        assert 0.8 < ratio < most, (kind, ratio)
+    assert os.path.getsize(out) < 0.75 * os.path.getsize(STARTER)
+    assert hearth("show", out, "--json").json["parameters"] == hearth("show", "starter", "--json").json["parameters"]
+    os.remove(out)
+
+
+@test
+def quantize_leaves_no_half_a_file():
+    bad = os.path.join(home, "cut.gguf")
+    with open(STARTER, "rb") as f, open(bad, "wb") as g:
+        g.write(f.read()[:200000])
+    out = os.path.join(home, "out.gguf")
+    done = hearth("quantize", bad, out, "Q4_0", code=1)
+    assert not os.path.exists(out) and not os.path.exists(out + ".partial") and done.err.strip()
+    hearth("quantize", STARTER, STARTER, "Q4_0", code=1)
+    hearth("quantize", STARTER, os.path.join(home, "no", "such", "folder"), "Q4_0", code=1)
+    full = hearth("quantize", STARTER, "/dev/full", "Q4_0", code=1)
+    assert "/dev/full" in full.err
+    os.remove(bad)
+
+
+@test
+def perplexity_is_cut_only_where_asked():
+    text = os.path.join(home, "text")
+    with open(text, "w") as f:
+        f.write("Hello there. ")
+    got = hearth("perplexity", "starter", text, "--limit", "2", "--json").json
+    assert len(got["tokens"]) == 2 and got["tokens"][0] == 1 and len(got["last_logits"]) == 3072
+    assert "perplexity" in hearth("perplexity", "starter", text).out
+    with open(text, "w") as f:
+        f.write("")
+    assert "tokens" in hearth("perplexity", "starter", text, code=1).err
+    with open(text, "w") as f:
+        f.write("book a table for two, please. " * 100)  # more than the context holds: goes on in a fresh one
+    assert len(hearth("perplexity", "starter", text, "--json").json["tokens"]) > 256
+
+
+@test
+def bench_answers_with_every_field():
+    got = hearth("bench", "starter", "-p", "32", "-g", "8", "-t", "1", "-b", "2", "--json").json
+    for key in "model type threads prefill_tok_s decode_tok_s batch_tok_s read_gb_s decode_share mac_peak_g prefill_share".split():
+        assert key in got, key
+    assert got["model"] == "starter" and got["type"] == "Q8_0" and got["threads"] == 1
+    for key in "prefill_tok_s decode_tok_s batch_tok_s read_gb_s decode_share mac_peak_g prefill_share".split():
+        assert got[key] > 0, (key, got[key])
+    assert abs(got["decode_share"] - got["decode_tok_s"] * got["read_bytes_per_token"] / got["read_gb_s"] / 1e9) < 1e-6
+    assert "both" in hearth("bench", "starter", "-p", "300", code=1).err or "256" in hearth("bench", "starter", "-p", "300", code=1).err
+    assert "prefill" in hearth("bench", "starter", "-p", "16", "-g", "4").out
+
+
+@test
+def bad_files_are_refused_by_every_command():
+    text = os.path.join(home, "text")
+    with open(text, "w") as f:
+        f.write("Hello there")
+    with open(STARTER, "rb") as f:
+        whole = f.read()
+    cases = {"empty": b"", "magic": b"GGUX" + whole[4:], "half": whole[:100000], "text": b"hello world " * 1000,
+             "counts": whole[:8] + b"\xff" * 16 + whole[24:], "folder": None}
+    for name, data in cases.items():
+        path = os.path.join(home, name + ".gguf")
+        if data is None:
+            os.mkdir(path)
+        else:
+            with open(path, "wb") as f:
+                f.write(data)
+        for args in [["show", path], ["tokenize", path, "x"], ["perplexity", path, text], ["embed", path, "x"], ["bench", path],
+                     ["quantize", path, os.path.join(home, "o.gguf"), "Q4_0"], ["run", "--own", path, "hi"]]:
+            if name == "half" and args[0] == "tokenize":
+                continue  # the vocabulary may be whole
+            began = time.monotonic()
+            done = hearth(*args, code=1)
+            assert name in done.err and len(done.err) > 30, (args, done.err)
+            assert time.monotonic() - began < 10, args
+
+
+@test
+def an_embedding_model_says_what_it_is():
+    bert = shared("goldens", "engine", "bert.gguf")
+    assert "hearth embed" in hearth("perplexity", bert, bert, code=1).err
+    got = hearth("bench", bert, "-p", "16", "--json").json
+    assert got["prefill_tok_s"] > 0 and got["decode_tok_s"] is None
+    assert abs(sum(x * x for x in hearth("embed", bert, "hello").json) - 1) < 1e-3
+    assert "512" in hearth("embed", bert, "word " * 3000, code=1).err
+
+
+@test
+def interrupting_quantize_takes_its_file_away():
+    out = os.path.join(home, "stopped.gguf")
+    child = subprocess.Popen([HEARTH, "quantize", STARTER, out, "IQ4_XS"], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                             start_new_session=True)
+    for _ in range(200):
+        if os.path.exists(out + ".partial") or child.poll() is not None:
+            break
+        time.sleep(0.01)
+    os.killpg(child.pid, signal.SIGINT)
+    child.communicate(timeout=30)
+    assert not os.path.exists(out + ".partial")
+    assert child.returncode in (0, 1)  # 0: it was quicker than we
+    assert os.path.exists(out) == (child.returncode == 0)
+
+
+@test
+def the_program_needs_nothing_but_its_file():
+    assert "came with hearth" in hearth("list", cwd="/").out
+    assert os.path.realpath(hearth("list", "--json").json["models"][0]["files"][0]) == os.path.realpath(os.path.join(SOURCE, "models", "starter.gguf"))
+
+
+main()
