@@ -1,16 +1,19 @@
 /* line-editor.c - libedit, set up so that Ctrl-C is a key.
  *
- * While a line is edited the terminal sends no interrupt signal: Ctrl-C is bound to a function that ends the line, so there is no
- * signal to race with and an answer that streams (when the terminal is back to normal) is the only thing that a SIGINT stops. Main thread.
+ * While a line is edited the terminal sends no interrupt signal and Ctrl-C is a character like others, which ends the line: there is no
+ * signal to race with, and an answer that streams (when the terminal is back to normal) is the only thing that a SIGINT stops. Main thread.
  */
 #include "cmd/line-editor.h"
 
 #include "base/mem.h"
 
+#include <errno.h>
 #include <histedit.h>
 #include <locale.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+#include <wchar.h>
 
 enum { HISTORY_LINES = 500 };
 
@@ -29,12 +32,30 @@ static char *give_prompt(EditLine *el)
 	return (char *)editor->prompt;
 }
 
-static unsigned char on_interrupt(EditLine *el, int key)
+/* The next character of the terminal. Ctrl-C ends the line, as a key or (in the moment before the terminal is set) as a signal. */
+static int read_character(EditLine *el, wchar_t *ret_c)
 {
 	hth_line_editor *editor = NULL;
 	el_get(el, EL_CLIENTDATA, &editor);
-	editor->interrupted = true;
-	return CC_NEWLINE;
+	mbstate_t state = {0};
+	for (;;) {
+		char byte;
+		ssize_t n = read(0, &byte, 1);
+		if ((n == 1 && byte == 3) || (n < 0 && errno == EINTR)) {
+			editor->interrupted = true;
+			*ret_c = L'\n';
+			return 1;
+		}
+		if (n <= 0)
+			return (int)n;
+		size_t used = mbrtowc(ret_c, &byte, 1, &state);
+		if (used == (size_t)-1) { /* no UTF-8: as if it had not been typed */
+			state = (mbstate_t){0};
+			continue;
+		}
+		if (used != (size_t)-2)
+			return 1;
+	}
 }
 
 hth_status hth_line_editor_open(hth_line_editor **ret_editor, hth_error *err)
@@ -60,8 +81,7 @@ hth_status hth_line_editor_open(hth_line_editor **ret_editor, hth_error *err)
 	el_set(editor->el, EL_EDITOR, "emacs");
 	el_set(editor->el, EL_HIST, history, editor->history);
 	el_set(editor->el, EL_SETTY, "-d", "-isig", NULL);
-	el_set(editor->el, EL_ADDFN, "hearth-interrupt", "give the line up", on_interrupt);
-	el_set(editor->el, EL_BIND, "^C", "hearth-interrupt", NULL);
+	el_set(editor->el, EL_GETCFN, read_character);
 	el_set(editor->el, EL_BIND, "^R", "em-inc-search-prev", NULL);
 	*ret_editor = editor;
 	return HTH_OK;
