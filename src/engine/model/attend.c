@@ -7,7 +7,7 @@
 static bool avx2_runs(void)
 {
 #ifdef HTH_HAVE_AVX2
-	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); /* F16C is older than AVX2 */
 #else
 	return false;
 #endif

@@ -159,4 +159,26 @@ TEST(other_things_wrong)
 	tiny_free(t);
 }
 
+TEST(a_template_that_does_not_compile_is_told_and_harmless)
+{
+	hth_error err = HTH_ERROR_INIT;
+	const tiny_spec good = {LLAMA, .chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"};
+	const tiny_spec bad = {LLAMA, .chat_template = "{% for m in messages %}{{ m.content "};
+	tiny *t = tiny_make(&good);
+	hth_model *model = tiny_open(t);
+	REQUIRE(model != NULL);
+	CHECK(hth_model_get_info(model)->has_template && hth_model_template(model) != NULL && hth_model_template_error(model) == NULL);
+	hth_model_close(model);
+	tiny_free(t);
+	t = tiny_make(&bad);
+	model = tiny_open(t);
+	REQUIRE(model != NULL);
+	CHECK(!hth_model_get_info(model)->has_template && hth_model_template(model) == NULL);
+	REQUIRE(hth_model_template_error(model) != NULL);
+	CHECK(strstr(hth_model_template_error(model)->message, "line") != NULL);
+	hth_model_close(model);
+	tiny_free(t);
+	CHECK_INT(hth_model_open(&model, (const int[]){-1}, 1, "none", &err) != HTH_OK, 1);
+}
+
 TEST_MAIN()

@@ -15,7 +15,10 @@
 
 #include <sys/mman.h>
 
-enum { TINY_VOCAB = 3 + 256 + 41, TINY_MAX_TENSORS = 1024 };
+#ifndef TINY_BYTES /* byte tokens of the vocabulary: 0 makes files small */
+#define TINY_BYTES 256
+#endif
+enum { TINY_VOCAB = 3 + TINY_BYTES + 41, TINY_MAX_TENSORS = 1024 };
 
 typedef enum tiny_act { TINY_SILU, TINY_GELU_TANH, TINY_GELU_ERF, TINY_OAI } tiny_act;
 
@@ -53,6 +56,7 @@ typedef struct tiny_spec {
 	char wrong;
 	const char *wrong_suffix;
 	double wrong_value;
+	const char *chat_template;
 	hth_type type;           /* of the large matrices; the kept weights are what it dequantises to */
 	uint64_t seed;
 } tiny_spec;
@@ -241,13 +245,14 @@ static void tiny_vocabulary(hth_gguf_writer *w)
 	for (int i = 0; i < TINY_VOCAB; i++) {
 		if (i < 3)
 			snprintf(text[i], sizeof text[i], "%s", (const char *[]){"<unk>", "<s>", "</s>"}[i]);
-		else if (i < 259)
+		else if (i < 3 + TINY_BYTES)
 			snprintf(text[i], sizeof text[i], "<0x%02X>", i - 3);
 		else
-			snprintf(text[i], sizeof text[i], i == 259 ? "\xE2\x96\x81" : i < 286 ? "%c" : "%ct", 'a' + (i - 260) % 26);
+			snprintf(text[i], sizeof text[i], i == 3 + TINY_BYTES ? "\xE2\x96\x81" : i < 30 + TINY_BYTES ? "%c" : "%ct",
+			         'a' + (i - 4 - TINY_BYTES) % 26);
 		views[i] = (hth_view){text[i], strlen(text[i])};
 		scores[i] = (float)-i;
-		types[i] = i == 0 ? 2 : i < 3 ? 3 : i < 259 ? 6 : 1;
+		types[i] = i == 0 ? 2 : i < 3 ? 3 : i < 3 + TINY_BYTES ? 6 : 1;
 	}
 	hth_gguf_writer_set_string(w, "tokenizer.ggml.model", "llama");
 	hth_gguf_writer_set_string(w, "tokenizer.ggml.pre", "default");
@@ -264,6 +269,8 @@ static void tiny_metadata(hth_gguf_writer *w, const tiny_spec *s)
 	hth_gguf_writer_set_string(w, "general.architecture", s->arch);
 	hth_gguf_writer_set_string(w, "general.name", "tiny");
 	tiny_wrong(w, s);
+	if (s->chat_template != NULL)
+		hth_gguf_writer_set_string(w, "tokenizer.chat_template", s->chat_template);
 	tiny_u32(w, s, "context_length", s->n_ctx);
 	tiny_u32(w, s, "embedding_length", s->n_embd);
 	tiny_u32(w, s, "block_count", s->n_layer);
