@@ -49,4 +49,9 @@ bool hth_cpu_has_avx512(void)
 	return hth_cpu_has_avx2() && (f.state & 0xE6) == 0xE6 && has(f.leaf7_b, base) &&
 	       has(f.leaf7_c, bit_AVX512VNNI | bit_AVX512VBMI);
 }
+#elif defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+
+bool hth_cpu_has_dotprod(void) { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
 #endif

@@ -104,7 +104,7 @@ extern const hth_kernel_row hth_kernels_avx2;
 extern const hth_kernel_row hth_kernels_avx512;
 #endif
 #ifdef HTH_HAVE_NEON
-extern const hth_kernel_row hth_kernels_neon;
+extern const hth_kernel_row hth_kernels_neon, hth_kernels_neondot;
 #endif
 
 /* The row in use. */

@@ -28,6 +28,7 @@ static const hth_kernel_row *const rows[] = {
     &hth_kernels_c,
 #ifdef HTH_HAVE_NEON
     &hth_kernels_neon,
+    &hth_kernels_neondot,
 #endif
 #ifdef HTH_HAVE_AVX2
     &hth_kernels_avx2,
@@ -189,7 +190,7 @@ typedef struct run_plan {
 } run_plan;
 
 typedef struct scratch_codes {
-	hth_panel panels[TILE_ROWS / 8];
+	hth_panel panels[TILE_ROWS / 4];
 	uint32_t offset[BLOCK_TOKENS];
 	_Alignas(64) float acc[TILE_ROWS * BLOCK_TOKENS];
 } scratch_codes;

@@ -79,7 +79,7 @@ static void problem_finish(problem *p)
 	free(p->exact);
 }
 
-static void problem_check(const problem *p, const uint32_t *select, size_t n_select, const char *what)
+static void problem_check_row(const problem *p, const uint32_t *select, size_t n_select, const char *what)
 {
 	hth_error err = HTH_ERROR_INIT;
 	hth_acts *acts = NULL;
@@ -131,8 +131,19 @@ static void for_each_row(void (*fn)(void))
 	}
 }
 
-static void products(void)
+/* With every row of the table. */
+static void problem_check(const problem *p, const uint32_t *select, size_t n_select, const char *what)
 {
+	hth_error err = HTH_ERROR_INIT;
+	for (const char *const *name = hth_kernels_available(); *name != NULL; name++) {
+		CHECK_OK(hth_kernels_select(*name, &err));
+		problem_check_row(p, select, n_select, what);
+	}
+}
+
+TEST(products_of_every_type_agree_with_the_exact_answer)
+{
+	REQUIRE(setup());
 	static const size_t rows[] = {1, 7, 37, 130}, tokens[] = {1, 2, 3, 5, 8, 9, 33};
 	for (size_t i = 0; i < HTH_COUNT(kernel_types); i++) {
 		uint32_t block = hth_type_get(kernel_types[i])->block_elems;
@@ -155,14 +166,9 @@ static void products(void)
 		}
 	}
 }
-TEST(products_of_every_type_agree_with_the_exact_answer)
+TEST(more_tokens_than_one_task_takes)
 {
 	REQUIRE(setup());
-	for_each_row(products);
-}
-
-static void long_block(void)
-{
 	for (size_t i = 0; i < HTH_COUNT(kernel_types); i += 3) {
 		problem p;
 		problem_init(&p, kernel_types[i], 66, 512, 300);
@@ -170,12 +176,6 @@ static void long_block(void)
 		problem_finish(&p);
 	}
 }
-TEST(more_tokens_than_one_task_takes)
-{
-	REQUIRE(setup());
-	for_each_row(long_block);
-}
-
 /* Types that kernels do not multiply as integers go through their dequantiser. */
 TEST(slow_types_are_dequantised)
 {
@@ -427,6 +427,19 @@ TEST(bad_shapes_and_types_are_refused_with_the_reason)
 	CHECK(hth_matrix_can_multiply(HTH_Q4_K));
 	CHECK_INT(hth_kernels_select("abacus", &err), HTH_UNSUPPORTED);
 	CHECK(strstr(err.message, "c") != NULL);
+}
+
+TEST(the_best_row_of_this_processor_is_the_default)
+{
+	/* The first test of a run has selected others since: ask the list. */
+	const char *best = "";
+	for (const char *const *name = hth_kernels_available(); *name != NULL; name++)
+		best = *name;
+	printf("# rows: %s is the best here\n", best);
+	hth_error err = HTH_ERROR_INIT;
+	CHECK_OK(hth_kernels_select(best, &err));
+	CHECK_STR(hth_kernels_name(), best);
+	CHECK_STR(hth_vec()->name, best);
 }
 
 TEST_MAIN()
