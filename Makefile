@@ -16,10 +16,10 @@ test: ## install what is missing, build with sanitizers, run every test
 	@python3 scripts/run-tests.py
 
 bench: build/hearth ## print the benchmark tables (takes minutes)
-	@scripts/bench
+	@python3 scripts/bench
 
 bench-peers: build/hearth ## the same beside llama.cpp, where it is found or can be installed
-	@scripts/bench --peers
+	@python3 scripts/bench --peers
 
 lint: ## layout, static analysis, man page, direction of includes
 	@scripts/install-deps build lint
