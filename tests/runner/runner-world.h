@@ -142,9 +142,11 @@ static inline void sink_piece(void *ctx, hth_request *request, const hth_answer_
 	told *t = ctx;
 	(void)request;
 	CHECK(t->started && !t->ended);
-	t->text = realloc(t->text, t->len + piece->len + 1);
-	memcpy(t->text + t->len, piece->text, piece->len);
-	t->text[t->len += piece->len] = '\0';
+	if (t->len < 1 << 20) { /* a flood is counted, not kept */
+		t->text = realloc(t->text, t->len + piece->len + 1);
+		memcpy(t->text + t->len, piece->text, piece->len);
+		t->text[t->len += piece->len] = '\0';
+	}
 	t->pieces++;
 	t->n_tokens += piece->n_tokens;
 	t->n_logprobs += (unsigned)piece->n_logprobs;

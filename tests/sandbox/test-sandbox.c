@@ -60,20 +60,22 @@ TEST(entering_with_threads_is_refused)
 TEST(enters)
 {
 	hth_error err = HTH_ERROR_INIT;
+	int life[2];
+	REQUIRE(pipe(life) == 0);
 	other = fork();
 	REQUIRE(other >= 0);
-	if (other == 0) { /* a neighbour process to aim at: ends with its parent, or after a while */
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		alarm(60);
-		for (;;)
-			pause();
+	if (other == 0) { /* a neighbour process to aim at: ends when this one does, and the pipe with it */
+		char c;
+		close(life[1]);
+		(void)!read(life[0], &c, 1);
+		_exit(0);
 	}
 	file_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	lost_fd = open("/dev/null", O_RDWR);
 	tcp_fd = socket(AF_INET, SOCK_STREAM, 0);
 	REQUIRE(file_fd >= 0 && lost_fd >= 0 && tcp_fd >= 0);
 	REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
-	int keep[] = {pair[1], file_fd, pair[0], tcp_fd};
+	int keep[] = {pair[1], file_fd, pair[0], tcp_fd, life[1]};
 	hth_sandbox_options options = {.memory_bytes = MEMORY, .keep_fds = keep, .n_keep_fds = HTH_COUNT(keep)};
 	REQUIRE_OK(hth_sandbox_enter(&options, &report, &err));
 	CHECK(report.seccomp);
