@@ -10,7 +10,7 @@
 #define HTH_RUNNER_PREPARE_H
 
 #include "engine/engine.h"
-#include "runner/job.h"
+#include "runner/runner-job.h"
 
 typedef struct hth_preparer hth_preparer;
 /* model is borrowed. n_ctx: tokens of one sequence. name: for messages. */

@@ -21,7 +21,7 @@
 #define HTH_RUNNER_SCHEDULER_H
 
 #include "runner/compute.h"
-#include "runner/job.h"
+#include "runner/runner-job.h"
 
 typedef struct hth_scheduler hth_scheduler;
 

@@ -1,4 +1,4 @@
-/* job.h - one request inside the runner: what was asked, and how far it has come.
+/* runner-job.h - one request inside the runner: what was asked, and how far it has come.
  *
  * A job has one owner at a time and wanders: the reader makes it, the preparer turns words into tokens, the scheduler
  * computes the answer, and whoever ends it frees it. Only `cancelled` is touched by another thread (the reader) meanwhile.

@@ -1,5 +1,5 @@
-/* job.c - making and wiping jobs; see job.h. */
-#include "runner/job.h"
+/* runner-job.c - making and wiping jobs; see runner-job.h. */
+#include "runner/runner-job.h"
 
 #include "base/mem.h"
 
