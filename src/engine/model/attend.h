@@ -23,8 +23,10 @@ typedef struct hth_attend {
 
 typedef struct hth_attend_ops_row {
 	const char *name;
+	size_t rows; /* query rows that share one reading of a tile */
 	/* k: dim x 32 (a token per column), v: 32 x pad (a token per row, its padding zero). */
 	void (*page)(const hth_attend *a, const float *k, const float *v);
+	void (*page_f16)(const hth_attend *a, const uint16_t *k, const uint16_t *v); /* widened as they are read */
 	void (*widen_f16)(float *dst, const uint16_t *src, size_t n); /* n: a multiple of 16 */
 	void (*widen_i8)(float *dst, const int8_t *src, const float *scale, size_t n); /* dst[i] = src[i] * scale[i], n: of 16 */
 	void (*widen_i8_by)(float *dst, const int8_t *src, float scale, size_t n);     /* one scale */

@@ -132,6 +132,13 @@ static bool see_page(const attention_job *job, const block *b, uint32_t base, ht
 	return a->first < a->end;
 }
 
+/* A tile is smaller than what the processor's own prefetcher needs to notice a stream. */
+static void prefetch(const unsigned char *tile, size_t n)
+{
+	for (size_t i = 0; i < n; i += 64)
+		__builtin_prefetch(tile + i);
+}
+
 /* A block over stretch `split` of its pages: leaves max, sum and acc of its rows in *ret_state, which lies in scratch. */
 static void attend_block(const attention_job *job, const block *b, uint32_t split, float *scratch, hth_attend *ret_state)
 {
@@ -156,6 +163,8 @@ static void attend_block(const attention_job *job, const block *b, uint32_t spli
 	if (pad != dim)
 		memset(values, 0, HTH_KV_PAGE * pad * sizeof *values);
 
+	/* Few rows (decode) widen while they read; many would widen the same tile again and again. */
+	bool as_halves = p->kv->shape.type == HTH_KV_F16 && pad == dim && m <= 3 * job->ops->rows;
 	uint32_t first, end, unused;
 	visible(job, b->run, b->run->pos + b->r0, &first, &unused);
 	visible(job, b->run, b->run->pos + b->r0 + b->n - 1, &unused, &end);
@@ -166,9 +175,17 @@ static void attend_block(const attention_job *job, const block *b, uint32_t spli
 		if (!see_page(job, b, i * HTH_KV_PAGE, ret_state, lo, hi))
 			continue;
 		uint32_t page = hth_kv_page(p->kv, b->run->seq, i * HTH_KV_PAGE);
-		const float *k = widen_keys(job, hth_kv_tile(p->kv, page, job->layer, 0, b->head), keys);
-		const float *v = widen_values(job, hth_kv_tile(p->kv, page, job->layer, 1, b->head), ret_state->first, ret_state->end, values);
-		job->ops->page(ret_state, k, v);
+		const unsigned char *k = hth_kv_tile(p->kv, page, job->layer, 0, b->head);
+		const unsigned char *v = hth_kv_tile(p->kv, page, job->layer, 1, b->head);
+		if (i + 1 < to) {
+			uint32_t next = hth_kv_page(p->kv, b->run->seq, (i + 1) * HTH_KV_PAGE);
+			prefetch(hth_kv_tile(p->kv, next, job->layer, 0, b->head), p->kv->tile_bytes);
+			prefetch(hth_kv_tile(p->kv, next, job->layer, 1, b->head), p->kv->tile_bytes);
+		}
+		if (as_halves)
+			job->ops->page_f16(ret_state, (const uint16_t *)(const void *)k, (const uint16_t *)(const void *)v);
+		else
+			job->ops->page(ret_state, widen_keys(job, k, keys), widen_values(job, v, ret_state->first, ret_state->end, values));
 	}
 }
 

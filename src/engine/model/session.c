@@ -180,12 +180,11 @@ hth_status hth_session_create(hth_session **ret_session, const hth_model *model,
 	*s = (hth_session){.model = model, .threads = threads, .n_seq = pl.o.n_seq, .n_ctx = pl.o.n_ctx, .n_batch = pl.o.n_batch,
 	                   .n_outputs = pl.n_outputs};
 	hth_status status = hth_kv_init(&s->kv, &pl.kv, err);
-	void *work = NULL;
-	if (status == HTH_OK && (all > SIZE_MAX / 2 || posix_memalign(&work, 64, work_bytes) != 0))
+	s->work = status == HTH_OK && all <= SIZE_MAX / 2 ? hth_kv_pool_alloc(work_bytes) : NULL;
+	if (status == HTH_OK && s->work == NULL)
 		status = hth_fail(err, HTH_NO_MEMORY, "a session with batches of %u tokens needs %llu MiB, which could not be allocated; use smaller batches",
 		                  pl.o.n_batch, (unsigned long long)(all >> 20));
 	if (status == HTH_OK) {
-		s->work = work;
 		lay_out(s, model, &pl, &(carve){.base = s->work});
 		status = hth_acts_create(&s->pass.acts, pl.o.n_batch, pl.max_cols, err);
 	}
