@@ -39,6 +39,7 @@ typedef struct hth_api_model {
 	const hth_runner_info *info; /* NULL unless loaded */
 	uint64_t loaded_bytes;       /* 0 unless loaded */
 	int64_t expires_unix;        /* when it unloads if nobody asks; 0: never, or not loaded */
+	const json_t *facts;         /* what `hearth show --json --metadata` says of its file; NULL: not known (see needs_facts) */
 } hth_api_model;
 typedef void (*hth_api_model_fn)(void *ctx, const hth_api_model *model);
 
@@ -48,6 +49,12 @@ typedef struct hth_api_host {
 	const char *default_model; /* answers when a request names none */
 	/* Calls fn for every model on disk, sorted by name. */
 	hth_status (*each_model)(void *ctx, hth_api_model_fn fn, void *fn_ctx, hth_error *err);
+	/* As above for one model, by any of its names. HTH_NOT_FOUND. */
+	hth_status (*find_model)(void *ctx, const char *name, hth_api_model_fn fn, void *fn_ctx, hth_error *err);
+	/* Deletes a model's files: HTH_NOT_FOUND; HTH_DENIED when they are not this home's own. */
+	hth_status (*delete_model)(void *ctx, const char *name, hth_error *err);
+	/* Makes a second name for a model: HTH_NOT_FOUND, HTH_INVALID (name), HTH_CONFLICT (there is one). */
+	hth_status (*copy_model)(void *ctx, const char *from, const char *to, hth_error *err);
 } hth_api_host;
 
 typedef struct hth_api_job hth_api_job;
@@ -83,6 +90,7 @@ struct hth_api_endpoint {
 	 * POST, PUT or DELETE and there was one; it is an object. */
 	hth_status (*parse)(hth_api_job *job, const json_t *body, hth_error *err);
 	const hth_api_writer *writer;
+	bool needs_facts; /* parse is called when what the models' files say of themselves is known */
 	/* An error as a whole body of this family. */
 	void (*write_error)(hth_buf *out, int http_status, const char *type, const char *code, const hth_error *error);
 };

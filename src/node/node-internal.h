@@ -22,12 +22,15 @@ typedef struct hth_metrics {
 	hth_histogram first_result, duration;                   /* of requests, from admitting */
 } hth_metrics;
 
+typedef struct hth_inspector hth_inspector;
+
 typedef struct hth_node {
 	const hth_config *config;
 	const hth_node_callbacks *callbacks;
 	hth_loop *loop;
 	hth_http *http;
 	hth_router *router;
+	hth_inspector *inspector;
 	hth_api_host api_host;
 	hth_metrics metrics;
 	struct hth_call *calls; /* being served */
@@ -58,6 +61,20 @@ void hth_guard_preflight(hth_exchange *exchange); /* answers OPTIONS, once check
 /* pages.c: what the node answers itself. False: not one of them. */
 bool hth_pages_handle(hth_node *node, hth_exchange *exchange);
 void hth_pages_error(hth_exchange *exchange, const hth_api_endpoint *endpoint, const hth_error *error);
+void hth_pages_wrong_method(hth_exchange *exchange, const char *allow); /* 405 */
+
+/* models.c: the models on disk, as the APIs list and change them. */
+void hth_models_init(hth_node *node); /* fills api_host */
+
+/* inspect.c: what the models' files say of themselves. */
+HTH_MUST_USE hth_status hth_inspector_create(hth_inspector **ret_inspector, hth_node *node, hth_error *err);
+void hth_inspector_destroy(hth_inspector *inspector);
+typedef void (*hth_inspect_fn)(void *ctx);
+/* Calls fn once when every model on disk is described (maybe before this returns), unless ctx is forgotten first. */
+void hth_inspector_refresh(hth_inspector *inspector, hth_inspect_fn fn, void *ctx);
+void hth_inspector_forget(hth_inspector *inspector, void *ctx);
+/* The JSON of `hearth show`; an empty object when the file could not be described; NULL: not looked at yet. Borrowed. */
+const json_t *hth_inspector_facts(const hth_inspector *inspector, const hth_catalog_model *model);
 
 /* metrics.c */
 void hth_histogram_add(hth_histogram *histogram, double seconds);

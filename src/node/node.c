@@ -52,45 +52,6 @@ static void on_signal(void *ctx, int signum)
 		hth_timer_start(node->stop_timer, (uint64_t)node->config->shutdown_s * 1000, 0);
 }
 
-/* --- what the wire formats ask --- */
-
-typedef struct listing {
-	const hth_catalog_model *model;
-	const hth_router_model *loaded; /* during each_loaded only */
-	hth_api_model_fn fn;
-	void *fn_ctx;
-	bool listed;
-} listing;
-
-static void each_loaded(void *ctx, const hth_router_model *loaded)
-{
-	listing *l = ctx;
-	if (strcmp(loaded->name, l->model->name) != 0 || loaded->info == NULL || l->listed)
-		return;
-	const hth_api_model model = {.name = l->model->name,
-	                             .bytes = l->model->bytes,
-	                             .modified_unix = l->model->modified_unix,
-	                             .info = loaded->info,
-	                             .loaded_bytes = loaded->planned_bytes,
-	                             .expires_unix = loaded->unload_in_s < 0 ? 0 : hth_clock_unix() + loaded->unload_in_s};
-	l->listed = true;
-	l->fn(l->fn_ctx, &model);
-}
-
-static hth_status each_model(void *ctx, hth_api_model_fn fn, void *fn_ctx, hth_error *err)
-{
-	hth_node *node = ctx;
-	HTH_CLEANUP(hth_catalog_finish) hth_catalog catalog = {0};
-	HTH_TRY(hth_router_catalog(node->router, &catalog, err));
-	for (size_t i = 0; i < catalog.n; i++) {
-		listing l = {.model = &catalog.models[i], .fn = fn, .fn_ctx = fn_ctx};
-		hth_router_each(node->router, each_loaded, &l);
-		if (!l.listed)
-			fn(fn_ctx, &(hth_api_model){.name = l.model->name, .bytes = l.model->bytes, .modified_unix = l.model->modified_unix});
-	}
-	return HTH_OK;
-}
-
 /* --- the beginning --- */
 
 /* Each connection and runner takes a descriptor; the usual soft limit of 1024 is a leftover of select(). */
@@ -120,7 +81,8 @@ static hth_status start(hth_node *node, hth_error *err)
 	                                  .queue = c->queue,
 	                                  .load_timeout_s = c->load_timeout_s};
 	HTH_TRY(hth_router_create(&node->router, node->loop, &route, err));
-	node->api_host = (hth_api_host){.ctx = node, .default_model = hth_router_default_model(node->router), .each_model = each_model};
+	HTH_TRY(hth_inspector_create(&node->inspector, node, err));
+	hth_models_init(node);
 	const hth_http_options http = {.address = c->listen_address,
 	                               .port = c->listen_port,
 	                               .max_body = c->max_body,
@@ -139,6 +101,7 @@ static hth_status start(hth_node *node, hth_error *err)
 static bool finish(hth_node *node)
 {
 	hth_http_destroy(node->http);
+	hth_inspector_destroy(node->inspector);
 	hth_router_destroy(node->router);
 	hth_timer_close(node->stop_timer);
 	/* A signal that comes now has nothing left to say, and must not end the process before it has closed everything. */

@@ -24,20 +24,30 @@ static void reply(hth_exchange *exchange, int status, const char *type, const ht
 	hth_exchange_reply(exchange, status, type, body->data != NULL ? body->data : "", body->len);
 }
 
-void hth_pages_error(hth_exchange *exchange, const hth_api_endpoint *endpoint, const hth_error *error)
+static void write_error(hth_exchange *exchange, const hth_api_endpoint *endpoint, const hth_error *error, int status)
 {
 	HTH_CLEANUP(hth_buf_finish) hth_buf body = HTH_BUF_INIT(64 << 10);
 	unsigned retry_s = 0;
-	int status = hth_api_write_error(endpoint, error, &body, &retry_s);
-	/* The only conflict that can happen before a call exists is a method that its path does not take. */
-	if (error->status == HTH_CONFLICT)
-		status = 405;
+	int by_itself = hth_api_write_error(endpoint, error, &body, &retry_s);
 	if (retry_s > 0) {
 		char text[16];
 		snprintf(text, sizeof text, "%u", retry_s);
 		hth_exchange_add_header(exchange, "Retry-After", text);
 	}
-	reply(exchange, status, "application/json", &body);
+	reply(exchange, status != 0 ? status : by_itself, "application/json", &body);
+}
+
+void hth_pages_error(hth_exchange *exchange, const hth_api_endpoint *endpoint, const hth_error *error)
+{
+	write_error(exchange, endpoint, error, 0);
+}
+
+void hth_pages_wrong_method(hth_exchange *exchange, const char *allow)
+{
+	hth_error err;
+	hth_fail(&err, HTH_INVALID, "%.200s takes %s, not %.16s", hth_exchange_path(exchange), allow, hth_exchange_method(exchange));
+	hth_exchange_add_header(exchange, "Allow", allow);
+	write_error(exchange, NULL, &err, 405);
 }
 
 static void front(hth_node *node, hth_exchange *exchange)
@@ -126,14 +136,10 @@ bool hth_pages_handle(hth_node *node, hth_exchange *exchange)
 	for (size_t i = 0; i < HTH_COUNT(pages); i++) {
 		if (strcmp(path, pages[i].path) != 0)
 			continue;
-		if (strcmp(method, pages[i].method) == 0) {
+		if (strcmp(method, pages[i].method) == 0)
 			pages[i].fn(node, exchange);
-		} else {
-			hth_error err;
-			hth_exchange_add_header(exchange, "Allow", pages[i].method);
-			hth_fail(&err, HTH_CONFLICT, "%s takes %s", path, pages[i].method);
-			hth_pages_error(exchange, NULL, &err);
-		}
+		else
+			hth_pages_wrong_method(exchange, pages[i].method);
 		return true;
 	}
 	return false;

@@ -26,10 +26,12 @@ enum { CALL_WINDOW = 8 };
 typedef struct hth_call {
 	hth_node *node;
 	hth_exchange *exchange; /* NULL: answered, or the client has left */
-	hth_api_job *job;
+	const hth_api_endpoint *endpoint;
+	hth_api_job *job;       /* NULL until it is read */
 	hth_privacy_class wish;
 	size_t n_admitted, in_flight;
 	bool gone;       /* the client has left */
+	bool refused;    /* it could not be read, and was told so */
 	unsigned inside; /* depth of functions that work on it */
 	char what[96];   /* "POST /v1/chat/completions", for the log */
 	struct hth_call *prev, *next;
@@ -41,7 +43,7 @@ static void enter(hth_call *call) { call->inside++; }
 
 static void leave(hth_call *call)
 {
-	if (--call->inside > 0 || call->in_flight > 0 || !(call->job->finished || call->gone))
+	if (--call->inside > 0 || call->in_flight > 0 || !(call->gone || call->refused || (call->job != NULL && call->job->finished)))
 		return;
 	hth_node *node = call->node;
 	*(call->prev != NULL ? &call->prev->next : &node->calls) = call->next;
@@ -253,36 +255,67 @@ static void out_finish(void *ctx)
 	call->exchange = NULL;
 }
 
-static hth_status find_endpoint(hth_exchange *exchange, const hth_api_endpoint **ret_endpoint, hth_error *err)
+static hth_status read_call(hth_call *call, hth_error *err)
 {
-	const char *method = hth_exchange_method(exchange), *path = hth_exchange_path(exchange), *allow = NULL;
-	*ret_endpoint = hth_api_find(method, path, &allow);
-	if (*ret_endpoint != NULL)
-		return HTH_OK;
-	if (allow == NULL)
-		return hth_fail(err, HTH_NOT_FOUND, "there is no %.200s here", path);
-	hth_exchange_add_header(exchange, "Allow", allow);
-	return hth_fail(err, HTH_CONFLICT, "%.200s takes %s, not %.16s", path, allow, method);
-}
-
-static hth_status read_call(hth_node *node, hth_call *call, hth_exchange *exchange, const hth_api_endpoint *endpoint,
-                            hth_error *err)
-{
-	const char *encoding = hth_exchange_header(exchange, "Content-Encoding");
-	HTH_TRY(hth_privacy_parse(hth_exchange_header(exchange, "Hearth-Privacy"), &call->wish, err));
+	const char *encoding = hth_exchange_header(call->exchange, "Content-Encoding");
+	HTH_TRY(hth_privacy_parse(hth_exchange_header(call->exchange, "Hearth-Privacy"), &call->wish, err));
 	if (encoding != NULL && encoding[0] != '\0' && strcmp(encoding, "identity") != 0)
 		return hth_fail_param(err, HTH_UNSUPPORTED, "Content-Encoding", "compressed bodies (%.20s) are not supported", encoding);
 	const hth_api_out out = {call, out_header, out_reply, out_begin, out_send, out_finish};
 	size_t len;
-	const char *body = hth_exchange_body(exchange, &len);
-	return hth_api_parse(&call->job, endpoint, &node->api_host, &out, hth_exchange_path(exchange), body, len, err);
+	const char *body = hth_exchange_body(call->exchange, &len);
+	return hth_api_parse(&call->job, call->endpoint, &call->node->api_host, &out, hth_exchange_path(call->exchange), body, len, err);
+}
+
+/* Everything that its reading needs is known. */
+static void begin_call(void *ctx)
+{
+	hth_call *call = ctx;
+	hth_error err = HTH_ERROR_INIT;
+	enter(call);
+	hth_status status = read_call(call, &err);
+	if (status != HTH_OK) {
+		hth_log(HTH_LOG_INFO, "%s refused: %s%s%s", call->what, hth_status_name(status), err.param[0] != '\0' ? ", " : "", err.param);
+		hth_exchange_set_user(call->exchange, NULL);
+		hth_pages_error(call->exchange, call->endpoint, &err);
+		call->exchange = NULL;
+		call->refused = true;
+	} else {
+		if (call->exchange != NULL)
+			hth_exchange_drop_body(call->exchange);
+		admit_more(call);
+	}
+	leave(call);
+}
+
+static hth_status take_call(hth_node *node, hth_exchange *exchange, const hth_api_endpoint *endpoint, hth_error *err)
+{
+	if (node->stopping)
+		return hth_fail(err, HTH_BUSY, "the node is stopping");
+	hth_call *call = calloc(1, sizeof *call);
+	if (call == NULL)
+		return hth_fail(err, HTH_NO_MEMORY, "no memory for the request");
+	call->node = node;
+	call->exchange = exchange;
+	call->endpoint = endpoint;
+	snprintf(call->what, sizeof call->what, "%s %s", endpoint->method, endpoint->path);
+	call->next = node->calls;
+	if (node->calls != NULL)
+		node->calls->prev = call;
+	node->calls = call;
+	hth_exchange_set_user(exchange, call);
+	if (endpoint->needs_facts)
+		hth_inspector_refresh(node->inspector, begin_call, call);
+	else
+		begin_call(call);
+	return HTH_OK;
 }
 
 void hth_verbs_handle(void *ctx, hth_exchange *exchange)
 {
 	hth_node *node = ctx;
 	hth_error err = HTH_ERROR_INIT;
-	const hth_api_endpoint *endpoint = NULL;
+	const char *allow = NULL;
 	hth_exchange_set_user(exchange, NULL);
 	if (hth_guard_check(node, exchange, &err) != HTH_OK) {
 		node->metrics.denied++;
@@ -291,42 +324,15 @@ void hth_verbs_handle(void *ctx, hth_exchange *exchange)
 	}
 	if (hth_pages_handle(node, exchange))
 		return;
-	if (find_endpoint(exchange, &endpoint, &err) != HTH_OK) {
-		hth_pages_error(exchange, NULL, &err);
+	const hth_api_endpoint *endpoint = hth_api_find(hth_exchange_method(exchange), hth_exchange_path(exchange), &allow);
+	if (endpoint == NULL && allow != NULL) {
+		hth_pages_wrong_method(exchange, allow);
 		return;
 	}
-	if (node->stopping) {
-		hth_fail(&err, HTH_BUSY, "the node is stopping");
+	hth_status status = endpoint != NULL ? take_call(node, exchange, endpoint, &err)
+	                                     : hth_fail(&err, HTH_NOT_FOUND, "there is no %.200s here", hth_exchange_path(exchange));
+	if (status != HTH_OK)
 		hth_pages_error(exchange, endpoint, &err);
-		return;
-	}
-	hth_call *call = calloc(1, sizeof *call);
-	if (call == NULL) {
-		hth_fail(&err, HTH_NO_MEMORY, "no memory for the request");
-		hth_pages_error(exchange, endpoint, &err);
-		return;
-	}
-	call->node = node;
-	call->exchange = exchange;
-	snprintf(call->what, sizeof call->what, "%s %s", endpoint->method, endpoint->path);
-	hth_status status = read_call(node, call, exchange, endpoint, &err);
-	if (status != HTH_OK) {
-		hth_log(HTH_LOG_INFO, "%s refused: %s%s%s", call->what, hth_status_name(status), err.param[0] != '\0' ? ", " : "", err.param);
-		hth_pages_error(exchange, endpoint, &err);
-		free(call);
-		return;
-	}
-	call->next = node->calls;
-	if (node->calls != NULL)
-		node->calls->prev = call;
-	node->calls = call;
-	enter(call);
-	if (call->exchange != NULL) {
-		hth_exchange_set_user(exchange, call);
-		hth_exchange_drop_body(exchange);
-	}
-	admit_more(call);
-	leave(call);
 }
 
 /* ---- the ends that come from outside ---- */
@@ -340,6 +346,7 @@ void hth_verbs_gone(void *ctx, hth_exchange *exchange)
 	enter(call);
 	call->exchange = NULL;
 	call->gone = true;
+	hth_inspector_forget(call->node->inspector, call);
 	cancel_rest(call);
 	leave(call);
 }
@@ -350,7 +357,15 @@ void hth_verbs_cancel_all(hth_node *node, const hth_error *why)
 	for (hth_call *call = node->calls, *next; call != NULL; call = next) {
 		next = call->next;
 		enter(call);
-		hth_api_fail(call->job, why);
+		if (call->job != NULL) {
+			hth_api_fail(call->job, why);
+		} else {
+			hth_inspector_forget(node->inspector, call);
+			hth_exchange_set_user(call->exchange, NULL);
+			hth_pages_error(call->exchange, call->endpoint, why);
+			call->exchange = NULL;
+			call->refused = true;
+		}
 		cancel_rest(call);
 		leave(call);
 	}

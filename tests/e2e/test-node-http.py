@@ -372,6 +372,48 @@ def stop_unloads_and_status_tells():
 
 
 @test
+def ollama_speaks_lines_and_manages_models():
+    with node() as n:
+        lines = [json.loads(line) for line in n.stream("/api/chat", dict(HELLO, model="alpha")).lines()]
+        assert [x["done"] for x in lines] == [False] * 5 + [True]
+        assert "".join(x["message"]["content"] for x in lines) == "word0 word1 word2 word3 word4 "
+        last = lines[-1]
+        assert last["done_reason"] == "stop" and last["prompt_eval_count"] == 5 and last["eval_count"] == 5 and last["model"] == "alpha"
+        assert all(isinstance(last[k], int) for k in ("total_duration", "load_duration", "prompt_eval_duration", "eval_duration"))
+        a = n.post("/api/generate", {"model": "alpha:latest", "prompt": "x", "stream": False, "options": {"num_predict": 2, "num_ctx": 4096, "stop": ["q"]}})
+        assert a.json["response"] == "word0 word1 " and a.json["done_reason"] == "length" and a.json["model"] == "alpha:latest"
+        assert n.post("/api/generate", {"model": "alpha", "prompt": "x", "raw": True, "stream": False}).json["done"] is True
+        a = n.post("/api/embed", {"model": "alpha", "input": ["a", "b"]})
+        assert len(a.json["embeddings"]) == 2 and a.json["prompt_eval_count"] == 6
+        assert len(n.post("/api/embeddings", {"model": "alpha", "prompt": "a"}).json["embedding"]) == 4
+        # An empty prompt loads; with keep_alive 0 it unloads.
+        assert n.post("/api/generate", {"model": "beta"}).json["done_reason"] == "load"
+        assert {m["name"] for m in n.get("/api/ps").json["models"]} == {"alpha:latest", "beta:latest"}
+        assert n.post("/api/chat", {"model": "beta", "messages": [], "keep_alive": 0}).json["done_reason"] == "unload"
+        wait_for("it is unloaded", 2, lambda: len(n.get("/api/ps").json["models"]) == 1)
+        tags = n.get("/api/tags").json["models"]
+        assert [m["name"] for m in tags] == ["alpha:latest", "beta:latest"] and len(tags[0]["digest"]) == 64
+        assert n.get("/api/version").json["version"].count(".") == 2
+        for path, body, status in (("/api/chat", {"model": "gone", "messages": HELLO["messages"]}, 404), ("/api/chat", {"messages": []}, 400),
+                                   ("/api/generate", {"model": "alpha", "prompt": 5}, 400), ("/api/generate", {"model": "alpha", "prompt": "x", "options": 5}, 400),
+                                   ("/api/generate", {"model": "alpha", "prompt": "x", "images": ["aa"]}, 400), ("/api/show", {"model": "gone"}, 404),
+                                   ("/api/generate", {"model": "alpha", "prompt": "x", "options": {"temperature": "hot"}}, 400),
+                                   ("/api/embed", {"model": "alpha", "input": []}, 400), ("/api/copy", {"source": "alpha"}, 400),
+                                   ("/api/copy", {"source": "alpha", "destination": "../x y"}, 400), ("/api/copy", {"source": "alpha", "destination": "beta"}, 409),
+                                   ("/api/copy", {"source": "gone", "destination": "x"}, 404), ("/api/pull", {"model": "gone"}, 400)):
+            a = n.post(path, body)
+            assert a.status == status and isinstance(a.json["error"], str), (path, body, a.status, a.body)
+        assert n.post("/api/copy", {"source": "alpha", "destination": "Mine/new:v2"}).status == 200
+        assert n.post("/api/generate", {"model": "Mine/new:v2", "prompt": "x", "stream": False}).status == 200
+        assert n.ask("DELETE", "/api/delete", {"model": "Mine/new:v2"}).status == 200
+        assert n.ask("DELETE", "/api/delete", {"name": "beta"}).status == 200
+        assert n.ask("DELETE", "/api/delete", {"name": "beta"}).status == 404
+        assert [m["name"] for m in n.get("/api/tags").json["models"]] == ["alpha:latest"]
+        assert os.listdir(os.path.join(n.home, "models")) == ["alpha.gguf"]
+        assert b'"success"' in n.post("/api/pull", {"model": "alpha"}).body
+
+
+@test
 def a_thousand_requests_leave_nothing_behind_and_an_idle_node_sleeps():
     # AddressSanitizer keeps freed memory back, which would look like a leak.
     asan = os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1:thread_local_quarantine_size_kb=64"

@@ -14,7 +14,6 @@ PROGRAM = os.environ["HEARTH_PROGRAM"].split()
 STARTER = os.path.join(SOURCE, "models", "starter.gguf")
 CHAT = "/v1/chat/completions"
 ASK = "I would like to book a table for two."
-# Sanitizers need a process of their own size for every runner; this keeps their memory limit out of the way.
 
 
 def node(*settings, **kw):
@@ -146,7 +145,7 @@ def an_idle_model_unloads_and_its_process_is_gone():
         pid = n.status()["runners"][0]["pid"]
         assert alive(pid)
         wait_for("the process is gone", 4, lambda: not alive(pid))
-        assert n.status()["runners"] == []
+        wait_for("the router knows it", 1, lambda: n.status()["runners"] == [])
         idle = resident_bytes(n.process.pid)
         print(f"# the idle daemon has {idle / 1e6:.1f} MB resident")
         assert n.chat(max_tokens=1).status == 200
@@ -161,6 +160,18 @@ def a_prompt_that_does_not_fit_is_refused_with_both_numbers():
             words = a.error()["message"]
             assert "256" in words and any(w.isdigit() and int(w) > 400 for w in words.replace(",", " ").split()), words
         assert n.chat(max_tokens=1).status == 200
+
+
+@test
+def listings_tell_what_is_in_the_files():
+    with node(models=[("starter", STARTER), ("broken", None)]) as n:
+        tags = {m["name"]: m for m in n.get("/api/tags").json["models"]}
+        assert tags["starter:latest"]["details"]["family"] == "llama" and tags["starter:latest"]["details"]["quantization_level"] == "Q8_0"
+        assert tags["starter:latest"]["details"]["parameter_size"] == "4.72M" and tags["broken:latest"]["details"]["family"] == ""
+        show = n.post("/api/show", {"model": "starter"}).json
+        assert show["model_info"]["general.architecture"] == "llama" and show["model_info"]["llama.context_length"] == 256
+        assert "completion" in show["capabilities"] and "bos_token" in show["template"]
+        assert n.status()["runners"] == []  # nothing was loaded for it
 
 
 @test
@@ -192,16 +203,17 @@ def words_stay_out_of_the_log():
 
 @test
 def ending_while_answers_stream():
-    with node("--shutdown", "1s") as n:
+    with node("--shutdown", "1s", "--parallel", "24") as n:
         streams = [n.stream(CHAT, dict(messages(), stream=True, ignore_eos=True, max_tokens=240, n=64)) for _ in range(3)]
         for s in streams:
             next(s.events())
         pid = n.status()["runners"][0]["pid"]
         n.process.send_signal(signal.SIGTERM)
+        for s in streams:
+            assert "stopping" in list(s.events())[-1]["error"]["message"]
+        n.process.wait(20)
         n.stop()
         assert not alive(pid)
-        for s in streams:
-            list(s.events())
 
 
 run_tests()
