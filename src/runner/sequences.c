@@ -4,7 +4,10 @@
 
 #include "base/mem.h"
 
-enum { KEEP_MIN = 16 }; /* tokens: what is shorter is computed again faster than it is looked after */
+enum {
+	KEEP_MIN = 16, /* tokens: what is shorter is computed again faster than it is looked after */
+	CUT_MIN = 256, /* tokens taken off the end of what was kept, when room is needed */
+};
 
 typedef enum seq_state { SEQ_FREE, SEQ_RUNNING, SEQ_KEPT } seq_state;
 typedef struct seq_entry {
@@ -137,7 +140,16 @@ bool hth_sequences_make_room(hth_sequences *s, int but)
 	int seq = oldest_kept(s, but);
 	if (seq < 0)
 		return false;
-	hth_sequences_drop(s, (uint32_t)seq);
+	/* From the end: the beginning is what the next prompt is most likely to share. */
+	seq_entry *e = &s->entries[seq];
+	uint32_t cut = HTH_MAX(e->n / 4, (uint32_t)CUT_MIN);
+	if (e->n < cut + KEEP_MIN) {
+		hth_sequences_drop(s, (uint32_t)seq);
+		return true;
+	}
+	e->n -= cut;
+	explicit_bzero(e->own + e->n, cut * sizeof *e->own);
+	s->compute->truncate(s->compute->ctx, (uint32_t)seq, e->n);
 	return true;
 }
 

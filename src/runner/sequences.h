@@ -24,7 +24,7 @@ void hth_sequences_hold(hth_sequences *sequences, uint32_t seq, uint32_t n);
 void hth_sequences_release(hth_sequences *sequences, uint32_t seq);
 /* The job gives its memory back at once. */
 void hth_sequences_drop(hth_sequences *sequences, uint32_t seq);
-/* Frees KV pages by dropping what was kept longest without use, but not `but` (-1: none). False: nothing is kept. */
+/* Frees some KV pages: the end of what was kept longest without use, but not `but` (-1: none). False: nothing is kept. */
 bool hth_sequences_make_room(hth_sequences *sequences, int but);
 
 #endif
