@@ -10,7 +10,7 @@ _hearth() {
 		case ${COMP_WORDS[i]} in -*) ;; *) command=${COMP_WORDS[i]}; break ;; esac
 	done
 	if [ -z "$command" ]; then
-		COMPREPLY=($(compgen -W "serve run list show ps stop status config bench quantize tokenize perplexity embed render help --help --version" -- "$cur"))
+		COMPREPLY=($(compgen -W "serve run list show pull rm ps stop status key privacy config bench quantize tokenize perplexity embed render help --help --version" -- "$cur"))
 		return
 	fi
 	case $prev in
@@ -22,8 +22,11 @@ _hearth() {
 	case $command in
 	serve) options= ;;
 	run) options="--max-tokens --temp --seed --top-k --top-p --min-p --repeat-penalty --system --raw --own --verbose" ;;
-	list | ps | status | config) options="--json" ;;
-	show) options="--metadata --json" ;;
+	list | ps | status | config | rm) options="--json" ;;
+	show) options="--metadata --remote --json" ;;
+	pull) options="--name --quiet --json" ;;
+	key) options="--scope --per-minute --privacy --json" ;;
+	privacy) options="--limit --json" ;;
 	stop) options="--now --json" ;;
 	bench) options="--prompt-tokens --decode-tokens --streams --n-threads --json" ;;
 	quantize) options="--list --json" ;;
@@ -31,15 +34,18 @@ _hearth() {
 	perplexity) options="--limit --json" ;;
 	embed) options="--file --json" ;;
 	render) options="--case" ;;
-	help) COMPREPLY=($(compgen -W "serve run list show ps stop status config bench quantize tokenize perplexity embed render" -- "$cur")); return ;;
+	help) COMPREPLY=($(compgen -W "serve run list show pull rm ps stop status key privacy config bench quantize tokenize perplexity embed render" -- "$cur")); return ;;
 	esac
 	case $cur in
 	-*)
-		COMPREPLY=($(compgen -W "$options --help --home --listen --model --api-key --allowed-hosts --allowed-origins --threads --parallel --context --memory --keep-alive --queue --load-timeout --max-body --max-connections --shutdown --log-level" -- "$cur"))
+		COMPREPLY=($(compgen -W "$options --help --home --listen --model --api-key --allowed-hosts --allowed-origins --threads --parallel --context --memory --keep-alive --queue --load-timeout --max-body --max-connections --shutdown --registry --huggingface --log-level" -- "$cur"))
 		return ;;
 	esac
 	case $command in
-	run | show | stop | bench | tokenize | perplexity | embed) COMPREPLY=($(compgen -f -W "$(_hearth_models)" -- "$cur")) ;;
+	key) COMPREPLY=($(compgen -W "add list rm" -- "$cur")) ;;
+	privacy) COMPREPLY=($(compgen -W "log" -- "$cur")) ;;
+	pull) COMPREPLY=($(compgen -f -- "$cur")) ;;
+	run | show | rm | stop | bench | tokenize | perplexity | embed) COMPREPLY=($(compgen -f -W "$(_hearth_models)" -- "$cur")) ;;
 	quantize)
 		if [ "$COMP_CWORD" -ge 4 ]; then
 			COMPREPLY=($(compgen -W "$(hearth quantize --list 2>/dev/null)" -- "$cur"))

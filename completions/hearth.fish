@@ -2,12 +2,16 @@
 function __hearth_models
 	hearth list --json 2>/dev/null | string replace -ra '[{,]' '\n' | string replace -rf '^"name":"([^"]*)"$' '$1'
 end
-set -l commands serve run list show ps stop status config bench quantize tokenize perplexity embed render help
+set -l commands serve run list show pull rm ps stop status key privacy config bench quantize tokenize perplexity embed render help
 complete -c hearth -f
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a serve -d 'run the node in the foreground'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a run -d 'chat with a model'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a list -d 'models on this disk'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a show -d 'what a model is, and whether it fits here'
+complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a pull -d 'bring a model home'
+complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a rm -d 'remove a model from this disk'
+complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a key -d 'who may ask the node'
+complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a privacy -d 'what left this house'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a ps -d 'models that the node has loaded'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a stop -d 'unload a model from the node'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a status -d 'how the node is doing'
@@ -19,10 +23,10 @@ complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a perplexity 
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a embed -d 'the embedding of a text'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a render -d 'a chat template, rendered'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a help -d 'what a command does'
-complete -c hearth -n "__fish_seen_subcommand_from run show stop bench tokenize perplexity embed quantize" -a '(__hearth_models)' -F
+complete -c hearth -n "__fish_seen_subcommand_from run show rm stop bench tokenize perplexity embed quantize" -a '(__hearth_models)' -F
 complete -c hearth -n "__fish_seen_subcommand_from render perplexity" -F
 complete -c hearth -n "__fish_seen_subcommand_from quantize" -a '(hearth quantize --list 2>/dev/null)'
-complete -c hearth -n "__fish_seen_subcommand_from list show ps stop status config bench quantize tokenize perplexity embed" -l json -d 'answer in JSON'
+complete -c hearth -n "__fish_seen_subcommand_from list show pull rm key privacy ps stop status config bench quantize tokenize perplexity embed" -l json -d 'answer in JSON'
 complete -c hearth -n "__fish_seen_subcommand_from run" -s n -l max-tokens -x -d 'at most N tokens of answer'
 complete -c hearth -n "__fish_seen_subcommand_from run" -s t -l temp -x -d temperature
 complete -c hearth -n "__fish_seen_subcommand_from run" -s s -l seed -x -d 'the same seed gives the same answer'
@@ -35,6 +39,16 @@ complete -c hearth -n "__fish_seen_subcommand_from run" -l raw -d 'no chat templ
 complete -c hearth -n "__fish_seen_subcommand_from run" -l own -d 'start the model here'
 complete -c hearth -n "__fish_seen_subcommand_from run" -s v -l verbose -d 'say how fast it was'
 complete -c hearth -n "__fish_seen_subcommand_from show" -l metadata -d 'every entry of the file'
+complete -c hearth -n "__fish_seen_subcommand_from show" -l remote -d 'where pull would take it from'
+complete -c hearth -n "__fish_seen_subcommand_from pull" -F
+complete -c hearth -n "__fish_seen_subcommand_from pull" -l name -x -d 'keep it under this name'
+complete -c hearth -n "__fish_seen_subcommand_from pull" -s q -l quiet -d 'no look before, no bar'
+complete -c hearth -n "__fish_seen_subcommand_from key" -a 'add list rm'
+complete -c hearth -n "__fish_seen_subcommand_from key" -l scope -x -d 'what it may do'
+complete -c hearth -n "__fish_seen_subcommand_from key" -l per-minute -x -d 'requests a minute'
+complete -c hearth -n "__fish_seen_subcommand_from key" -l privacy -x -a 'private neighbours public' -d 'class of its requests'
+complete -c hearth -n "__fish_seen_subcommand_from privacy" -a log
+complete -c hearth -n "__fish_seen_subcommand_from privacy" -s n -l limit -x -d 'the newest N entries'
 complete -c hearth -n "__fish_seen_subcommand_from stop" -l now -d 'cut running answers off'
 complete -c hearth -n "__fish_seen_subcommand_from bench" -s p -l prompt-tokens -x -d 'tokens to prefill'
 complete -c hearth -n "__fish_seen_subcommand_from bench" -s g -l decode-tokens -x -d 'tokens to decode'
@@ -63,4 +77,6 @@ complete -c hearth -l load-timeout -x -d 'how long a request waits for its model
 complete -c hearth -l max-body -x -d 'largest body of a request'
 complete -c hearth -l max-connections -x -d 'connections open at once'
 complete -c hearth -l shutdown -x -d 'how long running answers may take to finish'
+complete -c hearth -l registry -x -d 'where pull asks for models'
+complete -c hearth -l huggingface -x -d 'where hf.co is'
 complete -c hearth -l log-level -x -a 'error warn info debug' -d 'what is logged'

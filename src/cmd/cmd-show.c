@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "cmd/cmd-model.h"
 #include "cmd/cmd-options.h"
+#include "cmd/cmd-peek.h"
 
 #include <unistd.h>
 
@@ -157,8 +158,9 @@ static void write_metadata_text(const hth_gguf *gguf, hth_buf *out)
 
 int hth_cmd_show(hth_invocation *in)
 {
-	bool json = false, metadata = false;
+	bool json = false, metadata = false, remote = false;
 	const hth_option options[] = {{"metadata", 0, HTH_OPTION_FLAG, &metadata, NULL, "also every entry of the file's metadata", 0, 0, NULL},
+	                              {"remote", 0, HTH_OPTION_FLAG, &remote, NULL, "look where `hearth pull` would take it from", 0, 0, NULL},
 	                              HTH_OPTION_JSON(&json)};
 	if (!hth_options_take(in, options, HTH_COUNT(options), 1, 1))
 		return in->exit_code;
@@ -166,7 +168,8 @@ int hth_cmd_show(hth_invocation *in)
 	hth_local_model local = {.n_fds = 0};
 	hth_model *model = NULL;
 	hth_buf out = HTH_BUF_INIT(64 << 20);
-	hth_status status = hth_local_open(in, in->argv[0], &local, &err);
+	remote = remote || hth_pull_is_remote(in->argv[0]);
+	hth_status status = remote ? hth_cmd_peek_open(in, in->argv[0], &local, &err) : hth_local_open(in, in->argv[0], &local, &err);
 	if (status == HTH_OK)
 		status = hth_local_lock_in(&local, -1, &err);
 	if (status == HTH_OK)

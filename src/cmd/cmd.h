@@ -80,6 +80,10 @@ void hth_cmd_table_print(hth_cmd_table *table, FILE *out);              /* and f
 int hth_cmd_serve(hth_invocation *in);
 int hth_cmd_run(hth_invocation *in);
 int hth_cmd_show(hth_invocation *in);
+int hth_cmd_pull(hth_invocation *in);
+int hth_cmd_rm(hth_invocation *in);
+int hth_cmd_key(hth_invocation *in);
+int hth_cmd_privacy(hth_invocation *in);
 int hth_cmd_list(hth_invocation *in);
 int hth_cmd_ps(hth_invocation *in);
 int hth_cmd_stop(hth_invocation *in);

@@ -45,6 +45,19 @@ static hth_status parse_text(const setting *s, const char *text, void *at, hth_e
 	memcpy(at, text, len + 1);
 	return HTH_OK;
 }
+
+/* http(s)://HOST[:PORT][/PATH], kept without a '/' at its end. */
+static hth_status parse_url(const setting *s, const char *text, void *at, hth_error *err)
+{
+	size_t len = strlen(text);
+	if ((strncmp(text, "http://", 7) != 0 || len < 8) && (strncmp(text, "https://", 8) != 0 || len < 9))
+		return hth_fail(err, HTH_INVALID, "'%.200s' is no http:// or https:// address", text);
+	HTH_TRY(parse_text(s, text, at, err));
+	for (char *end = (char *)at + len; end[-1] == '/';)
+		*--end = '\0';
+	return HTH_OK;
+}
+
 static void format_text(const setting *s, const void *at, char *out, size_t out_len)
 {
 	snprintf(out, out_len, "%s", (const char *)at);
@@ -299,6 +312,8 @@ static const setting settings[] = {
     {"max_connections", "256", parse_count, format_count, FIELD(max_connections), 1, 65536, "connections open at once"},
     {"shutdown", "10s", parse_duration, format_duration, FIELD(shutdown_s), 0, 86400,
      "how long running answers may take to finish when the node is told to stop"},
+    {"registry", "https://registry.ollama.ai", parse_url, format_text, FIELD(registry), 0, 0, "where `hearth pull NAME` asks for models"},
+    {"huggingface", "https://huggingface.co", parse_url, format_text, FIELD(huggingface), 0, 0, "where `hearth pull hf.co/OWNER/REPO` asks for models"},
     {"log_level", "info", parse_level, format_level, FIELD(log_level), 0, 0, "error, warn, info or debug"},
 };
 _Static_assert(HTH_COUNT(settings) <= HTH_CONFIG_SETTINGS_MAX, "raise HTH_CONFIG_SETTINGS_MAX");

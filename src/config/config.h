@@ -34,6 +34,8 @@ typedef struct hth_config {
 	uint32_t max_connections;
 	uint32_t shutdown_s;     /* SIGTERM: how long running answers may take to finish */
 	int log_level;           /* hth_log_level */
+	char registry[512];      /* where `hearth pull NAME` asks: a base URL */
+	char huggingface[512];   /* where hf.co/... is: a base URL */
 	hth_config_source source[HTH_CONFIG_SETTINGS_MAX]; /* of the i-th setting */
 } hth_config;
 

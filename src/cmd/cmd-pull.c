@@ -1,0 +1,128 @@
+/* cmd-pull.c - `hearth pull NAME|URL|FILE`: brings a model home, and says before what it is and whether it fits.
+ *
+ * The bar is drawn on a terminal only; what goes to stdout is the result. Ctrl-C stops and keeps what has come: the next pull goes on from
+ * there. The look at the model's header happens in a child that prints and is gone: this process stays free to use the network.
+ */
+#include "base/mem.h"
+#include "cmd/cmd-options.h"
+#include "cmd/cmd-peek.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+
+static volatile sig_atomic_t interrupted;
+static void on_interrupt(int signum)
+{
+	(void)signum;
+	interrupted = 1;
+}
+static bool is_interrupted(void *ctx)
+{
+	(void)ctx;
+	return interrupted != 0;
+}
+
+static void draw(void *ctx, const hth_pull_progress *p)
+{
+	bool *drawn = ctx;
+	char a[32], b[32], c[32], d[32], bar[32] = "";
+	struct winsize size;
+	int width = ioctl(2, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+	if (p->phase == HTH_PULL_DONE) {
+		if (*drawn)
+			fprintf(stderr, "\r\033[K");
+		*drawn = false;
+		return;
+	}
+	char line[256];
+	if (p->total == 0 || p->phase == HTH_PULL_ASKING) {
+		snprintf(line, sizeof line, "%s %s%s", hth_pull_phase_name(p->phase), p->name, p->bytes > 0 ? hth_cmd_bytes(p->bytes, a) : "");
+	} else {
+		enum { CELLS = 20 };
+		int full = (int)((double)p->bytes / (double)p->total * CELLS);
+		for (int i = 0; i < CELLS; i++)
+			bar[i] = i < full ? '#' : '.';
+		snprintf(line, sizeof line, "%-11s [%s] %3.0f%%  %s of %s%s%s%s%s", hth_pull_phase_name(p->phase), bar, (double)p->bytes / (double)p->total * 100,
+		         hth_cmd_bytes(p->bytes, a), hth_cmd_bytes(p->total, b), p->rate > 0 ? ", " : "",
+		         p->rate > 0 ? hth_cmd_bytes((uint64_t)p->rate, c) : "", p->rate > 0 ? "/s" : "",
+		         p->eta_s >= 0 ? ", " : "");
+		if (p->eta_s >= 0)
+			snprintf(line + strlen(line), sizeof line - strlen(line), "%s left", hth_cmd_seconds((uint64_t)p->eta_s, d));
+	}
+	fprintf(stderr, "\r\033[K%.*s", width - 1, line);
+	fflush(stderr);
+	*drawn = true;
+}
+
+/* What `hearth show` says of it, on stderr; when it cannot be looked at before (no ranges there), the pull itself will tell. */
+static void show_before(hth_invocation *in, char *reference)
+{
+	fflush(NULL);
+	pid_t child = fork();
+	if (child == 0) {
+		char remote[] = "--remote";
+		char *argv[] = {remote, reference, NULL};
+		int nothing = open("/dev/null", O_WRONLY | O_CLOEXEC);
+		hth_invocation show = *in;
+		show.argc = 2;
+		show.argv = argv;
+		if (nothing < 0 || dup2(2, 1) < 0 || dup2(nothing, 2) < 0)
+			_exit(1);
+		int code = hth_cmd_show(&show);
+		fputs(code == 0 ? "\n" : "", stdout);
+		fflush(stdout);
+		_exit(code);
+	}
+	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
+int hth_cmd_pull(hth_invocation *in)
+{
+	bool json = false, quiet = false, drawn = false;
+	const char *name = NULL;
+	const hth_option options[] = {{"name", 0, HTH_OPTION_TEXT, &name, "NAME", "keep it under this name", 0, 0, NULL},
+	                              {"quiet", 'q', HTH_OPTION_FLAG, &quiet, NULL, "neither look at it before nor draw a bar", 0, 0, NULL},
+	                              HTH_OPTION_JSON(&json)};
+	if (!hth_options_take(in, options, HTH_COUNT(options), 1, 1))
+		return in->exit_code;
+	hth_pull_options pull;
+	hth_cmd_pull_options(in, &pull);
+	pull.name = name;
+	pull.cancelled = is_interrupted;
+	if (!json && !quiet && hth_cmd_is_terminal(2)) {
+		pull.progress = draw;
+		pull.ctx = &drawn;
+	}
+	if (!json && !quiet)
+		show_before(in, in->argv[0]);
+	signal(SIGINT, on_interrupt);
+	signal(SIGTERM, on_interrupt);
+	hth_error err = HTH_ERROR_INIT;
+	hth_pull_result result;
+	hth_status status = hth_pull(in->argv[0], &pull, &result, &err);
+	if (drawn)
+		fprintf(stderr, "\n");
+	if (status == HTH_CANCELLED) {
+		fprintf(stderr, "hearth pull: stopped; the same command goes on from here\n");
+		return 130;
+	}
+	if (status != HTH_OK)
+		return hth_cmd_fail(in, &err);
+	if (json) {
+		hth_buf out = HTH_BUF_INIT(8192);
+		hth_buf_append_str(&out, "{\"name\":");
+		hth_json_write_string(result.name, strlen(result.name), &out);
+		hth_buf_appendf(&out, ",\"bytes\":%llu,\"downloaded\":%llu,\"already\":%s}", (unsigned long long)result.bytes, (unsigned long long)result.downloaded,
+		                result.already ? "true" : "false");
+		int code = hth_cmd_print(in, &out);
+		hth_buf_finish(&out);
+		return code;
+	}
+	char size[32];
+	printf("%s %s, %s. Try `hearth run %s`.\n", result.name, result.already ? "is here already, and up to date" : "is here", hth_cmd_bytes(result.bytes, size),
+	       result.name);
+	return HTH_EXIT_DONE;
+}
