@@ -45,6 +45,11 @@ const hth_attend_ops_row *hth_attend_find(const char *name)
 
 const hth_attend_ops_row *hth_attend_ops(void)
 {
-	const hth_attend_ops_row *row = hth_attend_find(hth_kernels_name());
-	return row ? row : &hth_attend_c;
+	/* kernels' names may say more ("neondot"); what follows the set's name makes no difference here. */
+	static const char *const sets[] = {"avx512", "avx2", "neon"};
+	const char *name = hth_kernels_name();
+	for (size_t i = 0; i < HTH_COUNT(sets); i++)
+		if (strncmp(name, sets[i], strlen(sets[i])) == 0 && hth_attend_find(sets[i]) != NULL)
+			return hth_attend_find(sets[i]);
+	return &hth_attend_c;
 }
