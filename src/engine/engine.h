@@ -1,9 +1,9 @@
 /* engine.h - the engine as the rest of Hearth sees it: a model handle and a session handle.
  *
  * hth_model: one GGUF model, mapped and checked; tokenizer and chat template with it. Immutable, shareable.
- * hth_session: the state of up to n_seq sequences that are computed together: paged KV cache and scratch, all planned at
- *   creation; no token allocates. One thread drives a session; kernels use its worker pool.
- * The engine has no network, no JSON, no database, and never prints.
+ * hth_session: the state of up to n_seq sequences that are computed together: paged KV cache and scratch, all planned
+ * at creation; no token allocates. One thread drives a session; kernels use its worker pool. The engine has no network,
+ * no JSON, no database, and never prints.
  */
 #ifndef HTH_ENGINE_H
 #define HTH_ENGINE_H
@@ -24,20 +24,20 @@ typedef struct hth_session hth_session;
 /* fds as in hth_gguf_open. */
 HTH_MUST_USE hth_status hth_model_open(hth_model **ret_model, const int *fds, size_t n_fds, const char *name,
                                        hth_error *err);
-/* The same over a GGUF that is open already (say, from memory); it becomes the model's, and is closed on failure too. */
+/* The same over a GGUF that is open already (say, from memory); it becomes the model's, closed on failure too. */
 HTH_MUST_USE hth_status hth_model_open_gguf(hth_model **ret_model, hth_gguf *gguf, hth_error *err);
 void hth_model_close(hth_model *model); /* takes NULL; after its sessions */
 
 typedef struct hth_model_info {
-	char name[128];         /* general.name, or "" */
-	char architecture[64];  /* "llama" */
-	char type[16];          /* what most of the weights are stored in: "Q4_K_M", "F16" */
+	char name[128];        /* general.name, or "" */
+	char architecture[64]; /* "llama" */
+	char type[16];         /* what most of the weights are stored in: "Q4_K_M", "F16" */
 	char license[64];
 	uint64_t n_params, weight_bytes, file_bytes;
-	uint64_t kv_bytes_per_token; /* F16 cache, all layers */
+	uint64_t kv_bytes_per_token;   /* F16 cache, all layers */
 	uint64_t read_bytes_per_token; /* weights that one decoded token reads (of a mixture: the experts it uses) */
 	uint32_t n_layer, n_embd, n_head, n_head_kv, n_vocab, n_ctx_train, n_expert, n_expert_used;
-	bool embedding;         /* an encoder: hth_session_embed works, decode does not */
+	bool embedding; /* an encoder: hth_session_embed works, decode does not */
 	bool has_template;
 } hth_model_info;
 const hth_model_info *hth_model_get_info(const hth_model *model);
@@ -54,7 +54,7 @@ typedef struct hth_session_options {
 	uint32_t n_ctx;      /* tokens that one sequence may hold; 0: the model's training context */
 	uint32_t n_kv;       /* tokens of KV cache that all sequences share; 0: n_seq * n_ctx */
 	uint32_t n_batch;    /* most tokens computed in one call; 0: 512, or an encoder's whole context */
-	uint32_t n_outputs;  /* most tokens of one call that want logits; 0: n_batch. Each costs n_vocab floats of memory */
+	uint32_t n_outputs;  /* most tokens of one call that want logits (n_vocab floats each); 0: n_batch */
 	hth_kv_type kv_type; /* an encoder has no cache and ignores it */
 } hth_session_options;
 /* threads is borrowed until destroy. Fails with HTH_NO_MEMORY and the numbers when the plan cannot be allocated. */
@@ -74,9 +74,9 @@ typedef struct hth_batch_token {
 	bool want_logits;
 } hth_batch_token;
 /* Computes n tokens (n <= n_batch) of any mix of sequences; tokens of one sequence in order. Logits of those that want
- * them are then at hth_session_logits. `cancel` (may be NULL) is looked at between layers: when it becomes true the call
- * returns HTH_CANCELLED and no sequence has changed. HTH_NO_MEMORY: the KV pages are used up (remove sequences first).
- * HTH_TOO_LARGE: a sequence would pass n_ctx. On any failure the sequences are as before. */
+ * them are then at hth_session_logits. `cancel` (may be NULL) is looked at between layers: when it becomes true the
+ * call returns HTH_CANCELLED and no sequence has changed. HTH_NO_MEMORY: the KV pages are used up (remove sequences
+ * first). HTH_TOO_LARGE: a sequence would pass n_ctx. On any failure the sequences are as before. */
 HTH_MUST_USE hth_status hth_session_decode(hth_session *session, const hth_batch_token *tokens, size_t n,
                                            const atomic_bool *cancel, hth_error *err);
 /* n_vocab floats for the i-th token of the last decode that wanted logits, NULL past the last; the caller may change
@@ -90,8 +90,8 @@ void hth_session_share(hth_session *session, uint32_t dst, uint32_t src, uint32_
 /* KV tokens still free for new pages. */
 uint32_t hth_session_free_tokens(const hth_session *session);
 
-/* Embedding of one text's tokens (already with its special tokens): n_embd floats, pooled as the model says (mean, cls or
- * last; mean of the final hidden states for decoders), scaled to unit length. Uses no sequence's state. */
+/* Embedding of one text's tokens (already with its special tokens): n_embd floats, pooled as the model says (mean, cls
+ * or last; mean of the final hidden states for decoders), scaled to unit length. Uses no sequence's state. */
 HTH_MUST_USE hth_status hth_session_embed(hth_session *session, const int32_t *tokens, size_t n, float *ret_embedding,
                                           const atomic_bool *cancel, hth_error *err);
 

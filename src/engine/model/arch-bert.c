@@ -2,8 +2,8 @@
  *
  * Every token sees every other; norms come after each part, over the sum with its input:
  *   x = norm(token + type 0 + position);  x = norm(x + attention(x));  x = norm(x + ffn(x))
- * BERT learns positions and has biases and one GELU network; nomic-bert rotates, has no biases but in its norms, and gates
- * with SiLU. There are no logits: the result is the last layer's x, pooled by the session.
+ * BERT learns positions and has biases and one GELU network; nomic-bert rotates, has no biases but in its norms, and
+ * gates with SiLU. There are no logits: the result is the last layer's x, pooled by the session.
  */
 #include "engine/model/model-arch.h"
 
@@ -19,11 +19,15 @@ static hth_status load_encoder(hth_loader *ld, bool gated)
 	for (uint32_t i = 0; i < p->n_layer; i++) {
 		hth_layer *l = &m->layers[i];
 		HTH_TRY(hth_load_attention(ld, i));
-		HTH_TRY(hth_load_vector(ld, &l->attn_norm, HTH_REQUIRED, p->n_embd, "blk.%u.attn_output_norm.weight", i));
-		HTH_TRY(hth_load_vector(ld, &l->attn_norm_b, HTH_OPTIONAL, p->n_embd, "blk.%u.attn_output_norm.bias", i));
+		HTH_TRY(
+		    hth_load_vector(ld, &l->attn_norm, HTH_REQUIRED, p->n_embd, "blk.%u.attn_output_norm.weight", i));
+		HTH_TRY(
+		    hth_load_vector(ld, &l->attn_norm_b, HTH_OPTIONAL, p->n_embd, "blk.%u.attn_output_norm.bias", i));
 		HTH_TRY(hth_load_ffn(ld, i, gated));
-		HTH_TRY(hth_load_vector(ld, &l->ffn_norm, HTH_REQUIRED, p->n_embd, "blk.%u.layer_output_norm.weight", i));
-		HTH_TRY(hth_load_vector(ld, &l->ffn_norm_b, HTH_OPTIONAL, p->n_embd, "blk.%u.layer_output_norm.bias", i));
+		HTH_TRY(
+		    hth_load_vector(ld, &l->ffn_norm, HTH_REQUIRED, p->n_embd, "blk.%u.layer_output_norm.weight", i));
+		HTH_TRY(
+		    hth_load_vector(ld, &l->ffn_norm_b, HTH_OPTIONAL, p->n_embd, "blk.%u.layer_output_norm.bias", i));
 	}
 	return HTH_OK;
 }
@@ -77,8 +81,15 @@ static hth_status forward(hth_pass *p, hth_activation act)
 	return HTH_OK;
 }
 
-static hth_status forward_bert(hth_pass *p) { return forward(p, HTH_GELU_ERF); }
-static hth_status forward_nomic_bert(hth_pass *p) { return forward(p, HTH_SILU); }
+static hth_status forward_bert(hth_pass *p)
+{
+	return forward(p, HTH_GELU_ERF);
+}
+static hth_status forward_nomic_bert(hth_pass *p)
+{
+	return forward(p, HTH_SILU);
+}
 
 const hth_arch hth_arch_bert = {"bert", "attention.layer_norm_epsilon", HTH_ROPE_HALVES, load_bert, forward_bert};
-const hth_arch hth_arch_nomic_bert = {"nomic-bert", "attention.layer_norm_epsilon", HTH_ROPE_HALVES, load_nomic_bert, forward_nomic_bert};
+const hth_arch hth_arch_nomic_bert = {"nomic-bert", "attention.layer_norm_epsilon", HTH_ROPE_HALVES, load_nomic_bert,
+                                      forward_nomic_bert};

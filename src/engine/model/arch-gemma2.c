@@ -1,8 +1,8 @@
 /* arch-gemma2.c - Gemma and Gemma 2.
  *
- * Against Llama: embeddings are scaled by sqrt(n_embd), the gate is GELU, output is always tied. Gemma 2 adds a norm after
- * attention and after the feed-forward network, soft caps on attention scores and logits, and a sliding window on every
- * other layer, the first included. Norm weights in the file already hold the + 1 that Gemma's own code adds.
+ * Against Llama: embeddings are scaled by sqrt(n_embd), the gate is GELU, output is always tied. Gemma 2 adds a norm
+ * after attention and after the feed-forward network, soft caps on attention scores and logits, and a sliding window on
+ * every other layer, the first included. Norm weights in the file already hold the + 1 that Gemma's own code adds.
  */
 #include "engine/model/model-arch.h"
 
@@ -23,13 +23,18 @@ static hth_status load_layers(hth_loader *ld, bool post_norms)
 		HTH_TRY(hth_load_ffn(ld, i, true));
 		if (!post_norms)
 			continue;
-		HTH_TRY(hth_load_vector(ld, &l->attn_post_norm, HTH_REQUIRED, p->n_embd, "blk.%u.post_attention_norm.weight", i));
-		HTH_TRY(hth_load_vector(ld, &l->ffn_post_norm, HTH_REQUIRED, p->n_embd, "blk.%u.post_ffw_norm.weight", i));
+		HTH_TRY(hth_load_vector(ld, &l->attn_post_norm, HTH_REQUIRED, p->n_embd,
+		                        "blk.%u.post_attention_norm.weight", i));
+		HTH_TRY(
+		    hth_load_vector(ld, &l->ffn_post_norm, HTH_REQUIRED, p->n_embd, "blk.%u.post_ffw_norm.weight", i));
 	}
 	return HTH_OK;
 }
 
-static hth_status load_gemma(hth_loader *ld) { return load_layers(ld, false); }
+static hth_status load_gemma(hth_loader *ld)
+{
+	return load_layers(ld, false);
+}
 
 static hth_status load_gemma2(hth_loader *ld)
 {

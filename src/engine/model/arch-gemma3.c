@@ -1,6 +1,6 @@
-/* arch-gemma3.c - Gemma 3 (text): Gemma 2's shape with Q/K norms in place of the soft caps, and five sliding-window layers
- * to one that sees everything. Window layers keep RoPE's base of 10,000 unscaled; the others have the file's base and, from
- * 4B up, positions divided by 8.
+/* arch-gemma3.c - Gemma 3 (text): Gemma 2's shape with Q/K norms in place of the soft caps, and five sliding-window
+ * layers to one that sees everything. Window layers keep RoPE's base of 10,000 unscaled; the others have the file's
+ * base and, from 4B up, positions divided by 8.
  */
 #include "engine/model/model-arch.h"
 
@@ -28,10 +28,12 @@ static hth_status load(hth_loader *ld)
 		HTH_TRY(hth_load_attention(ld, i));
 		HTH_TRY(hth_load_vector(ld, &l->q_norm, HTH_REQUIRED, p->head_dim, "blk.%u.attn_q_norm.weight", i));
 		HTH_TRY(hth_load_vector(ld, &l->k_norm, HTH_REQUIRED, p->head_dim, "blk.%u.attn_k_norm.weight", i));
-		HTH_TRY(hth_load_vector(ld, &l->attn_post_norm, HTH_REQUIRED, p->n_embd, "blk.%u.post_attention_norm.weight", i));
+		HTH_TRY(hth_load_vector(ld, &l->attn_post_norm, HTH_REQUIRED, p->n_embd,
+		                        "blk.%u.post_attention_norm.weight", i));
 		HTH_TRY(hth_load_vector(ld, &l->ffn_norm, HTH_REQUIRED, p->n_embd, "blk.%u.ffn_norm.weight", i));
 		HTH_TRY(hth_load_ffn(ld, i, true));
-		HTH_TRY(hth_load_vector(ld, &l->ffn_post_norm, HTH_REQUIRED, p->n_embd, "blk.%u.post_ffw_norm.weight", i));
+		HTH_TRY(
+		    hth_load_vector(ld, &l->ffn_post_norm, HTH_REQUIRED, p->n_embd, "blk.%u.post_ffw_norm.weight", i));
 	}
 	return HTH_OK;
 }

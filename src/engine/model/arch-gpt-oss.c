@@ -1,5 +1,6 @@
-/* arch-gpt-oss.c - gpt-oss: biases everywhere, attention sinks, a sliding window on every other layer (the first included),
- * YaRN, and experts only: the best few by score, softmax over those alone, clamped SwiGLU. Experts ship in MXFP4.
+/* arch-gpt-oss.c - gpt-oss: biases everywhere, attention sinks, a sliding window on every other layer (the first
+ * included), YaRN, and experts only: the best few by score, softmax over those alone, clamped SwiGLU. Experts ship in
+ * MXFP4.
  */
 #include "engine/model/model-arch.h"
 
@@ -18,7 +19,8 @@ static hth_status load(hth_loader *ld)
 		HTH_TRY(hth_load_attention(ld, i));
 		HTH_TRY(hth_load_vector(ld, &l->sinks, HTH_REQUIRED, p->n_head, "blk.%u.attn_sinks.weight", i));
 		/* The norm before the experts; converters name it after its place. */
-		HTH_TRY(hth_load_vector(ld, &l->ffn_norm, HTH_REQUIRED, p->n_embd, "blk.%u.post_attention_norm.weight", i));
+		HTH_TRY(
+		    hth_load_vector(ld, &l->ffn_norm, HTH_REQUIRED, p->n_embd, "blk.%u.post_attention_norm.weight", i));
 		HTH_TRY(hth_load_experts(ld, i, p->n_ff_exp));
 	}
 	return HTH_OK;

@@ -1,7 +1,7 @@
-/* arch-phi3.c - Phi 3, 3.5 and 4: q, k and v in one tensor, gate and up in another (gate first), RoPE over part of a head
- * in some (rope.dimension_count), longrope factors in the 128k ones: the short set up to the original context, the long
- * one in sessions made for more. Its files carry sliding windows that the reference does not apply, since converters fill
- * them wrongly; neither does Hearth.
+/* arch-phi3.c - Phi 3, 3.5 and 4: q, k and v in one tensor, gate and up in another (gate first), RoPE over part of a
+ * head in some (rope.dimension_count), longrope factors in the 128k ones: the short set up to the original context, the
+ * long one in sessions made for more. Its files carry sliding windows that the reference does not apply, since
+ * converters fill them wrongly; neither does Hearth.
  */
 #include "engine/model/model-arch.h"
 

@@ -1,5 +1,6 @@
-/* arch-qwen2moe.c - Qwen 1.5 and 2 with experts: qwen2's attention; the chosen experts keep their share of the softmax over
- * all (norm_topk_prob is off in every released model), and a shared expert sees each token through a sigmoid gate. */
+/* arch-qwen2moe.c - Qwen 1.5 and 2 with experts: qwen2's attention; the chosen experts keep their share of the softmax
+ * over all (norm_topk_prob is off in every released model), and a shared expert sees each token through a sigmoid gate.
+ */
 #include "engine/model/model-arch.h"
 
 static hth_status load(hth_loader *ld)
@@ -17,7 +18,8 @@ static hth_status load(hth_loader *ld)
 		HTH_TRY(hth_load_vector(ld, &l->ffn_norm, HTH_REQUIRED, p->n_embd, "blk.%u.ffn_norm.weight", i));
 		HTH_TRY(hth_load_experts(ld, i, p->n_ff_exp > 0 ? p->n_ff_exp : p->n_ff / p->n_expert_used));
 		HTH_TRY(hth_load_shared_expert(ld, i, p->n_ff_shexp > 0 ? p->n_ff_shexp : p->n_ff));
-		HTH_TRY(hth_load_vector(ld, &l->shexp_router, HTH_REQUIRED, p->n_embd, "blk.%u.ffn_gate_inp_shexp.weight", i));
+		HTH_TRY(hth_load_vector(ld, &l->shexp_router, HTH_REQUIRED, p->n_embd,
+		                        "blk.%u.ffn_gate_inp_shexp.weight", i));
 	}
 	return HTH_OK;
 }

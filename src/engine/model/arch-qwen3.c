@@ -8,10 +8,13 @@ static hth_status load(hth_loader *ld)
 	HTH_TRY(hth_load_rope(ld));
 	for (uint32_t i = 0; i < m->params.n_layer; i++) {
 		hth_layer *l = &m->layers[i];
-		HTH_TRY(hth_load_vector(ld, &l->attn_norm, HTH_REQUIRED, m->params.n_embd, "blk.%u.attn_norm.weight", i));
+		HTH_TRY(
+		    hth_load_vector(ld, &l->attn_norm, HTH_REQUIRED, m->params.n_embd, "blk.%u.attn_norm.weight", i));
 		HTH_TRY(hth_load_attention(ld, i));
-		HTH_TRY(hth_load_vector(ld, &l->q_norm, HTH_REQUIRED, m->params.head_dim, "blk.%u.attn_q_norm.weight", i));
-		HTH_TRY(hth_load_vector(ld, &l->k_norm, HTH_REQUIRED, m->params.head_dim, "blk.%u.attn_k_norm.weight", i));
+		HTH_TRY(
+		    hth_load_vector(ld, &l->q_norm, HTH_REQUIRED, m->params.head_dim, "blk.%u.attn_q_norm.weight", i));
+		HTH_TRY(
+		    hth_load_vector(ld, &l->k_norm, HTH_REQUIRED, m->params.head_dim, "blk.%u.attn_k_norm.weight", i));
 		HTH_TRY(hth_load_vector(ld, &l->ffn_norm, HTH_REQUIRED, m->params.n_embd, "blk.%u.ffn_norm.weight", i));
 		HTH_TRY(hth_load_ffn(ld, i, true));
 	}

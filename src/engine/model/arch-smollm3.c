@@ -1,4 +1,5 @@
-/* arch-smollm3.c - SmolLM 3: Llama's shape, but every fourth layer does not rotate q and k (arXiv 2501.18795, RNoPE). */
+/* arch-smollm3.c - SmolLM 3: Llama's shape, but every fourth layer does not rotate q and k (arXiv 2501.18795, RNoPE).
+ */
 #include "engine/model/model-arch.h"
 
 enum { NO_ROPE_STEP = 4 };
@@ -12,7 +13,8 @@ static hth_status load(hth_loader *ld)
 		hth_layer *l = &m->layers[i];
 		if ((i + 1) % NO_ROPE_STEP == 0)
 			l->rope = NULL;
-		HTH_TRY(hth_load_vector(ld, &l->attn_norm, HTH_REQUIRED, m->params.n_embd, "blk.%u.attn_norm.weight", i));
+		HTH_TRY(
+		    hth_load_vector(ld, &l->attn_norm, HTH_REQUIRED, m->params.n_embd, "blk.%u.attn_norm.weight", i));
 		HTH_TRY(hth_load_attention(ld, i));
 		HTH_TRY(hth_load_vector(ld, &l->ffn_norm, HTH_REQUIRED, m->params.n_embd, "blk.%u.ffn_norm.weight", i));
 		HTH_TRY(hth_load_ffn(ld, i, true));

@@ -1,7 +1,9 @@
-/* attend-c.c - attention's inner loop for any processor: vectors of four, halves converted one by one. The reference. */
+/* attend-c.c - attention's inner loop for any processor: vectors of four, halves converted one by one. The reference.
+ */
 #define LANES 4
 #define ROWS 1
 #define ROW_NAME "c"
 #define ROW_SYMBOL hth_attend_c
-#define load_f16(p) ((vf){hth_f16_to_f32((p)[0]), hth_f16_to_f32((p)[1]), hth_f16_to_f32((p)[2]), hth_f16_to_f32((p)[3])})
+#define load_f16(p)                                                                                                    \
+	((vf){hth_f16_to_f32((p)[0]), hth_f16_to_f32((p)[1]), hth_f16_to_f32((p)[2]), hth_f16_to_f32((p)[3])})
 #include "engine/model/attend-body.inc"

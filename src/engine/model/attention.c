@@ -3,15 +3,17 @@
  * Work is cut into tasks: a block of neighbouring tokens of one sequence x one KV head. A task walks the pages that its
  * tokens can see (pages before a sliding window are never touched), widens each key and value tile to floats once, and
  * takes the whole group of query heads and all tokens of the block over it (attend.h). Scores of a page become weights
- * relative to the largest score so far; when a larger one comes, what was summed is scaled down (Milakov and Gimelshein,
- * arXiv 1805.02867; FlashAttention, arXiv 2205.14135). Nothing the length of the context is ever stored.
+ * relative to the largest score so far; when a larger one comes, what was summed is scaled down (Milakov and
+ * Gimelshein, arXiv 1805.02867; FlashAttention, arXiv 2205.14135). Nothing the length of the context is ever stored.
  *
  * A few tokens over a long context (decode) make too few tasks for many cores: then each is cut into stretches of pages
  * whose partial results (maximum, sum, weighted values) are merged at the end.
  *
- * An attention sink (gpt-oss) is a score that takes weight and gives no value: the running maximum and sum start from it.
+ * An attention sink (gpt-oss) is a score that takes weight and gives no value: the running maximum and sum start from
+ * it.
  *
- * A task's scratch, per worker: | keys dim*32 | values 32*pad | queries M*dim | acc M*pad | max M | sum M | lo M | hi M |
+ * A task's scratch, per worker: | keys dim*32 | values 32*pad | queries M*dim | acc M*pad | max M | sum M | lo M | hi M
+ * |
  */
 #include "engine/model/attend.h"
 #include "engine/model/pass.h"
@@ -41,9 +43,15 @@ typedef struct block {
 	uint32_t r0, n, head;
 } block;
 
-static size_t padded(const hth_params *params) { return hth_round_up(params->head_dim, HTH_ATTEND_PAD); }
+static size_t padded(const hth_params *params)
+{
+	return hth_round_up(params->head_dim, HTH_ATTEND_PAD);
+}
 
-static uint32_t rows_per_block(const hth_params *params) { return HTH_MAX(BLOCK_HEADS / params->n_group, 1u); }
+static uint32_t rows_per_block(const hth_params *params)
+{
+	return HTH_MAX(BLOCK_HEADS / params->n_group, 1u);
+}
 
 size_t hth_attention_scratch_len(const hth_params *params)
 {
@@ -63,11 +71,13 @@ static const float *widen_keys(const attention_job *job, const unsigned char *ti
 		break;
 	case HTH_KV_Q8_0:
 		for (size_t b = 0; b < dim / 32; b++) {
-			const uint16_t *half = (const uint16_t *)(const void *)(tile + dim * HTH_KV_PAGE) + b * HTH_KV_PAGE;
+			const uint16_t *half =
+			    (const uint16_t *)(const void *)(tile + dim * HTH_KV_PAGE) + b * HTH_KV_PAGE;
 			float scale[HTH_KV_PAGE];
 			job->ops->widen_f16(scale, half, HTH_KV_PAGE);
 			for (size_t i = b * 32; i < (b + 1) * 32; i++)
-				job->ops->widen_i8(room + i * HTH_KV_PAGE, (const int8_t *)tile + i * HTH_KV_PAGE, scale, HTH_KV_PAGE);
+				job->ops->widen_i8(room + i * HTH_KV_PAGE, (const int8_t *)tile + i * HTH_KV_PAGE,
+				                   scale, HTH_KV_PAGE);
 		}
 		break;
 	}
@@ -75,14 +85,16 @@ static const float *widen_keys(const attention_job *job, const unsigned char *ti
 }
 
 /* Values of tokens [first, end) as floats, [32][pad]. The padding of room stays zero from the start of the task. */
-static const float *widen_values(const attention_job *job, const unsigned char *tile, size_t first, size_t end, float *room)
+static const float *widen_values(const attention_job *job, const unsigned char *tile, size_t first, size_t end,
+                                 float *room)
 {
 	size_t dim = job->p->model->params.head_dim, pad = padded(&job->p->model->params);
 	hth_kv_type type = job->p->kv->shape.type;
 	if (type == HTH_KV_F32 && pad == dim)
 		return (const float *)(const void *)tile;
 	if (type == HTH_KV_F16 && pad == dim) {
-		job->ops->widen_f16(room + first * dim, (const uint16_t *)(const void *)tile + first * dim, (end - first) * dim);
+		job->ops->widen_f16(room + first * dim, (const uint16_t *)(const void *)tile + first * dim,
+		                    (end - first) * dim);
 		return room;
 	}
 	for (size_t t = first; t < end; t++) {
@@ -96,8 +108,10 @@ static const float *widen_values(const attention_job *job, const unsigned char *
 		else
 			for (size_t b = 0; b < dim / 32; b++) {
 				uint16_t scale;
-				memcpy(&scale, tile + HTH_KV_PAGE * dim + (t * (dim / 32) + b) * sizeof scale, sizeof scale);
-				job->ops->widen_i8_by(row + b * 32, (const int8_t *)tile + t * dim + b * 32, hth_f16_to_f32(scale), 32);
+				memcpy(&scale, tile + HTH_KV_PAGE * dim + (t * (dim / 32) + b) * sizeof scale,
+				       sizeof scale);
+				job->ops->widen_i8_by(row + b * 32, (const int8_t *)tile + t * dim + b * 32,
+				                      hth_f16_to_f32(scale), 32);
 			}
 	}
 	return room;
@@ -139,8 +153,10 @@ static void prefetch(const unsigned char *tile, size_t n)
 		__builtin_prefetch(tile + i);
 }
 
-/* A block over stretch `split` of its pages: leaves max, sum and acc of its rows in *ret_state, which lies in scratch. */
-static void attend_block(const attention_job *job, const block *b, uint32_t split, float *scratch, hth_attend *ret_state)
+/* A block over stretch `split` of its pages: leaves max, sum and acc of its rows in *ret_state, which lies in scratch.
+ */
+static void attend_block(const attention_job *job, const block *b, uint32_t split, float *scratch,
+                         hth_attend *ret_state)
 {
 	hth_pass *p = job->p;
 	const hth_params *params = &p->model->params;
@@ -148,14 +164,23 @@ static void attend_block(const attention_job *job, const block *b, uint32_t spli
 	float *keys = scratch, *values = keys + HTH_KV_PAGE * pad, *q = values + HTH_KV_PAGE * pad, *acc = q + m * dim,
 	      *max = acc + m * pad, *sum = max + m;
 	uint8_t *lo = (uint8_t *)(sum + m), *hi = lo + m;
-	*ret_state = (hth_attend){.m = m, .dim = dim, .pad = pad, .q = q, .acc = acc, .max = max, .sum = sum, .lo = lo, .hi = hi,
+	*ret_state = (hth_attend){.m = m,
+	                          .dim = dim,
+	                          .pad = pad,
+	                          .q = q,
+	                          .acc = acc,
+	                          .max = max,
+	                          .sum = sum,
+	                          .lo = lo,
+	                          .hi = hi,
 	                          .softcap = params->attn_softcap};
 
 	for (size_t i = 0; i < m; i++) {
 		bool sink = job->l->sinks != NULL && split == 0;
 		max[i] = sink ? job->l->sinks[b->head * group + i % group] : -INFINITY;
 		sum[i] = sink;
-		const float *from = p->q + ((b->run->row + b->r0 + i / group) * params->n_head + b->head * group + i % group) * dim;
+		const float *from =
+		    p->q + ((b->run->row + b->r0 + i / group) * params->n_head + b->head * group + i % group) * dim;
 		for (size_t d = 0; d < dim; d++)
 			q[i * dim + d] = from[d] * params->attn_scale;
 	}
@@ -183,9 +208,11 @@ static void attend_block(const attention_job *job, const block *b, uint32_t spli
 			prefetch(hth_kv_tile(p->kv, next, job->layer, 1, b->head), p->kv->tile_bytes);
 		}
 		if (as_halves)
-			job->ops->page_f16(ret_state, (const uint16_t *)(const void *)k, (const uint16_t *)(const void *)v);
+			job->ops->page_f16(ret_state, (const uint16_t *)(const void *)k,
+			                   (const uint16_t *)(const void *)v);
 		else
-			job->ops->page(ret_state, widen_keys(job, k, keys), widen_values(job, v, ret_state->first, ret_state->end, values));
+			job->ops->page(ret_state, widen_keys(job, k, keys),
+			               widen_values(job, v, ret_state->first, ret_state->end, values));
 	}
 }
 
@@ -221,11 +248,13 @@ static void attention_task(void *ctx, size_t task, unsigned worker)
 		memcpy(part, state.max, m * sizeof *part);
 		memcpy(part + SPLIT_MAX_ROWS * group, state.sum, m * sizeof *part);
 		for (size_t i = 0; i < m; i++)
-			memcpy(part + 2 * SPLIT_MAX_ROWS * group + i * dim, state.acc + i * state.pad, dim * sizeof *part);
+			memcpy(part + 2 * SPLIT_MAX_ROWS * group + i * dim, state.acc + i * state.pad,
+			       dim * sizeof *part);
 		return;
 	}
 	for (size_t i = 0; i < m; i++) {
-		float *out = p->att + ((b.run->row + b.r0 + i / group) * params->n_head + b.head * group + i % group) * dim;
+		float *out =
+		    p->att + ((b.run->row + b.r0 + i / group) * params->n_head + b.head * group + i % group) * dim;
 		const float *acc = state.acc + i * state.pad;
 		float scale = 1 / state.sum[i];
 		for (size_t d = 0; d < dim; d++)
@@ -244,7 +273,8 @@ static void merge(const attention_job *job)
 		for (size_t head = 0; head < params->n_head_kv; head++, task += job->n_splits)
 			for (size_t i = 0; i < run->n * group; i++) {
 				size_t r = i / group, g = i % group;
-				float *out = p->att + (run->row + r) * nq + (head * group + g) * dim, top = -INFINITY, sum = 0;
+				float *out = p->att + (run->row + r) * nq + (head * group + g) * dim, top = -INFINITY,
+				      sum = 0;
 				memset(out, 0, dim * sizeof *out);
 				for (uint32_t s = 0; s < job->n_splits; s++) {
 					const float *part = p->partial + (task + s) * part_len;
@@ -252,7 +282,8 @@ static void merge(const attention_job *job)
 				}
 				for (uint32_t s = 0; s < job->n_splits; s++) {
 					const float *part = p->partial + (task + s) * part_len;
-					const float *acc = part + 2 * SPLIT_MAX_ROWS * group + r * group * dim + g * dim;
+					const float *acc =
+					    part + 2 * SPLIT_MAX_ROWS * group + r * group * dim + g * dim;
 					float scale = part[i] > -INFINITY ? expf(part[i] - top) : 0;
 					sum += part[SPLIT_MAX_ROWS * group + i] * scale;
 					hth_vec()->axpy_f32(out, acc, scale, dim);
@@ -310,7 +341,11 @@ void hth_pass_attention(hth_pass *p, const hth_layer *l)
 		narrow(p);
 	if (p->n_rows == 0)
 		return;
-	attention_job job = {.p = p, .l = l, .ops = hth_attend_ops(), .block_rows = rows_per_block(params), .layer = p->layer % p->kv->shape.n_layer};
+	attention_job job = {.p = p,
+	                     .l = l,
+	                     .ops = hth_attend_ops(),
+	                     .block_rows = rows_per_block(params),
+	                     .layer = p->layer % p->kv->shape.n_layer};
 	size_t n_tasks = 0;
 	for (size_t i = 0; i < p->n_runs; i++)
 		n_tasks += (size_t)((p->runs[i].n + job.block_rows - 1) / job.block_rows) * params->n_head_kv;

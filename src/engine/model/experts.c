@@ -1,7 +1,7 @@
 /* experts.c - mixture of experts: a router picks a few of a layer's feed-forward networks for each token.
  *
- * A (token, expert) choice is a `pair`. Pairs are sorted by expert (counting sort, rank order kept), so that each expert
- * is one product over the rows that chose it, and all experts of the layer are one piece of parallel work:
+ * A (token, expert) choice is a `pair`. Pairs are sorted by expert (counting sort, rank order kept), so that each
+ * expert is one product over the rows that chose it, and all experts of the layer are one piece of parallel work:
  *
  *   pair_expert[row * k + rank]  the expert chosen             pair_weight[row * k + rank]  its weight
  *   pair_slot[row * k + rank]    where the pair stands once sorted
@@ -64,7 +64,8 @@ static void route_rows(hth_pass *p, const void *arg, size_t first, size_t n)
 			float sum = 0;
 			for (uint32_t i = 0; i < k; i++)
 				sum += weight[i];
-			sum = sum > 6.103515625e-5f ? sum : 6.103515625e-5f; /* the reference's floor: the least normal F16 */
+			sum = sum > 6.103515625e-5f ? sum
+			                            : 6.103515625e-5f; /* the reference's floor: the least normal F16 */
 			for (uint32_t i = 0; i < k; i++)
 				weight[i] /= sum;
 		}
@@ -100,7 +101,8 @@ static void activate_task(void *ctx, size_t e, unsigned worker)
 	(void)worker;
 	for (uint32_t slot = p->expert_first[e]; slot < p->expert_first[e + 1]; slot++)
 		hth_activate(a->options->act, p->gate + slot * n_ff, p->up + slot * n_ff,
-		             l->gate_exps_b ? l->gate_exps_b + e * n_ff : NULL, l->up_exps_b ? l->up_exps_b + e * n_ff : NULL, n_ff);
+		             l->gate_exps_b ? l->gate_exps_b + e * n_ff : NULL,
+		             l->up_exps_b ? l->up_exps_b + e * n_ff : NULL, n_ff);
 }
 
 static void combine_rows(hth_pass *p, const void *arg, size_t first, size_t n)
@@ -113,19 +115,22 @@ static void combine_rows(hth_pass *p, const void *arg, size_t first, size_t n)
 		for (size_t i = r * k; i < (r + 1) * k; i++) {
 			hth_vec()->axpy_f32(sum, p->pair + p->pair_slot[i] * n_embd, p->pair_weight[i], n_embd);
 			if (a->l->down_exps_b != NULL)
-				hth_vec()->axpy_f32(sum, a->l->down_exps_b + p->pair_expert[i] * n_embd, p->pair_weight[i], n_embd);
+				hth_vec()->axpy_f32(sum, a->l->down_exps_b + p->pair_expert[i] * n_embd,
+				                    p->pair_weight[i], n_embd);
 		}
 	}
 }
 
-/* h = the chosen experts' sum + the shared expert's output, weighted by a sigmoid of its own where the model has one. */
+/* h = the chosen experts' sum + the shared expert's output, weighted by a sigmoid of its own where the model has one.
+ */
 static void add_shared_rows(hth_pass *p, const void *arg, size_t first, size_t n)
 {
 	const experts_arg *a = arg;
 	size_t n_embd = p->model->params.n_embd;
 	memcpy(p->h + first * n_embd, a->sum + first * n_embd, n * n_embd * sizeof *p->h);
 	for (size_t r = first; r < first + n; r++)
-		hth_vec()->axpy_f32(p->h + r * n_embd, p->pair + r * n_embd, a->l->shexp_router ? p->router[r] : 1, n_embd);
+		hth_vec()->axpy_f32(p->h + r * n_embd, p->pair + r * n_embd, a->l->shexp_router ? p->router[r] : 1,
+		                    n_embd);
 }
 
 static void shared_gate_rows(hth_pass *p, const void *arg, size_t first, size_t n)
@@ -159,7 +164,8 @@ void hth_pass_experts(hth_pass *p, const hth_layer *l, const hth_experts_options
 	if (p->n_rows == 0)
 		return;
 	hth_acts_set(p->acts, p->h, params->n_embd, p->n_rows, params->n_embd);
-	hth_matmul_run(p->threads, &(hth_matmul){.w = &l->router, .x = p->acts, .y = p->router, .y_stride = params->n_expert}, 1);
+	hth_matmul_run(p->threads,
+	               &(hth_matmul){.w = &l->router, .x = p->acts, .y = p->router, .y_stride = params->n_expert}, 1);
 	hth_pass_rows(p, p->n_rows, route_rows, &arg);
 	sort_pairs(p);
 
@@ -168,10 +174,18 @@ void hth_pass_experts(hth_pass *p, const hth_layer *l, const hth_experts_options
 		uint32_t at = p->expert_first[e], n = p->expert_first[e + 1] - at;
 		if (n == 0)
 			continue;
-		p->expert_jobs[n_jobs++] = (hth_matmul){.w = &l->gate_exps[e], .x = p->acts, .select = p->pair_row + at,
-		                                        .n_select = n, .y = p->gate + at * n_ff, .y_stride = n_ff};
-		p->expert_jobs[n_jobs++] = (hth_matmul){.w = &l->up_exps[e], .x = p->acts, .select = p->pair_row + at,
-		                                        .n_select = n, .y = p->up + at * n_ff, .y_stride = n_ff};
+		p->expert_jobs[n_jobs++] = (hth_matmul){.w = &l->gate_exps[e],
+		                                        .x = p->acts,
+		                                        .select = p->pair_row + at,
+		                                        .n_select = n,
+		                                        .y = p->gate + at * n_ff,
+		                                        .y_stride = n_ff};
+		p->expert_jobs[n_jobs++] = (hth_matmul){.w = &l->up_exps[e],
+		                                        .x = p->acts,
+		                                        .select = p->pair_row + at,
+		                                        .n_select = n,
+		                                        .y = p->up + at * n_ff,
+		                                        .y_stride = n_ff};
 	}
 	hth_matmul_run(p->threads, p->expert_jobs, n_jobs);
 	void *ctx[] = {&arg, p};
@@ -182,8 +196,12 @@ void hth_pass_experts(hth_pass *p, const hth_layer *l, const hth_experts_options
 	for (uint32_t e = 0; e < params->n_expert; e++) {
 		uint32_t at = p->expert_first[e], n = p->expert_first[e + 1] - at;
 		if (n > 0)
-			p->expert_jobs[n_jobs++] = (hth_matmul){.w = &l->down_exps[e], .x = p->pair_acts, .select = p->pair_iota + at,
-			                                        .n_select = n, .y = p->pair + at * params->n_embd, .y_stride = params->n_embd};
+			p->expert_jobs[n_jobs++] = (hth_matmul){.w = &l->down_exps[e],
+			                                        .x = p->pair_acts,
+			                                        .select = p->pair_iota + at,
+			                                        .n_select = n,
+			                                        .y = p->pair + at * params->n_embd,
+			                                        .y_stride = params->n_embd};
 	}
 	hth_matmul_run(p->threads, p->expert_jobs, n_jobs);
 	hth_pass_rows(p, p->n_rows, combine_rows, &arg);

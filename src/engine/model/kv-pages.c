@@ -1,8 +1,8 @@
 /* kv-pages.c - page tables, reference counts, copy on write, and the write of one token's row.
  *
- * All memory is taken at init. The page pool is the large part and is not touched before a page is used, so the operating
- * system backs only what sequences really fill. One thread changes tables; during a pass workers write rows of different
- * tokens and read any.
+ * All memory is taken at init. The page pool is the large part and is not touched before a page is used, so the
+ * operating system backs only what sequences really fill. One thread changes tables; during a pass workers write rows
+ * of different tokens and read any.
  */
 #include "engine/model/kv-pages.h"
 
@@ -30,7 +30,8 @@ size_t hth_kv_tile_bytes(hth_kv_type type, uint32_t head_dim)
 static bool measure(const hth_kv_shape *s, uint64_t *ret_page, uint64_t *ret_all)
 {
 	uint64_t page = hth_kv_tile_bytes(s->type, s->head_dim), pool;
-	if (hth_mul_overflows(page, (uint64_t)s->n_head * 2 * s->n_layer, &page) || hth_mul_overflows(page, s->n_pages, &pool))
+	if (hth_mul_overflows(page, (uint64_t)s->n_head * 2 * s->n_layer, &page) ||
+	    hth_mul_overflows(page, s->n_pages, &pool))
 		return false;
 	uint64_t seq_pages = (s->n_ctx + (uint64_t)HTH_KV_PAGE - 1) / HTH_KV_PAGE;
 	uint64_t index;
@@ -64,9 +65,11 @@ hth_status hth_kv_init(hth_kv *kv, const hth_kv_shape *shape, hth_error *err)
 	uint64_t page, all;
 	*kv = (hth_kv){.shape = *shape};
 	if (hth_kv_tile_bytes(shape->type, shape->head_dim) == 0)
-		return hth_fail(err, HTH_UNSUPPORTED, "heads of %u values do not fill blocks of the Q8_0 KV cache; use F16", shape->head_dim);
+		return hth_fail(err, HTH_UNSUPPORTED,
+		                "heads of %u values do not fill blocks of the Q8_0 KV cache; use F16", shape->head_dim);
 	if (!measure(shape, &page, &all) || all > SIZE_MAX / 2)
-		return hth_fail(err, HTH_NO_MEMORY, "a KV cache of %u tokens is beyond any memory", shape->n_pages * HTH_KV_PAGE);
+		return hth_fail(err, HTH_NO_MEMORY, "a KV cache of %u tokens is beyond any memory",
+		                shape->n_pages * HTH_KV_PAGE);
 	kv->tile_bytes = hth_kv_tile_bytes(shape->type, shape->head_dim);
 	kv->page_bytes = page;
 	kv->seq_pages = (uint32_t)((shape->n_ctx + (uint64_t)HTH_KV_PAGE - 1) / HTH_KV_PAGE);
@@ -79,7 +82,8 @@ hth_status hth_kv_init(hth_kv *kv, const hth_kv_shape *shape, hth_error *err)
 	if (!kv->data || !kv->free_pages || !kv->refs || !kv->tables || !kv->held || !kv->lengths) {
 		hth_kv_finish(kv);
 		return hth_fail(err, HTH_NO_MEMORY,
-		                "the KV cache of %llu tokens needs %llu MiB, which could not be allocated; use a smaller context or Q8_0",
+		                "the KV cache of %llu tokens needs %llu MiB, which could not be allocated; use a "
+		                "smaller context or Q8_0",
 		                (unsigned long long)shape->n_pages * HTH_KV_PAGE, (unsigned long long)(all >> 20));
 	}
 	for (uint32_t i = 0; i < shape->n_pages; i++)
@@ -99,9 +103,15 @@ void hth_kv_finish(hth_kv *kv)
 	*kv = (hth_kv){0};
 }
 
-static uint32_t *table(hth_kv *kv, uint32_t seq) { return kv->tables + (size_t)seq * kv->seq_pages; }
+static uint32_t *table(hth_kv *kv, uint32_t seq)
+{
+	return kv->tables + (size_t)seq * kv->seq_pages;
+}
 
-static uint32_t pages_for(uint32_t tokens) { return tokens / HTH_KV_PAGE + (tokens % HTH_KV_PAGE != 0); }
+static uint32_t pages_for(uint32_t tokens)
+{
+	return tokens / HTH_KV_PAGE + (tokens % HTH_KV_PAGE != 0);
+}
 
 static uint32_t take(hth_kv *kv)
 {
@@ -146,7 +156,10 @@ bool hth_kv_prepare(hth_kv *kv, uint32_t seq, uint32_t n)
 	return true;
 }
 
-void hth_kv_commit(hth_kv *kv, uint32_t seq, uint32_t n) { kv->lengths[seq] += n; }
+void hth_kv_commit(hth_kv *kv, uint32_t seq, uint32_t n)
+{
+	kv->lengths[seq] += n;
+}
 
 void hth_kv_abandon(hth_kv *kv, uint32_t seq)
 {

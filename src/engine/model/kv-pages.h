@@ -1,17 +1,16 @@
 /* kv-pages.h - the paged KV cache: keys and values of all sequences in pages of 32 tokens.
  *
  * One pool of pages serves every sequence. A sequence is a table of page numbers and a length; a page that several
- * sequences share (a common prefix) is counted, and copied when one of them is about to write into it. So sharing is free
- * and a sequence's cost is its own pages.
+ * sequences share (a common prefix) is counted, and copied when one of them is about to write into it. So sharing is
+ * free and a sequence's cost is its own pages.
  *
  *   page: [layer][K, V][kv head] tiles of 32 x head_dim numbers
- *   tile of keys, F32 or F16:   [head_dim][32 tokens]       a token is a column: attention reads 32 tokens' element at once
- *   tile of values, F32 or F16: [32 tokens][head_dim]
- *   Q8_0: the same of bytes, then one F16 scale per 32 elements of a token: [head_dim / 32][32 tokens] after keys,
- *         [32 tokens][head_dim / 32] after values
+ *   tile of keys, F32 or F16:   [head_dim][32 tokens]       a token is a column: attention reads 32 tokens' element at
+ * once tile of values, F32 or F16: [32 tokens][head_dim] Q8_0: the same of bytes, then one F16 scale per 32 elements of
+ * a token: [head_dim / 32][32 tokens] after keys, [32 tokens][head_dim / 32] after values
  *
- * Growing is split in two so that a batch is all or nothing: hth_kv_prepare takes the pages of all sequences of a batch or
- * none; after the pass hth_kv_commit moves the lengths, or hth_kv_abandon gives the pages back.
+ * Growing is split in two so that a batch is all or nothing: hth_kv_prepare takes the pages of all sequences of a batch
+ * or none; after the pass hth_kv_commit moves the lengths, or hth_kv_abandon gives the pages back.
  */
 #ifndef HTH_ENGINE_MODEL_KV_PAGES_H
 #define HTH_ENGINE_MODEL_KV_PAGES_H
@@ -47,11 +46,12 @@ size_t hth_kv_tile_bytes(hth_kv_type type, uint32_t head_dim);
 uint64_t hth_kv_plan(const hth_kv_shape *shape);
 HTH_MUST_USE hth_status hth_kv_init(hth_kv *kv, const hth_kv_shape *shape, hth_error *err);
 void hth_kv_finish(hth_kv *kv);
-/* Memory for a large pool: untouched, in huge pages where there are any (attention reads 4 KiB here and 4 KiB there). free()
- * gives it back. NULL: none. */
+/* Memory for a large pool: untouched, in huge pages where there are any (attention reads 4 KiB here and 4 KiB there).
+ * free() gives it back. NULL: none. */
 void *hth_kv_pool_alloc(size_t n);
 
-/* Makes room for seq to grow by n tokens, in pages that it alone holds. False: not enough free pages; nothing changed. */
+/* Makes room for seq to grow by n tokens, in pages that it alone holds. False: not enough free pages; nothing changed.
+ */
 HTH_MUST_USE bool hth_kv_prepare(hth_kv *kv, uint32_t seq, uint32_t n);
 /* Pages that prepare would take. */
 uint32_t hth_kv_pages_needed(const hth_kv *kv, uint32_t seq, uint32_t n);

@@ -33,11 +33,12 @@ static void copy_text(char *out, size_t size, const hth_gguf *gguf, const char *
 static const char *mix_name(uint32_t ftype)
 {
 	static const char *const names[] = {
-	    [0] = "F32",      [1] = "F16",      [2] = "Q4_0",    [3] = "Q4_1",    [7] = "Q8_0",     [8] = "Q5_0",    [9] = "Q5_1",
-	    [10] = "Q2_K",    [11] = "Q3_K_S",  [12] = "Q3_K_M", [13] = "Q3_K_L", [14] = "Q4_K_S",  [15] = "Q4_K_M", [16] = "Q5_K_S",
-	    [17] = "Q5_K_M",  [18] = "Q6_K",    [19] = "IQ2_XXS", [20] = "IQ2_XS", [21] = "Q2_K_S", [22] = "IQ3_XS", [23] = "IQ3_XXS",
-	    [24] = "IQ1_S",   [25] = "IQ4_NL",  [26] = "IQ3_S",  [27] = "IQ3_M",  [28] = "IQ2_S",   [29] = "IQ2_M",  [30] = "IQ4_XS",
-	    [31] = "IQ1_M",   [32] = "BF16",    [36] = "TQ1_0",  [37] = "TQ2_0",  [38] = "MXFP4",
+	    [0] = "F32",     [1] = "F16",     [2] = "Q4_0",     [3] = "Q4_1",    [7] = "Q8_0",     [8] = "Q5_0",
+	    [9] = "Q5_1",    [10] = "Q2_K",   [11] = "Q3_K_S",  [12] = "Q3_K_M", [13] = "Q3_K_L",  [14] = "Q4_K_S",
+	    [15] = "Q4_K_M", [16] = "Q5_K_S", [17] = "Q5_K_M",  [18] = "Q6_K",   [19] = "IQ2_XXS", [20] = "IQ2_XS",
+	    [21] = "Q2_K_S", [22] = "IQ3_XS", [23] = "IQ3_XXS", [24] = "IQ1_S",  [25] = "IQ4_NL",  [26] = "IQ3_S",
+	    [27] = "IQ3_M",  [28] = "IQ2_S",  [29] = "IQ2_M",   [30] = "IQ4_XS", [31] = "IQ1_M",   [32] = "BF16",
+	    [36] = "TQ1_0",  [37] = "TQ2_0",  [38] = "MXFP4",
 	};
 	return ftype < HTH_COUNT(names) ? names[ftype] : NULL;
 }
@@ -103,7 +104,8 @@ static void compile_template(hth_model *m)
 	if (hth_gguf_get_string(m->gguf, "tokenizer.chat_template", &source, &m->template_error) != HTH_OK)
 		return;
 	if (source.len > MAX_TEMPLATE)
-		hth_fail(&m->template_error, HTH_TOO_LARGE, "the chat template has %zu bytes, over %d", source.len, MAX_TEMPLATE);
+		hth_fail(&m->template_error, HTH_TOO_LARGE, "the chat template has %zu bytes, over %d", source.len,
+		         MAX_TEMPLATE);
 	else if (hth_jinja_compile(&m->chat_template, source.data, source.len, &m->template_error) != HTH_OK)
 		m->chat_template = NULL;
 }
@@ -112,14 +114,16 @@ static hth_status load(hth_model *m, hth_error *err)
 {
 	hth_view name;
 	if (hth_gguf_find(m->gguf, "general.architecture") == NULL)
-		return hth_fail(err, HTH_BAD_FORMAT, "metadata key general.architecture is missing; this is not a model file");
+		return hth_fail(err, HTH_BAD_FORMAT,
+		                "metadata key general.architecture is missing; this is not a model file");
 	HTH_TRY(hth_gguf_get_string(m->gguf, "general.architecture", &name, err));
 	m->arch = hth_arch_find(name);
 	if (m->arch == NULL) {
 		hth_buf names = HTH_BUF_INIT(1024);
 		hth_arch_list(&names);
-		hth_status status = hth_fail(err, HTH_UNSUPPORTED, "architecture \"%.*s\" is not one that Hearth computes (%s)",
-		                             (int)HTH_MIN(name.len, (size_t)40), name.data, names.data ? names.data : "");
+		hth_status status =
+		    hth_fail(err, HTH_UNSUPPORTED, "architecture \"%.*s\" is not one that Hearth computes (%s)",
+		             (int)HTH_MIN(name.len, (size_t)40), name.data, names.data ? names.data : "");
 		hth_buf_finish(&names);
 		return status;
 	}
@@ -138,7 +142,9 @@ static hth_status load(hth_model *m, hth_error *err)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for %u layers", m->params.n_layer);
 	HTH_TRY(m->arch->load(&ld));
 	if (m->params.causal && m->output.rows == 0)
-		return hth_fail(err, HTH_BAD_FORMAT, "metadata key %s.attention.causal is true, but this architecture has no output", m->arch->name);
+		return hth_fail(err, HTH_BAD_FORMAT,
+		                "metadata key %s.attention.causal is true, but this architecture has no output",
+		                m->arch->name);
 	compile_template(m);
 	fill_info(m);
 	return HTH_OK;
@@ -173,8 +179,8 @@ hth_status hth_model_open(hth_model **ret_model, const int *fds, size_t n_fds, c
 
 static void finish_layer(hth_layer *l, uint32_t n_expert)
 {
-	hth_matrix *matrices[] = {&l->q,      &l->k,          &l->v,        &l->o,         &l->gate, &l->up, &l->down,
-	                          &l->router, &l->shexp_gate, &l->shexp_up, &l->shexp_down};
+	hth_matrix *matrices[] = {&l->q,    &l->k,      &l->v,          &l->o,        &l->gate,      &l->up,
+	                          &l->down, &l->router, &l->shexp_gate, &l->shexp_up, &l->shexp_down};
 	hth_matrix *experts[] = {l->gate_exps, l->up_exps, l->down_exps};
 	for (size_t i = 0; i < HTH_COUNT(matrices); i++)
 		hth_matrix_finish(matrices[i]);
@@ -205,10 +211,22 @@ void hth_model_close(hth_model *model)
 	free(model);
 }
 
-const hth_model_info *hth_model_get_info(const hth_model *model) { return &model->info; }
-const hth_gguf *hth_model_gguf(const hth_model *model) { return model->gguf; }
-const hth_tokenizer *hth_model_tokenizer(const hth_model *model) { return model->tokenizer; }
-const hth_jinja_template *hth_model_template(const hth_model *model) { return model->chat_template; }
+const hth_model_info *hth_model_get_info(const hth_model *model)
+{
+	return &model->info;
+}
+const hth_gguf *hth_model_gguf(const hth_model *model)
+{
+	return model->gguf;
+}
+const hth_tokenizer *hth_model_tokenizer(const hth_model *model)
+{
+	return model->tokenizer;
+}
+const hth_jinja_template *hth_model_template(const hth_model *model)
+{
+	return model->chat_template;
+}
 const hth_error *hth_model_template_error(const hth_model *model)
 {
 	return model->template_error.status != HTH_OK ? &model->template_error : NULL;

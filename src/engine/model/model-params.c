@@ -1,8 +1,8 @@
 /* model-params.c - hyper-parameters from GGUF metadata.
  *
- * The names of the keys are those of the GGUF specification and of what converters write; each is "ARCH.name". Everything
- * here is hostile until checked: zero heads, heads that do not divide, a rope wider than its head, NaN, layer counts in
- * the billions. Runs on whichever thread opens a model; keeps nothing.
+ * The names of the keys are those of the GGUF specification and of what converters write; each is "ARCH.name".
+ * Everything here is hostile until checked: zero heads, heads that do not divide, a rope wider than its head, NaN,
+ * layer counts in the billions. Runs on whichever thread opens a model; keeps nothing.
  */
 #include "engine/model/model-params.h"
 
@@ -28,7 +28,8 @@ bool hth_params_has(const hth_params_reader *r, const char *suffix)
 static hth_status missing(const hth_params_reader *r, const char *key)
 {
 	return hth_fail(r->err, HTH_BAD_FORMAT,
-	                "metadata key %s is missing; the file is incomplete or was converted by a tool that is too old", key);
+	                "metadata key %s is missing; the file is incomplete or was converted by a tool that is too old",
+	                key);
 }
 
 /* Some converters write one value per layer. Hearth computes models whose layers agree. */
@@ -42,7 +43,8 @@ static hth_status array_u32(const hth_params_reader *r, const char *key, const h
 	int64_t first = hth_gguf_array_int(kv, 0);
 	for (size_t i = 1; i < n; i++)
 		if (hth_gguf_array_int(kv, i) != first)
-			return hth_fail(r->err, HTH_UNSUPPORTED, "metadata key %s differs between layers, which Hearth does not compute", key);
+			return hth_fail(r->err, HTH_UNSUPPORTED,
+			                "metadata key %s differs between layers, which Hearth does not compute", key);
 	if (first < 0 || first > UINT32_MAX)
 		return hth_fail(r->err, HTH_BAD_FORMAT, "metadata key %s holds %lld", key, (long long)first);
 	*ret_value = (uint32_t)first;
@@ -62,12 +64,14 @@ hth_status hth_params_u32(const hth_params_reader *r, const char *suffix, bool r
 	else
 		HTH_TRY(hth_gguf_get_u32(r->gguf, key, &v, r->err));
 	if (v < min || v > max)
-		return hth_fail(r->err, HTH_BAD_FORMAT, "metadata key %s is %u; it must be between %u and %u", key, v, min, max);
+		return hth_fail(r->err, HTH_BAD_FORMAT, "metadata key %s is %u; it must be between %u and %u", key, v,
+		                min, max);
 	*value = v;
 	return HTH_OK;
 }
 
-hth_status hth_params_f32(const hth_params_reader *r, const char *suffix, bool required, float min, float max, float *value)
+hth_status hth_params_f32(const hth_params_reader *r, const char *suffix, bool required, float min, float max,
+                          float *value)
 {
 	char key[KEY_MAX];
 	float v;
@@ -75,8 +79,8 @@ hth_status hth_params_f32(const hth_params_reader *r, const char *suffix, bool r
 		return required ? missing(r, key) : HTH_OK;
 	HTH_TRY(hth_gguf_get_f32(r->gguf, key, &v, r->err));
 	if (!(v >= min && v <= max)) /* NaN fails too */
-		return hth_fail(r->err, HTH_BAD_FORMAT, "metadata key %s is %g; it must be between %g and %g", key, (double)v,
-		                (double)min, (double)max);
+		return hth_fail(r->err, HTH_BAD_FORMAT, "metadata key %s is %g; it must be between %g and %g", key,
+		                (double)v, (double)min, (double)max);
 	*value = v;
 	return HTH_OK;
 }
@@ -94,7 +98,8 @@ static hth_status read_rope(const hth_params_reader *r, hth_params *p)
 	p->n_rot = p->head_dim;
 	HTH_TRY(hth_params_u32(r, "rope.dimension_count", false, 0, p->head_dim, &p->n_rot));
 	if (p->n_rot % 2 != 0)
-		return hth_fail(r->err, HTH_BAD_FORMAT, "metadata key %s.rope.dimension_count is %u; it must be even", r->arch, p->n_rot);
+		return hth_fail(r->err, HTH_BAD_FORMAT, "metadata key %s.rope.dimension_count is %u; it must be even",
+		                r->arch, p->n_rot);
 	p->rope_base = 10000.0f;
 	HTH_TRY(hth_params_f32(r, "rope.freq_base", false, 1e-3f, 1e18f, &p->rope_base));
 
@@ -106,10 +111,12 @@ static hth_status read_rope(const hth_params_reader *r, hth_params *p)
 		HTH_TRY(hth_gguf_get_string(r->gguf, key, &type, r->err));
 		static const char *const names[] = {"none", "linear", "yarn", "longrope"};
 		size_t i = 0;
-		while (i < HTH_COUNT(names) && !(strlen(names[i]) == type.len && memcmp(names[i], type.data, type.len) == 0))
+		while (i < HTH_COUNT(names) &&
+		       !(strlen(names[i]) == type.len && memcmp(names[i], type.data, type.len) == 0))
 			i++;
 		if (i == HTH_COUNT(names))
-			return hth_fail(r->err, HTH_UNSUPPORTED, "metadata key %s is \"%.*s\"; Hearth knows none, linear, yarn and longrope",
+			return hth_fail(r->err, HTH_UNSUPPORTED,
+			                "metadata key %s is \"%.*s\"; Hearth knows none, linear, yarn and longrope",
 			                key, (int)HTH_MIN(type.len, (size_t)32), type.data);
 		p->rope_scaling = (hth_rope_scaling)i;
 	}
@@ -149,19 +156,24 @@ hth_status hth_params_read(const hth_params_reader *r, uint32_t n_vocab, const c
 	p.n_head_kv = p.n_head;
 	HTH_TRY(hth_params_u32(r, "attention.head_count_kv", false, 1, HTH_MAX_HEADS, &p.n_head_kv));
 	if (p.n_head % p.n_head_kv != 0)
-		return hth_fail(r->err, HTH_BAD_FORMAT, "%u attention heads cannot share %u KV heads evenly", p.n_head, p.n_head_kv);
+		return hth_fail(r->err, HTH_BAD_FORMAT, "%u attention heads cannot share %u KV heads evenly", p.n_head,
+		                p.n_head_kv);
 	p.n_group = p.n_head / p.n_head_kv;
 
 	uint32_t value_dim;
-	if (!hth_params_has(r, "attention.key_length") && (p.n_embd % p.n_head != 0 || p.n_embd / p.n_head > HTH_MAX_HEAD_DIM))
-		return hth_fail(r->err, HTH_BAD_FORMAT, "embedding length %u is not split evenly by %u heads, and %s.attention.key_length is missing",
-		                p.n_embd, p.n_head, r->arch);
+	if (!hth_params_has(r, "attention.key_length") &&
+	    (p.n_embd % p.n_head != 0 || p.n_embd / p.n_head > HTH_MAX_HEAD_DIM))
+		return hth_fail(
+		    r->err, HTH_BAD_FORMAT,
+		    "embedding length %u is not split evenly by %u heads, and %s.attention.key_length is missing",
+		    p.n_embd, p.n_head, r->arch);
 	p.head_dim = p.n_embd / p.n_head;
 	HTH_TRY(hth_params_u32(r, "attention.key_length", false, 1, HTH_MAX_HEAD_DIM, &p.head_dim));
 	value_dim = p.head_dim;
 	HTH_TRY(hth_params_u32(r, "attention.value_length", false, 1, HTH_MAX_HEAD_DIM, &value_dim));
 	if (value_dim != p.head_dim)
-		return hth_fail(r->err, HTH_UNSUPPORTED, "keys of %u and values of %u elements a head: Hearth computes only equal ones",
+		return hth_fail(r->err, HTH_UNSUPPORTED,
+		                "keys of %u and values of %u elements a head: Hearth computes only equal ones",
 		                p.head_dim, value_dim);
 
 	HTH_TRY(hth_params_u32(r, "feed_forward_length", false, 0, HTH_MAX_FF, &p.n_ff));
@@ -179,7 +191,9 @@ hth_status hth_params_read(const hth_params_reader *r, uint32_t n_vocab, const c
 	uint32_t pooling = p.causal ? HTH_POOL_NONE : HTH_POOL_MEAN;
 	HTH_TRY(hth_params_u32(r, "pooling_type", false, 0, 4, &pooling));
 	if (pooling == 4)
-		return hth_fail(r->err, HTH_UNSUPPORTED, "this is a reranking model (%s.pooling_type 4), which Hearth does not compute", r->arch);
+		return hth_fail(r->err, HTH_UNSUPPORTED,
+		                "this is a reranking model (%s.pooling_type 4), which Hearth does not compute",
+		                r->arch);
 	p.pooling = (hth_pooling)pooling;
 	*ret_params = p;
 	return HTH_OK;

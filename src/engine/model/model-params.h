@@ -19,10 +19,15 @@ enum {
 	HTH_MAX_CTX = 1 << 27,
 };
 
-/* Which elements of a head RoPE rotates together: neighbours (0,1)(2,3).. as in the RoPE paper and llama's files, or the
- * two halves (0,n/2)(1,n/2+1).. as in GPT-NeoX and most others. */
+/* Which elements of a head RoPE rotates together: neighbours (0,1)(2,3).. as in the RoPE paper and llama's files, or
+ * the two halves (0,n/2)(1,n/2+1).. as in GPT-NeoX and most others. */
 typedef enum hth_rope_style { HTH_ROPE_PAIRS, HTH_ROPE_HALVES } hth_rope_style;
-typedef enum hth_rope_scaling { HTH_SCALING_NONE, HTH_SCALING_LINEAR, HTH_SCALING_YARN, HTH_SCALING_LONGROPE } hth_rope_scaling;
+typedef enum hth_rope_scaling {
+	HTH_SCALING_NONE,
+	HTH_SCALING_LINEAR,
+	HTH_SCALING_YARN,
+	HTH_SCALING_LONGROPE
+} hth_rope_scaling;
 typedef enum hth_pooling { HTH_POOL_NONE, HTH_POOL_MEAN, HTH_POOL_CLS, HTH_POOL_LAST } hth_pooling;
 
 typedef struct hth_params {
@@ -34,7 +39,7 @@ typedef struct hth_params {
 	float norm_eps;
 
 	hth_rope_style rope_style;
-	uint32_t n_rot; /* elements of a head that are rotated; even, <= head_dim; 0: no rope */
+	uint32_t n_rot;                   /* elements of a head that are rotated; even, <= head_dim; 0: no rope */
 	float rope_base, rope_base_local; /* local: layers with a sliding window */
 	hth_rope_scaling rope_scaling;
 	float rope_factor, rope_factor_local; /* how many times longer than trained: positions are divided by it */
@@ -47,14 +52,14 @@ typedef struct hth_params {
 	float logit_softcap; /* 0: none */
 	uint32_t window;     /* tokens that a sliding-window layer sees, itself included; 0: no such layers */
 	float embd_scale, residual_scale, logit_scale; /* 1: as they are; logits are multiplied by logit_scale */
-	float attn_temp_scale;     /* 0: off. Queries far into the context are scaled up: log(floor(pos/len)+1)*scale+1 */
+	float attn_temp_scale; /* 0: off. Queries far into the context are scaled up: log(floor(pos/len)+1)*scale+1 */
 	uint32_t attn_temp_length;
 	bool causal;
 	hth_pooling pooling;
 } hth_params;
 
-/* Where the architecture's keys are read: "ARCH.suffix". Missing keys take the default; wrong ones fail with the key, its
- * value and what it should be. */
+/* Where the architecture's keys are read: "ARCH.suffix". Missing keys take the default; wrong ones fail with the key,
+ * its value and what it should be. */
 typedef struct hth_params_reader {
 	const hth_gguf *gguf;
 	const char *arch;
@@ -62,8 +67,8 @@ typedef struct hth_params_reader {
 } hth_params_reader;
 HTH_MUST_USE hth_status hth_params_u32(const hth_params_reader *r, const char *suffix, bool required, uint32_t min,
                                        uint32_t max, uint32_t *value);
-HTH_MUST_USE hth_status hth_params_f32(const hth_params_reader *r, const char *suffix, bool required, float min, float max,
-                                       float *value);
+HTH_MUST_USE hth_status hth_params_f32(const hth_params_reader *r, const char *suffix, bool required, float min,
+                                       float max, float *value);
 HTH_MUST_USE hth_status hth_params_bool(const hth_params_reader *r, const char *suffix, bool *value);
 /* Whether ARCH.suffix is there. */
 bool hth_params_has(const hth_params_reader *r, const char *suffix);

@@ -1,8 +1,8 @@
 /* model-weights.c - finds a model's tensors and checks each one's shape and type before anything computes with it.
  *
  * Names are those of the GGUF specification's standard tensor list. Fused tensors (attn_qkv, phi3's gate and up in one,
- * stacked experts) become several matrices over the same bytes, since a matrix's rows follow each other: no forward pass
- * knows that they were fused. Runs once, on the thread that opens the model.
+ * stacked experts) become several matrices over the same bytes, since a matrix's rows follow each other: no forward
+ * pass knows that they were fused. Runs once, on the thread that opens the model.
  */
 #include "engine/model/model-weights.h"
 
@@ -20,11 +20,12 @@ static const hth_gguf_tensor *find(hth_loader *ld, const char *name)
 
 static hth_status missing(hth_loader *ld, const char *name)
 {
-	return hth_fail(ld->err, HTH_BAD_FORMAT, "tensor %s is missing; the file is incomplete or not really a %s model", name,
-	                ld->reader.arch);
+	return hth_fail(ld->err, HTH_BAD_FORMAT,
+	                "tensor %s is missing; the file is incomplete or not really a %s model", name, ld->reader.arch);
 }
 
-static hth_status wrong_shape(hth_loader *ld, const char *name, const hth_gguf_tensor *t, size_t cols, size_t rows, size_t n)
+static hth_status wrong_shape(hth_loader *ld, const char *name, const hth_gguf_tensor *t, size_t cols, size_t rows,
+                              size_t n)
 {
 	char want[64];
 	if (n > 1)
@@ -33,10 +34,11 @@ static hth_status wrong_shape(hth_loader *ld, const char *name, const hth_gguf_t
 		snprintf(want, sizeof want, "%zu x %zu", cols, rows);
 	else
 		snprintf(want, sizeof want, "%zu", cols);
-	return hth_fail(ld->err, HTH_BAD_FORMAT,
-	                "tensor %s is %llu x %llu x %llu x %llu, but the model's parameters make it %s; the file is damaged", name,
-	                (unsigned long long)t->ne[0], (unsigned long long)t->ne[1], (unsigned long long)t->ne[2],
-	                (unsigned long long)t->ne[3], want);
+	return hth_fail(
+	    ld->err, HTH_BAD_FORMAT,
+	    "tensor %s is %llu x %llu x %llu x %llu, but the model's parameters make it %s; the file is damaged", name,
+	    (unsigned long long)t->ne[0], (unsigned long long)t->ne[1], (unsigned long long)t->ne[2],
+	    (unsigned long long)t->ne[3], want);
 }
 
 /* Vectors are found as [n], and by some converters as [n, 1] or [1, n]. */
@@ -80,7 +82,8 @@ static hth_status floats(hth_loader *ld, const char *name, const hth_gguf_tensor
 		return HTH_OK;
 	}
 	if (traits == NULL || traits->dequantize_row == NULL || t->ne[0] % traits->block_elems != 0)
-		return hth_fail(ld->err, HTH_UNSUPPORTED, "tensor %s is stored as %s, which Hearth cannot read as numbers", name,
+		return hth_fail(ld->err, HTH_UNSUPPORTED,
+		                "tensor %s is stored as %s, which Hearth cannot read as numbers", name,
 		                traits ? traits->name : "an unknown type");
 	float *copy = NULL;
 	HTH_TRY(own_floats(ld, n, &copy));
@@ -118,18 +121,19 @@ static hth_status matrix_rows(hth_loader *ld, const char *name, const hth_gguf_t
 		return hth_fail(ld->err, HTH_BAD_FORMAT, "tensor %s has no data", name);
 	hth_type type = (hth_type)t->type;
 	if (!hth_matrix_can_multiply(type))
-		return hth_fail(ld->err, HTH_UNSUPPORTED, "tensor %s is stored as %s, which Hearth cannot compute with", name,
-		                hth_type_get(t->type) ? hth_type_get(t->type)->name : "an unknown type");
+		return hth_fail(ld->err, HTH_UNSUPPORTED, "tensor %s is stored as %s, which Hearth cannot compute with",
+		                name, hth_type_get(t->type) ? hth_type_get(t->type)->name : "an unknown type");
 	if (cols % hth_type_get(t->type)->block_elems != 0)
-		return hth_fail(ld->err, HTH_BAD_FORMAT, "tensor %s has rows of %zu, which do not fill blocks of %s", name, cols,
-		                hth_type_get(t->type)->name);
+		return hth_fail(ld->err, HTH_BAD_FORMAT, "tensor %s has rows of %zu, which do not fill blocks of %s",
+		                name, cols, hth_type_get(t->type)->name);
 	const unsigned char *data = (const unsigned char *)t->data + first * hth_type_row_bytes(type, cols);
 	if (hth_matrix_init(ret, type, rows, cols, data, ld->err) != HTH_OK)
 		return hth_fail_prefix(ld->err, "tensor %s", name);
 	return HTH_OK;
 }
 
-static hth_status load_matrix(hth_loader *ld, hth_matrix *ret, hth_need need, size_t rows, size_t cols, const char *name)
+static hth_status load_matrix(hth_loader *ld, hth_matrix *ret, hth_need need, size_t rows, size_t cols,
+                              const char *name)
 {
 	const hth_gguf_tensor *t = find(ld, name);
 	if (t == NULL)
@@ -140,7 +144,8 @@ static hth_status load_matrix(hth_loader *ld, hth_matrix *ret, hth_need need, si
 	return matrix_rows(ld, name, t, 0, rows, cols, ret);
 }
 
-hth_status hth_load_matrix(hth_loader *ld, hth_matrix *ret, hth_need need, size_t rows, size_t cols, const char *fmt, ...)
+hth_status hth_load_matrix(hth_loader *ld, hth_matrix *ret, hth_need need, size_t rows, size_t cols, const char *fmt,
+                           ...)
 {
 	char name[NAME_MAX_LEN];
 	va_list args;
@@ -159,8 +164,8 @@ hth_status hth_load_table(hth_loader *ld, hth_table *ret, size_t rows, size_t co
 		return wrong_shape(ld, name, t, cols, rows, 1);
 	const hth_type_traits *traits = hth_type_get(t->type);
 	if (t->data == NULL || traits == NULL || traits->dequantize_row == NULL || cols % traits->block_elems != 0)
-		return hth_fail(ld->err, HTH_UNSUPPORTED, "tensor %s is stored as %s, which Hearth cannot read rows of", name,
-		                traits ? traits->name : "an unknown type");
+		return hth_fail(ld->err, HTH_UNSUPPORTED, "tensor %s is stored as %s, which Hearth cannot read rows of",
+		                name, traits ? traits->name : "an unknown type");
 	*ret = (hth_table){.traits = traits,
 	                   .data = t->data,
 	                   .rows = rows,
@@ -192,7 +197,8 @@ hth_status hth_load_embeddings(hth_loader *ld)
 	if (embd == NULL)
 		return missing(ld, "token_embd.weight");
 	if (embd->ne[0] == p->n_embd && embd->ne[1] != p->n_vocab)
-		return hth_fail(ld->err, HTH_BAD_FORMAT, "tensor token_embd.weight has rows for %llu tokens, but the vocabulary has %u",
+		return hth_fail(ld->err, HTH_BAD_FORMAT,
+		                "tensor token_embd.weight has rows for %llu tokens, but the vocabulary has %u",
 		                (unsigned long long)embd->ne[1], p->n_vocab);
 	HTH_TRY(hth_load_table(ld, &m->token_embd, p->n_vocab, p->n_embd, "token_embd.weight"));
 	HTH_TRY(hth_load_vector(ld, &m->output_norm, HTH_REQUIRED, p->n_embd, "output_norm.weight"));
@@ -235,7 +241,8 @@ hth_status hth_load_windows(hth_loader *ld, uint32_t period)
 		hth_gguf_type type = hth_gguf_array_type(kv);
 		if (type == HTH_GGUF_STRING || type == HTH_GGUF_ARRAY || type == HTH_GGUF_F32 || type == HTH_GGUF_F64 ||
 		    hth_gguf_array_len(kv) < m->params.n_layer)
-			return hth_fail(ld->err, HTH_BAD_FORMAT, "metadata key %s must be %u flags, one per layer", key, m->params.n_layer);
+			return hth_fail(ld->err, HTH_BAD_FORMAT, "metadata key %s must be %u flags, one per layer", key,
+			                m->params.n_layer);
 		for (uint32_t i = 0; i < m->params.n_layer; i++)
 			m->layers[i].window = hth_gguf_array_int(kv, i) != 0 ? m->params.window : 0;
 		return HTH_OK;
@@ -282,7 +289,8 @@ hth_status hth_load_ffn(hth_loader *ld, uint32_t i, bool need_gate)
 	const hth_params *p = &ld->model->params;
 	hth_layer *l = &ld->model->layers[i];
 	if (p->n_ff == 0)
-		return hth_fail(ld->err, HTH_BAD_FORMAT, "metadata key %s.feed_forward_length is missing or 0", ld->reader.arch);
+		return hth_fail(ld->err, HTH_BAD_FORMAT, "metadata key %s.feed_forward_length is missing or 0",
+		                ld->reader.arch);
 	char name[NAME_MAX_LEN], gate[NAME_MAX_LEN];
 	snprintf(name, sizeof name, "blk.%u.ffn_up.weight", i);
 	snprintf(gate, sizeof gate, "blk.%u.ffn_gate.weight", i);
@@ -313,7 +321,8 @@ static hth_status alloc_experts(hth_loader *ld, hth_matrix **ret)
 }
 
 /* One kind of expert matrix: stacked in blk.I.KIND_exps.weight, or (files of 2023) blk.I.KIND.E.weight each. */
-static hth_status load_expert_kind(hth_loader *ld, uint32_t i, const char *kind, size_t rows, size_t cols, hth_matrix **ret)
+static hth_status load_expert_kind(hth_loader *ld, uint32_t i, const char *kind, size_t rows, size_t cols,
+                                   hth_matrix **ret)
 {
 	uint32_t n = ld->model->params.n_expert;
 	char name[NAME_MAX_LEN];
@@ -362,7 +371,9 @@ hth_status hth_load_experts(hth_loader *ld, uint32_t i, size_t n_ff)
 	const hth_params *p = &ld->model->params;
 	hth_layer *l = &ld->model->layers[i];
 	if (p->n_expert == 0 || n_ff == 0)
-		return hth_fail(ld->err, HTH_BAD_FORMAT, "the metadata of this %s model names no experts or gives them no length", ld->reader.arch);
+		return hth_fail(ld->err, HTH_BAD_FORMAT,
+		                "the metadata of this %s model names no experts or gives them no length",
+		                ld->reader.arch);
 	HTH_TRY(hth_load_matrix(ld, &l->router, HTH_REQUIRED, p->n_expert, p->n_embd, "blk.%u.ffn_gate_inp.weight", i));
 	HTH_TRY(hth_load_vector(ld, &l->router_b, HTH_OPTIONAL, p->n_expert, "blk.%u.ffn_gate_inp.bias", i));
 
@@ -394,7 +405,8 @@ hth_status hth_load_shared_expert(hth_loader *ld, uint32_t i, size_t n_ff)
 	const hth_params *p = &ld->model->params;
 	hth_layer *l = &ld->model->layers[i];
 	if (n_ff == 0)
-		return hth_fail(ld->err, HTH_BAD_FORMAT, "the shared expert of this %s model has no length", ld->reader.arch);
+		return hth_fail(ld->err, HTH_BAD_FORMAT, "the shared expert of this %s model has no length",
+		                ld->reader.arch);
 	HTH_TRY(hth_load_matrix(ld, &l->shexp_gate, HTH_REQUIRED, n_ff, p->n_embd, "blk.%u.ffn_gate_shexp.weight", i));
 	HTH_TRY(hth_load_matrix(ld, &l->shexp_up, HTH_REQUIRED, n_ff, p->n_embd, "blk.%u.ffn_up_shexp.weight", i));
 	return hth_load_matrix(ld, &l->shexp_down, HTH_REQUIRED, p->n_embd, n_ff, "blk.%u.ffn_down_shexp.weight", i);

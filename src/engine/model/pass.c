@@ -1,8 +1,8 @@
 /* pass.c - the blocks of a forward pass, but for attention (attention.c) and experts (experts.c).
  *
- * Products run on the whole pool through hth_matmul_run. What is done row by row in between runs on the caller alone when
- * there are few rows (a decode step must not pay a barrier for adding 2,048 numbers) and in pieces on the pool when there
- * are many. A pass with no rows left (narrowed to none in its last layer) does nothing.
+ * Products run on the whole pool through hth_matmul_run. What is done row by row in between runs on the caller alone
+ * when there are few rows (a decode step must not pay a barrier for adding 2,048 numbers) and in pieces on the pool
+ * when there are many. A pass with no rows left (narrowed to none in its last layer) does nothing.
  */
 #include "engine/model/pass.h"
 
@@ -104,7 +104,10 @@ static void embed_rows(hth_pass *p, const void *arg, size_t first, size_t n)
 	}
 }
 
-void hth_pass_embed(hth_pass *p) { hth_pass_rows(p, p->n_rows, embed_rows, NULL); }
+void hth_pass_embed(hth_pass *p)
+{
+	hth_pass_rows(p, p->n_rows, embed_rows, NULL);
+}
 
 static void rms_norm_rows(hth_pass *p, const void *weight, size_t first, size_t n)
 {
@@ -113,7 +116,10 @@ static void rms_norm_rows(hth_pass *p, const void *weight, size_t first, size_t 
 		hth_vec()->rms_norm(p->h + r * n_embd, p->x + r * n_embd, weight, p->model->params.norm_eps, n_embd);
 }
 
-void hth_pass_rms_norm(hth_pass *p, const float *weight) { hth_pass_rows(p, p->n_rows, rms_norm_rows, weight); }
+void hth_pass_rms_norm(hth_pass *p, const float *weight)
+{
+	hth_pass_rows(p, p->n_rows, rms_norm_rows, weight);
+}
 
 static void post_norm_rows(hth_pass *p, const void *weight, size_t first, size_t n)
 {
@@ -122,7 +128,10 @@ static void post_norm_rows(hth_pass *p, const void *weight, size_t first, size_t
 		hth_vec()->rms_norm(p->h + r * n_embd, p->h + r * n_embd, weight, p->model->params.norm_eps, n_embd);
 }
 
-void hth_pass_post_norm(hth_pass *p, const float *weight) { hth_pass_rows(p, p->n_rows, post_norm_rows, weight); }
+void hth_pass_post_norm(hth_pass *p, const float *weight)
+{
+	hth_pass_rows(p, p->n_rows, post_norm_rows, weight);
+}
 
 typedef struct norm_weights {
 	const float *weight, *bias;
@@ -221,7 +230,10 @@ static void rope_rows(hth_pass *p, const void *arg, size_t first, size_t n)
 	}
 }
 
-void hth_pass_rope_and_store(hth_pass *p, const hth_layer *l) { hth_pass_rows(p, p->n_rows, rope_rows, l); }
+void hth_pass_rope_and_store(hth_pass *p, const hth_layer *l)
+{
+	hth_pass_rows(p, p->n_rows, rope_rows, l);
+}
 
 static void residual_rows(hth_pass *p, const void *arg, size_t first, size_t n)
 {
@@ -230,7 +242,10 @@ static void residual_rows(hth_pass *p, const void *arg, size_t first, size_t n)
 	hth_vec()->axpy_f32(p->x + first * n_embd, p->h + first * n_embd, p->model->params.residual_scale, n * n_embd);
 }
 
-void hth_pass_residual(hth_pass *p) { hth_pass_rows(p, p->n_rows, residual_rows, NULL); }
+void hth_pass_residual(hth_pass *p)
+{
+	hth_pass_rows(p, p->n_rows, residual_rows, NULL);
+}
 
 void hth_activate(hth_activation act, float *gate, float *up, const float *gate_b, const float *up_b, size_t n)
 {
@@ -250,7 +265,8 @@ void hth_activate(hth_activation act, float *gate, float *up, const float *gate_
 			hth_vec()->gelu_mul(gate, gate, up, n);
 		else
 			for (size_t i = 0; i < n; i++)
-				up[i] = 0.5f * up[i] * (1 + tanhf(0.79788456080286536f * up[i] * (1 + 0.044715f * up[i] * up[i])));
+				up[i] = 0.5f * up[i] *
+				        (1 + tanhf(0.79788456080286536f * up[i] * (1 + 0.044715f * up[i] * up[i])));
 		break;
 	case HTH_GELU_ERF: {
 		float *x = gate != NULL ? gate : up;
@@ -277,7 +293,8 @@ static void ffn_rows(hth_pass *p, const void *arg, size_t first, size_t n)
 	const ffn_arg *a = arg;
 	size_t n_ff = a->l->up.rows;
 	for (size_t r = first; r < first + n; r++)
-		hth_activate(a->act, a->l->gate.rows > 0 ? p->gate + r * n_ff : NULL, p->up + r * n_ff, a->l->gate_b, a->l->up_b, n_ff);
+		hth_activate(a->act, a->l->gate.rows > 0 ? p->gate + r * n_ff : NULL, p->up + r * n_ff, a->l->gate_b,
+		             a->l->up_b, n_ff);
 }
 
 static void bias_h_rows(hth_pass *p, const void *bias, size_t first, size_t n)

@@ -1,9 +1,10 @@
 /* pass.h - one forward pass over the tokens of a batch, and the blocks that architectures write it with.
  *
  * A pass holds the rows of its batch (one per token) in a workspace that the session planned. Blocks read and write the
- * workspace's named buffers; each says which. Rows are ordered by sequence: a `run` is consecutive tokens of one sequence.
- * In the last layer, once keys and values are stored, only rows whose result somebody wants go on (hth_pass_attention
- * narrows x and att to them), so a prompt's middle does not pay for the last layer or the vocabulary.
+ * workspace's named buffers; each says which. Rows are ordered by sequence: a `run` is consecutive tokens of one
+ * sequence. In the last layer, once keys and values are stored, only rows whose result somebody wants go on
+ * (hth_pass_attention narrows x and att to them), so a prompt's middle does not pay for the last layer or the
+ * vocabulary.
  *
  *   x  [rows][n_embd]           the residual stream
  *   h  [rows][n_embd]           normed input of a part, then that part's output
@@ -30,21 +31,21 @@ typedef struct hth_pass {
 	bool rope_long;            /* this session's context is past the original one of a longrope model */
 	uint32_t layer;
 
-	size_t n_rows;             /* rows of x now */
-	const int32_t *tokens;     /* one per row */
+	size_t n_rows;         /* rows of x now */
+	const int32_t *tokens; /* one per row */
 	const hth_run *runs;
 	size_t n_runs;
-	const uint32_t *outputs;   /* rows that are wanted, rising */
+	const uint32_t *outputs; /* rows that are wanted, rising */
 	size_t n_outputs;
 	const hth_run *output_runs; /* the same as runs of the narrowed pass */
 	size_t n_output_runs;
 
 	float *x, *h, *q, *k, *v, *att, *gate, *up;
-	float *rope_table[2];      /* [rows][n_rot]: model->rope, model->rope_local */
-	float *logits;             /* [n_outputs][n_vocab] */
-	float *scratch;            /* attention's: scratch_len floats per worker */
+	float *rope_table[2]; /* [rows][n_rot]: model->rope, model->rope_local */
+	float *logits;        /* [n_outputs][n_vocab] */
+	float *scratch;       /* attention's: scratch_len floats per worker */
 	size_t scratch_len;
-	float *partial;            /* attention's: results of a sequence's stretches before they are merged */
+	float *partial; /* attention's: results of a sequence's stretches before they are merged */
 	hth_acts *acts;
 
 	/* experts (NULL without) */

@@ -43,7 +43,8 @@ static hth_status run(hth_perplexity *p, const hth_model *model, hth_session *se
 			hth_session_truncate(session, 0, 0);
 			room = hth_session_n_ctx(session);
 			if (special->add_bos && special->bos >= 0 && room > 1) {
-				HTH_TRY(hth_session_decode(session, &(hth_batch_token){.token = special->bos}, 1, o->cancel, err));
+				HTH_TRY(hth_session_decode(session, &(hth_batch_token){.token = special->bos}, 1,
+				                           o->cancel, err));
 				room--;
 			}
 		}
@@ -77,10 +78,13 @@ hth_status hth_perplexity_run(hth_perplexity *ret, const hth_model *model, hth_t
 		return hth_fail(err, HTH_INVALID, "there is no text");
 	for (size_t i = 0; i < n; i++)
 		if (tokens[i] < 0 || (uint32_t)tokens[i] >= info->n_vocab)
-			return hth_fail(err, HTH_INVALID, "token %d is not in the vocabulary of %u", tokens[i], info->n_vocab);
-	/* No more context than the text fills: it costs memory, and decides which rope factors a longrope model uses. */
+			return hth_fail(err, HTH_INVALID, "token %d is not in the vocabulary of %u", tokens[i],
+			                info->n_vocab);
+	/* No more context than the text fills: it costs memory, and decides which rope factors a longrope model uses.
+	 */
 	uint32_t n_ctx = (uint32_t)HTH_MIN((size_t)(o.n_ctx ? o.n_ctx : info->n_ctx_train), n);
-	hth_session_options so = {.n_ctx = n_ctx, .n_batch = HTH_MIN(o.n_batch ? o.n_batch : DEFAULT_BATCH, n_ctx), .kv_type = o.kv_type};
+	hth_session_options so = {
+	    .n_ctx = n_ctx, .n_batch = HTH_MIN(o.n_batch ? o.n_batch : DEFAULT_BATCH, n_ctx), .kv_type = o.kv_type};
 	hth_session *session;
 	HTH_TRY(hth_session_create(&session, model, threads, &so, err));
 	hth_perplexity p = {.n = n,

@@ -9,11 +9,11 @@
 #include "engine/engine.h"
 
 typedef struct hth_perplexity {
-	size_t n;              /* tokens */
-	int32_t *argmax;       /* n: the most likely token after each */
-	float *logprob_next;   /* n - 1: natural log probability of the token that follows each */
-	float *last_logits;    /* n_vocab: after the last token */
-	double perplexity;     /* exp(-mean logprob_next); 0 when n < 2 */
+	size_t n;            /* tokens */
+	int32_t *argmax;     /* n: the most likely token after each */
+	float *logprob_next; /* n - 1: natural log probability of the token that follows each */
+	float *last_logits;  /* n_vocab: after the last token */
+	double perplexity;   /* exp(-mean logprob_next); 0 when n < 2 */
 } hth_perplexity;
 
 typedef struct hth_perplexity_options {

@@ -32,15 +32,19 @@ hth_status hth_rope_init(hth_rope *rope, const hth_params *p, bool local, const 
 		/* The reference rounds the ramp's ends outward and keeps them inside the head. */
 		low = fmax(0, floor(yarn_pair(p, base, p->yarn_beta_fast)));
 		high = fmin(p->n_rot - 1, ceil(yarn_pair(p, base, p->yarn_beta_slow)));
-		/* A log multiplier says that the model was trained with that much of YaRN's magnitude already taken back. */
-		magnitude *= factor > 1 ? (1 + 0.1 * log(factor)) / (p->yarn_log_mul != 0 ? 1 + 0.1 * p->yarn_log_mul * log(factor) : 1) : 1;
+		/* A log multiplier says that the model was trained with that much of YaRN's magnitude already taken
+		 * back. */
+		magnitude *= factor > 1 ? (1 + 0.1 * log(factor)) /
+		                              (p->yarn_log_mul != 0 ? 1 + 0.1 * p->yarn_log_mul * log(factor) : 1)
+		                        : 1;
 	}
 	for (uint32_t i = 0; i < p->n_rot / 2; i++) {
 		double f = pow(base, -2.0 * i / p->n_rot);
 		if (factors != NULL) {
 			if (!(factors[i] > 0) || !isfinite(factors[i])) {
 				hth_rope_finish(rope);
-				return hth_fail(err, HTH_BAD_FORMAT, "rope factor %u is %g; it must be positive", i, (double)factors[i]);
+				return hth_fail(err, HTH_BAD_FORMAT, "rope factor %u is %g; it must be positive", i,
+				                (double)factors[i]);
 			}
 			f /= factors[i];
 		}

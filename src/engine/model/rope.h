@@ -15,9 +15,9 @@
 
 typedef struct hth_rope {
 	hth_rope_style style;
-	uint32_t n_rot;   /* 0: does nothing */
-	float magnitude;  /* multiplies cos and sin */
-	double *freq;     /* n_rot / 2, radians per position; NULL when n_rot is 0 */
+	uint32_t n_rot;  /* 0: does nothing */
+	float magnitude; /* multiplies cos and sin */
+	double *freq;    /* n_rot / 2, radians per position; NULL when n_rot is 0 */
 } hth_rope;
 
 /* factors: n_rot / 2 positive numbers that divide the frequencies, or NULL. local: the frequencies of sliding-window
@@ -27,7 +27,10 @@ HTH_MUST_USE hth_status hth_rope_init(hth_rope *rope, const hth_params *params, 
 void hth_rope_finish(hth_rope *rope);
 
 /* Floats that one position's table takes: n_rot / 2 cosines, then as many sines. */
-static inline size_t hth_rope_table_len(const hth_rope *rope) { return rope->n_rot; }
+static inline size_t hth_rope_table_len(const hth_rope *rope)
+{
+	return rope->n_rot;
+}
 void hth_rope_table(const hth_rope *rope, uint32_t position, float *ret_table);
 /* Rotates n_heads heads of head_dim floats that follow each other; elements past n_rot stay. */
 void hth_rope_apply(const hth_rope *rope, const float *table, float *x, size_t n_heads, size_t head_dim);

@@ -48,7 +48,8 @@ typedef struct plan {
 	unsigned n_workers;
 } plan;
 
-static hth_status make_plan(const hth_model *m, const hth_session_options *options, unsigned n_workers, plan *ret, hth_error *err)
+static hth_status make_plan(const hth_model *m, const hth_session_options *options, unsigned n_workers, plan *ret,
+                            hth_error *err)
 {
 	const hth_params *p = &m->params;
 	plan pl = {.o = options ? *options : (hth_session_options){0}, .n_workers = n_workers};
@@ -56,16 +57,20 @@ static hth_status make_plan(const hth_model *m, const hth_session_options *optio
 	o->n_seq = o->n_seq ? o->n_seq : 1;
 	o->n_ctx = o->n_ctx ? o->n_ctx : p->n_ctx_train;
 	if (o->n_batch == 0) /* an encoder sees a whole text at once */
-		o->n_batch = p->causal ? HTH_MIN(o->n_ctx, (uint32_t)DEFAULT_BATCH) : HTH_MIN(o->n_ctx, (uint32_t)MAX_BATCH);
+		o->n_batch =
+		    p->causal ? HTH_MIN(o->n_ctx, (uint32_t)DEFAULT_BATCH) : HTH_MIN(o->n_ctx, (uint32_t)MAX_BATCH);
 	if (o->n_seq > MAX_SEQ || o->n_batch > MAX_BATCH || o->n_ctx > HTH_MAX_CTX)
-		return hth_fail(err, HTH_INVALID, "a session takes at most %d sequences, %d tokens a batch and %d tokens of context", MAX_SEQ,
-		                MAX_BATCH, HTH_MAX_CTX);
+		return hth_fail(err, HTH_INVALID,
+		                "a session takes at most %d sequences, %d tokens a batch and %d tokens of context",
+		                MAX_SEQ, MAX_BATCH, HTH_MAX_CTX);
 	if (m->position_embd.rows > 0 && o->n_ctx > m->position_embd.rows)
-		return hth_fail(err, HTH_INVALID, "this model knows %zu positions, so its context cannot be %u", m->position_embd.rows, o->n_ctx);
+		return hth_fail(err, HTH_INVALID, "this model knows %zu positions, so its context cannot be %u",
+		                m->position_embd.rows, o->n_ctx);
 	uint64_t n_kv = o->n_kv ? o->n_kv : (uint64_t)o->n_seq * hth_round_up(o->n_ctx, HTH_KV_PAGE);
 	uint64_t n_pages = (n_kv + HTH_KV_PAGE - 1) / HTH_KV_PAGE;
 	if (n_pages > UINT32_MAX / 2)
-		return hth_fail(err, HTH_INVALID, "a KV cache of %llu tokens is more than Hearth counts", (unsigned long long)n_kv);
+		return hth_fail(err, HTH_INVALID, "a KV cache of %llu tokens is more than Hearth counts",
+		                (unsigned long long)n_kv);
 	pl.n_outputs = HTH_MIN(o->n_outputs ? o->n_outputs : o->n_batch, o->n_batch);
 	/* An encoder keeps nothing between layers: one layer's keys and values are enough, exact ones. */
 	pl.kv = (hth_kv_shape){.type = p->causal ? o->kv_type : HTH_KV_F32,
@@ -108,7 +113,8 @@ static void lay_out(hth_session *s, const hth_model *m, const plan *pl, carve *c
 {
 	const hth_params *p = &m->params;
 	hth_pass *w = &s->pass;
-	uint64_t rows = pl->o.n_batch, nq = (uint64_t)p->n_head * p->head_dim, nkv = (uint64_t)p->n_head_kv * p->head_dim;
+	uint64_t rows = pl->o.n_batch, nq = (uint64_t)p->n_head * p->head_dim,
+	         nkv = (uint64_t)p->n_head_kv * p->head_dim;
 	w->x = part(c, rows * p->n_embd, sizeof(float));
 	w->h = part(c, rows * p->n_embd, sizeof(float));
 	w->q = part(c, rows * nq, sizeof(float));
@@ -177,12 +183,18 @@ hth_status hth_session_create(hth_session **ret_session, const hth_model *model,
 	hth_session *s = calloc(1, sizeof *s);
 	if (s == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a session");
-	*s = (hth_session){.model = model, .threads = threads, .n_seq = pl.o.n_seq, .n_ctx = pl.o.n_ctx, .n_batch = pl.o.n_batch,
+	*s = (hth_session){.model = model,
+	                   .threads = threads,
+	                   .n_seq = pl.o.n_seq,
+	                   .n_ctx = pl.o.n_ctx,
+	                   .n_batch = pl.o.n_batch,
 	                   .n_outputs = pl.n_outputs};
 	hth_status status = hth_kv_init(&s->kv, &pl.kv, err);
 	s->work = status == HTH_OK && all <= SIZE_MAX / 2 ? hth_kv_pool_alloc(work_bytes) : NULL;
 	if (status == HTH_OK && s->work == NULL)
-		status = hth_fail(err, HTH_NO_MEMORY, "a session with batches of %u tokens needs %llu MiB, which could not be allocated; use smaller batches",
+		status = hth_fail(err, HTH_NO_MEMORY,
+		                  "a session with batches of %u tokens needs %llu MiB, which could not be allocated; "
+		                  "use smaller batches",
 		                  pl.o.n_batch, (unsigned long long)(all >> 20));
 	if (status == HTH_OK) {
 		lay_out(s, model, &pl, &(carve){.base = s->work});
@@ -216,20 +228,40 @@ void hth_session_destroy(hth_session *session)
 	free(session);
 }
 
-uint32_t hth_session_n_ctx(const hth_session *session) { return session->n_ctx; }
-uint32_t hth_session_n_batch(const hth_session *session) { return session->n_batch; }
-uint32_t hth_session_n_seq(const hth_session *session) { return session->n_seq; }
-uint32_t hth_session_length(const hth_session *session, uint32_t seq) { return session->kv.lengths[seq]; }
-void hth_session_truncate(hth_session *session, uint32_t seq, uint32_t length) { hth_kv_truncate(&session->kv, seq, length); }
+uint32_t hth_session_n_ctx(const hth_session *session)
+{
+	return session->n_ctx;
+}
+uint32_t hth_session_n_batch(const hth_session *session)
+{
+	return session->n_batch;
+}
+uint32_t hth_session_n_seq(const hth_session *session)
+{
+	return session->n_seq;
+}
+uint32_t hth_session_length(const hth_session *session, uint32_t seq)
+{
+	return session->kv.lengths[seq];
+}
+void hth_session_truncate(hth_session *session, uint32_t seq, uint32_t length)
+{
+	hth_kv_truncate(&session->kv, seq, length);
+}
 void hth_session_share(hth_session *session, uint32_t dst, uint32_t src, uint32_t length)
 {
 	hth_kv_share(&session->kv, dst, src, length);
 }
-uint32_t hth_session_free_tokens(const hth_session *session) { return session->kv.n_free * HTH_KV_PAGE; }
+uint32_t hth_session_free_tokens(const hth_session *session)
+{
+	return session->kv.n_free * HTH_KV_PAGE;
+}
 
 float *hth_session_logits(hth_session *session, size_t i)
 {
-	return i < session->n_logits ? session->pass.logits + (size_t)session->logits_row[i] * session->model->params.n_vocab : NULL;
+	return i < session->n_logits
+	           ? session->pass.logits + (size_t)session->logits_row[i] * session->model->params.n_vocab
+	           : NULL;
 }
 
 /* Turns a batch into rows ordered by sequence: runs, tokens, wanted rows. Checks everything but memory. */
@@ -242,7 +274,8 @@ static hth_status plan_rows(hth_session *s, const hth_batch_token *tokens, size_
 	for (size_t i = 0; i < n && status == HTH_OK; i++) {
 		uint32_t seq = tokens[i].seq;
 		if (tokens[i].token < 0 || (uint32_t)tokens[i].token >= s->model->params.n_vocab)
-			status = hth_fail(err, HTH_INVALID, "token %d is not in the vocabulary of %u", tokens[i].token, s->model->params.n_vocab);
+			status = hth_fail(err, HTH_INVALID, "token %d is not in the vocabulary of %u", tokens[i].token,
+			                  s->model->params.n_vocab);
 		else if (seq > s->n_seq)
 			status = hth_fail(err, HTH_INVALID, "there is no sequence %u", seq);
 		else {
@@ -262,11 +295,13 @@ static hth_status plan_rows(hth_session *s, const hth_batch_token *tokens, size_
 		row += run->n;
 		run->end = run->pos + run->n;
 		if (status == HTH_OK && (uint64_t)run->pos + run->n > s->n_ctx)
-			status = hth_fail(err, HTH_TOO_LARGE, "%u tokens after the %u already there do not fit in a context of %u", run->n, run->pos,
-			                  s->n_ctx);
+			status = hth_fail(err, HTH_TOO_LARGE,
+			                  "%u tokens after the %u already there do not fit in a context of %u", run->n,
+			                  run->pos, s->n_ctx);
 	}
 	if (status == HTH_OK && !p->hidden_only && p->n_outputs > s->n_outputs)
-		status = hth_fail(err, HTH_TOO_LARGE, "%zu tokens want logits, but the session was made for %u", p->n_outputs, s->n_outputs);
+		status = hth_fail(err, HTH_TOO_LARGE, "%zu tokens want logits, but the session was made for %u",
+		                  p->n_outputs, s->n_outputs);
 	HTH_TRY(status);
 
 	/* seq_run counts each run's rows while they are handed out, and is zero again at the end. */
@@ -292,7 +327,8 @@ static hth_status plan_rows(hth_session *s, const hth_batch_token *tokens, size_
 			s->outputs[n_out] = r;
 			if (last == NULL) {
 				last = &s->output_runs[p->n_output_runs++];
-				*last = (hth_run){.seq = run->seq, .row = n_out, .pos = run->pos + (r - run->row), .end = run->end};
+				*last = (hth_run){
+				    .seq = run->seq, .row = n_out, .pos = run->pos + (r - run->row), .end = run->end};
 			}
 			last->n++;
 			n_out++;
@@ -301,7 +337,8 @@ static hth_status plan_rows(hth_session *s, const hth_batch_token *tokens, size_
 	return HTH_OK;
 }
 
-/* In the caller's order: where the logits of the i-th token that wants them are. Rows are looked up in `outputs`, rising. */
+/* In the caller's order: where the logits of the i-th token that wants them are. Rows are looked up in `outputs`,
+ * rising. */
 static void map_logits(hth_session *s, const hth_batch_token *tokens, size_t n)
 {
 	s->n_logits = 0;
@@ -321,12 +358,14 @@ static void map_logits(hth_session *s, const hth_batch_token *tokens, size_t n)
 }
 
 /* One batch, all or nothing. */
-static hth_status run_batch(hth_session *s, const hth_batch_token *tokens, size_t n, const atomic_bool *cancel, hth_error *err)
+static hth_status run_batch(hth_session *s, const hth_batch_token *tokens, size_t n, const atomic_bool *cancel,
+                            hth_error *err)
 {
 	hth_pass *p = &s->pass;
 	s->n_logits = 0;
 	if (n > s->n_batch)
-		return hth_fail(err, HTH_TOO_LARGE, "%zu tokens in a batch, but the session was made for %u", n, s->n_batch);
+		return hth_fail(err, HTH_TOO_LARGE, "%zu tokens in a batch, but the session was made for %u", n,
+		                s->n_batch);
 	if (n == 0)
 		return HTH_OK;
 	HTH_TRY(plan_rows(s, tokens, n, err));
@@ -336,7 +375,8 @@ static hth_status run_batch(hth_session *s, const hth_batch_token *tokens, size_
 	while (prepared < p->n_runs && hth_kv_prepare(&s->kv, s->runs[prepared].seq, s->runs[prepared].n))
 		prepared++;
 	if (prepared < p->n_runs) {
-		status = hth_fail(err, HTH_NO_MEMORY, "the KV cache of %llu tokens is full (%u free); end or cut other sequences first",
+		status = hth_fail(err, HTH_NO_MEMORY,
+		                  "the KV cache of %llu tokens is full (%u free); end or cut other sequences first",
 		                  (unsigned long long)s->kv.shape.n_pages * HTH_KV_PAGE, s->kv.n_free * HTH_KV_PAGE);
 	} else {
 		p->cancel = cancel;
@@ -366,15 +406,18 @@ hth_status hth_session_decode(hth_session *session, const hth_batch_token *token
                               hth_error *err)
 {
 	if (!session->model->params.causal)
-		return hth_fail(err, HTH_UNSUPPORTED, "%s is an embedding model: it has no next token", session->model->info.name);
+		return hth_fail(err, HTH_UNSUPPORTED, "%s is an embedding model: it has no next token",
+		                session->model->info.name);
 	for (size_t i = 0; i < n; i++)
 		if (tokens[i].seq >= session->n_seq)
-			return hth_fail(err, HTH_INVALID, "there is no sequence %u: the session was made for %u", tokens[i].seq, session->n_seq);
+			return hth_fail(err, HTH_INVALID, "there is no sequence %u: the session was made for %u",
+			                tokens[i].seq, session->n_seq);
 	session->pass.hidden_only = false;
 	return run_batch(session, tokens, n, cancel, err);
 }
 
-/* Adds the hidden states of a batch to the pooled vector, as the pooling asks: the batch holds positions [at, at + n) of total. */
+/* Adds the hidden states of a batch to the pooled vector, as the pooling asks: the batch holds positions [at, at + n)
+ * of total. */
 static void pool(const hth_session *s, size_t at, size_t n, size_t total, float *sum)
 {
 	size_t n_embd = s->model->params.n_embd;
@@ -406,7 +449,8 @@ hth_status hth_session_embed(hth_session *session, const int32_t *tokens, size_t
 		return hth_fail(err, HTH_INVALID, "there is no text to embed");
 	if (n > session->n_ctx || (n > step && !session->model->params.causal))
 		return hth_fail(err, HTH_TOO_LARGE, "the text has %zu tokens; this model embeds up to %zu at once", n,
-		                session->model->params.causal ? (size_t)session->n_ctx : HTH_MIN((size_t)session->n_ctx, step));
+		                session->model->params.causal ? (size_t)session->n_ctx
+		                                              : HTH_MIN((size_t)session->n_ctx, step));
 	/* The batch, and the sum while it grows, are on the heap: embedding is one call per text, not per token. */
 	HTH_AUTO_FREE hth_batch_token *batch = hth_alloc_array(HTH_MIN(n, step), sizeof *batch);
 	HTH_AUTO_FREE float *sum = hth_alloc_array(n_embd, sizeof *sum);

@@ -1,5 +1,5 @@
-/* reference.h - the same tiny models computed naively: double precision, every token against every other in one go, no cache,
- * no batches, straight from a spec and its weights. Shares no code with the engine.
+/* reference.h - the same tiny models computed naively: double precision, every token against every other in one go, no
+ * cache, no batches, straight from a spec and its weights. Shares no code with the engine.
  */
 #ifndef HTH_TESTS_REFERENCE_H
 #define HTH_TESTS_REFERENCE_H
@@ -39,14 +39,15 @@ static void ref_angle(tiny *t, int layer, int i, int position, bool long_context
 	double base = local ? s->local_base : s->base ? s->base : 10000, factor = local || !s->factor ? 1 : s->factor;
 	double f = pow(base, -2.0 * i / n);
 	*magnitude = s->attn_factor ? s->attn_factor : 1;
-	const float *factors = s->freq_factors ? tiny_get(t, "rope_freqs.weight")
-	                       : s->long_factors ? tiny_get(t, long_context ? "rope_factors_long.weight" : "rope_factors_short.weight")
-	                                         : NULL;
+	const float *factors =
+	    s->freq_factors   ? tiny_get(t, "rope_freqs.weight")
+	    : s->long_factors ? tiny_get(t, long_context ? "rope_factors_long.weight" : "rope_factors_short.weight")
+	                      : NULL;
 	if (factors != NULL)
 		f /= factors[i];
 	if (s->scaling != NULL && strcmp(s->scaling, "yarn") == 0) {
-		/* wavelengths that fit 32 times or more into the original context stay, under once are interpolated, between by a ramp
-		 * over the pair's index, whose ends are rounded outwards */
+		/* wavelengths that fit 32 times or more into the original context stay, under once are interpolated,
+		 * between by a ramp over the pair's index, whose ends are rounded outwards */
 		double low = floor(n * log(s->ctx_orig / (32 * 2 * M_PI)) / (2 * log(base)));
 		double high = ceil(n * log(s->ctx_orig / (1 * 2 * M_PI)) / (2 * log(base)));
 		low = low < 0 ? 0 : low;
@@ -94,8 +95,9 @@ static double ref_gated(tiny_act act, double g, double u)
 }
 
 /* out += weight * down(act(gate x) * up x) */
-static void ref_ffn(tiny_act act, const float *gate, const float *up, const float *down, const float *gb, const float *ub,
-                    const float *db, size_t n, size_t n_ff, const double *x, double weight, double *out)
+static void ref_ffn(tiny_act act, const float *gate, const float *up, const float *down, const float *gb,
+                    const float *ub, const float *db, size_t n, size_t n_ff, const double *x, double weight,
+                    double *out)
 {
 	double *g = malloc(n_ff * sizeof *g), *u = malloc(n_ff * sizeof *u), *y = malloc(n * sizeof *y);
 	ref_matmul(gate, n_ff, n, x, g);
@@ -152,9 +154,11 @@ static void ref_experts(tiny *t, int layer, const double *x, double *out)
 				up = tiny_get(t, "blk.%d.ffn_up_exps.weight", layer) + e * n * ff;
 			}
 		}
-		const float *gb = tiny_get(t, "blk.%d.ffn_gate_exps.bias", layer), *ub = tiny_get(t, "blk.%d.ffn_up_exps.bias", layer),
+		const float *gb = tiny_get(t, "blk.%d.ffn_gate_exps.bias", layer),
+		            *ub = tiny_get(t, "blk.%d.ffn_up_exps.bias", layer),
 		            *db = tiny_get(t, "blk.%d.ffn_down_exps.bias", layer);
-		ref_ffn(s->act, gate, up, down, gb ? gb + e * ff : NULL, ub ? ub + e * ff : NULL, db ? db + e * n : NULL, n, ff, x, w, out);
+		ref_ffn(s->act, gate, up, down, gb ? gb + e * ff : NULL, ub ? ub + e * ff : NULL,
+		        db ? db + e * n : NULL, n, ff, x, w, out);
 	}
 	if (s->n_ff_shared > 0) {
 		double w = 1;
@@ -162,8 +166,10 @@ static void ref_experts(tiny *t, int layer, const double *x, double *out)
 			ref_matmul(tiny_get(t, "blk.%d.ffn_gate_inp_shexp.weight", layer), 1, n, x, &w);
 			w = 1 / (1 + exp(-w));
 		}
-		ref_ffn(s->act, tiny_get(t, "blk.%d.ffn_gate_shexp.weight", layer), tiny_get(t, "blk.%d.ffn_up_shexp.weight", layer),
-		        tiny_get(t, "blk.%d.ffn_down_shexp.weight", layer), NULL, NULL, NULL, n, s->n_ff_shared, x, w, out);
+		ref_ffn(s->act, tiny_get(t, "blk.%d.ffn_gate_shexp.weight", layer),
+		        tiny_get(t, "blk.%d.ffn_up_shexp.weight", layer),
+		        tiny_get(t, "blk.%d.ffn_down_shexp.weight", layer), NULL, NULL, NULL, n, s->n_ff_shared, x, w,
+		        out);
 	}
 }
 
@@ -172,7 +178,8 @@ static void ref_attention(tiny *t, int layer, size_t n_tokens, bool long_context
 {
 	const tiny_spec *s = &t->spec;
 	size_t n = s->n_embd, dim = s->head_dim, nq = s->n_head * dim, nkv = s->n_head_kv * dim, all = nq + 2 * nkv;
-	double *qkv = malloc(n_tokens * all * sizeof *qkv), *score = malloc(n_tokens * sizeof *score), *o = malloc(nq * sizeof *o);
+	double *qkv = malloc(n_tokens * all * sizeof *qkv), *score = malloc(n_tokens * sizeof *score),
+	       *o = malloc(nq * sizeof *o);
 	const float *fused = tiny_get(t, "blk.%d.attn_qkv.weight", layer);
 	const float *w[3] = {fused, fused ? fused + nq * n : NULL, fused ? fused + (nq + nkv) * n : NULL};
 	const float *fused_b = tiny_get(t, "blk.%d.attn_qkv.bias", layer);
@@ -190,8 +197,11 @@ static void ref_attention(tiny *t, int layer, size_t n_tokens, bool long_context
 			ref_add(y, b[j], j ? nkv : nq);
 			for (size_t head = 0; j < 2 && head < (j ? nkv : nq) / dim; head++) {
 				if (s->qk_norm)
-					ref_norm(y + head * dim, tiny_get(t, j ? "blk.%d.attn_k_norm.weight" : "blk.%d.attn_q_norm.weight", layer), dim,
-					         y + head * dim);
+					ref_norm(y + head * dim,
+					         tiny_get(t,
+					                  j ? "blk.%d.attn_k_norm.weight" : "blk.%d.attn_q_norm.weight",
+					                  layer),
+					         dim, y + head * dim);
 				ref_rope(t, layer, (int)i, long_context, y + head * dim);
 			}
 		}
@@ -219,7 +229,8 @@ static void ref_attention(tiny *t, int layer, size_t n_tokens, bool long_context
 			for (size_t c = 0; c < dim; c++) {
 				o[head * dim + c] = 0;
 				for (size_t j = 0; j <= i; j++)
-					o[head * dim + c] += score[j] / sum * qkv[j * all + nq + nkv + kv_head * dim + c];
+					o[head * dim + c] +=
+					    score[j] / sum * qkv[j * all + nq + nkv + kv_head * dim + c];
 			}
 		}
 		ref_matmul(tiny_get(t, "blk.%d.attn_output.weight", layer), n, nq, o, out + i * n);
@@ -235,10 +246,13 @@ static double *reference_logits(tiny *t, const int32_t *tokens, size_t n_tokens,
 {
 	const tiny_spec *s = &t->spec;
 	size_t n = s->n_embd;
-	double *x = malloc(n_tokens * n * sizeof *x), *h = malloc(n_tokens * n * sizeof *h), *y = malloc(n_tokens * n * sizeof *y);
-	double *logits = malloc(n_tokens * TINY_VOCAB * sizeof *logits), residual = s->residual_scale ? s->residual_scale : 1;
+	double *x = malloc(n_tokens * n * sizeof *x), *h = malloc(n_tokens * n * sizeof *h),
+	       *y = malloc(n_tokens * n * sizeof *y);
+	double *logits = malloc(n_tokens * TINY_VOCAB * sizeof *logits),
+	       residual = s->residual_scale ? s->residual_scale : 1;
 	for (size_t i = 0; i < n_tokens * n; i++)
-		x[i] = tiny_get(t, "token_embd.weight")[(size_t)tokens[i / n] * n + i % n] * (s->embd_scale ? s->embd_scale : 1);
+		x[i] = tiny_get(t, "token_embd.weight")[(size_t)tokens[i / n] * n + i % n] *
+		       (s->embd_scale ? s->embd_scale : 1);
 	for (int layer = 0; layer < s->n_layer; layer++) {
 		for (size_t i = 0; i < n_tokens; i++)
 			ref_norm(x + i * n, tiny_get(t, "blk.%d.attn_norm.weight", layer), n, h + i * n);
@@ -249,15 +263,21 @@ static double *reference_logits(tiny *t, const int32_t *tokens, size_t n_tokens,
 				ref_norm(yi, tiny_get(t, "blk.%d.post_attention_norm.weight", layer), n, yi);
 			for (size_t c = 0; c < n; c++)
 				xi[c] += residual * yi[c];
-			ref_norm(xi, tiny_get(t, s->ffn_norm_is_post ? "blk.%d.post_attention_norm.weight" : "blk.%d.ffn_norm.weight", layer), n, hi);
+			ref_norm(xi,
+			         tiny_get(t,
+			                  s->ffn_norm_is_post ? "blk.%d.post_attention_norm.weight"
+			                                      : "blk.%d.ffn_norm.weight",
+			                  layer),
+			         n, hi);
 			memset(yi, 0, n * sizeof *yi);
 			if (s->n_expert > 0) {
 				ref_experts(t, layer, hi, yi);
 			} else {
 				const float *up = tiny_get(t, "blk.%d.ffn_up.weight", layer);
 				const float *gate = s->fused_ffn ? up : tiny_get(t, "blk.%d.ffn_gate.weight", layer);
-				ref_ffn(s->act, gate, s->fused_ffn ? up + n * s->n_ff : up, tiny_get(t, "blk.%d.ffn_down.weight", layer), NULL, NULL, NULL,
-				        n, s->n_ff, hi, 1, yi);
+				ref_ffn(s->act, gate, s->fused_ffn ? up + n * s->n_ff : up,
+				        tiny_get(t, "blk.%d.ffn_down.weight", layer), NULL, NULL, NULL, n, s->n_ff, hi,
+				        1, yi);
 			}
 			if (s->post_norms)
 				ref_norm(yi, tiny_get(t, "blk.%d.post_ffw_norm.weight", layer), n, yi);

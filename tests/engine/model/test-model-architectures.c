@@ -47,49 +47,65 @@ static void check(const tiny_spec *spec, uint32_t n_ctx, bool long_context)
 	tiny_free(t);
 }
 
-#define ARCH(test_name, ...)                                   \
-	TEST(test_name)                                        \
-	{                                                      \
-		const tiny_spec spec = {BASE, __VA_ARGS__};    \
-		check(&spec, 0, false);                        \
+#define ARCH(test_name, ...)                                                                                           \
+	TEST(test_name)                                                                                                \
+	{                                                                                                              \
+		const tiny_spec spec = {BASE, __VA_ARGS__};                                                            \
+		check(&spec, 0, false);                                                                                \
 	}
 
 ARCH(llama_plain, .arch = "llama", .pairs = true, .no_key_length = true)
 ARCH(llama_tied_with_linear_scaling, .arch = "llama", .pairs = true, .tied = true, .factor = 4, .scaling = "linear")
 ARCH(llama_with_the_old_scaling_key, .arch = "llama", .pairs = true, .factor = 2, .old_factor_key = true)
 ARCH(llama_with_scaling_none_ignores_the_factor, .arch = "llama", .pairs = true, .factor = 0, .scaling = "none")
-ARCH(llama_with_yarn, .arch = "llama", .pairs = true, .factor = 4, .scaling = "yarn", .ctx_orig = 512, .base = 500000, .attn_factor = 0.9)
+ARCH(llama_with_yarn, .arch = "llama", .pairs = true, .factor = 4, .scaling = "yarn", .ctx_orig = 512, .base = 500000,
+     .attn_factor = 0.9)
 ARCH(llama3_factors, .arch = "llama", .pairs = true, .freq_factors = true, .base = 500000)
-ARCH(llama_with_biases_and_one_head_per_kv_head, .arch = "llama", .pairs = true, .qkv_bias = true, .o_bias = true, .n_head = 2)
+ARCH(llama_with_biases_and_one_head_per_kv_head, .arch = "llama", .pairs = true, .qkv_bias = true, .o_bias = true,
+     .n_head = 2)
 ARCH(llama_whose_heads_are_wider_than_its_embedding, .arch = "llama", .pairs = true, .head_dim = 32)
 ARCH(mixtral, .arch = "llama", .pairs = true, EXPERTS, .n_ff = 64, .norm_topk = true)
-ARCH(mixtral_with_a_tensor_per_expert, .arch = "llama", .pairs = true, EXPERTS, .n_ff = 64, .norm_topk = true, .separate_experts = true)
-ARCH(mixtral_with_fused_gate_and_up, .arch = "llama", .pairs = true, EXPERTS, .n_ff = 64, .norm_topk = true, .fused_experts = true)
+ARCH(mixtral_with_a_tensor_per_expert, .arch = "llama", .pairs = true, EXPERTS, .n_ff = 64, .norm_topk = true,
+     .separate_experts = true)
+ARCH(mixtral_with_fused_gate_and_up, .arch = "llama", .pairs = true, EXPERTS, .n_ff = 64, .norm_topk = true,
+     .fused_experts = true)
 ARCH(ministral, .arch = "mistral3", .pairs = true, .temp_scale = 0.1, .temp_length = 20)
-ARCH(smollm3_leaves_every_fourth_layer_unrotated, .arch = "smollm3", .pairs = true, .no_rope_step = 4, .n_layer = 5, .tied = true)
+ARCH(smollm3_leaves_every_fourth_layer_unrotated, .arch = "smollm3", .pairs = true, .no_rope_step = 4, .n_layer = 5,
+     .tied = true)
 ARCH(qwen2, .arch = "qwen2", .qkv_bias = true, .base = 1000000)
 ARCH(qwen3, .arch = "qwen3", .qk_norm = true, .head_dim = 32, .base = 1000000, .tied = true)
 ARCH(qwen2moe, .arch = "qwen2moe", .qkv_bias = true, EXPERTS, .n_ff_shared = 128, .shared_gate = true)
 ARCH(qwen3moe, .arch = "qwen3moe", .qk_norm = true, EXPERTS, .norm_topk = true)
 ARCH(gemma, .arch = "gemma", .act = TINY_GELU_TANH, .embd_scale = 8, .tied = true)
-ARCH(gemma2, .arch = "gemma2", .act = TINY_GELU_TANH, .embd_scale = 8, .tied = true, .post_norms = true, .attn_cap = 2, .logit_cap = 3,
-     .window = 11, .period = 2)
-ARCH(gemma2_with_default_caps, .arch = "gemma2", .act = TINY_GELU_TANH, .embd_scale = 8, .tied = true, .post_norms = true,
-     .window = 40, .period = 2, .no_key_length = true, .attn_cap = 50, .logit_cap = 30, .caps_unwritten = true)
-ARCH(gemma3, .arch = "gemma3", .act = TINY_GELU_TANH, .embd_scale = 8, .tied = true, .post_norms = true, .qk_norm = true, .window = 19,
-     .period = 6, .n_layer = 7, .base = 1000000, .local_base = 10000, .factor = 8, .scaling = "linear")
-ARCH(gemma3_of_27b_scales_by_embedding_per_head, .arch = "gemma3", .act = TINY_GELU_TANH, .embd_scale = 5.656854249492381, .tied = true,
-     .post_norms = true, .qk_norm = true, .n_layer = 62, .n_embd = 32, .n_ff = 32, .attn_scale = 0.35355339059327373)
+ARCH(gemma2, .arch = "gemma2", .act = TINY_GELU_TANH, .embd_scale = 8, .tied = true, .post_norms = true, .attn_cap = 2,
+     .logit_cap = 3, .window = 11, .period = 2)
+ARCH(gemma2_with_default_caps, .arch = "gemma2", .act = TINY_GELU_TANH, .embd_scale = 8, .tied = true,
+     .post_norms = true, .window = 40, .period = 2, .no_key_length = true, .attn_cap = 50, .logit_cap = 30,
+     .caps_unwritten = true)
+ARCH(gemma3, .arch = "gemma3", .act = TINY_GELU_TANH, .embd_scale = 8, .tied = true, .post_norms = true,
+     .qk_norm = true, .window = 19, .period = 6, .n_layer = 7, .base = 1000000, .local_base = 10000, .factor = 8,
+     .scaling = "linear")
+ARCH(gemma3_of_27b_scales_by_embedding_per_head, .arch = "gemma3", .act = TINY_GELU_TANH,
+     .embd_scale = 5.656854249492381, .tied = true, .post_norms = true, .qk_norm = true, .n_layer = 62, .n_embd = 32,
+     .n_ff = 32, .attn_scale = 0.35355339059327373)
 ARCH(phi3, .arch = "phi3", .fused_qkv = true, .fused_ffn = true, .n_rot = 12)
-ARCH(gpt_oss, .arch = "gpt-oss", .qkv_bias = true, .o_bias = true, .sinks = true, .ffn_norm_is_post = true, EXPERTS, .n_ff = 32, .act = TINY_OAI,
-     .softmax_after = true, .expert_bias = true, .window = 33, .period = 2, .factor = 32, .scaling = "yarn", .ctx_orig = 64, .base = 150000)
-ARCH(granite, .arch = "granite", .pairs = true, .embd_scale = 12, .residual_scale = 0.22, .logit_scale = 8, .attn_scale = 0.0078125)
-ARCH(granitemoe_with_a_shared_expert, .arch = "granitemoe", .pairs = true, EXPERTS, .n_ff = 64, .norm_topk = true, .n_ff_shared = 96,
-     .embd_scale = 12, .residual_scale = 0.22, .logit_scale = 6, .attn_scale = 0.015625)
+ARCH(gpt_oss, .arch = "gpt-oss", .qkv_bias = true, .o_bias = true, .sinks = true, .ffn_norm_is_post = true, EXPERTS,
+     .n_ff = 32, .act = TINY_OAI, .softmax_after = true, .expert_bias = true, .window = 33, .period = 2, .factor = 32,
+     .scaling = "yarn", .ctx_orig = 64, .base = 150000)
+ARCH(granite, .arch = "granite", .pairs = true, .embd_scale = 12, .residual_scale = 0.22, .logit_scale = 8,
+     .attn_scale = 0.0078125)
+ARCH(granitemoe_with_a_shared_expert, .arch = "granitemoe", .pairs = true, EXPERTS, .n_ff = 64, .norm_topk = true,
+     .n_ff_shared = 96, .embd_scale = 12, .residual_scale = 0.22, .logit_scale = 6, .attn_scale = 0.015625)
 
 TEST(phi3_longrope_takes_the_factors_of_its_context)
 {
-	const tiny_spec spec = {BASE, .arch = "phi3", .fused_qkv = true, .fused_ffn = true, .long_factors = true, .attn_factor = 1.19, .ctx_orig = 80};
+	const tiny_spec spec = {BASE,
+	                        .arch = "phi3",
+	                        .fused_qkv = true,
+	                        .fused_ffn = true,
+	                        .long_factors = true,
+	                        .attn_factor = 1.19,
+	                        .ctx_orig = 80};
 	check(&spec, 80, false);
 	check(&spec, 81, true);
 }

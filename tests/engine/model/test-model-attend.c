@@ -16,7 +16,10 @@ typedef struct fixture {
 	uint8_t lo[PAGES][MAX_M], hi[PAGES][MAX_M];
 } fixture;
 
-static float uniform(hth_rng *rng, double scale) { return (float)((2 * hth_rng_unit(rng) - 1) * scale); }
+static float uniform(hth_rng *rng, double scale)
+{
+	return (float)((2 * hth_rng_unit(rng) - 1) * scale);
+}
 
 /* Row r against all it sees of all pages, element d. */
 static double want(const fixture *f, size_t r, size_t d, double cap)
@@ -57,16 +60,29 @@ static void check(const hth_attend_ops_row *ops, size_t m, size_t dim, bool caus
 		for (size_t r = 0; r < m; r++) {
 			/* All of it; or windows that move with the row, empty in some pages. */
 			size_t last = 40 + r * 50 / m, first = r * 40 / m;
-			f.lo[p][r] = (uint8_t)(causal ? HTH_MIN(first > p * TOKENS ? first - p * TOKENS : 0, (size_t)TOKENS) : 0);
-			f.hi[p][r] = (uint8_t)(causal ? HTH_MIN(last > p * TOKENS ? last - p * TOKENS : 0, (size_t)TOKENS) : TOKENS);
+			f.lo[p][r] =
+			    (uint8_t)(causal ? HTH_MIN(first > p * TOKENS ? first - p * TOKENS : 0, (size_t)TOKENS)
+			                     : 0);
+			f.hi[p][r] =
+			    (uint8_t)(causal ? HTH_MIN(last > p * TOKENS ? last - p * TOKENS : 0, (size_t)TOKENS)
+			                     : TOKENS);
 		}
 	}
 	memset(f.acc, 0, sizeof f.acc);
 	for (size_t r = 0; r < m; r++)
 		f.max[r] = -INFINITY, f.sum[r] = 0;
 	for (size_t p = 0; p < PAGES; p++) {
-		hth_attend a = {.m = m, .dim = dim, .pad = f.pad, .q = f.q, .acc = f.acc, .max = f.max, .sum = f.sum, .lo = f.lo[p], .hi = f.hi[p],
-		                .first = TOKENS, .softcap = cap};
+		hth_attend a = {.m = m,
+		                .dim = dim,
+		                .pad = f.pad,
+		                .q = f.q,
+		                .acc = f.acc,
+		                .max = f.max,
+		                .sum = f.sum,
+		                .lo = f.lo[p],
+		                .hi = f.hi[p],
+		                .first = TOKENS,
+		                .softcap = cap};
 		for (size_t r = 0; r < m; r++)
 			if (f.lo[p][r] < f.hi[p][r]) {
 				a.first = HTH_MIN(a.first, f.lo[p][r]);
@@ -95,12 +111,13 @@ static void check(const hth_attend_ops_row *ops, size_t m, size_t dim, bool caus
 	}
 	double worst = 0;
 	for (size_t r = 0; r < m; r++)
-		for (size_t d = 0; d < dim; d += dim > 64 ? 7 : 3) {
+		for (size_t d = 0; d<dim; d += dim> 64 ? 7 : 3) {
 			double error = fabs(f.acc[r * f.pad + d] / f.sum[r] - want(&f, r, d, cap));
 			worst = error <= worst ? worst : error; /* NaN counts */
 		}
 	if (!(worst < 1e-5))
-		test_fail(__FILE__, __LINE__, "%s, %zu rows of %zu %s, cap %g: off by %g", ops->name, m, dim, half ? "halves" : "floats", (double)cap, worst);
+		test_fail(__FILE__, __LINE__, "%s, %zu rows of %zu %s, cap %g: off by %g", ops->name, m, dim,
+		          half ? "halves" : "floats", (double)cap, worst);
 }
 
 TEST(every_row_attends_at_odd_sizes)

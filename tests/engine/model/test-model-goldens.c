@@ -88,7 +88,8 @@ static int32_t *encode_text(const golden *g)
 	size_t len;
 	char *text = test_read_file(test_shared("goldens/engine/text.txt"), &len);
 	hth_tokens tokens = HTH_TOKENS_INIT(100000);
-	if (hth_tokenizer_encode(hth_model_tokenizer(g->model), text, len, HTH_TOK_ADD_SPECIAL, NULL, 0, &tokens, &err) != HTH_OK)
+	if (hth_tokenizer_encode(hth_model_tokenizer(g->model), text, len, HTH_TOK_ADD_SPECIAL, NULL, 0, &tokens,
+	                         &err) != HTH_OK)
 		test_fail(__FILE__, __LINE__, "%s", err.message);
 	free(text);
 	size_t same = 0;
@@ -148,8 +149,10 @@ static void check(const char *model, const char *json, distance limit)
 		CHECK_INT(g.n_next, g.n_tokens - 1);
 		CHECK_INT(g.n_logits, hth_model_get_info(g.model)->n_vocab);
 		distance d = compare(&g, &p);
-		printf("# %s: |d logprob| mean %.5f max %.5f, logits max %.5f relative %.5f, argmax %.3f, perplexity %.4f (%.4f)\n", model,
-		       d.mean_next, d.max_next, d.max_logit, d.rel_logits, d.argmax_agreement, p.perplexity, g.perplexity);
+		printf("# %s: |d logprob| mean %.5f max %.5f, logits max %.5f relative %.5f, argmax %.3f, perplexity "
+		       "%.4f (%.4f)\n",
+		       model, d.mean_next, d.max_next, d.max_logit, d.rel_logits, d.argmax_agreement, p.perplexity,
+		       g.perplexity);
 		CHECK(d.mean_next <= limit.mean_next);
 		CHECK(d.max_next <= limit.max_next);
 		CHECK(d.max_logit <= limit.max_logit);
@@ -163,8 +166,11 @@ static void check(const char *model, const char *json, distance limit)
 }
 
 #define F32_LIMIT ((distance){1e-3, 1e-3, 1e-3, 1e-3, 1})
-#define ENGINE(test_name, file, ...)                                                                         \
-	TEST(test_name) { check("goldens/engine/" file ".gguf", "goldens/engine/" file ".json", __VA_ARGS__); }
+#define ENGINE(test_name, file, ...)                                                                                   \
+	TEST(test_name)                                                                                                \
+	{                                                                                                              \
+		check("goldens/engine/" file ".gguf", "goldens/engine/" file ".json", __VA_ARGS__);                    \
+	}
 
 ENGINE(llama_in_f32, "llama", F32_LIMIT)
 ENGINE(llama3_with_rope_factors_in_f32, "llama3", F32_LIMIT)
@@ -173,9 +179,9 @@ ENGINE(qwen2_in_f32, "qwen2", F32_LIMIT)
 ENGINE(gemma2_in_f32, "gemma2", F32_LIMIT)
 ENGINE(phi3_in_f32, "phi3", F32_LIMIT)
 ENGINE(gpt_oss_in_f32, "gpt-oss", F32_LIMIT)
-/* The json is exact for the quantised weights. The reference engine is off by a mean of 0.017 to 0.023 and relatively 0.018 to
- * 0.030 there (README), and so is any that rounds activations to 8 bits: what an instruction set's order of sums makes of
- * near ties moves the mean by a tenth and the agreement by 0.03. */
+/* The json is exact for the quantised weights. The reference engine is off by a mean of 0.017 to 0.023 and relatively
+ * 0.018 to 0.030 there (README), and so is any that rounds activations to 8 bits: what an instruction set's order of
+ * sums makes of near ties moves the mean by a tenth and the agreement by 0.03. */
 #define QUANTISED(mean, relative) ((distance){mean, 0.2, 1e9, relative, 0.92})
 ENGINE(micro_q8_0, "llama-micro-Q8_0", QUANTISED(0.020, 0.020))
 ENGINE(micro_q4_0, "llama-micro-Q4_0", QUANTISED(0.023, 0.030))
@@ -184,7 +190,10 @@ ENGINE(micro_q5_k_m, "llama-micro-Q5_K_M", QUANTISED(0.023, 0.030))
 ENGINE(micro_q6_k, "llama-micro-Q6_K", QUANTISED(0.023, 0.030))
 /* One router that picks another expert moves a token by more than one. */
 ENGINE(gpt_oss_with_mxfp4_experts, "gpt-oss-mxfp4", (distance){0.055, 2, 1e9, 0.1, 0.89})
-TEST(starter_model) { check("models/starter.gguf", "models/starter.golden.json", QUANTISED(0.020, 0.0185)); }
+TEST(starter_model)
+{
+	check("models/starter.gguf", "models/starter.golden.json", QUANTISED(0.020, 0.0185));
+}
 
 static void check_embedding(const char *model, const char *json)
 {
@@ -198,7 +207,8 @@ static void check_embedding(const char *model, const char *json)
 	char *text = test_read_file(test_shared("goldens/engine/text.txt"), &len);
 	hth_tokens tokens = HTH_TOKENS_INIT(100000);
 	hth_session *session = NULL;
-	CHECK_OK(hth_tokenizer_encode(hth_model_tokenizer(g.model), text, len, HTH_TOK_ADD_SPECIAL, NULL, 0, &tokens, &err));
+	CHECK_OK(
+	    hth_tokenizer_encode(hth_model_tokenizer(g.model), text, len, HTH_TOK_ADD_SPECIAL, NULL, 0, &tokens, &err));
 	CHECK_INT(g.n_embedding, hth_model_get_info(g.model)->n_embd);
 	CHECK(hth_model_get_info(g.model)->embedding);
 	CHECK_OK(hth_session_create(&session, g.model, g.threads, NULL, &err));
@@ -221,7 +231,13 @@ static void check_embedding(const char *model, const char *json)
 	close_golden(&g);
 }
 
-TEST(bert_embedding) { check_embedding("goldens/engine/bert.gguf", "goldens/engine/bert.json"); }
-TEST(nomic_bert_embedding) { check_embedding("goldens/engine/nomic-bert.gguf", "goldens/engine/nomic-bert.json"); }
+TEST(bert_embedding)
+{
+	check_embedding("goldens/engine/bert.gguf", "goldens/engine/bert.json");
+}
+TEST(nomic_bert_embedding)
+{
+	check_embedding("goldens/engine/nomic-bert.gguf", "goldens/engine/nomic-bert.json");
+}
 
 TEST_MAIN()

@@ -1,7 +1,9 @@
 /* Files that follow GGUF but are no model: each is refused, saying what is wrong, and nothing is left behind. */
 #include "tiny.h"
 
-#define LLAMA .arch = "llama", .n_embd = 32, .n_layer = 2, .n_head = 4, .n_head_kv = 2, .head_dim = 8, .n_ff = 32, .pairs = true
+#define LLAMA                                                                                                          \
+	.arch = "llama", .n_embd = 32, .n_layer = 2, .n_head = 4, .n_head_kv = 2, .head_dim = 8, .n_ff = 32,           \
+	.pairs = true
 #define MOE LLAMA, .n_expert = 4, .n_used = 2, .n_ff_exp = 32
 
 /* What open says of the file; HTH_OK when it opens. */
@@ -19,7 +21,8 @@ static void refuse(tiny *t, hth_status want, const char *part)
 	hth_error err = HTH_ERROR_INIT;
 	hth_status status = verdict(t, &err);
 	if (status != want || strstr(err.message, part) == NULL)
-		test_fail(__FILE__, __LINE__, "%s (%s), not %s with \"%s\"", hth_status_name(status), err.message, hth_status_name(want), part);
+		test_fail(__FILE__, __LINE__, "%s (%s), not %s with \"%s\"", hth_status_name(status), err.message,
+		          hth_status_name(want), part);
 	tiny_free(t);
 }
 
@@ -31,14 +34,16 @@ static void refuse_key(const char *suffix, char kind, double value, hth_status w
 
 TEST(wrong_numbers)
 {
-	static const char *const required[] = {"context_length",      "embedding_length",     "block_count",
-	                                       "attention.head_count", "feed_forward_length", "attention.layer_norm_rms_epsilon"};
+	static const char *const required[] = {"context_length",      "embedding_length",
+	                                       "block_count",         "attention.head_count",
+	                                       "feed_forward_length", "attention.layer_norm_rms_epsilon"};
 	for (size_t i = 0; i < HTH_COUNT(required); i++) {
 		refuse_key(required[i], '-', 0, HTH_BAD_FORMAT);
 		refuse_key(required[i], 's', 0, HTH_BAD_FORMAT);
 	}
-	static const char *const positive[] = {"context_length", "embedding_length", "block_count", "attention.head_count",
-	                                       "attention.head_count_kv", "attention.key_length", "attention.value_length"};
+	static const char *const positive[] = {
+	    "context_length",          "embedding_length",     "block_count",           "attention.head_count",
+	    "attention.head_count_kv", "attention.key_length", "attention.value_length"};
 	for (size_t i = 0; i < HTH_COUNT(positive); i++) {
 		refuse_key(positive[i], 'u', 0, HTH_BAD_FORMAT);
 		refuse_key(positive[i], 'u', 4294967295.0, HTH_BAD_FORMAT);
@@ -62,7 +67,8 @@ TEST(numbers_that_do_not_agree)
 {
 	const tiny_spec heads = {LLAMA, .wrong = 'u', .wrong_suffix = "attention.head_count_kv", .wrong_value = 3};
 	refuse(tiny_make(&heads), HTH_BAD_FORMAT, "share 3 KV heads");
-	const tiny_spec split = {LLAMA, .no_key_length = true, .wrong = 'u', .wrong_suffix = "attention.head_count", .wrong_value = 6};
+	const tiny_spec split = {LLAMA, .no_key_length = true, .wrong = 'u', .wrong_suffix = "attention.head_count",
+	                         .wrong_value = 6};
 	refuse(tiny_make(&split), HTH_BAD_FORMAT, "not split evenly");
 	const tiny_spec values = {LLAMA, .wrong = 'u', .wrong_suffix = "attention.value_length", .wrong_value = 16};
 	refuse(tiny_make(&values), HTH_UNSUPPORTED, "values of 16");
@@ -74,11 +80,15 @@ TEST(numbers_that_do_not_agree)
 	static const struct {
 		const char *suffix, *tensor;
 		double value;
-	} lies[] = {{"embedding_length", "token_embd.weight", 64},       {"block_count", "blk.2.attn_norm.weight", 3},
-	            {"block_count", "blk.2.attn_norm.weight", 1024},     {"attention.head_count", "blk.0.attn_q.weight", 8},
-	            {"attention.head_count_kv", "blk.0.attn_k.weight", 4}, {"feed_forward_length", "blk.0.ffn_gate.weight", 64}};
+	} lies[] = {{"embedding_length", "token_embd.weight", 64},
+	            {"block_count", "blk.2.attn_norm.weight", 3},
+	            {"block_count", "blk.2.attn_norm.weight", 1024},
+	            {"attention.head_count", "blk.0.attn_q.weight", 8},
+	            {"attention.head_count_kv", "blk.0.attn_k.weight", 4},
+	            {"feed_forward_length", "blk.0.ffn_gate.weight", 64}};
 	for (size_t i = 0; i < HTH_COUNT(lies); i++) {
-		const tiny_spec spec = {LLAMA, .wrong = 'u', .wrong_suffix = lies[i].suffix, .wrong_value = lies[i].value};
+		const tiny_spec spec = {LLAMA, .wrong = 'u', .wrong_suffix = lies[i].suffix,
+		                        .wrong_value = lies[i].value};
 		refuse(tiny_make(&spec), HTH_BAD_FORMAT, lies[i].tensor);
 	}
 	const tiny_spec experts = {MOE, .wrong = 'u', .wrong_suffix = "expert_count", .wrong_value = 8};
@@ -96,7 +106,8 @@ TEST(every_tensor_is_checked)
 	    {LLAMA, .arch = "phi3", .fused_qkv = true, .fused_ffn = true},
 	    {LLAMA, .arch = "qwen3", .qk_norm = true, .qkv_bias = true},
 	    {MOE, .arch = "qwen2moe", .n_ff = 64, .n_ff_shared = 32, .shared_gate = true},
-	    {MOE, .arch = "gpt-oss", .n_ff = 64, .sinks = true, .expert_bias = true, .ffn_norm_is_post = true, .window = 8, .period = 2},
+	    {MOE, .arch = "gpt-oss", .n_ff = 64, .sinks = true, .expert_bias = true, .ffn_norm_is_post = true,
+	     .window = 8, .period = 2},
 	    {LLAMA, .arch = "gemma2", .post_norms = true, .tied = true},
 	};
 	for (size_t s = 0; s < HTH_COUNT(specs); s++) {
@@ -110,7 +121,8 @@ TEST(every_tensor_is_checked)
 			tiny_tensor *x = &t->tensors[i / 3];
 			char name[64];
 			snprintf(name, sizeof name, "%s", x->name);
-			bool optional = strstr(name, "bias") != NULL || strcmp(name, "output.weight") == 0; /* tied, then */
+			bool optional =
+			    strstr(name, "bias") != NULL || strcmp(name, "output.weight") == 0; /* tied, then */
 			size_t largest = x->ne[2] > 1 ? 2 : x->ne[1] > 1 ? 1 : 0;
 			if (i % 3 == 0)
 				snprintf(x->name, sizeof x->name, "unknown");
@@ -121,7 +133,8 @@ TEST(every_tensor_is_checked)
 			if (optional && i % 3 == 0)
 				CHECK_INT(status, HTH_OK);
 			else if (status == HTH_OK || strstr(err.message, wanted) == NULL)
-				test_fail(__FILE__, __LINE__, "%s without %s (%zu): %s, %s", specs[s].arch, name, i % 3, hth_status_name(status), err.message);
+				test_fail(__FILE__, __LINE__, "%s without %s (%zu): %s, %s", specs[s].arch, name, i % 3,
+				          hth_status_name(status), err.message);
 			tiny_free(t);
 		}
 	}
@@ -152,7 +165,8 @@ TEST(other_things_wrong)
 	hth_session *session = NULL;
 	CHECK_OK(hth_threads_create(&threads, 1, &err));
 	CHECK_OK(hth_session_create(&session, model, threads, NULL, &err));
-	CHECK_OK(hth_session_decode(session, (hth_batch_token[]){{.token = 5}, {.token = 6, .want_logits = true}}, 2, NULL, &err));
+	CHECK_OK(hth_session_decode(session, (hth_batch_token[]){{.token = 5}, {.token = 6, .want_logits = true}}, 2,
+	                            NULL, &err));
 	hth_session_destroy(session);
 	hth_threads_destroy(threads);
 	hth_model_close(model);
@@ -167,7 +181,8 @@ TEST(a_template_that_does_not_compile_is_told_and_harmless)
 	tiny *t = tiny_make(&good);
 	hth_model *model = tiny_open(t);
 	REQUIRE(model != NULL);
-	CHECK(hth_model_get_info(model)->has_template && hth_model_template(model) != NULL && hth_model_template_error(model) == NULL);
+	CHECK(hth_model_get_info(model)->has_template && hth_model_template(model) != NULL &&
+	      hth_model_template_error(model) == NULL);
 	hth_model_close(model);
 	tiny_free(t);
 	t = tiny_make(&bad);

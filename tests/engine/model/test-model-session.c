@@ -12,9 +12,18 @@ void *__real_realloc(void *p, size_t n);
 void *__wrap_malloc(size_t n);
 void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n) { return atomic_fetch_add(&allocations, 1), __real_malloc(n); }
-void *__wrap_calloc(size_t n, size_t size) { return atomic_fetch_add(&allocations, 1), __real_calloc(n, size); }
-void *__wrap_realloc(void *p, size_t n) { return atomic_fetch_add(&allocations, 1), __real_realloc(p, n); }
+void *__wrap_malloc(size_t n)
+{
+	return atomic_fetch_add(&allocations, 1), __real_malloc(n);
+}
+void *__wrap_calloc(size_t n, size_t size)
+{
+	return atomic_fetch_add(&allocations, 1), __real_calloc(n, size);
+}
+void *__wrap_realloc(void *p, size_t n)
+{
+	return atomic_fetch_add(&allocations, 1), __real_realloc(p, n);
+}
 
 enum { N = 120 };
 static hth_error err;
@@ -28,11 +37,13 @@ typedef struct bench {
 
 } bench;
 
-#define LLAMA .arch = "llama", .n_embd = 64, .n_layer = 3, .n_head = 4, .n_head_kv = 2, .head_dim = 32, .n_ff = 96, .pairs = true
-#define MOE                                                                                                               \
-	.arch = "gpt-oss", .n_embd = 64, .n_layer = 3, .n_head = 4, .n_head_kv = 2, .head_dim = 32, .n_ff = 32, .n_expert = 6, \
-	.n_used = 2, .n_ff_exp = 64, .qkv_bias = true, .o_bias = true, .sinks = true, .ffn_norm_is_post = true, .act = TINY_OAI,  \
-	.expert_bias = true, .window = 30, .period = 2
+#define LLAMA                                                                                                          \
+	.arch = "llama", .n_embd = 64, .n_layer = 3, .n_head = 4, .n_head_kv = 2, .head_dim = 32, .n_ff = 96,          \
+	.pairs = true
+#define MOE                                                                                                            \
+	.arch = "gpt-oss", .n_embd = 64, .n_layer = 3, .n_head = 4, .n_head_kv = 2, .head_dim = 32, .n_ff = 32,        \
+	.n_expert = 6, .n_used = 2, .n_ff_exp = 64, .qkv_bias = true, .o_bias = true, .sinks = true,                   \
+	.ffn_norm_is_post = true, .act = TINY_OAI, .expert_bias = true, .window = 30, .period = 2
 
 static bench *start(const tiny_spec *spec, unsigned n_threads, const hth_session_options *options)
 {
@@ -92,12 +103,12 @@ static double difference(const float *a, const float *b)
 	return worst;
 }
 
-#define CHECK_SAME(logits, text, n)                                                  \
-	do {                                                                         \
-		const float *got_ = (logits);                                        \
-		float *want_ = alone(b, text, n, HTH_KV_F32);                        \
-		CHECK(difference(got_, want_) < 2e-5);                               \
-		free(want_);                                                         \
+#define CHECK_SAME(logits, text, n)                                                                                    \
+	do {                                                                                                           \
+		const float *got_ = (logits);                                                                          \
+		float *want_ = alone(b, text, n, HTH_KV_F32);                                                          \
+		CHECK(difference(got_, want_) < 2e-5);                                                                 \
+		free(want_);                                                                                           \
 	} while (0)
 
 TEST(chunks_of_a_prompt_are_the_prompt)
@@ -123,12 +134,15 @@ TEST(sequences_in_one_batch_do_not_see_each_other)
 		for (uint32_t q = 0; q < 4; q++)
 			if (old[q] > 0)
 				feed(b, q, b->text[q], 0, old[q]);
-		/* Interleaved tokens of all four; the last of each wants logits, and one in the middle of sequence 1. */
+		/* Interleaved tokens of all four; the last of each wants logits, and one in the middle of sequence 1.
+		 */
 		hth_batch_token batch[4 * 9];
 		size_t n = 0;
 		for (size_t i = 0; i < 9; i++)
 			for (uint32_t q = 0; q < 4; q++)
-				batch[n++] = (hth_batch_token){.token = b->text[3 - q][old[3 - q] + i], .seq = 3 - q, .want_logits = i == 8 || (i == 4 && q == 2)};
+				batch[n++] = (hth_batch_token){.token = b->text[3 - q][old[3 - q] + i],
+				                               .seq = 3 - q,
+				                               .want_logits = i == 8 || (i == 4 && q == 2)};
 		REQUIRE_OK(hth_session_decode(b->session, batch, n, NULL, &err));
 		CHECK_SAME(hth_session_logits(b->session, 0), b->text[1], 5); /* in the batch's order */
 		for (size_t i = 0; i < 4; i++)
@@ -173,7 +187,8 @@ TEST(shared_prefixes_part_when_written)
 	/* The owner may go first. */
 	hth_session_truncate(b->session, 0, 0);
 	CHECK_SAME(feed(b, 1, mixed[1], 81, 90), mixed[1], 90);
-	/* Cutting and going on; sharing onto a sequence that held something; sharing more than there is; with itself. */
+	/* Cutting and going on; sharing onto a sequence that held something; sharing more than there is; with itself.
+	 */
 	hth_session_truncate(b->session, 1, 33);
 	CHECK_SAME(feed(b, 1, mixed[1], 33, 40), mixed[1], 40);
 	hth_session_share(b->session, 2, 1, 1000);
@@ -205,7 +220,8 @@ TEST(a_full_cache_is_refused_and_nothing_changes)
 	CHECK_INT(hth_session_free_tokens(b->session), 0);
 	/* A copy on write needs a page too. */
 	hth_session_share(b->session, 1, 0, 70);
-	CHECK_INT(hth_session_decode(b->session, &(hth_batch_token){.token = 5, .seq = 1}, 1, NULL, &err), HTH_NO_MEMORY);
+	CHECK_INT(hth_session_decode(b->session, &(hth_batch_token){.token = 5, .seq = 1}, 1, NULL, &err),
+	          HTH_NO_MEMORY);
 	CHECK_INT(hth_session_length(b->session, 1), 70);
 	hth_session_truncate(b->session, 0, 0);
 	CHECK_SAME(feed(b, 1, b->text[0], 70, 80), b->text[0], 80);
@@ -215,7 +231,9 @@ TEST(a_full_cache_is_refused_and_nothing_changes)
 TEST(wrong_batches_are_refused_and_nothing_changes)
 {
 	const tiny_spec spec = {LLAMA};
-	bench *b = start(&spec, 1, &(hth_session_options){.n_seq = 2, .n_ctx = 50, .n_batch = 30, .n_outputs = 2, .kv_type = HTH_KV_F32});
+	bench *b = start(
+	    &spec, 1,
+	    &(hth_session_options){.n_seq = 2, .n_ctx = 50, .n_batch = 30, .n_outputs = 2, .kv_type = HTH_KV_F32});
 	hth_batch_token batch[40];
 	for (size_t i = 0; i < 40; i++)
 		batch[i] = (hth_batch_token){.token = b->text[0][i]};
@@ -282,7 +300,8 @@ TEST(smaller_caches_stay_close)
 {
 	const tiny_spec spec = {LLAMA};
 	bench *b = start(&spec, 2, &(hth_session_options){.kv_type = HTH_KV_F32});
-	float *exact = alone(b, b->text[0], N, HTH_KV_F32), *half = alone(b, b->text[0], N, HTH_KV_F16), *q8 = alone(b, b->text[0], N, HTH_KV_Q8_0);
+	float *exact = alone(b, b->text[0], N, HTH_KV_F32), *half = alone(b, b->text[0], N, HTH_KV_F16),
+	      *q8 = alone(b, b->text[0], N, HTH_KV_Q8_0);
 	printf("# F16 %.2e, Q8_0 %.2e\n", difference(half, exact), difference(q8, exact));
 	CHECK(difference(half, exact) < 5e-3);
 	CHECK(difference(q8, exact) < 5e-2);
@@ -294,7 +313,9 @@ TEST(smaller_caches_stay_close)
 	const tiny_spec odd = {LLAMA, .head_dim = 24};
 	b = start(&odd, 1, &(hth_session_options){.kv_type = HTH_KV_F16});
 	hth_session *session;
-	CHECK_INT(hth_session_create(&session, b->model, b->threads, &(hth_session_options){.kv_type = HTH_KV_Q8_0}, &err), HTH_UNSUPPORTED);
+	CHECK_INT(
+	    hth_session_create(&session, b->model, b->threads, &(hth_session_options){.kv_type = HTH_KV_Q8_0}, &err),
+	    HTH_UNSUPPORTED);
 	stop(b);
 }
 
@@ -359,13 +380,15 @@ TEST(plans_are_told_and_limited)
 	CHECK_INT(hth_session_n_seq(b->session), 1);
 	/* One more page of F16 keys and values of 3 layers, 2 heads of 32, and its two index entries. */
 	hth_session_options o = {.n_kv = 256}, more = {.n_kv = 288};
-	CHECK_INT(hth_session_plan_bytes(b->model, &more) - hth_session_plan_bytes(b->model, &o), 32 * 3 * 2 * 2 * 32 * 2 + 8);
+	CHECK_INT(hth_session_plan_bytes(b->model, &more) - hth_session_plan_bytes(b->model, &o),
+	          32 * 3 * 2 * 2 * 32 * 2 + 8);
 	hth_session *session;
 	o = (hth_session_options){.n_seq = 65536, .n_ctx = 1 << 27};
 	CHECK(hth_session_create(&session, b->model, b->threads, &o, &err) != HTH_OK);
 	o = (hth_session_options){.n_seq = 65537};
 	CHECK_INT(hth_session_create(&session, b->model, b->threads, &o, &err), HTH_INVALID);
-	o = (hth_session_options){.n_kv = UINT32_MAX}; /* 4 G tokens of 768 bytes: counted, and more than there is, or lazily there */
+	o = (hth_session_options){
+	    .n_kv = UINT32_MAX}; /* 4 G tokens of 768 bytes: counted, and more than there is, or lazily there */
 	if (hth_session_create(&session, b->model, b->threads, &o, &err) == HTH_OK)
 		hth_session_destroy(session);
 	stop(b);
@@ -455,7 +478,8 @@ TEST(info_says_what_a_token_reads)
 	info = hth_model_get_info(b->model);
 	uint64_t experts = 3ull * 6 * 3 * 64 * 64 * 4, biases = 3ull * 6 * (64 + 64 + 64) * 4;
 	CHECK_INT(info->n_expert_used, 2);
-	CHECK_INT(info->weight_bytes - biases - info->read_bytes_per_token, experts / 3 * 2 + (TINY_VOCAB - 1) * 64 * 4);
+	CHECK_INT(info->weight_bytes - biases - info->read_bytes_per_token,
+	          experts / 3 * 2 + (TINY_VOCAB - 1) * 64 * 4);
 	stop(b);
 }
 

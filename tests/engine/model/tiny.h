@@ -1,8 +1,8 @@
-/* tiny.h - makes small models with random weights of any architecture, as GGUF files in memory, and keeps the weights so that
- * reference.h can compute the same model in another way.
+/* tiny.h - makes small models with random weights of any architecture, as GGUF files in memory, and keeps the weights
+ * so that reference.h can compute the same model in another way.
  *
- * A spec says what the model is in the reference's own words; tiny_write turns it into the metadata keys and tensor names that
- * converters write for that architecture.
+ * A spec says what the model is in the reference's own words; tiny_write turns it into the metadata keys and tensor
+ * names that converters write for that architecture.
  */
 #ifndef HTH_TESTS_TINY_H
 #define HTH_TESTS_TINY_H
@@ -25,23 +25,23 @@ typedef enum tiny_act { TINY_SILU, TINY_GELU_TANH, TINY_GELU_ERF, TINY_OAI } tin
 typedef struct tiny_spec {
 	const char *arch;
 	int n_embd, n_layer, n_head, n_head_kv, head_dim, n_ff, n_ctx;
-	bool no_key_length;      /* leave head_dim to be n_embd / n_head */
+	bool no_key_length; /* leave head_dim to be n_embd / n_head */
 	/* rope */
-	bool pairs;              /* neighbours, not halves */
-	int n_rot;               /* 0: head_dim */
-	double base, factor;     /* 0: 10000, 1 */
-	const char *scaling;     /* NULL: key not written */
+	bool pairs;          /* neighbours, not halves */
+	int n_rot;           /* 0: head_dim */
+	double base, factor; /* 0: 10000, 1 */
+	const char *scaling; /* NULL: key not written */
 	bool old_factor_key;
 	int ctx_orig;
-	double attn_factor;      /* 0: 1 */
-	int no_rope_step;        /* every so many layers none rotates */
+	double attn_factor; /* 0: 1 */
+	int no_rope_step;   /* every so many layers none rotates */
 	bool freq_factors, long_factors;
-	double local_base;       /* of window layers; 0: as base, scaled as base */
+	double local_base; /* of window layers; 0: as base, scaled as base */
 	/* attention */
-	int window, period;      /* layers with i % period < period - 1 see a window */
+	int window, period; /* layers with i % period < period - 1 see a window */
 	bool qkv_bias, qk_norm, sinks, fused_qkv, o_bias;
 	double attn_scale, attn_cap, logit_cap; /* 0: 1/sqrt(dim), none, none */
-	bool caps_unwritten;     /* the file leaves the caps to their defaults */
+	bool caps_unwritten;                    /* the file leaves the caps to their defaults */
 	double temp_scale;
 	int temp_length;
 	/* around */
@@ -51,13 +51,13 @@ typedef struct tiny_spec {
 	/* experts */
 	int n_expert, n_used, n_ff_exp, n_ff_shared;
 	bool shared_gate, norm_topk, softmax_after, expert_bias, separate_experts, fused_experts;
-	/* one wrong metadata entry, in place of the right one if there is any: 'u' u32, 'f' f32, 's' string, 'a' array of two
-	 * u32, '-' absent */
+	/* one wrong metadata entry, in place of the right one if there is any: 'u' u32, 'f' f32, 's' string, 'a' array
+	 * of two u32, '-' absent */
 	char wrong;
 	const char *wrong_suffix;
 	double wrong_value;
 	const char *chat_template;
-	hth_type type;           /* of the large matrices; the kept weights are what it dequantises to */
+	hth_type type; /* of the large matrices; the kept weights are what it dequantises to */
 	uint64_t seed;
 } tiny_spec;
 
@@ -121,7 +121,10 @@ static void tiny_add(tiny *t, double mean, double spread, size_t n0, size_t n1, 
 	x->type = large && n0 % traits->block_elems == 0 ? t->spec.type : HTH_F32;
 }
 
-static void tiny_matrix(tiny *t, size_t cols, size_t rows, const char *name) { tiny_add(t, 0, 1 / sqrt((double)cols), cols, rows, 1, "%s.weight", name); }
+static void tiny_matrix(tiny *t, size_t cols, size_t rows, const char *name)
+{
+	tiny_add(t, 0, 1 / sqrt((double)cols), cols, rows, 1, "%s.weight", name);
+}
 
 static void tiny_layer(tiny *t, int i)
 {
@@ -197,7 +200,10 @@ static void tiny_layer(tiny *t, int i)
 	}
 }
 
-static bool tiny_is_wrong(const tiny_spec *s, const char *suffix) { return s->wrong && strcmp(s->wrong_suffix, suffix) == 0; }
+static bool tiny_is_wrong(const tiny_spec *s, const char *suffix)
+{
+	return s->wrong && strcmp(s->wrong_suffix, suffix) == 0;
+}
 
 static void tiny_wrong(hth_gguf_writer *w, const tiny_spec *s)
 {
@@ -248,7 +254,10 @@ static void tiny_vocabulary(hth_gguf_writer *w)
 		else if (i < 3 + TINY_BYTES)
 			snprintf(text[i], sizeof text[i], "<0x%02X>", i - 3);
 		else
-			snprintf(text[i], sizeof text[i], i == 3 + TINY_BYTES ? "\xE2\x96\x81" : i < 30 + TINY_BYTES ? "%c" : "%ct",
+			snprintf(text[i], sizeof text[i],
+			         i == 3 + TINY_BYTES   ? "\xE2\x96\x81"
+			         : i < 30 + TINY_BYTES ? "%c"
+			                               : "%ct",
 			         'a' + (i - 4 - TINY_BYTES) % 26);
 		views[i] = (hth_view){text[i], strlen(text[i])};
 		scores[i] = (float)-i;
