@@ -47,9 +47,10 @@ hth_status hth_guard_init(hth_node *node, hth_error *err)
 	if (sodium_init() < 0)
 		return hth_fail(err, HTH_IO, "the system gives no random numbers");
 	node->has_key = node->config->api_key[0] != '\0';
-	if (!node->has_key && !is_loopback(node->config->listen_address))
+	HTH_TRY(hth_keys_create(&node->keys, node->config->home, err));
+	if (!node->has_key && !hth_keys_any(node->keys) && !is_loopback(node->config->listen_address))
 		return hth_fail(err, HTH_INVALID,
-		                "listening on %s lets other machines in, which needs a key: set api_key (any long random text), or listen on 127.0.0.1",
+		                "listening on %s lets other machines in, which needs a key: make one with `hearth key add NAME`, set api_key, or listen on 127.0.0.1",
 		                node->config->listen_address);
 	randombytes_buf(node->key_salt, sizeof node->key_salt);
 	hash_key(node, node->config->api_key, node->key_hash);
@@ -131,16 +132,24 @@ static bool key_matches(const hth_node *node, const char *key)
 	return sodium_memcmp(hash, node->key_hash, sizeof hash) == 0;
 }
 
-static bool key_is_right(const hth_node *node, hth_exchange *exchange)
+/* The setting api_key may do everything; a named key what it is for. Clients send a key as a bearer token or as x-api-key, some both. */
+static hth_status check_key(const hth_node *node, hth_exchange *exchange, hth_caller *ret_caller, hth_error *err)
 {
-	const char *auth = hth_exchange_header(exchange, "Authorization"), *key = hth_exchange_header(exchange, "x-api-key");
-	if (auth != NULL && strncasecmp(auth, "Bearer ", 7) == 0) {
-		auth += 7;
-		auth += strspn(auth, " ");
-		if (key_matches(node, auth))
-			return true;
+	const char *auth = hth_exchange_header(exchange, "Authorization"), *sent[2] = {NULL, hth_exchange_header(exchange, "x-api-key")};
+	if (auth != NULL && strncasecmp(auth, "Bearer ", 7) == 0)
+		sent[0] = auth + 7 + strspn(auth + 7, " ");
+	hth_status status = HTH_UNAUTHORIZED;
+	for (size_t i = 0; i < 2 && status == HTH_UNAUTHORIZED; i++) {
+		if (sent[i] == NULL)
+			continue;
+		if (node->has_key && key_matches(node, sent[i]))
+			return HTH_OK;
+		status = hth_keys_check(node->keys, exchange, sent[i], ret_caller, err);
 	}
-	return key != NULL && key_matches(node, key);
+	if (status != HTH_UNAUTHORIZED)
+		return status;
+	hth_exchange_add_header(exchange, "WWW-Authenticate", "Bearer");
+	return hth_fail(err, HTH_UNAUTHORIZED, "this node asks for its API key: send the header `Authorization: Bearer KEY`");
 }
 
 /* What may be asked without a key: whether the node is there. */
@@ -152,8 +161,9 @@ static bool is_open(hth_exchange *exchange)
 	return (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0) && (strcmp(path, "/") == 0 || strcmp(path, "/health") == 0);
 }
 
-hth_status hth_guard_check(hth_node *node, hth_exchange *exchange, hth_error *err)
+hth_status hth_guard_check(hth_node *node, hth_exchange *exchange, hth_caller *ret_caller, hth_error *err)
 {
+	*ret_caller = (hth_caller){.privacy = HTH_PRIVATE};
 	const char *host = hth_exchange_header(exchange, "Host"), *origin = hth_exchange_header(exchange, "Origin");
 	if (!host_is_allowed(node, host))
 		return hth_fail_param(err, HTH_DENIED, "Host",
@@ -166,11 +176,10 @@ hth_status hth_guard_check(hth_node *node, hth_exchange *exchange, hth_error *er
 		hth_exchange_add_header(exchange, "Access-Control-Expose-Headers", "Hearth-Request-Id, Hearth-Served-By, Retry-After");
 		hth_exchange_add_header(exchange, "Vary", "Origin");
 	}
-	if (node->has_key && !is_open(exchange) && !key_is_right(node, exchange)) {
-		hth_exchange_add_header(exchange, "WWW-Authenticate", "Bearer");
-		return hth_fail(err, HTH_UNAUTHORIZED, "this node asks for its API key: send the header `Authorization: Bearer KEY`");
-	}
-	return HTH_OK;
+	/* Removing the last key of a node that others can reach must not let everybody in. */
+	if (is_open(exchange) || !(node->has_key || hth_keys_any(node->keys) || !is_loopback(node->config->listen_address)))
+		return HTH_OK;
+	return check_key(node, exchange, ret_caller, err);
 }
 
 void hth_guard_preflight(hth_exchange *exchange)

@@ -23,6 +23,13 @@ typedef struct hth_metrics {
 } hth_metrics;
 
 typedef struct hth_inspector hth_inspector;
+typedef struct hth_keys hth_keys;
+
+/* Who makes a call, as far as its key tells. */
+typedef struct hth_caller {
+	hth_privacy_class privacy; /* of requests that do not say theirs */
+	unsigned retry_s;          /* > 0: refused because it asked too often */
+} hth_caller;
 
 typedef struct hth_node {
 	const hth_config *config;
@@ -31,6 +38,7 @@ typedef struct hth_node {
 	hth_http *http;
 	hth_router *router;
 	hth_inspector *inspector;
+	hth_keys *keys;
 	hth_api_host api_host;
 	hth_metrics metrics;
 	struct hth_call *calls; /* being served */
@@ -52,10 +60,18 @@ void hth_verbs_cancel_all(hth_node *node, const hth_error *why);
 /* Called whenever a call has ended, so that a stopping node can leave. */
 void hth_node_call_ended(hth_node *node);
 
+/* keys.c: named keys. */
+HTH_MUST_USE hth_status hth_keys_create(hth_keys **ret_keys, const char *home, hth_error *err);
+void hth_keys_destroy(hth_keys *keys);
+bool hth_keys_any(hth_keys *keys);
+/* HTH_UNAUTHORIZED: no such key; HTH_DENIED: not for this; HTH_BUSY with retry_s: too often. */
+HTH_MUST_USE hth_status hth_keys_check(hth_keys *keys, hth_exchange *exchange, const char *text, hth_caller *ret_caller, hth_error *err);
+void hth_keys_refuse(hth_exchange *exchange, const hth_caller *caller, const hth_error *error);
+
 /* guard.c: who may ask at all. */
 HTH_MUST_USE hth_status hth_guard_init(hth_node *node, hth_error *err); /* refuses to listen beyond loopback without a key */
 /* Host, Origin and key. Adds the CORS headers for an allowed foreign origin. HTH_DENIED, HTH_UNAUTHORIZED. */
-HTH_MUST_USE hth_status hth_guard_check(hth_node *node, hth_exchange *exchange, hth_error *err);
+HTH_MUST_USE hth_status hth_guard_check(hth_node *node, hth_exchange *exchange, hth_caller *ret_caller, hth_error *err);
 void hth_guard_preflight(hth_exchange *exchange); /* answers OPTIONS, once checked */
 
 /* pages.c: what the node answers itself. False: not one of them. */

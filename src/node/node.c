@@ -104,6 +104,7 @@ static bool finish(hth_node *node)
 	hth_inspector_destroy(node->inspector);
 	hth_router_destroy(node->router);
 	hth_timer_close(node->stop_timer);
+	hth_keys_destroy(node->keys);
 	/* A signal that comes now has nothing left to say, and must not end the process before it has closed everything. */
 	sigset_t both, before;
 	sigemptyset(&both);

@@ -258,7 +258,9 @@ static void out_finish(void *ctx)
 static hth_status read_call(hth_call *call, hth_error *err)
 {
 	const char *encoding = hth_exchange_header(call->exchange, "Content-Encoding");
-	HTH_TRY(hth_privacy_parse(hth_exchange_header(call->exchange, "Hearth-Privacy"), &call->wish, err));
+	const char *privacy = hth_exchange_header(call->exchange, "Hearth-Privacy");
+	if (privacy != NULL && privacy[0] != '\0') /* else it is the key's default */
+		HTH_TRY(hth_privacy_parse(privacy, &call->wish, err));
 	if (encoding != NULL && encoding[0] != '\0' && strcmp(encoding, "identity") != 0)
 		return hth_fail_param(err, HTH_UNSUPPORTED, "Content-Encoding", "compressed bodies (%.20s) are not supported", encoding);
 	const hth_api_out out = {call, out_header, out_reply, out_begin, out_send, out_finish};
@@ -288,7 +290,7 @@ static void begin_call(void *ctx)
 	leave(call);
 }
 
-static hth_status take_call(hth_node *node, hth_exchange *exchange, const hth_api_endpoint *endpoint, hth_error *err)
+static hth_status take_call(hth_node *node, hth_exchange *exchange, const hth_api_endpoint *endpoint, const hth_caller *caller, hth_error *err)
 {
 	if (node->stopping)
 		return hth_fail(err, HTH_BUSY, "the node is stopping");
@@ -298,6 +300,7 @@ static hth_status take_call(hth_node *node, hth_exchange *exchange, const hth_ap
 	call->node = node;
 	call->exchange = exchange;
 	call->endpoint = endpoint;
+	call->wish = caller->privacy;
 	snprintf(call->what, sizeof call->what, "%s %s", endpoint->method, endpoint->path);
 	call->next = node->calls;
 	if (node->calls != NULL)
@@ -316,10 +319,11 @@ void hth_verbs_handle(void *ctx, hth_exchange *exchange)
 	hth_node *node = ctx;
 	hth_error err = HTH_ERROR_INIT;
 	const char *allow = NULL;
+	hth_caller caller;
 	hth_exchange_set_user(exchange, NULL);
-	if (hth_guard_check(node, exchange, &err) != HTH_OK) {
+	if (hth_guard_check(node, exchange, &caller, &err) != HTH_OK) {
 		node->metrics.denied++;
-		hth_pages_error(exchange, NULL, &err);
+		hth_keys_refuse(exchange, &caller, &err);
 		return;
 	}
 	if (hth_pages_handle(node, exchange))
@@ -329,7 +333,7 @@ void hth_verbs_handle(void *ctx, hth_exchange *exchange)
 		hth_pages_wrong_method(exchange, allow);
 		return;
 	}
-	hth_status status = endpoint != NULL ? take_call(node, exchange, endpoint, &err)
+	hth_status status = endpoint != NULL ? take_call(node, exchange, endpoint, &caller, &err)
 	                                     : hth_fail(&err, HTH_NOT_FOUND, "there is no %.200s here", hth_exchange_path(exchange));
 	if (status != HTH_OK)
 		hth_pages_error(exchange, endpoint, &err);

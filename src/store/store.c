@@ -83,8 +83,14 @@ hth_status hth_store_open(hth_store **ret_store, const char *home, hth_error *er
 	char path[4096];
 	if ((size_t)snprintf(path, sizeof path, "%s/hearth.db", home) >= sizeof path)
 		return hth_fail(err, HTH_INVALID, "the path of the home is too long: %s", home);
-	if (mkdir(home, 0700) != 0 && errno != EEXIST)
-		return hth_fail_errno(err, HTH_IO, errno, "cannot make %s", home);
+	/* With its parents, which need not be there on a new account. */
+	for (char *c = path + 1; (c = strchr(c, '/')) != NULL; c++) {
+		*c = '\0';
+		int failed = mkdir(path, 0700) != 0 && errno != EEXIST ? errno : 0;
+		*c = '/';
+		if (failed != 0 && failed != EROFS)
+			return hth_fail_errno(err, HTH_IO, failed, "cannot make %s", home);
+	}
 	/* Made here, so that nobody else could read it even for a moment: SQLite would use the umask. */
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0)
