@@ -138,6 +138,8 @@ jv *hth_jj_item(jj_run *r, jv *v, jv *key)
 	case JJ_UNDEFINED:
 		return hth_jj_fail_undefined(r, v);
 	case JJ_DICT:
+		if (key->kind == JJ_STRING && !hth_jj_charge_bytes(r, key->s.len))
+			return NULL;
 		if (hth_jj_hashable(key))
 			found = hth_jj_dict_get(r->arena, v->dict, key);
 		break;
@@ -156,7 +158,7 @@ jv *hth_jj_item(jj_run *r, jv *v, jv *key)
 			return hth_jinja_int(r->arena, v->range.start + i * v->range.step);
 		if (v->kind != JJ_STRING)
 			return v->list.items[i];
-		if (v->s.chars != v->s.len && !hth_jj_charge_bytes(r, (uint64_t)i))
+		if (v->s.chars != v->s.len && !hth_jj_charge_bytes(r, (uint64_t)i * 8))
 			return NULL;
 		size_t from = hth_jj_char_at(v, (size_t)i);
 		hth_jinja_value rest = {.kind = JJ_STRING,
@@ -216,11 +218,13 @@ jv *hth_jj_slice_value(jj_run *r, jv *v, jv *start, jv *stop, jv *step)
 	if (!hth_jj_charge(r, (uint64_t)count / 16))
 		return NULL;
 	if (v->kind == JJ_STRING) {
-		if (by == 1 || count == 0) {
-			if (v->s.chars != v->s.len && !hth_jj_charge_bytes(r, v->s.len))
+		if (count == 0)
+			return hth_jj_slice(r->arena, v, 0, 0);
+		if (by == 1) {
+			if (v->s.chars != v->s.len && !hth_jj_charge_bytes(r, v->s.len * 8ull))
 				return NULL;
 			size_t begin = hth_jj_char_at(v, (size_t)from), end = hth_jj_char_at(v, (size_t)to);
-			return hth_jj_slice(r->arena, v, begin, count == 0 ? begin : end);
+			return hth_jj_slice(r->arena, v, begin, end);
 		}
 		jv **chars;
 		uint32_t n_chars;

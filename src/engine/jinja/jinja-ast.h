@@ -52,7 +52,7 @@ typedef struct jj_lexer {
 	unsigned open;             /* brackets open inside a tag */
 	char brackets[JJ_PARSE_DEPTH];
 	size_t line_at, line_no;   /* where the last place was counted to */
-	size_t column_from;
+	size_t column;
 	hth_error *err;
 } jj_lexer;
 
@@ -170,6 +170,7 @@ typedef struct jj_parser {
 	bool uses_loop, uses_caller, uses_varargs, uses_kwargs;
 	const char *ends[JJ_PARSE_DEPTH]; /* what each open tag waits for, for messages */
 	unsigned n_ends;
+	uint32_t tag_line, tag_column; /* of the last block tag seen */
 } jj_parser;
 
 /* All parse functions return NULL after filling the error. */

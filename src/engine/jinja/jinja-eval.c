@@ -58,6 +58,8 @@ static jv *eval_dict(jj_run *r, const jj_node *node)
 		r->at = node;
 		if (!hth_jj_hashable(key))
 			return hth_jj_fail(r, "unhashable type: '%s'", hth_jj_type_name(key));
+		if (key->kind == JJ_STRING && !hth_jj_charge_bytes(r, key->s.len))
+			return NULL;
 		if (!hth_jj_dict_put(r->arena, v->dict, key, value))
 			return NULL;
 	}

@@ -156,7 +156,7 @@ static jv *f_wordcount(jj_run *r, jv *v, jv **p, const jj_args *a)
 	jv *s = hth_jj_to_str(r, v);
 	int64_t n = 0;
 	bool word = false;
-	if (s == NULL || !hth_jj_charge_bytes(r, s->s.len))
+	if (s == NULL || !hth_jj_charge_bytes(r, (uint64_t)s->s.len * JJ_PER_CHAR))
 		return NULL;
 	for (size_t i = 0; i < s->s.len;) {
 		uint32_t cp;
@@ -214,7 +214,7 @@ static jv *f_urlencode(jj_run *r, jv *v, jv **p, const jj_args *a)
 	uint32_t n, two;
 	if (v->kind == JJ_STRING || v->kind <= JJ_FLOAT) {
 		jv *s = hth_jj_to_str(r, v);
-		if (s == NULL || !hth_jj_charge_bytes(r, s->s.len))
+		if (s == NULL || !hth_jj_charge_bytes(r, (uint64_t)s->s.len * JJ_PER_CHAR))
 			return NULL;
 		put_url(&b, s, false);
 		return hth_jj_done(&b);
@@ -229,7 +229,7 @@ static jv *f_urlencode(jj_run *r, jv *v, jv **p, const jj_args *a)
 		if (two != 2)
 			return hth_jj_fail(r, "urlencode needs pairs of a key and a value");
 		jv *key = hth_jj_to_str(r, pair[0]), *value = key ? hth_jj_to_str(r, pair[1]) : NULL;
-		if (value == NULL)
+		if (value == NULL || !hth_jj_charge_bytes(r, ((uint64_t)key->s.len + value->s.len) * JJ_PER_CHAR))
 			return NULL;
 		if (i > 0)
 			hth_jj_put_cstr(&b, "&");
@@ -239,6 +239,8 @@ static jv *f_urlencode(jj_run *r, jv *v, jv **p, const jj_args *a)
 	}
 	return hth_jj_done(&b);
 }
+
+enum { INDENT_MAX = 64 };
 
 static jv *f_tojson(jj_run *r, jv *v, jv **p, const jj_args *a)
 {
@@ -252,7 +254,9 @@ static jv *f_tojson(jj_run *r, jv *v, jv **p, const jj_args *a)
 	} else if (indent != NULL && indent->kind != JJ_NONE) {
 		if (!hth_jj_arg_int(r, indent, "indent", &width))
 			return NULL;
-		style.indent = (int)(width < 0 ? 0 : HTH_MIN(width, 64));
+		if (width > INDENT_MAX)
+			return hth_jj_fail(r, "an indent of %lld is over the limit of %d", (long long)width, INDENT_MAX);
+		style.indent = (int)HTH_MAX(width, 0);
 	}
 	style.item_separator = style.indent < 0 ? ", " : ",";
 	style.key_separator = ": ";

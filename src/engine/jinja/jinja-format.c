@@ -292,6 +292,8 @@ jv *hth_jj_str_format(jj_run *r, jv *format, const jj_args *args)
 	const char *s = format->s.data;
 	size_t len = format->s.len;
 	int next = 0;
+	if (!hth_jj_charge_bytes(r, (uint64_t)len * JJ_PER_CHAR))
+		return NULL;
 	for (size_t i = 0; i < len;) {
 		if (s[i] != '{' && s[i] != '}') {
 			size_t from = i;
@@ -397,6 +399,8 @@ jv *hth_jj_percent_format(jj_run *r, jv *format, jv *args)
 	const char *s = format->s.data, *end = s + format->s.len;
 	uint32_t used = 0;
 	bool named = false;
+	if (!hth_jj_charge_bytes(r, format->s.len))
+		return NULL;
 	for (const char *p = s; p < end;) {
 		const char *percent = memchr(p, '%', (size_t)(end - p));
 		if (!hth_jj_put_slice(&b, format, (size_t)(p - s), (size_t)((percent ? percent : end) - s)))

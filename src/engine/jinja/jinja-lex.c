@@ -56,21 +56,23 @@ hth_status hth_jj_lex_fail(jj_lexer *lx, uint32_t line, uint32_t column, const c
 static void place(jj_lexer *lx, size_t at, jj_token *t)
 {
 	while (lx->line_at < at) {
-		if (lx->text[lx->line_at++] == '\n') {
+		char c = lx->text[lx->line_at++];
+		if (c == '\n') {
 			lx->line_no++;
-			lx->column_from = lx->line_at;
+			lx->column = 0;
+		} else if (((unsigned char)c & 0xC0) != 0x80) {
+			lx->column++;
 		}
 	}
 	t->line = (uint32_t)lx->line_no;
-	t->column = (uint32_t)HTH_MIN(hth_jj_count_chars(lx->text + lx->column_from, at - lx->column_from) + 1,
-				      (size_t)UINT16_MAX);
+	t->column = (uint32_t)HTH_MIN(lx->column + 1, (size_t)UINT16_MAX);
 }
 
 static hth_status fail_at(jj_lexer *lx, size_t at, const char *what)
 {
 	jj_token t;
 	if (at < lx->line_at) {
-		lx->line_at = lx->column_from = 0;
+		lx->line_at = lx->column = 0;
 		lx->line_no = 1;
 	}
 	place(lx, at, &t);

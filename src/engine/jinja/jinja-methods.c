@@ -73,10 +73,11 @@ jv *hth_jj_strip(jj_run *r, jv *s, jv *chars, int sides)
 {
 	size_t begin = 0, end = s->s.len;
 	uint32_t cp;
-	if (!hth_jj_charge_bytes(r, s->s.len) || (chars != NULL && !hth_jj_charge_bytes(r, chars->s.len * 4ull)))
-		return NULL;
+	uint64_t cost = chars ? 1 + chars->s.len / 16 : 0; /* of looking at one character */
 	while ((sides & 1) && begin < end) {
 		size_t n = hth_utf8_decode_lossy(s->s.data + begin, end - begin, &cp);
+		if (!hth_jj_charge(r, cost))
+			return NULL;
 		if (!in_chars(chars, cp))
 			break;
 		begin += n;
@@ -84,6 +85,8 @@ jv *hth_jj_strip(jj_run *r, jv *s, jv *chars, int sides)
 	while ((sides & 2) && end > begin) {
 		size_t start;
 		cp = char_before(s, end, &start);
+		if (!hth_jj_charge(r, cost))
+			return NULL;
 		if (!in_chars(chars, cp))
 			break;
 		end = start;
@@ -150,7 +153,7 @@ jv *hth_jj_case(jj_run *r, jv *s, jj_case to)
 {
 	jj_builder b = hth_jj_builder(r->arena);
 	bool word = false; /* after the first letter of a word */
-	if (!hth_jj_charge_bytes(r, s->s.len))
+	if (!hth_jj_charge_bytes(r, (uint64_t)s->s.len * JJ_PER_CHAR))
 		return NULL;
 	for (size_t i = 0; i < s->s.len;) {
 		uint32_t cp, out[3];
@@ -272,7 +275,7 @@ static void reverse(hth_jinja_value *list)
 
 static hth_jinja_value *split(jj_run *r, jv *s, jv *sep, int64_t max)
 {
-	if (!hth_jj_charge_bytes(r, s->s.len))
+	if (!hth_jj_charge_bytes(r, (uint64_t)s->s.len * (sep ? 1 : JJ_PER_CHAR)))
 		return NULL;
 	if (sep == NULL)
 		return split_space(r, s, max);
@@ -290,7 +293,7 @@ static hth_jinja_value *split(jj_run *r, jv *s, jv *sep, int64_t max)
 
 jv *hth_jj_rsplit(jj_run *r, jv *s, jv *sep, int64_t max)
 {
-	if (!hth_jj_charge_bytes(r, s->s.len * 4ull))
+	if (!hth_jj_charge_bytes(r, (uint64_t)s->s.len * JJ_PER_CHAR))
 		return NULL;
 	hth_jinja_value *list = NULL;
 	if (sep == NULL) {
@@ -338,7 +341,7 @@ static jv *str_rsplit(jj_run *r, jv *s, jv **p, const jj_args *a)
 hth_jinja_value *hth_jj_splitlines(jj_run *r, jv *s, bool keep)
 {
 	hth_jinja_value *list = hth_jinja_list(r->arena);
-	if (!hth_jj_charge_bytes(r, s->s.len))
+	if (!hth_jj_charge_bytes(r, (uint64_t)s->s.len * JJ_PER_CHAR))
 		return NULL;
 	size_t from = 0;
 	for (size_t i = 0; list != NULL && i < s->s.len;) {
@@ -369,7 +372,7 @@ static jv *partition(jj_run *r, jv *s, jv *arg, bool last)
 	if (sep->s.len == 0)
 		return hth_jj_fail(r, "empty separator");
 	hth_jinja_value *t = hth_jj_seq(r->arena, JJ_TUPLE, 3);
-	if (t == NULL || !hth_jj_charge_bytes(r, s->s.len * (last ? 4ull : 1ull)))
+	if (t == NULL || !hth_jj_charge_bytes(r, (uint64_t)s->s.len * (last ? JJ_PER_CHAR : 1)))
 		return NULL;
 	size_t at = last ? hth_jj_rfind(s, sep, s->s.len) : hth_jj_find(s, sep, 0);
 	jv *empty = hth_jj_str(r->arena, "");
@@ -396,7 +399,7 @@ static bool byte_range(jj_run *r, jv *s, jv **bounds, size_t *begin, size_t *end
 		return true;
 	*begin = hth_jj_char_at(s, (size_t)from);
 	*end = hth_jj_char_at(s, (size_t)to);
-	return hth_jj_charge_bytes(r, s->s.len);
+	return hth_jj_charge_bytes(r, s->s.len * 4ull);
 }
 
 static jv *find_in(jj_run *r, jv *s, jv **p, bool last, bool must)
@@ -405,6 +408,8 @@ static jv *find_in(jj_run *r, jv *s, jv **p, bool last, bool must)
 	size_t begin, end, at = SIZE_MAX;
 	bool empty;
 	if (!hth_jj_arg_str(r, p[0], "sub", &sub) || !byte_range(r, s, p + 1, &begin, &end, &empty))
+		return NULL;
+	if (last && !hth_jj_charge_bytes(r, (uint64_t)s->s.len * JJ_PER_CHAR))
 		return NULL;
 	if (!empty) {
 		hth_jinja_value within = *s;
@@ -437,8 +442,11 @@ static jv *str_count(jj_run *r, jv *s, jv **p, const jj_args *a)
 		return hth_jinja_int(r->arena, (int64_t)hth_jj_count_chars(s->s.data + begin, end - begin) + 1);
 	hth_jinja_value within = *s;
 	within.s.len = (uint32_t)end;
-	for (size_t at = begin; (at = hth_jj_find(&within, sub, at)) != SIZE_MAX; at += sub->s.len)
+	for (size_t at = begin; (at = hth_jj_find(&within, sub, at)) != SIZE_MAX; at += sub->s.len) {
+		if (!hth_jj_charge(r, 1))
+			return NULL;
 		n++;
+	}
 	return hth_jinja_int(r->arena, n);
 }
 
@@ -580,7 +588,7 @@ static jv *str_expandtabs(jj_run *r, jv *s, jv **p, const jj_args *a)
 {
 	int64_t size = 8, column = 0;
 	jj_builder b = hth_jj_builder(r->arena);
-	if (!hth_jj_arg_int(r, p[0], "tabsize", &size) || !hth_jj_charge_bytes(r, s->s.len))
+	if (!hth_jj_arg_int(r, p[0], "tabsize", &size) || !hth_jj_charge_bytes(r, (uint64_t)s->s.len * JJ_PER_CHAR))
 		return NULL;
 	for (size_t i = 0; i < s->s.len && !b.failed;) {
 		uint32_t cp;
@@ -626,7 +634,7 @@ static jv *str_format_map(jj_run *r, jv *s, jv **p, const jj_args *a)
 static jv *all_of(jj_run *r, jv *s, hth_uni_class c)
 {
 	bool yes = s->s.len > 0;
-	if (!hth_jj_charge_bytes(r, s->s.len))
+	if (!hth_jj_charge_bytes(r, (uint64_t)s->s.len * JJ_PER_CHAR))
 		return NULL;
 	for (size_t i = 0; yes && i < s->s.len;) {
 		uint32_t cp;
@@ -657,7 +665,7 @@ static jv *str_isascii(jj_run *r, jv *s, jv **p, const jj_args *a)
 static jv *all_cased(jj_run *r, jv *s, hth_uni_class wanted)
 {
 	bool any = false, ok = true;
-	if (!hth_jj_charge_bytes(r, s->s.len))
+	if (!hth_jj_charge_bytes(r, (uint64_t)s->s.len * JJ_PER_CHAR))
 		return NULL;
 	for (size_t i = 0; ok && i < s->s.len;) {
 		uint32_t cp;
@@ -675,6 +683,8 @@ static jv *str_isupper(jj_run *r, jv *s, jv **p, const jj_args *a) { return all_
 static jv *str_istitle(jj_run *r, jv *s, jv **p, const jj_args *a)
 {
 	bool any = false, ok = true, word = false;
+	if (!hth_jj_charge_bytes(r, (uint64_t)s->s.len * JJ_PER_CHAR))
+		return NULL;
 	for (size_t i = 0; ok && i < s->s.len;) {
 		uint32_t cp;
 		i += hth_utf8_decode_lossy(s->s.data + i, s->s.len - i, &cp);

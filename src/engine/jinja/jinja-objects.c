@@ -58,6 +58,8 @@ static const jj_builtin tuple_methods[] = {{"count", "value", seq_count}, {"inde
 
 static jv *dict_get(jj_run *r, jv *v, jv **p, const jj_args *a)
 {
+	if (p[0]->kind == JJ_STRING && !hth_jj_charge_bytes(r, p[0]->s.len))
+		return NULL;
 	if (!hth_jj_hashable(p[0]))
 		return hth_jj_fail(r, "unhashable type: '%s'", hth_jj_type_name(p[0]));
 	jv *found = hth_jj_dict_get(r->arena, v->dict, p[0]);
@@ -285,7 +287,10 @@ static jv *fn_raise_exception(jj_run *r, jv *self, jv **p, const jj_args *a)
 	jv *text = hth_jj_to_str(r, p[0]);
 	if (text == NULL)
 		return NULL;
-	return hth_jj_fail_plain(r, HTH_INVALID, "%.*s", (int)HTH_MIN(text->s.len, (uint32_t)HTH_ERROR_MAX), text->s.data);
+	size_t n = strnlen(text->s.data, text->s.len);
+	if (n == 0)
+		return hth_jj_fail(r, "the template refused these messages and gave no reason");
+	return hth_jj_fail_plain(r, HTH_INVALID, "%.*s", (int)HTH_MIN(n, (size_t)HTH_ERROR_MAX), text->s.data);
 }
 
 static jv *fn_strftime_now(jj_run *r, jv *self, jv **p, const jj_args *a)
@@ -455,6 +460,8 @@ jv *hth_jj_strftime(jj_run *r, jv *format)
 	jj_builder b = hth_jj_builder(r->arena);
 	if (gmtime_r(&now, &t) == NULL)
 		return hth_jj_fail(r, "the clock is out of range");
+	if (!hth_jj_charge_bytes(r, (uint64_t)format->s.len * JJ_PER_CHAR))
+		return NULL;
 	for (size_t i = 0; i < format->s.len; i++) {
 		const char *f = format->s.data;
 		if (f[i] != '%' || i + 1 >= format->s.len) {

@@ -212,6 +212,8 @@ bool hth_jj_contains(jj_run *r, jv *container, jv *item, bool *ret)
 	case JJ_DICT:
 		if (!hth_jj_hashable(item))
 			return hth_jj_fail(r, "unhashable type: '%s'", hth_jj_type_name(item));
+		if (item->kind == JJ_STRING && !hth_jj_charge_bytes(r, item->s.len))
+			return false;
 		*ret = hth_jj_dict_get(r->arena, container->dict, item) != NULL;
 		return true;
 	case JJ_VIEW:

@@ -170,6 +170,7 @@ static jj_node *parse_body(jj_parser *p, jj_node_type type, const char *const *e
 {
 	jj_node *body = hth_jj_node(p, type, p->token.line, p->token.column);
 	jj_node_list list = {0};
+	uint32_t line = p->tag_line, column = p->tag_column;
 	if (body == NULL || !hth_jj_enter(p))
 		return NULL;
 	p->ends[p->n_ends++] = ends[0];
@@ -178,7 +179,7 @@ static jj_node *parse_body(jj_parser *p, jj_node_type type, const char *const *e
 		jj_node *node;
 		if (kind == JJ_T_EOF) {
 			if (ends[0] != NULL)
-				return hth_jj_parse_fail_at(p, body->line, body->column,
+				return hth_jj_parse_fail_at(p, line, column,
 							    "the block that begins here is never closed with {%% %s %%}",
 							    ends[0]);
 			break;
@@ -196,6 +197,8 @@ static jj_node *parse_body(jj_parser *p, jj_node_type type, const char *const *e
 		} else {
 			if (!hth_jj_advance(p))
 				return NULL;
+			p->tag_line = p->token.line;
+			p->tag_column = p->token.column;
 			bool ended = false;
 			for (const char *const *e = ends; *e != NULL; e++)
 				ended |= hth_jj_at_name(p, *e);

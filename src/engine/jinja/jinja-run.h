@@ -10,6 +10,7 @@
 
 enum {
 	JJ_RANGE_MAX = 100000,   /* as Jinja's sandbox */
+	JJ_PER_CHAR = 32,        /* what a step on a character costs, in bytes copied */
 	JJ_LEVELS_PER_CALL = 16, /* recursion of the interpreter itself, per call that max_depth allows */
 };
 
@@ -61,7 +62,7 @@ void *hth_jj_fail(jj_run *r, const char *fmt, ...) HTH_PRINTF(2, 3);
 void *hth_jj_fail_plain(jj_run *r, hth_status status, const char *fmt, ...) HTH_PRINTF(3, 4);
 /* Charges `cost` steps; false when they are used up. */
 bool hth_jj_charge(jj_run *r, uint64_t cost);
-/* Charges for looking at that many bytes. */
+/* Charges for copying or searching that many bytes; callers that work on each byte say many times as many. */
 bool hth_jj_charge_bytes(jj_run *r, uint64_t bytes);
 /* Into a deeper level of recursion; pair with r->level--. */
 bool hth_jj_deeper(jj_run *r);

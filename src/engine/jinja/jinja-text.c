@@ -153,6 +153,8 @@ static bool put_repr_node(jj_run *r, jj_builder *b, jv *v, bool *input)
 		return hth_jj_put(b, text, hth_jj_float_text(v->f, text), false);
 	case JJ_STRING:
 		*input |= v->taint != JJ_TRUSTED;
+		if (!hth_jj_charge_bytes(r, (uint64_t)v->s.len * JJ_PER_CHAR))
+			return false;
 		if (v->markup)
 			return hth_jj_put_cstr(b, "Markup(") && put_quoted(b, v) && hth_jj_put_cstr(b, ")");
 		return put_quoted(b, v);
@@ -220,7 +222,7 @@ jv *hth_jj_escape(jj_run *r, jv *s)
 	if (s->markup)
 		return s;
 	jj_builder b = hth_jj_builder(r->arena);
-	if (!hth_jj_charge_bytes(r, s->s.len))
+	if (!hth_jj_charge_bytes(r, s->s.len * 8ull))
 		return NULL;
 	size_t from = 0;
 	for (size_t i = 0; i < s->s.len; i++) {
@@ -390,7 +392,7 @@ static bool json_value(jj_run *r, jj_builder *b, jv *v, const jj_json_style *sty
 			return hth_jj_put_cstr(b, isnan(v->f) ? "NaN" : v->f > 0 ? "Infinity" : "-Infinity");
 		return hth_jj_put(b, text, hth_jj_float_text(v->f, text), false);
 	case JJ_STRING:
-		return hth_jj_charge_bytes(r, v->s.len) && json_string(b, v, style->ascii, input);
+		return hth_jj_charge_bytes(r, v->s.len * 8ull) && json_string(b, v, style->ascii, input);
 	case JJ_LIST:
 	case JJ_TUPLE:
 	case JJ_DICT: {

@@ -1,5 +1,9 @@
 /* jinja.h - the part of Jinja that chat templates are written in, interpreted in bounded time, memory and output.
  *
+ * Meant to give what Jinja2 3.1 gives as transformers sets it up: immutable sandbox, trim_blocks, lstrip_blocks, break and continue,
+ * {% generation %}, tojson without HTML escapes, raise_exception, strftime_now. Integers are 64 bits. Not there: include, import,
+ * extends, autoescape, and the filters random, striptags, urlize, wordwrap and xmlattr.
+ *
  * Values are an immutable tree owned by an arena (hth_jinja_arena): everything made for one rendering is freed at
  * once. Strings remember which of their bytes came from input values rather than from the template's own text, so
  * that a tokenizer can refuse to read special tokens in what a user wrote.
@@ -41,7 +45,8 @@ void hth_jinja_template_destroy(hth_jinja_template *tmpl);
 typedef struct hth_jinja_limits {
 	uint64_t max_steps;   /* evaluated nodes; 0: 10 million */
 	size_t max_output;    /* bytes; 0: 16 MiB */
-	unsigned max_depth;   /* nesting of calls and expressions; 0: 200 */
+	unsigned max_depth;   /* macros and recursive loops inside each other; 0: 200, at most 1000. Expressions and blocks may
+				 nest 16 times as deep */
 } hth_jinja_limits;
 
 typedef struct hth_jinja_output {
@@ -54,13 +59,17 @@ typedef struct hth_jinja_output {
 } hth_jinja_output;
 void hth_jinja_output_finish(hth_jinja_output *output);
 
-/* Renders with `vars` (a dict) as the global names. now_unix/utc offset feed strftime_now. A template's raise_exception gives
- * HTH_INVALID with its message; running out of steps, memory, depth or output gives HTH_TOO_LARGE saying which. */
+/* Renders with `vars` (a dict) as the global names. now_unix is what strftime_now shows: seconds since 1970 of the wall clock as
+ * it is to be read, that is with the UTC offset already added. A template's raise_exception gives HTH_INVALID with its message
+ * alone; other errors of the template HTH_INVALID with "line L: ..."; running out of steps, memory, depth or output gives
+ * HTH_TOO_LARGE saying which. Messages may hold names and words of the template and its input: show them, do not log them.
+ * Needs up to about 2 MiB of stack at the default depth. vars and the values in it are not changed. */
 HTH_MUST_USE hth_status hth_jinja_render(const hth_jinja_template *tmpl, hth_jinja_arena *arena, const hth_jinja_value *vars,
                                          int64_t now_unix, const hth_jinja_limits *limits, hth_jinja_output *ret_output,
                                          hth_error *err);
 
-/* What a chat template looks able to do, found by rendering it with probes: used by /api/show and request checks. */
+/* What a chat template looks able to do, found by rendering it with probes (bounded; milliseconds): used by /api/show and request
+ * checks. thinking is read from its source. */
 typedef struct hth_jinja_caps {
 	bool tools, system_role, parallel_tool_calls, thinking;
 } hth_jinja_caps;
