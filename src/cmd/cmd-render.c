@@ -53,8 +53,8 @@ static hth_status render(const char *source, size_t source_len, const char *text
                          hth_error *err)
 {
 	HTH_AUTO_JSON json_t *all = NULL;
-	const json_t *one;
-	int64_t now;
+	const json_t *one = NULL;
+	int64_t now = 0;
 	if (hth_json_parse(&all, text, text_len, err) != HTH_OK)
 		return hth_fail_prefix(err, "the case");
 	HTH_TRY(choose_case(all, name, &one, err));
