@@ -4,76 +4,122 @@
 #include "base/mem.h"
 
 enum {
-	SMALL_ROWS = 64, /* beyond, matrix kernels are at their best and a row costs less */
-	CHUNK_MIN = 4,   /* a prompt always goes on, if slowly */
-	CHUNK_UNKNOWN = 16,
+	CHUNK_USEFUL = 4,   /* a smaller chunk in every step is worse than a larger one now and then */
+	CHUNK_MIXED_MAX = 128,
 	CHUNK_ALONE_MIN = 64,
 };
-#define FORGET 0.97
-/* A step with a chunk may take 1.8 times one without: twice is the promise, the rest is for what the fit misses. */
-#define STRETCH 0.8
+/* The promise is twice; the rest is for what the estimate misses. */
+#define STRETCH 1.8
+/* No step with a chunk is longer than so many usual ones, or than what a reader does not notice. */
+#define PAUSE 4.0
+#define PAUSE_NS 150e6
 /* Alone, a chunk is as long as a newcomer may have to wait before it can join. */
 #define ALONE_NS 400e6
+#define LEARN 0.25
+
+static unsigned size_of(size_t rows)
+{
+	unsigned i = 0;
+	while ((size_t)1 << i < rows && i < HTH_PACE_SIZES - 1)
+		i++;
+	return i;
+}
 
 void hth_pace_note(hth_pace *pace, size_t rows, uint64_t ns)
 {
-	double x = (double)rows, y = (double)ns;
 	if (rows == 0)
 		return;
-	if (rows > SMALL_ROWS) {
-		double per_row = y / x;
-		pace->big_ns_per_row = pace->big_ns_per_row > 0 ? 0.7 * pace->big_ns_per_row + 0.3 * per_row : per_row;
+	double x = (double)rows, y = (double)ns;
+	unsigned i = size_of(rows);
+	if (pace->sizes[i].rows == 0) {
+		pace->sizes[i].rows = x;
+		pace->sizes[i].ns = y;
 		return;
 	}
-	pace->w = pace->w * FORGET + 1;
-	pace->x = pace->x * FORGET + x;
-	pace->y = pace->y * FORGET + y;
-	pace->xx = pace->xx * FORGET + x * x;
-	pace->xy = pace->xy * FORGET + x * y;
+	pace->sizes[i].rows += LEARN * (x - pace->sizes[i].rows);
+	pace->sizes[i].ns += LEARN * (y - pace->sizes[i].ns);
 }
 
-/* cost = a + c * rows; false: nothing seen. */
-static bool fit(const hth_pace *pace, double *ret_a, double *ret_c)
+/* Between two known sizes on a straight line; past them on the last one's, and never cheaper for more rows. */
+static double expect(const hth_pace *pace, double rows)
 {
-	if (pace->w < 0.5) {
-		*ret_a = 0;
-		*ret_c = pace->big_ns_per_row;
-		return pace->big_ns_per_row > 0;
+	int below = -1, above = -1;
+	for (int i = 0; i < HTH_PACE_SIZES; i++) {
+		if (pace->sizes[i].rows == 0)
+			continue;
+		if (pace->sizes[i].rows <= rows)
+			below = i;
+		else if (above < 0)
+			above = i;
 	}
-	double mean_x = pace->x / pace->w, mean_y = pace->y / pace->w;
-	double variance = pace->xx / pace->w - mean_x * mean_x;
-	double c;
-	if (variance > 0.25)
-		c = (pace->xy / pace->w - mean_x * mean_y) / variance;
-	else if (pace->big_ns_per_row > 0)
-		c = pace->big_ns_per_row;
-	else
-		c = mean_y / (mean_x + 4); /* steps of one size only: guess that five more rows cost as much again */
-	/* Noise may bend the line; the cost of a row lies between nothing and a row's share. */
-	c = HTH_MIN(HTH_MAX(c, mean_y * 1e-3 / mean_x), mean_y / mean_x);
-	*ret_c = c;
-	*ret_a = mean_y - c * mean_x;
-	return true;
+	if (below < 0 && above < 0)
+		return 0;
+	if (below < 0) /* fewer rows than any step yet: part of the smallest is there whatever the rows */
+		return pace->sizes[above].ns * (0.5 + 0.5 * rows / pace->sizes[above].rows);
+	double x0 = pace->sizes[below].rows, y0 = pace->sizes[below].ns;
+	if (above >= 0) {
+		double x1 = pace->sizes[above].rows, y1 = HTH_MAX(pace->sizes[above].ns, y0);
+		return y0 + (y1 - y0) * (rows - x0) / (x1 - x0);
+	}
+	/* Past the largest: at the cost of a row that the last two sizes show; with one size only, a guess. */
+	double slope = y0 / (x0 + 4);
+	for (int i = below - 1; i >= 0; i--)
+		if (pace->sizes[i].rows > 0) {
+			slope = HTH_MAX((y0 - pace->sizes[i].ns) / (x0 - pace->sizes[i].rows), 0.1 * y0 / x0);
+			break;
+		}
+	return y0 + slope * (rows - x0);
 }
 
-uint64_t hth_pace_expect_ns(const hth_pace *pace, size_t rows)
+uint64_t hth_pace_expect_ns(const hth_pace *pace, size_t rows) { return (uint64_t)expect(pace, (double)rows); }
+
+static size_t chunk_alone(const hth_pace *pace)
 {
-	double a, c;
-	if (rows > SMALL_ROWS && pace->big_ns_per_row > 0)
-		return (uint64_t)(pace->big_ns_per_row * (double)rows);
-	return fit(pace, &a, &c) ? (uint64_t)(a + c * (double)rows) : 0;
+	/* The largest power of two that ends in time. */
+	size_t chunk = CHUNK_ALONE_MIN;
+	while (chunk < 4096 && expect(pace, (double)chunk * 2) <= ALONE_NS && expect(pace, (double)chunk) > 0)
+		chunk *= 2;
+	return chunk;
 }
 
-size_t hth_pace_chunk(const hth_pace *pace, size_t n_decoding, size_t n_batch)
+size_t hth_pace_chunk(hth_pace *pace, size_t n_decoding, size_t n_newcomers, size_t n_batch)
 {
-	double a, c;
-	bool known = fit(pace, &a, &c);
 	size_t room = n_batch > n_decoding ? n_batch - n_decoding : 0;
-	if (n_decoding > 0) {
-		double chunk = known ? STRETCH * (a + c * (double)n_decoding) / c : CHUNK_UNKNOWN;
-		return HTH_MIN((size_t)HTH_MIN(HTH_MAX(chunk, CHUNK_MIN), 1e6), room);
+	if (n_newcomers == 0)
+		return 0;
+	if (n_decoding == 0) {
+		pace->skip = 0;
+		return HTH_MIN(chunk_alone(pace), room);
 	}
-	double per_row = pace->big_ns_per_row > 0 ? pace->big_ns_per_row : known ? c + a / SMALL_ROWS : 0;
-	double chunk = per_row > 0 ? ALONE_NS / per_row : CHUNK_ALONE_MIN * 2;
-	return HTH_MIN((size_t)HTH_MIN(HTH_MAX(chunk, CHUNK_ALONE_MIN), 1e6), room);
+	if (pace->skip > 0) {
+		pace->skip--;
+		return 0;
+	}
+	if (pace->sizes[size_of(n_decoding)].rows == 0)
+		return 0; /* what is usual is not known yet: this step shows it */
+	double rows = (double)n_decoding;
+	double usual = expect(pace, n_newcomers > n_decoding ? rows + (double)n_newcomers : rows);
+	size_t chunk = CHUNK_MIXED_MAX;
+	while (chunk >= CHUNK_USEFUL && expect(pace, rows + (double)chunk) > STRETCH * usual)
+		chunk--;
+	if (chunk >= CHUNK_USEFUL)
+		return HTH_MIN(chunk, room);
+	/* Not in every step, then: the size that gets the prompt done soonest. */
+	double best_rate = 0;
+	unsigned best_every = 1;
+	size_t best = CHUNK_USEFUL;
+	for (chunk = CHUNK_USEFUL; chunk <= CHUNK_MIXED_MAX; chunk *= 2) {
+		double step = expect(pace, rows + (double)chunk);
+		if (step > HTH_MAX(PAUSE * usual, PAUSE_NS) && chunk > CHUNK_USEFUL)
+			break;
+		unsigned every = (unsigned)((step - usual) / ((STRETCH - 1) * usual)) + 1;
+		double rate = (double)chunk / (step + (every - 1) * usual);
+		if (rate > best_rate) {
+			best_rate = rate;
+			best_every = every;
+			best = chunk;
+		}
+	}
+	pace->skip = best_every - 1;
+	return HTH_MIN(best, room);
 }

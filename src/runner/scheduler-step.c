@@ -101,9 +101,11 @@ static void add_prefills(hth_scheduler *s, size_t budget)
 static size_t build_batch(hth_scheduler *s)
 {
 	s->n_members = 0;
-	uint32_t n_decoding = 0;
-	for (uint32_t i = 0; i < s->n_running; i++)
+	uint32_t n_decoding = 0, n_newcomers = 0;
+	for (uint32_t i = 0; i < s->n_running; i++) {
 		n_decoding += s->running[i]->state == HTH_JOB_DECODE;
+		n_newcomers += s->running[i]->state == HTH_JOB_PREFILL;
+	}
 	size_t rows = n_decoding;
 	for (uint32_t i = 0; i < s->n_running; i++) {
 		hth_job *job = s->running[i];
@@ -113,7 +115,7 @@ static size_t build_batch(hth_scheduler *s)
 		add_member(s, job, 1 + n_drafts, n_drafts);
 		rows += n_drafts;
 	}
-	add_prefills(s, hth_pace_chunk(&s->pace, rows, s->compute.n_batch));
+	add_prefills(s, hth_pace_chunk(&s->pace, rows, n_newcomers, s->compute.n_batch));
 	size_t n = 0;
 	uint32_t wants = 0;
 	for (uint32_t i = 0; i < s->n_members; i++) {

@@ -30,14 +30,18 @@ uint32_t hth_speculation_draft(hth_speculation *speculation, const hth_pace *pac
 {
 	if (max == 0 || n_tokens < GRAM_MIN + 2)
 		return 0;
-	/* How many pay: the i-th brings hit_rate^i tokens for the price of a row; without it the step brings n_decoding
-	 * tokens for its whole time. */
-	double base = (double)hth_pace_expect_ns(pace, n_rows), row = (double)hth_pace_expect_ns(pace, n_rows + 1) - base;
+	/* As many as bring the most tokens for the step's time: without any it brings n_decoding of them, the i-th guess brings
+	 * hit_rate^i more. A first row more may be dear and the next ones cheap, so all numbers are tried. */
 	uint32_t pays = 0;
-	if (base > 0) {
-		double needed = MARGIN * row * (double)n_decoding / base, chance = 1;
-		while (pays < max && (chance *= speculation->hit_rate) > needed)
-			pays++;
+	double chance = 1, tokens_out = (double)n_decoding, base = (double)hth_pace_expect_ns(pace, n_rows);
+	double best = base > 0 ? MARGIN * tokens_out / base : 0;
+	for (uint32_t i = 1; i <= max && base > 0; i++) {
+		tokens_out += chance *= speculation->hit_rate;
+		double rate = tokens_out / (double)hth_pace_expect_ns(pace, n_rows + i);
+		if (rate > best) {
+			best = rate;
+			pays = i;
+		}
 	}
 	if (pays == 0) {
 		if (speculation->waiting > 0) {
