@@ -9,7 +9,7 @@ SOURCE = os.environ.get("HEARTH_SOURCE", os.path.join(os.path.dirname(os.path.ab
 TIERS = [
     ["base"],
     ["engine", "loop", "json", "sandbox"],
-    ["request", "http", "config", "catalog", "client", "store"],
+    ["request", "http", "config", "schema", "catalog", "client", "store"],
     ["privacy", "runner", "pull"],
     ["api", "route"],
     ["node"],

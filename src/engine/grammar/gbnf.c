@@ -5,8 +5,8 @@
  *   ( ... )  *  +  ?  {n}  {n,}  {n,m}  groups and repetitions
  *   # comment
  *
- * Format: the GBNF guide of llama.cpp. A repetition with large bounds becomes a rule of its own that counts; with small ones its
- * part is simply read again as often as needed.
+ * Format: the GBNF guide of llama.cpp. A repetition with large bounds becomes a rule of its own that counts; with small
+ * ones its part is simply read again as often as needed.
  */
 #include "engine/grammar/network.h"
 
@@ -41,8 +41,14 @@ static hth_status bad(struct parser *s, const char *what)
 	return hth_fail(s->err, HTH_INVALID, "grammar, line %u: %s", line_of(s), what);
 }
 
-static char peek(const struct parser *s) { return s->p < s->end ? *s->p : '\0'; }
-static bool at_end(const struct parser *s) { return s->p >= s->end; }
+static char peek(const struct parser *s)
+{
+	return s->p < s->end ? *s->p : '\0';
+}
+static bool at_end(const struct parser *s)
+{
+	return s->p >= s->end;
+}
 static bool is_name_char(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
@@ -67,7 +73,10 @@ static hth_status parse_hex(struct parser *s, unsigned digits, uint32_t *ret_cp)
 	uint32_t v = 0;
 	for (unsigned i = 0; i < digits; i++, s->p++) {
 		char c = peek(s);
-		int d = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+		int d = c >= '0' && c <= '9'   ? c - '0'
+		        : c >= 'a' && c <= 'f' ? c - 'a' + 10
+		        : c >= 'A' && c <= 'F' ? c - 'A' + 10
+		                               : -1;
 		if (d < 0)
 			return bad(s, "an escape needs more hexadecimal digits");
 		v = v << 4 | (uint32_t)d;
@@ -145,7 +154,8 @@ static hth_status parse_literal(struct parser *s, fragment *ret)
 		for (size_t i = 0; i < n; i++) {
 			uint8_t byte = (uint8_t)utf8[i];
 			HTH_TRY(hth_network_add_node(s->net, &node, s->err));
-			HTH_TRY(hth_network_add_edge(s->net, ret->end, (hth_net_edge){EDGE_BYTES, byte, byte, node, 0}, s->err));
+			HTH_TRY(hth_network_add_edge(s->net, ret->end, (hth_net_edge){EDGE_BYTES, byte, byte, node, 0},
+			                             s->err));
 			ret->end = node;
 		}
 	}
@@ -217,7 +227,10 @@ static hth_status parse_group(struct parser *s, fragment *ret)
 	return HTH_OK;
 }
 
-static bool begins_element(char c) { return c == '"' || c == '[' || c == '(' || c == '.' || is_name_char(c); }
+static bool begins_element(char c)
+{
+	return c == '"' || c == '[' || c == '(' || c == '.' || is_name_char(c);
+}
 
 static hth_status parse_element(struct parser *s, fragment *ret)
 {

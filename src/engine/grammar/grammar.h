@@ -1,9 +1,9 @@
 /* grammar.h - binds what a model writes to a grammar: a bit per token that may come next.
  *
- * A grammar is GBNF text (the notation of llama.cpp's grammars: rules of literals, character classes, groups, alternatives and
- * repetitions; `root` is the sentence). It is compiled to a network of states over bytes and run as a pushdown automaton whose
- * stacks are shared and whose steps are remembered, so that a mask is mostly looked up. JSON Schema becomes GBNF outside the
- * engine (src/schema).
+ * A grammar is GBNF text (the notation of llama.cpp's grammars: rules of literals, character classes, groups,
+ * alternatives and repetitions; `root` is the sentence). It is compiled to a network of states over bytes and run as a
+ * pushdown automaton whose stacks are shared and whose steps are remembered, so that a mask is mostly looked up. JSON
+ * Schema becomes GBNF outside the engine (src/schema).
  *
  *   vocabulary  once per model: its tokens' bytes as a tree, and what is known of whole character classes
  *   grammar     once per text: the network and everything learned while running it; kept for the next request
@@ -24,37 +24,38 @@ enum {
 };
 
 typedef struct hth_grammar_vocab hth_grammar_vocab;
-/* tokenizer is borrowed until destroy. Takes some tens of milliseconds and megabytes for 128 k tokens: make it with the first
- * grammar, keep it with the model. */
+/* tokenizer is borrowed until destroy. Takes some tens of milliseconds and megabytes for 128 k tokens: make it with the
+ * first grammar, keep it with the model. */
 HTH_MUST_USE hth_status hth_grammar_vocab_create(hth_grammar_vocab **ret_vocab, const hth_tokenizer *tokenizer,
                                                  hth_error *err);
 void hth_grammar_vocab_destroy(hth_grammar_vocab *vocab); /* after its grammars; NULL is fine */
 
 typedef struct hth_grammar hth_grammar;
-/* vocab is borrowed until destroy; NULL where only text is matched (no masks). HTH_INVALID names the line and what is wrong:
- * syntax, an undefined or left-recursive rule, no root. HTH_TOO_LARGE: over a limit above. */
+/* vocab is borrowed until destroy; NULL where only text is matched (no masks). HTH_INVALID names the line and what is
+ * wrong: syntax, an undefined or left-recursive rule, no root. HTH_TOO_LARGE: over a limit above. */
 HTH_MUST_USE hth_status hth_grammar_compile(hth_grammar **ret_grammar, hth_grammar_vocab *vocab, const char *gbnf,
                                             size_t len, hth_error *err);
 void hth_grammar_destroy(hth_grammar *grammar); /* after its matchers; NULL is fine */
 
 typedef struct hth_grammar_matcher hth_grammar_matcher;
 /* At the sentence's beginning. */
-HTH_MUST_USE hth_status hth_grammar_matcher_create(hth_grammar_matcher **ret_matcher, hth_grammar *grammar, hth_error *err);
+HTH_MUST_USE hth_status hth_grammar_matcher_create(hth_grammar_matcher **ret_matcher, hth_grammar *grammar,
+                                                   hth_error *err);
 /* Another one that stands where this one does (for guessing ahead). */
 HTH_MUST_USE hth_status hth_grammar_matcher_copy(hth_grammar_matcher **ret_matcher, const hth_grammar_matcher *matcher,
                                                  hth_error *err);
 void hth_grammar_matcher_destroy(hth_grammar_matcher *matcher); /* NULL is fine */
 void hth_grammar_matcher_reset(hth_grammar_matcher *matcher);
 
-/* What may come next: one bit per token (bit id % 32 of word id / 32; the form that hth_sampler_sample takes). Tokens that end
- * a generation are in it exactly when the sentence may end here. Borrowed until the next call on any matcher of this grammar.
- * NULL when nothing may come (cannot happen after tokens that the mask allowed, unless no token spells what the grammar asks
- * for) or when memory ran out. */
+/* What may come next: one bit per token (bit id % 32 of word id / 32; the form that hth_sampler_sample takes). Tokens
+ * that end a generation are in it exactly when the sentence may end here. Borrowed until the next call on any matcher
+ * of this grammar. NULL when nothing may come (cannot happen after tokens that the mask allowed, unless no token spells
+ * what the grammar asks for) or when memory ran out. */
 const uint32_t *hth_grammar_mask(hth_grammar_matcher *matcher);
 size_t hth_grammar_mask_words(const hth_grammar_vocab *vocab);
 
-/* The sequence went on by this token, or these bytes. False, and nothing changed, when the grammar does not allow it. An end
- * token is accepted where the sentence may end, and changes nothing. */
+/* The sequence went on by this token, or these bytes. False, and nothing changed, when the grammar does not allow it.
+ * An end token is accepted where the sentence may end, and changes nothing. */
 HTH_MUST_USE bool hth_grammar_accept(hth_grammar_matcher *matcher, int32_t token);
 HTH_MUST_USE bool hth_grammar_accept_bytes(hth_grammar_matcher *matcher, const char *bytes, size_t len);
 

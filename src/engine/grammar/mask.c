@@ -1,9 +1,9 @@
 /* mask.c - which tokens may follow a state.
  *
- * The plain way walks the whole token tree beside the automaton. The quick way is for the places where most of the vocabulary
- * may follow, inside a string: there every character of some class leads to the same next state, so of the tokens made of that
- * class only the number of characters matters (is there a length limit?), which was found once for the whole vocabulary; only
- * where a token leaves the class (a quote, a backslash) is it followed byte by byte.
+ * The plain way walks the whole token tree beside the automaton. The quick way is for the places where most of the
+ * vocabulary may follow, inside a string: there every character of some class leads to the same next state, so of the
+ * tokens made of that class only the number of characters matters (is there a length limit?), which was found once for
+ * the whole vocabulary; only where a token leaves the class (a quote, a backslash) is it followed byte by byte.
  */
 #include "engine/grammar/states.h"
 

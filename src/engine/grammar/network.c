@@ -1,5 +1,5 @@
-/* network.c - builds and checks the graph. Characters become edges over UTF-8 bytes here, so that running knows only bytes and
- * a token may end in the middle of a character. */
+/* network.c - builds and checks the graph. Characters become edges over UTF-8 bytes here, so that running knows only
+ * bytes and a token may end in the middle of a character. */
 #include "engine/grammar/network.h"
 
 #include "base/mem.h"
@@ -43,7 +43,8 @@ hth_status hth_network_add_node(hth_network *net, uint32_t *ret_node, hth_error 
 {
 	size_t cap = net->node_cap;
 	HTH_TRY(grow(&net->nodes, &cap, net->n_nodes, sizeof *net->nodes, HTH_GRAMMAR_NODES_MAX, "states", err));
-	HTH_TRY(grow(&net->last, &net->node_cap, net->n_nodes, sizeof *net->last, HTH_GRAMMAR_NODES_MAX, "states", err));
+	HTH_TRY(
+	    grow(&net->last, &net->node_cap, net->n_nodes, sizeof *net->last, HTH_GRAMMAR_NODES_MAX, "states", err));
 	net->nodes[net->n_nodes] = (hth_net_node){.cls = -1};
 	net->last[net->n_nodes] = 0;
 	*ret_node = (uint32_t)net->n_nodes++;
@@ -87,7 +88,8 @@ static hth_status grow_rule_slots(hth_network *net, hth_error *err)
 	return HTH_OK;
 }
 
-hth_status hth_network_rule(hth_network *net, const char *name, size_t len, uint32_t line, uint32_t *ret_rule, hth_error *err)
+hth_status hth_network_rule(hth_network *net, const char *name, size_t len, uint32_t line, uint32_t *ret_rule,
+                            hth_error *err)
 {
 	if (net->n_rules * 2 >= net->n_rule_slots)
 		HTH_TRY(grow_rule_slots(net, err));
@@ -102,7 +104,8 @@ hth_status hth_network_rule(hth_network *net, const char *name, size_t len, uint
 			}
 		}
 	}
-	HTH_TRY(grow(&net->rules, &net->rule_cap, net->n_rules, sizeof *net->rules, HTH_GRAMMAR_NODES_MAX, "rules", err));
+	HTH_TRY(
+	    grow(&net->rules, &net->rule_cap, net->n_rules, sizeof *net->rules, HTH_GRAMMAR_NODES_MAX, "rules", err));
 	uint32_t start;
 	HTH_TRY(hth_network_add_node(net, &start, err));
 	net->rules[net->n_rules] = (hth_net_rule){.name = name, .name_len = len, .start = start, .line = line};
@@ -131,14 +134,16 @@ static hth_status add_range(hth_network *net, uint32_t first, uint32_t last, hth
 	}
 	if (first > last)
 		return HTH_OK;
-	HTH_TRY(grow(&net->ranges, &net->range_cap, net->n_ranges, sizeof *net->ranges, RANGES_MAX, "character ranges", err));
+	HTH_TRY(grow(&net->ranges, &net->range_cap, net->n_ranges, sizeof *net->ranges, RANGES_MAX, "character ranges",
+	             err));
 	net->ranges[net->n_ranges++] = (hth_net_range){first, last};
 	return HTH_OK;
 }
 
 static hth_status normalise(hth_network *net, hth_net_range *r, size_t n, bool negated, hth_error *err)
 {
-	qsort(r, n, sizeof *r, compare_ranges);
+	if (n > 1)
+		qsort(r, n, sizeof *r, compare_ranges);
 	size_t m = 0;
 	for (size_t i = 0; i < n; i++) {
 		if (m > 0 && r[i].first <= r[m - 1].last + 1)
@@ -168,13 +173,14 @@ static hth_status find_class(hth_network *net, size_t first, int32_t *ret_id, ht
 	uint64_t h = hash_name((const char *)r, n * sizeof *r);
 	for (size_t i = 0; i < net->n_classes; i++) {
 		const hth_net_class *c = &net->classes[i];
-		if (c->hash == h && c->n == n && memcmp(net->ranges + c->first, r, n * sizeof *r) == 0) {
+		if (c->hash == h && c->n == n && n > 0 && memcmp(net->ranges + c->first, r, n * sizeof *r) == 0) {
 			net->n_ranges = first;
 			*ret_id = (int32_t)i;
 			return HTH_OK;
 		}
 	}
-	HTH_TRY(grow(&net->classes, &net->class_cap, net->n_classes, sizeof *net->classes, 4096, "character classes", err));
+	HTH_TRY(
+	    grow(&net->classes, &net->class_cap, net->n_classes, sizeof *net->classes, 4096, "character classes", err));
 	uint32_t ascii = 0;
 	for (size_t i = 0; i < n && r[i].first < 0x7F; i++)
 		ascii += HTH_MIN(r[i].last, 0x7Eu) - HTH_MIN(HTH_MAX(r[i].first, 0x20u), HTH_MIN(r[i].last, 0x7Eu)) + 1;
@@ -183,8 +189,8 @@ static hth_status find_class(hth_network *net, size_t first, int32_t *ret_id, ht
 	return HTH_OK;
 }
 
-/* One class under construction: where its characters lead, and the nodes that one, two or three bytes 80 to BF lead there
- * from. */
+/* One class under construction: where its characters lead, and the nodes that one, two or three bytes 80 to BF lead
+ * there from. */
 struct bytes {
 	hth_network *net;
 	uint32_t start, end, rest[4];
@@ -225,8 +231,8 @@ static hth_status add_sequence(struct bytes *b, uint32_t first, uint32_t last)
 			HTH_TRY(rest_of(b, n - 1 - i, &to));
 		else
 			HTH_TRY(hth_network_add_node(b->net, &to, b->err));
-		HTH_TRY(hth_network_add_edge(b->net, from, (hth_net_edge){EDGE_BYTES, (uint8_t)lo[i], (uint8_t)hi[i], to, 0},
-		                             b->err));
+		HTH_TRY(hth_network_add_edge(
+		    b->net, from, (hth_net_edge){EDGE_BYTES, (uint8_t)lo[i], (uint8_t)hi[i], to, 0}, b->err));
 		if (full)
 			break;
 		from = to;
@@ -296,7 +302,8 @@ struct reach {
 
 /* Visits what `from` reaches without a byte; returns whether the rule's end (*ret_final) or the loop back to `head`
  * (*ret_loop) is among it, and puts the rules called at places so reached into calls (NULL: not wanted). */
-static void reach_from(struct reach *w, uint32_t from, bool *ret_final, bool *ret_loop, uint32_t *calls, size_t *ret_n_calls)
+static void reach_from(struct reach *w, uint32_t from, bool *ret_final, bool *ret_loop, uint32_t *calls,
+                       size_t *ret_n_calls)
 {
 	hth_network *net = w->net;
 	size_t depth = 0, n_calls = 0;
@@ -327,8 +334,8 @@ static void reach_from(struct reach *w, uint32_t from, bool *ret_final, bool *re
 /* Which rules may be empty, and for those that repeat: a part that may be empty makes the least count meaningless. */
 static hth_status find_nullable(hth_network *net, struct reach *w, uint32_t *queue, hth_error *err)
 {
-	/* Who calls whom, as lists: for each rule the rules that call it. A node does not know its rule; the rule that reaches it
-	 * is found by walking from each start over all edges. */
+	/* Who calls whom, as lists: for each rule the rules that call it. A node does not know its rule; the rule that
+	 * reaches it is found by walking from each start over all edges. */
 	HTH_AUTO_FREE uint32_t *owner = hth_alloc_array(net->n_nodes, sizeof *owner);
 	HTH_AUTO_FREE uint32_t *first = hth_alloc_array(net->n_rules + 1, sizeof *first);
 	HTH_AUTO_FREE uint32_t *callers = hth_alloc_array(net->n_edges, sizeof *callers);
@@ -433,8 +440,10 @@ static hth_status check_left_recursion(hth_network *net, struct reach *w, uint32
 				char name[64];
 				while (net->rules[next].name == NULL && depth > 0)
 					next = path[--depth];
-				return hth_fail(err, HTH_INVALID, "line %u: rule %s may begin with itself; let it begin with something else",
-				                net->rules[next].line, shown_name(&net->rules[next], name));
+				return hth_fail(
+				    err, HTH_INVALID,
+				    "line %u: rule %s may begin with itself; let it begin with something else",
+				    net->rules[next].line, shown_name(&net->rules[next], name));
 			}
 			if (state[next] == NEW) {
 				state[next] = OPEN;
@@ -462,6 +471,109 @@ static hth_status lay_out_edges(hth_network *net, hth_error *err)
 	free(net->last);
 	net->links = NULL;
 	net->last = NULL;
+	return HTH_OK;
+}
+
+/* Who leads where: the edges into each node, and the calls of each rule, as lists of edges. */
+struct incoming {
+	uint32_t *from; /* by edge: the node it leaves */
+	uint32_t *node_first, *node_edges, *rule_first, *rule_edges;
+	uint32_t *queue;
+	bool *node_good, *rule_good;
+	size_t head, tail;
+};
+
+/* Counts at [k + 1] become starts of lists; filling a list from its end moves its start down to where it belongs, so
+ * that list k is what lies between [k + 1] and [k + 2]. */
+static void count_up(uint32_t *first, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		first[i + 1] += first[i];
+	first[n + 1] = first[n];
+}
+
+static void fill_incoming(const hth_network *net, struct incoming *in)
+{
+	for (size_t n = 0; n < net->n_nodes; n++)
+		for (uint32_t i = net->nodes[n].first; i < net->nodes[n].first + net->nodes[n].n_edges; i++) {
+			const hth_net_edge *e = &net->edges[i];
+			in->from[i] = (uint32_t)n;
+			in->node_first[e->to + 1]++;
+			if (e->kind == EDGE_CALL)
+				in->rule_first[e->rule + 1]++;
+		}
+	count_up(in->node_first, net->n_nodes);
+	count_up(in->rule_first, net->n_rules);
+	for (size_t i = net->n_edges; i-- > 0;) {
+		const hth_net_edge *e = &net->edges[i];
+		in->node_edges[--in->node_first[e->to + 1]] = (uint32_t)i;
+		if (e->kind == EDGE_CALL)
+			in->rule_edges[--in->rule_first[e->rule + 1]] = (uint32_t)i;
+	}
+}
+
+static void mark_good(struct incoming *in, uint32_t node)
+{
+	if (!in->node_good[node]) {
+		in->node_good[node] = true;
+		in->queue[in->tail++] = node;
+	}
+}
+
+/* Takes out what can never be finished: a text must not be led where no text goes on. */
+static hth_status prune(hth_network *net, hth_error *err)
+{
+	struct incoming in = {0};
+	HTH_AUTO_FREE uint32_t *from = in.from = hth_alloc_array(net->n_edges, sizeof *from);
+	HTH_AUTO_FREE uint32_t *node_first = in.node_first = hth_alloc_array(net->n_nodes + 2, sizeof *node_first);
+	HTH_AUTO_FREE uint32_t *node_edges = in.node_edges = hth_alloc_array(net->n_edges, sizeof *node_edges);
+	HTH_AUTO_FREE uint32_t *rule_first = in.rule_first = hth_alloc_array(net->n_rules + 2, sizeof *rule_first);
+	HTH_AUTO_FREE uint32_t *rule_edges = in.rule_edges = hth_alloc_array(net->n_edges, sizeof *rule_edges);
+	HTH_AUTO_FREE uint32_t *queue = in.queue = hth_alloc_array(net->n_nodes, sizeof *queue);
+	HTH_AUTO_FREE bool *node_good = in.node_good = hth_alloc_array(net->n_nodes, 1);
+	HTH_AUTO_FREE bool *rule_good = in.rule_good = hth_alloc_array(net->n_rules, 1);
+	HTH_AUTO_FREE uint32_t *rule_of_start = hth_alloc_array(net->n_nodes, sizeof *rule_of_start);
+	if (!from || !node_first || !node_edges || !rule_first || !rule_edges || !queue || !node_good || !rule_good ||
+	    !rule_of_start)
+		return hth_fail(err, HTH_NO_MEMORY, "no memory to check a grammar of %zu states", net->n_nodes);
+	fill_incoming(net, &in);
+	for (size_t r = 0; r < net->n_rules; r++)
+		rule_of_start[net->rules[r].start] = (uint32_t)r + 1;
+	for (size_t n = 0; n < net->n_nodes; n++) {
+		const hth_net_node *node = &net->nodes[n];
+		bool ends = node->final || (node->max > 0 && node->min == 0);
+		for (uint32_t i = 0; i < node->n_edges; i++)
+			ends |= net->edges[node->first + i].kind == EDGE_LOOP;
+		if (ends)
+			mark_good(&in, (uint32_t)n);
+	}
+	while (in.head < in.tail) {
+		uint32_t n = queue[in.head++];
+		for (uint32_t i = node_first[n + 1]; i < node_first[n + 2]; i++) {
+			const hth_net_edge *e = &net->edges[node_edges[i]];
+			if (e->kind != EDGE_CALL || rule_good[e->rule])
+				mark_good(&in, from[node_edges[i]]);
+		}
+		if (rule_of_start[n] == 0)
+			continue;
+		uint32_t r = rule_of_start[n] - 1;
+		rule_good[r] = true;
+		for (uint32_t i = rule_first[r + 1]; i < rule_first[r + 2]; i++)
+			if (node_good[net->edges[rule_edges[i]].to])
+				mark_good(&in, from[rule_edges[i]]);
+	}
+	for (size_t n = 0; n < net->n_nodes; n++) {
+		hth_net_node *node = &net->nodes[n];
+		uint32_t kept = 0;
+		for (uint32_t i = 0; i < node->n_edges; i++) {
+			hth_net_edge e = net->edges[node->first + i];
+			if (node_good[e.to] && (e.kind != EDGE_CALL || rule_good[e.rule]))
+				net->edges[node->first + kept++] = e;
+		}
+		if (kept < node->n_edges && node->cls >= 0)
+			node->cls = -1;
+		node->n_edges = kept;
+	}
 	return HTH_OK;
 }
 
@@ -493,7 +605,8 @@ hth_status hth_network_close(hth_network *net, hth_error *err)
 	for (size_t r = 0; r < net->n_rules; r++) {
 		const hth_net_rule *rule = &net->rules[r];
 		if (rule->name != NULL && !rule->defined)
-			return hth_fail(err, HTH_INVALID, "line %u: rule %s is used but not defined", rule->line, shown_name(rule, name));
+			return hth_fail(err, HTH_INVALID, "line %u: rule %s is used but not defined", rule->line,
+			                shown_name(rule, name));
 		if (rule->name != NULL && rule->name_len == 4 && memcmp(rule->name, "root", 4) == 0)
 			root = (uint32_t)r;
 	}
@@ -508,6 +621,7 @@ hth_status hth_network_close(hth_network *net, hth_error *err)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory to check a grammar of %zu states", net->n_nodes);
 	HTH_TRY(find_nullable(net, &w, queue, err));
 	HTH_TRY(check_left_recursion(net, &w, queue, err));
+	HTH_TRY(prune(net, err));
 	shorten(net);
 	net->root = net->rules[root].start;
 	net->root_nullable = net->rules[root].nullable;

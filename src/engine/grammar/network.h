@@ -1,5 +1,5 @@
-/* network.h - a grammar as a graph: nodes joined by edges over bytes, calls of rules and empty edges. Made once by gbnf.c and
- * network.c, then immutable; states.c runs it. */
+/* network.h - a grammar as a graph: nodes joined by edges over bytes, calls of rules and empty edges. Made once by
+ * gbnf.c and network.c, then immutable; states.c runs it. */
 #ifndef HTH_ENGINE_GRAMMAR_NETWORK_H
 #define HTH_ENGINE_GRAMMAR_NETWORK_H
 
@@ -21,8 +21,8 @@ typedef struct hth_net_edge {
 	uint32_t to, rule;
 } hth_net_edge;
 
-/* A counting node is the start of a rule of its own: its edges lead into the repeated part, and the rule ends there once it
- * was repeated often enough. */
+/* A counting node is the start of a rule of its own: its edges lead into the repeated part, and the rule ends there
+ * once it was repeated often enough. */
 typedef struct hth_net_node {
 	uint32_t first, n_edges;
 	uint32_t min, max; /* of a counting node; max 0: none */
@@ -38,7 +38,7 @@ typedef struct hth_net_range {
 typedef struct hth_net_class {
 	uint32_t first, n; /* in ranges: sorted, apart from each other, no surrogates */
 	uint64_t hash;
-	bool wide;         /* holds most of ASCII: worth knowing for the whole vocabulary */
+	bool wide; /* holds most of ASCII: worth knowing for the whole vocabulary */
 } hth_net_class;
 
 typedef struct hth_net_rule {
@@ -61,7 +61,7 @@ typedef struct hth_network {
 	struct hth_net_link {
 		hth_net_edge edge;
 		uint32_t next; /* of the same node, + 1 */
-	} *links;
+	} * links;
 	uint32_t *last; /* per node: its last link, + 1 */
 	size_t n_links, node_cap, link_cap, rule_cap, range_cap, class_cap;
 	uint32_t *rule_slots; /* names to rules */
@@ -73,13 +73,13 @@ void hth_network_finish(hth_network *net);
 /* Building. Node and rule numbers; HTH_TOO_LARGE or HTH_NO_MEMORY when there is no room. */
 HTH_MUST_USE hth_status hth_network_add_node(hth_network *net, uint32_t *ret_node, hth_error *err);
 HTH_MUST_USE hth_status hth_network_add_edge(hth_network *net, uint32_t from, hth_net_edge edge, hth_error *err);
-HTH_MUST_USE hth_status hth_network_rule(hth_network *net, const char *name, size_t len, uint32_t line, uint32_t *ret_rule,
-                                         hth_error *err);
+HTH_MUST_USE hth_status hth_network_rule(hth_network *net, const char *name, size_t len, uint32_t line,
+                                         uint32_t *ret_rule, hth_error *err);
 /* One character of a class given by ranges in any order (negated: of its complement), from one new node to another. */
 HTH_MUST_USE hth_status hth_network_add_class(hth_network *net, hth_net_range *ranges, size_t n, bool negated,
                                               uint32_t *ret_start, uint32_t *ret_end, hth_error *err);
-/* After the last rule: checks that every rule is defined and none calls itself at its own beginning, finds what may be empty,
- * lays edges out. */
+/* After the last rule: checks that every rule is defined and none calls itself at its own beginning, finds what may be
+ * empty, lays edges out. */
 HTH_MUST_USE hth_status hth_network_close(hth_network *net, hth_error *err);
 
 /* gbnf.c: the whole text. */

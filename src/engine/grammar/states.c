@@ -1,7 +1,7 @@
-/* states.c - see states.h. The closure follows empty edges, calls, ends and loops from the places that a byte leads to until
- * only places remain where a byte is wanted. It needs no recursion: places wait in a list, and one already in it is not added
- * again, which also ends every cycle. Rules that may be empty are stepped over, so a rule that was entered since the last byte
- * never ends before the next one. */
+/* states.c - see states.h. The closure follows empty edges, calls, ends and loops from the places that a byte leads to
+ * until only places remain where a byte is wanted. It needs no recursion: places wait in a list, and one already in it
+ * is not added again, which also ends every cycle. Rules that may be empty are stepped over, so a rule that was entered
+ * since the last byte never ends before the next one. */
 #include "engine/grammar/states.h"
 
 #include "base/mem.h"
@@ -29,7 +29,10 @@ static bool grow(void *array, size_t *cap, size_t need, size_t size)
 	return true;
 }
 
-static uint32_t hash_frame(const hth_frame *f) { return mix((uint64_t)f->node << 32 | f->count, f->parent); }
+static uint32_t hash_frame(const hth_frame *f)
+{
+	return mix((uint64_t)f->node << 32 | f->count, f->parent);
+}
 
 static bool grow_frame_slots(hth_frame_set *s)
 {
@@ -107,7 +110,8 @@ static uint32_t intern_state(hth_frame_set *s, const uint32_t *frames, size_t n,
 	size_t i = hash_set(frames, n, may_end) & (s->n_state_slots - 1);
 	for (; s->state_slots[i] != 0; i = (i + 1) & (s->n_state_slots - 1)) {
 		const hth_state *g = &s->states[s->state_slots[i]];
-		if (g->n == n && g->may_end == may_end && (n == 0 || memcmp(s->pool + g->first, frames, n * sizeof *frames) == 0))
+		if (g->n == n && g->may_end == may_end &&
+		    (n == 0 || memcmp(s->pool + g->first, frames, n * sizeof *frames) == 0))
 			return s->state_slots[i];
 	}
 	if (s->n_states == 0)
@@ -140,10 +144,12 @@ static void free_set(hth_frame_set *s)
 static void visit(hth_grammar *g, uint32_t node, uint32_t count, uint32_t parent, uint32_t calls, bool looped)
 {
 	struct hth_visit v = {node, count, parent, calls, looped};
-	size_t i = mix((uint64_t)node << 32 | count, (uint64_t)parent << 2 | (uint64_t)looped << 1 | (calls > 0)) % VISIT_SLOTS;
+	size_t i = mix((uint64_t)node << 32 | count, (uint64_t)parent << 2 | (uint64_t)looped << 1 | (calls > 0)) %
+	           VISIT_SLOTS;
 	for (; g->visit_stamps[i] == g->visit_stamp; i = (i + 1) % VISIT_SLOTS) {
 		const struct hth_visit *w = &g->visits[g->visit_slots[i]];
-		if (w->node == node && w->count == count && w->parent == parent && w->looped == looped && !w->calls == !calls)
+		if (w->node == node && w->count == count && w->parent == parent && w->looped == looped &&
+		    !w->calls == !calls)
 			return;
 	}
 	if (g->n_visits >= VISITS_MAX || !grow(&g->visits, &g->visit_cap, g->n_visits + 1, sizeof *g->visits)) {
@@ -188,7 +194,8 @@ static void follow(hth_grammar *g, struct hth_visit v)
 {
 	const hth_net_node *node = &g->net.nodes[v.node];
 	bool wants_byte = false, may_go_on = node->max == 0 || v.count < node->max;
-	/* A rule entered since the last byte is not left before the next: that it may be empty was seen where it was called. */
+	/* A rule entered since the last byte is not left before the next: that it may be empty was seen where it was
+	 * called. */
 	if (v.calls == 0 && (node->final || (node->max > 0 && v.count >= node->min)))
 		leave(g, v);
 	if (node->max > 0)
@@ -395,10 +402,12 @@ void hth_states_settle(hth_grammar *g)
 	free_set(&old);
 }
 
-hth_status hth_grammar_compile(hth_grammar **ret_grammar, hth_grammar_vocab *vocab, const char *gbnf, size_t len, hth_error *err)
+hth_status hth_grammar_compile(hth_grammar **ret_grammar, hth_grammar_vocab *vocab, const char *gbnf, size_t len,
+                               hth_error *err)
 {
 	if (len > HTH_GRAMMAR_TEXT_MAX)
-		return hth_fail(err, HTH_TOO_LARGE, "the grammar has %zu bytes, at most %d are allowed", len, HTH_GRAMMAR_TEXT_MAX);
+		return hth_fail(err, HTH_TOO_LARGE, "the grammar has %zu bytes, at most %d are allowed", len,
+		                HTH_GRAMMAR_TEXT_MAX);
 	hth_grammar *g = calloc(1, sizeof *g);
 	char *text = malloc(len + 1);
 	if (g == NULL || text == NULL) {
@@ -414,7 +423,7 @@ hth_status hth_grammar_compile(hth_grammar **ret_grammar, hth_grammar_vocab *voc
 	if (status == HTH_OK && (g->start = start_state(g)) == DEAD)
 		status = g->visit_stamps == NULL ? hth_fail(err, HTH_NO_MEMORY, "no memory for a grammar")
 		         : g->failed ? hth_fail(err, HTH_TOO_LARGE, "the grammar has over %d ways to begin", SET_MAX)
-		                   : hth_fail(err, HTH_INVALID, "no text at all follows this grammar");
+		                     : hth_fail(err, HTH_INVALID, "no text at all follows this grammar");
 	if (status != HTH_OK)
 		hth_grammar_destroy(g);
 	else
@@ -474,7 +483,10 @@ void hth_grammar_matcher_destroy(hth_grammar_matcher *m)
 	free(m);
 }
 
-void hth_grammar_matcher_reset(hth_grammar_matcher *m) { m->state = m->grammar->start; }
+void hth_grammar_matcher_reset(hth_grammar_matcher *m)
+{
+	m->state = m->grammar->start;
+}
 
 bool hth_grammar_accept_bytes(hth_grammar_matcher *m, const char *bytes, size_t len)
 {
@@ -486,7 +498,8 @@ bool hth_grammar_accept_bytes(hth_grammar_matcher *m, const char *bytes, size_t 
 		if (i % 256 == 255) {
 			/* Long texts may fill the budget; what must survive a settling is what matchers hold. */
 			m->state = state;
-			hth_grammar_matcher keep = {.grammar = m->grammar, .next = m->grammar->matchers, .state = before};
+			hth_grammar_matcher keep = {
+			    .grammar = m->grammar, .next = m->grammar->matchers, .state = before};
 			m->grammar->matchers = &keep;
 			hth_states_settle(m->grammar);
 			m->grammar->matchers = keep.next;

@@ -1,10 +1,10 @@
 /* states.h - a grammar while it runs.
  *
- * A frame is a place in the network, how often its rule was repeated, and the frame that waits for its rule to end; equal frames
- * are one frame, so stacks share their lower parts. A state is the set of all frames in which the text so far may be; equal sets
- * are one state. What a state becomes by a byte is found once and remembered, and so is its mask: running a grammar turns it,
- * piece by piece, into an ordinary automaton. When that grows past its budget everything is forgotten but where the matchers
- * stand.
+ * A frame is a place in the network, how often its rule was repeated, and the frame that waits for its rule to end;
+ * equal frames are one frame, so stacks share their lower parts. A state is the set of all frames in which the text so
+ * far may be; equal sets are one state. What a state becomes by a byte is found once and remembered, and so is its
+ * mask: running a grammar turns it, piece by piece, into an ordinary automaton. When that grows past its budget
+ * everything is forgotten but where the matchers stand.
  */
 #ifndef HTH_ENGINE_GRAMMAR_STATES_H
 #define HTH_ENGINE_GRAMMAR_STATES_H
@@ -14,10 +14,10 @@
 #include "engine/grammar/token-tree.h"
 
 enum {
-	DEAD = 0,            /* the state from which no text follows */
-	NOT_YET = -1,        /* a step that was not taken before */
-	SET_MAX = 4096,      /* frames in one state; more make the text count as not allowed */
-	BUDGET = 64 << 20,   /* bytes of frames, states and masks before they are forgotten */
+	DEAD = 0,                /* the state from which no text follows */
+	NOT_YET = -1,            /* a step that was not taken before */
+	SET_MAX = 4096,          /* frames in one state; more make the text count as not allowed */
+	BUDGET = 64 << 20,       /* bytes of frames, states and masks before they are forgotten */
 	BUDGET_MAX = 4 * BUDGET, /* where even one mask's search ends */
 	FEW_STEPS = 6,
 };
@@ -34,7 +34,7 @@ typedef struct hth_state {
 	uint32_t few_to[FEW_STEPS];
 	uint8_t few_bytes[FEW_STEPS], n_few;
 	bool may_end;
-	uint32_t *mask;    /* NULL until asked for */
+	uint32_t *mask; /* NULL until asked for */
 } hth_state;
 
 typedef struct hth_frame_set { /* frames and states that belong together */
@@ -61,13 +61,13 @@ struct hth_grammar {
 		uint32_t node, count, parent;
 		uint32_t calls; /* made since the last byte */
 		bool looped;    /* the counting node was passed since then */
-	} *visits;
-	size_t n_visits, visit_cap, done; /* those before done have been followed */
+	} * visits;
+	size_t n_visits, visit_cap, done;                  /* those before done have been followed */
 	uint32_t *visit_slots, *visit_stamps, visit_stamp; /* places to visits, where the stamp is today's */
-	uint32_t *found;                  /* frames before a byte */
+	uint32_t *found;                                   /* frames before a byte */
 	size_t n_found, found_cap;
 	bool found_end, failed;
-	uint32_t start;                   /* state at the sentence's beginning */
+	uint32_t start; /* state at the sentence's beginning */
 };
 
 struct hth_grammar_matcher {
@@ -79,8 +79,8 @@ struct hth_grammar_matcher {
 /* The state after a byte; DEAD when there is none (or no memory). May forget what is remembered only between calls of
  * hth_states_settle. */
 uint32_t hth_states_step(hth_grammar *grammar, uint32_t state, uint8_t byte);
-/* Forgets everything but where matchers stand, if the budget is passed. State numbers change: read them from the matchers
- * again. */
+/* Forgets everything but where matchers stand, if the budget is passed. State numbers change: read them from the
+ * matchers again. */
 void hth_states_settle(hth_grammar *grammar);
 
 /* mask.c */

@@ -43,7 +43,10 @@ static hth_status read_tokens(hth_grammar_vocab *v, hth_error *err)
 	return HTH_OK;
 }
 
-static size_t length_of(const hth_grammar_vocab *v, int32_t t) { return v->at[t + 1] - v->at[t]; }
+static size_t length_of(const hth_grammar_vocab *v, int32_t t)
+{
+	return v->at[t + 1] - v->at[t];
+}
 
 static size_t common_prefix(const hth_grammar_vocab *v, int32_t a, int32_t b)
 {
@@ -76,7 +79,8 @@ static hth_status build_tree(hth_grammar_vocab *v, const int32_t *order, size_t 
 		for (; depth > common; depth--)
 			v->nodes[path[depth]].end = (uint32_t)used;
 		for (; depth < len; depth++) {
-			v->nodes[used] = (hth_token_node){0, -1, (uint16_t)(depth + 1), (uint8_t)v->bytes[v->at[t] + depth]};
+			v->nodes[used] =
+			    (hth_token_node){0, -1, (uint16_t)(depth + 1), (uint8_t)v->bytes[v->at[t] + depth]};
 			path[depth + 1] = (uint32_t)used++;
 		}
 		v->nodes[used - 1].token = t;
@@ -151,7 +155,10 @@ void hth_grammar_vocab_destroy(hth_grammar_vocab *v)
 	free(v);
 }
 
-size_t hth_grammar_mask_words(const hth_grammar_vocab *v) { return v->n_words; }
+size_t hth_grammar_mask_words(const hth_grammar_vocab *v)
+{
+	return v->n_words;
+}
 
 static bool in_class(const hth_class_info *info, uint32_t cp)
 {
@@ -192,7 +199,8 @@ static bool may_begin(const hth_class_info *info, const uint8_t *bytes, size_t n
 }
 
 struct walk {
-	uint8_t chars[TOKEN_DEPTH_MAX + 1], begun[TOKEN_DEPTH_MAX + 1]; /* by depth: whole characters, bytes of the next */
+	uint8_t chars[TOKEN_DEPTH_MAX + 1],
+	    begun[TOKEN_DEPTH_MAX + 1]; /* by depth: whole characters, bytes of the next */
 	uint8_t pending[TOKEN_DEPTH_MAX + 1][4];
 };
 
@@ -267,7 +275,8 @@ const hth_class_info *hth_class_info_get(hth_grammar_vocab *v, const hth_network
 	const hth_net_range *ranges = net->ranges + cls->first;
 	for (size_t i = 0; i < v->n_classes; i++) {
 		const hth_class_info *c = v->classes[i];
-		if (c->hash == cls->hash && c->n_ranges == cls->n && memcmp(c->ranges, ranges, cls->n * sizeof *ranges) == 0)
+		if (c->hash == cls->hash && c->n_ranges == cls->n &&
+		    memcmp(c->ranges, ranges, cls->n * sizeof *ranges) == 0)
 			return c;
 	}
 	if (v->n_classes == CLASSES_MAX)

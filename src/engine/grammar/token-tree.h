@@ -1,5 +1,5 @@
-/* token-tree.h - a vocabulary as a tree over its tokens' bytes, walked from left to right with everything below a refused byte
- * skipped; and, for a character class, what the whole vocabulary looks like seen through it. */
+/* token-tree.h - a vocabulary as a tree over its tokens' bytes, walked from left to right with everything below a
+ * refused byte skipped; and, for a character class, what the whole vocabulary looks like seen through it. */
 #ifndef HTH_ENGINE_GRAMMAR_TOKEN_TREE_H
 #define HTH_ENGINE_GRAMMAR_TOKEN_TREE_H
 
@@ -23,24 +23,24 @@ typedef struct hth_class_info {
 	uint32_t *inside;   /* tokens that are all of the class (a character may be cut short at the end): a bit each */
 	int32_t *by_length; /* those tokens, the ones with the most characters first */
 	size_t n_inside;
-	uint8_t *length;    /* by token: characters, the one cut short included */
+	uint8_t *length; /* by token: characters, the one cut short included */
 	unsigned longest;
 	struct hth_class_exit {
-		uint32_t node;   /* the first byte that leaves the class, at a character's beginning */
-		uint32_t chars;  /* of the class before it */
-	} *exits;
+		uint32_t node;  /* the first byte that leaves the class, at a character's beginning */
+		uint32_t chars; /* of the class before it */
+	} * exits;
 	size_t n_exits;
 } hth_class_info;
 
 struct hth_grammar_vocab {
 	const hth_tokenizer *tokenizer;
 	size_t n, n_words;
-	char *bytes;       /* of all tokens */
-	uint32_t *at;      /* n + 1 */
+	char *bytes;           /* of all tokens */
+	uint32_t *at;          /* n + 1 */
 	hth_token_node *nodes; /* in order: parent, then its children with all below them */
 	size_t n_nodes;
-	int32_t *twin;     /* another token of the same bytes; -1: none */
-	uint32_t *ends;    /* tokens that end a generation: a bit each */
+	int32_t *twin;  /* another token of the same bytes; -1: none */
+	uint32_t *ends; /* tokens that end a generation: a bit each */
 	hth_class_info **classes;
 	size_t n_classes;
 	uint32_t depth_state[TOKEN_DEPTH_MAX + 1]; /* scratch of a walk */
