@@ -12,7 +12,8 @@
 
 static const hth_api_family *const families[] = {&hth_api_openai_chat, &hth_api_openai_completions,
                                                  &hth_api_openai_embeddings, &hth_api_openai_models, &hth_api_tokenize,
-                                                 &hth_api_ollama_chat,       &hth_api_ollama_embed,  &hth_api_ollama_models};
+                                                 &hth_api_ollama_chat,       &hth_api_ollama_embed,  &hth_api_ollama_models,
+                                                 &hth_api_anthropic};
 
 static bool path_matches(const char *pattern, const char *path)
 {

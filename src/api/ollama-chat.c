@@ -205,7 +205,7 @@ static void open_object(hth_api_job *job)
 	hth_buf_append_str(out, "{\"model\":");
 	hth_wire_string(out, state->model);
 	hth_buf_append_str(out, ",\"created_at\":");
-	hth_ollama_write_now(out);
+	hth_wire_now(out);
 }
 
 /* The words of a chunk, or of the whole answer. */

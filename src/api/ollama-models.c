@@ -9,7 +9,6 @@
 #include "api/wire.h"
 
 #include <stdio.h>
-#include <time.h>
 
 void hth_ollama_write_error(hth_buf *out, int http_status, const char *type, const char *code, const hth_error *error)
 {
@@ -20,23 +19,6 @@ void hth_ollama_write_error(hth_buf *out, int http_status, const char *type, con
 	hth_wire_string(out, error->message);
 	hth_buf_append_char(out, '}');
 }
-
-static void write_timespec(hth_buf *out, struct timespec t)
-{
-	struct tm tm;
-	gmtime_r(&t.tv_sec, &tm);
-	hth_buf_appendf(out, "\"%04d-%02d-%02dT%02d:%02d:%02d.%09ldZ\"", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
-	                tm.tm_min, tm.tm_sec, t.tv_nsec);
-}
-
-void hth_ollama_write_now(hth_buf *out)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_REALTIME, &t);
-	write_timespec(out, t);
-}
-
-void hth_ollama_write_time(hth_buf *out, int64_t unix_s) { write_timespec(out, (struct timespec){.tv_sec = (time_t)unix_s}); }
 
 void hth_ollama_write_times(hth_buf *out, const hth_request *r)
 {
@@ -122,7 +104,7 @@ static void write_tag(void *ctx, const hth_api_model *m)
 	hth_buf_append_str(&l->out, ",\"model\":");
 	write_name(&l->out, m->name);
 	hth_buf_append_str(&l->out, ",\"modified_at\":");
-	hth_ollama_write_time(&l->out, m->modified_unix);
+	hth_wire_time(&l->out, m->modified_unix);
 	hth_buf_appendf(&l->out, ",\"size\":%llu,\"digest\":", (unsigned long long)m->bytes);
 	write_digest(&l->out, m);
 	hth_buf_append_str(&l->out, ",\"details\":");
@@ -146,7 +128,7 @@ static void write_loaded(void *ctx, const hth_api_model *m)
 	write_details(&l->out, m);
 	hth_buf_append_str(&l->out, ",\"expires_at\":");
 	/* Ollama has a far year for "never". */
-	hth_ollama_write_time(&l->out, m->expires_unix > 0 ? m->expires_unix : INT64_C(10413792000));
+	hth_wire_time(&l->out, m->expires_unix > 0 ? m->expires_unix : INT64_C(10413792000));
 	hth_buf_append_char(&l->out, '}');
 }
 
@@ -236,7 +218,7 @@ static void write_show(void *ctx, const hth_api_model *m)
 			hth_buf_append_str(out, ",\"thinking\"");
 	}
 	hth_buf_append_str(out, "],\"modified_at\":");
-	hth_ollama_write_time(out, m->modified_unix);
+	hth_wire_time(out, m->modified_unix);
 	hth_buf_append_char(out, '}');
 }
 

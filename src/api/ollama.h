@@ -13,9 +13,6 @@ void hth_ollama_write_error(hth_buf *out, int http_status, const char *type, con
 HTH_MUST_USE hth_status hth_ollama_model(const json_t *body, const char **ret_model, hth_error *err);
 /* "options" and "keep_alive". Options that are about another engine's memory (num_gpu, num_batch, ...) are ignored. */
 HTH_MUST_USE hth_status hth_ollama_options(const json_t *body, hth_request_params *params, hth_error *err);
-/* A time as a JSON string, RFC 3339 in UTC. */
-void hth_ollama_write_now(hth_buf *out);
-void hth_ollama_write_time(hth_buf *out, int64_t unix_s);
 /* ,"total_duration":..,"load_duration":.. in nanoseconds */
 void hth_ollama_write_times(hth_buf *out, const hth_request *request);
 

@@ -1,4 +1,5 @@
-/* openai-models.c - GET /v1/models and GET /v1/models/NAME. Format: OpenAI's API reference, "Models". Thread: the loop's. */
+/* openai-models.c - GET /v1/models and GET /v1/models/NAME. Format: OpenAI's API reference, "Models", with the members that
+ * Anthropic's "Models" has at the same address. Thread: the loop's. */
 #include "api/wire.h"
 #include "api/families.h"
 
@@ -15,7 +16,12 @@ static void write_model(void *ctx, const hth_api_model *model)
 		return;
 	hth_buf_append_str(&l->out, l->n++ > 0 ? ",{\"id\":" : "{\"id\":");
 	hth_wire_string(&l->out, model->name);
-	hth_buf_appendf(&l->out, ",\"object\":\"model\",\"created\":%lld,\"owned_by\":\"hearth\"}", (long long)model->modified_unix);
+	hth_buf_appendf(&l->out, ",\"object\":\"model\",\"created\":%lld,\"owned_by\":\"hearth\",\"type\":\"model\",\"display_name\":",
+	                (long long)model->modified_unix);
+	hth_wire_string(&l->out, model->name);
+	hth_buf_append_str(&l->out, ",\"created_at\":");
+	hth_wire_time(&l->out, model->modified_unix);
+	hth_buf_append_char(&l->out, '}');
 }
 
 static hth_status answer(hth_api_job *job, listing *l, hth_error *err)
@@ -24,7 +30,7 @@ static hth_status answer(hth_api_job *job, listing *l, hth_error *err)
 		hth_buf_append_str(&l->out, "{\"object\":\"list\",\"data\":[");
 	HTH_TRY(job->host->each_model(job->host->ctx, write_model, l, err));
 	if (l->wanted == NULL)
-		hth_buf_append_str(&l->out, "]}");
+		hth_buf_append_str(&l->out, "],\"has_more\":false}");
 	else if (l->n == 0)
 		return hth_fail_param(err, HTH_NOT_FOUND, "model", "there is no model %.100s here; GET /v1/models lists them", l->wanted);
 	hth_api_reply(job, "application/json", &l->out);

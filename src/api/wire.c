@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <time.h>
 
 void hth_wire_answer_init(hth_wire_answer *answer)
 {
@@ -123,6 +124,23 @@ void hth_wire_openai_usage(hth_buf *out, const hth_api_job *job, size_t answers_
 	                (unsigned long long)prompt, (unsigned long long)answer, (unsigned long long)(prompt + answer),
 	                (unsigned long long)cached);
 }
+
+static void write_timespec(hth_buf *out, struct timespec t)
+{
+	struct tm tm;
+	gmtime_r(&t.tv_sec, &tm);
+	hth_buf_appendf(out, "\"%04d-%02d-%02dT%02d:%02d:%02d.%09ldZ\"", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
+	                tm.tm_min, tm.tm_sec, t.tv_nsec);
+}
+
+void hth_wire_now(hth_buf *out)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_REALTIME, &t);
+	write_timespec(out, t);
+}
+
+void hth_wire_time(hth_buf *out, int64_t unix_s) { write_timespec(out, (struct timespec){.tv_sec = (time_t)unix_s}); }
 
 const char *hth_wire_finish_reason(const hth_request *request)
 {

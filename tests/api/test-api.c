@@ -271,7 +271,8 @@ TEST(paths_and_methods)
 	CHECK(hth_api_find("GET", "/v1/embeddings", &allow) == NULL);
 	CHECK_STR(allow, "POST");
 	CHECK_INT(call("GET", "/v1/models", ""), HTH_OK);
-	CHECK_STR(t.out.data, "{\"object\":\"list\",\"data\":[{\"id\":\"a\\\"b\",\"object\":\"model\",\"created\":7,\"owned_by\":\"hearth\"}]}");
+	CHECK_STR(t.out.data, "{\"object\":\"list\",\"data\":[{\"id\":\"a\\\"b\",\"object\":\"model\",\"created\":7,\"owned_by\":\"hearth\",\"type\":\"model\","
+	                      "\"display_name\":\"a\\\"b\",\"created_at\":\"1970-01-01T00:00:07.000000000Z\"}],\"has_more\":false}");
 	over();
 }
 
