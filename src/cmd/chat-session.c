@@ -59,8 +59,11 @@ void hth_chat_print_stats(const hth_chat_stats *stats)
 {
 	bool colors = hth_cmd_colors(2);
 	fprintf(stderr, "%s[%u tokens", colors ? "\033[2m" : "", stats->answer_tokens);
-	if (stats->answer_tokens > 1 && stats->answer_s > 0)
-		fprintf(stderr, ", %.1f tokens/s", (stats->answer_tokens - 1) / stats->answer_s);
+	/* From the first word to the last; an answer that came in one burst says nothing by that, so then over all of its time. */
+	bool burst = stats->answer_s < 0.02;
+	double seconds = burst ? stats->first_s + stats->answer_s : stats->answer_s;
+	if (stats->answer_tokens > 1 && seconds > 0)
+		fprintf(stderr, ", %.1f tokens/s", (stats->answer_tokens - !burst) / seconds);
 	fprintf(stderr, ", first after %.2f s%s]%s\n", stats->first_s, stats->cut ? ", cut at the limit" : "", colors ? "\033[0m" : "");
 }
 
