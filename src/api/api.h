@@ -47,6 +47,7 @@ typedef void (*hth_api_model_fn)(void *ctx, const hth_api_model *model);
 typedef struct hth_api_host {
 	void *ctx;
 	const char *default_model; /* answers when a request names none */
+	struct hth_response_store *responses; /* conversations to go on with; NULL: none are kept */
 	/* Calls fn for every model on disk, sorted by name. */
 	hth_status (*each_model)(void *ctx, hth_api_model_fn fn, void *fn_ctx, hth_error *err);
 	/* As above for one model, by any of its names. HTH_NOT_FOUND. */
@@ -90,6 +91,7 @@ struct hth_api_endpoint {
 	 * POST, PUT or DELETE and there was one; it is an object. */
 	hth_status (*parse)(hth_api_job *job, const json_t *body, hth_error *err);
 	const hth_api_writer *writer;
+	bool no_body;     /* a method that usually has a body, without one */
 	bool needs_facts; /* parse is called when what the models' files say of themselves is known */
 	/* An error as a whole body of this family. */
 	void (*write_error)(hth_buf *out, int http_status, const char *type, const char *code, const hth_error *error);

@@ -13,7 +13,7 @@
 static const hth_api_family *const families[] = {&hth_api_openai_chat, &hth_api_openai_completions,
                                                  &hth_api_openai_embeddings, &hth_api_openai_models, &hth_api_tokenize,
                                                  &hth_api_ollama_chat,       &hth_api_ollama_embed,  &hth_api_ollama_models,
-                                                 &hth_api_anthropic};
+                                                 &hth_api_anthropic,         &hth_api_responses};
 
 static bool path_matches(const char *pattern, const char *path)
 {
@@ -25,8 +25,8 @@ static bool path_matches(const char *pattern, const char *path)
 
 const hth_api_endpoint *hth_api_find(const char *method, const char *path, const char **ret_allow)
 {
-	/* Every path of the tables has one method, or GET and POST. */
-	static const char *const allow_names[] = {NULL, "GET, HEAD", "POST", "GET, HEAD, POST", "DELETE"};
+	static const char *const allow_names[] = {NULL,     "GET, HEAD",         "POST",         "GET, HEAD, POST",
+	                                          "DELETE", "GET, HEAD, DELETE", "POST, DELETE", "GET, HEAD, POST, DELETE"};
 	unsigned allow = 0;
 	if (strcmp(method, "HEAD") == 0)
 		method = "GET";
@@ -40,7 +40,7 @@ const hth_api_endpoint *hth_api_find(const char *method, const char *path, const
 			allow |= strcmp(e->method, "GET") == 0 ? 1u : strcmp(e->method, "POST") == 0 ? 2u : 4u;
 		}
 	}
-	*ret_allow = allow_names[HTH_MIN(allow, 4u)];
+	*ret_allow = allow_names[allow];
 	return NULL;
 }
 
@@ -48,7 +48,7 @@ hth_status hth_api_parse(hth_api_job **ret_job, const hth_api_endpoint *endpoint
                          const hth_api_out *out, const char *path, const char *body, size_t len, hth_error *err)
 {
 	HTH_AUTO_JSON json_t *json = NULL;
-	bool takes_body = strcmp(endpoint->method, "GET") != 0;
+	bool takes_body = strcmp(endpoint->method, "GET") != 0 && !endpoint->no_body;
 	if (takes_body && len == 0)
 		return hth_fail(err, HTH_INVALID, "the body is empty; %s takes a JSON object", endpoint->path);
 	if (takes_body) {
@@ -182,7 +182,17 @@ void hth_api_started(hth_api_job *job, size_t i)
 void hth_api_piece(hth_api_job *job, size_t i, const hth_answer_piece *piece)
 {
 	/* The seam for what tells reasoning and tool calls from content: today everything is content. */
-	const hth_api_event event = {.kind = HTH_EVENT_CONTENT, .text = piece->text, .len = piece->len, .piece = piece};
+	static const hth_api_event_kind kinds[] = {[HTH_PIECE_TEXT] = HTH_EVENT_CONTENT,
+	                                           [HTH_PIECE_REASONING] = HTH_EVENT_REASONING,
+	                                           [HTH_PIECE_TOOL_CALL] = HTH_EVENT_TOOL_CALL,
+	                                           [HTH_PIECE_TOOL_ARGUMENTS] = HTH_EVENT_TOOL_ARGUMENTS};
+	const hth_api_event event = {.kind = kinds[piece->kind],
+	                             .text = piece->text,
+	                             .len = piece->len,
+	                             .tool_index = piece->tool_index,
+	                             .tool_id = piece->tool_id,
+	                             .tool_name = piece->tool_name,
+	                             .piece = piece->kind == HTH_PIECE_TEXT ? piece : NULL};
 	if (!job->finished && job->endpoint->writer->event != NULL)
 		job->endpoint->writer->event(job, i, &event);
 }
