@@ -1,13 +1,16 @@
 /* fuzz-api.c - bodies of every endpoint that takes one. The first byte picks the endpoint; the rest is the body. What parses is
  * then answered, streamed or not, by a fixed little story of results. */
 #include "api/api.h"
+#include "api/response-store.h"
 
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const paths[] = {"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/tokenize", "/detokenize"};
+static const char *const paths[] = {"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/tokenize", "/detokenize", "/api/chat",
+                                    "/api/generate", "/api/embed", "/api/embeddings", "/api/show", "/v1/messages",
+                                    "/v1/messages/count_tokens", "/v1/responses"};
 
 static size_t out_bytes;
 static void out_header(void *ctx, const char *name, const char *value) { out_bytes += strlen(value); }
@@ -23,6 +26,10 @@ static void out_reply(void *ctx, int status, const char *type, const void *body,
 static void out_begin(void *ctx, int status, const char *type) {}
 static void out_send(void *ctx, const void *data, size_t len) { out_bytes += len; }
 static void out_finish(void *ctx) {}
+static hth_status find_model(void *ctx, const char *name, hth_api_model_fn fn, void *fn_ctx, hth_error *err)
+{
+	return hth_fail_param(err, HTH_NOT_FOUND, "model", "no %.50s", name);
+}
 static hth_status each_model(void *ctx, hth_api_model_fn fn, void *fn_ctx, hth_error *err) { return HTH_OK; }
 
 static void play(hth_api_job *job)
@@ -52,7 +59,10 @@ static void play(hth_api_job *job)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const hth_api_host host = {.default_model = "m", .each_model = each_model};
+	static hth_response_store *store; /* one for all: what one input stores another may go on with */
+	if (store == NULL && hth_response_store_create(&store, NULL) != HTH_OK)
+		return 0;
+	const hth_api_host host = {.default_model = "m", .each_model = each_model, .find_model = find_model, .responses = store};
 	const hth_api_out out = {NULL, out_header, out_reply, out_begin, out_send, out_finish};
 	const char *allow = NULL;
 	if (size == 0)
