@@ -11,7 +11,7 @@ TIERS = [
     ["engine", "loop", "json", "sandbox"],
     ["request", "http", "config", "schema", "catalog", "client", "store"],
     ["privacy", "runner", "pull"],
-    ["api", "route"],
+    ["api", "route", "upstream"],
     ["node"],
     ["cmd"],
 ]

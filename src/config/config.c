@@ -373,6 +373,37 @@ static char *trim(char *s)
 	return s;
 }
 
+/* URL [key=KEY] [privacy=CLASS], changed in place. */
+static hth_status read_upstream(hth_config *config, const char *name, char *value, hth_error *err)
+{
+	static const setting url = {.size = sizeof config->upstreams->url}, key = {.size = sizeof config->upstreams->key};
+	hth_config_upstream up = {.name = ""};
+	size_t len = strlen(name);
+	if (len == 0 || len >= sizeof up.name || strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != len)
+		return hth_fail(err, HTH_INVALID, "'%.60s' is no name for an upstream; it is made of a-z, 0-9 and '-'", name);
+	for (size_t i = 0; i < config->n_upstreams; i++)
+		if (strcmp(config->upstreams[i].name, name) == 0)
+			return hth_fail(err, HTH_INVALID, "there are two upstreams '%s'", name);
+	if (config->n_upstreams == HTH_CONFIG_UPSTREAMS_MAX)
+		return hth_fail(err, HTH_INVALID, "there are more than %d upstreams", HTH_CONFIG_UPSTREAMS_MAX);
+	memcpy(up.name, name, len + 1);
+	for (char *save = NULL, *word = strtok_r(value, " \t", &save); word != NULL; word = strtok_r(NULL, " \t", &save)) {
+		if (up.url[0] == '\0') {
+			HTH_TRY(parse_url(&url, word, up.url, err));
+		} else if (strncmp(word, "key=", 4) == 0) {
+			HTH_TRY(parse_text(&key, word + 4, up.key, err));
+		} else if (strcmp(word, "privacy=private") == 0 || strcmp(word, "privacy=neighbours") == 0 || strcmp(word, "privacy=public") == 0) {
+			snprintf(up.privacy, sizeof up.privacy, "%s", word + 8);
+		} else {
+			return hth_fail(err, HTH_INVALID, "'%.60s' should be key=KEY or privacy=private, neighbours or public", word);
+		}
+	}
+	if (up.url[0] == '\0')
+		return hth_fail(err, HTH_INVALID, "has no address; it is like http://127.0.0.1:8080");
+	config->upstreams[config->n_upstreams++] = up;
+	return HTH_OK;
+}
+
 /* One line of hearth.conf, changed in place. A '#' begins a comment at the line's start or after white space. */
 static hth_status read_line(hth_config *config, char *line, hth_error *err)
 {
@@ -389,6 +420,11 @@ static hth_status read_line(hth_config *config, char *line, hth_error *err)
 		return hth_fail(err, HTH_INVALID, "'%.60s' is not of the form name = value", line);
 	*equals = '\0';
 	char *name = trim(line), *value = trim(equals + 1);
+	if (strncmp(name, "upstream.", 9) == 0) {
+		if (read_upstream(config, name + 9, value, err) != HTH_OK)
+			return hth_fail_prefix(err, "%.60s", name);
+		return HTH_OK;
+	}
 	const setting *s = find_setting(name, strlen(name));
 	if (s == NULL)
 		return hth_fail(err, HTH_INVALID, "there is no setting '%.60s'; `hearth config` lists them", name);

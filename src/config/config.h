@@ -15,6 +15,12 @@ typedef enum hth_config_source { HTH_FROM_DEFAULT, HTH_FROM_FILE, HTH_FROM_ENVIR
 
 enum { HTH_CONFIG_SETTINGS_MAX = 32, HTH_CONFIG_FILE_MAX = 64 * 1024 };
 
+/* A line `upstream.NAME = URL [key=KEY] [privacy=CLASS]` of hearth.conf: a server of the OpenAI API that the owner runs. */
+enum { HTH_CONFIG_UPSTREAMS_MAX = 16 };
+typedef struct hth_config_upstream {
+	char name[32], url[512], key[256], privacy[16]; /* privacy "": private on this machine, public elsewhere */
+} hth_config_upstream;
+
 typedef struct hth_config {
 	char home[4096];         /* $HEARTH_HOME, absolute */
 	char listen_address[64]; /* "127.0.0.1" */
@@ -36,6 +42,8 @@ typedef struct hth_config {
 	int log_level;           /* hth_log_level */
 	char registry[512];      /* where `hearth pull NAME` asks: a base URL */
 	char huggingface[512];   /* where hf.co/... is: a base URL */
+	hth_config_upstream upstreams[HTH_CONFIG_UPSTREAMS_MAX];
+	size_t n_upstreams;
 	hth_config_source source[HTH_CONFIG_SETTINGS_MAX]; /* of the i-th setting */
 } hth_config;
 

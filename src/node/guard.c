@@ -10,6 +10,8 @@
  */
 #include "node/node-internal.h"
 
+#include "client/transfer.h"
+
 #include <arpa/inet.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -24,6 +26,12 @@ static bool is_loopback(const char *address)
 	if (inet_pton(AF_INET, address, &four) == 1)
 		return ntohl(four.s_addr) >> 24 == 127;
 	return inet_pton(AF_INET6, address, &six) == 1 && IN6_IS_ADDR_LOOPBACK(&six);
+}
+
+bool hth_guard_is_loopback_url(const char *url)
+{
+	char host[256];
+	return hth_url_split(url, NULL, host, NULL) && is_loopback(host);
 }
 
 static bool is_address(const char *host)

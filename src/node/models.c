@@ -43,6 +43,22 @@ static void show_model(hth_node *node, const hth_catalog_model *model, hth_api_m
 	fn(fn_ctx, &l.seen);
 }
 
+/* A model of a server of the owner's: no file of this home. */
+typedef struct upstream_listing {
+	hth_api_model_fn fn;
+	void *fn_ctx;
+	const char *only; /* NULL: all */
+	bool found;
+} upstream_listing;
+static void show_upstream_model(void *ctx, const hth_upstream_model *model)
+{
+	upstream_listing *l = ctx;
+	if (l->only != NULL && strcmp(l->only, model->name) != 0)
+		return;
+	l->found = true;
+	l->fn(l->fn_ctx, &(hth_api_model){.name = model->name});
+}
+
 static hth_status each_model(void *ctx, hth_api_model_fn fn, void *fn_ctx, hth_error *err)
 {
 	hth_node *node = ctx;
@@ -50,6 +66,8 @@ static hth_status each_model(void *ctx, hth_api_model_fn fn, void *fn_ctx, hth_e
 	HTH_TRY(hth_router_catalog(node->router, &catalog, err));
 	for (size_t i = 0; i < catalog.n; i++)
 		show_model(node, &catalog.models[i], fn, fn_ctx);
+	upstream_listing l = {.fn = fn, .fn_ctx = fn_ctx};
+	hth_upstreams_each(node->upstreams, show_upstream_model, &l);
 	return HTH_OK;
 }
 
@@ -67,6 +85,10 @@ static hth_status find_model(void *ctx, const char *name, hth_api_model_fn fn, v
 	hth_node *node = ctx;
 	HTH_CLEANUP(hth_catalog_finish) hth_catalog catalog = {0};
 	const hth_catalog_model *model;
+	upstream_listing l = {.fn = fn, .fn_ctx = fn_ctx, .only = name};
+	hth_upstreams_each(node->upstreams, show_upstream_model, &l);
+	if (l.found)
+		return HTH_OK;
 	HTH_TRY(find(node, &catalog, name, &model, err));
 	show_model(node, model, fn, fn_ctx);
 	return HTH_OK;

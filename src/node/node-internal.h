@@ -6,6 +6,7 @@
 #include "http/http.h"
 #include "node/node.h"
 #include "route/route.h"
+#include "upstream/upstream.h"
 
 /* Upper bounds, in seconds, of the histograms in /metrics; one more bucket takes the rest. */
 enum { HTH_HISTOGRAM_BUCKETS = 12 };
@@ -39,6 +40,7 @@ typedef struct hth_node {
 	hth_router *router;
 	hth_inspector *inspector;
 	hth_keys *keys;
+	hth_upstreams *upstreams;
 	hth_api_host api_host;
 	hth_metrics metrics;
 	struct hth_call *calls; /* being served */
@@ -72,6 +74,7 @@ void hth_keys_refuse(hth_exchange *exchange, const hth_caller *caller, const hth
 HTH_MUST_USE hth_status hth_guard_init(hth_node *node, hth_error *err); /* refuses to listen beyond loopback without a key */
 /* Host, Origin and key. Adds the CORS headers for an allowed foreign origin. HTH_DENIED, HTH_UNAUTHORIZED. */
 HTH_MUST_USE hth_status hth_guard_check(hth_node *node, hth_exchange *exchange, hth_caller *ret_caller, hth_error *err);
+bool hth_guard_is_loopback_url(const char *url); /* of this machine */
 void hth_guard_preflight(hth_exchange *exchange); /* answers OPTIONS, once checked */
 
 /* pages.c: what the node answers itself. False: not one of them. */

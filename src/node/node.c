@@ -64,6 +64,21 @@ static void raise_descriptor_limit(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+static hth_status start_upstreams(hth_node *node, hth_error *err)
+{
+	hth_upstream_options list[HTH_CONFIG_UPSTREAMS_MAX];
+	const hth_config *c = node->config;
+	for (size_t i = 0; i < c->n_upstreams; i++) {
+		const hth_config_upstream *up = &c->upstreams[i];
+		list[i] = (hth_upstream_options){.name = up->name, .url = up->url, .key = up->key};
+		if (up->privacy[0] != '\0')
+			HTH_TRY(hth_privacy_parse(up->privacy, &list[i].privacy, err));
+		else
+			list[i].privacy = hth_guard_is_loopback_url(up->url) ? HTH_PRIVATE : HTH_PUBLIC;
+	}
+	return hth_upstreams_create(&node->upstreams, node->loop, c->home, list, c->n_upstreams, 0, err);
+}
+
 static hth_status start(hth_node *node, hth_error *err)
 {
 	const hth_config *c = node->config;
@@ -83,6 +98,7 @@ static hth_status start(hth_node *node, hth_error *err)
 	HTH_TRY(hth_router_create(&node->router, node->loop, &route, err));
 	HTH_TRY(hth_inspector_create(&node->inspector, node, err));
 	hth_models_init(node);
+	HTH_TRY(start_upstreams(node, err));
 	const hth_http_options http = {.address = c->listen_address,
 	                               .port = c->listen_port,
 	                               .max_body = c->max_body,
@@ -102,6 +118,7 @@ static bool finish(hth_node *node)
 {
 	hth_http_destroy(node->http);
 	hth_inspector_destroy(node->inspector);
+	hth_upstreams_destroy(node->upstreams);
 	hth_router_destroy(node->router);
 	hth_timer_close(node->stop_timer);
 	hth_keys_destroy(node->keys);

@@ -182,7 +182,26 @@ static void on_placed(void *ctx, hth_request *request, hth_runner *runner, const
 		run(request, runner);
 }
 
-static void route(hth_call *call, hth_request *request) { hth_router_place(call->node->router, request, on_placed, call); }
+/* To a server of the owner's, if its class lets this request be read there. */
+static hth_status send_upstream(hth_upstreams *upstreams, hth_request *request, hth_error *err)
+{
+	hth_sealed_permit *permit = NULL;
+	hth_privacy_class audience = hth_upstreams_audience(upstreams, request->model);
+	if (hth_privacy_permit(request, audience, &permit, err) != HTH_OK)
+		return hth_fail_prefix(err, "the model %.100s is at an upstream that serves %s requests only", request->model, hth_privacy_name(audience));
+	hth_status status = hth_upstreams_submit(upstreams, request, permit, err);
+	hth_privacy_permit_destroy(permit);
+	return status;
+}
+
+static void route(hth_call *call, hth_request *request)
+{
+	hth_error err;
+	if (!hth_upstreams_match(call->node->upstreams, request->model))
+		hth_router_place(call->node->router, request, on_placed, call);
+	else if (send_upstream(call->node->upstreams, request, &err) != HTH_OK)
+		hth_request_fail(request, &err);
+}
 
 /* ---- classify ---- */
 

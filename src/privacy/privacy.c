@@ -1,8 +1,8 @@
 /* privacy.c - the one place where it is decided who may read a request's words.
  *
- * Owns the three classes' names, the tightening of the sender's wish, and the only way to a hth_sealed_permit. Today this home
- * has no neighbours to send to, so `widest_audience` is this home itself: every request becomes private, whatever it wished,
- * and every permit is refused. Thread: the loop's.
+ * Owns the three classes' names, the tightening of the sender's wish, and the only way to a hth_sealed_permit. A wish is
+ * tightened to the widest audience that there is, so while there is nobody to send to every request is private, whatever it wished, and
+ * every permit is refused. Thread: the loop's.
  */
 #include "privacy/privacy.h"
 
@@ -12,8 +12,15 @@
 
 static const char *const class_names[] = {"private", "neighbours", "public"};
 
-/* The widest class that anybody could serve. It rises when there is somebody to send to. */
-static const hth_privacy_class widest_audience = HTH_PRIVATE;
+/* A bit for each class that somebody could serve. */
+static unsigned audiences;
+
+void hth_privacy_add_audience(hth_privacy_class audience) { audiences |= 1u << audience; }
+
+static hth_privacy_class widest_audience(void)
+{
+	return audiences & 1u << HTH_PUBLIC ? HTH_PUBLIC : audiences & 1u << HTH_NEIGHBOURS ? HTH_NEIGHBOURS : HTH_PRIVATE;
+}
 
 hth_status hth_privacy_parse(const char *header, hth_privacy_class *ret_class, hth_error *err)
 {
@@ -39,10 +46,10 @@ const char *hth_privacy_name(hth_privacy_class privacy)
 hth_privacy_class hth_privacy_classify(const hth_request *request, hth_privacy_class wish)
 {
 	(void)request; /* the classifier that reads the words comes with the pool */
-	return wish < widest_audience ? wish : widest_audience;
+	hth_privacy_class widest = widest_audience();
+	return wish < widest ? wish : widest;
 }
 
-/* Nothing makes one yet; its contents come with the pool. */
 struct hth_sealed_permit {
 	char request_id[40];
 	hth_privacy_class audience;
@@ -51,11 +58,23 @@ struct hth_sealed_permit {
 hth_status hth_privacy_permit(const hth_request *request, hth_privacy_class audience, hth_sealed_permit **ret_permit,
                               hth_error *err)
 {
-	(void)ret_permit;
 	if (audience > request->privacy)
 		return hth_fail(err, HTH_DENIED, "request %s is %s and may not be read by %s", request->id,
 		                hth_privacy_name(request->privacy), hth_privacy_name(audience));
-	return hth_fail(err, HTH_DENIED, "request %s stays home: this home has nobody to send it to", request->id);
+	if (!(audiences & 1u << audience))
+		return hth_fail(err, HTH_DENIED, "request %s stays home: this home has nobody to send it to", request->id);
+	hth_sealed_permit *permit = calloc(1, sizeof *permit);
+	if (permit == NULL)
+		return hth_fail(err, HTH_NO_MEMORY, "no memory for request %s", request->id);
+	memcpy(permit->request_id, request->id, sizeof permit->request_id);
+	permit->audience = audience;
+	*ret_permit = permit;
+	return HTH_OK;
+}
+
+bool hth_privacy_permit_covers(const hth_sealed_permit *permit, const hth_request *request, hth_privacy_class audience)
+{
+	return permit != NULL && permit->audience == audience && strcmp(permit->request_id, request->id) == 0;
 }
 
 void hth_privacy_permit_destroy(hth_sealed_permit *permit) { free(permit); }

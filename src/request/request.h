@@ -74,7 +74,10 @@ typedef struct hth_token_logprob {
 	const char *bytes; /* the token's own bytes */
 	size_t n_bytes;
 } hth_token_logprob;
+/* What a piece is. A runner's pieces are text, which the API layer takes apart; an upstream has done so already. */
+typedef enum hth_piece_kind { HTH_PIECE_TEXT = 0, HTH_PIECE_REASONING, HTH_PIECE_TOOL_CALL, HTH_PIECE_TOOL_ARGUMENTS } hth_piece_kind;
 typedef struct hth_answer_piece {
+	hth_piece_kind kind;
 	const char *text;
 	size_t len;
 	uint32_t n_tokens;                 /* tokens that this piece took */
@@ -82,6 +85,8 @@ typedef struct hth_answer_piece {
 	size_t n_logprobs;
 	const hth_token_logprob *top;      /* n_logprobs rows of n_top, or NULL */
 	size_t n_top;
+	size_t tool_index;                 /* HTH_PIECE_TOOL_*: which call of this answer, from 0 */
+	const char *tool_id, *tool_name;   /* HTH_PIECE_TOOL_CALL: a call begins */
 } hth_answer_piece;
 
 typedef struct hth_request hth_request;

@@ -79,9 +79,12 @@ class Answer:
 class Node:
     """A node of its own, with its own home, on a free port. Used as a context, it must end well: exit code 0, no sanitizer report."""
 
-    def __init__(self, command, settings=(), env=(), models=(), expect_start=True):
+    def __init__(self, command, settings=(), env=(), models=(), expect_start=True, conf=None):
         self.home = tempfile.mkdtemp(prefix="hearth-e2e-")
         os.mkdir(os.path.join(self.home, "models"))
+        if conf is not None:
+            with open(os.path.join(self.home, "hearth.conf"), "w") as f:
+                f.write(conf)
         for name, path in models:
             target = os.path.join(self.home, "models", name + ".gguf")
             if path is None:

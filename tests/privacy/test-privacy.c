@@ -55,4 +55,29 @@ TEST(every_request_stays_home_while_there_is_nobody_to_send_to)
 	hth_request_unref(request);
 }
 
+TEST(a_permit_is_for_one_request_and_one_audience_within_its_class)
+{
+	hth_error err;
+	hth_request *request = NULL, *other = NULL;
+	REQUIRE_OK(hth_request_create(&request, HTH_CHAT, &err));
+	REQUIRE_OK(hth_request_create(&other, HTH_CHAT, &err));
+	hth_privacy_add_audience(HTH_NEIGHBOURS);
+	CHECK_INT(hth_privacy_classify(request, HTH_PUBLIC), HTH_NEIGHBOURS);
+	CHECK_INT(hth_privacy_classify(request, HTH_PRIVATE), HTH_PRIVATE);
+	hth_sealed_permit *permit = NULL;
+	request->privacy = HTH_PRIVATE;
+	CHECK_INT(hth_privacy_permit(request, HTH_NEIGHBOURS, &permit, &err), HTH_DENIED);
+	request->privacy = HTH_NEIGHBOURS;
+	CHECK_INT(hth_privacy_permit(request, HTH_PUBLIC, &permit, &err), HTH_DENIED);
+	CHECK_INT(hth_privacy_permit(request, HTH_PRIVATE, &permit, &err), HTH_DENIED); /* nobody is trusted that much */
+	CHECK(permit == NULL && !hth_privacy_permit_covers(NULL, request, HTH_NEIGHBOURS));
+	REQUIRE_OK(hth_privacy_permit(request, HTH_NEIGHBOURS, &permit, &err));
+	CHECK(hth_privacy_permit_covers(permit, request, HTH_NEIGHBOURS));
+	CHECK(!hth_privacy_permit_covers(permit, request, HTH_PUBLIC));
+	CHECK(!hth_privacy_permit_covers(permit, other, HTH_NEIGHBOURS));
+	hth_privacy_permit_destroy(permit);
+	hth_request_unref(request);
+	hth_request_unref(other);
+}
+
 TEST_MAIN()
