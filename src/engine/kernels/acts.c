@@ -1,25 +1,30 @@
-/* acts.c - activations and where their 8-bit form is kept. All memory is allocated at create; kernels.c makes the 8-bit
- * form, in parallel, when the first matrix of a quantised type asks for it. Used by one thread at a time.
+/* acts.c - activations and where their 8-bit forms are kept. All memory is allocated at create; kernels.c makes the 8-bit
+ * forms, in parallel, when the first matrix of a quantised type asks for it. Used by one thread at a time.
  */
 #include "engine/kernels/acts.h"
 #include "base/mem.h"
 
+static size_t blocks(size_t cols, size_t by) { return cols / by + (cols % by != 0); }
+
 hth_status hth_acts_create(hth_acts **ret_acts, size_t max_tokens, size_t max_cols, hth_error *err)
 {
 	uint64_t bytes;
-	if (hth_mul_overflows((max_cols + HTH_A8_COLS - 1) / HTH_A8_COLS, max_tokens, &bytes) ||
-	    hth_mul_overflows(bytes, sizeof(hth_a8), &bytes) || bytes > SIZE_MAX / 2)
+	if (hth_mul_overflows(blocks(max_cols, 32), max_tokens, &bytes) ||
+	    hth_mul_overflows(bytes, sizeof(hth_a8_line), &bytes) || bytes > SIZE_MAX / 4)
 		return hth_fail(err, HTH_TOO_LARGE, "activations of %zu tokens by %zu values do not fit in memory", max_tokens,
 		                max_cols);
 	hth_acts *acts = calloc(1, sizeof *acts);
-	hth_a8 *a8 = aligned_alloc(64, bytes ? bytes : 64);
-	if (acts == NULL || a8 == NULL) {
+	size_t a8_bytes = blocks(max_cols, HTH_A8_COLS) * HTH_MIN(max_tokens, (size_t)ACTS_GEMV_TOKENS) * sizeof(hth_a8);
+	hth_a8_line *lines = aligned_alloc(64, bytes ? bytes : 64);
+	hth_a8 *a8 = aligned_alloc(64, a8_bytes ? a8_bytes : 64);
+	if (acts == NULL || lines == NULL || a8 == NULL) {
 		free(acts);
+		free(lines);
 		free(a8);
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for activations of %zu tokens by %zu values", max_tokens,
 		                max_cols);
 	}
-	*acts = (hth_acts){.max_tokens = max_tokens, .max_cols = max_cols, .a8 = a8};
+	*acts = (hth_acts){.max_tokens = max_tokens, .max_cols = max_cols, .lines = lines, .a8 = a8};
 	*ret_acts = acts;
 	return HTH_OK;
 }
@@ -28,13 +33,15 @@ void hth_acts_destroy(hth_acts *acts)
 {
 	if (acts == NULL)
 		return;
+	free(acts->lines);
 	free(acts->a8);
 	free(acts);
 }
 
 uint64_t hth_acts_plan_bytes(size_t max_tokens, size_t max_cols)
 {
-	return sizeof(hth_acts) + (uint64_t)((max_cols + HTH_A8_COLS - 1) / HTH_A8_COLS) * max_tokens * sizeof(hth_a8);
+	return sizeof(hth_acts) + (uint64_t)blocks(max_cols, 32) * max_tokens * sizeof(hth_a8_line) +
+	       (uint64_t)blocks(max_cols, HTH_A8_COLS) * HTH_MIN(max_tokens, (size_t)ACTS_GEMV_TOKENS) * sizeof(hth_a8);
 }
 
 void hth_acts_set(hth_acts *acts, const float *x, size_t x_stride, size_t n_tokens, size_t cols)
@@ -43,5 +50,5 @@ void hth_acts_set(hth_acts *acts, const float *x, size_t x_stride, size_t n_toke
 	acts->x_stride = x_stride;
 	acts->n_tokens = HTH_MIN(n_tokens, acts->max_tokens);
 	acts->cols = HTH_MIN(cols, acts->max_cols);
-	acts->a8_ready = false;
+	acts->lines_ready = acts->a8_ready = false;
 }

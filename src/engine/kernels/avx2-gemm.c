@@ -26,21 +26,22 @@ INLINE __m256i widen(__m256i a) { return _mm256_madd_epi16(a, _mm256_set1_epi16(
 #define PRODUCT(i) _mm256_maddubs_epi16(w##i, broadcast4(q + 4 * i))
 
 /* acc += scale * d * dot + min * s32 */
-INLINE void finish_group(float *acc, __m256i dot, __m256 scale, __m256 min, const hth_a8 *a, size_t g)
+INLINE void finish_group(float *acc, __m256i dot, __m256 scale, __m256 min, const hth_a8_line *a)
 {
-	__m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(dot), _mm256_broadcast_ss(&a->d[g]));
-	__m256 sum = _mm256_fmadd_ps(min, _mm256_broadcast_ss(&a->s32[g]), _mm256_load_ps(acc));
+	__m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(dot), _mm256_broadcast_ss(&a->d));
+	__m256 sum = _mm256_fmadd_ps(min, _mm256_broadcast_ss(&a->s32), _mm256_load_ps(acc));
 	_mm256_store_ps(acc, _mm256_fmadd_ps(v, scale, sum));
 }
 
-INLINE void gemm_u4(const hth_panel *panel, size_t n, const char *acts, const uint32_t *offset, size_t n_tokens, float *acc)
+INLINE void gemm_u4(const hth_panel *panel, size_t n, const hth_gemm_acts *acts, float *acc)
 {
 	for (size_t g = 0; g < n / 32; g++) {
 		LOAD_WEIGHTS(panel, g);
 		__m256 scale = _mm256_load_ps(panel->scale + 8 * g), min = _mm256_load_ps(panel->min + 8 * g);
-		for (size_t t = 0; t < n_tokens; t++) {
-			const hth_a8 *a = (const hth_a8 *)(acts + offset[t]);
-			const int8_t *q = a->q + 32 * g;
+		const char *lines = acts->lines + g * acts->group_stride;
+		for (size_t t = 0; t < acts->n_tokens; t++) {
+			const hth_a8_line *a = (const hth_a8_line *)(lines + acts->offset[t]);
+			const int8_t *q = a->q;
 			__m256i sum = PRODUCT(0);
 #define ADD_PRODUCT(i) sum = add16(sum, PRODUCT(i)); __asm__("" : "+x"(sum))
 			ADD_PRODUCT(1);
@@ -50,46 +51,48 @@ INLINE void gemm_u4(const hth_panel *panel, size_t n, const char *acts, const ui
 			ADD_PRODUCT(5);
 			ADD_PRODUCT(6);
 			ADD_PRODUCT(7);
-			finish_group(acc + 8 * t, widen(sum), scale, min, a, g);
+			finish_group(acc + 8 * t, widen(sum), scale, min, a);
 		}
 	}
 }
 
-INLINE void gemm_u5(const hth_panel *panel, size_t n, const char *acts, const uint32_t *offset, size_t n_tokens, float *acc)
+INLINE void gemm_u5(const hth_panel *panel, size_t n, const hth_gemm_acts *acts, float *acc)
 {
 	for (size_t g = 0; g < n / 32; g++) {
 		LOAD_WEIGHTS(panel, g);
 		__m256 scale = _mm256_load_ps(panel->scale + 8 * g), min = _mm256_load_ps(panel->min + 8 * g);
-		for (size_t t = 0; t < n_tokens; t++) {
-			const hth_a8 *a = (const hth_a8 *)(acts + offset[t]);
-			const int8_t *q = a->q + 32 * g;
+		const char *lines = acts->lines + g * acts->group_stride;
+		for (size_t t = 0; t < acts->n_tokens; t++) {
+			const hth_a8_line *a = (const hth_a8_line *)(lines + acts->offset[t]);
+			const int8_t *q = a->q;
 			__m256i first = add16(add16(PRODUCT(0), PRODUCT(1)), add16(PRODUCT(2), PRODUCT(3)));
 			__m256i second = add16(add16(PRODUCT(4), PRODUCT(5)), add16(PRODUCT(6), PRODUCT(7)));
-			finish_group(acc + 8 * t, add32(widen(first), widen(second)), scale, min, a, g);
+			finish_group(acc + 8 * t, add32(widen(first), widen(second)), scale, min, a);
 		}
 	}
 }
 
-INLINE void gemm_u6x16(const hth_panel *panel, size_t n, const char *acts, const uint32_t *offset, size_t n_tokens, float *acc)
+INLINE void gemm_u6x16(const hth_panel *panel, size_t n, const hth_gemm_acts *acts, float *acc)
 {
 	for (size_t g = 0; g < n / 32; g++) {
 		LOAD_WEIGHTS(panel, g);
 		const float *scale = panel->scale + 16 * g, *min = panel->min + 16 * g;
-		for (size_t t = 0; t < n_tokens; t++) {
-			const hth_a8 *a = (const hth_a8 *)(acts + offset[t]);
-			const int8_t *q = a->q + 32 * g;
+		const char *lines = acts->lines + g * acts->group_stride;
+		for (size_t t = 0; t < acts->n_tokens; t++) {
+			const hth_a8_line *a = (const hth_a8_line *)(lines + acts->offset[t]);
+			const int8_t *q = a->q;
 			__m256i first = add32(widen(add16(PRODUCT(0), PRODUCT(1))), widen(add16(PRODUCT(2), PRODUCT(3))));
 			__m256i second = add32(widen(add16(PRODUCT(4), PRODUCT(5))), widen(add16(PRODUCT(6), PRODUCT(7))));
 			__m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(first), _mm256_load_ps(scale));
 			v = _mm256_fmadd_ps(_mm256_cvtepi32_ps(second), _mm256_load_ps(scale + 8), v);
-			__m256 sum = _mm256_fmadd_ps(_mm256_load_ps(min), _mm256_broadcast_ss(&a->s16[2 * g]), _mm256_load_ps(acc + 8 * t));
-			sum = _mm256_fmadd_ps(_mm256_load_ps(min + 8), _mm256_broadcast_ss(&a->s16[2 * g + 1]), sum);
-			_mm256_store_ps(acc + 8 * t, _mm256_fmadd_ps(v, _mm256_broadcast_ss(&a->d[g]), sum));
+			__m256 sum = _mm256_fmadd_ps(_mm256_load_ps(min), _mm256_broadcast_ss(&a->s16[0]), _mm256_load_ps(acc + 8 * t));
+			sum = _mm256_fmadd_ps(_mm256_load_ps(min + 8), _mm256_broadcast_ss(&a->s16[1]), sum);
+			_mm256_store_ps(acc + 8 * t, _mm256_fmadd_ps(v, _mm256_broadcast_ss(&a->d), sum));
 		}
 	}
 }
 
-INLINE void gemm_s8(const hth_panel *panel, size_t n, const char *acts, const uint32_t *offset, size_t n_tokens, float *acc)
+INLINE void gemm_s8(const hth_panel *panel, size_t n, const hth_gemm_acts *acts, float *acc)
 {
 	for (size_t g = 0; g < n / 32; g++) {
 		const __m256i *signs = (const __m256i *)(panel->codes + 256 * g);
@@ -97,24 +100,25 @@ INLINE void gemm_s8(const hth_panel *panel, size_t n, const char *acts, const ui
 		__m256i w3 = _mm256_abs_epi8(signs[3]), w4 = _mm256_abs_epi8(signs[4]), w5 = _mm256_abs_epi8(signs[5]);
 		__m256i w6 = _mm256_abs_epi8(signs[6]), w7 = _mm256_abs_epi8(signs[7]);
 		__m256 scale = _mm256_load_ps(panel->scale + 8 * g);
-		for (size_t t = 0; t < n_tokens; t++) {
-			const hth_a8 *a = (const hth_a8 *)(acts + offset[t]);
-			const int8_t *q = a->q + 32 * g;
+		const char *lines = acts->lines + g * acts->group_stride;
+		for (size_t t = 0; t < acts->n_tokens; t++) {
+			const hth_a8_line *a = (const hth_a8_line *)(lines + acts->offset[t]);
+			const int8_t *q = a->q;
 #define SIGNED(i) widen(_mm256_maddubs_epi16(w##i, _mm256_sign_epi8(broadcast4(q + 4 * i), signs[i])))
 			__m256i sum = add32(add32(add32(SIGNED(0), SIGNED(1)), add32(SIGNED(2), SIGNED(3))),
 			                    add32(add32(SIGNED(4), SIGNED(5)), add32(SIGNED(6), SIGNED(7))));
-			__m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_broadcast_ss(&a->d[g]));
+			__m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_broadcast_ss(&a->d));
 			_mm256_store_ps(acc + 8 * t, _mm256_fmadd_ps(v, scale, _mm256_load_ps(acc + 8 * t)));
 		}
 	}
 }
 
 #define GEMM(kind)                                                                                                     \
-	void hth_avx2_gemm_##kind(const hth_panel *panels, size_t n_panels, size_t n, const char *acts,               \
-	                          const uint32_t *offset, size_t n_tokens, float *acc, size_t acc_stride)             \
+	void hth_avx2_gemm_##kind(const hth_panel *panels, size_t n_panels, size_t n, const hth_gemm_acts *acts,      \
+	                          float *acc, size_t acc_stride)                                                      \
 	{                                                                                                              \
 		for (size_t p = 0; p < n_panels; p++)                                                                  \
-			gemm_##kind(&panels[p], n, acts, offset, n_tokens, acc + p * acc_stride);                      \
+			gemm_##kind(&panels[p], n, acts, acc + p * acc_stride);                                        \
 	}
 GEMM(u4)
 GEMM(u5)

@@ -147,12 +147,8 @@ INLINE void gemv(const void *w, size_t row_bytes, size_t n_rows, size_t cols, co
 		__m256 sum[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
 		size_t c = 0;
 		for (; c + 256 <= cols; c += 256, chunk += chunk_bytes, at += a_stride) {
-			_mm_prefetch(chunk + 1024, _MM_HINT_T0);
-			_mm_prefetch(chunk + 1088, _MM_HINT_T0);
-			if (chunk_bytes > 128)
-				_mm_prefetch(chunk + 1152, _MM_HINT_T0);
-			if (chunk_bytes > 192)
-				_mm_prefetch(chunk + 1216, _MM_HINT_T0);
+			for (size_t p = 0; p < chunk_bytes; p += 64)
+				_mm_prefetch(chunk + HTH_AHEAD + p, _MM_HINT_T0);
 			chunk_dot(chunk, (const hth_a8 *)at, 8, codes, scales, per_group, has_min, is_signed, sum);
 		}
 		if (c < cols)
@@ -233,7 +229,8 @@ INLINE void gemv_float(const void *w, size_t row_bytes, size_t n_rows, size_t co
 		__m256 sum[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
 		size_t c = 0;
 		for (; c + 32 <= cols; c += 32) {
-			_mm_prefetch(p + c * size + 1024, _MM_HINT_T0);
+			for (size_t at = 0; at < 32 * size; at += 64)
+				_mm_prefetch(p + c * size + HTH_AHEAD + at, _MM_HINT_T0);
 			for (size_t i = 0; i < 4; i++)
 				sum[i] = _mm256_fmadd_ps(load(p + (c + 8 * i) * size), _mm256_loadu_ps(x + c + 8 * i), sum[i]);
 		}

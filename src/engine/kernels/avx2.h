@@ -6,10 +6,10 @@
 
 enum { AVX2_ROWS = 8, AVX2_FLOAT_ROWS = 16 };
 
-void hth_avx2_gemm_u4(const hth_panel *, size_t, size_t, const char *, const uint32_t *, size_t, float *, size_t);
-void hth_avx2_gemm_u5(const hth_panel *, size_t, size_t, const char *, const uint32_t *, size_t, float *, size_t);
-void hth_avx2_gemm_u6x16(const hth_panel *, size_t, size_t, const char *, const uint32_t *, size_t, float *, size_t);
-void hth_avx2_gemm_s8(const hth_panel *, size_t, size_t, const char *, const uint32_t *, size_t, float *, size_t);
+void hth_avx2_gemm_u4(const hth_panel *, size_t, size_t, const hth_gemm_acts *, float *, size_t);
+void hth_avx2_gemm_u5(const hth_panel *, size_t, size_t, const hth_gemm_acts *, float *, size_t);
+void hth_avx2_gemm_u6x16(const hth_panel *, size_t, size_t, const hth_gemm_acts *, float *, size_t);
+void hth_avx2_gemm_s8(const hth_panel *, size_t, size_t, const hth_gemm_acts *, float *, size_t);
 void hth_avx2_gemm_float(const float *, size_t, const float *const *, size_t, float *);
 
 #define AVX2_TYPE(name)                                                      \

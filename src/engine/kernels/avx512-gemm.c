@@ -19,8 +19,8 @@ INLINE __m512i broadcast4(const int8_t *q)
 }
 
 /* P panels (1 or 2), one group of 32 columns, scales per group of 32 or of 16. */
-INLINE void group(const hth_panel *panels, const int P, size_t g, const char *acts, const uint32_t *offset, size_t n_tokens,
-                  float *acc, size_t acc_stride, const bool by16, const bool has_min)
+INLINE void group(const hth_panel *panels, const int P, size_t g, const hth_gemm_acts *acts, float *acc, size_t acc_stride,
+                  const bool by16, const bool has_min)
 {
 	__m512i w[2][8];
 	__m512 scale[2][2], min[2][2];
@@ -36,64 +36,66 @@ INLINE void group(const hth_panel *panels, const int P, size_t g, const char *ac
 				min[p][h] = _mm512_load_ps(panels[p].min + 16 * ((1 + by16) * g + h));
 		}
 	}
-	for (size_t t = 0; t < n_tokens; t++) {
-		const hth_a8 *a = (const hth_a8 *)(acts + offset[t]);
-		const int8_t *q = a->q + 32 * g;
-		__m512i dot[2][2];
-		/* halves of the group: one when the scale is of 32 columns */
-#pragma GCC unroll 2
-		for (int h = 0; h < 2; h++) {
-			__m512i start = _mm512_setzero_si512();
-			if (!has_min && by16)
-				start = _mm512_set1_epi32(a->n16[2 * g + h]);
-			else if (!has_min && h == 0)
-				start = _mm512_set1_epi32(a->n32[g]);
-#pragma GCC unroll 2
-			for (int p = 0; p < P; p++)
-				dot[p][h] = h == 0 || by16 ? start : dot[p][0];
-#pragma GCC unroll 4
-			for (int i = 4 * h; i < 4 * h + 4; i++) {
-				__m512i v = broadcast4(q + 4 * i);
-#pragma GCC unroll 2
-				for (int p = 0; p < P; p++)
-					dot[p][h] = _mm512_dpbusd_epi32(dot[p][h], w[p][i], v);
-			}
-			if (!by16 && h == 0)
-				continue;
-		}
-		__m512 d = _mm512_set1_ps(a->d[g]);
+	const char *lines = acts->lines + g * acts->group_stride;
+	const uint32_t *offset = acts->offset;
+	for (size_t t = 0, n_tokens = acts->n_tokens; t < n_tokens; t++) {
+		const hth_a8_line *a = (const hth_a8_line *)(lines + offset[t]);
+		const int8_t *q = a->q;
+		/* Two chains for each panel, over 16 columns each: one chain would be too long to hide. */
+		__m512i dot[2][2], start[2];
+		start[0] = has_min ? _mm512_setzero_si512() : _mm512_set1_epi32(by16 ? a->n16[0] : a->n32);
+		start[1] = has_min || !by16 ? _mm512_setzero_si512() : _mm512_set1_epi32(a->n16[1]);
 #pragma GCC unroll 2
 		for (int p = 0; p < P; p++) {
-			float *at = acc + p * acc_stride + 16 * t;
-			__m512 sum = _mm512_load_ps(at), v;
+			dot[p][0] = start[0];
+			dot[p][1] = start[1];
+		}
+#pragma GCC unroll 4
+		for (int i = 0; i < 4; i++) {
+			__m512i first = broadcast4(q + 4 * i), second = broadcast4(q + 16 + 4 * i);
+#pragma GCC unroll 2
+			for (int p = 0; p < P; p++) {
+				dot[p][0] = _mm512_dpbusd_epi32(dot[p][0], w[p][i], first);
+				dot[p][1] = _mm512_dpbusd_epi32(dot[p][1], w[p][4 + i], second);
+			}
+		}
+		/* Everything is read before anything is stored: the sums might lie anywhere for all the compiler knows. */
+		__m512 d = _mm512_set1_ps(a->d), sum[2];
+#pragma GCC unroll 2
+		for (int p = 0; p < P; p++) {
+			sum[p] = _mm512_load_ps(acc + p * acc_stride + 16 * t);
+			if (has_min && by16) {
+				sum[p] = _mm512_fmadd_ps(min[p][0], _mm512_set1_ps(a->s16[0]), sum[p]);
+				sum[p] = _mm512_fmadd_ps(min[p][1], _mm512_set1_ps(a->s16[1]), sum[p]);
+			} else if (has_min) {
+				sum[p] = _mm512_fmadd_ps(min[p][0], _mm512_set1_ps(a->s32), sum[p]);
+			}
+		}
+#pragma GCC unroll 2
+		for (int p = 0; p < P; p++) {
+			__m512 v;
 			if (by16) {
 				v = _mm512_mul_ps(_mm512_cvtepi32_ps(dot[p][0]), scale[p][0]);
 				v = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot[p][1]), scale[p][1], v);
-				if (has_min) {
-					sum = _mm512_fmadd_ps(min[p][0], _mm512_set1_ps(a->s16[2 * g]), sum);
-					sum = _mm512_fmadd_ps(min[p][1], _mm512_set1_ps(a->s16[2 * g + 1]), sum);
-				}
 			} else {
-				v = _mm512_mul_ps(_mm512_cvtepi32_ps(dot[p][1]), scale[p][0]);
-				if (has_min)
-					sum = _mm512_fmadd_ps(min[p][0], _mm512_set1_ps(a->s32[g]), sum);
+				v = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(dot[p][0], dot[p][1])), scale[p][0]);
 			}
-			_mm512_store_ps(at, _mm512_fmadd_ps(v, d, sum));
+			_mm512_store_ps(acc + p * acc_stride + 16 * t, _mm512_fmadd_ps(v, d, sum[p]));
 		}
 	}
 }
 
 #define GEMM(name, by16, has_min)                                                                                           \
-	void hth_avx512_gemm_##name(const hth_panel *panels, size_t n_panels, size_t n, const char *acts,                  \
-	                            const uint32_t *offset, size_t n_tokens, float *acc, size_t acc_stride)                \
+	void hth_avx512_gemm_##name(const hth_panel *panels, size_t n_panels, size_t n, const hth_gemm_acts *acts,         \
+	                            float *acc, size_t acc_stride)                                                          \
 	{                                                                                                                   \
 		size_t p = 0;                                                                                               \
 		for (; p + 2 <= n_panels; p += 2)                                                                           \
 			for (size_t g = 0; g < n / 32; g++)                                                                 \
-				group(panels + p, 2, g, acts, offset, n_tokens, acc + p * acc_stride, acc_stride, by16, has_min); \
+				group(panels + p, 2, g, acts, acc + p * acc_stride, acc_stride, by16, has_min);             \
 		if (p < n_panels)                                                                                           \
 			for (size_t g = 0; g < n / 32; g++)                                                                 \
-				group(panels + p, 1, g, acts, offset, n_tokens, acc + p * acc_stride, acc_stride, by16, has_min); \
+				group(panels + p, 1, g, acts, acc + p * acc_stride, acc_stride, by16, has_min);             \
 	}
 GEMM(min, 0, 1)
 GEMM(min16, 1, 1)

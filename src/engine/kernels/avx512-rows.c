@@ -278,7 +278,7 @@ INLINE void gemv(const void *w, size_t row_bytes, size_t n_rows, size_t cols, co
 		size_t c = 0;
 		for (; c + 256 <= cols; c += 256, chunk += chunk_bytes, at += a_stride) {
 			for (size_t p = 0; p < chunk_bytes; p += 64)
-				_mm_prefetch(chunk + 2048 + p, _MM_HINT_T0);
+				_mm_prefetch(chunk + HTH_AHEAD + p, _MM_HINT_T0);
 			chunk_dot(chunk, (const hth_a8 *)at, 4, codes, scales, per_group, is_signed, sum);
 		}
 		float total = sum_lanes(_mm512_add_ps(_mm512_add_ps(sum[0], sum[1]), _mm512_add_ps(sum[2], sum[3])));
@@ -375,7 +375,7 @@ INLINE void gemv_float(const void *w, size_t row_bytes, size_t n_rows, size_t co
 		size_t c = 0;
 		for (; c + 64 <= cols; c += 64) {
 			for (size_t at = 0; at < 64 * size; at += 64)
-				_mm_prefetch(p + c * size + 2048 + at, _MM_HINT_T0);
+				_mm_prefetch(p + c * size + HTH_AHEAD + at, _MM_HINT_T0);
 #pragma GCC unroll 4
 			for (size_t i = 0; i < 4; i++)
 				sum[i] = _mm512_fmadd_ps(load(p + (c + 16 * i) * size, 0xFFFF), _mm512_loadu_ps(x + c + 16 * i), sum[i]);

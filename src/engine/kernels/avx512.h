@@ -7,7 +7,7 @@
 enum { AVX512_ROWS = 16, AVX512_FLOAT_ROWS = 32 };
 
 #define AVX512_GEMM(kind)                                                                                              \
-	void hth_avx512_gemm_##kind(const hth_panel *, size_t, size_t, const char *, const uint32_t *, size_t, float *, size_t);
+	void hth_avx512_gemm_##kind(const hth_panel *, size_t, size_t, const hth_gemm_acts *, float *, size_t);
 AVX512_GEMM(min)    /* codes 0..255, groups of 32 with minimum */
 AVX512_GEMM(min16)  /* codes 0..255, groups of 16 with minimum */
 AVX512_GEMM(offset) /* codes less 128, groups of 32 */

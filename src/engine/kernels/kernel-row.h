@@ -17,20 +17,37 @@
 #include "engine/kernels/kernels.h"
 #include "engine/kernels/measure.h"
 
+#include <assert.h>
 #include <string.h>
 
 enum { HTH_A8_COLS = 256, HTH_PANEL_STEP = 4 };
+/* How far ahead of itself a loop that streams weights asks for them: two pages, since the processor's own prefetching stops at
+ * the end of each (measured on Zen 5: 2 KiB gives 0.75 of the read bandwidth, 4 KiB 0.84, 8 KiB 0.95, 16 KiB the same). */
+enum { HTH_AHEAD = 8192 };
 
-/* 256 activations of one token. Columns past the end of the row are zero with d = 0. q = round(x / d) to nearest even,
- * d = max |x| / 127 in each group of 32. */
+/* 8-bit activations: q = round(x / d) to nearest even, d = max |x| * (1 / 127) in each group of 32 columns; columns past the end of
+ * the row are zero, and d = 0 where all are. They are kept in two forms.
+ *
+ * For gemm, one cache line per group of 32 and token: the lines of all tokens of a group lie side by side. */
+typedef struct hth_a8_line {
+	_Alignas(64) int8_t q[32]; /* -127 to 127 */
+	float d;
+	float s32;      /* d * sum of the 32 q */
+	int32_t n32;    /* -128 * sum of the 32 q, for kernels that offset signed codes by 128 */
+	float s16[2];   /* d * sum of 16 q */
+	int32_t n16[2]; /* -128 * sum of 16 q */
+	int32_t unused; /* zero */
+} hth_a8_line;
+static_assert(sizeof(hth_a8_line) == 64, "a cache line");
+
+/* For gemv, 256 columns of one token. */
 typedef struct hth_a8 {
-	_Alignas(64) int8_t q[256]; /* -127 to 127 */
+	_Alignas(64) int8_t q[256];
 	float d[8];
-	float s32[8];      /* d * sum of the 32 q */
-	float s16[16];     /* d * sum of 16 q */
-	int32_t n32[8];    /* -128 * sum of the 32 q, for kernels that offset signed codes by 128 */
-	int32_t n16[16];   /* -128 * sum of 16 q */
-	int32_t unused[8]; /* to 512 bytes; zero */
+	float s32[8];
+	float s16[16];
+	int32_t n32[8];
+	int32_t unused[24];
 } hth_a8;
 
 /* Whether the type is multiplied as codes, and whether its groups are of 16 columns (else 32). */
@@ -46,13 +63,21 @@ typedef struct hth_panel {
 	_Alignas(64) uint8_t codes[HTH_A8_COLS * HTH_GROUP_ROWS_MAX];
 	float scale[16 * HTH_GROUP_ROWS_MAX];
 	float min[16 * HTH_GROUP_ROWS_MAX];
+	float unused[80];
 } hth_panel;
 
 /* `block` points to the first row's chunk of n columns (n = 256, or what is left: a multiple of 32). */
 typedef void (*hth_unpack_fn)(hth_panel *panel, const void *block, size_t row_bytes, size_t n_rows, size_t n);
-/* acc[p * acc_stride + t * G + r] += row r of panel p . token t, over n columns. Token t's hth_a8 is at acts + offset[t]. */
-typedef void (*hth_gemm_fn)(const hth_panel *panels, size_t n_panels, size_t n, const char *acts, const uint32_t *offset,
-                            size_t n_tokens, float *acc, size_t acc_stride);
+/* What a gemm reads of the activations: the hth_a8_line of group g and token t is at lines + g * group_stride + offset[t]. */
+typedef struct hth_gemm_acts {
+	const char *lines;
+	size_t group_stride;
+	const uint32_t *offset;
+	size_t n_tokens;
+} hth_gemm_acts;
+/* acc[p * acc_stride + t * G + r] += row r of panel p . token t, over n columns. */
+typedef void (*hth_gemm_fn)(const hth_panel *panels, size_t n_panels, size_t n, const hth_gemm_acts *acts, float *acc,
+                            size_t acc_stride);
 /* y[r] = row r . the token whose hth_a8 are at a, a_stride bytes apart. */
 typedef void (*hth_gemv_fn)(const void *w, size_t row_bytes, size_t n_rows, size_t cols, const char *a, size_t a_stride,
                             float *y);
@@ -77,8 +102,8 @@ typedef struct hth_kernel_row {
 	hth_vec_ops vec;
 	bool (*usable)(void);
 	unsigned group_rows, float_rows;
-	/* One block of n <= 256 floats (n a multiple of 32 or the end of a row). */
-	void (*quantize_acts)(hth_a8 *dst, const float *x, size_t n);
+	/* n <= 256 floats to ceil(n / 32) lines, `stride` bytes apart. */
+	void (*quantize_acts)(hth_a8_line *dst, size_t stride, const float *x, size_t n);
 	hth_gemm_float_fn gemm_float;
 	/* For measure.c. A sum over n bytes (a multiple of 256) read as fast as can be; and a loop of multiply-adds on
 	 * registers, which returns how many it did. */

@@ -10,16 +10,15 @@
 
 #include <math.h>
 
-static void quantize_acts(hth_a8 *dst, const float *x, size_t n)
+static void quantize_acts(hth_a8_line *dst, size_t stride, const float *x, size_t n)
 {
-	float padded[256];
-	if (n % 32 != 0) { /* the end of a row of floats that no type with blocks reads: keep one loop below */
-		memset(padded, 0, sizeof padded);
-		memcpy(padded, x, n * sizeof *x);
-		x = padded;
-	}
-	size_t groups = (n + 31) / 32;
-	for (size_t g = 0; g < groups; g++, x += 32) {
+	float padded[32] = {0};
+	for (; n > 0; dst = (hth_a8_line *)((char *)dst + stride)) {
+		if (n < 32) {
+			memcpy(padded, x, n * sizeof *x);
+			x = padded;
+			n = 32;
+		}
 		__m256 v[4], sign = _mm256_set1_ps(-0.0f), max = _mm256_setzero_ps();
 		for (int i = 0; i < 4; i++) {
 			v[i] = _mm256_loadu_ps(x + 8 * i);
@@ -29,33 +28,29 @@ static void quantize_acts(hth_a8 *dst, const float *x, size_t n)
 		__m128 top = _mm_max_ps(_mm256_castps256_ps128(max), _mm256_extractf128_ps(max, 1));
 		top = _mm_max_ps(top, _mm_movehl_ps(top, top));
 		top = _mm_max_ss(top, _mm_movehdup_ps(top));
-		float m = _mm_cvtss_f32(top), d = m / 127.0f, id = m > 0 ? 127.0f / m : 0;
+		float m = _mm_cvtss_f32(top), d = m * (1.0f / 127.0f), id = m > 0 ? 127.0f / m : 0;
 		__m256i q[4];
 		for (int i = 0; i < 4; i++)
 			q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(v[i], _mm256_set1_ps(id)));
-		__m256i first = _mm256_add_epi32(q[0], q[1]), second = _mm256_add_epi32(q[2], q[3]);
-		/* [first, second] sums over 16 columns each */
-		__m256i pair = _mm256_hadd_epi32(first, second);
+		/* The sums over 16 columns each, in lanes 0 and 1. */
+		__m256i pair = _mm256_hadd_epi32(_mm256_add_epi32(q[0], q[1]), _mm256_add_epi32(q[2], q[3]));
 		pair = _mm256_hadd_epi32(pair, pair);
 		__m128i sums = _mm_add_epi32(_mm256_castsi256_si128(pair), _mm256_extracti128_si256(pair, 1));
 		int sum0 = _mm_cvtsi128_si32(sums), sum1 = _mm_extract_epi32(sums, 1);
 		__m256i packed = _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
 		packed = _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-		_mm256_store_si256((__m256i *)(dst->q + 32 * g), packed);
-		dst->d[g] = d;
-		dst->s32[g] = d * (float)(sum0 + sum1);
-		dst->n32[g] = -128 * (sum0 + sum1);
-		dst->s16[2 * g] = d * (float)sum0;
-		dst->s16[2 * g + 1] = d * (float)sum1;
-		dst->n16[2 * g] = -128 * sum0;
-		dst->n16[2 * g + 1] = -128 * sum1;
+		_mm256_store_si256((__m256i *)dst->q, packed);
+		dst->d = d;
+		dst->s32 = d * (float)(sum0 + sum1);
+		dst->n32 = -128 * (sum0 + sum1);
+		dst->s16[0] = d * (float)sum0;
+		dst->s16[1] = d * (float)sum1;
+		dst->n16[0] = -128 * sum0;
+		dst->n16[1] = -128 * sum1;
+		dst->unused = 0;
+		x += 32;
+		n -= 32;
 	}
-	for (size_t g = groups; g < 8; g++) {
-		memset(dst->q + 32 * g, 0, 32);
-		dst->d[g] = dst->s32[g] = dst->s16[2 * g] = dst->s16[2 * g + 1] = 0;
-		dst->n32[g] = dst->n16[2 * g] = dst->n16[2 * g + 1] = 0;
-	}
-	memset(dst->unused, 0, sizeof dst->unused);
 }
 
 INLINE float sum_lanes(__m256 v)
@@ -234,8 +229,8 @@ static uint64_t read_bytes(const void *p, size_t n)
 {
 	__m256i s[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()};
 	for (const char *at = p, *end = at + n; at < end; at += 128) {
-		_mm_prefetch(at + 1024, _MM_HINT_T0);
-		_mm_prefetch(at + 1088, _MM_HINT_T0);
+		if ((uintptr_t)at % 4096 == 0) /* the processor prefetches within a page, but not its address */
+			_mm_prefetch(at + HTH_AHEAD, _MM_HINT_T0);
 		for (int i = 0; i < 4; i++)
 			s[i] = _mm256_add_epi64(s[i], load256(at + 32 * i));
 	}

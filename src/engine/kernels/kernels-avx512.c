@@ -13,29 +13,34 @@
 
 INLINE __mmask16 first(size_t n) { return n >= 16 ? 0xFFFF : (__mmask16)((1u << n) - 1); }
 
-static void quantize_acts(hth_a8 *dst, const float *x, size_t n)
+static void quantize_acts(hth_a8_line *dst, size_t stride, const float *x, size_t n)
 {
-	for (size_t g = 0; g < 8; g++) {
-		size_t left = n > 32 * g ? n - 32 * g : 0;
-		__mmask16 k0 = first(left), k1 = left > 16 ? first(left - 16) : 0;
-		__m512 v0 = _mm512_maskz_loadu_ps(k0, x + 32 * g), v1 = _mm512_maskz_loadu_ps(k1, x + 32 * g + 16);
+	for (; n > 0; dst = (hth_a8_line *)((char *)dst + stride)) {
+		__mmask16 k0 = first(n), k1 = n > 16 ? first(n - 16) : 0;
+		__m512 v0 = _mm512_maskz_loadu_ps(k0, x), v1 = _mm512_maskz_loadu_ps(k1, x + 16);
 		/* The operand order drops NaN, as the comparison of the reference does. */
 		__m512 max = _mm512_max_ps(_mm512_abs_ps(v0), _mm512_setzero_ps());
 		float m = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(v1), max));
-		float d = m / 127.0f, id = m > 0 ? 127.0f / m : 0;
-		__m512i q0 = _mm512_cvtps_epi32(_mm512_mul_ps(v0, _mm512_set1_ps(id)));
-		__m512i q1 = _mm512_cvtps_epi32(_mm512_mul_ps(v1, _mm512_set1_ps(id)));
-		_mm_store_si128((__m128i *)(dst->q + 32 * g), _mm512_cvtepi32_epi8(q0));
-		_mm_store_si128((__m128i *)(dst->q + 32 * g + 16), _mm512_cvtepi32_epi8(q1));
-		int sum0 = _mm512_reduce_add_epi32(q0), sum1 = _mm512_reduce_add_epi32(q1);
-		dst->d[g] = d;
-		dst->s32[g] = d * (float)(sum0 + sum1);
-		dst->n32[g] = -128 * (sum0 + sum1);
-		dst->s16[2 * g] = d * (float)sum0;
-		dst->s16[2 * g + 1] = d * (float)sum1;
-		dst->n16[2 * g] = -128 * sum0;
-		dst->n16[2 * g + 1] = -128 * sum1;
-		dst->unused[g] = 0;
+		float d = m * (1.0f / 127.0f), id = m > 0 ? 127.0f / m : 0;
+		__m128i q0 = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(v0, _mm512_set1_ps(id))));
+		__m128i q1 = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(v1, _mm512_set1_ps(id))));
+		_mm_store_si128((__m128i *)dst->q, q0);
+		_mm_store_si128((__m128i *)(dst->q + 16), q1);
+		/* sums of 16 (q + 128) in each half */
+		__m256i sad = _mm256_sad_epu8(_mm256_xor_si256(_mm256_set_m128i(q1, q0), _mm256_set1_epi8((char)0x80)),
+		                              _mm256_setzero_si256());
+		sad = _mm256_add_epi64(sad, _mm256_shuffle_epi32(sad, 0x4E));
+		int sum0 = _mm256_cvtsi256_si32(sad) - 2048, sum1 = _mm_cvtsi128_si32(_mm256_extracti128_si256(sad, 1)) - 2048;
+		dst->d = d;
+		dst->s32 = d * (float)(sum0 + sum1);
+		dst->n32 = -128 * (sum0 + sum1);
+		dst->s16[0] = d * (float)sum0;
+		dst->s16[1] = d * (float)sum1;
+		dst->n16[0] = -128 * sum0;
+		dst->n16[1] = -128 * sum1;
+		dst->unused = 0;
+		x += 32;
+		n = n > 32 ? n - 32 : 0;
 	}
 }
 
@@ -174,10 +179,10 @@ static uint64_t read_bytes(const void *p, size_t n)
 {
 	__m512i s[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512()};
 	for (const char *at = p, *end = at + n; at < end; at += 256) {
-		for (int i = 0; i < 4; i++) {
-			_mm_prefetch(at + 2048 + 64 * i, _MM_HINT_T0);
+		if ((uintptr_t)at % 4096 == 0) /* the processor prefetches within a page, but not its address */
+			_mm_prefetch(at + HTH_AHEAD, _MM_HINT_T0);
+		for (int i = 0; i < 4; i++)
 			s[i] = _mm512_add_epi64(s[i], _mm512_loadu_si512(at + 64 * i));
-		}
 	}
 	s[0] = _mm512_add_epi64(_mm512_add_epi64(s[0], s[1]), _mm512_add_epi64(s[2], s[3]));
 	return (uint64_t)_mm512_reduce_add_epi64(s[0]);

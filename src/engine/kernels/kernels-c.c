@@ -22,51 +22,53 @@ static inline int32_t round_even(float x)
 	return (int32_t)((uint32_t)bits - 0x4B400000u);
 }
 
-static void quantize_acts(hth_a8 *dst, const float *x, size_t n)
+static void quantize_acts(hth_a8_line *dst, size_t stride, const float *x, size_t n)
 {
-	memset(dst, 0, sizeof *dst);
-	for (size_t g = 0; 32 * g < n; g++) {
-		size_t len = HTH_MIN(n - 32 * g, 32);
-		const float *v = x + 32 * g;
+	for (; n > 0; dst = (hth_a8_line *)((char *)dst + stride)) {
+		size_t len = HTH_MIN(n, 32);
+		memset(dst, 0, sizeof *dst);
 		float max = 0;
 		for (size_t i = 0; i < len; i++) {
-			float a = fabsf(v[i]);
+			float a = fabsf(x[i]);
 			max = a > max ? a : max;
 		}
-		float d = max / 127.0f, id = max > 0 ? 127.0f / max : 0;
+		float d = max * (1.0f / 127.0f), id = max > 0 ? 127.0f / max : 0;
 		int sum[2] = {0, 0};
 		for (size_t i = 0; i < len; i++) {
-			int q = (int8_t)round_even(v[i] * id);
-			dst->q[32 * g + i] = (int8_t)q;
+			int q = (int8_t)round_even(x[i] * id);
+			dst->q[i] = (int8_t)q;
 			sum[i / 16] += q;
 		}
-		dst->d[g] = d;
-		dst->s32[g] = d * (float)(sum[0] + sum[1]);
-		dst->n32[g] = -128 * (sum[0] + sum[1]);
+		dst->d = d;
+		dst->s32 = d * (float)(sum[0] + sum[1]);
+		dst->n32 = -128 * (sum[0] + sum[1]);
 		for (int h = 0; h < 2; h++) {
-			dst->s16[2 * g + h] = d * (float)sum[h];
-			dst->n16[2 * g + h] = -128 * sum[h];
+			dst->s16[h] = d * (float)sum[h];
+			dst->n16[h] = -128 * sum[h];
 		}
+		x += len;
+		n -= len;
 	}
 }
 
 /* One loop for every kind of code: they all fit a signed byte. */
-static void gemm_codes(const hth_panel *panel, size_t n, const char *acts, const uint32_t *offset, size_t n_tokens,
-                       float *acc, size_t group, bool has_min)
+static void gemm_codes(const hth_panel *panel, size_t n, const hth_gemm_acts *acts, float *acc, size_t group, bool has_min)
 {
-	for (size_t t = 0; t < n_tokens; t++, acc += ROWS) {
-		const hth_a8 *a = (const hth_a8 *)(acts + offset[t]);
+	for (size_t t = 0; t < acts->n_tokens; t++, acc += ROWS) {
 		for (size_t g = 0; g * group < n; g++) {
+			const char *line = acts->lines + g * group / 32 * acts->group_stride + acts->offset[t];
+			const hth_a8_line *a = (const hth_a8_line *)line;
+			const int8_t *q = a->q + g * group % 32;
 			int32_t dot[ROWS] = {0};
-			for (size_t c = g * group; c < (g + 1) * group; c += HTH_PANEL_STEP) {
-				const int8_t *w = (const int8_t *)panel->codes + c * ROWS;
+			for (size_t c = 0; c < group; c += HTH_PANEL_STEP) {
+				const int8_t *w = (const int8_t *)panel->codes + (g * group + c) * ROWS;
 				for (size_t r = 0; r < ROWS; r++)
 					for (size_t i = 0; i < HTH_PANEL_STEP; i++)
-						dot[r] += w[HTH_PANEL_STEP * r + i] * a->q[c + i];
+						dot[r] += w[HTH_PANEL_STEP * r + i] * q[c + i];
 			}
-			float d = a->d[g * group / 32], s = group == 16 ? a->s16[g] : a->s32[g];
+			float s = group == 16 ? a->s16[g % 2] : a->s32;
 			for (size_t r = 0; r < ROWS; r++) {
-				acc[r] += panel->scale[g * ROWS + r] * (float)dot[r] * d;
+				acc[r] += panel->scale[g * ROWS + r] * (float)dot[r] * a->d;
 				if (has_min)
 					acc[r] += panel->min[g * ROWS + r] * s;
 			}
@@ -74,11 +76,11 @@ static void gemm_codes(const hth_panel *panel, size_t n, const char *acts, const
 	}
 }
 #define GEMM(name, group, has_min)                                                                                    \
-	static void name(const hth_panel *panels, size_t n_panels, size_t n, const char *acts, const uint32_t *offset, \
-	                 size_t n_tokens, float *acc, size_t acc_stride)                                             \
+	static void name(const hth_panel *panels, size_t n_panels, size_t n, const hth_gemm_acts *acts, float *acc,   \
+	                 size_t acc_stride)                                                                           \
 	{                                                                                                             \
 		for (size_t p = 0; p < n_panels; p++)                                                                 \
-			gemm_codes(&panels[p], n, acts, offset, n_tokens, acc + p * acc_stride, group, has_min);      \
+			gemm_codes(&panels[p], n, acts, acc + p * acc_stride, group, has_min);                        \
 	}
 GEMM(gemm_32, 32, true)
 GEMM(gemm_16, 16, true)

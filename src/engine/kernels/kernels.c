@@ -204,15 +204,29 @@ _Static_assert(sizeof(scratch_float) <= HTH_THREADS_SCRATCH, "scratch");
 
 static size_t token_of(const hth_matmul *job, size_t i) { return job->select != NULL ? job->select[i] : i; }
 
-/* acc[group][token][G] to y[token][row]. */
+/* acc[group][token][G] to y[token][row]. G is a constant where it is called with one: the copies are then a few moves. */
+static inline __attribute__((always_inline)) void write_groups(const job_plan *plan, const float *acc, size_t G, size_t row0,
+                                                               size_t n_rows, size_t token0, size_t n_tokens)
+{
+	const hth_matmul *job = plan->job;
+	size_t whole = n_rows / G;
+	for (size_t t = 0; t < n_tokens; t++) {
+		float *y = job->y + (token0 + t) * job->y_stride + row0;
+		for (size_t g = 0; g < whole; g++)
+			memcpy(y + g * G, acc + (g * n_tokens + t) * G, G * sizeof(float));
+		if (whole * G < n_rows)
+			memcpy(y + whole * G, acc + (whole * n_tokens + t) * G, (n_rows - whole * G) * sizeof(float));
+	}
+}
+
 static void write_tile(const job_plan *plan, const float *acc, size_t G, size_t row0, size_t n_rows, size_t token0,
                        size_t n_tokens)
 {
-	const hth_matmul *job = plan->job;
-	for (size_t t = 0; t < n_tokens; t++) {
-		float *y = job->y + (token0 + t) * job->y_stride + row0;
-		for (size_t g = 0; g * G < n_rows; g++)
-			memcpy(y + g * G, acc + (g * n_tokens + t) * G, HTH_MIN(G, n_rows - g * G) * sizeof(float));
+	switch (G) {
+	case 4: write_groups(plan, acc, 4, row0, n_rows, token0, n_tokens); break;
+	case 8: write_groups(plan, acc, 8, row0, n_rows, token0, n_tokens); break;
+	case 16: write_groups(plan, acc, 16, row0, n_rows, token0, n_tokens); break;
+	default: write_groups(plan, acc, G, row0, n_rows, token0, n_tokens); break;
 	}
 }
 
@@ -234,10 +248,10 @@ static void task_codes(const run_plan *run, const job_plan *plan, void *scratch,
 	scratch_codes *s = scratch;
 	size_t G = row->group_rows, n_groups = (n_rows + G - 1) / G;
 	for (size_t t = 0; t < n_tokens; t++)
-		s->offset[t] = (uint32_t)(token_of(plan->job, token0 + t) * sizeof(hth_a8));
+		s->offset[t] = (uint32_t)(token_of(plan->job, token0 + t) * sizeof(hth_a8_line));
 	memset(s->acc, 0, n_groups * n_tokens * G * sizeof(float));
 	const char *data = (const char *)w->data + row0 * w->row_bytes;
-	for (size_t c = 0, kb = 0; c < w->cols; c += HTH_A8_COLS, kb++) {
+	for (size_t c = 0; c < w->cols; c += HTH_A8_COLS) {
 		size_t n = HTH_MIN(w->cols - c, (size_t)HTH_A8_COLS);
 		/* The tile's rows are too many streams for the processor to foresee: ask for the next chunk of each. */
 		if (c == 0)
@@ -250,10 +264,13 @@ static void task_codes(const run_plan *run, const job_plan *plan, void *scratch,
 			type->unpack(&s->panels[g], block, w->row_bytes, valid, n);
 		}
 		data += chunk_bytes(traits, n);
-		const char *a = (const char *)(acts->a8 + kb * acts->n_tokens);
-		for (size_t t = 0; t < n_tokens; t += NEAR_TOKENS)
-			type->gemm(s->panels, n_groups, n, a, s->offset + t, HTH_MIN(n_tokens - t, (size_t)NEAR_TOKENS),
-			           s->acc + t * G, n_tokens * G);
+		hth_gemm_acts near = {.lines = (const char *)(acts->lines + c / 32 * acts->n_tokens),
+		                      .group_stride = acts->n_tokens * sizeof(hth_a8_line)};
+		for (size_t t = 0; t < n_tokens; t += NEAR_TOKENS) {
+			near.offset = s->offset + t;
+			near.n_tokens = HTH_MIN(n_tokens - t, (size_t)NEAR_TOKENS);
+			type->gemm(s->panels, n_groups, n, &near, s->acc + t * G, n_tokens * G);
+		}
 	}
 	write_tile(plan, s->acc, G, row0, n_rows, token0, n_tokens);
 }
@@ -342,18 +359,48 @@ static void quantize_task(void *ctx, size_t task, unsigned worker)
 	const quantize_plan *plan = ctx;
 	hth_acts *acts = plan->acts;
 	size_t end = HTH_MIN((task + 1) * plan->tokens_per_task, acts->n_tokens);
-	for (size_t t = task * plan->tokens_per_task; t < end; t++)
-		for (size_t kb = 0; kb < hth_acts_blocks(acts); kb++)
-			plan->row->quantize_acts(acts->a8 + kb * acts->n_tokens + t, acts->x + t * acts->x_stride + kb * HTH_A8_COLS,
-			                         HTH_MIN(acts->cols - kb * HTH_A8_COLS, (size_t)HTH_A8_COLS));
+	/* Tokens innermost: their lines lie side by side. The next chunk of each is asked for meanwhile. */
+	for (size_t c = 0; c < acts->cols; c += HTH_A8_COLS) {
+		for (size_t t = task * plan->tokens_per_task; t < end; t++) {
+			const float *x = acts->x + t * acts->x_stride + c;
+			if (c + 2 * HTH_A8_COLS <= acts->cols)
+				prefetch_chunk((const char *)(x + HTH_A8_COLS), 0, 1, HTH_A8_COLS * sizeof *x);
+			plan->row->quantize_acts(acts->lines + c / 32 * acts->n_tokens + t, acts->n_tokens * sizeof(hth_a8_line), x,
+			                         HTH_MIN(acts->cols - c, (size_t)HTH_A8_COLS));
+		}
+	}
 }
 
-static void make_a8(const hth_kernel_row *row, hth_threads *threads, hth_acts *acts)
+static void make_lines(const hth_kernel_row *row, hth_threads *threads, hth_acts *acts)
+{
+	if (acts->lines_ready)
+		return;
+	quantize_plan plan = {row, acts, HTH_MAX(1, 16384 / (acts->cols + 1))};
+	hth_threads_run(threads, (acts->n_tokens + plan.tokens_per_task - 1) / plan.tokens_per_task, quantize_task, &plan);
+	acts->lines_ready = true;
+}
+
+/* The gemv form, from the lines. */
+static void make_a8(hth_acts *acts)
 {
 	if (acts->a8_ready)
 		return;
-	quantize_plan plan = {row, acts, 8};
-	hth_threads_run(threads, (acts->n_tokens + 7) / 8, quantize_task, &plan);
+	size_t n = acts->n_tokens;
+	for (size_t t = 0; t < n; t++) {
+		for (size_t c = 0; c < acts->cols; c += HTH_A8_COLS) {
+			hth_a8 *a = acts->a8 + c / HTH_A8_COLS * n + t;
+			for (size_t g = 0; g < 8; g++) {
+				static const hth_a8_line nothing;
+				const hth_a8_line *line = c + 32 * g < acts->cols ? acts->lines + (c / 32 + g) * n + t : &nothing;
+				memcpy(a->q + 32 * g, line->q, 32);
+				a->d[g] = line->d;
+				a->s32[g] = line->s32;
+				a->n32[g] = line->n32;
+				a->s16[2 * g] = line->s16[0];
+				a->s16[2 * g + 1] = line->s16[1];
+			}
+		}
+	}
 	acts->a8_ready = true;
 }
 
@@ -364,7 +411,9 @@ static void plan_job(const run_plan *run, job_plan *plan, const hth_matmul *job)
 	const hth_matrix *w = job->w;
 	*plan = (job_plan){.job = job, .codes = hth_type_has_codes(w->type),
 	                   .n_tokens = job->select != NULL ? job->n_select : job->x->n_tokens, .block_tokens = 1};
-	plan->gemv = plan->n_tokens == 1 && (!plan->codes || row->types[w->type].gemv != NULL);
+	plan->gemv = plan->n_tokens == 1;
+	if (plan->codes && (row->types[w->type].gemv == NULL || job->x->n_tokens > ACTS_GEMV_TOKENS))
+		plan->gemv = false;
 	size_t workers = hth_threads_count(run->threads), step;
 	if (plan->gemv) {
 		step = 8;
@@ -388,7 +437,9 @@ void hth_matmul_run(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs)
 		plan_job(&run, plan, &jobs[i]);
 		if (plan->n_tokens > 0) {
 			if (plan->codes)
-				make_a8(run.row, threads, jobs[i].x);
+				make_lines(run.row, threads, jobs[i].x);
+			if (plan->codes && plan->gemv)
+				make_a8(jobs[i].x);
 			plan->first_task = run.n_tasks;
 			run.n_tasks += plan->n_tiles * plan->n_blocks;
 			run.n_jobs++;

@@ -9,35 +9,37 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-void hth_neon_quantize_acts(hth_a8 *dst, const float *x, size_t n)
+void hth_neon_quantize_acts(hth_a8_line *dst, size_t stride, const float *x, size_t n)
 {
-	memset(dst, 0, sizeof *dst);
-	for (size_t g = 0; 32 * g < n; g++) {
-		float part[32] = {0};
-		const float *v = x + 32 * g;
-		if (n - 32 * g < 32) {
-			memcpy(part, v, (n - 32 * g) * sizeof *v);
-			v = part;
+	float padded[32] = {0};
+	for (; n > 0; dst = (hth_a8_line *)((char *)dst + stride)) {
+		if (n < 32) {
+			memcpy(padded, x, n * sizeof *x);
+			x = padded;
+			n = 32;
 		}
 		/* vmaxnm takes the number when the other is NaN, as the comparison of the reference does. */
 		float32x4_t max = vdupq_n_f32(0);
 		for (int i = 0; i < 8; i++)
-			max = vmaxnmq_f32(max, vabsq_f32(vld1q_f32(v + 4 * i)));
-		float m = vmaxnmvq_f32(max), d = m / 127.0f, id = m > 0 ? 127.0f / m : 0;
+			max = vmaxnmq_f32(max, vabsq_f32(vld1q_f32(x + 4 * i)));
+		float m = vmaxnmvq_f32(max), d = m * (1.0f / 127.0f), id = m > 0 ? 127.0f / m : 0;
 		int32_t sum[2];
 		for (int h = 0; h < 2; h++) {
 			int32x4_t q[4];
 			for (int i = 0; i < 4; i++)
-				q[i] = vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(v + 16 * h + 4 * i), id));
+				q[i] = vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(x + 16 * h + 4 * i), id));
 			sum[h] = vaddvq_s32(vaddq_s32(vaddq_s32(q[0], q[1]), vaddq_s32(q[2], q[3])));
 			int16x8_t low = vcombine_s16(vmovn_s32(q[0]), vmovn_s32(q[1])), high = vcombine_s16(vmovn_s32(q[2]), vmovn_s32(q[3]));
-			vst1q_s8(dst->q + 32 * g + 16 * h, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
-			dst->s16[2 * g + h] = d * (float)sum[h];
-			dst->n16[2 * g + h] = -128 * sum[h];
+			vst1q_s8(dst->q + 16 * h, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
+			dst->s16[h] = d * (float)sum[h];
+			dst->n16[h] = -128 * sum[h];
 		}
-		dst->d[g] = d;
-		dst->s32[g] = d * (float)(sum[0] + sum[1]);
-		dst->n32[g] = -128 * (sum[0] + sum[1]);
+		dst->d = d;
+		dst->s32 = d * (float)(sum[0] + sum[1]);
+		dst->n32 = -128 * (sum[0] + sum[1]);
+		dst->unused = 0;
+		x += 32;
+		n -= 32;
 	}
 }
 
@@ -86,7 +88,7 @@ INLINE void gemv_float(const void *w, size_t row_bytes, size_t n_rows, size_t co
 		float32x4_t s[4] = {vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0)};
 		size_t c = 0;
 		for (; c + 16 <= cols; c += 16) {
-			__builtin_prefetch(p + c * size + 1024);
+			__builtin_prefetch(p + c * size + HTH_AHEAD);
 			for (size_t i = 0; i < 4; i++)
 				s[i] = vfmaq_f32(s[i], load(p + (c + 4 * i) * size), vld1q_f32(x + c + 4 * i));
 		}
@@ -303,7 +305,8 @@ uint64_t hth_neon_read_bytes(const void *p, size_t n)
 {
 	uint64x2_t s[4] = {vdupq_n_u64(0), vdupq_n_u64(0), vdupq_n_u64(0), vdupq_n_u64(0)};
 	for (const char *at = p, *end = at + n; at < end; at += 64) {
-		__builtin_prefetch(at + 1024);
+		if ((uintptr_t)at % 4096 == 0)
+			__builtin_prefetch(at + HTH_AHEAD);
 		for (int i = 0; i < 4; i++)
 			s[i] = vaddq_u64(s[i], vld1q_u64((const uint64_t *)(const void *)(at + 16 * i)));
 	}

@@ -15,8 +15,8 @@ typedef void (*scales_fn)(const char *chunk, int n, float s[16], float m[16]);
 /* 16 activations against panel codes of 16 columns: bytes 4 i of the activations go to every lane for step i. */
 #define DOT_STEP(sum, w, a, i) dot16(sum, w, vreinterpretq_s8_s32(vdupq_laneq_s32(vreinterpretq_s32_s8(a), i)))
 
-INLINE void gemm_group(const hth_panel *panels, const int P, size_t g, const char *acts, const uint32_t *offset,
-                       size_t n_tokens, float *acc, size_t acc_stride, const bool by16, const bool has_min)
+INLINE void gemm_group(const hth_panel *panels, const int P, size_t g, const hth_gemm_acts *acts, float *acc,
+                       size_t acc_stride, const bool by16, const bool has_min)
 {
 	int8x16_t w[2][8];
 	float32x4_t scale[2][2], min[2][2];
@@ -29,9 +29,10 @@ INLINE void gemm_group(const hth_panel *panels, const int P, size_t g, const cha
 				min[p][h] = vld1q_f32(panels[p].min + 4 * ((1 + by16) * g + h));
 		}
 	}
-	for (size_t t = 0; t < n_tokens; t++) {
-		const hth_a8 *a = (const hth_a8 *)(acts + offset[t]);
-		int8x16_t q0 = vld1q_s8(a->q + 32 * g), q1 = vld1q_s8(a->q + 32 * g + 16);
+	const char *lines = acts->lines + g * acts->group_stride;
+	for (size_t t = 0; t < acts->n_tokens; t++) {
+		const hth_a8_line *a = (const hth_a8_line *)(lines + acts->offset[t]);
+		int8x16_t q0 = vld1q_s8(a->q), q1 = vld1q_s8(a->q + 16);
 		for (int p = 0; p < P; p++) {
 			int32x4_t zero = vdupq_n_s32(0), first = zero;
 			first = DOT_STEP(first, w[p][0], q0, 0);
@@ -49,30 +50,30 @@ INLINE void gemm_group(const hth_panel *panels, const int P, size_t g, const cha
 				v = vmulq_f32(vcvtq_f32_s32(first), scale[p][0]);
 				v = vfmaq_f32(v, vcvtq_f32_s32(second), scale[p][1]);
 				if (has_min) {
-					sum = vfmaq_n_f32(sum, min[p][0], a->s16[2 * g]);
-					sum = vfmaq_n_f32(sum, min[p][1], a->s16[2 * g + 1]);
+					sum = vfmaq_n_f32(sum, min[p][0], a->s16[0]);
+					sum = vfmaq_n_f32(sum, min[p][1], a->s16[1]);
 				}
 			} else {
 				v = vmulq_f32(vcvtq_f32_s32(second), scale[p][0]);
 				if (has_min)
-					sum = vfmaq_n_f32(sum, min[p][0], a->s32[g]);
+					sum = vfmaq_n_f32(sum, min[p][0], a->s32);
 			}
-			vst1q_f32(at, vfmaq_n_f32(sum, v, a->d[g]));
+			vst1q_f32(at, vfmaq_n_f32(sum, v, a->d));
 		}
 	}
 }
 
 #define GEMM(name, by16, has_min)                                                                                            \
-	static void gemm_##name(const hth_panel *panels, size_t n_panels, size_t n, const char *acts,                       \
-	                        const uint32_t *offset, size_t n_tokens, float *acc, size_t acc_stride)                     \
+	static void gemm_##name(const hth_panel *panels, size_t n_panels, size_t n, const hth_gemm_acts *acts, float *acc,  \
+	                        size_t acc_stride)                                                                           \
 	{                                                                                                                    \
 		size_t p = 0;                                                                                                \
 		for (; p + 2 <= n_panels; p += 2)                                                                            \
 			for (size_t g = 0; g < n / 32; g++)                                                                  \
-				gemm_group(panels + p, 2, g, acts, offset, n_tokens, acc + p * acc_stride, acc_stride, by16, has_min); \
+				gemm_group(panels + p, 2, g, acts, acc + p * acc_stride, acc_stride, by16, has_min);         \
 		if (p < n_panels)                                                                                            \
 			for (size_t g = 0; g < n / 32; g++)                                                                  \
-				gemm_group(panels + p, 1, g, acts, offset, n_tokens, acc + p * acc_stride, acc_stride, by16, has_min); \
+				gemm_group(panels + p, 1, g, acts, acc + p * acc_stride, acc_stride, by16, has_min);         \
 	}
 GEMM(min, 0, 1)
 GEMM(min16, 1, 1)
@@ -115,7 +116,7 @@ INLINE void gemv(const void *w, size_t row_bytes, size_t n_rows, size_t cols, co
 			int n = (int)(HTH_MIN(cols - c, (size_t)256) / 32);
 			float s[16] = {0}, m[16] = {0};
 			for (size_t p = 0; p < chunk_bytes; p += 64)
-				__builtin_prefetch(chunk + 1024 + p);
+				__builtin_prefetch(chunk + HTH_AHEAD + p);
 			scales(chunk, n, s, m);
 			for (int g = 0; g < n; g++) {
 				codes32 v = codes(chunk, g);

@@ -4,7 +4,7 @@
 
 #include "engine/kernels/kernel-row.h"
 
-void hth_neon_quantize_acts(hth_a8 *dst, const float *x, size_t n);
+void hth_neon_quantize_acts(hth_a8_line *dst, size_t stride, const float *x, size_t n);
 void hth_neon_gemm_float(const float *panel, size_t n, const float *const *x, size_t n_tokens, float *acc);
 #define NEON_FLOAT(name)                                                                                      \
 	void hth_neon_unpack_##name(float *panel, const void *w, size_t row_bytes, size_t n_rows, size_t n);  \

@@ -45,12 +45,12 @@ static void problem_init(problem *p, hth_type type, size_t rows, size_t cols, si
 	float *w = malloc((cols + 255) * sizeof *w), *a = malloc(n_tokens * (cols + 255) * sizeof *a);
 	for (size_t t = 0; t < n_tokens; t++) {
 		for (size_t c = 0; c < cols; c += 256) {
-			hth_a8 block;
-			hth_kernels_c.quantize_acts(&block, p->x + t * p->stride + c, HTH_MIN(cols - c, (size_t)256));
+			hth_a8_line block[8];
+			hth_kernels_c.quantize_acts(block, sizeof *block, p->x + t * p->stride + c, HTH_MIN(cols - c, (size_t)256));
 			for (size_t i = 0; i < 256 && c + i < cols; i++)
 				a[t * cols + c + i] = !hth_type_has_codes(type)
 				                          ? p->x[t * p->stride + c + i]
-				                          : (float)block.q[i] * block.d[i / 32];
+				                          : (float)block[i / 32].q[i % 32] * block[i / 32].d;
 		}
 	}
 	for (size_t r = 0; r < rows; r++) {
@@ -250,11 +250,12 @@ static void activations(void)
 		if (round % 7 == 5)
 			for (size_t i = 0; i < 256; i++)
 				x[i] = (float)((int)(i % 255) - 127) / 2.0f; /* ties */
-		hth_a8 want, got;
-		memset(&got, 0xEE, sizeof got);
-		hth_kernels_c.quantize_acts(&want, x, n);
-		hth_kernels_row()->quantize_acts(&got, x, n);
-		CHECK(memcmp(&want, &got, sizeof want) == 0);
+		hth_a8_line want[16], got[16];
+		memset(want, 0xEE, sizeof want);
+		memset(got, 0xEE, sizeof got);
+		hth_kernels_c.quantize_acts(want, 2 * sizeof *want, x, n);
+		hth_kernels_row()->quantize_acts(got, 2 * sizeof *got, x, n);
+		CHECK(memcmp(want, got, sizeof want) == 0);
 	}
 }
 TEST(activations_are_quantised_to_the_same_bits)
