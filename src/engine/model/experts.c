@@ -15,6 +15,8 @@
 
 #include <math.h>
 
+enum { INLINE_VALUES = 16384 };
+
 typedef struct experts_arg {
 	const hth_layer *l;
 	const hth_experts_options *options;
@@ -92,10 +94,16 @@ static void sort_pairs(hth_pass *p)
 	first[0] = 0;
 }
 
+typedef struct activate_job {
+	hth_pass *p;
+	const experts_arg *arg;
+} activate_job;
+
 static void activate_task(void *ctx, size_t e, unsigned worker)
 {
-	const experts_arg *a = ((void **)ctx)[0];
-	hth_pass *p = ((void **)ctx)[1];
+	const activate_job *job = ctx;
+	hth_pass *p = job->p;
+	const experts_arg *a = job->arg;
 	const hth_layer *l = a->l;
 	size_t n_ff = l->up_exps[0].rows;
 	(void)worker;
@@ -188,8 +196,12 @@ void hth_pass_experts(hth_pass *p, const hth_layer *l, const hth_experts_options
 		                                        .y_stride = n_ff};
 	}
 	hth_matmul_run(p->threads, p->expert_jobs, n_jobs);
-	void *ctx[] = {&arg, p};
-	hth_threads_run(p->threads, params->n_expert, activate_task, ctx);
+	activate_job job = {p, &arg};
+	if (p->n_rows * params->n_expert_used * n_ff <= INLINE_VALUES) /* a decode step: no barrier for this little */
+		for (uint32_t e = 0; e < params->n_expert; e++)
+			activate_task(&job, e, 0);
+	else
+		hth_threads_run(p->threads, params->n_expert, activate_task, &job);
 
 	n_jobs = 0;
 	hth_acts_set(p->pair_acts, p->gate, n_ff, p->n_rows * params->n_expert_used, n_ff);
