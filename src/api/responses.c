@@ -48,7 +48,8 @@ static hth_status read_call(const json_t *item, size_t i, json_t *messages, hth_
 	if (call_id == NULL || name == NULL || !json_is_string(arguments))
 		return bad(err, HTH_INVALID, i, "is a function_call without call_id, name and arguments");
 	json_t *last = json_array_get(messages, json_array_size(messages) - 1), *calls = NULL;
-	if (last != NULL && strcmp(json_string_value(json_object_get(last, "role")), "assistant") == 0)
+	const char *role = json_string_value(json_object_get(last, "role")); /* an unchecked item's may be missing */
+	if (role != NULL && strcmp(role, "assistant") == 0)
 		calls = json_object_get(last, "tool_calls");
 	else
 		last = NULL;
