@@ -10,7 +10,7 @@ TIERS = [
     ["base"],
     ["engine", "loop", "json", "sandbox"],
     ["request", "http", "config", "schema", "catalog", "client", "store"],
-    ["privacy", "runner", "pull"],
+    ["privacy", "runner", "pull", "fetch"],
     ["api", "route", "upstream"],
     ["node"],
     ["cmd"],

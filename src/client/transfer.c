@@ -313,7 +313,7 @@ static hth_status perform(exchange *x, const char *host, hth_error *err)
 	curl_easy_getinfo(x->easy, CURLINFO_REQUEST_SIZE, &request);
 	char name[HTH_TRANSFER_HOST_MAX];
 	snprintf(name, sizeof name, "%s", host);
-	const hth_transfer_hop hop = {name, (uint64_t)request + (uint64_t)up, (uint64_t)header + (uint64_t)down, !x->bad_address};
+	const hth_transfer_hop hop = {name, (uint64_t)request + (uint64_t)up, (uint64_t)header + (uint64_t)down, !x->bad_address || x->head.code != 0};
 	curl_multi_remove_handle(multi, x->easy);
 	curl_multi_cleanup(multi);
 	if (x->t->hop != NULL)
@@ -322,7 +322,7 @@ static hth_status perform(exchange *x, const char *host, hth_error *err)
 		return hth_fail(err, HTH_CANCELLED, "stopped");
 	if (x->too_large)
 		return hth_fail(err, HTH_TOO_LARGE, "the answer of %s is over %llu bytes", host, (unsigned long long)x->t->max_bytes);
-	if (x->bad_address && result != CURLE_OK)
+	if (x->bad_address && x->head.code == 0 && result != CURLE_OK)
 		return hth_fail(err, HTH_DENIED, "%s is at the address %s, which is not one of the public Internet", host, x->refused);
 	if (ended && result == CURLE_OK) {
 		if (!tell_head(x))
