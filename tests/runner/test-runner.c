@@ -43,8 +43,11 @@ TEST(answers_a_chat_in_pieces)
 static const char *const questions[] = {"What's the weather like?", "I want to see a movie tonight.", "Book me a hotel in Paris.",
                                         "Order a large coffee please", "Hello", "Add an event to my calendar for Monday"};
 
+/* With the reference kernels: the fast rows add up a batch in another order than a single token, so that a near-tie between two tokens may
+ * fall the other way. */
 TEST(several_at_once_answer_as_alone)
 {
+	setenv("HEARTH_KERNELS", "c", 1);
 	told alone[HTH_COUNT(questions)] = {{0}}, together[HTH_COUNT(questions)] = {{0}};
 	{
 		WORLD(w, {.n_slots = 1});
@@ -68,6 +71,7 @@ TEST(several_at_once_answer_as_alone)
 		told_finish(&alone[i]);
 	}
 	world_finish(&w);
+	unsetenv("HEARTH_KERNELS");
 }
 
 TEST(seed_decides_the_answer)

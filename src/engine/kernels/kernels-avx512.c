@@ -1,4 +1,4 @@
-/* kernels-avx512.c - the AVX-512 row of the table (F, BW, DQ, VL, VNNI, VBMI), and its vector operations.
+/* kernels-avx512.c - the AVX-512 row of the table (F, BW, DQ, VL, VNNI; GFNI and BMI2), and its vector operations.
  *
  * Products are in avx512-gemm.c and avx512-rows.c. Ends of vectors are masked. exp is the polynomial of the AVX2 row.
  */
@@ -185,7 +185,11 @@ static uint64_t read_bytes(const void *p, size_t n)
 			s[i] = _mm512_add_epi64(s[i], _mm512_loadu_si512(at + 64 * i));
 	}
 	s[0] = _mm512_add_epi64(_mm512_add_epi64(s[0], s[1]), _mm512_add_epi64(s[2], s[3]));
-	return (uint64_t)_mm512_reduce_add_epi64(s[0]);
+	uint64_t lanes[8], sum = 0; /* unsigned: these sums wrap */
+	_mm512_storeu_si512(lanes, s[0]);
+	for (int i = 0; i < 8; i++)
+		sum += lanes[i];
+	return sum;
 }
 
 /* Written as instructions, so that the compiler neither drops products nor keeps sums in memory. */

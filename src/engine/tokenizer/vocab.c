@@ -86,7 +86,7 @@ bool hth_vocab_is_marker(hth_view p)
 {
 	while (p.len >= 3 && memcmp(p.data, lower_block, 3) == 0)
 		p = (hth_view){p.data + 3, p.len - 3};
-	if (p.len < 3)
+	if (p.data == NULL || p.len < 3)
 		return false;
 	char first = p.data[0], last = p.data[p.len - 1];
 	return (first == '<' && last == '>') || (first == '[' && last == ']') ||
