@@ -43,16 +43,45 @@ static void walk_all(hth_grammar *g, uint32_t state, uint32_t *mask)
 }
 
 /* Bytes that begin a character of the class. */
-static void first_bytes(const hth_class_info *info, bool out[256])
+static void first_bytes(const hth_network *net, int32_t cls, bool out[256])
 {
+	const hth_net_class *c = &net->classes[cls];
 	memset(out, 0, 256);
-	for (size_t i = 0; i < info->n_ranges; i++) {
+	for (size_t i = 0; i < c->n; i++) {
 		char lo[4], hi[4];
-		hth_utf8_encode(info->ranges[i].first, lo);
-		hth_utf8_encode(info->ranges[i].last, hi);
+		hth_utf8_encode(net->ranges[c->first + i].first, lo);
+		hth_utf8_encode(net->ranges[c->first + i].last, hi);
 		for (unsigned b = (uint8_t)lo[0]; b <= (uint8_t)hi[0]; b++)
 			out[b] = true;
 	}
+}
+
+static bool in_class(const hth_network *net, int32_t cls, uint32_t cp)
+{
+	const hth_net_class *c = &net->classes[cls];
+	for (size_t i = 0; i < c->n; i++)
+		if (cp >= net->ranges[c->first + i].first && cp <= net->ranges[c->first + i].last)
+			return true;
+	return false;
+}
+
+/* The two classes have the same characters past ASCII. */
+static bool same_beyond_ascii(const hth_network *net, int32_t a, int32_t b)
+{
+	const hth_net_class *x = &net->classes[a], *y = &net->classes[b];
+	size_t i = 0, k = 0;
+	while (i < x->n && net->ranges[x->first + i].last < 0x80)
+		i++;
+	while (k < y->n && net->ranges[y->first + k].last < 0x80)
+		k++;
+	if (x->n - i != y->n - k)
+		return false;
+	for (; i < x->n; i++, k++) {
+		hth_net_range p = net->ranges[x->first + i], q = net->ranges[y->first + k];
+		if (p.last != q.last || HTH_MAX(p.first, 0x80u) != HTH_MAX(q.first, 0x80u))
+			return false;
+	}
+	return true;
 }
 
 typedef enum uniform {
@@ -103,45 +132,122 @@ static int32_t wide_class(const hth_grammar *g, uint32_t state)
 	return -1;
 }
 
-/* False when the quick way is not open. */
-static bool quick_mask(hth_grammar *g, uint32_t state, uint32_t *mask)
+enum { EXCEPTIONS_MAX = 16 };
+
+/* A place inside a run of characters of one class. */
+struct run {
+	int32_t cls;
+	uint32_t after[256]; /* the state after so many characters of the class */
+	unsigned room;       /* how many may follow; 255: any number */
+	bool except[256];    /* bytes of the class with which a token must not begin: they lead elsewhere */
+	unsigned n_except;
+};
+
+/* A first character may be of a smaller class than those after it ("any key but the declared ones": some letters begin
+ * a declared one). Finds both, and what lies between them. False when there is no run here. */
+static bool begin_run(hth_grammar *g, uint32_t state, struct run *r)
 {
 	int32_t cls = wide_class(g, state);
-	const hth_class_info *info = cls >= 0 ? hth_class_info_get(g->vocab, &g->net, &g->net.classes[cls]) : NULL;
-	if (info == NULL)
-		return false;
 	bool first[256];
-	uint32_t after[256]; /* the state after so many characters of the class */
-	unsigned room = 0;   /* how many may follow; more than any token has counts as all */
-	first_bytes(info, first);
-	after[0] = state;
-	for (;;) {
-		uniform u = class_at(g, after[room], cls, first);
+	if (cls < 0)
+		return false;
+	uint32_t next = step_char(g, state, g->net.ranges[g->net.classes[cls].first].first);
+	int32_t wider = next == DEAD ? cls : wide_class(g, next);
+	*r = (struct run){.cls = cls};
+	r->after[0] = state;
+	r->after[1] = next;
+	first_bytes(&g->net, cls, first);
+	if (wider >= 0 && wider != cls && same_beyond_ascii(&g->net, cls, wider)) {
+		for (uint32_t c = 0; c < 0x80; c++) {
+			bool in = in_class(&g->net, cls, c), in_wider = in_class(&g->net, wider, c);
+			r->except[c] = in_wider && !in;
+			r->n_except += in_wider && !in;
+			if (in && !in_wider)
+				r->n_except = EXCEPTIONS_MAX + 1;
+		}
+		if (r->n_except <= EXCEPTIONS_MAX) {
+			r->cls = wider;
+		} else {
+			memset(r->except, 0, sizeof r->except);
+			r->n_except = 0;
+		}
+	}
+	return next != DEAD && class_at(g, state, cls, first) == ALL;
+}
+
+/* Follows the run as far as any token goes. False when its characters do not all lead one way. */
+static bool follow_run(hth_grammar *g, struct run *r, unsigned longest)
+{
+	bool first[256];
+	uint32_t any = g->net.ranges[g->net.classes[r->cls].first].first;
+	first_bytes(&g->net, r->cls, first);
+	while (r->except[any & 0x7F] && any < 0x80)
+		any++;
+	for (r->room = 1; r->room <= longest && r->room < 255; r->room++) {
+		uint32_t here = r->after[r->room];
+		uniform u = class_at(g, here, r->cls, first);
 		if (u == MIXED)
 			return false;
-		if (u == NOTHING || room >= info->longest)
-			break;
-		uint32_t next = step_char(g, after[room], info->ranges[0].first);
+		if (u == NOTHING)
+			return true;
+		uint32_t next = step_char(g, here, any);
 		if (next == DEAD)
 			return false;
-		if (next == after[room]) {
-			for (unsigned k = room + 1; k < 256; k++)
-				after[k] = next;
-			room = 255;
-			break;
+		if (next == here) {
+			for (unsigned k = r->room + 1; k < 256; k++)
+				r->after[k] = next;
+			r->room = 255;
+			return true;
 		}
-		after[++room] = next;
+		r->after[r->room + 1] = next;
 	}
-	memcpy(mask, info->inside, g->vocab->n_words * sizeof *mask);
+	return true;
+}
+
+/* Tokens all of the class, no longer than the run, and not beginning with an exception. */
+static void tokens_inside(const hth_grammar_vocab *v, const hth_class_info *info, const struct run *r, uint32_t *mask)
+{
+	memcpy(mask, info->inside, v->n_words * sizeof *mask);
 	for (size_t i = 0; i < info->n_inside; i++) {
 		int32_t t = info->by_length[i];
-		if (info->length[t] <= room)
+		if (info->length[t] <= r->room)
 			break;
 		mask[t / 32] &= ~(1u << (t % 32));
 	}
-	for (size_t i = 0; i < info->n_exits; i++)
-		if (info->exits[i].chars <= room)
-			walk_tree(g, info->exits[i].node, after[info->exits[i].chars], mask);
+	for (uint32_t i = 1; i < v->n_nodes && r->n_except > 0; i = v->nodes[i].end)
+		for (uint32_t k = i; r->except[v->nodes[i].byte] && k < v->nodes[i].end; k++)
+			for (int32_t t = v->nodes[k].token; t >= 0; t = v->twin[t])
+				mask[t / 32] &= ~(1u << (t % 32));
+}
+
+/* False when the quick way is not open. */
+static bool quick_mask(hth_grammar *g, uint32_t state, uint32_t *mask)
+{
+	hth_grammar_vocab *v = g->vocab;
+	struct run r;
+	if (!begin_run(g, state, &r))
+		return false;
+	const hth_class_info *info = hth_class_info_get(v, &g->net, &g->net.classes[r.cls]);
+	if (info == NULL || !follow_run(g, &r, info->longest))
+		return false;
+	tokens_inside(v, info, &r, mask);
+	/* Bytes that leave the class and are wanted somewhere on the way. */
+	uint64_t live[4] = {0};
+	for (unsigned k = 0; k <= r.room; k++) {
+		for (int w = 0; w < 4; w++)
+			live[w] |= g->set.states[r.after[k]].live[w];
+		if (k > 1 && r.after[k] == r.after[k - 1])
+			break;
+	}
+	for (unsigned b = 0; b < 256; b++)
+		for (uint32_t i = info->exits_of[b]; (live[b >> 6] >> (b & 63) & 1) && i < info->exits_of[b + 1]; i++) {
+			const struct hth_class_exit *e = &info->exits[i];
+			if (e->chars <= r.room && !(e->chars > 0 && r.except[e->first]))
+				walk_tree(g, e->node, r.after[e->chars], mask);
+		}
+	for (uint32_t i = 1; i < v->n_nodes && r.n_except > 0; i = v->nodes[i].end)
+		if (r.except[v->nodes[i].byte])
+			walk_tree(g, i, state, mask);
 	return true;
 }
 

@@ -184,7 +184,7 @@ static hth_status find_class(hth_network *net, size_t first, int32_t *ret_id, ht
 	uint32_t ascii = 0;
 	for (size_t i = 0; i < n && r[i].first < 0x7F; i++)
 		ascii += HTH_MIN(r[i].last, 0x7Eu) - HTH_MIN(HTH_MAX(r[i].first, 0x20u), HTH_MIN(r[i].last, 0x7Eu)) + 1;
-	net->classes[net->n_classes] = (hth_net_class){(uint32_t)first, (uint32_t)n, h, ascii >= 48};
+	net->classes[net->n_classes] = (hth_net_class){(uint32_t)first, (uint32_t)n, h, ascii >= 24};
 	*ret_id = (int32_t)net->n_classes++;
 	return HTH_OK;
 }

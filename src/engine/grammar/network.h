@@ -38,7 +38,7 @@ typedef struct hth_net_range {
 typedef struct hth_net_class {
 	uint32_t first, n; /* in ranges: sorted, apart from each other, no surrogates */
 	uint64_t hash;
-	bool wide; /* holds most of ASCII: worth knowing for the whole vocabulary */
+	bool wide; /* holds many characters: worth knowing for the whole vocabulary */
 } hth_net_class;
 
 typedef struct hth_net_rule {

@@ -4,8 +4,6 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 
-enum { CLASSES_MAX = 16 };
-
 struct sorter {
 	const char *bytes;
 	const uint32_t *at;
@@ -146,7 +144,6 @@ void hth_grammar_vocab_destroy(hth_grammar_vocab *v)
 		return;
 	for (size_t i = 0; i < v->n_classes; i++)
 		info_destroy(v->classes[i]);
-	free(v->classes);
 	free(v->bytes);
 	free(v->at);
 	free(v->nodes);
@@ -204,7 +201,7 @@ struct walk {
 	uint8_t pending[TOKEN_DEPTH_MAX + 1][4];
 };
 
-static bool add_exit(hth_class_info *info, size_t *cap, uint32_t node, uint32_t chars)
+static bool add_exit(hth_class_info *info, size_t *cap, uint32_t node, uint8_t chars, uint8_t first)
 {
 	if (info->n_exits == *cap) {
 		*cap = *cap ? *cap * 2 : 1024;
@@ -213,8 +210,8 @@ static bool add_exit(hth_class_info *info, size_t *cap, uint32_t node, uint32_t 
 			return false;
 		info->exits = more;
 	}
-	info->exits[info->n_exits++] = (struct hth_class_exit){node, chars};
-	info->longest = HTH_MAX(info->longest, chars);
+	info->exits[info->n_exits++] = (struct hth_class_exit){node, chars, first};
+	info->longest = HTH_MAX(info->longest, (unsigned)chars);
 	return true;
 }
 
@@ -222,11 +219,13 @@ static bool walk_class(const hth_grammar_vocab *v, hth_class_info *info)
 {
 	HTH_AUTO_FREE struct walk *w = hth_alloc_array(1, sizeof *w);
 	size_t exit_cap = 0;
+	uint8_t first = 0;
 	if (w == NULL)
 		return false;
 	for (uint32_t i = 1; i < v->n_nodes;) {
 		const hth_token_node *node = &v->nodes[i];
 		size_t d = node->depth;
+		first = d == 1 ? node->byte : first;
 		uint8_t *pending = w->pending[d], begun = w->begun[d - 1];
 		uint32_t cp;
 		memcpy(pending, w->pending[d - 1], 4);
@@ -235,7 +234,7 @@ static bool walk_class(const hth_grammar_vocab *v, hth_class_info *info)
 		size_t n = hth_utf8_decode((const char *)pending, begun, &cp);
 		bool whole = n == begun, ok = whole ? in_class(info, cp) : may_begin(info, pending, begun);
 		if (!ok || w->chars[d - 1] == 254) {
-			if (begun == 1 && !add_exit(info, &exit_cap, i, w->chars[d - 1]))
+			if (begun == 1 && !add_exit(info, &exit_cap, i, w->chars[d - 1], first))
 				return false;
 			i = node->end;
 			continue;
@@ -250,6 +249,26 @@ static bool walk_class(const hth_grammar_vocab *v, hth_class_info *info)
 		}
 		i++;
 	}
+	return true;
+}
+
+/* Puts the exits of one byte together, in the order of the tree. */
+static bool sort_exits(const hth_grammar_vocab *v, hth_class_info *info)
+{
+	struct hth_class_exit *sorted = hth_alloc_array(info->n_exits, sizeof *sorted);
+	uint32_t fill[256];
+	if (sorted == NULL)
+		return false;
+	for (size_t i = 0; i < info->n_exits; i++)
+		info->exits_of[v->nodes[info->exits[i].node].byte + 1]++;
+	for (size_t b = 0; b < 256; b++) {
+		fill[b] = info->exits_of[b];
+		info->exits_of[b + 1] += info->exits_of[b];
+	}
+	for (size_t i = 0; i < info->n_exits; i++)
+		sorted[fill[v->nodes[info->exits[i].node].byte]++] = info->exits[i];
+	free(info->exits);
+	info->exits = sorted;
 	return true;
 }
 
@@ -274,17 +293,13 @@ const hth_class_info *hth_class_info_get(hth_grammar_vocab *v, const hth_network
 {
 	const hth_net_range *ranges = net->ranges + cls->first;
 	for (size_t i = 0; i < v->n_classes; i++) {
-		const hth_class_info *c = v->classes[i];
+		hth_class_info *c = v->classes[i];
 		if (c->hash == cls->hash && c->n_ranges == cls->n &&
-		    memcmp(c->ranges, ranges, cls->n * sizeof *ranges) == 0)
+		    memcmp(c->ranges, ranges, cls->n * sizeof *ranges) == 0) {
+			c->last_use = ++v->uses;
 			return c;
+		}
 	}
-	if (v->n_classes == CLASSES_MAX)
-		return NULL;
-	hth_class_info **more = realloc(v->classes, (v->n_classes + 1) * sizeof(hth_class_info *));
-	if (more == NULL)
-		return NULL;
-	v->classes = more;
 	hth_class_info *info = calloc(1, sizeof *info);
 	bool ok = info != NULL;
 	if (ok) {
@@ -297,12 +312,21 @@ const hth_class_info *hth_class_info_get(hth_grammar_vocab *v, const hth_network
 	}
 	if (ok) {
 		memcpy(info->ranges, ranges, cls->n * sizeof *ranges);
-		ok = walk_class(v, info) && sort_by_length(v, info);
+		ok = walk_class(v, info) && sort_by_length(v, info) && sort_exits(v, info);
 	}
 	if (!ok) {
 		info_destroy(info);
 		return NULL;
 	}
-	v->classes[v->n_classes++] = info;
+	size_t at = v->n_classes;
+	if (at == CLASSES_MAX) {
+		for (size_t i = at = 0; i < CLASSES_MAX; i++)
+			at = v->classes[i]->last_use < v->classes[at]->last_use ? i : at;
+		info_destroy(v->classes[at]);
+	} else {
+		v->n_classes++;
+	}
+	info->last_use = ++v->uses;
+	v->classes[at] = info;
 	return info;
 }

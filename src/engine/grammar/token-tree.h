@@ -6,7 +6,10 @@
 #include "engine/grammar/grammar.h"
 #include "engine/grammar/network.h"
 
-enum { TOKEN_DEPTH_MAX = 512 /* bytes; longer tokens are never allowed */ };
+enum {
+	TOKEN_DEPTH_MAX = 512, /* bytes; longer tokens are never allowed */
+	CLASSES_MAX = 24,      /* whose info is kept; of a large vocabulary a megabyte each */
+};
 
 typedef struct hth_token_node {
 	uint32_t end;   /* the first node that is not below this one */
@@ -27,8 +30,11 @@ typedef struct hth_class_info {
 	unsigned longest;
 	struct hth_class_exit {
 		uint32_t node;  /* the first byte that leaves the class, at a character's beginning */
-		uint32_t chars; /* of the class before it */
-	} * exits;
+		uint16_t chars; /* of the class before it */
+		uint8_t first;  /* the byte with which the tokens below begin */
+	} * exits;              /* those of one byte together */
+	uint32_t exits_of[257]; /* where a byte's begin */
+	uint64_t last_use;
 	size_t n_exits;
 } hth_class_info;
 
@@ -41,8 +47,9 @@ struct hth_grammar_vocab {
 	size_t n_nodes;
 	int32_t *twin;  /* another token of the same bytes; -1: none */
 	uint32_t *ends; /* tokens that end a generation: a bit each */
-	hth_class_info **classes;
+	hth_class_info *classes[CLASSES_MAX];
 	size_t n_classes;
+	uint64_t uses;
 	uint32_t depth_state[TOKEN_DEPTH_MAX + 1]; /* scratch of a walk */
 };
 
@@ -52,7 +59,8 @@ static inline hth_view hth_token_bytes(const hth_grammar_vocab *v, int32_t token
 		return (hth_view){"", 0};
 	return (hth_view){v->bytes + v->at[token], v->at[token + 1] - v->at[token]};
 }
-/* The class's info, made at the first asking; NULL: no memory, or too many classes. */
+/* The class's info, good until the next call: made at the first asking, and again when others took its place meanwhile.
+ * NULL: no memory. */
 const hth_class_info *hth_class_info_get(hth_grammar_vocab *vocab, const hth_network *net, const hth_net_class *cls);
 
 #endif

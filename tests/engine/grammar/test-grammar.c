@@ -286,6 +286,10 @@ TEST(a_mask_is_what_trying_every_token_says)
 	    "root ::= (\"a\" | \"ab\" | \"abc\" [x-z]*)+ \"!\"?",
 	    "root ::= \"hello\" ( \" \" [a-z]{1,20} )* \".\"",
 	    "root ::= \"\"",
+	    /* Keys but some: a first character that leads elsewhere than the rest of its class. */
+	    "root ::= \"\\\"\" k\nk ::= \"\\\"\" | [^\"\\\\ahz] r | [a] a | [h] \"!\" | [z] r\n"
+	    "a ::= \"\\\"\" | [^\"\\\\a] r | [a] \"?\"\nr ::= \"\\\"\" | [^\"\\\\] r",
+	    "root ::= k\nk ::= \"}\" | [^a}] [^}]{0,4} \"}\" | \"a\" [b-y] \"}\"",
 	};
 	made m;
 	open_vocab(&m);
