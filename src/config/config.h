@@ -40,6 +40,9 @@ typedef struct hth_config {
 	uint32_t max_connections;
 	uint32_t shutdown_s;     /* SIGTERM: how long running answers may take to finish */
 	int log_level;           /* hth_log_level */
+	char fetch_hosts[2048];  /* hosts that POST /hearth/fetch may ask, comma-separated; "": off */
+	uint64_t fetch_max;      /* bytes of a page */
+	uint32_t fetch_timeout_s;
 	char registry[512];      /* where `hearth pull NAME` asks: a base URL */
 	char huggingface[512];   /* where hf.co/... is: a base URL */
 	hth_config_upstream upstreams[HTH_CONFIG_UPSTREAMS_MAX];

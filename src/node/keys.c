@@ -65,6 +65,8 @@ static unsigned scope_of(const char *method, const char *path)
 {
 	static const char *const admin[] = {"/hearth/", "/metrics", "/api/pull", "/api/push", "/api/delete", "/api/copy", "/api/create", "/api/blobs"};
 	static const char *const embed[] = {"/v1/embeddings", "/api/embed"};
+	if (strcmp(path, "/hearth/fetch") == 0)
+		return HTH_SCOPE_CHAT;
 	for (size_t i = 0; i < HTH_COUNT(admin); i++)
 		if (begins(path, admin[i]))
 			return HTH_SCOPE_ADMIN;

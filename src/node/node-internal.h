@@ -25,6 +25,12 @@ typedef struct hth_metrics {
 
 typedef struct hth_inspector hth_inspector;
 typedef struct hth_keys hth_keys;
+typedef struct hth_tasks hth_tasks;
+
+/* First member of whatever is an exchange's user: what to do when its client has left. */
+typedef struct hth_holder {
+	void (*gone)(struct hth_holder *holder);
+} hth_holder;
 
 /* Who makes a call, as far as its key tells. */
 typedef struct hth_caller {
@@ -40,6 +46,7 @@ typedef struct hth_node {
 	hth_router *router;
 	hth_inspector *inspector;
 	hth_keys *keys;
+	hth_tasks *tasks;
 	hth_upstreams *upstreams;
 	hth_api_host api_host;
 	hth_metrics metrics;
@@ -61,6 +68,12 @@ void hth_verbs_gone(void *node, hth_exchange *exchange);
 void hth_verbs_cancel_all(hth_node *node, const hth_error *why);
 /* Called whenever a call has ended, so that a stopping node can leave. */
 void hth_node_call_ended(hth_node *node);
+
+/* tasks.c: what takes a thread and no model. */
+HTH_MUST_USE hth_status hth_tasks_create(hth_tasks **ret_tasks, hth_node *node, hth_error *err);
+void hth_tasks_destroy(hth_tasks *tasks);
+void hth_tasks_pull(hth_node *node, hth_exchange *exchange);  /* POST /api/pull, as Ollama has it */
+void hth_tasks_fetch(hth_node *node, hth_exchange *exchange); /* POST /hearth/fetch */
 
 /* keys.c: named keys. */
 HTH_MUST_USE hth_status hth_keys_create(hth_keys **ret_keys, const char *home, hth_error *err);

@@ -98,6 +98,7 @@ static hth_status start(hth_node *node, hth_error *err)
 	HTH_TRY(hth_router_create(&node->router, node->loop, &route, err));
 	HTH_TRY(hth_inspector_create(&node->inspector, node, err));
 	hth_models_init(node);
+	HTH_TRY(hth_tasks_create(&node->tasks, node, err));
 	HTH_TRY(start_upstreams(node, err));
 	const hth_http_options http = {.address = c->listen_address,
 	                               .port = c->listen_port,
@@ -119,6 +120,7 @@ static bool finish(hth_node *node)
 	hth_http_destroy(node->http);
 	hth_inspector_destroy(node->inspector);
 	hth_upstreams_destroy(node->upstreams);
+	hth_tasks_destroy(node->tasks);
 	hth_router_destroy(node->router);
 	hth_timer_close(node->stop_timer);
 	hth_keys_destroy(node->keys);

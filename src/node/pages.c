@@ -125,7 +125,8 @@ bool hth_pages_handle(hth_node *node, hth_exchange *exchange)
 		const char *path, *method;
 		void (*fn)(hth_node *node, hth_exchange *exchange);
 	} pages[] = {{"/", "GET", front},           {"/health", "GET", health},       {"/metrics", "GET", metrics},
-	             {"/hearth/status", "GET", status}, {"/hearth/stop", "POST", stop}};
+	             {"/hearth/status", "GET", status}, {"/hearth/stop", "POST", stop},
+	             {"/hearth/fetch", "POST", hth_tasks_fetch}, {"/api/pull", "POST", hth_tasks_pull}};
 	const char *method = hth_exchange_method(exchange), *path = hth_exchange_path(exchange);
 	if (strcmp(method, "OPTIONS") == 0) {
 		hth_guard_preflight(exchange);

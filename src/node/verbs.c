@@ -24,6 +24,7 @@ enum { CALL_WINDOW = 8 };
 
 /* One HTTP call being served. Freed when its answer is complete (or nobody wants it) and its requests have ended. */
 typedef struct hth_call {
+	hth_holder holder; /* first: it is the exchange's user */
 	hth_node *node;
 	hth_exchange *exchange; /* NULL: answered, or the client has left */
 	const hth_api_endpoint *endpoint;
@@ -38,6 +39,7 @@ typedef struct hth_call {
 } hth_call;
 
 static void admit_more(hth_call *call);
+static void on_gone(hth_holder *holder);
 
 static void enter(hth_call *call) { call->inside++; }
 
@@ -316,6 +318,7 @@ static hth_status take_call(hth_node *node, hth_exchange *exchange, const hth_ap
 	hth_call *call = calloc(1, sizeof *call);
 	if (call == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for the request");
+	call->holder.gone = on_gone;
 	call->node = node;
 	call->exchange = exchange;
 	call->endpoint = endpoint;
@@ -360,18 +363,23 @@ void hth_verbs_handle(void *ctx, hth_exchange *exchange)
 
 /* ---- the ends that come from outside ---- */
 
-void hth_verbs_gone(void *ctx, hth_exchange *exchange)
+static void on_gone(hth_holder *holder)
 {
-	(void)ctx;
-	hth_call *call = hth_exchange_user(exchange);
-	if (call == NULL)
-		return;
+	hth_call *call = (hth_call *)holder;
 	enter(call);
 	call->exchange = NULL;
 	call->gone = true;
 	hth_inspector_forget(call->node->inspector, call);
 	cancel_rest(call);
 	leave(call);
+}
+
+void hth_verbs_gone(void *ctx, hth_exchange *exchange)
+{
+	(void)ctx;
+	hth_holder *holder = hth_exchange_user(exchange);
+	if (holder != NULL)
+		holder->gone(holder);
 }
 
 void hth_verbs_cancel_all(hth_node *node, const hth_error *why)

@@ -400,7 +400,7 @@ def ollama_speaks_lines_and_manages_models():
                                    ("/api/generate", {"model": "alpha", "prompt": "x", "options": {"temperature": "hot"}}, 400),
                                    ("/api/embed", {"model": "alpha", "input": []}, 400), ("/api/copy", {"source": "alpha"}, 400),
                                    ("/api/copy", {"source": "alpha", "destination": "../x y"}, 400), ("/api/copy", {"source": "alpha", "destination": "beta"}, 409),
-                                   ("/api/copy", {"source": "gone", "destination": "x"}, 404), ("/api/pull", {"model": "gone"}, 400)):
+                                   ("/api/copy", {"source": "gone", "destination": "x"}, 404), ("/api/pull", {"model": 5}, 400)):
             a = n.post(path, body)
             assert a.status == status and isinstance(a.json["error"], str), (path, body, a.status, a.body)
         assert n.post("/api/copy", {"source": "alpha", "destination": "Mine/new:v2"}).status == 200
