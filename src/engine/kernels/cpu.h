@@ -5,7 +5,7 @@
 #include <stdbool.h>
 
 bool hth_cpu_has_avx2(void);   /* with FMA and F16C, as every processor but a few has together */
-bool hth_cpu_has_avx512(void); /* F, BW, DQ, VL, VNNI, VBMI: Ice Lake, Zen 4 and later */
+bool hth_cpu_has_avx512(void); /* F, BW, DQ, VL, VNNI, with GFNI and BMI2: Ice Lake, Zen 4 and later */
 bool hth_cpu_has_dotprod(void); /* ARM: SDOT and UDOT */
 
 #endif

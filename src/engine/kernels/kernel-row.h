@@ -40,14 +40,14 @@ typedef struct hth_a8_line {
 } hth_a8_line;
 static_assert(sizeof(hth_a8_line) == 64, "a cache line");
 
-/* For gemv, 256 columns of one token. */
+/* For gemv, 256 columns of one token. s32 follows d: 16 floats for one load. */
 typedef struct hth_a8 {
 	_Alignas(64) int8_t q[256];
 	float d[8];
 	float s32[8];
 	float s16[16];
-	int32_t n32[8];
-	int32_t unused[24];
+	float d16[16]; /* d of each 16 columns: every d twice */
+	int32_t unused[16];
 } hth_a8;
 
 /* Whether the type is multiplied as codes, and whether its groups are of 16 columns (else 32). */

@@ -395,9 +395,10 @@ static void make_a8(hth_acts *acts)
 				memcpy(a->q + 32 * g, line->q, 32);
 				a->d[g] = line->d;
 				a->s32[g] = line->s32;
-				a->n32[g] = line->n32;
-				a->s16[2 * g] = line->s16[0];
-				a->s16[2 * g + 1] = line->s16[1];
+				for (size_t h = 0; h < 2; h++) {
+					a->s16[2 * g + h] = line->s16[h];
+					a->d16[2 * g + h] = line->d;
+				}
 			}
 		}
 	}
