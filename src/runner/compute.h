@@ -12,6 +12,10 @@ typedef struct hth_compute {
 	uint32_t n_batch; /* rows of one step */
 	uint32_t n_vocab, n_embd;
 	bool embedding; /* an encoder: embed works, decode does not */
+	/* A token's logits are the same to the last bit whatever else is in the batch. Where kernels for one row and for
+	 * several round differently, the scheduler keeps what is measured (guesses, chunks) from deciding between the two
+	 * where an answer is expected to repeat itself. */
+	bool exact_rows;
 	const hth_tokenizer *tokenizer;
 	uint64_t (*now_ns)(void *ctx);
 	hth_status (*decode)(void *ctx, const hth_batch_token *tokens, size_t n, const atomic_bool *cancel, hth_error *err);

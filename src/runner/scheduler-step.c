@@ -26,6 +26,11 @@ static uint32_t draft(hth_scheduler *s, hth_job *job, size_t rows, uint32_t n_de
 	/* Guesses for rows of logprobs would have to keep each row's rivals; not worth it. */
 	if (job->raw != NULL || job->ask.params.grammar_json != NULL)
 		return 0;
+	/* Whether to guess is decided by measured time, so where a guess may change the last bits of logits, an answer that
+	 * is expected to come out the same each time goes without. */
+	const hth_sampling *sampling = &job->ask.params.sampling;
+	if (!s->compute.exact_rows && (sampling->seed_given || sampling->temperature == 0))
+		return 0;
 	uint32_t answer_left = job->max_answer - job->n_answer, room = s->compute.n_ctx - job->n_tokens;
 	uint32_t max = HTH_MIN(HTH_MIN(answer_left - 1, room), (uint32_t)HTH_DRAFT_MAX);
 	if (max == 0 || rows + max > s->compute.n_batch)
@@ -39,7 +44,8 @@ static uint32_t draft(hth_scheduler *s, hth_job *job, size_t rows, uint32_t n_de
 	return hth_speculation_draft(job->speculation, &s->pace, rows, n_decoding, job->tokens, job->n_tokens, max, drafts);
 }
 
-/* A chunk ends where others wait for it to get to. */
+/* A chunk ends where others wait for it to get to, and does not leave a single token for the next one: kernels for one row may
+ * round differently, and chunks depend on measured time. */
 static uint32_t until_boundary(const hth_scheduler *s, const hth_job *job, uint32_t n)
 {
 	for (uint32_t i = 0; i < s->n_running; i++) {
@@ -47,7 +53,7 @@ static uint32_t until_boundary(const hth_scheduler *s, const hth_job *job, uint3
 		if (held->state == HTH_JOB_HELD && held->leader == job && held->leader_tokens > job->n_computed)
 			n = HTH_MIN(n, held->leader_tokens - job->n_computed);
 	}
-	return n;
+	return n > 2 && job->n_tokens - job->n_computed - n == 1 ? n - 1 : n;
 }
 
 static bool is_member(const hth_scheduler *s, const hth_job *job)

@@ -237,14 +237,16 @@ static uint32_t common(const hth_job *a, const hth_job *b, uint32_t max)
 	return i;
 }
 
-/* A running job that will soon have computed more of this job's beginning than there is now. */
+/* A running job that will soon have computed more of this job's beginning than there is now. It may itself be held, if it came
+ * before this one: so nobody waits in a circle. */
 static hth_job *find_leader(const hth_scheduler *s, const hth_job *job, uint32_t max, uint32_t have, uint32_t *ret_tokens)
 {
 	hth_job *leader = NULL;
 	uint32_t best = have + HOLD_MIN - 1;
 	for (uint32_t i = 0; i < s->n_running; i++) {
 		hth_job *other = s->running[i];
-		if (other->state != HTH_JOB_PREFILL)
+		if (other == job || other->state == HTH_JOB_DECODE ||
+		    (other->state == HTH_JOB_HELD && job->serial != 0 && other->serial > job->serial))
 			continue;
 		uint32_t n = common(other, job, max);
 		if (n > best && n > other->n_computed) {
@@ -256,10 +258,25 @@ static hth_job *find_leader(const hth_scheduler *s, const hth_job *job, uint32_t
 	return leader;
 }
 
+/* Looks for somebody to wait for. False: there is nobody. */
+static bool hold(hth_scheduler *s, hth_job *job)
+{
+	uint32_t from, tokens;
+	uint32_t have = hth_sequences_find(s->sequences, job->tokens, job->n_tokens - 1, &from);
+	job->leader = find_leader(s, job, job->n_tokens - 1, have, &tokens);
+	if (job->leader == NULL)
+		return false;
+	job->state = HTH_JOB_HELD;
+	job->leader_tokens = tokens;
+	return true;
+}
+
 /* Gives a job that has a slot its sequence, with the best beginning there is. False: no memory yet. */
 static bool take_sequence(hth_scheduler *s, hth_job *job)
 {
-	uint32_t from = 0, max = job->n_tokens - 1; /* the last token is always computed: its logits are wanted */
+	/* The last token is always computed, because its logits are wanted; and another one where a single row may round differently
+	 * from the several of the first time. */
+	uint32_t from = 0, always = s->compute.exact_rows ? 1 : 2, max = job->n_tokens > always ? job->n_tokens - always : 0;
 	uint32_t length = hth_sequences_find(s->sequences, job->tokens, max, &from);
 	if (length < SHARE_MIN)
 		length = 0;
@@ -296,20 +313,13 @@ static bool admit_one(hth_scheduler *s)
 		return false;
 	hth_error err = HTH_ERROR_INIT;
 	hth_status status = job->started || job->ask.kind == HTH_EMBEDDING ? HTH_OK : start_answer(s, job, &err);
-	if (status == HTH_OK) {
-		uint32_t from, tokens;
-		uint32_t have = hth_sequences_find(s->sequences, job->tokens, job->n_tokens - 1, &from);
-		job->leader = find_leader(s, job, job->n_tokens - 1, have, &tokens);
-		if (job->leader != NULL) {
-			job->state = HTH_JOB_HELD;
-			job->leader_tokens = tokens;
-		} else {
-			s->running[s->n_running++] = job;
-			bool fits = take_sequence(s, job);
-			s->n_running--;
-			if (!fits)
-				return false;
-		}
+	job->serial = 0; /* the last: it may wait for anybody */
+	if (status == HTH_OK && !hold(s, job)) {
+		s->running[s->n_running++] = job;
+		bool fits = take_sequence(s, job);
+		s->n_running--;
+		if (!fits)
+			return false;
 	}
 	s->waiting = job->next;
 	if (s->waiting == NULL)
@@ -330,7 +340,10 @@ static void release_held(hth_scheduler *s)
 {
 	for (uint32_t i = 0; i < s->n_running; i++) {
 		hth_job *job = s->running[i];
-		if (job->state == HTH_JOB_HELD && (job->leader == NULL || job->leader->n_computed >= job->leader_tokens))
+		if (job->state != HTH_JOB_HELD || (job->leader != NULL && job->leader->n_computed < job->leader_tokens))
+			continue;
+		/* What it waited for is there. Of those that were held with it, one goes on and may be the next to wait for. */
+		if (!hold(s, job))
 			take_sequence(s, job); /* without memory it stays held and is tried again at the next step */
 	}
 }

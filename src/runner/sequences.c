@@ -1,8 +1,9 @@
 /* sequences.c - see sequences.h.
- * Owns a copy of the tokens of every kept sequence (running ones are the jobs'). Thread: the scheduler's. */
+ * Owns the tree of what every sequence holds. Thread: the scheduler's. */
 #include "runner/sequences.h"
 
 #include "base/mem.h"
+#include "runner/prefix-tree.h"
 
 enum {
 	KEEP_MIN = 16, /* tokens: what is shorter is computed again faster than it is looked after */
@@ -12,14 +13,13 @@ enum {
 typedef enum seq_state { SEQ_FREE, SEQ_RUNNING, SEQ_KEPT } seq_state;
 typedef struct seq_entry {
 	seq_state state;
-	const int32_t *tokens;
-	int32_t *own; /* KEPT: tokens, owned */
-	uint32_t n;
-	uint64_t used; /* tick of the last use */
+	const int32_t *tokens; /* RUNNING: the job's */
+	uint64_t used;         /* tick of the last use */
 } seq_entry;
 
 struct hth_sequences {
 	const hth_compute *compute;
+	hth_prefix_tree *tree;
 	seq_entry *entries;
 	uint32_t n;
 	uint64_t tick;
@@ -29,65 +29,41 @@ hth_status hth_sequences_create(hth_sequences **ret_sequences, const hth_compute
 {
 	hth_sequences *s = calloc(1, sizeof *s);
 	seq_entry *entries = hth_alloc_array(compute->n_seq, sizeof *entries);
-	if (s == NULL || entries == NULL) {
+	hth_prefix_tree *tree = NULL;
+	hth_status status = s != NULL && entries != NULL ? hth_prefix_tree_create(&tree, compute->n_seq, err)
+	                                                 : hth_fail(err, HTH_NO_MEMORY, "no memory for %u sequences", compute->n_seq);
+	if (status != HTH_OK) {
 		free(s);
 		free(entries);
-		return hth_fail(err, HTH_NO_MEMORY, "no memory for %u sequences", compute->n_seq);
+		return status;
 	}
-	*s = (hth_sequences){.compute = compute, .entries = entries, .n = compute->n_seq};
+	*s = (hth_sequences){.compute = compute, .tree = tree, .entries = entries, .n = compute->n_seq};
 	*ret_sequences = s;
 	return HTH_OK;
-}
-
-static void forget(hth_sequences *s, uint32_t seq)
-{
-	seq_entry *e = &s->entries[seq];
-	if (e->own != NULL)
-		explicit_bzero(e->own, e->n * sizeof *e->own);
-	free(e->own);
-	*e = (seq_entry){.state = SEQ_FREE};
-}
-
-void hth_sequences_drop(hth_sequences *s, uint32_t seq)
-{
-	s->compute->truncate(s->compute->ctx, seq, 0);
-	forget(s, seq);
 }
 
 void hth_sequences_destroy(hth_sequences *s)
 {
 	if (s == NULL)
 		return;
-	for (uint32_t i = 0; i < s->n; i++)
-		forget(s, i);
+	hth_prefix_tree_destroy(s->tree);
 	free(s->entries);
 	free(s);
 }
 
-static uint32_t common(const int32_t *a, uint32_t na, const int32_t *b, uint32_t nb)
+void hth_sequences_drop(hth_sequences *s, uint32_t seq)
 {
-	uint32_t n = HTH_MIN(na, nb), i = 0;
-	while (i < n && a[i] == b[i])
-		i++;
-	return i;
+	s->compute->truncate(s->compute->ctx, seq, 0);
+	hth_prefix_tree_cut(s->tree, seq, 0);
+	s->entries[seq] = (seq_entry){.state = SEQ_FREE};
 }
 
 uint32_t hth_sequences_find(hth_sequences *s, const int32_t *tokens, uint32_t n, uint32_t *ret_seq)
 {
-	uint32_t best = 0;
-	for (uint32_t i = 0; i < s->n; i++) {
-		const seq_entry *e = &s->entries[i];
-		if (e->state == SEQ_FREE || e->n <= best)
-			continue;
-		uint32_t length = common(e->tokens, e->n, tokens, n);
-		if (length > best) {
-			best = length;
-			*ret_seq = i;
-		}
-	}
-	if (best > 0)
+	uint32_t length = hth_prefix_tree_find(s->tree, tokens, n, ret_seq);
+	if (length > 0)
 		s->entries[*ret_seq].used = ++s->tick;
-	return best;
+	return length;
 }
 
 static int oldest_kept(const hth_sequences *s, int but)
@@ -100,86 +76,75 @@ static int oldest_kept(const hth_sequences *s, int but)
 	return oldest;
 }
 
-int hth_sequences_take(hth_sequences *s, uint32_t from, uint32_t length, const int32_t *tokens)
+/* A sequence that nobody uses, made free if it must be; -1: all run. */
+static int free_sequence(hth_sequences *s, int but)
 {
-	int seq = -1;
-	if (length > 0 && s->entries[from].state == SEQ_KEPT && s->entries[from].n == length) {
-		forget(s, from); /* its pages stay: the job goes on where that one ended */
-		seq = (int)from;
-	} else {
-		for (uint32_t i = 0; i < s->n && seq < 0; i++)
-			if (s->entries[i].state == SEQ_FREE)
-				seq = (int)i;
-		if (seq < 0) {
-			seq = oldest_kept(s, length > 0 ? (int)from : -1);
-			if (seq < 0 && length > 0) { /* only `from` itself is left: cut it to what is shared */
-				seq = oldest_kept(s, -1);
-				if (seq != (int)from)
-					return -1;
-				s->compute->truncate(s->compute->ctx, from, length);
-				forget(s, from);
-				length = 0; /* nothing to share with itself */
-				s->entries[seq].n = 0;
-			} else if (seq < 0) {
-				return -1;
-			} else {
-				hth_sequences_drop(s, (uint32_t)seq);
-			}
-		}
-		if (length > 0)
-			s->compute->share(s->compute->ctx, (uint32_t)seq, from, length);
-	}
-	s->entries[seq] = (seq_entry){.state = SEQ_RUNNING, .tokens = tokens, .used = ++s->tick};
+	for (uint32_t i = 0; i < s->n; i++)
+		if (s->entries[i].state == SEQ_FREE)
+			return (int)i;
+	int seq = oldest_kept(s, but);
+	if (seq >= 0)
+		hth_sequences_drop(s, (uint32_t)seq);
 	return seq;
 }
 
-void hth_sequences_hold(hth_sequences *s, uint32_t seq, uint32_t n) { s->entries[seq].n = n; }
+int hth_sequences_take(hth_sequences *s, uint32_t from, uint32_t length, const int32_t *tokens)
+{
+	int seq;
+	bool kept = length > 0 && s->entries[from].state == SEQ_KEPT;
+	if (kept && hth_prefix_tree_length(s->tree, from) == length) {
+		seq = (int)from; /* its pages stay: the job goes on where that one ended */
+	} else {
+		seq = free_sequence(s, length > 0 ? (int)from : -1);
+		if (seq < 0 && kept) { /* only `from` itself is left: it is cut to what is shared, and taken over */
+			seq = (int)from;
+			s->compute->truncate(s->compute->ctx, from, length);
+			hth_prefix_tree_cut(s->tree, from, length);
+		} else if (seq < 0) {
+			return -1;
+		} else if (length > 0) {
+			s->compute->share(s->compute->ctx, (uint32_t)seq, from, length);
+		}
+	}
+	s->entries[seq] = (seq_entry){.state = SEQ_RUNNING, .tokens = tokens, .used = ++s->tick};
+	hth_sequences_hold(s, (uint32_t)seq, length);
+	return seq;
+}
+
+void hth_sequences_hold(hth_sequences *s, uint32_t seq, uint32_t n)
+{
+	hth_prefix_tree_cut(s->tree, seq, n);
+	/* Without memory the tree knows less than is there: less is shared, nothing is wrong. */
+	(void)hth_prefix_tree_extend(s->tree, seq, s->entries[seq].tokens, n);
+}
 
 bool hth_sequences_make_room(hth_sequences *s, int but)
 {
-	int seq = oldest_kept(s, but);
-	if (seq < 0)
+	int oldest = oldest_kept(s, but);
+	if (oldest < 0)
 		return false;
 	/* From the end: the beginning is what the next prompt is most likely to share. */
-	seq_entry *e = &s->entries[seq];
-	uint32_t cut = HTH_MAX(e->n / 4, (uint32_t)CUT_MIN);
-	if (e->n < cut + KEEP_MIN) {
-		hth_sequences_drop(s, (uint32_t)seq);
+	uint32_t seq = (uint32_t)oldest, n = hth_prefix_tree_length(s->tree, seq), cut = HTH_MAX(n / 4, (uint32_t)CUT_MIN);
+	if (n < cut + KEEP_MIN) {
+		hth_sequences_drop(s, seq);
 		return true;
 	}
-	e->n -= cut;
-	explicit_bzero(e->own + e->n, cut * sizeof *e->own);
-	s->compute->truncate(s->compute->ctx, (uint32_t)seq, e->n);
+	hth_prefix_tree_cut(s->tree, seq, n - cut);
+	s->compute->truncate(s->compute->ctx, seq, hth_prefix_tree_length(s->tree, seq));
 	return true;
 }
 
 void hth_sequences_release(hth_sequences *s, uint32_t seq)
 {
-	seq_entry *e = &s->entries[seq];
-	int32_t *own = e->n >= KEEP_MIN ? malloc(e->n * sizeof *own) : NULL;
-	if (own == NULL) {
+	uint32_t n = hth_prefix_tree_length(s->tree, seq);
+	if (n < KEEP_MIN || hth_prefix_tree_covered(s->tree, seq)) {
 		hth_sequences_drop(s, seq);
 		return;
 	}
-	memcpy(own, e->tokens, e->n * sizeof *own);
-	/* A conversation's earlier turn is the beginning of its later one: keep the longer. */
-	for (uint32_t i = 0; i < s->n; i++) {
-		const seq_entry *o = &s->entries[i];
-		if (i == seq || o->state != SEQ_KEPT)
-			continue;
-		uint32_t length = common(o->tokens, o->n, own, e->n);
-		if (length == o->n) {
+	s->entries[seq] = (seq_entry){.state = SEQ_KEPT, .used = ++s->tick};
+	s->compute->truncate(s->compute->ctx, seq, n);
+	/* A conversation's earlier turns are the beginning of this one: kept once. */
+	for (uint32_t i = 0; i < s->n; i++)
+		if (i != seq && s->entries[i].state == SEQ_KEPT && hth_prefix_tree_covers(s->tree, seq, i))
 			hth_sequences_drop(s, i);
-		} else if (length == e->n) {
-			s->entries[i].used = ++s->tick;
-			explicit_bzero(own, e->n * sizeof *own);
-			free(own);
-			hth_sequences_drop(s, seq);
-			return;
-		}
-	}
-	e->own = own;
-	e->tokens = own;
-	e->state = SEQ_KEPT;
-	e->used = ++s->tick;
 }

@@ -1,8 +1,9 @@
 /* sequences.h - which tokens each of the engine's sequences holds: those of running jobs, and those kept of ended ones so that
  * the next prompt with the same beginning need not compute it again.
  *
- * The KV pages themselves are the engine's, counted and shared between sequences (hth_session_share). Here is who holds what,
- * which sequence is the best beginning for a prompt, and what goes first when room is needed (least recently used).
+ * The KV pages themselves are the engine's, counted and shared between sequences (hth_session_share). Here is who holds what
+ * (prefix-tree.h), which sequence is the best beginning for a prompt, and what goes first when room is needed (least
+ * recently used, its end before its beginning).
  */
 #ifndef HTH_RUNNER_SEQUENCES_H
 #define HTH_RUNNER_SEQUENCES_H

@@ -185,6 +185,7 @@ static inline fake_engine *fake_create(const hth_tokenizer *tokenizer, uint32_t 
 	                             .n_vocab = f->n_vocab,
 	                             .n_embd = 2,
 	                             .tokenizer = tokenizer,
+	                             .exact_rows = true,
 	                             .now_ns = fake_now,
 	                             .decode = fake_decode,
 	                             .logits = fake_logits,

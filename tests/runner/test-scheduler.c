@@ -220,6 +220,26 @@ TEST(shared_beginning_is_computed_once)
 	CHECK(w->told[8].first_ns < w->fake->row_ns * 8 * 340 / 3);
 }
 
+TEST(shared_beginnings_of_different_lengths_are_each_computed_once)
+{
+	WORLD(w, 8, 24, 1024, 16 * 1024);
+	/* All share 64 tokens; 2 to 5 share 300, 4 and 5 share 400; each ends with 10 of its own. */
+	int32_t prompt[500];
+	for (uint32_t i = 1; i <= 5; i++) {
+		make_prompt(w, prompt, 420, i == 1 ? 64 : i < 4 ? 300 : 0, i);
+		if (i >= 4) {
+			make_prompt(w, prompt, 400, 300, 99);
+			make_prompt(w, prompt + 400, 20, 0, i);
+		}
+		hth_scheduler_add(w->scheduler, make_job(w, i, prompt, 420, (wish_t){.max_answer = 1, .seed = i, .no_eos = true}));
+	}
+	run_all(w);
+	for (uint32_t i = 1; i <= 5; i++)
+		CHECK(w->told[i].ended && !w->told[i].failed);
+	/* 420 of the first; of the second all but 64; of the third all but 300; of the fourth the same; of the fifth 20. */
+	CHECK_INT(w->fake->rows, 420 + 356 + 120 + 120 + 20);
+}
+
 TEST(next_turn_computes_only_what_is_new)
 {
 	WORLD(w, 2, 6, 1024, 4 * 1024);
