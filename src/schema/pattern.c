@@ -167,7 +167,7 @@ static hth_status unicode_escape(struct nfa *a, uint32_t *ret)
 		uint32_t v = 0;
 		const char *begin = ++a->p;
 		while (more(a) && *a->p != '}' && v <= LAST) {
-			uint32_t d;
+			uint32_t d = 0;
 			HTH_TRY(hex(a, 1, &d));
 			v = v << 4 | d;
 		}
@@ -179,7 +179,7 @@ static hth_status unicode_escape(struct nfa *a, uint32_t *ret)
 	}
 	HTH_TRY(hex(a, 4, ret));
 	if (*ret >= 0xD800 && *ret < 0xDC00 && a->end - a->p >= 6 && a->p[0] == '\\' && a->p[1] == 'u') {
-		uint32_t low;
+		uint32_t low = 0;
 		a->p += 2;
 		HTH_TRY(hex(a, 4, &low));
 		if (low >= 0xDC00 && low < 0xE000)
