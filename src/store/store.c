@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/stat.h>
 
 /* One entry per version; each brings version i to i + 1. Never edit one that was released: add another. */
@@ -76,6 +77,20 @@ static hth_status migrate(hth_store *store, hth_error *err)
 	return execute(store, "COMMIT", "updating the database's schema", err);
 }
 
+/* Made here, so that nobody else could read it even for a moment: SQLite would use the umask. A file that is there is not opened:
+ * closing any descriptor of it would drop the locks that this process's other handles have on it (POSIX locks belong to the
+ * process), another process would then think itself alone and take the WAL away from under them. */
+static hth_status make_file(const char *path, hth_error *err)
+{
+	static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+	pthread_mutex_lock(&mutex); /* nobody opens it between its making and the close */
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600), e = errno;
+	if (fd >= 0)
+		close(fd);
+	pthread_mutex_unlock(&mutex);
+	return fd >= 0 || e == EEXIST ? HTH_OK : hth_fail_errno(err, HTH_IO, e, "cannot make %s", path);
+}
+
 hth_status hth_store_open(hth_store **ret_store, const char *home, hth_error *err)
 {
 	if (sodium_init() < 0)
@@ -91,11 +106,7 @@ hth_status hth_store_open(hth_store **ret_store, const char *home, hth_error *er
 		if (failed != 0 && failed != EROFS)
 			return hth_fail_errno(err, HTH_IO, failed, "cannot make %s", home);
 	}
-	/* Made here, so that nobody else could read it even for a moment: SQLite would use the umask. */
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return hth_fail_errno(err, HTH_IO, errno, "cannot open %s", path);
-	close(fd);
+	HTH_TRY(make_file(path, err));
 
 	hth_store *store = calloc(1, sizeof *store);
 	if (store == NULL)

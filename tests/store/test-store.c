@@ -99,6 +99,38 @@ TEST(the_database_is_the_owners_alone_and_holds_no_key)
 	drop_home();
 }
 
+/* Whether another process finds this one's lock on the database file (SQLite's shared bytes, 510 from 2^30 + 2). */
+static bool is_locked(const char *path)
+{
+	int status = -1;
+	pid_t child = fork();
+	if (child == 0) {
+		struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0x40000002, .l_len = 510};
+		int fd = open(path, O_RDWR);
+		_exit(fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK ? 7 : 0);
+	}
+	return waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 7;
+}
+
+TEST(a_second_handle_in_the_process_leaves_the_first_ones_lock)
+{
+	fresh_home();
+	hth_error err;
+	hth_store *first, *second;
+	char path[128];
+	size_t n;
+	snprintf(path, sizeof path, "%s/hearth.db", home);
+	REQUIRE_OK(hth_store_open(&first, home, &err));
+	CHECK_OK(hth_store_key_count(first, &n, &err));
+	CHECK(is_locked(path));
+	REQUIRE_OK(hth_store_open(&second, home, &err));
+	CHECK(is_locked(path));
+	hth_store_close(second);
+	CHECK(is_locked(path)); /* without it another process would take the WAL away from under us */
+	hth_store_close(first);
+	drop_home();
+}
+
 TEST(a_key_needs_a_name_a_scope_and_a_known_class)
 {
 	fresh_home();
