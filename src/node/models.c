@@ -120,6 +120,9 @@ static hth_status delete_model(void *ctx, const char *name, hth_error *err)
 		if (unlink(model->files[i]) != 0 && errno != ENOENT)
 			return hth_fail_errno(err, HTH_IO, errno, "cannot delete %s", model->files[i]);
 	}
+	char record[PATH_MAX + NAME_MAX]; /* what a pull has kept about it */
+	snprintf(record, sizeof record, "%s%s.json", folder, model->name);
+	unlink(record);
 	hth_log(HTH_LOG_INFO, "model %s is deleted", model->name);
 	return HTH_OK;
 }

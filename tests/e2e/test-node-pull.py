@@ -41,6 +41,8 @@ def a_pull_streams_its_progress_and_the_model_is_there():
         assert "tiny-1b" in [m["id"] for m in n.get("/v1/models").json["data"]]
         assert n.chat(model="tiny:1b").status == 200
         assert lines(n.post("/api/pull", {"name": "tiny:1b", "stream": False})) == [{"status": "success"}]
+        assert n.ask("DELETE", "/api/delete", {"model": "tiny:1b"}).status == 200
+        assert [f for f in os.listdir(os.path.join(n.home, "models")) if "tiny" in f] == []
         assert lines(n.post("/api/pull", {"model": "own"}))[-1] == {"status": "success"}, "what is not from anywhere needs no pulling"
     s.close()
 
