@@ -133,15 +133,13 @@ hth_status hth_keys_check(hth_keys *keys, hth_exchange *exchange, const char *te
 	return HTH_OK;
 }
 
-void hth_keys_refuse(hth_exchange *exchange, const hth_caller *caller, const hth_error *error)
+void hth_keys_refuse(hth_exchange *exchange, const hth_api_endpoint *endpoint, const hth_caller *caller, const hth_error *error)
 {
 	if (caller->retry_s == 0) {
-		hth_pages_error(exchange, NULL, error);
+		hth_pages_error(exchange, endpoint, error);
 		return;
 	}
 	char seconds[16];
-	const char *allow;
-	const hth_api_endpoint *endpoint = hth_api_find(hth_exchange_method(exchange), hth_exchange_path(exchange), &allow);
 	HTH_CLEANUP(hth_buf_finish) hth_buf body = HTH_BUF_INIT(64 << 10);
 	snprintf(seconds, sizeof seconds, "%u", caller->retry_s);
 	hth_exchange_add_header(exchange, "Retry-After", seconds);

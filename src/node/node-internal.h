@@ -3,6 +3,7 @@
 #define HTH_NODE_NODE_INTERNAL_H
 
 #include "api/api.h"
+#include "api/response-store.h"
 #include "http/http.h"
 #include "node/node.h"
 #include "route/route.h"
@@ -48,6 +49,7 @@ typedef struct hth_node {
 	hth_keys *keys;
 	hth_tasks *tasks;
 	hth_upstreams *upstreams;
+	hth_response_store *responses; /* conversations that clients may go on with */
 	hth_api_host api_host;
 	hth_metrics metrics;
 	struct hth_call *calls; /* being served */
@@ -81,7 +83,8 @@ void hth_keys_destroy(hth_keys *keys);
 bool hth_keys_any(hth_keys *keys);
 /* HTH_UNAUTHORIZED: no such key; HTH_DENIED: not for this; HTH_BUSY with retry_s: too often. */
 HTH_MUST_USE hth_status hth_keys_check(hth_keys *keys, hth_exchange *exchange, const char *text, hth_caller *ret_caller, hth_error *err);
-void hth_keys_refuse(hth_exchange *exchange, const hth_caller *caller, const hth_error *error);
+/* Answers a refused call in its family's shape (endpoint NULL: unknown path). */
+void hth_keys_refuse(hth_exchange *exchange, const hth_api_endpoint *endpoint, const hth_caller *caller, const hth_error *error);
 
 /* guard.c: who may ask at all. */
 HTH_MUST_USE hth_status hth_guard_init(hth_node *node, hth_error *err); /* refuses to listen beyond loopback without a key */

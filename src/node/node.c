@@ -97,6 +97,7 @@ static hth_status start(hth_node *node, hth_error *err)
 	                                  .load_timeout_s = c->load_timeout_s};
 	HTH_TRY(hth_router_create(&node->router, node->loop, &route, err));
 	HTH_TRY(hth_inspector_create(&node->inspector, node, err));
+	HTH_TRY(hth_response_store_create(&node->responses, err));
 	hth_models_init(node);
 	HTH_TRY(hth_tasks_create(&node->tasks, node, err));
 	HTH_TRY(start_upstreams(node, err));
@@ -122,6 +123,7 @@ static bool finish(hth_node *node)
 	hth_upstreams_destroy(node->upstreams);
 	hth_tasks_destroy(node->tasks);
 	hth_router_destroy(node->router);
+	hth_response_store_destroy(node->responses);
 	hth_timer_close(node->stop_timer);
 	hth_keys_destroy(node->keys);
 	/* A signal that comes now has nothing left to say, and must not end the process before it has closed everything. */
