@@ -273,19 +273,22 @@ static bool step_content(tcp *p)
 	bool closes = f.think && p->style.think_close != NULL &&
 		      memcmp(p->text.data + f.at, p->style.think_close, HTH_MIN(f.len, strlen(p->style.think_close))) == 0 &&
 		      f.len == strlen(p->style.think_close);
-	if (f.think && !closes) {
+	if (f.think) {
 		for (size_t i = p->at; i < f.at; i++)
-			if (!is_space(p->text.data[i])) { /* something was said before: it is no reasoning */
+			if (!is_space(p->text.data[i])) { /* something was said before: the mark is part of it */
 				emit_content(p, f.at + f.len, false);
 				return true;
 			}
 	}
 	emit_content(p, f.at, true);
+	size_t before = p->at; /* white space that comes back with the mark, should this be no call */
 	p->drop_space = true;
 	p->at = f.at + f.len;
-	if (f.mark != NULL)
+	if (f.mark != NULL) {
 		enter_call(p, f.mark, f.at, f.len);
-	else if (f.think && !closes)
+		p->mark = before;
+	}
+	if (f.think && !closes)
 		p->state = HTH_TC_REASONING;
 	return true;
 }
@@ -344,23 +347,40 @@ static bool step_closing(tcp *p)
 
 /* --- harmony: <|channel|>name to=recipient <|constrain|>json<|message|>text<|end|> --- */
 
+/* The first three end a message; the last two begin the next one and belong to its header. */
 static const char *const harmony_ends[] = {"<|end|>", "<|return|>", "<|call|>", "<|start|>", "<|channel|>"};
+
+enum { HARMONY_HEAD_MAX = 1024 };
+
+static bool looks_like_header(const char *text, size_t len)
+{
+	bool mark = len >= 2 && text[0] == '<' && text[1] == '|';
+	for (size_t i = 0; i < len; i++)
+		mark = mark && text[i] != '\n' && (unsigned char)text[i] < 0x80;
+	return mark && len < 200;
+}
 
 bool hth_tc_step_harmony_head(tcp *p)
 {
 	size_t at = hth_tc_find(p, p->at, "<|message|>");
 	if (at == SIZE_MAX) {
-		/* No header that long: this is text after all. */
-		if (!p->ended && p->text.len - p->at < 1024)
+		size_t len;
+		const char *rest = hth_tc_rest(p, &len);
+		if (len == 0 || (!p->ended && len < HARMONY_HEAD_MAX))
 			return false;
 		p->mark = p->at;
-		if (p->text.len == p->at)
-			return false;
-		p->state = HTH_TC_HARMONY_BODY;
 		p->channel = HTH_TC_TO_CONTENT;
+		p->state = HTH_TC_HARMONY_BODY;
+		if (p->ended && !p->complete && looks_like_header(rest, len)) {
+			p->at = p->mark = p->text.len; /* cut off before anything was said */
+			return false;
+		}
+		/* No header: text after all, without the mark that made it look like one. */
+		if (hth_tc_take(p, "<|start|>") != 1)
+			hth_tc_take(p, "<|channel|>");
 		return true;
 	}
-	char head[1024];
+	char head[HARMONY_HEAD_MAX];
 	snprintf(head, sizeof head, "%.*s", (int)HTH_MIN(at - p->at, sizeof head - 1), p->text.data + p->at);
 	const char *channel = strstr(head, "<|channel|>"), *to = strstr(head, "to=");
 	channel = channel ? channel + strlen("<|channel|>") : head;
@@ -406,13 +426,13 @@ static void harmony_emit(tcp *p, size_t to)
 
 bool hth_tc_step_harmony_body(tcp *p)
 {
-	size_t first = SIZE_MAX, mark_len = 0, held = 0, len;
+	size_t first = SIZE_MAX, which = 0, held = 0, len;
 	const char *rest = hth_tc_rest(p, &len);
 	for (size_t i = 0; i < HTH_COUNT(harmony_ends); i++) {
 		size_t at = hth_tc_find(p, p->at, harmony_ends[i]);
 		if (at < first) {
 			first = at;
-			mark_len = strlen(harmony_ends[i]);
+			which = i;
 		}
 		held = HTH_MAX(held, hth_tc_partial(rest, len, harmony_ends[i]));
 	}
@@ -425,9 +445,8 @@ bool hth_tc_step_harmony_body(tcp *p)
 		hth_tc_args(p, "{}", 2);
 	p->started = false;
 	p->at = first;
-	/* <|start|> and <|channel|> belong to the next header; the others are passed over. */
-	if (p->text.data[first + 2] != 's' && memcmp(p->text.data + first, "<|channel|>", 11) != 0)
-		p->at += mark_len;
+	if (which < 3)
+		p->at += strlen(harmony_ends[which]);
 	p->mark = p->at;
 	p->state = HTH_TC_HARMONY_HEAD;
 	return true;
@@ -473,7 +492,7 @@ hth_status hth_toolcalls_create(hth_toolcalls **ret_parser, const hth_toolcalls_
 	hth_rng_seed(&p->rng, options->seed);
 	if (style->format == HTH_TOOLCALLS_HARMONY)
 		p->state = HTH_TC_HARMONY_HEAD;
-	else if (style->format == HTH_TOOLCALLS_FUNCTIONARY && options->calls)
+	else if (style->format == HTH_TOOLCALLS_FUNCTIONARY)
 		p->state = HTH_TC_FUNCTIONARY_HEAD;
 	else if (options->starts_in_reasoning && !options->keep_reasoning_in_content)
 		p->state = HTH_TC_REASONING;
