@@ -1,7 +1,7 @@
 /* line-editor.c - libedit, set up so that Ctrl-C is a key.
  *
  * While a line is edited the terminal sends no interrupt signal and Ctrl-C is a character like others, which ends the line: there is no
- * signal to race with, and an answer that streams (when the terminal is back to normal) is the only thing that a SIGINT stops. Main thread.
+ * signal to race with (one that comes before the terminal is set waits), and an answer that streams (when the terminal is back to normal) is the only thing that a SIGINT stops. Main thread.
  */
 #include "cmd/line-editor.h"
 
@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <histedit.h>
 #include <locale.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,6 +24,7 @@ struct hth_line_editor {
 	History *history;
 	const char *prompt;
 	bool interrupted;
+	sigset_t outside; /* the signals that were blocked before a line is read */
 	char *line;
 };
 
@@ -40,7 +43,10 @@ static int read_character(EditLine *el, wchar_t *ret_c)
 	mbstate_t state = {0};
 	for (;;) {
 		char byte;
-		ssize_t n = read(0, &byte, 1);
+		struct pollfd terminal = {.fd = 0, .events = POLLIN};
+		ssize_t n = ppoll(&terminal, 1, NULL, &editor->outside);
+		if (n >= 0)
+			n = read(0, &byte, 1);
 		if ((n == 1 && byte == 3) || (n < 0 && errno == EINTR)) {
 			editor->interrupted = true;
 			*ret_c = L'\n';
@@ -104,7 +110,13 @@ hth_line_result hth_line_editor_read(hth_line_editor *editor, const char *prompt
 	editor->prompt = prompt;
 	editor->interrupted = false;
 	int count = 0;
+	/* A SIGINT of the moment between showing the prompt and setting the terminal waits until ppoll lets it in. */
+	sigset_t interrupt;
+	sigemptyset(&interrupt);
+	sigaddset(&interrupt, SIGINT);
+	sigprocmask(SIG_BLOCK, &interrupt, &editor->outside);
 	const char *got = el_gets(editor->el, &count);
+	sigprocmask(SIG_SETMASK, &editor->outside, NULL);
 	if (editor->interrupted)
 		return HTH_LINE_INTERRUPTED;
 	if (got == NULL || count <= 0)
