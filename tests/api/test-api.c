@@ -2,6 +2,7 @@
 #include "api/api.h"
 #include "api/fields.h"
 #include "api/messages.h"
+#include "api/response-store.h"
 #include "harness.h"
 
 /* One call, and everything that went out of it. */
@@ -43,9 +44,12 @@ static hth_status each_model(void *ctx, hth_api_model_fn fn, void *fn_ctx, hth_e
 	return HTH_OK;
 }
 
+static hth_response_store *store;
+
 static hth_status call(const char *method, const char *path, const char *body)
 {
-	static const hth_api_host host = {.default_model = "starter", .each_model = each_model};
+	static hth_api_host host = {.default_model = "starter", .each_model = each_model};
+	host.responses = store;
 	static const hth_api_out out = {NULL, out_header, out_reply, out_begin, out_send, out_finish};
 	const char *allow = NULL;
 	hth_api_job_destroy(t.job);
@@ -256,6 +260,91 @@ TEST(pieces_of_a_tokenisation_stand_beside_their_ids)
 	hth_api_done(t.job, 0);
 	CHECK_STR(t.out.data, "{\"tokens\":[{\"id\":3,\"piece\":\"a\"},{\"id\":4,\"piece\":\"\\\"b\"}],\"count\":2}");
 	over();
+}
+
+TEST(anthropics_blocks_become_messages_and_events_come_in_order)
+{
+	CHECK_INT(call("POST", "/v1/messages",
+	               "{\"max_tokens\":5,\"stream\":true,\"system\":[{\"type\":\"text\",\"text\":\"s\"}],\"messages\":[{\"role\":\"user\",\"content\":\"a\"},"
+	               "{\"role\":\"assistant\",\"content\":[{\"type\":\"thinking\",\"thinking\":\"t\"},{\"type\":\"text\",\"text\":\"b\"},{\"type\":\"tool_use\","
+	               "\"id\":\"i\",\"name\":\"f\",\"input\":{\"x\":1}}]},{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"c\"},"
+	               "{\"type\":\"tool_result\",\"tool_use_id\":\"i\",\"content\":[{\"type\":\"text\",\"text\":\"r\"}]}]}]}"),
+	          HTH_OK);
+	REQUIRE(t.job != NULL);
+	CHECK_STR(request(0)->input.messages_json,
+	          "[{\"role\":\"system\",\"content\":\"s\"},{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\",\"reasoning_content\":\"t\","
+	          "\"tool_calls\":[{\"id\":\"i\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":{\"x\":1}}}]},"
+	          "{\"role\":\"tool\",\"tool_call_id\":\"i\",\"content\":\"r\"},{\"role\":\"user\",\"content\":\"c\"}]");
+	hth_answer_piece piece = words("hi");
+	hth_api_started(t.job, 0);
+	hth_api_piece(t.job, 0, &piece);
+	hth_api_done(t.job, 0);
+	CHECK(t.finished);
+	static const char *const order[] = {"event: message_start", "event: content_block_start", "\"text\":\"hi\"", "event: content_block_stop",
+	                                    "event: message_delta", "event: message_stop"};
+	const char *at = t.out.data;
+	for (size_t i = 0; i < HTH_COUNT(order); i++) {
+		const char *found = at != NULL ? strstr(at, order[i]) : NULL;
+		if (found == NULL)
+			test_fail(__FILE__, __LINE__, "%s is missing or out of order", order[i]);
+		at = found;
+	}
+	over();
+}
+
+TEST(a_response_can_be_gone_on_with_without_its_instructions)
+{
+	hth_error err;
+	char body[256], id[48];
+	REQUIRE_OK(hth_response_store_create(&store, &err));
+	CHECK_INT(call("POST", "/v1/responses", "{\"input\":\"one\",\"instructions\":\"be brief\"}"), HTH_OK);
+	CHECK_STR(request(0)->input.messages_json, "[{\"role\":\"system\",\"content\":\"be brief\"},{\"role\":\"user\",\"content\":\"one\"}]");
+	hth_answer_piece piece = words("two");
+	hth_api_started(t.job, 0);
+	hth_api_piece(t.job, 0, &piece);
+	hth_api_done(t.job, 0);
+	snprintf(id, sizeof id, "%s", t.job->id);
+	snprintf(body, sizeof body, "{\"input\":\"three\",\"previous_response_id\":\"%s\"}", id);
+	CHECK_INT(call("POST", "/v1/responses", body), HTH_OK);
+	REQUIRE(t.job != NULL);
+	CHECK_STR(request(0)->input.messages_json,
+	          "[{\"role\":\"user\",\"content\":\"one\"},{\"role\":\"assistant\",\"content\":\"two\"},{\"role\":\"user\",\"content\":\"three\"}]");
+	/* What was not to be stored, or is deleted, is not there. */
+	CHECK(hth_response_store_delete(store, id));
+	CHECK(!hth_response_store_delete(store, id));
+	CHECK_INT(call("POST", "/v1/responses", body), HTH_NOT_FOUND);
+	CHECK_STR(t.err.param, "previous_response_id");
+	CHECK_INT(call("POST", "/v1/responses", "{\"input\":\"one\",\"store\":false}"), HTH_OK);
+	hth_api_started(t.job, 0);
+	hth_api_done(t.job, 0);
+	CHECK(hth_response_store_messages(store, t.job->id) == NULL);
+	over();
+	hth_response_store_destroy(store);
+	store = NULL;
+}
+
+TEST(the_store_of_responses_is_bounded_and_forgets_the_oldest)
+{
+	hth_error err;
+	char id[32];
+	REQUIRE_OK(hth_response_store_create(&store, &err));
+	for (int i = 0; i < 600; i++) {
+		snprintf(id, sizeof id, "resp_%d", i);
+		hth_response_store_put(store, id, "[]", "{}");
+		CHECK(hth_response_store_messages(store, "resp_0") != NULL); /* used again and again, it stays */
+	}
+	CHECK(hth_response_store_messages(store, "resp_1") == NULL);
+	CHECK_STR(hth_response_store_response(store, "resp_599"), "{}");
+	/* One that is too large by itself is not kept, and pushes nothing out. */
+	char *big = calloc(1, (20u << 20) + 1);
+	REQUIRE(big != NULL);
+	memset(big, 'x', 20u << 20);
+	hth_response_store_put(store, "resp_big", big, "{}");
+	CHECK(hth_response_store_messages(store, "resp_big") == NULL);
+	CHECK(hth_response_store_messages(store, "resp_599") != NULL);
+	free(big);
+	hth_response_store_destroy(store);
+	store = NULL;
 }
 
 TEST(paths_and_methods)
