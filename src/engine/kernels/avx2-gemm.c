@@ -23,6 +23,11 @@ INLINE __m256i widen(__m256i a) { return _mm256_madd_epi16(a, _mm256_set1_epi16(
 #define LOAD_WEIGHTS(panel, g)                                              \
 	const __m256i *wp = (const __m256i *)((panel)->codes + 256 * (g));  \
 	__m256i w0 = wp[0], w1 = wp[1], w2 = wp[2], w3 = wp[3], w4 = wp[4], w5 = wp[5], w6 = wp[6], w7 = wp[7]
+/* The empty instruction keeps the order of the sums as written: reordered, they need more registers than there are, and
+ * weights are read from the stack again for every token. */
+#define ADD(sum, v)               \
+	sum = add16(sum, v);      \
+	__asm__("" : "+x"(sum))
 #define PRODUCT(i) _mm256_maddubs_epi16(w##i, broadcast4(q + 4 * i))
 
 /* acc += scale * d * dot + min * s32 */
@@ -39,18 +44,18 @@ INLINE void gemm_u4(const hth_panel *panel, size_t n, const hth_gemm_acts *acts,
 		LOAD_WEIGHTS(panel, g);
 		__m256 scale = _mm256_load_ps(panel->scale + 8 * g), min = _mm256_load_ps(panel->min + 8 * g);
 		const char *lines = acts->lines + g * acts->group_stride;
-		for (size_t t = 0; t < acts->n_tokens; t++) {
-			const hth_a8_line *a = (const hth_a8_line *)(lines + acts->offset[t]);
+		const uint32_t *offset = acts->offset;
+		for (size_t t = 0, n_tokens = acts->n_tokens; t < n_tokens; t++) {
+			const hth_a8_line *a = (const hth_a8_line *)(lines + offset[t]);
 			const int8_t *q = a->q;
 			__m256i sum = PRODUCT(0);
-#define ADD_PRODUCT(i) sum = add16(sum, PRODUCT(i)); __asm__("" : "+x"(sum))
-			ADD_PRODUCT(1);
-			ADD_PRODUCT(2);
-			ADD_PRODUCT(3);
-			ADD_PRODUCT(4);
-			ADD_PRODUCT(5);
-			ADD_PRODUCT(6);
-			ADD_PRODUCT(7);
+			ADD(sum, PRODUCT(1));
+			ADD(sum, PRODUCT(2));
+			ADD(sum, PRODUCT(3));
+			ADD(sum, PRODUCT(4));
+			ADD(sum, PRODUCT(5));
+			ADD(sum, PRODUCT(6));
+			ADD(sum, PRODUCT(7));
 			finish_group(acc + 8 * t, widen(sum), scale, min, a);
 		}
 	}
@@ -62,11 +67,18 @@ INLINE void gemm_u5(const hth_panel *panel, size_t n, const hth_gemm_acts *acts,
 		LOAD_WEIGHTS(panel, g);
 		__m256 scale = _mm256_load_ps(panel->scale + 8 * g), min = _mm256_load_ps(panel->min + 8 * g);
 		const char *lines = acts->lines + g * acts->group_stride;
-		for (size_t t = 0; t < acts->n_tokens; t++) {
-			const hth_a8_line *a = (const hth_a8_line *)(lines + acts->offset[t]);
+		const uint32_t *offset = acts->offset;
+		for (size_t t = 0, n_tokens = acts->n_tokens; t < n_tokens; t++) {
+			const hth_a8_line *a = (const hth_a8_line *)(lines + offset[t]);
 			const int8_t *q = a->q;
-			__m256i first = add16(add16(PRODUCT(0), PRODUCT(1)), add16(PRODUCT(2), PRODUCT(3)));
-			__m256i second = add16(add16(PRODUCT(4), PRODUCT(5)), add16(PRODUCT(6), PRODUCT(7)));
+			__m256i first = PRODUCT(0), second;
+			ADD(first, PRODUCT(1));
+			ADD(first, PRODUCT(2));
+			ADD(first, PRODUCT(3));
+			second = PRODUCT(4);
+			ADD(second, PRODUCT(5));
+			ADD(second, PRODUCT(6));
+			ADD(second, PRODUCT(7));
 			finish_group(acc + 8 * t, add32(widen(first), widen(second)), scale, min, a);
 		}
 	}
@@ -78,11 +90,18 @@ INLINE void gemm_u6x16(const hth_panel *panel, size_t n, const hth_gemm_acts *ac
 		LOAD_WEIGHTS(panel, g);
 		const float *scale = panel->scale + 16 * g, *min = panel->min + 16 * g;
 		const char *lines = acts->lines + g * acts->group_stride;
-		for (size_t t = 0; t < acts->n_tokens; t++) {
-			const hth_a8_line *a = (const hth_a8_line *)(lines + acts->offset[t]);
+		const uint32_t *offset = acts->offset;
+		for (size_t t = 0, n_tokens = acts->n_tokens; t < n_tokens; t++) {
+			const hth_a8_line *a = (const hth_a8_line *)(lines + offset[t]);
 			const int8_t *q = a->q;
-			__m256i first = add32(widen(add16(PRODUCT(0), PRODUCT(1))), widen(add16(PRODUCT(2), PRODUCT(3))));
-			__m256i second = add32(widen(add16(PRODUCT(4), PRODUCT(5))), widen(add16(PRODUCT(6), PRODUCT(7))));
+			__m256i first = PRODUCT(0), second = PRODUCT(4), more = PRODUCT(2);
+			ADD(first, PRODUCT(1));
+			ADD(more, PRODUCT(3));
+			first = add32(widen(first), widen(more));
+			more = PRODUCT(6);
+			ADD(second, PRODUCT(5));
+			ADD(more, PRODUCT(7));
+			second = add32(widen(second), widen(more));
 			__m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(first), _mm256_load_ps(scale));
 			v = _mm256_fmadd_ps(_mm256_cvtepi32_ps(second), _mm256_load_ps(scale + 8), v);
 			__m256 sum = _mm256_fmadd_ps(_mm256_load_ps(min), _mm256_broadcast_ss(&a->s16[0]), _mm256_load_ps(acc + 8 * t));
@@ -101,12 +120,22 @@ INLINE void gemm_s8(const hth_panel *panel, size_t n, const hth_gemm_acts *acts,
 		__m256i w6 = _mm256_abs_epi8(signs[6]), w7 = _mm256_abs_epi8(signs[7]);
 		__m256 scale = _mm256_load_ps(panel->scale + 8 * g);
 		const char *lines = acts->lines + g * acts->group_stride;
-		for (size_t t = 0; t < acts->n_tokens; t++) {
-			const hth_a8_line *a = (const hth_a8_line *)(lines + acts->offset[t]);
+		const uint32_t *offset = acts->offset;
+		for (size_t t = 0, n_tokens = acts->n_tokens; t < n_tokens; t++) {
+			const hth_a8_line *a = (const hth_a8_line *)(lines + offset[t]);
 			const int8_t *q = a->q;
 #define SIGNED(i) widen(_mm256_maddubs_epi16(w##i, _mm256_sign_epi8(broadcast4(q + 4 * i), signs[i])))
-			__m256i sum = add32(add32(add32(SIGNED(0), SIGNED(1)), add32(SIGNED(2), SIGNED(3))),
-			                    add32(add32(SIGNED(4), SIGNED(5)), add32(SIGNED(6), SIGNED(7))));
+#define ADD_SIGNED(i)                        \
+	sum = add32(sum, SIGNED(i));         \
+	__asm__("" : "+x"(sum))
+			__m256i sum = SIGNED(0);
+			ADD_SIGNED(1);
+			ADD_SIGNED(2);
+			ADD_SIGNED(3);
+			ADD_SIGNED(4);
+			ADD_SIGNED(5);
+			ADD_SIGNED(6);
+			ADD_SIGNED(7);
 			__m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_broadcast_ss(&a->d));
 			_mm256_store_ps(acc + 8 * t, _mm256_fmadd_ps(v, scale, _mm256_load_ps(acc + 8 * t)));
 		}
