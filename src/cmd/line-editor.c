@@ -24,6 +24,7 @@ struct hth_line_editor {
 	History *history;
 	const char *prompt;
 	bool interrupted;
+	bool at_start;    /* nothing of this line has been read */
 	sigset_t outside; /* the signals that were blocked before a line is read */
 	char *line;
 };
@@ -44,9 +45,14 @@ static int read_character(EditLine *el, wchar_t *ret_c)
 	for (;;) {
 		char byte;
 		struct pollfd terminal = {.fd = 0, .events = POLLIN};
+		bool typed_ahead = editor->at_start && poll(&terminal, 1, 0) > 0;
+		editor->at_start = false;
 		ssize_t n = ppoll(&terminal, 1, NULL, &editor->outside);
 		if (n >= 0)
 			n = read(0, &byte, 1);
+		/* A Ctrl-D from before the terminal was set arrives as a NUL (n_tty keeps its end of file as that). */
+		if (n == 1 && byte == 0 && typed_ahead)
+			return 0;
 		if ((n == 1 && byte == 3) || (n < 0 && errno == EINTR)) {
 			editor->interrupted = true;
 			*ret_c = L'\n';
@@ -109,6 +115,7 @@ hth_line_result hth_line_editor_read(hth_line_editor *editor, const char *prompt
 {
 	editor->prompt = prompt;
 	editor->interrupted = false;
+	editor->at_start = true;
 	int count = 0;
 	/* A SIGINT of the moment between showing the prompt and setting the terminal waits until ppoll lets it in. */
 	sigset_t interrupt;
