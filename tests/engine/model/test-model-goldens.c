@@ -182,14 +182,14 @@ ENGINE(gpt_oss_in_f32, "gpt-oss", F32_LIMIT)
 /* The json is exact for the quantised weights. The reference engine is off by a mean of 0.017 to 0.023 and relatively
  * 0.018 to 0.030 there (README), and so is any that rounds activations to 8 bits: what an instruction set's order of
  * sums makes of near ties moves the mean by a tenth and the agreement by 0.03. */
-#define QUANTISED(mean, relative) ((distance){mean, 0.2, 1e9, relative, 0.92})
+#define QUANTISED(mean, relative) ((distance){mean, 0.2, 1e9, relative, 0.9})
 ENGINE(micro_q8_0, "llama-micro-Q8_0", QUANTISED(0.020, 0.020))
 ENGINE(micro_q4_0, "llama-micro-Q4_0", QUANTISED(0.023, 0.030))
 ENGINE(micro_q4_k_m, "llama-micro-Q4_K_M", QUANTISED(0.023, 0.030))
 ENGINE(micro_q5_k_m, "llama-micro-Q5_K_M", QUANTISED(0.023, 0.030))
 ENGINE(micro_q6_k, "llama-micro-Q6_K", QUANTISED(0.023, 0.030))
 /* One router that picks another expert moves a token by more than one. */
-ENGINE(gpt_oss_with_mxfp4_experts, "gpt-oss-mxfp4", (distance){0.055, 2, 1e9, 0.1, 0.89})
+ENGINE(gpt_oss_with_mxfp4_experts, "gpt-oss-mxfp4", (distance){0.055, 2, 1e9, 0.1, 0.88})
 TEST(starter_model)
 {
 	check("models/starter.gguf", "models/starter.golden.json", QUANTISED(0.020, 0.0185));
