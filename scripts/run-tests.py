@@ -46,9 +46,14 @@ def read_tap(text):
     return passed, failed, skipped, plan == passed + failed + skipped
 
 
-def take_in(folder, count):
-    """Adds what testlog.json of the folder says to count, and prints what failing tests said."""
-    path = os.path.join(ROOT, folder, "meson-logs", "testlog.json")
+def log_of(folder, wrapper):
+    """Meson names its log after the wrapper's program."""
+    name = "testlog-" + os.path.basename(wrapper.split()[0]) if wrapper else "testlog"
+    return os.path.join(ROOT, folder, "meson-logs", name + ".json")
+
+
+def take_in(folder, path, count):
+    """Adds what Meson's log says to count, and prints what failing tests said."""
     with open(path, encoding="utf-8", errors="replace") as f:
         tests = [json.loads(line) for line in f if line.strip()]
     for test in tests:
@@ -85,7 +90,7 @@ def run_suite(folder, suite, wrapper, count):
         command += ["--suite", suite]
     if wrapper:
         command += ["--wrapper", wrapper]
-    log = os.path.join(ROOT, folder, "meson-logs", "testlog.json")
+    log = log_of(folder, wrapper)
     if os.path.exists(log):
         os.remove(log)
     # Meson's own lines show which tests run and how each ended.
@@ -101,7 +106,7 @@ def run_suite(folder, suite, wrapper, count):
         count.failed += 1
         count.failing.append(f"meson test of {folder} (exit status {status}) gave no results")
         return 0
-    return take_in(folder, count)
+    return take_in(folder, log, count)
 
 
 def thread_tests(folder):
