@@ -1,8 +1,8 @@
 /* threads.h - the workers that share one computation.
  *
- * A pool is n threads counting the caller: hth_threads_run hands out task numbers to the caller and n - 1 workers and
- * returns when all are done. Tasks are claimed one by one (an atomic counter), so a slow core does not hold the rest;
- * a worker that comes late misses the run. Workers spin briefly between runs, then sleep: an idle pool costs no CPU.
+ * A pool is n threads counting the caller: hth_threads_run shares task numbers between the caller and n - 1 workers and
+ * returns when all are done. Each goes through a contiguous part of them, and then steals from the others, so a slow core
+ * does not hold the rest; a worker that comes late misses the run. Workers spin briefly between runs, then sleep: an idle pool costs no CPU.
  * One run at a time per pool; a task must not start another run on the same pool.
  */
 #ifndef HTH_ENGINE_THREADS_H
@@ -23,7 +23,7 @@ void hth_threads_destroy(hth_threads *threads);
 unsigned hth_threads_count(const hth_threads *threads);
 /* HTH_THREADS_SCRATCH bytes of this worker's; only inside a task, only by the worker itself. */
 void *hth_threads_scratch(hth_threads *threads, unsigned worker);
-/* Calls fn(ctx, task, worker) for every task in [0, n_tasks); worker in [0, count). Everything written before this call
+/* Calls fn(ctx, task, worker) for every task in [0, n_tasks), at most UINT32_MAX of them; worker in [0, count). Everything written before this call
  * is visible to tasks, and everything tasks wrote is visible after it returns. */
 void hth_threads_run(hth_threads *threads, size_t n_tasks, void (*fn)(void *ctx, size_t task, unsigned worker), void *ctx);
 
