@@ -172,8 +172,8 @@ hth_status hth_fields_copy_params(hth_request_params *to, const hth_request_para
 		HTH_TRY(hth_fields_copy(from->stop[i], &to->stop[i], err));
 		to->n_stop = i + 1;
 	}
-	if (from->grammar_json != NULL)
-		HTH_TRY(hth_fields_copy(from->grammar_json, &to->grammar_json, err));
+	if (from->grammar != NULL)
+		HTH_TRY(hth_fields_copy(from->grammar, &to->grammar, err));
 	return HTH_OK;
 }
 

@@ -75,7 +75,7 @@ static hth_status read_response_format(const json_t *body, hth_error *err)
 		return hth_fail_param(err, HTH_INVALID, "response_format", "response_format must be an object with a type");
 	if (strcmp(type, "text") == 0)
 		return HTH_OK;
-	/* Binding the answer to a schema goes through params.grammar_json. */
+	/* Binding the answer to a schema goes through params.grammar. */
 	return hth_fail_param(err, HTH_UNSUPPORTED, "response_format",
 	                      "response_format %.40s is not supported yet; only text is", type);
 }

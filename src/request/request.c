@@ -65,7 +65,8 @@ void hth_request_unref(hth_request *request)
 	free(request->params.bias);
 	for (size_t i = 0; i < request->params.n_stop; i++)
 		wipe_string(request->params.stop[i]);
-	wipe_string(request->params.grammar_json);
+	wipe_string(request->params.grammar);
+	wipe_string(request->params.grammar_trigger);
 	wipe_string(request->stop_hit);
 	sodium_memzero(request, sizeof *request);
 	free(request);

@@ -35,7 +35,7 @@ typedef enum hth_request_kind {
 
 typedef enum hth_finish_reason { HTH_FINISH_NONE, HTH_FINISH_STOP, HTH_FINISH_LENGTH } hth_finish_reason;
 
-enum { HTH_STOP_MAX = 16, HTH_STOP_BYTES_MAX = 256, HTH_MODEL_NAME_MAX = 256, HTH_KEEP_ALIVE_DEFAULT = -2 };
+enum { HTH_STOP_MAX = 16, HTH_STOP_BYTES_MAX = 256, HTH_MODEL_NAME_MAX = 256, HTH_KEEP_ALIVE_DEFAULT = -2, HTH_PROMPT_TAIL_MAX = 64 };
 
 typedef struct hth_request_input {
 	char *messages_json; /* owned; a checked JSON array of messages; NULL unless a chat */
@@ -58,7 +58,9 @@ typedef struct hth_request_params {
 	size_t n_stop;
 	int32_t top_logprobs;         /* -1: no logprobs; else 0 to HTH_TOP_LOGPROBS_MAX */
 	bool ignore_eos;
-	char *grammar_json;           /* owned; what binds the output (schema, tool call); NULL: nothing */
+	char *grammar;                /* owned; GBNF that binds the answer (a schema, a tool call); NULL: nothing */
+	char *grammar_trigger;        /* owned; the grammar begins right after this text appeared; NULL: with the answer */
+	bool special_text;            /* pieces show the text of special tokens (tool calls are marked with them), but never of an end */
 	int64_t keep_alive_s;         /* how long its model stays loaded afterwards; -1: for ever; HTH_KEEP_ALIVE_DEFAULT */
 } hth_request_params;
 
@@ -115,6 +117,8 @@ struct hth_request {
 	int64_t created_unix;
 	uint64_t created_ns, started_ns, ended_ns;
 	hth_finish_reason finish_reason;
+	char prompt_tail[HTH_PROMPT_TAIL_MAX]; /* of a chat: the end of the prompt that the template made (whole characters, wiped with the
+	                                        * request), so that it is known before the first piece whether reasoning is open */
 	char *stop_hit;                 /* owned; the stop string that ended it, or NULL */
 	hth_usage usage;
 	hth_error error;                /* when FAILED */

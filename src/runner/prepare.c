@@ -291,7 +291,7 @@ static hth_status check_can(const hth_preparer *p, const hth_job *job, hth_error
 	bool answers = ask->kind == HTH_CHAT || ask->kind == HTH_COMPLETION;
 	if (answers && info->embedding)
 		return hth_fail_param(err, HTH_UNSUPPORTED, "model", "%s is an embedding model: it cannot answer", p->name);
-	if (answers && ask->params.grammar_json != NULL)
+	if (answers && ask->params.grammar != NULL)
 		return hth_fail(err, HTH_UNSUPPORTED, "output bound to a schema or a tool call is not done yet");
 	if (ask->input.echo && ask->params.top_logprobs >= 0)
 		return hth_fail_param(err, HTH_UNSUPPORTED, "echo", "logprobs of an echoed prompt are not done; ask for one of the two");

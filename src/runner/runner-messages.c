@@ -93,7 +93,7 @@ void hth_ask_finish(hth_ask *ask)
 	free(ask->params.bias);
 	for (size_t i = 0; i < ask->params.n_stop; i++)
 		wipe_string(ask->params.stop[i]);
-	wipe_string(ask->params.grammar_json);
+	wipe_string(ask->params.grammar);
 	*ask = (hth_ask){0};
 }
 
@@ -131,7 +131,7 @@ bool hth_message_put_submit(hth_buf *out, uint32_t id, hth_request_kind kind, co
 	hth_frame_put_u32(&w, (uint32_t)params->n_stop);
 	for (size_t i = 0; i < params->n_stop; i++)
 		put_cstring(&w, params->stop[i]);
-	put_optional(&w, params->grammar_json);
+	put_optional(&w, params->grammar);
 	put_optional(&w, input->messages_json);
 	put_optional(&w, input->tools_json);
 	put_optional(&w, input->template_json);
@@ -240,7 +240,7 @@ hth_status hth_message_get_submit(const hth_frame *frame, hth_ask *ret_ask, hth_
 		else
 			ask.params.n_stop++;
 	}
-	ask.params.grammar_json = get_optional(&f);
+	ask.params.grammar = get_optional(&f);
 	get_input(&f, &ask.input);
 	hth_status status = hth_frame_fields_end(&f) ? hth_sampling_check(&ask.params.sampling, err) : bad(frame, err);
 	if (status != HTH_OK) {

@@ -24,7 +24,7 @@ static void add_member(hth_scheduler *s, hth_job *job, uint32_t n_rows, uint32_t
 static uint32_t draft(hth_scheduler *s, hth_job *job, size_t rows, uint32_t n_decoding, int32_t *drafts)
 {
 	/* Guesses for rows of logprobs would have to keep each row's rivals; not worth it. */
-	if (job->raw != NULL || job->ask.params.grammar_json != NULL)
+	if (job->raw != NULL || job->ask.params.grammar != NULL)
 		return 0;
 	/* Whether to guess is decided by measured time, so where a guess may change the last bits of logits, an answer that
 	 * is expected to come out the same each time goes without. */

@@ -107,7 +107,7 @@ static hth_status refuse(const char *param, const char *what, hth_error *err)
 hth_status hth_up_write(const hth_request *r, const char *model, hth_buf *ret_body, const char **ret_path, hth_error *err)
 {
 	const hth_request_params *p = &r->params;
-	if (p->grammar_json != NULL)
+	if (p->grammar != NULL)
 		return refuse("response_format", "an answer bound to a grammar", err);
 	if (p->top_logprobs >= 0 && r->kind != HTH_EMBEDDING)
 		return refuse("logprobs", "log probabilities", err);

@@ -255,7 +255,7 @@ TEST(ids_and_seeds_differ_and_everything_owned_is_freed)
 	a->params.bias = calloc(2, sizeof(hth_logit_bias));
 	a->params.stop[0] = strdup("END");
 	a->params.n_stop = 1;
-	a->params.grammar_json = strdup("{}");
+	a->params.grammar = strdup("{}");
 	a->stop_hit = strdup("END");
 	hth_request_ref(a);
 	hth_request_unref(a);

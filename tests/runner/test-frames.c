@@ -25,7 +25,7 @@ static void full_ask(hth_request_input *input, hth_request_params *params)
 	                               .n_stop = 2,
 	                               .top_logprobs = 3,
 	                               .ignore_eos = true,
-	                               .grammar_json = "{\"type\":\"object\"}"};
+	                               .grammar = "{\"type\":\"object\"}"};
 	params->sampling.seed = 0x123456789ABCDEFu;
 	params->sampling.seed_given = true;
 	params->sampling.logit_bias = biases;
@@ -72,7 +72,7 @@ TEST(request_arrives_as_it_was_sent)
 	CHECK_INT(ask.params.max_tokens, 48);
 	CHECK_INT(ask.params.n_stop, 2);
 	CHECK_STR(ask.params.stop[1], "</s>");
-	CHECK_STR(ask.params.grammar_json, params.grammar_json);
+	CHECK_STR(ask.params.grammar, params.grammar);
 	/* and from there to the same bytes again */
 	hth_buf again = HTH_BUF_INIT(OUT_MAX);
 	CHECK(hth_message_put_submit(&again, 77, ask.kind, &ask.input, &ask.params));

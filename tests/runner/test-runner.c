@@ -263,7 +263,7 @@ TEST(wrong_words_are_refused_and_the_next_request_is_served)
 	bad[2].request->input.tokens = calloc(1, sizeof(int32_t));
 	bad[2].request->input.tokens[0] = 99999;
 	bad[2].request->input.n_tokens = 1;
-	new_chat(&bad[3], "Hello", 4)->params.grammar_json = strdup("{}");
+	new_chat(&bad[3], "Hello", 4)->params.grammar = strdup("{}");
 	for (int i = 0; i < 4; i++) {
 		run_one(&w, &bad[i]);
 		CHECK_INT(bad[i].request->state, HTH_REQUEST_FAILED);
