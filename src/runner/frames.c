@@ -7,7 +7,7 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "frames are written as they lie in memory");
 
 /* One read's worth of bytes may lie behind a whole frame. */
-enum { READ_SLACK = 1 << 20, SMALL_MAX = 64, ERROR_MAX = 4096 };
+enum { READ_SLACK = 1 << 20, SMALL_MAX = 64, ERROR_MAX = 4096, READY_MAX = 68 << 10 };
 
 typedef struct type_row {
 	unsigned type;
@@ -21,7 +21,7 @@ static const type_row types[] = {
     {HTH_FRAME_CANCEL, HTH_TO_RUNNER, 0, true, "cancel"},
     {HTH_FRAME_QUIT, HTH_TO_RUNNER, 0, false, "quit"},
     {HTH_FRAME_PROGRESS, HTH_TO_DAEMON, SMALL_MAX, false, "progress"},
-    {HTH_FRAME_READY, HTH_TO_DAEMON, ERROR_MAX, false, "ready"},
+    {HTH_FRAME_READY, HTH_TO_DAEMON, READY_MAX, false, "ready"},
     {HTH_FRAME_BROKEN, HTH_TO_DAEMON, ERROR_MAX, false, "broken"},
     {HTH_FRAME_PIECE, HTH_TO_DAEMON, HTH_FRAME_ANSWER_MAX, true, "piece"},
     {HTH_FRAME_TOKENS, HTH_TO_DAEMON, HTH_FRAME_ANSWER_MAX, true, "tokens"},

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "engine/kernels/kernels.h"
 #include "json/json.h"
 #include "runner/runner-engine.h"
@@ -92,6 +93,19 @@ static void tell_progress(hth_runner_child *child, float fraction)
 static bool put_broken(hth_buf *out, void *arg) { return hth_message_put_error(out, HTH_FRAME_BROKEN, 0, arg); }
 static bool put_ready(hth_buf *out, void *arg) { return hth_message_put_ready(out, arg); }
 
+/* The beginning of a template that is too long is better than nothing: marks show early. */
+static void copy_template(char *out, size_t cap, const hth_jinja_template *tmpl)
+{
+	size_t len;
+	const char *source = hth_jinja_source(tmpl, &len);
+	const char *end = memchr(source, '\0', len);
+	len = end != NULL ? (size_t)(end - source) : len;
+	if (len > cap - 1)
+		len = cap - 1 - hth_utf8_incomplete_suffix(source, cap - 1);
+	memcpy(out, source, len);
+	out[len] = '\0';
+}
+
 static void tell_ready(hth_runner_child *child, const hth_model *model, const hth_plan *plan)
 {
 	const hth_model_info *m = hth_model_get_info(model);
@@ -117,6 +131,8 @@ static void tell_ready(hth_runner_child *child, const hth_model *model, const ht
 	snprintf(info.type, sizeof info.type, "%s", m->type);
 	snprintf(info.license, sizeof info.license, "%s", m->license);
 	snprintf(info.kernels, sizeof info.kernels, "%s", hth_kernels_name());
+	if (m->has_template && hth_preparer_template(child->preparer) != NULL)
+		copy_template(info.chat_template, sizeof info.chat_template, hth_preparer_template(child->preparer));
 	hth_outbox_put(&child->outbox, put_ready, &info);
 	hth_outbox_flush(&child->outbox);
 }

@@ -299,6 +299,7 @@ bool hth_message_put_ready(hth_buf *out, const hth_runner_info *info)
 	hth_frame_put_u32(&w, info->n_vocab);
 	hth_frame_put_u32(&w, info->n_layer);
 	hth_frame_put_u32(&w, (uint32_t)info->landlock_abi);
+	put_cstring(&w, info->chat_template);
 	hth_frame_put_u8(&w, (uint8_t)((info->embedding ? INFO_EMBEDDING : 0) | (info->has_template ? INFO_TEMPLATE : 0) |
 	                               (info->tools ? INFO_TOOLS : 0) | (info->thinking ? INFO_THINKING : 0)));
 	return hth_frame_end(&w);
@@ -323,6 +324,8 @@ hth_status hth_message_get_ready(const hth_frame *frame, hth_runner_info *ret_in
 	info.n_vocab = hth_frame_get_u32(&f);
 	info.n_layer = hth_frame_get_u32(&f);
 	uint32_t abi = hth_frame_get_u32(&f);
+	size_t template_len;
+	const char *chat_template = hth_frame_get_string(&f, sizeof ret_info->chat_template - 1, &template_len);
 	uint8_t flags = hth_frame_get_u8(&f);
 	info.landlock_abi = (int)abi;
 	info.embedding = flags & INFO_EMBEDDING;
@@ -331,8 +334,10 @@ hth_status hth_message_get_ready(const hth_frame *frame, hth_runner_info *ret_in
 	info.thinking = flags & INFO_THINKING;
 	if (!hth_frame_fields_end(&f) || abi > 1000 || (flags & ~INFO_FLAGS) != 0 || info.n_slots == 0 || info.n_slots > 4096 ||
 	    info.n_ctx == 0 || info.n_ctx > 1u << 28 || info.n_embd == 0 || info.n_embd > HTH_EMBEDDING_MAX || info.n_vocab == 0 ||
-	    info.n_vocab > 1u << 24)
+	    info.n_vocab > 1u << 24 || memchr(chat_template, '\0', template_len) != NULL ||
+	    hth_utf8_valid_prefix(chat_template, template_len) != template_len)
 		return bad(frame, err);
+	memcpy(info.chat_template, chat_template, template_len);
 	*ret_info = info;
 	return HTH_OK;
 }

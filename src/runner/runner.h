@@ -15,6 +15,8 @@
 
 typedef struct hth_runner hth_runner;
 
+enum { HTH_CHAT_TEMPLATE_MAX = 64 << 10 };
+
 /* What the child tells once its model is open. */
 typedef struct hth_runner_info {
 	char name[128], architecture[64], type[16], license[64];
@@ -23,6 +25,7 @@ typedef struct hth_runner_info {
 	bool embedding, has_template, tools, thinking;
 	int landlock_abi;
 	char kernels[16];
+	char chat_template[HTH_CHAT_TEMPLATE_MAX]; /* its source (or the beginning of it): which marks the model writes shows there; "": none */
 } hth_runner_info;
 
 typedef struct hth_runner_options {

@@ -300,6 +300,17 @@ TEST(daemon_refuses_values_no_honest_runner_sends)
 	ONE(hth_message_put_ready(&out, &info));
 	CHECK_INT(hth_message_get_ready(&frame, &info, &err), HTH_BAD_FORMAT);
 	hth_frame_decoder_finish(&decoder);
+	info = (hth_runner_info){.n_ctx = 1, .n_slots = 1, .n_embd = 1, .n_vocab = 1};
+	memset(info.chat_template, 'a', sizeof info.chat_template - 1);
+	ONE(hth_message_put_ready(&out, &info));
+	info.chat_template[0] = '\0';
+	CHECK_OK(hth_message_get_ready(&frame, &info, &err));
+	CHECK_INT(strlen(info.chat_template), HTH_CHAT_TEMPLATE_MAX - 1);
+	hth_frame_decoder_finish(&decoder);
+	snprintf(info.chat_template, sizeof info.chat_template, "{{ '\xC3' }}");
+	ONE(hth_message_put_ready(&out, &info));
+	CHECK_INT(hth_message_get_ready(&frame, &info, &err), HTH_BAD_FORMAT);
+	hth_frame_decoder_finish(&decoder);
 	float fraction;
 	ONE(hth_message_put_progress(&out, NAN));
 	CHECK_INT(hth_message_get_progress(&frame, &fraction, &err), HTH_BAD_FORMAT);

@@ -72,6 +72,12 @@ jv *hth_jj_undefined(jj_run *r, const char *fmt, ...)
 	return v->text ? v : NULL;
 }
 
+const char *hth_jinja_source(const hth_jinja_template *tmpl, size_t *ret_len)
+{
+	*ret_len = tmpl->source_len;
+	return tmpl->source;
+}
+
 hth_status hth_jinja_compile(hth_jinja_template **ret_template, const char *source, size_t len, hth_error *err)
 {
 	hth_error own = HTH_ERROR_INIT;

@@ -41,6 +41,8 @@ typedef struct hth_jinja_template hth_jinja_template;
 /* Compiles; the source is copied. Errors name line and column. Immutable afterwards: may be shared between threads. */
 HTH_MUST_USE hth_status hth_jinja_compile(hth_jinja_template **ret_template, const char *source, size_t len, hth_error *err);
 void hth_jinja_template_destroy(hth_jinja_template *tmpl);
+/* Its source with line ends made \n: valid UTF-8, *ret_len bytes, borrowed until destroy. */
+const char *hth_jinja_source(const hth_jinja_template *tmpl, size_t *ret_len);
 
 typedef struct hth_jinja_limits {
 	uint64_t max_steps;   /* evaluated nodes; 0: 10 million */
