@@ -25,8 +25,8 @@ typedef struct fetching {
 static bool entry_allows(const char *entry, size_t len, const char *scheme, const char *host, unsigned port)
 {
 	unsigned wanted = strcmp(scheme, "https") == 0 ? 443 : 80;
-	const char *colon = memrchr(entry, ':', len);
-	if (colon != NULL && memchr(entry, ':', len) == colon) { /* not an IPv6 address */
+	const char *colon = memchr(entry, ':', len);
+	if (colon != NULL && memchr(colon + 1, ':', (size_t)(entry + len - colon) - 1) == NULL) { /* not an IPv6 address */
 		char *end;
 		wanted = (unsigned)strtoul(colon + 1, &end, 10);
 		if (end != entry + len)
