@@ -35,7 +35,8 @@ typedef enum hth_request_kind {
 
 typedef enum hth_finish_reason { HTH_FINISH_NONE, HTH_FINISH_STOP, HTH_FINISH_LENGTH } hth_finish_reason;
 
-enum { HTH_STOP_MAX = 16, HTH_STOP_BYTES_MAX = 256, HTH_MODEL_NAME_MAX = 256, HTH_KEEP_ALIVE_DEFAULT = -2, HTH_PROMPT_TAIL_MAX = 64 };
+enum { HTH_STOP_MAX = 16, HTH_STOP_BYTES_MAX = 256, HTH_MODEL_NAME_MAX = 256, HTH_KEEP_ALIVE_DEFAULT = -2, HTH_PROMPT_TAIL_MAX = 64,
+       HTH_TRIGGER_BYTES_MAX = 256 };
 
 typedef struct hth_request_input {
 	char *messages_json; /* owned; a checked JSON array of messages; NULL unless a chat */

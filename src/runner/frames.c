@@ -7,7 +7,7 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "frames are written as they lie in memory");
 
 /* One read's worth of bytes may lie behind a whole frame. */
-enum { READ_SLACK = 1 << 20, SMALL_MAX = 64, ERROR_MAX = 4096, READY_MAX = 68 << 10 };
+enum { READ_SLACK = 1 << 20, SMALL_MAX = 128, ERROR_MAX = 4096, READY_MAX = 68 << 10 };
 
 typedef struct type_row {
 	unsigned type;
@@ -28,6 +28,7 @@ static const type_row types[] = {
     {HTH_FRAME_EMBEDDING, HTH_TO_DAEMON, HTH_FRAME_ANSWER_MAX, true, "embedding"},
     {HTH_FRAME_DONE, HTH_TO_DAEMON, ERROR_MAX, true, "done"},
     {HTH_FRAME_FAIL, HTH_TO_DAEMON, ERROR_MAX, true, "fail"},
+    {HTH_FRAME_PROMPT, HTH_TO_DAEMON, SMALL_MAX, true, "prompt"},
 };
 
 static const type_row *find_type(unsigned type)

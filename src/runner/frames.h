@@ -38,6 +38,7 @@ typedef enum hth_frame_type {
 	HTH_FRAME_EMBEDDING = 69,
 	HTH_FRAME_DONE = 70, /* a request's good end */
 	HTH_FRAME_FAIL = 71, /* a request's bad end */
+	HTH_FRAME_PROMPT = 72, /* how a chat's prompt ends; at most once, before its first piece */
 } hth_frame_type;
 
 typedef enum hth_frame_direction { HTH_TO_RUNNER, HTH_TO_DAEMON } hth_frame_direction;

@@ -226,6 +226,19 @@ static hth_status copy_tokens(const hth_preparer *p, const hth_request_input *in
 	return HTH_OK;
 }
 
+/* Whole characters, and as a C string: what a NUL in somebody's words cuts off is not needed. */
+static void keep_tail(hth_job *job, const char *text, size_t len)
+{
+	size_t begin = len > HTH_PROMPT_TAIL_MAX - 1 ? len - (HTH_PROMPT_TAIL_MAX - 1) : 0;
+	while (begin < len && ((uint8_t)text[begin] & 0xC0) == 0x80)
+		begin++;
+	const char *nul = memrchr(text + begin, '\0', len - begin);
+	if (nul != NULL)
+		begin = (size_t)(nul + 1 - text);
+	memcpy(job->prompt_tail, text + begin, len - begin);
+	job->prompt_tail[len - begin] = '\0';
+}
+
 /* ---- the checks and what the scheduler needs ---- */
 
 static hth_status check_fits(const hth_preparer *p, const hth_job *job, hth_error *err)
@@ -326,6 +339,8 @@ hth_status hth_prepare(const hth_preparer *p, hth_job *job, hth_error *err)
 	} else {
 		status = HTH_OK; /* nothing to detokenise */
 	}
+	if (status == HTH_OK && ask->kind == HTH_CHAT && hth_utf8_valid_prefix(out.text, out.len) == out.len)
+		keep_tail(job, out.text, out.len);
 	if (status == HTH_OK && ask->kind == HTH_RENDER) {
 		job->echo = out.text;
 		job->echo_len = out.len;

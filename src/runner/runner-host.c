@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "engine/grammar/grammar.h"
 #include "engine/kernels/threads.h"
 #include "runner/runner-child.h"
 #include "runner/runner-messages.h"
@@ -42,6 +43,7 @@ typedef struct entry {
 	int32_t *tokens;      /* of a tokenisation, while its parts come */
 	size_t n_tokens;
 	uint64_t text_bytes;
+	bool has_prompt; /* its end was told */
 	bool has_result; /* tokens or embedding: one per request */
 } entry;
 
@@ -200,6 +202,11 @@ hth_status hth_runner_submit(hth_runner *r, hth_request *request, hth_error *err
 		return hth_fail(err, HTH_GONE, "the runner of %s is ending; try again", r->name);
 	if (r->n_active >= REQUESTS_MAX)
 		return hth_fail(err, HTH_BUSY, "%d requests wait for %s already; try again later", REQUESTS_MAX, r->name);
+	const char *trigger = request->params.grammar_trigger;
+	if (request->params.grammar != NULL && strlen(request->params.grammar) > HTH_GRAMMAR_TEXT_MAX)
+		return hth_fail(err, HTH_TOO_LARGE, "the grammar that binds the answer is over %d MiB", HTH_GRAMMAR_TEXT_MAX >> 20);
+	if (trigger != NULL && strlen(trigger) > HTH_TRIGGER_BYTES_MAX)
+		return hth_fail(err, HTH_TOO_LARGE, "the text after which a grammar begins is over %d bytes", HTH_TRIGGER_BYTES_MAX);
 	if (request->state != HTH_REQUEST_ROUTED) /* says what it is instead */
 		return hth_request_run(request, err);
 	entry *e = &r->entries[r->next_place];
@@ -248,6 +255,14 @@ static hth_status on_piece(hth_runner *r, entry *e, const hth_frame *frame, hth_
 		return out_of_place(frame, err);
 	hth_request_piece(e->request, &piece);
 	return HTH_OK;
+}
+
+static hth_status on_prompt(entry *e, const hth_frame *frame, hth_error *err)
+{
+	if (e->request->kind != HTH_CHAT || e->has_prompt || e->request->state != HTH_REQUEST_RUNNING)
+		return out_of_place(frame, err);
+	e->has_prompt = true;
+	return hth_message_get_prompt(frame, e->request->prompt_tail, err);
 }
 
 static hth_status on_tokens(entry *e, const hth_frame *frame, hth_error *err)
@@ -349,6 +364,7 @@ static hth_status on_frame(hth_runner *r, const hth_frame *frame, hth_error *err
 	if (e == NULL) /* it was cancelled while this was on its way */
 		return HTH_OK;
 	switch (frame->type) {
+	case HTH_FRAME_PROMPT: return on_prompt(e, frame, err);
 	case HTH_FRAME_PIECE: return on_piece(r, e, frame, err);
 	case HTH_FRAME_TOKENS: return on_tokens(e, frame, err);
 	case HTH_FRAME_EMBEDDING: return on_embedding(r, e, frame, err);

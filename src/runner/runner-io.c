@@ -285,6 +285,12 @@ static void send_spellings(hth_runner_child *child, const hth_job *job, const ht
 	hth_buf_finish(&text);
 }
 
+static bool put_prompt(hth_buf *out, void *arg)
+{
+	const hth_job *job = arg;
+	return hth_message_put_prompt(out, job->id, job->prompt_tail);
+}
+
 static void answer_at_once(hth_runner_child *child, hth_job *job, const hth_tokenizer *tokenizer)
 {
 	if (job->ask.kind == HTH_TOKENIZE) {
@@ -319,6 +325,8 @@ void *hth_child_preparer(void *ctx)
 			hth_status status = atomic_load(&job->cancelled) ? HTH_CANCELLED : hth_prepare(child->preparer, job, &err);
 			bool runs = job->ask.kind == HTH_CHAT || job->ask.kind == HTH_COMPLETION || job->ask.kind == HTH_EMBEDDING;
 			if (status == HTH_OK && runs) {
+				if (job->ask.kind == HTH_CHAT)
+					hth_outbox_put(&child->outbox, put_prompt, job);
 				hth_job_queue_push(&child->ready, job);
 			} else {
 				if (status == HTH_OK)

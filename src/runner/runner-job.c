@@ -33,5 +33,6 @@ void hth_job_destroy(hth_job *job)
 	free(job->raw);
 	free(job->speculation);
 	hth_ask_finish(&job->ask);
+	explicit_bzero(job->prompt_tail, sizeof job->prompt_tail);
 	free(job);
 }

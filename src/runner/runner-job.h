@@ -30,6 +30,7 @@ typedef struct hth_job {
 	uint32_t n_tokens, cap_tokens, n_prompt;
 	uint32_t max_answer; /* tokens */
 	size_t n_stop_asked; /* stop strings of the request; those behind them are the template's need */
+	char prompt_tail[HTH_PROMPT_TAIL_MAX]; /* of a chat: how the prompt ends */
 	bool at_start;       /* the answer begins a text rather than going on with one */
 	char *echo;          /* the prompt's text, when it is to be given back first */
 	size_t echo_len;

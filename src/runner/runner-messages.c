@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "engine/grammar/grammar.h"
 
 #include <math.h>
 
@@ -49,7 +50,7 @@ static void put_optional(hth_frame_writer *w, const char *s)
 		put_cstring(w, s);
 }
 
-static char *get_optional(hth_frame_fields *f)
+static char *get_optional(hth_frame_fields *f, size_t max)
 {
 	uint8_t there = hth_frame_get_u8(f);
 	if (there > 1)
@@ -57,7 +58,7 @@ static char *get_optional(hth_frame_fields *f)
 	if (there != 1)
 		return NULL;
 	size_t len;
-	const char *s = hth_frame_get_string(f, HTH_FRAME_SUBMIT_MAX, &len);
+	const char *s = hth_frame_get_string(f, max, &len);
 	char *copy = f->failed || memchr(s, '\0', len) != NULL ? NULL : malloc(len + 1);
 	if (copy == NULL) {
 		f->failed = true;
@@ -71,7 +72,7 @@ static char *get_optional(hth_frame_fields *f)
 /* ---- submit ---- */
 
 enum { ASK_ADD_SPECIAL = 1, ASK_PARSE_SPECIAL = 2, ASK_WITH_PIECES = 4, ASK_CONTINUE_LAST = 8, ASK_ECHO = 16,
-       ASK_IGNORE_EOS = 32, ASK_SEED_GIVEN = 64, ASK_FLAGS = 127 };
+       ASK_IGNORE_EOS = 32, ASK_SEED_GIVEN = 64, ASK_SPECIAL_TEXT = 128 };
 
 static void wipe(void *data, size_t len)
 {
@@ -94,6 +95,7 @@ void hth_ask_finish(hth_ask *ask)
 	for (size_t i = 0; i < ask->params.n_stop; i++)
 		wipe_string(ask->params.stop[i]);
 	wipe_string(ask->params.grammar);
+	wipe_string(ask->params.grammar_trigger);
 	*ask = (hth_ask){0};
 }
 
@@ -107,7 +109,7 @@ bool hth_message_put_submit(hth_buf *out, uint32_t id, hth_request_kind kind, co
 	hth_frame_put_u8(&w, (uint8_t)((input->add_special ? ASK_ADD_SPECIAL : 0) | (input->parse_special ? ASK_PARSE_SPECIAL : 0) |
 	                               (input->with_pieces ? ASK_WITH_PIECES : 0) | (input->continue_last ? ASK_CONTINUE_LAST : 0) |
 	                               (input->echo ? ASK_ECHO : 0) | (params->ignore_eos ? ASK_IGNORE_EOS : 0) |
-	                               (s->seed_given ? ASK_SEED_GIVEN : 0)));
+	                               (s->seed_given ? ASK_SEED_GIVEN : 0) | (params->special_text ? ASK_SPECIAL_TEXT : 0)));
 	hth_frame_put_f32(&w, s->temperature);
 	hth_frame_put_u32(&w, (uint32_t)s->top_k);
 	hth_frame_put_f32(&w, s->top_p);
@@ -132,6 +134,7 @@ bool hth_message_put_submit(hth_buf *out, uint32_t id, hth_request_kind kind, co
 	for (size_t i = 0; i < params->n_stop; i++)
 		put_cstring(&w, params->stop[i]);
 	put_optional(&w, params->grammar);
+	put_optional(&w, params->grammar_trigger);
 	put_optional(&w, input->messages_json);
 	put_optional(&w, input->tools_json);
 	put_optional(&w, input->template_json);
@@ -178,9 +181,9 @@ static void get_sampling(hth_frame_fields *f, hth_ask *ask)
 
 static void get_input(hth_frame_fields *f, hth_request_input *input)
 {
-	input->messages_json = get_optional(f);
-	input->tools_json = get_optional(f);
-	input->template_json = get_optional(f);
+	input->messages_json = get_optional(f, HTH_FRAME_SUBMIT_MAX);
+	input->tools_json = get_optional(f, HTH_FRAME_SUBMIT_MAX);
+	input->template_json = get_optional(f, HTH_FRAME_SUBMIT_MAX);
 	uint8_t there = hth_frame_get_u8(f);
 	if (there > 1)
 		f->failed = true;
@@ -213,7 +216,7 @@ hth_status hth_message_get_submit(const hth_frame *frame, hth_ask *ret_ask, hth_
 	hth_ask ask = {0};
 	hth_frame_fields f = hth_frame_read(frame);
 	uint8_t kind = hth_frame_get_u8(&f), flags = hth_frame_get_u8(&f);
-	if (kind > HTH_RENDER || (flags & ~ASK_FLAGS) != 0)
+	if (kind > HTH_RENDER)
 		f.failed = true;
 	ask.kind = (hth_request_kind)kind;
 	ask.input.add_special = flags & ASK_ADD_SPECIAL;
@@ -222,6 +225,7 @@ hth_status hth_message_get_submit(const hth_frame *frame, hth_ask *ret_ask, hth_
 	ask.input.continue_last = flags & ASK_CONTINUE_LAST;
 	ask.input.echo = flags & ASK_ECHO;
 	ask.params.ignore_eos = flags & ASK_IGNORE_EOS;
+	ask.params.special_text = flags & ASK_SPECIAL_TEXT;
 	get_sampling(&f, &ask);
 	ask.params.sampling.seed_given = flags & ASK_SEED_GIVEN;
 	ask.params.max_tokens = (int64_t)hth_frame_get_u64(&f);
@@ -240,7 +244,11 @@ hth_status hth_message_get_submit(const hth_frame *frame, hth_ask *ret_ask, hth_
 		else
 			ask.params.n_stop++;
 	}
-	ask.params.grammar = get_optional(&f);
+	ask.params.grammar = get_optional(&f, HTH_GRAMMAR_TEXT_MAX);
+	ask.params.grammar_trigger = get_optional(&f, HTH_TRIGGER_BYTES_MAX);
+	const char *trigger = ask.params.grammar_trigger;
+	if (trigger != NULL && hth_utf8_valid_prefix(trigger, strlen(trigger)) != strlen(trigger))
+		f.failed = true;
 	get_input(&f, &ask.input);
 	hth_status status = hth_frame_fields_end(&f) ? hth_sampling_check(&ask.params.sampling, err) : bad(frame, err);
 	if (status != HTH_OK) {
@@ -369,6 +377,26 @@ hth_status hth_message_get_error(const hth_frame *frame, hth_error *ret_error, h
 }
 
 /* ---- answers ---- */
+
+bool hth_message_put_prompt(hth_buf *out, uint32_t id, const char *tail)
+{
+	hth_frame_writer w;
+	hth_frame_begin(&w, out, HTH_FRAME_PROMPT, id);
+	put_cstring(&w, tail);
+	return hth_frame_end(&w);
+}
+
+hth_status hth_message_get_prompt(const hth_frame *frame, char ret_tail[HTH_PROMPT_TAIL_MAX], hth_error *err)
+{
+	hth_frame_fields f = hth_frame_read(frame);
+	size_t len;
+	const char *tail = hth_frame_get_string(&f, HTH_PROMPT_TAIL_MAX - 1, &len);
+	if (!hth_frame_fields_end(&f) || memchr(tail, '\0', len) != NULL || hth_utf8_valid_prefix(tail, len) != len)
+		return bad(frame, err);
+	memcpy(ret_tail, tail, len);
+	ret_tail[len] = '\0';
+	return HTH_OK;
+}
 
 static void put_logprob(hth_frame_writer *w, const hth_token_logprob *row)
 {

@@ -25,6 +25,7 @@ typedef struct told {
 	size_t n_embedding;
 	bool started, ended;
 	uint64_t submitted_ns, first_ns, ended_ns;
+	char tail[HTH_PROMPT_TAIL_MAX]; /* the prompt's, as it was known at the start */
 	char pieces_text[512]; /* pieces with '|' between */
 	void (*on_piece)(struct told *told);
 	void *ctx;
@@ -132,7 +133,7 @@ static inline void world_finish(world *w)
 static inline void sink_started(void *ctx, hth_request *request)
 {
 	told *t = ctx;
-	(void)request;
+	memcpy(t->tail, request->prompt_tail, sizeof t->tail);
 	CHECK(!t->started && !t->ended);
 	t->started = true;
 	t->first_ns = hth_clock_ns();

@@ -25,7 +25,9 @@ static void full_ask(hth_request_input *input, hth_request_params *params)
 	                               .n_stop = 2,
 	                               .top_logprobs = 3,
 	                               .ignore_eos = true,
-	                               .grammar = "{\"type\":\"object\"}"};
+	                               .grammar = "root ::= \"{}\"",
+	                               .grammar_trigger = "<tool_call>",
+	                               .special_text = true};
 	params->sampling.seed = 0x123456789ABCDEFu;
 	params->sampling.seed_given = true;
 	params->sampling.logit_bias = biases;
@@ -73,6 +75,8 @@ TEST(request_arrives_as_it_was_sent)
 	CHECK_INT(ask.params.n_stop, 2);
 	CHECK_STR(ask.params.stop[1], "</s>");
 	CHECK_STR(ask.params.grammar, params.grammar);
+	CHECK_STR(ask.params.grammar_trigger, params.grammar_trigger);
+	CHECK(ask.params.special_text);
 	/* and from there to the same bytes again */
 	hth_buf again = HTH_BUF_INIT(OUT_MAX);
 	CHECK(hth_message_put_submit(&again, 77, ask.kind, &ask.input, &ask.params));
@@ -319,6 +323,17 @@ TEST(daemon_refuses_values_no_honest_runner_sends)
 	bool more;
 	ONE(hth_message_put_tokens(&out, 1, NULL, 0, true));
 	CHECK_INT(hth_message_get_tokens(&frame, &bytes, &n, &more, &err), HTH_BAD_FORMAT);
+	hth_frame_decoder_finish(&decoder);
+	char tail[HTH_PROMPT_TAIL_MAX];
+	ONE(hth_message_put_prompt(&out, 1, "<think>\n"));
+	CHECK_OK(hth_message_get_prompt(&frame, tail, &err));
+	CHECK_STR(tail, "<think>\n");
+	hth_frame_decoder_finish(&decoder);
+	ONE(hth_message_put_prompt(&out, 1, "a\xC3"));
+	CHECK_INT(hth_message_get_prompt(&frame, tail, &err), HTH_BAD_FORMAT);
+	hth_frame_decoder_finish(&decoder);
+	ONE(hth_message_put_prompt(&out, 1, "0123456789012345678901234567890123456789012345678901234567890123")); /* one too many */
+	CHECK_INT(hth_message_get_prompt(&frame, tail, &err), HTH_BAD_FORMAT);
 	hth_frame_decoder_finish(&decoder);
 #undef ONE
 	free(rows);

@@ -187,4 +187,18 @@ TEST(answer_has_room_and_no_more)
 	CHECK_INT(p.job->n_prompt, p.job->n_tokens);
 }
 
+TEST(end_of_a_chats_prompt_is_kept_in_whole_characters)
+{
+	PREPARED p = prepare("{{ messages[0].content }}<|assistant|><think>{{ '\\n' }}", HTH_CHAT, "[{\"role\":\"user\",\"content\":\"hi\"}]", false);
+	REQUIRE(p.status == HTH_OK);
+	CHECK_STR(p.job->prompt_tail, "hi<|assistant|><think>\n");
+	/* 63 bytes fit: the character that begins before them is left out whole. */
+	PREPARED q = prepare("{{ messages[0].content }}", HTH_CHAT,
+	                     "[{\"role\":\"user\",\"content\":\"aa\xC3\xA9"
+	                     "01234567890123456789012345678901234567890123456789012345678901\"}]",
+	                     false);
+	REQUIRE(q.status == HTH_OK);
+	CHECK_STR(q.job->prompt_tail, "01234567890123456789012345678901234567890123456789012345678901");
+}
+
 TEST_MAIN()

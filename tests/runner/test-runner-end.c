@@ -411,6 +411,10 @@ static int lie(const char *what)
 		ok &= hth_message_put_ready(&out, &info);
 	else if (strcmp(what, "lie:embedding") == 0)
 		ok &= hth_message_put_embedding(&out, id, (float[]){1, 2, 3, 4}, 4);
+	else if (strcmp(what, "lie:prompt-again") == 0)
+		ok &= hth_message_put_prompt(&out, id, "a") && hth_message_put_prompt(&out, id, "b");
+	else if (strcmp(what, "lie:prompt-late") == 0)
+		ok &= hth_message_put_piece(&out, id, &piece) && hth_message_put_prompt(&out, id, "a");
 	else if (strcmp(what, "lie:stop") == 0)
 		ok &= hth_message_put_done(&out, id, &(hth_done){.stop = 3});
 	else if (strcmp(what, "lie:others") == 0)
@@ -464,6 +468,8 @@ TEST(liars_are_stopped_and_the_daemon_goes_on)
 	meet_liar("lie:utf8", HTH_GONE, "broke the rules");
 	meet_liar("lie:ready-again", HTH_GONE, "out of place");
 	meet_liar("lie:embedding", HTH_GONE, "out of place");
+	meet_liar("lie:prompt-again", HTH_GONE, "out of place");
+	meet_liar("lie:prompt-late", HTH_GONE, "out of place");
 	meet_liar("lie:stop", HTH_GONE, "out of place");
 	meet_liar("lie:closes", HTH_GONE, "signal 9");
 	meet_liar("lie:exits", HTH_GONE, "exit code 7");

@@ -24,6 +24,7 @@ TEST(answers_a_chat_in_pieces)
 	CHECK_INT(t.request->finish_reason, HTH_FINISH_STOP);
 	printf("# %s\n", t.text);
 	CHECK(t.len > 10 && t.text[0] != ' ' && strstr(t.text, "<|") == NULL);
+	CHECK_STR(t.tail, "<s><|user|>I would like to book a table for two.\n<|assistant|>");
 	CHECK(t.pieces > 3);
 	CHECK_INT(t.n_tokens, t.request->usage.answer_tokens);
 	CHECK(t.request->usage.prompt_tokens > 10 && t.request->usage.prefill_ns > 0 && t.request->usage.decode_ns > 0);
