@@ -6,10 +6,18 @@
  */
 #include "engine/model/model-arch.h"
 
+static hth_status load_layer(hth_loader *ld, hth_layer *l, uint32_t i)
+{
+	const hth_params *p = &ld->model->params;
+	if (p->n_expert == 0)
+		return hth_decoder_load_ffn(ld, l, i);
+	HTH_TRY(hth_decoder_load_experts(ld, l, i, p->n_ff));
+	return p->n_ff_shexp > 0 ? hth_load_shared_expert(ld, i, p->n_ff_shexp) : HTH_OK;
+}
+
 static hth_status load(hth_loader *ld)
 {
-	hth_model *m = ld->model;
-	hth_params *p = &m->params;
+	hth_params *p = &ld->model->params;
 	float logit_scale = 1, attn_scale = 0, residual_scale = 0, embd_scale = 0;
 	bool rotates = true;
 	HTH_TRY(hth_params_f32(&ld->reader, "logit_scale", true, 1e-6f, 1e6f, &logit_scale));
@@ -27,47 +35,10 @@ static hth_status load(hth_loader *ld)
 	if (!rotates)
 		p->n_rot = 0;
 
-	HTH_TRY(hth_load_embeddings(ld));
-	HTH_TRY(hth_load_rope(ld));
-	for (uint32_t i = 0; i < p->n_layer; i++) {
-		hth_layer *l = &m->layers[i];
-		HTH_TRY(hth_load_vector(ld, &l->attn_norm, HTH_REQUIRED, p->n_embd, "blk.%u.attn_norm.weight", i));
-		HTH_TRY(hth_load_attention(ld, i));
-		HTH_TRY(hth_load_vector(ld, &l->ffn_norm, HTH_REQUIRED, p->n_embd, "blk.%u.ffn_norm.weight", i));
-		if (p->n_expert > 0) {
-			HTH_TRY(hth_load_experts(ld, i, p->n_ff));
-			if (p->n_ff_shexp > 0)
-				HTH_TRY(hth_load_shared_expert(ld, i, p->n_ff_shexp));
-		} else {
-			HTH_TRY(hth_load_ffn(ld, i, true));
-		}
-	}
-	return HTH_OK;
+	return hth_decoder_load(ld, load_layer);
 }
 
-static hth_status forward(hth_pass *p)
-{
-	hth_pass_embed(p);
-	for (uint32_t i = 0; i < p->model->params.n_layer; i++) {
-		const hth_layer *l = hth_pass_layer(p, i);
-		if (l == NULL)
-			return HTH_CANCELLED;
-		hth_pass_rms_norm(p, l->attn_norm);
-		hth_pass_qkv(p, l);
-		hth_pass_rope_and_store(p, l);
-		hth_pass_attention(p, l);
-		hth_pass_residual(p);
-
-		hth_pass_rms_norm(p, l->ffn_norm);
-		if (l->router.rows > 0)
-			hth_pass_experts(p, l, &(hth_experts_options){.act = HTH_SILU, .normalise = true});
-		else
-			hth_pass_ffn(p, l, HTH_SILU);
-		hth_pass_residual(p);
-	}
-	hth_pass_output(p);
-	return HTH_OK;
-}
-
-const hth_arch hth_arch_granite = {"granite", "attention.layer_norm_rms_epsilon", HTH_ROPE_PAIRS, load, forward};
-const hth_arch hth_arch_granitemoe = {"granitemoe", "attention.layer_norm_rms_epsilon", HTH_ROPE_PAIRS, load, forward};
+const hth_arch hth_arch_granite = {"granite", "attention.layer_norm_rms_epsilon", HTH_ROPE_PAIRS, load, hth_decoder_forward,
+                                   {.act = HTH_SILU, .normalise = true}};
+const hth_arch hth_arch_granitemoe = {"granitemoe", "attention.layer_norm_rms_epsilon", HTH_ROPE_PAIRS, load, hth_decoder_forward,
+                                      {.act = HTH_SILU, .normalise = true}};

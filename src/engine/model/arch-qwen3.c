@@ -1,45 +1,12 @@
 /* arch-qwen3.c - Qwen 3, dense: each head of q and k is RMS-normed before RoPE; no biases. */
 #include "engine/model/model-arch.h"
 
-static hth_status load(hth_loader *ld)
+static hth_status load_layer(hth_loader *ld, hth_layer *l, uint32_t i)
 {
-	hth_model *m = ld->model;
-	HTH_TRY(hth_load_embeddings(ld));
-	HTH_TRY(hth_load_rope(ld));
-	for (uint32_t i = 0; i < m->params.n_layer; i++) {
-		hth_layer *l = &m->layers[i];
-		HTH_TRY(
-		    hth_load_vector(ld, &l->attn_norm, HTH_REQUIRED, m->params.n_embd, "blk.%u.attn_norm.weight", i));
-		HTH_TRY(hth_load_attention(ld, i));
-		HTH_TRY(
-		    hth_load_vector(ld, &l->q_norm, HTH_REQUIRED, m->params.head_dim, "blk.%u.attn_q_norm.weight", i));
-		HTH_TRY(
-		    hth_load_vector(ld, &l->k_norm, HTH_REQUIRED, m->params.head_dim, "blk.%u.attn_k_norm.weight", i));
-		HTH_TRY(hth_load_vector(ld, &l->ffn_norm, HTH_REQUIRED, m->params.n_embd, "blk.%u.ffn_norm.weight", i));
-		HTH_TRY(hth_load_ffn(ld, i, true));
-	}
-	return HTH_OK;
+	HTH_TRY(hth_decoder_load_head_norms(ld, l, i));
+	return hth_decoder_load_ffn(ld, l, i);
 }
 
-static hth_status forward(hth_pass *p)
-{
-	hth_pass_embed(p);
-	for (uint32_t i = 0; i < p->model->params.n_layer; i++) {
-		const hth_layer *l = hth_pass_layer(p, i);
-		if (l == NULL)
-			return HTH_CANCELLED;
-		hth_pass_rms_norm(p, l->attn_norm);
-		hth_pass_qkv(p, l);
-		hth_pass_rope_and_store(p, l);
-		hth_pass_attention(p, l);
-		hth_pass_residual(p);
+static hth_status load(hth_loader *ld) { return hth_decoder_load(ld, load_layer); }
 
-		hth_pass_rms_norm(p, l->ffn_norm);
-		hth_pass_ffn(p, l, HTH_SILU);
-		hth_pass_residual(p);
-	}
-	hth_pass_output(p);
-	return HTH_OK;
-}
-
-const hth_arch hth_arch_qwen3 = {"qwen3", "attention.layer_norm_rms_epsilon", HTH_ROPE_HALVES, load, forward};
+const hth_arch hth_arch_qwen3 = {"qwen3", "attention.layer_norm_rms_epsilon", HTH_ROPE_HALVES, load, hth_decoder_forward};

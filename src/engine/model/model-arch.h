@@ -4,6 +4,7 @@
  *       architectures share when it is called.
  * forward: one pass over the tokens of a batch, top to bottom, written with the blocks of pass.h. Returns HTH_CANCELLED
  *       when the pass was cancelled between layers.
+ * Most families share the order of the layer, and so the pass: hth_decoder_forward (decoder.c, the one to read first).
  */
 #ifndef HTH_ENGINE_MODEL_ARCH_H
 #define HTH_ENGINE_MODEL_ARCH_H
@@ -18,7 +19,22 @@ struct hth_arch {
 	hth_rope_style rope_style;
 	hth_status (*load)(hth_loader *ld);
 	hth_status (*forward)(hth_pass *pass);
+	hth_experts_options experts; /* hth_decoder_forward's, for layers with experts */
 };
+
+/* ---- what families of Llama's shape share (decoder.c) ---- */
+
+/* Embeddings and RoPE; then of each layer the norm before attention and attention, and what load_layer asks for. */
+HTH_MUST_USE hth_status hth_decoder_load(hth_loader *ld, hth_status (*load_layer)(hth_loader *ld, hth_layer *l, uint32_t i));
+/* Parts of a layer: the norm and the gated network or the experts of n_ff behind it; the norms of q's and k's heads. */
+HTH_MUST_USE hth_status hth_decoder_load_ffn(hth_loader *ld, hth_layer *l, uint32_t i);
+HTH_MUST_USE hth_status hth_decoder_load_experts(hth_loader *ld, hth_layer *l, uint32_t i, size_t n_ff);
+HTH_MUST_USE hth_status hth_decoder_load_head_norms(hth_loader *ld, hth_layer *l, uint32_t i);
+/* HTH_BAD_FORMAT when the file names no experts. */
+HTH_MUST_USE hth_status hth_decoder_need_experts(const hth_loader *ld);
+/* n_ff of one expert: its key, or what the dense one's is split into. */
+static inline size_t hth_decoder_expert_ff(const hth_params *p) { return p->n_ff_exp > 0 ? p->n_ff_exp : p->n_ff / p->n_expert_used; }
+HTH_MUST_USE hth_status hth_decoder_forward(hth_pass *p);
 
 extern const hth_arch hth_arch_llama, hth_arch_mistral3, hth_arch_smollm3, hth_arch_qwen2, hth_arch_qwen3,
     hth_arch_qwen2moe, hth_arch_qwen3moe, hth_arch_gemma, hth_arch_gemma2, hth_arch_gemma3, hth_arch_phi3,
