@@ -15,9 +15,12 @@ typedef struct seen {
 	hth_buf content;
 } seen;
 
-static void on_content(void *ctx, const char *text, size_t len)
+static const char *fed;
+static void on_content(void *ctx, const char *text, size_t len, uint64_t at)
 {
 	seen *s = ctx;
+	if (memcmp(fed + at, text, len) != 0)
+		abort();
 	s->bytes += len;
 	hth_buf_append(&s->content, text, len);
 }
@@ -42,6 +45,7 @@ static void read_all(const hth_toolcalls_style *style, const hth_toolcalls_optio
 	hth_toolcalls_sink sink = {s, on_content, on_reasoning, on_call, on_arguments};
 	hth_toolcalls *p = NULL;
 	hth_error err = HTH_ERROR_INIT;
+	fed = text;
 	*s = (seen){.content = HTH_BUF_INIT(1 << 24)};
 	if (hth_toolcalls_create(&p, style, options, &sink, &err) != HTH_OK)
 		abort();

@@ -104,6 +104,7 @@ struct hth_api_job {
 	const char *path_rest;
 	hth_request **requests; /* owned references */
 	size_t n_requests;
+	struct hth_answer_reader **readers; /* one per request once one of them is placed; NULL for those served elsewhere, or that are no chats */
 	bool stream;            /* the client wants the answer as it comes */
 	bool begun;             /* out->begin was called */
 	bool finished;          /* the answer is complete: nothing more goes out */
@@ -125,6 +126,11 @@ HTH_MUST_USE hth_status hth_api_parse(hth_api_job **ret_job, const hth_api_endpo
                                       const hth_api_out *out, const char *path, const char *body, size_t len, hth_error *err);
 /* Frees; its requests must have ended or never been submitted. */
 void hth_api_job_destroy(hth_api_job *job);
+
+/* Request i will be served by this model of this home: what its body left open until the model is known is settled here (the notation of its
+ * tool calls, special tokens' text), before it is submitted. From now on its pieces are told apart; pieces of requests that were never
+ * placed are told apart already. HTH_UNSUPPORTED, HTH_INVALID: what the body asks for cannot be done with this model. */
+HTH_MUST_USE hth_status hth_api_placed(hth_api_job *job, size_t i, const hth_runner_info *info, hth_error *err);
 
 /* What request i brings. */
 void hth_api_started(hth_api_job *job, size_t i);

@@ -3,7 +3,7 @@
  * Owns the order of things: headers before bytes, nothing after the end, one failure for the whole call. Refuses bodies that are
  * not a JSON object and methods that a path does not have. Thread: the loop's.
  */
-#include "api/api.h"
+#include "api/answer-reader.h"
 #include "api/families.h"
 
 #include "base/clock.h"
@@ -86,8 +86,12 @@ void hth_api_job_destroy(hth_api_job *job)
 		return;
 	if (job->free_state != NULL)
 		job->free_state(job);
-	for (size_t i = 0; i < job->n_requests; i++)
+	for (size_t i = 0; i < job->n_requests; i++) {
+		if (job->readers != NULL)
+			hth_answer_reader_destroy(job->readers[i]);
 		hth_request_unref(job->requests[i]);
+	}
+	free(job->readers);
 	free(job->requests);
 	hth_buf_finish(&job->scratch);
 	free(job);
@@ -179,13 +183,43 @@ void hth_api_started(hth_api_job *job, size_t i)
 		job->endpoint->writer->started(job, i);
 }
 
+static void give_event(void *ctx, size_t i, const hth_api_event *event)
+{
+	hth_api_job *job = ctx;
+	if (!job->finished && job->endpoint->writer->event != NULL)
+		job->endpoint->writer->event(job, i, event);
+}
+
+hth_status hth_api_placed(hth_api_job *job, size_t i, const hth_runner_info *info, hth_error *err)
+{
+	hth_request *request = job->requests[i];
+	if (request->kind != HTH_CHAT)
+		return HTH_OK;
+	const char *source = info->chat_template;
+	hth_toolcalls_style style = hth_toolcalls_detect(source, strlen(source));
+	if (job->readers == NULL)
+		job->readers = calloc(job->n_requests, sizeof(hth_answer_reader *));
+	if (job->readers == NULL)
+		return hth_fail(err, HTH_NO_MEMORY, "no memory to read an answer");
+	/* Marks may be special tokens, whose text is not shown otherwise. */
+	request->params.special_text = style.format != HTH_TOOLCALLS_GENERIC || info->thinking || request->input.tools_json != NULL;
+	hth_answer_reader_destroy(job->readers[i]);
+	job->readers[i] = NULL;
+	return hth_answer_reader_create(&job->readers[i], request, i, &style, give_event, job, err);
+}
+
 void hth_api_piece(hth_api_job *job, size_t i, const hth_answer_piece *piece)
 {
-	/* The seam for what tells reasoning and tool calls from content: today everything is content. */
 	static const hth_api_event_kind kinds[] = {[HTH_PIECE_TEXT] = HTH_EVENT_CONTENT,
 	                                           [HTH_PIECE_REASONING] = HTH_EVENT_REASONING,
 	                                           [HTH_PIECE_TOOL_CALL] = HTH_EVENT_TOOL_CALL,
 	                                           [HTH_PIECE_TOOL_ARGUMENTS] = HTH_EVENT_TOOL_ARGUMENTS};
+	hth_error err;
+	if (job->readers != NULL && job->readers[i] != NULL) {
+		if (!job->finished && hth_answer_reader_piece(job->readers[i], piece, &err) != HTH_OK)
+			hth_api_fail(job, &err);
+		return;
+	}
 	const hth_api_event event = {.kind = kinds[piece->kind],
 	                             .text = piece->text,
 	                             .len = piece->len,
@@ -193,8 +227,7 @@ void hth_api_piece(hth_api_job *job, size_t i, const hth_answer_piece *piece)
 	                             .tool_id = piece->tool_id,
 	                             .tool_name = piece->tool_name,
 	                             .piece = piece->kind == HTH_PIECE_TEXT ? piece : NULL};
-	if (!job->finished && job->endpoint->writer->event != NULL)
-		job->endpoint->writer->event(job, i, &event);
+	give_event(job, i, &event);
 }
 
 void hth_api_tokens(hth_api_job *job, size_t i, const int32_t *ids, size_t n)
@@ -211,7 +244,13 @@ void hth_api_embedding(hth_api_job *job, size_t i, const float *values, size_t n
 
 void hth_api_done(hth_api_job *job, size_t i)
 {
+	const hth_request *request = job->requests[i];
 	job->n_ended++;
+	if (job->finished)
+		return;
+	/* A stop string may have cut a call off. */
+	if (job->readers != NULL && job->readers[i] != NULL)
+		hth_answer_reader_end(job->readers[i], request->finish_reason == HTH_FINISH_STOP && request->stop_hit == NULL);
 	if (job->finished)
 		return;
 	if (job->endpoint->writer->ended != NULL)

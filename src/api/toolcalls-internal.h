@@ -59,6 +59,7 @@ struct hth_toolcalls {
 	hth_rng rng;
 	hth_tc_state state;
 	hth_buf text;   /* from the first byte not emitted */
+	uint64_t base;  /* bytes fed before text */
 	size_t at;      /* read up to here */
 	size_t mark;    /* where the call (with its opening mark) begins: what a fallback gives back */
 	bool ended, complete;

@@ -20,13 +20,15 @@ void hth_tc_content(tcp *p, const char *text, size_t len)
 		return;
 	for (size_t i = 0; i < len && !p->said; i++)
 		p->said = text[i] != ' ' && text[i] != '\n' && text[i] != '\t' && text[i] != '\r';
-	p->sink.content(p->sink.ctx, text, len);
+	p->sink.content(p->sink.ctx, text, len, p->base + (uint64_t)(text - p->text.data));
 }
 
 void hth_tc_reasoning(tcp *p, const char *text, size_t len)
 {
-	if (len > 0)
-		(p->options.keep_reasoning_in_content ? p->sink.content : p->sink.reasoning)(p->sink.ctx, text, len);
+	if (len > 0 && p->options.keep_reasoning_in_content)
+		p->sink.content(p->sink.ctx, text, len, p->base + (uint64_t)(text - p->text.data));
+	else if (len > 0)
+		p->sink.reasoning(p->sink.ctx, text, len);
 }
 
 void hth_tc_args(tcp *p, const char *text, size_t len)
@@ -266,7 +268,8 @@ static bool step_content(tcp *p)
 	found_mark f = find_mark(p, false, &held);
 	hth_tc_rest(p, &len);
 	if (f.at == SIZE_MAX) {
-		emit_content(p, p->ended ? p->text.len : p->text.len - held, !p->ended);
+		bool mark_may_come = p->options.calls || p->family->noise[0] != NULL || !p->said;
+		emit_content(p, p->ended ? p->text.len : p->text.len - held, !p->ended && mark_may_come);
 		return false;
 	}
 	/* A stray end of reasoning is dropped, white space before any mark too. */
@@ -505,6 +508,8 @@ void hth_toolcalls_destroy(hth_toolcalls *parser)
 {
 	if (parser == NULL)
 		return;
+	if (parser->text.data != NULL)
+		explicit_bzero(parser->text.data, parser->text.cap);
 	hth_buf_finish(&parser->text);
 	free(parser);
 }
@@ -518,6 +523,7 @@ static void forget(tcp *p)
 	if (keep == 0)
 		return;
 	hth_buf_consume(&p->text, keep);
+	p->base += keep;
 	p->at -= keep;
 	p->mark = p->mark > keep ? p->mark - keep : 0;
 	p->object_at = p->object_at > keep ? p->object_at - keep : 0;

@@ -48,10 +48,11 @@ const char *hth_toolcalls_format_name(hth_toolcalls_format format);
 /* True when a rendered prompt ends inside reasoning (its template has opened it), so that the answer begins there. */
 bool hth_toolcalls_prompt_thinks(const hth_toolcalls_style *style, const char *prompt, size_t len);
 
-/* What comes out, in order. Texts are valid during the call only and never empty; arguments are parts of one JSON text per call. */
+/* What comes out, in order. Texts are valid during the call only and never empty; arguments are parts of one JSON text per call. `at` is where
+ * the text stood in all that was fed, in bytes. */
 typedef struct hth_toolcalls_sink {
 	void *ctx;
-	void (*content)(void *ctx, const char *text, size_t len);
+	void (*content)(void *ctx, const char *text, size_t len, uint64_t at);
 	void (*reasoning)(void *ctx, const char *text, size_t len);
 	void (*call)(void *ctx, size_t index, const char *id, const char *name);
 	void (*arguments)(void *ctx, size_t index, const char *text, size_t len);

@@ -174,10 +174,12 @@ static void run(hth_request *request, hth_runner *runner)
 
 static void on_placed(void *ctx, hth_request *request, hth_runner *runner, const char *reason, const hth_error *why_not)
 {
-	(void)ctx;
+	hth_call *call = ctx;
 	hth_error err;
 	if (runner == NULL)
 		hth_request_fail(request, why_not);
+	else if (hth_api_placed(call->job, number_of(call, request), hth_runner_get_info(runner), &err) != HTH_OK)
+		hth_request_fail(request, &err);
 	else if (hth_request_route(request, "here", reason, &err) != HTH_OK)
 		hth_request_fail(request, &err);
 	else

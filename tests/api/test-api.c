@@ -1,77 +1,7 @@
 /* test-api.c - what bodies become, and the exact bytes that results become, without a server. */
-#include "api/api.h"
+#include "api-world.h"
 #include "api/fields.h"
 #include "api/messages.h"
-#include "api/response-store.h"
-#include "harness.h"
-
-/* One call, and everything that went out of it. */
-static struct {
-	hth_api_job *job;
-	hth_error err;
-	hth_buf out, headers;
-	int status;
-	bool begun, finished;
-} t;
-
-static void out_header(void *ctx, const char *name, const char *value) { hth_buf_appendf(&t.headers, "%s: %s\n", name, value); }
-static void out_reply(void *ctx, int status, const char *type, const void *body, size_t len)
-{
-	CHECK(!t.finished && !t.begun);
-	t.status = status;
-	t.finished = true;
-	hth_buf_append(&t.out, body, len);
-}
-static void out_begin(void *ctx, int status, const char *type)
-{
-	CHECK(!t.begun && !t.finished);
-	t.begun = true;
-	t.status = status;
-}
-static void out_send(void *ctx, const void *data, size_t len)
-{
-	CHECK(t.begun && !t.finished);
-	hth_buf_append(&t.out, data, len);
-}
-static void out_finish(void *ctx)
-{
-	CHECK(t.begun && !t.finished);
-	t.finished = true;
-}
-static hth_status each_model(void *ctx, hth_api_model_fn fn, void *fn_ctx, hth_error *err)
-{
-	fn(fn_ctx, &(hth_api_model){.name = "a\"b", .modified_unix = 7});
-	return HTH_OK;
-}
-
-static hth_response_store *store;
-
-static hth_status call(const char *method, const char *path, const char *body)
-{
-	static hth_api_host host = {.default_model = "starter", .each_model = each_model};
-	host.responses = store;
-	static const hth_api_out out = {NULL, out_header, out_reply, out_begin, out_send, out_finish};
-	const char *allow = NULL;
-	hth_api_job_destroy(t.job);
-	hth_buf_finish(&t.out);
-	hth_buf_finish(&t.headers);
-	memset(&t, 0, sizeof t);
-	t.out = t.headers = HTH_BUF_INIT(1 << 24);
-	const hth_api_endpoint *endpoint = hth_api_find(method, path, &allow);
-	if (endpoint == NULL)
-		return HTH_NOT_FOUND;
-	return hth_api_parse(&t.job, endpoint, &host, &out, path, body, strlen(body), &t.err);
-}
-static void over(void)
-{
-	hth_api_job_destroy(t.job);
-	hth_buf_finish(&t.out);
-	hth_buf_finish(&t.headers);
-	memset(&t, 0, sizeof t);
-}
-static hth_request *request(size_t i) { return t.job->requests[i]; }
-static bool sent(const char *text) { return t.out.data != NULL && strstr(t.out.data, text) != NULL; }
-static hth_answer_piece words(const char *s) { return (hth_answer_piece){.text = s, .len = strlen(s), .n_tokens = 1}; }
 
 TEST(a_conversation_is_put_into_the_one_shape_that_templates_read)
 {

@@ -37,7 +37,12 @@ static void add(event_log *l, char kind, const char *text, size_t len)
 	l->empty_event |= len == 0;
 	hth_buf_append(&l->text, text, len);
 }
-static void on_content(void *ctx, const char *text, size_t len) { add(ctx, 'C', text, len); }
+static const char *fed; /* what read_answer feeds */
+static void on_content(void *ctx, const char *text, size_t len, uint64_t at)
+{
+	CHECK(memcmp(fed + at, text, len) == 0);
+	add(ctx, 'C', text, len);
+}
 static void on_reasoning(void *ctx, const char *text, size_t len) { add(ctx, 'R', text, len); }
 static void on_call(void *ctx, size_t index, const char *id, const char *name)
 {
@@ -63,6 +68,7 @@ static void read_answer(event_log *l, const hth_toolcalls_style *style, const ht
 	hth_toolcalls *p = NULL;
 	hth_error err = HTH_ERROR_INIT;
 	*l = (event_log){.text = HTH_BUF_INIT(1 << 24)};
+	fed = text;
 	REQUIRE_OK(hth_toolcalls_create(&p, style, options, &sink, &err));
 	for (size_t at = 0, n; at < len; at += n) {
 		/* Never inside a character: pieces come from a detokenizer. */
@@ -289,6 +295,7 @@ TEST(text_goes_out_as_soon_as_it_cannot_be_a_mark)
 	hth_toolcalls *p = NULL;
 	hth_error err = HTH_ERROR_INIT;
 	REQUIRE_OK(hth_toolcalls_create(&p, &style, &options, &sink, &err));
+	fed = "Hello <b <tool_box>";
 	CHECK(hth_toolcalls_feed(p, "Hello <b", 8));
 	CHECK_STR(l.text.data, "C[Hello <b");
 	CHECK(hth_toolcalls_feed(p, " <tool_", 7));
