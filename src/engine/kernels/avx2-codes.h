@@ -221,6 +221,15 @@ INLINE void scales_q2_k(const char *chunk, int n, __m256 *s, __m256 *m)
 	}
 }
 
+INLINE __m256i int_scales_q2_k(const char *chunk, float *d, __m256 *m)
+{
+	const hth_block_q2_k *b = (const hth_block_q2_k *)chunk;
+	__m256 s[2];
+	scales_q2_k(chunk, 8, s, m);
+	*d = half_to_float(b->d);
+	return _mm256_cvtepu8_epi16(_mm_and_si128(load128(b->scales), _mm_set1_epi8(15)));
+}
+
 INLINE __m256i codes_q3_k(const char *chunk, int g)
 {
 	const hth_block_q3_k *b = (const hth_block_q3_k *)chunk;
@@ -228,17 +237,33 @@ INLINE __m256i codes_q3_k(const char *chunk, int g)
 	high = g <= 2 ? _mm256_slli_epi16(high, g <= 2 ? 2 - g : 0) : _mm256_srli_epi16(high, g > 2 ? g - 2 : 0);
 	return _mm256_or_si256(two_bits(b->qs, g), _mm256_and_si256(high, _mm256_set1_epi8(4)));
 }
+/* hth_k3_scale for all 16 groups. */
+INLINE void k3_scales(const uint8_t scales[12], uint64_t bytes[2])
+{
+	uint64_t low;
+	memcpy(&low, scales, 8);
+	uint32_t high = load32(scales + 8);
+	uint64_t high0 = (uint64_t)(high >> 2 & 0x03030303) << 32 | (high & 0x03030303);
+	uint64_t high1 = (uint64_t)(high >> 6 & 0x03030303) << 32 | (high >> 4 & 0x03030303);
+	bytes[0] = (low & 0x0F0F0F0F0F0F0F0F) | high0 << 4;
+	bytes[1] = (low >> 4 & 0x0F0F0F0F0F0F0F0F) | high1 << 4;
+}
+INLINE __m256i int_scales_q3_k(const char *chunk, float *d, __m256 *m)
+{
+	const hth_block_q3_k *b = (const hth_block_q3_k *)chunk;
+	uint64_t bytes[2];
+	k3_scales(b->scales, bytes);
+	*d = half_to_float(b->d);
+	__m128i v = _mm_set_epi64x((long long)bytes[1], (long long)bytes[0]);
+	return _mm256_sub_epi16(_mm256_cvtepu8_epi16(v), _mm256_set1_epi16(32));
+}
 INLINE void scales_q3_k(const char *chunk, int n, __m256 *s, __m256 *m)
 {
 	const hth_block_q3_k *b = (const hth_block_q3_k *)chunk;
-	float d = half_to_float(b->d);
-	uint64_t low;
-	memcpy(&low, b->scales, 8);
-	uint32_t high = load32(b->scales + 8);
-	uint64_t high0 = (uint64_t)(high >> 2 & 0x03030303) << 32 | (high & 0x03030303);
-	uint64_t high1 = (uint64_t)(high >> 6 & 0x03030303) << 32 | (high >> 4 & 0x03030303);
-	s[0] = bytes_less_32_times((low & 0x0F0F0F0F0F0F0F0F) | high0 << 4, d);
-	s[1] = bytes_less_32_times((low >> 4 & 0x0F0F0F0F0F0F0F0F) | high1 << 4, d);
+	uint64_t bytes[2];
+	k3_scales(b->scales, bytes);
+	for (int i = 0; i < 2; i++)
+		s[i] = bytes_less_32_times(bytes[i], half_to_float(b->d));
 	for (int i = 0; i < 2; i++)
 		m[i] = _mm256_mul_ps(s[i], _mm256_set1_ps(-4));
 }
@@ -261,6 +286,13 @@ INLINE void scales_q6_k(const char *chunk, int n, __m256 *s, __m256 *m)
 	s[1] = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(v, v))), d);
 	for (int i = 0; i < 2; i++)
 		m[i] = _mm256_mul_ps(s[i], _mm256_set1_ps(-32));
+}
+
+INLINE __m256i int_scales_q6_k(const char *chunk, float *d, __m256 *m)
+{
+	const hth_block_q6_k *b = (const hth_block_q6_k *)chunk;
+	*d = half_to_float(b->d);
+	return _mm256_cvtepi8_epi16(load128(b->scales));
 }
 
 #endif

@@ -1,13 +1,21 @@
 /* avx2-gemm.c - the multiplying loops of the AVX2 row.
  *
- * Codes: eight vectors hold 8 rows by 32 columns of weights (each 32-bit lane is 4 columns of a row) and stay in registers
- * while the tokens pass. Four activations are broadcast to all lanes, vpmaddubsw multiplies and adds pairs into 16 bits.
- * How many such sums fit in 16 bits before they must be widened depends on the codes' range:
- *     0..15:  8 sums of at most 2 * 15 * 127 = 3810   = 30480: the whole group of 32 columns, one widening
- *     0..31:  4 sums of at most 7874                  = 31496
- *     0..63:  2 sums of at most 16002                 = 32004
- *     -128..127: none (32512 each), and a sign to move from the weight to the activation first
- * so a group of 32 columns of 8 rows (256 products) costs 8 multiplications, 7 additions and 1 widening in the first case.
+ * Codes: a block is 16 rows (two panels of 8; each 32-bit lane is 4 columns of a row) by 4 tokens, 8 vectors of sums in registers. A step
+ * takes 4 columns: two vectors of weights and, for each token, four activations broadcast to all lanes; vpmaddubsw multiplies and adds
+ * pairs into 16 bits. So 8 multiplications cost 6 loads: with one panel at a time, loads were what limited this loop, not products.
+ *
+ * Sums stay in 16 bits as long as their range allows and are widened once by vpmaddwd. A product of vpmaddubsw must not saturate, and
+ * the last sum must fit; in between a sum may wrap, since additions modulo 2^16 come out right whatever their order. Activations are
+ * -127 to 127, and a 16-bit lane of a group of 32 columns sums 16 of them (of a group of 16, 8 of them):
+ *   u4   codes 0 to 15: a product is at most 2 * 15 * 127 = 3810, the sum of a group of 32 at most 16 * 15 * 127 = 30480.
+ *   u5   codes 0 to 31: a product is at most 7874, but the sum up to 62992. So it starts from -16 * sum(q): codes less 16 lie in
+ *        -16 to 15, and the sum in 16 * 16 * 127 = 32512 on either side. The minimum makes up for it (min + 16 scale).
+ *   u6   codes 0 to 63 in groups of 16, offset 32: a product is at most 16002; from -32 * sum(q), the sum of a group of 16 is at most
+ *        8 * 32 * 127 = 32512. Its scale is an integer of 8 bits: vpmaddwd multiplies with it instead of 1, and the two groups of
+ *        16 meet in 32 bits (4 * 32512 * 128 < 2^24). One float for each row and 256 columns is left.
+ *   u3   codes 0 to 7, offset 4: the same with smaller numbers. u2: codes 0 to 3 with minimums, no offset.
+ *   s8   codes -128 to 127: vpmaddubsw would saturate. Codes are unpacked to 16 bits and vpmaddwd sums them in 32: as many
+ *        multiplications as vpmaddubsw with a widening each, and no signs to move. Activations are widened once for all panels.
  * Then the sum becomes a float and meets the weights' scale and the activations' scale, once per group.
  *
  * Floats: 16 rows by 6 tokens of sums in 12 registers.
@@ -15,144 +23,233 @@
 #include "engine/kernels/avx2-codes.h"
 #include "engine/kernels/avx2.h"
 
-INLINE __m256i broadcast4(const int8_t *q) { return _mm256_set1_epi32((int)load32(q)); }
-INLINE __m256i add16(__m256i a, __m256i b) { return _mm256_add_epi16(a, b); }
-INLINE __m256i add32(__m256i a, __m256i b) { return _mm256_add_epi32(a, b); }
-INLINE __m256i widen(__m256i a) { return _mm256_madd_epi16(a, _mm256_set1_epi16(1)); }
+INLINE __m256i broadcast4(const void *q) { return _mm256_set1_epi32((int)load32(q)); }
+INLINE __m256i aligned256(const void *p) { return _mm256_load_si256((const __m256i *)p); }
 
-#define LOAD_WEIGHTS(panel, g)                                              \
-	const __m256i *wp = (const __m256i *)((panel)->codes + 256 * (g));  \
-	__m256i w0 = wp[0], w1 = wp[1], w2 = wp[2], w3 = wp[3], w4 = wp[4], w5 = wp[5], w6 = wp[6], w7 = wp[7]
-/* The empty instruction keeps the order of the sums as written: reordered, they need more registers than there are, and
- * weights are read from the stack again for every token. */
-#define ADD(sum, v)               \
-	sum = add16(sum, v);      \
-	__asm__("" : "+x"(sum))
-#define PRODUCT(i) _mm256_maddubs_epi16(w##i, broadcast4(q + 4 * i))
+/* The empty instruction keeps the order of the sums as written: reordered, they need more registers than there are. */
+#define ADD16(sum, v)                                 \
+	do {                                          \
+		sum = _mm256_add_epi16(sum, v);       \
+		__asm__("" : "+x"(sum));              \
+	} while (0)
+#define ADD32(sum, v)                                 \
+	do {                                          \
+		sum = _mm256_add_epi32(sum, v);       \
+		__asm__("" : "+x"(sum));              \
+	} while (0)
 
-/* acc += scale * d * dot + min * s32 */
-INLINE void finish_group(float *acc, __m256i dot, __m256 scale, __m256 min, const hth_a8_line *a)
+enum { TOKENS = 4 }; /* of a block */
+
+/* Steps [first, first + n) of the group at `codes` (P panels apart) into sum. */
+INLINE void steps(__m256i sum[2][TOKENS], const hth_panel *panels, const int P, size_t at, const char *const *line, const int T,
+                  const int first, const int n, const bool from_zero)
 {
-	__m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(dot), _mm256_broadcast_ss(&a->d));
-	__m256 sum = _mm256_fmadd_ps(min, _mm256_broadcast_ss(&a->s32), _mm256_load_ps(acc));
-	_mm256_store_ps(acc, _mm256_fmadd_ps(v, scale, sum));
-}
-
-INLINE void gemm_u4(const hth_panel *panel, size_t n, const hth_gemm_acts *acts, float *acc)
-{
-	for (size_t g = 0; g < n / 32; g++) {
-		LOAD_WEIGHTS(panel, g);
-		__m256 scale = _mm256_load_ps(panel->scale + 8 * g), min = _mm256_load_ps(panel->min + 8 * g);
-		const char *lines = acts->lines + g * acts->group_stride;
-		const uint32_t *offset = acts->offset;
-		for (size_t t = 0, n_tokens = acts->n_tokens; t < n_tokens; t++) {
-			const hth_a8_line *a = (const hth_a8_line *)(lines + offset[t]);
-			const int8_t *q = a->q;
-			__m256i sum = PRODUCT(0);
-			ADD(sum, PRODUCT(1));
-			ADD(sum, PRODUCT(2));
-			ADD(sum, PRODUCT(3));
-			ADD(sum, PRODUCT(4));
-			ADD(sum, PRODUCT(5));
-			ADD(sum, PRODUCT(6));
-			ADD(sum, PRODUCT(7));
-			finish_group(acc + 8 * t, widen(sum), scale, min, a);
+#pragma GCC unroll 8
+	for (int k = first; k < first + n; k++) {
+		__m256i w[2];
+#pragma GCC unroll 2
+		for (int p = 0; p < P; p++)
+			w[p] = aligned256(panels[p].codes + at + 32 * k);
+#pragma GCC unroll 4
+		for (int t = 0; t < T; t++) {
+			__m256i q = broadcast4(line[t] + 4 * k);
+#pragma GCC unroll 2
+			for (int p = 0; p < P; p++) {
+				if (from_zero && k == first)
+					sum[p][t] = _mm256_maddubs_epi16(w[p], q);
+				else
+					ADD16(sum[p][t], _mm256_maddubs_epi16(w[p], q));
+			}
 		}
 	}
 }
 
-INLINE void gemm_u5(const hth_panel *panel, size_t n, const hth_gemm_acts *acts, float *acc)
+/* Groups of 32 with minimums; centred: less 16. P panels by T tokens. */
+INLINE void block32(const hth_panel *panels, const int P, size_t n, const hth_gemm_acts *acts, size_t t0, const int T, float *acc,
+                    size_t acc_stride, const bool centred)
 {
+	const char *line[TOKENS];
+#pragma GCC unroll 4
+	for (int t = 0; t < T; t++)
+		line[t] = acts->lines + acts->offset[t0 + (size_t)t];
 	for (size_t g = 0; g < n / 32; g++) {
-		LOAD_WEIGHTS(panel, g);
-		__m256 scale = _mm256_load_ps(panel->scale + 8 * g), min = _mm256_load_ps(panel->min + 8 * g);
-		const char *lines = acts->lines + g * acts->group_stride;
-		const uint32_t *offset = acts->offset;
-		for (size_t t = 0, n_tokens = acts->n_tokens; t < n_tokens; t++) {
-			const hth_a8_line *a = (const hth_a8_line *)(lines + offset[t]);
-			const int8_t *q = a->q;
-			__m256i first = PRODUCT(0), second;
-			ADD(first, PRODUCT(1));
-			ADD(first, PRODUCT(2));
-			ADD(first, PRODUCT(3));
-			second = PRODUCT(4);
-			ADD(second, PRODUCT(5));
-			ADD(second, PRODUCT(6));
-			ADD(second, PRODUCT(7));
-			finish_group(acc + 8 * t, add32(widen(first), widen(second)), scale, min, a);
+		__m256i sum[2][TOKENS];
+#pragma GCC unroll 4
+		for (int t = 0; centred && t < T; t++) {
+			const hth_a8_line *a = (const hth_a8_line *)line[t];
+			__m256i minus = _mm256_add_epi16(broadcast4(a->minus[0]), broadcast4(a->minus[1]));
+			sum[0][t] = sum[1][t] = _mm256_slli_epi16(minus, 4);
+		}
+		steps(sum, panels, P, 256 * g, line, T, 0, 8, !centred);
+#pragma GCC unroll 4
+		for (int t = 0; t < T; t++) {
+			const hth_a8_line *a = (const hth_a8_line *)line[t];
+			__m256 d = _mm256_broadcast_ss(&a->d), s32 = _mm256_broadcast_ss(&a->s32);
+#pragma GCC unroll 2
+			for (int p = 0; p < P; p++) {
+				float *to = acc + (size_t)p * acc_stride + 8 * (t0 + (size_t)t);
+				__m256i wide = _mm256_madd_epi16(sum[p][t], _mm256_set1_epi16(1));
+				__m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(wide), d);
+				__m256 old = _mm256_fmadd_ps(_mm256_load_ps(panels[p].min + 8 * g), s32, _mm256_load_ps(to));
+				_mm256_store_ps(to, _mm256_fmadd_ps(v, _mm256_load_ps(panels[p].scale + 8 * g), old));
+			}
+			line[t] += acts->group_stride;
 		}
 	}
 }
 
-INLINE void gemm_u6x16(const hth_panel *panel, size_t n, const hth_gemm_acts *acts, float *acc)
+/* Groups of 16 with integer scales, whose codes have an offset of 2^shift, or (shift 0) minimums. */
+INLINE void block16(const hth_panel *panels, const int P, size_t n, const hth_gemm_acts *acts, size_t t0, const int T, float *acc,
+                    size_t acc_stride, const int shift)
 {
+	const char *line[TOKENS];
+#pragma GCC unroll 4
+	for (int t = 0; t < T; t++)
+		line[t] = acts->lines + acts->offset[t0 + (size_t)t];
 	for (size_t g = 0; g < n / 32; g++) {
-		LOAD_WEIGHTS(panel, g);
-		const float *scale = panel->scale + 16 * g, *min = panel->min + 16 * g;
-		const char *lines = acts->lines + g * acts->group_stride;
-		const uint32_t *offset = acts->offset;
-		for (size_t t = 0, n_tokens = acts->n_tokens; t < n_tokens; t++) {
-			const hth_a8_line *a = (const hth_a8_line *)(lines + offset[t]);
-			const int8_t *q = a->q;
-			__m256i first = PRODUCT(0), second = PRODUCT(4), more = PRODUCT(2);
-			ADD(first, PRODUCT(1));
-			ADD(more, PRODUCT(3));
-			first = add32(widen(first), widen(more));
-			more = PRODUCT(6);
-			ADD(second, PRODUCT(5));
-			ADD(more, PRODUCT(7));
-			second = add32(widen(second), widen(more));
-			__m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(first), _mm256_load_ps(scale));
-			v = _mm256_fmadd_ps(_mm256_cvtepi32_ps(second), _mm256_load_ps(scale + 8), v);
-			__m256 sum = _mm256_fmadd_ps(_mm256_load_ps(min), _mm256_broadcast_ss(&a->s16[0]), _mm256_load_ps(acc + 8 * t));
-			sum = _mm256_fmadd_ps(_mm256_load_ps(min + 8), _mm256_broadcast_ss(&a->s16[1]), sum);
-			_mm256_store_ps(acc + 8 * t, _mm256_fmadd_ps(v, _mm256_broadcast_ss(&a->d), sum));
+		__m256i sum[2][TOKENS], first[2][TOKENS];
+#pragma GCC unroll 2
+		for (int h = 0; h < 2; h++) {
+#pragma GCC unroll 4
+			for (int t = 0; shift > 0 && t < T; t++) {
+				const hth_a8_line *a = (const hth_a8_line *)line[t];
+				sum[0][t] = sum[1][t] = _mm256_slli_epi16(broadcast4(a->minus[h]), shift);
+			}
+			steps(sum, panels, P, 256 * g, line, T, 4 * h, 4, shift == 0);
+			if (h == 1)
+				break;
+#pragma GCC unroll 2
+			for (int p = 0; p < P; p++) {
+				__m256i scale = aligned256(AVX2_SCALE16(&panels[p]) + 32 * g);
+#pragma GCC unroll 4
+				for (int t = 0; t < T; t++)
+					first[p][t] = _mm256_madd_epi16(sum[p][t], scale);
+			}
+		}
+#pragma GCC unroll 4
+		for (int t = 0; t < T; t++) {
+			const hth_a8_line *a = (const hth_a8_line *)line[t];
+			__m256 d = _mm256_broadcast_ss(&a->d);
+#pragma GCC unroll 2
+			for (int p = 0; p < P; p++) {
+				float *to = acc + (size_t)p * acc_stride + 8 * (t0 + (size_t)t);
+				__m256i second = _mm256_madd_epi16(sum[p][t], aligned256(AVX2_SCALE16(&panels[p]) + 32 * g + 16));
+				__m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_add_epi32(first[p][t], second)), d);
+				__m256 old = _mm256_load_ps(to);
+				if (shift == 0) {
+					old = _mm256_fmadd_ps(_mm256_load_ps(panels[p].min + 16 * g), _mm256_broadcast_ss(&a->s16[0]), old);
+					old = _mm256_fmadd_ps(_mm256_load_ps(panels[p].min + 16 * g + 8), _mm256_broadcast_ss(&a->s16[1]), old);
+				}
+				_mm256_store_ps(to, _mm256_fmadd_ps(v, _mm256_load_ps(AVX2_ROW_SCALE(&panels[p])), old));
+			}
+			line[t] += acts->group_stride;
 		}
 	}
 }
 
-INLINE void gemm_s8(const hth_panel *panel, size_t n, const hth_gemm_acts *acts, float *acc)
+/* One group of 32 columns of 16-bit codes; q: the tokens' activations in 16 bits, d their scales. */
+typedef struct wide_acts {
+	_Alignas(32) int16_t q[HTH_NEAR_TOKENS][32]; /* columns 0, 2 of each 4, then 1, 3, as the panel has them */
+	float d[HTH_NEAR_TOKENS];
+} wide_acts;
+
+INLINE void block_wide(const hth_panel *panels, const int P, size_t g, const wide_acts *acts, size_t t0, const int T, float *acc,
+                       size_t acc_stride)
 {
-	for (size_t g = 0; g < n / 32; g++) {
-		const __m256i *signs = (const __m256i *)(panel->codes + 256 * g);
-		__m256i w0 = _mm256_abs_epi8(signs[0]), w1 = _mm256_abs_epi8(signs[1]), w2 = _mm256_abs_epi8(signs[2]);
-		__m256i w3 = _mm256_abs_epi8(signs[3]), w4 = _mm256_abs_epi8(signs[4]), w5 = _mm256_abs_epi8(signs[5]);
-		__m256i w6 = _mm256_abs_epi8(signs[6]), w7 = _mm256_abs_epi8(signs[7]);
-		__m256 scale = _mm256_load_ps(panel->scale + 8 * g);
-		const char *lines = acts->lines + g * acts->group_stride;
-		const uint32_t *offset = acts->offset;
-		for (size_t t = 0, n_tokens = acts->n_tokens; t < n_tokens; t++) {
-			const hth_a8_line *a = (const hth_a8_line *)(lines + offset[t]);
-			const int8_t *q = a->q;
-#define SIGNED(i) widen(_mm256_maddubs_epi16(w##i, _mm256_sign_epi8(broadcast4(q + 4 * i), signs[i])))
-#define ADD_SIGNED(i)                        \
-	sum = add32(sum, SIGNED(i));         \
-	__asm__("" : "+x"(sum))
-			__m256i sum = SIGNED(0);
-			ADD_SIGNED(1);
-			ADD_SIGNED(2);
-			ADD_SIGNED(3);
-			ADD_SIGNED(4);
-			ADD_SIGNED(5);
-			ADD_SIGNED(6);
-			ADD_SIGNED(7);
-			__m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_broadcast_ss(&a->d));
-			_mm256_store_ps(acc + 8 * t, _mm256_fmadd_ps(v, scale, _mm256_load_ps(acc + 8 * t)));
+	__m256i sum[2][TOKENS];
+#pragma GCC unroll 16
+	for (int k = 0; k < 16; k++) {
+		__m256i w[2];
+#pragma GCC unroll 2
+		for (int p = 0; p < P; p++)
+			w[p] = aligned256(panels[p].codes + 512 * g + 32 * (size_t)k);
+#pragma GCC unroll 4
+		for (int t = 0; t < T; t++) {
+			__m256i q = broadcast4(acts->q[t0 + (size_t)t] + 2 * k);
+#pragma GCC unroll 2
+			for (int p = 0; p < P; p++) {
+				if (k == 0)
+					sum[p][t] = _mm256_madd_epi16(w[p], q);
+				else
+					ADD32(sum[p][t], _mm256_madd_epi16(w[p], q));
+			}
+		}
+	}
+#pragma GCC unroll 4
+	for (int t = 0; t < T; t++) {
+		__m256 d = _mm256_broadcast_ss(&acts->d[t0 + (size_t)t]);
+#pragma GCC unroll 2
+		for (int p = 0; p < P; p++) {
+			float *to = acc + (size_t)p * acc_stride + 8 * (t0 + (size_t)t);
+			__m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(sum[p][t]), d);
+			_mm256_store_ps(to, _mm256_fmadd_ps(v, _mm256_load_ps(panels[p].scale + 8 * g), _mm256_load_ps(to)));
 		}
 	}
 }
 
-#define GEMM(kind)                                                                                                     \
-	void hth_avx2_gemm_##kind(const hth_panel *panels, size_t n_panels, size_t n, const hth_gemm_acts *acts,      \
-	                          float *acc, size_t acc_stride)                                                      \
-	{                                                                                                              \
-		for (size_t p = 0; p < n_panels; p++)                                                                  \
-			gemm_##kind(&panels[p], n, acts, acc + p * acc_stride);                                        \
+/* All tokens of P panels: 4 at a time, then 2, then 1. */
+#define ALL_TOKENS(n_tokens, BLOCK)                                  \
+	do {                                                         \
+		size_t t = 0;                                        \
+		for (; t + 4 <= (n_tokens); t += 4)                  \
+			BLOCK(4);                                    \
+		if (((n_tokens) & 2) != 0) {                         \
+			BLOCK(2);                                    \
+			t += 2;                                      \
+		}                                                    \
+		if (((n_tokens) & 1) != 0)                           \
+			BLOCK(1);                                    \
+	} while (0)
+
+#define GEMM(kind, block)                                                                                                    \
+	void hth_avx2_gemm_##kind(const hth_panel *panels, size_t n_panels, size_t n, const hth_gemm_acts *acts, float *acc,      \
+	                          size_t acc_stride)                                                                              \
+	{                                                                                                                         \
+		size_t p = 0;                                                                                                     \
+		for (; p + 2 <= n_panels; p += 2)                                                                                 \
+			ALL_TOKENS(acts->n_tokens, PAIR_##block);                                                                 \
+		if (p < n_panels)                                                                                                 \
+			ALL_TOKENS(acts->n_tokens, ONE_##block);                                                                  \
 	}
-GEMM(u4)
-GEMM(u5)
-GEMM(u6x16)
-GEMM(s8)
+#define PAIR_block32(T) block32(panels + p, 2, n, acts, t, T, acc + p * acc_stride, acc_stride, CENTRED)
+#define ONE_block32(T) block32(panels + p, 1, n, acts, t, T, acc + p * acc_stride, acc_stride, CENTRED)
+#define PAIR_block16(T) block16(panels + p, 2, n, acts, t, T, acc + p * acc_stride, acc_stride, SHIFT)
+#define ONE_block16(T) block16(panels + p, 1, n, acts, t, T, acc + p * acc_stride, acc_stride, SHIFT)
+#define CENTRED false
+GEMM(u4, block32)
+#undef CENTRED
+#define CENTRED true
+GEMM(u5, block32)
+#define SHIFT 5
+GEMM(u6, block16)
+#undef SHIFT
+#define SHIFT 2
+GEMM(u3, block16)
+#undef SHIFT
+#define SHIFT 0
+GEMM(u2, block16)
+
+#define PAIR_WIDE(T) block_wide(panels + p, 2, g, &wide, t, T, acc + p * acc_stride, acc_stride)
+#define ONE_WIDE(T) block_wide(panels + p, 1, g, &wide, t, T, acc + p * acc_stride, acc_stride)
+void hth_avx2_gemm_s8(const hth_panel *panels, size_t n_panels, size_t n, const hth_gemm_acts *acts, float *acc, size_t acc_stride)
+{
+	wide_acts wide;
+	size_t n_tokens = acts->n_tokens;
+	for (size_t g = 0; g < n / 32; g++) {
+		for (size_t t = 0; t < n_tokens; t++) {
+			const hth_a8_line *a = (const hth_a8_line *)(acts->lines + g * acts->group_stride + acts->offset[t]);
+			__m256i q = aligned256(a->q);
+			_mm256_store_si256((__m256i *)wide.q[t], _mm256_srai_epi16(_mm256_slli_epi16(q, 8), 8));
+			_mm256_store_si256((__m256i *)wide.q[t] + 1, _mm256_srai_epi16(q, 8));
+			wide.d[t] = a->d;
+		}
+		size_t p = 0;
+		for (; p + 2 <= n_panels; p += 2)
+			ALL_TOKENS(n_tokens, PAIR_WIDE);
+		if (p < n_panels)
+			ALL_TOKENS(n_tokens, ONE_WIDE);
+	}
+}
 
 /* T tokens by 16 rows. */
 INLINE void float_tile(const float *panel, size_t n, const float *const *x, float *acc, const int T)

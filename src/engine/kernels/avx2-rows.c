@@ -9,6 +9,7 @@
 
 typedef __m256i (*codes_fn)(const char *chunk, int g);
 typedef void (*scales_fn)(const char *chunk, int n, __m256 *s, __m256 *m);
+typedef __m256i (*int_scales_fn)(const char *chunk, float *d, __m256 *m);
 
 /* 8 x 8 of 32-bit lanes. */
 INLINE void transpose8(__m256i r[8])
@@ -44,33 +45,83 @@ INLINE void store_transposed(void *dst, __m256i r[8])
 /* A chunk of any type, all zero: what rows past the end of the matrix read. */
 static const char zeros[8 * 34];
 
-INLINE void unpack(hth_panel *panel, const void *block, size_t row_bytes, size_t n_rows, size_t n, codes_fn codes,
-                   scales_fn scales, const int per_group, const bool has_min)
+/* Which gemm the panel is for: what the sums start from, and the width of codes (see avx2-gemm.c). */
+typedef enum panel_kind { U4, U5, U16, S8 } panel_kind;
+
+/* Codes of 8 bits to 16: columns 0 and 2 of every four in the first half of the group's space, 1 and 3 in the second. */
+INLINE void store_wide(hth_panel *panel, size_t g, __m256i r[8])
 {
-	const char *row[8];
-	for (size_t r = 0; r < 8; r++)
-		row[r] = r < n_rows ? (const char *)block + r * row_bytes : zeros;
-	__m256 s[8][2], m[8][2];
+	__m256i *to = (__m256i *)(panel->codes + 512 * g);
+	transpose8(r);
+#pragma GCC unroll 8
+	for (int i = 0; i < 8; i++) {
+		_mm256_store_si256(to + i, _mm256_srai_epi16(_mm256_slli_epi16(r[i], 8), 8));
+		_mm256_store_si256(to + 8 + i, _mm256_srai_epi16(r[i], 8));
+	}
+}
+
+/* Eight rows' scales and minimums, by groups of 32. */
+INLINE void unpack_scales(hth_panel *panel, const char *const row[8], int n_groups, scales_fn scales, panel_kind kind)
+{
+	__m256 s[8], m[8];
+	__m256i t[8];
+#pragma GCC unroll 8
+	for (int r = 0; r < 8; r++) {
+		scales(row[r], n_groups, &s[r], &m[r]);
+		t[r] = _mm256_castps_si256(s[r]);
+	}
+	store_transposed(panel->scale, t);
+	if (kind == S8)
+		return;
+	for (int r = 0; r < 8; r++)
+		t[r] = _mm256_castps_si256(kind == U5 ? _mm256_fmadd_ps(s[r], _mm256_set1_ps(16), m[r]) : m[r]);
+	store_transposed(panel->min, t);
+}
+
+/* The same by groups of 16, with the scales as integers. */
+INLINE void unpack_scales16(hth_panel *panel, const char *const row[8], int_scales_fn scales, const bool has_min)
+{
+	__m256 m[8][2];
+	__m256i t[8];
+	float d[8];
 #pragma GCC unroll 8
 	for (int r = 0; r < 8; r++)
-		scales(row[r], (int)(n / 32), s[r], m[r]);
-	for (int i = 0; i < per_group; i++) {
-		__m256i t[8];
-		for (int r = 0; r < 8; r++)
-			t[r] = _mm256_castps_si256(s[r][i]);
-		store_transposed(panel->scale + 64 * i, t);
-		if (!has_min)
-			continue;
+		t[r] = scales(row[r], &d[r], m[r]);
+	transpose8(t);
+	const __m256i low = _mm256_set1_epi32(0x01000100), high = _mm256_set1_epi32(0x03020302);
+	const __m256i lanes = _mm256_broadcastsi128_si256(_mm_setr_epi32(0, 0x04040404, 0x08080808, 0x0C0C0C0C));
+	for (int g = 0; g < 8; g++) {
+		__m256i *to = (__m256i *)AVX2_SCALE16(panel) + 2 * g;
+		_mm256_store_si256(to, _mm256_shuffle_epi8(t[g], _mm256_add_epi8(low, lanes)));
+		_mm256_store_si256(to + 1, _mm256_shuffle_epi8(t[g], _mm256_add_epi8(high, lanes)));
+	}
+	memcpy(AVX2_ROW_SCALE(panel), d, sizeof d);
+	for (int i = 0; has_min && i < 2; i++) {
 		for (int r = 0; r < 8; r++)
 			t[r] = _mm256_castps_si256(m[r][i]);
 		store_transposed(panel->min + 64 * i, t);
 	}
+}
+
+INLINE void unpack(hth_panel *panel, const void *block, size_t row_bytes, size_t n_rows, size_t n, codes_fn codes,
+                   scales_fn scales, int_scales_fn int_scales, panel_kind kind, const bool has_min)
+{
+	const char *row[8];
+	for (size_t r = 0; r < 8; r++)
+		row[r] = r < n_rows ? (const char *)block + r * row_bytes : zeros;
+	if (kind == U16)
+		unpack_scales16(panel, row, int_scales, has_min);
+	else
+		unpack_scales(panel, row, (int)(n / 32), scales, kind);
 #define UNPACK_GROUP(g)                                                      \
 	if ((g) < (int)(n / 32)) {                                           \
 		__m256i c[8];                                                \
 		for (int r = 0; r < 8; r++)                                  \
 			c[r] = codes(row[r], g);                             \
-		store_transposed(panel->codes + 256 * (g), c);               \
+		if (kind == S8)                                              \
+			store_wide(panel, g, c);                             \
+		else                                                         \
+			store_transposed(panel->codes + 256 * (g), c);       \
 	}
 	UNPACK_GROUP(0)
 	UNPACK_GROUP(1)
@@ -157,30 +208,40 @@ INLINE void gemv(const void *w, size_t row_bytes, size_t n_rows, size_t cols, co
 	}
 }
 
-#define AVX2_TYPE(name, blocks_per_chunk, per_group, has_min, is_signed)                                                 \
+#define AVX2_TYPE(name, blocks_per_chunk, kind, has_min)                                                                 \
 	void hth_avx2_unpack_##name(hth_panel *panel, const void *block, size_t row_bytes, size_t n_rows, size_t n)      \
 	{                                                                                                                \
-		unpack(panel, block, row_bytes, n_rows, n, codes_##name, scales_##name, per_group, has_min);             \
+		unpack(panel, block, row_bytes, n_rows, n, codes_##name, scales_##name, int_scales_##name, kind, has_min); \
 	}                                                                                                                \
 	void hth_avx2_gemv_##name(const void *w, size_t row_bytes, size_t n_rows, size_t cols, const char *a,            \
 	                          size_t a_stride, float *y)                                                             \
 	{                                                                                                                \
 		gemv(w, row_bytes, n_rows, cols, a, a_stride, y, (blocks_per_chunk) * sizeof(hth_block_##name), codes_##name, \
-		     scales_##name, per_group, has_min, is_signed);                                                      \
+		     scales_##name, (kind) == U16 ? 2 : 1, (kind) != S8, (kind) == S8);                                   \
 	}
-AVX2_TYPE(q4_0, 8, 1, true, false)
-AVX2_TYPE(q4_1, 8, 1, true, false)
-AVX2_TYPE(q5_0, 8, 1, true, false)
-AVX2_TYPE(q5_1, 8, 1, true, false)
-AVX2_TYPE(q8_0, 8, 1, false, true)
-AVX2_TYPE(iq4_nl, 8, 1, false, true)
-AVX2_TYPE(mxfp4, 8, 1, true, false)
-AVX2_TYPE(q2_k, 1, 2, true, false)
-AVX2_TYPE(q3_k, 1, 2, true, false)
-AVX2_TYPE(q4_k, 1, 1, true, false)
-AVX2_TYPE(q5_k, 1, 1, true, false)
-AVX2_TYPE(q6_k, 1, 2, true, false)
-AVX2_TYPE(iq4_xs, 1, 1, false, true)
+#define int_scales_q4_0 NULL
+#define int_scales_q4_1 NULL
+#define int_scales_q5_0 NULL
+#define int_scales_q5_1 NULL
+#define int_scales_q8_0 NULL
+#define int_scales_iq4_nl NULL
+#define int_scales_mxfp4 NULL
+#define int_scales_q4_k NULL
+#define int_scales_q5_k NULL
+#define int_scales_iq4_xs NULL
+AVX2_TYPE(q4_0, 8, U4, true)
+AVX2_TYPE(q4_1, 8, U4, true)
+AVX2_TYPE(q5_0, 8, U5, true)
+AVX2_TYPE(q5_1, 8, U5, true)
+AVX2_TYPE(q8_0, 8, S8, false)
+AVX2_TYPE(iq4_nl, 8, S8, false)
+AVX2_TYPE(mxfp4, 8, U5, true)
+AVX2_TYPE(q2_k, 1, U16, true)
+AVX2_TYPE(q3_k, 1, U16, false)
+AVX2_TYPE(q4_k, 1, U4, true)
+AVX2_TYPE(q5_k, 1, U5, true)
+AVX2_TYPE(q6_k, 1, U16, false)
+AVX2_TYPE(iq4_xs, 1, S8, false)
 
 /* ---- floats ---- */
 

@@ -6,10 +6,14 @@
 
 enum { AVX2_ROWS = 8, AVX2_FLOAT_ROWS = 16 };
 
-void hth_avx2_gemm_u4(const hth_panel *, size_t, size_t, const hth_gemm_acts *, float *, size_t);
-void hth_avx2_gemm_u5(const hth_panel *, size_t, size_t, const hth_gemm_acts *, float *, size_t);
-void hth_avx2_gemm_u6x16(const hth_panel *, size_t, size_t, const hth_gemm_acts *, float *, size_t);
-void hth_avx2_gemm_s8(const hth_panel *, size_t, size_t, const hth_gemm_acts *, float *, size_t);
+/* A panel of a type with groups of 16: the integer scales of group 2 g + h at 32 g + 16 h, each row's in both halves of its lane;
+ * the rows' floats that they are multiplied with; minimums (Q2_K) where they always are. */
+#define AVX2_SCALE16(panel) ((int16_t *)(void *)(uintptr_t)(panel)->scale)
+#define AVX2_ROW_SCALE(panel) ((panel)->scale + 128)
+
+#define AVX2_GEMM(kind) void hth_avx2_gemm_##kind(const hth_panel *, size_t, size_t, const hth_gemm_acts *, float *, size_t);
+AVX2_GEMM(u4) AVX2_GEMM(u5) AVX2_GEMM(u6) AVX2_GEMM(u3) AVX2_GEMM(u2) AVX2_GEMM(s8) /* see avx2-gemm.c */
+#undef AVX2_GEMM
 void hth_avx2_gemm_float(const float *, size_t, const float *const *, size_t, float *);
 
 #define AVX2_TYPE(name)                                                      \

@@ -43,8 +43,8 @@ INLINE void group(const hth_panel *panels, const int P, size_t g, const hth_gemm
 		const int8_t *q = a->q;
 		/* Two chains for each panel, over 16 columns each: one chain would be too long to hide. */
 		__m512i dot[2][2], start[2];
-		start[0] = has_min ? _mm512_setzero_si512() : _mm512_set1_epi32(by16 ? a->n16[0] : a->n32);
-		start[1] = has_min || !by16 ? _mm512_setzero_si512() : _mm512_set1_epi32(a->n16[1]);
+		start[0] = has_min ? _mm512_setzero_si512() : _mm512_set1_epi32(a->n16[0]);
+		start[1] = has_min ? _mm512_setzero_si512() : _mm512_set1_epi32(a->n16[1]);
 #pragma GCC unroll 2
 		for (int p = 0; p < P; p++) {
 			dot[p][0] = start[0];

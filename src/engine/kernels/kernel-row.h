@@ -20,7 +20,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { HTH_A8_COLS = 256, HTH_PANEL_STEP = 4 };
+enum { HTH_A8_COLS = 256, HTH_PANEL_STEP = 4, HTH_NEAR_TOKENS = 32 /* at most so many go to a gemm at once */ };
 /* How far ahead of itself a loop that streams weights asks for them: two pages, since the processor's own prefetching stops at
  * the end of each (measured on Zen 5: 2 KiB gives 0.75 of the read bandwidth, 4 KiB 0.84, 8 KiB 0.95, 16 KiB the same). */
 enum { HTH_AHEAD = 8192 };
@@ -32,11 +32,10 @@ enum { HTH_AHEAD = 8192 };
 typedef struct hth_a8_line {
 	_Alignas(64) int8_t q[32]; /* -127 to 127 */
 	float d;
-	float s32;      /* d * sum of the 32 q */
-	int32_t n32;    /* -128 * sum of the 32 q, for kernels that offset signed codes by 128 */
-	float s16[2];   /* d * sum of 16 q */
-	int32_t n16[2]; /* -128 * sum of 16 q */
-	int32_t unused; /* zero */
+	float s32;            /* d * sum of the 32 q */
+	float s16[2];         /* d * sum of 16 q */
+	int32_t n16[2];       /* -128 * sum of 16 q, for kernels that offset signed codes by 128 */
+	int16_t minus[2][2];  /* of each 16: -(sum of q of columns 0 and 1 of every four), and of 2 and 3 */
 } hth_a8_line;
 static_assert(sizeof(hth_a8_line) == 64, "a cache line");
 
@@ -57,7 +56,7 @@ bool hth_type_by_16(hth_type type);
 /* One group of G rows (kernel row's group_rows) by 256 columns, unpacked. As the portable unpacker leaves it:
  * code of row r, column c (of the chunk): codes[((c / 4) * G + r) * 4 + c % 4];
  * scale and minimum of row r and group g: scale[g * G + r], min[g * G + r]. Rows past the matrix's end hold anything.
- * A kernel row may keep codes in another form that its own gemm of that type knows (offset, or in 16 bits). */
+ * Codes may have an offset of the type's own instead of a minimum; own_panel types keep panels in another form altogether. */
 enum { HTH_GROUP_ROWS_MAX = 16 };
 typedef struct hth_panel {
 	_Alignas(64) uint8_t codes[HTH_A8_COLS * HTH_GROUP_ROWS_MAX];
@@ -75,7 +74,7 @@ typedef struct hth_gemm_acts {
 	const uint32_t *offset;
 	size_t n_tokens;
 } hth_gemm_acts;
-/* acc[p * acc_stride + t * G + r] += row r of panel p . token t, over n columns. */
+/* acc[p * acc_stride + t * G + r] += row r of panel p . token t, over n columns. At most HTH_NEAR_TOKENS tokens. */
 typedef void (*hth_gemm_fn)(const hth_panel *panels, size_t n_panels, size_t n, const hth_gemm_acts *acts, float *acc,
                             size_t acc_stride);
 /* y[r] = row r . the token whose hth_a8 are at a, a_stride bytes apart. */
@@ -92,6 +91,7 @@ typedef struct hth_kernel_type {
 	/* codes: every row of the table brings unpack and gemm for every such type; gemv NULL: one token takes gemm too */
 	hth_unpack_fn unpack;
 	hth_gemm_fn gemm;
+	bool own_panel; /* unpack leaves a form of its own, which only gemm knows */
 	hth_gemv_fn gemv;
 	/* floats: NULL means the portable ones over the type's dequantiser (kernels.c) */
 	hth_unpack_float_fn unpack_float;

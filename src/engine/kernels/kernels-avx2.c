@@ -32,22 +32,21 @@ static void quantize_acts(hth_a8_line *dst, size_t stride, const float *x, size_
 		__m256i q[4];
 		for (int i = 0; i < 4; i++)
 			q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(v[i], _mm256_set1_ps(id)));
-		/* The sums over 16 columns each, in lanes 0 and 1. */
-		__m256i pair = _mm256_hadd_epi32(_mm256_add_epi32(q[0], q[1]), _mm256_add_epi32(q[2], q[3]));
-		pair = _mm256_hadd_epi32(pair, pair);
-		__m128i sums = _mm_add_epi32(_mm256_castsi256_si128(pair), _mm256_extracti128_si256(pair, 1));
+		/* The sums of columns 0 and 1, and 2 and 3, of every four: first 16 columns, second 16; and of both together. */
+		__m256i quad = _mm256_hadd_epi32(_mm256_add_epi32(q[0], q[1]), _mm256_add_epi32(q[2], q[3]));
+		__m128i pairs = _mm_add_epi32(_mm256_castsi256_si128(quad), _mm256_extracti128_si256(quad, 1));
+		__m128i sums = _mm_hadd_epi32(pairs, pairs), minus = _mm_sub_epi32(_mm_setzero_si128(), pairs);
 		int sum0 = _mm_cvtsi128_si32(sums), sum1 = _mm_extract_epi32(sums, 1);
 		__m256i packed = _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
 		packed = _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 		_mm256_store_si256((__m256i *)dst->q, packed);
 		dst->d = d;
 		dst->s32 = d * (float)(sum0 + sum1);
-		dst->n32 = -128 * (sum0 + sum1);
 		dst->s16[0] = d * (float)sum0;
 		dst->s16[1] = d * (float)sum1;
 		dst->n16[0] = -128 * sum0;
 		dst->n16[1] = -128 * sum1;
-		dst->unused = 0;
+		_mm_storel_epi64((__m128i *)dst->minus, _mm_packs_epi32(minus, minus));
 		x += 32;
 		n -= 32;
 	}
@@ -276,6 +275,7 @@ static uint64_t mac_float(size_t rounds)
 }
 
 #define CODES(name, kind) {.unpack = hth_avx2_unpack_##name, .gemm = hth_avx2_gemm_##kind, .gemv = hth_avx2_gemv_##name}
+#define OWN(name, kind) {.unpack = hth_avx2_unpack_##name, .gemm = hth_avx2_gemm_##kind, .gemv = hth_avx2_gemv_##name, .own_panel = true}
 #define FLOATS(name) {.unpack_float = hth_avx2_unpack_##name, .gemv_float = hth_avx2_gemv_##name}
 
 const hth_kernel_row hth_kernels_avx2 = {
@@ -289,9 +289,9 @@ const hth_kernel_row hth_kernels_avx2 = {
     .mac_peak = {mac_codes, mac_wide, mac_float},
     .types = {
         [HTH_F32] = FLOATS(f32), [HTH_F16] = FLOATS(f16), [HTH_BF16] = FLOATS(bf16),
-        [HTH_Q4_0] = CODES(q4_0, u4), [HTH_Q4_1] = CODES(q4_1, u4), [HTH_Q5_0] = CODES(q5_0, u5), [HTH_Q5_1] = CODES(q5_1, u5),
-        [HTH_Q8_0] = CODES(q8_0, s8), [HTH_Q2_K] = CODES(q2_k, u6x16), [HTH_Q3_K] = CODES(q3_k, u6x16), [HTH_Q4_K] = CODES(q4_k, u4),
-        [HTH_Q5_K] = CODES(q5_k, u5), [HTH_Q6_K] = CODES(q6_k, u6x16), [HTH_IQ4_NL] = CODES(iq4_nl, s8), [HTH_IQ4_XS] = CODES(iq4_xs, s8),
-        [HTH_MXFP4] = CODES(mxfp4, u5),
+        [HTH_Q4_0] = CODES(q4_0, u4), [HTH_Q4_1] = CODES(q4_1, u4), [HTH_Q4_K] = CODES(q4_k, u4),
+        [HTH_Q5_0] = OWN(q5_0, u5), [HTH_Q5_1] = OWN(q5_1, u5), [HTH_Q5_K] = OWN(q5_k, u5), [HTH_MXFP4] = OWN(mxfp4, u5),
+        [HTH_Q2_K] = OWN(q2_k, u2), [HTH_Q3_K] = OWN(q3_k, u3), [HTH_Q6_K] = OWN(q6_k, u6),
+        [HTH_Q8_0] = OWN(q8_0, s8), [HTH_IQ4_NL] = OWN(iq4_nl, s8), [HTH_IQ4_XS] = OWN(iq4_xs, s8),
     },
 };

@@ -26,19 +26,19 @@ static void quantize_acts(hth_a8_line *dst, size_t stride, const float *x, size_
 		__m128i q1 = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(v1, _mm512_set1_ps(id))));
 		_mm_store_si128((__m128i *)dst->q, q0);
 		_mm_store_si128((__m128i *)(dst->q + 16), q1);
-		/* sums of 16 (q + 128) in each half */
-		__m256i sad = _mm256_sad_epu8(_mm256_xor_si256(_mm256_set_m128i(q1, q0), _mm256_set1_epi8((char)0x80)),
-		                              _mm256_setzero_si256());
-		sad = _mm256_add_epi64(sad, _mm256_shuffle_epi32(sad, 0x4E));
-		int sum0 = _mm256_cvtsi256_si32(sad) - 2048, sum1 = _mm_cvtsi128_si32(_mm256_extracti128_si256(sad, 1)) - 2048;
+		/* Sums of two columns in 16 bits, then of the four dwords of each half: columns 0 and 1, and 2 and 3, of every four. */
+		__m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), _mm256_set_m128i(q1, q0));
+		pairs = _mm256_add_epi16(pairs, _mm256_shuffle_epi32(pairs, 0x4E));
+		pairs = _mm256_add_epi16(pairs, _mm256_shuffle_epi32(pairs, 0xB1));
+		__m256i minus = _mm256_sub_epi16(_mm256_setzero_si256(), pairs), sums = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+		int sum0 = _mm256_cvtsi256_si32(sums), sum1 = _mm_cvtsi128_si32(_mm256_extracti128_si256(sums, 1));
 		dst->d = d;
 		dst->s32 = d * (float)(sum0 + sum1);
-		dst->n32 = -128 * (sum0 + sum1);
 		dst->s16[0] = d * (float)sum0;
 		dst->s16[1] = d * (float)sum1;
 		dst->n16[0] = -128 * sum0;
 		dst->n16[1] = -128 * sum1;
-		dst->unused = 0;
+		_mm_storel_epi64((__m128i *)dst->minus, _mm_unpacklo_epi32(_mm256_castsi256_si128(minus), _mm256_extracti128_si256(minus, 1)));
 		x += 32;
 		n = n > 32 ? n - 32 : 0;
 	}

@@ -33,16 +33,18 @@ static void quantize_acts(hth_a8_line *dst, size_t stride, const float *x, size_
 			max = a > max ? a : max;
 		}
 		float d = max * (1.0f / 127.0f), id = max > 0 ? 127.0f / max : 0;
-		int sum[2] = {0, 0};
+		int sum[2] = {0, 0}, pairs[2][2] = {{0, 0}, {0, 0}};
 		for (size_t i = 0; i < len; i++) {
 			int q = (int8_t)round_even(x[i] * id);
 			dst->q[i] = (int8_t)q;
 			sum[i / 16] += q;
+			pairs[i / 16][i % 4 / 2] += q;
 		}
 		dst->d = d;
 		dst->s32 = d * (float)(sum[0] + sum[1]);
-		dst->n32 = -128 * (sum[0] + sum[1]);
 		for (int h = 0; h < 2; h++) {
+			for (int k = 0; k < 2; k++)
+				dst->minus[h][k] = (int16_t)-pairs[h][k];
 			dst->s16[h] = d * (float)sum[h];
 			dst->n16[h] = -128 * sum[h];
 		}

@@ -168,7 +168,6 @@ enum {
 	TILE_ROWS = 64,
 	BLOCK_TOKENS = 256,     /* of one task */
 	BLOCK_TOKENS_FLOAT = 128,
-	NEAR_TOKENS = 32,       /* multiplied with every group of the tile before the next ones */
 	GEMV_BYTES = 64 * 1024,
 };
 
@@ -266,9 +265,9 @@ static void task_codes(const run_plan *run, const job_plan *plan, void *scratch,
 		data += chunk_bytes(traits, n);
 		hth_gemm_acts near = {.lines = (const char *)(acts->lines + c / 32 * acts->n_tokens),
 		                      .group_stride = acts->n_tokens * sizeof(hth_a8_line)};
-		for (size_t t = 0; t < n_tokens; t += NEAR_TOKENS) {
+		for (size_t t = 0; t < n_tokens; t += HTH_NEAR_TOKENS) {
 			near.offset = s->offset + t;
-			near.n_tokens = HTH_MIN(n_tokens - t, (size_t)NEAR_TOKENS);
+			near.n_tokens = HTH_MIN(n_tokens - t, (size_t)HTH_NEAR_TOKENS);
 			type->gemm(s->panels, n_groups, n, &near, s->acc + t * G, n_tokens * G);
 		}
 	}

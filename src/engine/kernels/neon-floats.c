@@ -28,7 +28,11 @@ void hth_neon_quantize_acts(hth_a8_line *dst, size_t stride, const float *x, siz
 			int32x4_t q[4];
 			for (int i = 0; i < 4; i++)
 				q[i] = vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(x + 16 * h + 4 * i), id));
-			sum[h] = vaddvq_s32(vaddq_s32(vaddq_s32(q[0], q[1]), vaddq_s32(q[2], q[3])));
+			int32x4_t quad = vaddq_s32(vaddq_s32(q[0], q[1]), vaddq_s32(q[2], q[3]));
+			int32x2_t pairs = vpadd_s32(vget_low_s32(quad), vget_high_s32(quad));
+			sum[h] = vaddv_s32(pairs);
+			for (int k = 0; k < 2; k++)
+				dst->minus[h][k] = (int16_t)-(k == 0 ? vget_lane_s32(pairs, 0) : vget_lane_s32(pairs, 1));
 			int16x8_t low = vcombine_s16(vmovn_s32(q[0]), vmovn_s32(q[1])), high = vcombine_s16(vmovn_s32(q[2]), vmovn_s32(q[3]));
 			vst1q_s8(dst->q + 16 * h, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
 			dst->s16[h] = d * (float)sum[h];
@@ -36,8 +40,6 @@ void hth_neon_quantize_acts(hth_a8_line *dst, size_t stride, const float *x, siz
 		}
 		dst->d = d;
 		dst->s32 = d * (float)(sum[0] + sum[1]);
-		dst->n32 = -128 * (sum[0] + sum[1]);
-		dst->unused = 0;
 		x += 32;
 		n -= 32;
 	}

@@ -275,7 +275,7 @@ static void unpackers(void)
 	for (size_t i = 0; i < HTH_COUNT(kernel_types); i++) {
 		hth_type type = kernel_types[i];
 		const hth_kernel_type *k = &row->types[type];
-		if (k->unpack == NULL)
+		if (k->unpack == NULL || k->own_panel)
 			continue;
 		size_t G = row->group_rows, by = hth_type_by_16(type) ? 16 : 32;
 		void *base;
