@@ -67,6 +67,9 @@ void hth_request_unref(hth_request *request)
 		wipe_string(request->params.stop[i]);
 	wipe_string(request->params.grammar);
 	wipe_string(request->params.grammar_trigger);
+	wipe_string(request->params.grammar_trigger_if);
+	wipe_string(request->input.must_call_name);
+	wipe_string(request->input.format_json);
 	wipe_string(request->stop_hit);
 	sodium_memzero(request, sizeof *request);
 	free(request);

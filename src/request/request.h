@@ -46,6 +46,10 @@ typedef struct hth_request_input {
 	size_t text_len;
 	int32_t *tokens;     /* owned */
 	size_t n_tokens;
+	bool must_call, one_call; /* the answer is at least one, is at most one call of a tool */
+	char *must_call_name;     /* owned; of this one; NULL: of any */
+	char *format_json;        /* owned; the JSON schema that the answer's text satisfies; NULL: any text. These four are put into params.grammar once the
+	                           * model's notation is known; an upstream is told them */
 	bool add_special, parse_special, with_pieces;
 	bool continue_last; /* the last message is the beginning of the answer */
 	bool echo;
@@ -61,6 +65,8 @@ typedef struct hth_request_params {
 	bool ignore_eos;
 	char *grammar;                /* owned; GBNF that binds the answer (a schema, a tool call); NULL: nothing */
 	char *grammar_trigger;        /* owned; the grammar begins right after this text appeared; NULL: with the answer */
+	char *grammar_trigger_if;     /* owned; for prompts that do not end with this text (white space aside) the grammar begins with the answer all the
+	                               * same: reasoning that the prompt opened must be closed first; NULL: the trigger always counts */
 	bool special_text;            /* pieces show the text of special tokens (tool calls are marked with them), but never of an end */
 	int64_t keep_alive_s;         /* how long its model stays loaded afterwards; -1: for ever; HTH_KEEP_ALIVE_DEFAULT */
 } hth_request_params;

@@ -239,6 +239,20 @@ static void keep_tail(hth_job *job, const char *text, size_t len)
 	job->prompt_tail[len - begin] = '\0';
 }
 
+/* A trigger for prompts that end in a certain way does not count for others: their grammar begins with the answer. */
+static void settle_trigger(hth_job *job)
+{
+	hth_request_params *params = &job->ask.params;
+	const char *wanted = params->grammar_trigger_if;
+	size_t len = strlen(job->prompt_tail), n = wanted != NULL ? strlen(wanted) : 0;
+	while (len > 0 && strchr(" \n\t", job->prompt_tail[len - 1]) != NULL)
+		len--;
+	if (wanted == NULL || (len >= n && memcmp(job->prompt_tail + len - n, wanted, n) == 0))
+		return;
+	free(params->grammar_trigger);
+	params->grammar_trigger = NULL;
+}
+
 /* ---- the checks and what the scheduler needs ---- */
 
 static hth_status check_fits(const hth_preparer *p, const hth_job *job, hth_error *err)
@@ -341,6 +355,7 @@ hth_status hth_prepare(const hth_preparer *p, hth_job *job, hth_error *err)
 	}
 	if (status == HTH_OK && ask->kind == HTH_CHAT && hth_utf8_valid_prefix(out.text, out.len) == out.len)
 		keep_tail(job, out.text, out.len);
+	settle_trigger(job);
 	if (status == HTH_OK && ask->kind == HTH_RENDER) {
 		job->echo = out.text;
 		job->echo_len = out.len;

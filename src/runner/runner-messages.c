@@ -96,6 +96,7 @@ void hth_ask_finish(hth_ask *ask)
 		wipe_string(ask->params.stop[i]);
 	wipe_string(ask->params.grammar);
 	wipe_string(ask->params.grammar_trigger);
+	wipe_string(ask->params.grammar_trigger_if);
 	*ask = (hth_ask){0};
 }
 
@@ -142,6 +143,7 @@ bool hth_message_put_submit(hth_buf *out, uint32_t id, hth_request_kind kind, co
 	if (input->text != NULL)
 		hth_frame_put_string(&w, input->text, input->text_len);
 	hth_frame_put_array32(&w, input->tokens, input->n_tokens);
+	put_optional(&w, params->grammar_trigger_if);
 	return hth_frame_end(&w);
 }
 
@@ -246,10 +248,12 @@ hth_status hth_message_get_submit(const hth_frame *frame, hth_ask *ret_ask, hth_
 	}
 	ask.params.grammar = get_optional(&f, HTH_GRAMMAR_TEXT_MAX);
 	ask.params.grammar_trigger = get_optional(&f, HTH_TRIGGER_BYTES_MAX);
-	const char *trigger = ask.params.grammar_trigger;
-	if (trigger != NULL && hth_utf8_valid_prefix(trigger, strlen(trigger)) != strlen(trigger))
-		f.failed = true;
 	get_input(&f, &ask.input);
+	ask.params.grammar_trigger_if = get_optional(&f, HTH_TRIGGER_BYTES_MAX);
+	const char *const triggers[] = {ask.params.grammar_trigger, ask.params.grammar_trigger_if};
+	for (size_t i = 0; i < HTH_COUNT(triggers); i++)
+		if (triggers[i] != NULL && hth_utf8_valid_prefix(triggers[i], strlen(triggers[i])) != strlen(triggers[i]))
+			f.failed = true;
 	hth_status status = hth_frame_fields_end(&f) ? hth_sampling_check(&ask.params.sampling, err) : bad(frame, err);
 	if (status != HTH_OK) {
 		hth_ask_finish(&ask);

@@ -27,6 +27,7 @@ static void full_ask(hth_request_input *input, hth_request_params *params)
 	                               .ignore_eos = true,
 	                               .grammar = "root ::= \"{}\"",
 	                               .grammar_trigger = "<tool_call>",
+	                               .grammar_trigger_if = "<think>",
 	                               .special_text = true};
 	params->sampling.seed = 0x123456789ABCDEFu;
 	params->sampling.seed_given = true;
@@ -76,6 +77,7 @@ TEST(request_arrives_as_it_was_sent)
 	CHECK_STR(ask.params.stop[1], "</s>");
 	CHECK_STR(ask.params.grammar, params.grammar);
 	CHECK_STR(ask.params.grammar_trigger, params.grammar_trigger);
+	CHECK_STR(ask.params.grammar_trigger_if, params.grammar_trigger_if);
 	CHECK(ask.params.special_text);
 	/* and from there to the same bytes again */
 	hth_buf again = HTH_BUF_INIT(OUT_MAX);

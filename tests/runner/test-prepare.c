@@ -69,6 +69,8 @@ static void finish(prepared *p)
 }
 #define PREPARED __attribute__((cleanup(finish))) prepared
 
+static const char *trigger, *trigger_if; /* of the next request */
+
 static prepared prepare(const char *chat_template, hth_request_kind kind, const char *messages, bool continue_last)
 {
 	prepared p = {.model = open_with(chat_template), .status = HTH_INTERNAL};
@@ -78,6 +80,8 @@ static prepared prepare(const char *chat_template, hth_request_kind kind, const 
 	ask.params.sampling = hth_sampling_defaults();
 	ask.params.max_tokens = 10;
 	ask.params.top_logprobs = -1;
+	ask.params.grammar_trigger = trigger != NULL ? strdup(trigger) : NULL;
+	ask.params.grammar_trigger_if = trigger_if != NULL ? strdup(trigger_if) : NULL;
 	ask.input.messages_json = strdup(messages);
 	ask.input.continue_last = continue_last;
 	p.job = hth_job_create(1, &ask, 0);
@@ -185,6 +189,19 @@ TEST(answer_has_room_and_no_more)
 	CHECK_INT(p.job->max_answer, 10);
 	CHECK_INT(p.job->cap_tokens, p.job->n_tokens + 10);
 	CHECK_INT(p.job->n_prompt, p.job->n_tokens);
+}
+
+TEST(a_trigger_counts_only_for_prompts_that_end_as_it_says)
+{
+	trigger = "</think>";
+	trigger_if = "<think>";
+	PREPARED opened = prepare("a<think>{{ '\n' }}", HTH_CHAT, "[]", false), closed = prepare("a<think></think>", HTH_CHAT, "[]", false);
+	trigger_if = NULL;
+	PREPARED always = prepare("a", HTH_CHAT, "[]", false);
+	trigger = NULL;
+	CHECK(opened.status == HTH_OK && opened.job->ask.params.grammar_trigger != NULL);
+	CHECK(closed.status == HTH_OK && closed.job->ask.params.grammar_trigger == NULL);
+	CHECK(always.status == HTH_OK && always.job->ask.params.grammar_trigger != NULL);
 }
 
 TEST(end_of_a_chats_prompt_is_kept_in_whole_characters)
