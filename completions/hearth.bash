@@ -10,7 +10,7 @@ _hearth() {
 		case ${COMP_WORDS[i]} in -*) ;; *) command=${COMP_WORDS[i]}; break ;; esac
 	done
 	if [ -z "$command" ]; then
-		COMPREPLY=($(compgen -W "serve run list show pull rm ps stop status key privacy config bench quantize tokenize perplexity embed render help --help --version" -- "$cur"))
+		COMPREPLY=($(compgen -W "serve run list show pull rm ps stop status doctor key privacy config bench quantize tokenize perplexity embed render help --help --version" -- "$cur"))
 		return
 	fi
 	case $prev in
@@ -22,7 +22,7 @@ _hearth() {
 	case $command in
 	serve) options= ;;
 	run) options="--max-tokens --temp --seed --top-k --top-p --min-p --repeat-penalty --system --raw --own --verbose" ;;
-	list | ps | status | config | rm) options="--json" ;;
+	list | ps | status | doctor | config | rm) options="--json" ;;
 	show) options="--metadata --remote --json" ;;
 	pull) options="--name --quiet --json" ;;
 	key) options="--scope --per-minute --privacy --json" ;;
@@ -34,7 +34,7 @@ _hearth() {
 	perplexity) options="--limit --json" ;;
 	embed) options="--file --json" ;;
 	render) options="--case" ;;
-	help) COMPREPLY=($(compgen -W "serve run list show pull rm ps stop status key privacy config bench quantize tokenize perplexity embed render" -- "$cur")); return ;;
+	help) COMPREPLY=($(compgen -W "serve run list show pull rm ps stop status doctor key privacy config bench quantize tokenize perplexity embed render" -- "$cur")); return ;;
 	esac
 	case $cur in
 	-*)

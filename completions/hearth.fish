@@ -2,7 +2,7 @@
 function __hearth_models
 	hearth list --json 2>/dev/null | string replace -ra '[{,]' '\n' | string replace -rf '^"name":"([^"]*)"$' '$1'
 end
-set -l commands serve run list show pull rm ps stop status key privacy config bench quantize tokenize perplexity embed render help
+set -l commands serve run list show pull rm ps stop status doctor key privacy config bench quantize tokenize perplexity embed render help
 complete -c hearth -f
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a serve -d 'run the node in the foreground'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a run -d 'chat with a model'
@@ -15,6 +15,7 @@ complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a privacy -d 
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a ps -d 'models that the node has loaded'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a stop -d 'unload a model from the node'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a status -d 'how the node is doing'
+complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a doctor -d 'what Hearth stands on here, and what to do about it'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a config -d 'every setting and where it came from'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a bench -d 'measure speeds'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a quantize -d 'store weights in fewer bits'
@@ -26,7 +27,7 @@ complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a help -d 'wh
 complete -c hearth -n "__fish_seen_subcommand_from run show rm stop bench tokenize perplexity embed quantize" -a '(__hearth_models)' -F
 complete -c hearth -n "__fish_seen_subcommand_from render perplexity" -F
 complete -c hearth -n "__fish_seen_subcommand_from quantize" -a '(hearth quantize --list 2>/dev/null)'
-complete -c hearth -n "__fish_seen_subcommand_from list show pull rm key privacy ps stop status config bench quantize tokenize perplexity embed" -l json -d 'answer in JSON'
+complete -c hearth -n "__fish_seen_subcommand_from list show pull rm key privacy ps stop status doctor config bench quantize tokenize perplexity embed" -l json -d 'answer in JSON'
 complete -c hearth -n "__fish_seen_subcommand_from run" -s n -l max-tokens -x -d 'at most N tokens of answer'
 complete -c hearth -n "__fish_seen_subcommand_from run" -s t -l temp -x -d temperature
 complete -c hearth -n "__fish_seen_subcommand_from run" -s s -l seed -x -d 'the same seed gives the same answer'

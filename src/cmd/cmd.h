@@ -94,6 +94,7 @@ int hth_cmd_embed(hth_invocation *in);
 int hth_cmd_render(hth_invocation *in);
 int hth_cmd_bench(hth_invocation *in);
 int hth_cmd_status(hth_invocation *in);
+int hth_cmd_doctor(hth_invocation *in);
 int hth_cmd_config(hth_invocation *in);
 
 #endif

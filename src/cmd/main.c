@@ -27,6 +27,8 @@ const hth_command hth_commands[] = {
     {"ps", "", "models that the node has loaded", NULL, hth_cmd_ps},
     {"stop", "MODEL", "unload a model from the node", "Running answers end first, unless --now.", hth_cmd_stop},
     {"status", "", "how the node is doing", NULL, hth_cmd_status},
+    {"doctor", "", "look at what Hearth stands on here, and what to do about it",
+     "Tries the sandbox, reads every model's file, looks at memory, disk, settings and the node. Changes nothing.", hth_cmd_doctor},
     {"key", "add NAME|list|rm NAME", "who may ask the node",
      "A key is shown once, when it is made. As soon as there is one, the node asks for one.", hth_cmd_key},
     {"privacy", "log", "what left this house, to whom and why", NULL, hth_cmd_privacy},

@@ -23,6 +23,30 @@ def show_tells_what_the_starter_model_is():
 
 
 @test
+def the_doctor_names_what_is_wrong_and_what_to_do():
+    sick = os.path.join(home, "sick")
+    os.makedirs(os.path.join(sick, "models"))
+    with open(STARTER, "rb") as f, open(os.path.join(sick, "models", "cut.gguf"), "wb") as out:
+        out.write(f.read(3_000_000))
+    flags = ["--listen", "127.0.0.1:1"]
+
+    def checks(got, state):
+        return [c for c in got["checks"] if c["state"] == state]
+    got = hearth("doctor", "--json", *flags, HEARTH_HOME=sick, code=1).json
+    assert [c["subject"] for c in checks(got, "problem")] == ["model"] and got["problems"] == 1
+    assert "cut short" in checks(got, "problem")[0]["what"] and "hearth rm" in checks(got, "problem")[0]["advice"]
+    assert any(c["subject"] == "sandbox" and "seccomp" in c["what"] for c in checks(got, "ok") + checks(got, "note"))
+    os.remove(os.path.join(sick, "models", "cut.gguf"))
+    got = hearth("doctor", "--json", *flags, HEARTH_HOME=sick).json
+    assert got["problems"] == 0 and [c["subject"] for c in checks(got, "note") if c["subject"] == "node"] == ["node"]
+    assert any(c["subject"] == "model" and c["what"].startswith("starter: 4.7 M") for c in checks(got, "ok"))
+    got = hearth("doctor", "--json", "--model", "nope", "--listen", "0.0.0.0:1", HEARTH_HOME=sick, code=1).json
+    assert sorted(c["subject"] for c in checks(got, "problem")) == ["address", "models"]
+    os.chmod(sick, 0o777)
+    assert "chmod go-w" in hearth("doctor", *flags, HEARTH_HOME=sick, code=1).out
+
+
+@test
 def special_tokens_only_where_asked():
     plain = hearth("tokenize", "starter", "<|user|>Hi", "--json").json
     special = hearth("tokenize", "starter", "<|user|>Hi", "--json", "--special").json

@@ -24,7 +24,7 @@ def settings():
 @test
 def help_lists_every_command_of_the_contract():
     have = commands()
-    for name in "serve run show list ps stop quantize tokenize perplexity embed render bench status config".split():
+    for name in "serve run show list ps stop quantize tokenize perplexity embed render bench status doctor config".split():
         assert name in have, name
     assert hearth("-h").out == hearth("--help").out
     assert re.match(r"hearth \d+\.\d+\.\d+\n$", hearth("--version").out)
