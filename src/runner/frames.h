@@ -1,27 +1,14 @@
-/* frames.h - the bytes between the daemon and a runner: frames over a stream socket pair.
+/* frames.h - the frames between the daemon and a runner. Their layout, and what is refused from a header alone: base/framing.h.
  *
- *    0        4         5      6        8            12
- *   +--------+---------+------+--------+------------+------------------+
- *   | length | version | type | zero   | request    | length bytes ... |     all integers little-endian
- *   | u32    | u8 = 1  | u8   | u16    | u32        |                  |
- *   +--------+---------+------+--------+------------+------------------+
- *
- * length counts the payload only, and each type has a largest one; a frame that claims more, has another version, a type
- * that this direction does not know, or bytes where zeros must be is refused from its header alone, before anything is
- * allocated for it. `request` is the number that the daemon gave to the request, 0 where a frame is about none.
- *
- * A payload is a row of fields without names: u8, u32, u64, f32 (its bits), strings (u32 length, then the bytes). What each type holds is
- * in runner-messages.h. Either side treats the other as hostile: the daemon because a model file may own the runner, the
- * runner because it costs nothing.
+ * What each type's payload holds is in runner-messages.h. Either side treats the other as hostile: the daemon because a model file may
+ * own the runner, the runner because it costs nothing.
  */
 #ifndef HTH_RUNNER_FRAMES_H
 #define HTH_RUNNER_FRAMES_H
 
-#include "base/buf.h"
+#include "base/framing.h"
 
-#include <stdint.h>
-
-enum { HTH_FRAME_VERSION = 1, HTH_FRAME_HEADER = 12 };
+enum { HTH_FRAME_VERSION = 1 };
 enum { HTH_FRAME_SUBMIT_MAX = 64 << 20, HTH_FRAME_ANSWER_MAX = 1 << 20 };
 
 typedef enum hth_frame_type {
@@ -41,68 +28,16 @@ typedef enum hth_frame_type {
 	HTH_FRAME_PROMPT = 72, /* how a chat's prompt ends; at most once, before its first piece */
 } hth_frame_type;
 
-typedef enum hth_frame_direction { HTH_TO_RUNNER, HTH_TO_DAEMON } hth_frame_direction;
+extern const hth_frame_table hth_runner_frames;
 
-/* payload is borrowed from the decoder until its next call. */
-typedef struct hth_frame {
-	hth_frame_type type;
-	uint32_t request;
-	const unsigned char *payload;
-	size_t len;
-} hth_frame;
-
-/* ---- decoding: bytes in as they come, whole frames out ---- */
-typedef struct hth_frame_decoder {
-	hth_frame_direction direction;
-	hth_buf buf;
-	size_t taken; /* bytes at the front of buf that were handed out already */
-} hth_frame_decoder;
-void hth_frame_decoder_init(hth_frame_decoder *decoder, hth_frame_direction direction);
-void hth_frame_decoder_finish(hth_frame_decoder *decoder); /* wipes what it held */
-/* Takes bytes. HTH_TOO_LARGE: more than a largest frame and a read's worth wait (call next until it has none). */
-HTH_MUST_USE hth_status hth_frame_decoder_feed(hth_frame_decoder *decoder, const void *bytes, size_t len, hth_error *err);
-/* The next whole frame; *ret_have false: more bytes are needed. HTH_BAD_FORMAT, HTH_TOO_LARGE: the stream is broken for good. */
-HTH_MUST_USE hth_status hth_frame_decoder_next(hth_frame_decoder *decoder, hth_frame *ret_frame, bool *ret_have,
-                                               hth_error *err);
-
-/* ---- encoding: appends one frame to a buffer, or nothing ---- */
-typedef struct hth_frame_writer {
-	hth_buf *out;
-	size_t begin;
-	size_t max;
-	bool failed;
-} hth_frame_writer;
-void hth_frame_begin(hth_frame_writer *writer, hth_buf *out, hth_frame_type type, uint32_t request);
-void hth_frame_put_u8(hth_frame_writer *writer, uint8_t value);
-void hth_frame_put_u32(hth_frame_writer *writer, uint32_t value);
-void hth_frame_put_u64(hth_frame_writer *writer, uint64_t value);
-void hth_frame_put_f32(hth_frame_writer *writer, float value);
-void hth_frame_put_string(hth_frame_writer *writer, const void *data, size_t len);
-/* count, then n 32-bit values as they lie in memory (Hearth runs on little-endian machines only). */
-void hth_frame_put_array32(hth_frame_writer *writer, const void *values, size_t n);
-/* False: the frame would pass its type's size or out's cap; out is as before begin. */
-HTH_MUST_USE bool hth_frame_end(hth_frame_writer *writer);
-
-/* ---- reading a payload: after the first field that is not there, everything reads as zero and `failed` stays ---- */
-typedef struct hth_frame_fields {
-	const unsigned char *at, *end;
-	bool failed;
-} hth_frame_fields;
-static inline hth_frame_fields hth_frame_read(const hth_frame *frame)
+static inline void hth_frame_decoder_init(hth_frame_decoder *decoder, hth_frame_direction direction)
 {
-	return (hth_frame_fields){.at = frame->payload, .end = frame->payload + frame->len};
+	hth_framing_decoder_init(decoder, &hth_runner_frames, direction);
 }
-uint8_t hth_frame_get_u8(hth_frame_fields *fields);
-uint32_t hth_frame_get_u32(hth_frame_fields *fields);
-uint64_t hth_frame_get_u64(hth_frame_fields *fields);
-float hth_frame_get_f32(hth_frame_fields *fields);
-/* Borrowed from the payload, not NUL-terminated; "" on failure. */
-const char *hth_frame_get_string(hth_frame_fields *fields, size_t max, size_t *ret_len);
-/* Borrowed and unaligned: copy with memcpy. */
-const unsigned char *hth_frame_get_array32(hth_frame_fields *fields, size_t max, size_t *ret_n);
-/* True when every field was there and nothing is left. */
-bool hth_frame_fields_end(const hth_frame_fields *fields);
-
-const char *hth_frame_type_name(unsigned type);
+static inline void hth_frame_begin(hth_frame_writer *writer, hth_buf *out, hth_frame_type type, uint32_t request)
+{
+	hth_framing_begin(writer, out, &hth_runner_frames, type, request);
+}
+static inline const char *hth_frame_type_name(unsigned type) { return hth_framing_type_name(&hth_runner_frames, type); }
 
 #endif
