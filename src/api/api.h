@@ -39,6 +39,8 @@ typedef struct hth_api_model {
 	const hth_runner_info *info; /* NULL unless loaded */
 	uint64_t loaded_bytes;       /* 0 unless loaded */
 	int64_t expires_unix;        /* when it unloads if nobody asks; 0: never, or not loaded */
+	const json_t *record;        /* what is kept about it (catalog/record.h); NULL: nothing */
+	const char *sha256;          /* of its bytes, in hex; NULL: not known yet */
 	const json_t *facts;         /* what `hearth show --json --metadata` says of its file; NULL: not known (see needs_facts) */
 } hth_api_model;
 typedef void (*hth_api_model_fn)(void *ctx, const hth_api_model *model);
@@ -54,6 +56,11 @@ typedef struct hth_api_host {
 	hth_status (*find_model)(void *ctx, const char *name, hth_api_model_fn fn, void *fn_ctx, hth_error *err);
 	/* Deletes a model's files: HTH_NOT_FOUND; HTH_DENIED when they are not this home's own. */
 	hth_status (*delete_model)(void *ctx, const char *name, hth_error *err);
+	/* Makes a model `name` of the weights of `from` with settings (members of catalog/record.h, checked by the caller): HTH_NOT_FOUND (from),
+	 * HTH_INVALID (name), HTH_CONFLICT (name has weights of its own). */
+	hth_status (*create_model)(void *ctx, const char *name, const char *from, const json_t *settings, hth_error *err);
+	/* Gives a new request what its model was made with, before the sender's own wishes are read; may be NULL. */
+	void (*prepare_request)(void *ctx, hth_request *request);
 	/* Makes a second name for a model: HTH_NOT_FOUND, HTH_INVALID (name), HTH_CONFLICT (there is one). */
 	hth_status (*copy_model)(void *ctx, const char *from, const char *to, hth_error *err);
 } hth_api_host;
@@ -87,7 +94,8 @@ typedef struct hth_api_writer {
 struct hth_api_endpoint {
 	const char *method;
 	const char *path; /* whole; or ending in '*': the rest is job->path_rest */
-	/* Fills job->requests through hth_api_add_request, or answers at once through hth_api_reply. body is NULL unless method is
+	/* NULL: the node answers this path itself; the row has the shape of its errors.
+	 * Fills job->requests through hth_api_add_request, or answers at once through hth_api_reply. body is NULL unless method is
 	 * POST, PUT or DELETE and there was one; it is an object. */
 	hth_status (*parse)(hth_api_job *job, const json_t *body, hth_error *err);
 	const hth_api_writer *writer;

@@ -120,11 +120,18 @@ static hth_status add_stop(const json_t *string, const char *key, hth_request_pa
 	return HTH_OK;
 }
 
+static void drop_stops(hth_request_params *params)
+{
+	while (params->n_stop > 0)
+		free(params->stop[--params->n_stop]);
+}
+
 hth_status hth_fields_stop(const json_t *object, const char *key, hth_request_params *params, hth_error *err)
 {
 	const json_t *stop = json_object_get(object, key);
 	if (stop == NULL || json_is_null(stop))
 		return HTH_OK;
+	drop_stops(params); /* the sender's replace the model's own */
 	if (!json_is_array(stop))
 		return add_stop(stop, key, params, err);
 	for (size_t i = 0; i < json_array_size(stop); i++)
@@ -168,6 +175,8 @@ hth_status hth_fields_copy_params(hth_request_params *to, const hth_request_para
 		to->sampling.logit_bias = to->bias;
 		to->sampling.n_logit_bias = from->sampling.n_logit_bias;
 	}
+	to->context = from->context;
+	drop_stops(to);
 	for (size_t i = 0; i < from->n_stop; i++) {
 		HTH_TRY(hth_fields_copy(from->stop[i], &to->stop[i], err));
 		to->n_stop = i + 1;

@@ -12,7 +12,7 @@
 
 static const hth_api_family *const families[] = {&hth_api_openai_chat, &hth_api_openai_completions,
                                                  &hth_api_openai_embeddings, &hth_api_openai_models, &hth_api_tokenize,
-                                                 &hth_api_ollama_chat,       &hth_api_ollama_embed,  &hth_api_ollama_models,
+                                                 &hth_api_ollama_chat,       &hth_api_ollama_embed,  &hth_api_ollama_models, &hth_api_ollama_create,
                                                  &hth_api_anthropic,         &hth_api_responses};
 
 static bool path_matches(const char *pattern, const char *path)
@@ -48,6 +48,8 @@ hth_status hth_api_parse(hth_api_job **ret_job, const hth_api_endpoint *endpoint
                          const hth_api_out *out, const char *path, const char *body, size_t len, hth_error *err)
 {
 	HTH_AUTO_JSON json_t *json = NULL;
+	if (endpoint->parse == NULL)
+		return hth_fail(err, HTH_INTERNAL, "%s is answered elsewhere", endpoint->path);
 	bool takes_body = strcmp(endpoint->method, "GET") != 0 && !endpoint->no_body;
 	if (takes_body && len == 0)
 		return hth_fail(err, HTH_INVALID, "the body is empty; %s takes a JSON object", endpoint->path);
@@ -117,6 +119,8 @@ hth_status hth_api_add_request(hth_api_job *job, hth_request_kind kind, const ch
 	hth_request *request;
 	HTH_TRY(hth_request_create(&request, kind, err));
 	snprintf(request->model, sizeof request->model, "%s", model);
+	if (job->host->prepare_request != NULL)
+		job->host->prepare_request(job->host->ctx, request);
 	job->requests[job->n_requests++] = request;
 	*ret_request = request;
 	return HTH_OK;
@@ -330,7 +334,7 @@ int hth_api_write_error(const hth_api_endpoint *endpoint, const hth_error *error
 	default:
 		break;
 	}
-	*ret_retry_s = http == 503 ? 1 : 0;
+	*ret_retry_s = http != 503 ? 0 : error->retry_s > 0 ? error->retry_s : 1;
 	(endpoint != NULL && endpoint->write_error != NULL ? endpoint->write_error : write_openai_error)(out, http, type, code, error);
 	return http;
 }

@@ -1,12 +1,13 @@
-/* ollama-models.c - the model side of Ollama's API: version, tags, ps, show, delete, copy, pull of what is there.
+/* ollama-models.c - the model side of Ollama's API: version, tags, ps, show, delete, copy (create: ollama-create.c).
  *
  * Format: Ollama's API reference (docs/api.md). A model NAME is listed as NAME:latest, which is how Ollama's clients ask for it
- * again. The digest identifies a model's file by its name, size and time; it is no hash of its bytes, which would have to be
- * read for it. Thread: the loop's.
+ * again. The digest is the SHA-256 of the model's file, zeros while it is being computed. Thread: the loop's.
  */
 #include "api/families.h"
+#include "api/modelfile.h"
 #include "api/ollama.h"
 #include "api/wire.h"
+#include "catalog/record.h"
 
 #include <stdio.h>
 
@@ -31,20 +32,10 @@ void hth_ollama_write_times(hth_buf *out, const hth_request *r)
 
 /* --- one model --- */
 
+/* Clients cut it for display, so what is not known yet has its length. */
 static void write_digest(hth_buf *out, const hth_api_model *m)
 {
-	uint64_t h[4] = {m->bytes, (uint64_t)m->modified_unix, 0x9E3779B97F4A7C15u, 0xC2B2AE3D27D4EB4Fu};
-	for (const char *s = m->name; *s != '\0'; s++)
-		h[2] = (h[2] ^ (unsigned char)*s) * 0x100000001B3u;
-	for (int round = 0; round < 8; round++) {
-		for (int k = 0; k < 4; k++) {
-			h[k] = (h[k] ^ (h[k] >> 29) ^ h[(k + 1) & 3]) * 0xBF58476D1CE4E5B9u;
-		}
-	}
-	hth_buf_append_char(out, '"');
-	for (int k = 0; k < 4; k++)
-		hth_buf_appendf(out, "%016llx", (unsigned long long)h[k]);
-	hth_buf_append_char(out, '"');
+	hth_buf_appendf(out, "\"%s\"", m->sha256 != NULL ? m->sha256 : "0000000000000000000000000000000000000000000000000000000000000000");
 }
 
 static void write_parameter_size(hth_buf *out, uint64_t n)
@@ -65,7 +56,10 @@ static const char *fact(const hth_api_model *m, const char *key)
 
 static void write_details(hth_buf *out, const hth_api_model *m)
 {
-	hth_buf_append_str(out, "{\"parent_model\":\"\",\"format\":\"gguf\",\"family\":");
+	const char *parent = json_string_value(json_object_get(m->record, "from"));
+	hth_buf_append_str(out, "{\"parent_model\":");
+	hth_wire_string(out, parent != NULL ? parent : "");
+	hth_buf_append_str(out, ",\"format\":\"gguf\",\"family\":");
 	hth_wire_string(out, fact(m, "architecture"));
 	hth_buf_append_str(out, ",\"families\":");
 	if (fact(m, "architecture")[0] == '\0') {
@@ -167,7 +161,8 @@ static hth_status get_version(hth_api_job *job, const json_t *body, hth_error *e
 
 /* --- one --- */
 
-/* Metadata as Ollama shows it: numbers are numbers, lists of the tokenizer only their size. */
+/* Metadata as Ollama shows it: numbers are numbers, lists (the tokenizer's) are null. The facts have every value as JSON text, or a
+ * list's size in brackets. */
 static void write_metadata(hth_buf *out, const json_t *metadata)
 {
 	const char *key;
@@ -177,47 +172,78 @@ static void write_metadata(hth_buf *out, const json_t *metadata)
 	json_object_foreach ((json_t *)metadata, key, value) {
 		const char *text = json_string_value(value);
 		HTH_AUTO_JSON json_t *parsed = NULL;
+		if (strcmp(key, "tokenizer.chat_template") == 0)
+			continue; /* shown as the template */
 		hth_buf_append_str(out, first ? "" : ",");
 		first = false;
 		hth_wire_string(out, key);
 		hth_buf_append_char(out, ':');
-		/* Values come as JSON text, except long ones, which are cut. */
 		if (text != NULL && hth_json_parse(&parsed, text, strlen(text), NULL) == HTH_OK)
 			hth_json_write(parsed, out);
 		else
-			hth_json_write(value, out);
+			hth_buf_append_str(out, "null");
 	}
 	hth_buf_append_char(out, '}');
 }
 
+static void write_capabilities(hth_buf *out, const hth_api_model *m)
+{
+	const json_t *template = json_object_get(m->facts, "template");
+	if (json_is_true(json_object_get(m->facts, "embedding"))) {
+		hth_buf_append_str(out, "[\"embedding\"]");
+		return;
+	}
+	hth_buf_append_str(out, "[\"completion\"");
+	if (json_is_true(json_object_get(template, "tools")))
+		hth_buf_append_str(out, ",\"tools\"");
+	if (json_is_true(json_object_get(template, "thinking")))
+		hth_buf_append_str(out, ",\"thinking\"");
+	hth_buf_append_char(out, ']');
+}
+
+static void write_member(hth_buf *out, const char *key, const char *text)
+{
+	hth_buf_appendf(out, "\"%s\":", key);
+	hth_wire_string(out, text != NULL ? text : "");
+	hth_buf_append_char(out, ',');
+}
+
+static const char *kept(const hth_api_model *m, const char *key) { return json_string_value(json_object_get(m->record, key)); }
+
 static void write_show(void *ctx, const hth_api_model *m)
 {
 	hth_buf *out = ctx;
-	const json_t *template = json_object_get(m->facts, "template"), *metadata = json_object_get(m->facts, "metadata");
-	const char *text = json_string_value(json_object_get(metadata, "tokenizer.chat_template"));
-	hth_buf_append_str(out, "{\"license\":");
-	hth_wire_string(out, fact(m, "license"));
-	hth_buf_append_str(out, ",\"modelfile\":");
-	HTH_CLEANUP(hth_buf_finish) hth_buf file = HTH_BUF_INIT(4096);
-	hth_buf_appendf(&file, "FROM %s\n", m->name);
-	hth_json_write_string(file.data, file.len, out);
-	hth_buf_append_str(out, ",\"parameters\":\"\",\"template\":");
-	hth_wire_string(out, text != NULL ? text : "");
-	hth_buf_append_str(out, ",\"details\":");
+	const json_t *metadata = json_object_get(m->facts, "metadata"), *messages = json_object_get(m->record, "messages");
+	const char *quoted = json_string_value(json_object_get(metadata, "tokenizer.chat_template")), *own = kept(m, "template");
+	HTH_AUTO_JSON json_t *parsed = NULL;
+	if (quoted != NULL)
+		(void)!hth_json_parse(&parsed, quoted, strlen(quoted), NULL);
+	const char *template = own != NULL ? own : json_string_value(parsed);
+	HTH_CLEANUP(hth_buf_finish) hth_buf file = HTH_BUF_INIT(16 << 20);
+	HTH_CLEANUP(hth_buf_finish) hth_buf params = HTH_BUF_INIT(1 << 20);
+	const char *parent = kept(m, "from");
+	hth_modelfile_write(parent != NULL ? parent : m->name, m->record, template, &file);
+	hth_modelfile_write_params(json_object_get(m->record, "params"), &params);
+	hth_buf_append_char(out, '{');
+	write_member(out, "license", kept(m, "license") != NULL ? kept(m, "license") : fact(m, "license"));
+	write_member(out, "modelfile", file.failed ? "" : file.data);
+	write_member(out, "parameters", params.failed ? "" : params.data);
+	write_member(out, "template", template);
+	if (kept(m, "system") != NULL)
+		write_member(out, "system", kept(m, "system"));
+	if (own != NULL && !hth_record_template_is_jinja(own))
+		write_member(out, "template_note", HTH_OLLAMA_GO_TEMPLATE_NOTE);
+	hth_buf_append_str(out, "\"details\":");
 	write_details(out, m);
+	if (json_is_array(messages)) {
+		hth_buf_append_str(out, ",\"messages\":");
+		hth_json_write(messages, out);
+	}
 	hth_buf_append_str(out, ",\"model_info\":");
 	write_metadata(out, metadata);
-	hth_buf_append_str(out, ",\"capabilities\":[");
-	if (json_is_true(json_object_get(m->facts, "embedding"))) {
-		hth_buf_append_str(out, "\"embedding\"");
-	} else {
-		hth_buf_append_str(out, "\"completion\"");
-		if (json_is_true(json_object_get(template, "tools")))
-			hth_buf_append_str(out, ",\"tools\"");
-		if (json_is_true(json_object_get(template, "thinking")))
-			hth_buf_append_str(out, ",\"thinking\"");
-	}
-	hth_buf_append_str(out, "],\"modified_at\":");
+	hth_buf_append_str(out, ",\"capabilities\":");
+	write_capabilities(out, m);
+	hth_buf_append_str(out, ",\"modified_at\":");
 	hth_wire_time(out, m->modified_unix);
 	hth_buf_append_char(out, '}');
 }
@@ -258,33 +284,12 @@ static hth_status copy(hth_api_job *job, const json_t *body, hth_error *err)
 	return HTH_OK;
 }
 
-static void ignore_model(void *ctx, const hth_api_model *m)
-{
-	(void)ctx;
-	(void)m;
-}
-
-/* What is here already needs no pulling; the rest comes with the downloader. */
-static hth_status pull(hth_api_job *job, const json_t *body, hth_error *err)
-{
-	const char *model;
-	bool stream = true;
-	HTH_TRY(hth_ollama_model(body, &model, err));
-	HTH_TRY(hth_json_get_bool(body, "stream", &stream, err));
-	if (job->host->find_model(job->host->ctx, model, ignore_model, NULL, err) != HTH_OK)
-		return hth_fail_param(err, HTH_UNSUPPORTED, "model",
-		                      "there is no model %.100s here, and pulling is not supported yet; put its .gguf file into the home's models folder",
-		                      model);
-	hth_buf_append_str(&job->scratch, stream ? "{\"status\":\"pulling manifest\"}\n{\"status\":\"success\"}\n" : "{\"status\":\"success\"}");
-	hth_api_reply(job, stream ? "application/x-ndjson" : "application/json; charset=utf-8", &job->scratch);
-	return HTH_OK;
-}
-
 #define ROW(method_, path_, fn, facts) \
 	{.method = (method_), .path = (path_), .parse = (fn), .needs_facts = (facts), .write_error = hth_ollama_write_error}
 static const hth_api_endpoint endpoints[] = {
     ROW("GET", "/api/version", get_version, false), ROW("GET", "/api/tags", get_tags, true),   ROW("GET", "/api/ps", get_ps, true),
     ROW("POST", "/api/show", show, true),           ROW("POST", "/api/copy", copy, false),     ROW("DELETE", "/api/delete", delete, false),
-    ROW("POST", "/api/pull", pull, false),
+    /* POST /api/pull takes a thread: the node answers it itself (src/node/tasks.c), with this row's errors. */
+    ROW("POST", "/api/pull", NULL, false),
 };
 const hth_api_family hth_api_ollama_models = {endpoints, HTH_COUNT(endpoints)};

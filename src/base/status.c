@@ -58,6 +58,7 @@ hth_status hth_failv(hth_error *err, hth_status status, const char *fmt, va_list
 		return status;
 	err->status = status;
 	err->param[0] = '\0';
+	err->retry_s = 0;
 	int n = vsnprintf(err->message, sizeof err->message, fmt, args);
 	if (n >= (int)sizeof err->message)
 		trim_cut_character(err->message);

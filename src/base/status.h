@@ -42,6 +42,7 @@ typedef struct hth_error {
 	hth_status status;
 	char message[HTH_ERROR_MAX];
 	char param[64];
+	unsigned retry_s; /* of HTH_BUSY: when it is worth trying again; 0: not known */
 } hth_error;
 
 #define HTH_ERROR_INIT ((hth_error){.status = HTH_OK})

@@ -118,6 +118,10 @@ static hth_status describe(const char *folder, const char *file, hth_catalog_mod
 		else if (!S_ISREG(st.st_mode))
 			status = hth_fail(err, HTH_INVALID, "%s is not a regular file", path);
 		else {
+			if (i == 1) {
+				model.device = st.st_dev;
+				model.inode = st.st_ino;
+			}
 			model.bytes += (uint64_t)st.st_size;
 			model.modified_unix = HTH_MAX(model.modified_unix, (int64_t)st.st_mtime);
 		}

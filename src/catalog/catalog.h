@@ -23,6 +23,7 @@ typedef struct hth_catalog_model {
 	uint64_t bytes; /* of all files */
 	int64_t modified_unix;
 	bool built_in; /* came with the program */
+	uint64_t device, inode; /* of the first file: names that share both share their weights */
 } hth_catalog_model;
 
 typedef struct hth_catalog {

@@ -3,8 +3,10 @@
  * The same sandboxed runner serves as under the node, so a model file is as far from everything here as there. The loop turns only while
  * somebody waits for an answer; a timer looks at `cancel`, since a signal's handler may only set it.
  */
+#include "api/made.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "catalog/record.h"
 #include "cmd/chat.h"
 #include "loop/loop.h"
 #include "runner/runner.h"
@@ -15,6 +17,7 @@ typedef struct own_chat {
 	hth_loop *loop;
 	hth_timer *timer;
 	hth_runner *runner;
+	json_t *record; /* what a made model brings; NULL: nothing */
 	const volatile sig_atomic_t *cancel;
 	bool ready, exited, progress_shown;
 	hth_error exit_reason;
@@ -62,11 +65,13 @@ static void on_ended(void *ctx, hth_request *request) { ((own_chat *)ctx)->ended
 static void on_started(void *ctx, hth_request *request) {}
 static const hth_request_sink sink = {.started = on_started, .piece = on_piece, .ended = on_ended};
 
-static hth_status fill(hth_request *request, const json_t *messages, const hth_chat_params *p, hth_error *err)
+static hth_status fill(const own_chat *chat, hth_request *request, const json_t *messages, const hth_chat_params *p, hth_error *err)
 {
 	hth_sampling *s = &request->params.sampling;
 	*s = hth_sampling_defaults();
-	request->params.max_tokens = p->max_tokens;
+	hth_made_params(chat->record, &request->params);
+	if (p->max_tokens >= 0)
+		request->params.max_tokens = p->max_tokens;
 	request->params.top_logprobs = -1;
 	if (p->temperature_given)
 		s->temperature = (float)p->temperature;
@@ -78,8 +83,9 @@ static hth_status fill(hth_request *request, const json_t *messages, const hth_c
 		s->top_k = (int32_t)p->top_k;
 	if (p->repeat_given)
 		s->repeat_penalty = (float)p->repeat_penalty;
+	if (p->seed_given || !s->seed_given)
+		s->seed = p->seed_given ? (uint64_t)p->seed : hth_clock_ns();
 	s->seed_given = true;
-	s->seed = p->seed_given ? (uint64_t)p->seed : hth_clock_ns();
 	HTH_TRY(hth_sampling_check(s, err));
 	if (p->raw) {
 		request->input.text = strdup(json_string_value(messages));
@@ -87,6 +93,7 @@ static hth_status fill(hth_request *request, const json_t *messages, const hth_c
 		request->input.add_special = true;
 		return request->input.text != NULL ? HTH_OK : hth_fail(err, HTH_NO_MEMORY, "no memory for a request");
 	}
+	request->input.settings_json = hth_made_conversation(chat->record);
 	hth_buf text = HTH_BUF_INIT(HTH_CLIENT_BODY_MAX);
 	if (!hth_json_write(messages, &text)) {
 		hth_buf_finish(&text);
@@ -120,7 +127,7 @@ static hth_status ask(void *state, const json_t *messages, const hth_chat_params
 	chat->ended = false;
 	chat->first_ns = chat->last_ns = 0;
 	chat->asked_ns = hth_clock_ns();
-	hth_status status = fill(request, messages, params, err);
+	hth_status status = fill(chat, request, messages, params, err);
 	if (status == HTH_OK)
 		status = start(chat, request, err);
 	if (status == HTH_OK) {
@@ -155,6 +162,7 @@ static void close_chat(void *state)
 {
 	own_chat *chat = state;
 	hth_runner_destroy(chat->runner);
+	json_decref(chat->record);
 	hth_timer_close(chat->timer);
 	if (chat->loop != NULL && !hth_loop_destroy(chat->loop))
 		fprintf(stderr, "hearth: the loop was left with open handles; please report this\n");
@@ -171,8 +179,13 @@ hth_status hth_chat_own_open(const hth_invocation *in, const hth_catalog_model *
 	if (chat == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a chat");
 	chat->cancel = cancel;
+	chat->record = hth_record_of(in->config.home, model);
+	hth_request_params made = {.context = in->config.context};
+	hth_made_params(chat->record, &made);
+	while (made.n_stop > 0)
+		free(made.stop[--made.n_stop]);
 	hth_runner_options options = {.name = model->name, .files = (const char *const *)model->files, .n_files = model->n_files, .n_slots = 1,
-	                              .n_ctx = in->config.context, .n_threads = in->config.threads, .memory_bytes = in->config.memory};
+	                              .n_ctx = made.context, .n_threads = in->config.threads, .memory_bytes = in->config.memory};
 	hth_status status = hth_loop_create(&chat->loop, err);
 	if (status == HTH_OK)
 		status = hth_timer_open(&chat->timer, chat->loop, on_tick, chat, err);

@@ -1,6 +1,6 @@
 /* cmd-list.c - `hearth list`: the models on this disk. Looks at files' names and sizes only; `hearth show` reads inside. */
 #include "base/mem.h"
-#include "catalog/catalog.h"
+#include "catalog/record.h"
 #include "cmd/cmd-options.h"
 
 #include <time.h>
@@ -12,6 +12,8 @@ static void day_of(int64_t unix_time, char out[32])
 	if (localtime_r(&t, &tm) == NULL || strftime(out, 32, "%Y-%m-%d", &tm) == 0)
 		snprintf(out, 32, "?");
 }
+
+static const char *const origins[] = {"from", "source"}; /* of its record (catalog/record.h) */
 
 int hth_cmd_list(hth_invocation *in)
 {
@@ -29,6 +31,7 @@ int hth_cmd_list(hth_invocation *in)
 		hth_buf_append_str(&out, "{\"models\":[");
 		for (size_t i = 0; i < catalog.n; i++) {
 			const hth_catalog_model *m = &catalog.models[i];
+			HTH_AUTO_JSON json_t *record = hth_record_of(in->config.home, m);
 			hth_buf_append_str(&out, i > 0 ? ",{\"name\":" : "{\"name\":");
 			hth_json_write_string(m->name, strlen(m->name), &out);
 			hth_buf_appendf(&out, ",\"bytes\":%llu,\"modified_unix\":%lld,\"built_in\":%s,\"files\":[", (unsigned long long)m->bytes,
@@ -37,7 +40,16 @@ int hth_cmd_list(hth_invocation *in)
 				hth_buf_append_str(&out, k > 0 ? "," : "");
 				hth_json_write_string(m->files[k], strlen(m->files[k]), &out);
 			}
-			hth_buf_append_str(&out, "]}");
+			hth_buf_append_char(&out, ']');
+			for (size_t k = 0; k < HTH_COUNT(origins); k++) {
+				const char *text = json_string_value(json_object_get(record, origins[k]));
+				hth_buf_appendf(&out, ",\"%s\":", origins[k]);
+				if (text != NULL)
+					hth_json_write_string(text, strlen(text), &out);
+				else
+					hth_buf_append_str(&out, "null");
+			}
+			hth_buf_append_char(&out, '}');
 		}
 		hth_buf_append_str(&out, "]}");
 		code = hth_cmd_print(in, &out);
@@ -49,9 +61,13 @@ int hth_cmd_list(hth_invocation *in)
 		hth_cmd_table_init(&table, "<><<", (const char *const[]){"name", "size", "since", ""});
 		for (size_t i = 0; i < catalog.n; i++) {
 			const hth_catalog_model *m = &catalog.models[i];
-			char size[32], day[32];
+			char size[32], day[32], origin[128] = "";
+			HTH_AUTO_JSON json_t *record = hth_record_of(in->config.home, m);
+			const char *from = json_string_value(json_object_get(record, "from")), *source = json_string_value(json_object_get(record, "source"));
+			if (from != NULL || source != NULL)
+				snprintf(origin, sizeof origin, "%s %.100s", from != NULL ? "made of" : "from", from != NULL ? from : source);
 			day_of(m->modified_unix, day);
-			hth_cmd_table_row(&table, (const char *const[]){m->name, hth_cmd_bytes(m->bytes, size), day, m->built_in ? "came with hearth" : ""});
+			hth_cmd_table_row(&table, (const char *const[]){m->name, hth_cmd_bytes(m->bytes, size), day, m->built_in ? "came with hearth" : origin});
 		}
 		hth_cmd_table_print(&table, stdout);
 	}

@@ -4,6 +4,7 @@
  * printable first (the engine's describe function and the name check below).
  */
 #include "base/mem.h"
+#include "catalog/record.h"
 #include "cmd/cmd-model.h"
 #include "cmd/cmd-options.h"
 #include "cmd/cmd-peek.h"
@@ -80,6 +81,7 @@ static void write_json(const hth_local_model *local, const hth_model *model, con
 static void write_metadata_json(const hth_gguf *gguf, hth_buf *out)
 {
 	char value[256];
+	HTH_CLEANUP(hth_buf_finish) hth_buf whole = HTH_BUF_INIT(8 << 20);
 	hth_buf_append_str(out, ",\"metadata\":{");
 	for (size_t i = 0; i < hth_gguf_kv_count(gguf); i++) {
 		const hth_gguf_kv *kv = hth_gguf_kv_at(gguf, i);
@@ -88,7 +90,15 @@ static void write_metadata_json(const hth_gguf *gguf, hth_buf *out)
 		hth_buf_append_str(out, i > 0 ? "," : "");
 		hth_json_write_string(key.data, key.len, out);
 		hth_buf_append_char(out, ':');
-		hth_json_write_string(value, strlen(value), out);
+		char name[256];
+		hth_view text;
+		snprintf(name, sizeof name, "%.*s", (int)HTH_MIN(key.len, sizeof name - 1), key.data);
+		/* A value is JSON text; strings (a chat template) are there whole. */
+		hth_buf_clear(&whole);
+		if (key.len < sizeof name && hth_gguf_kv_type(kv) == HTH_GGUF_STRING && hth_gguf_get_string(gguf, name, &text, NULL) == HTH_OK && hth_json_write_string(text.data, text.len, &whole))
+			hth_json_write_string(whole.data, whole.len, out);
+		else
+			hth_json_write_string(value, strlen(value), out);
 	}
 	hth_buf_append_char(out, '}');
 }
@@ -156,6 +166,47 @@ static void write_metadata_text(const hth_gguf *gguf, hth_buf *out)
 	}
 }
 
+/* What a made model has beside its weights; record may be NULL. */
+static void write_made_json(const json_t *record, hth_buf *out)
+{
+	static const char *const keys[] = {"from", "source", "system", "params", "messages", "template"};
+	hth_buf_append_str(out, ",\"made\":");
+	HTH_AUTO_JSON json_t *made = json_object();
+	for (size_t i = 0; i < HTH_COUNT(keys); i++)
+		if (json_object_get(record, keys[i]) != NULL)
+			json_object_set(made, keys[i], json_object_get(record, keys[i]));
+	if (record != NULL)
+		hth_json_write(made, out);
+	else
+		hth_buf_append_str(out, "null");
+}
+
+static void write_made_text(const json_t *record, hth_buf *out)
+{
+	const char *from = json_string_value(json_object_get(record, "from")), *source = json_string_value(json_object_get(record, "source")),
+	           *system = json_string_value(json_object_get(record, "system")), *template = json_string_value(json_object_get(record, "template")), *key;
+	char text[160];
+	json_t *value;
+	if (from != NULL || source != NULL) {
+		printable(from != NULL ? from : source, text, sizeof text);
+		line(out, from != NULL ? "made of" : "from", "%s", text);
+	}
+	if (system != NULL) {
+		printable(system, text, sizeof text);
+		line(out, "system", "%s%s", text, strlen(system) >= sizeof text ? "..." : "");
+	}
+	json_object_foreach (json_object_get(record, "params"), key, value) {
+		HTH_CLEANUP(hth_buf_finish) hth_buf shown = HTH_BUF_INIT(4096);
+		char name[64];
+		hth_json_write(value, &shown);
+		printable(key, name, sizeof name);
+		printable(shown.data != NULL ? shown.data : "", text, sizeof text);
+		line(out, "parameter", "%s %s", name, text);
+	}
+	if (template != NULL)
+		line(out, "own template", "%s", hth_record_template_is_jinja(template) ? "yes, in place of the file's" : "in Go's language: kept, but the file's is used");
+}
+
 int hth_cmd_show(hth_invocation *in)
 {
 	bool json = false, metadata = false, remote = false;
@@ -167,9 +218,12 @@ int hth_cmd_show(hth_invocation *in)
 	hth_error err = HTH_ERROR_INIT;
 	hth_local_model local = {.n_fds = 0};
 	hth_model *model = NULL;
+	HTH_AUTO_JSON json_t *record = NULL;
 	hth_buf out = HTH_BUF_INIT(64 << 20);
 	remote = remote || hth_pull_is_remote(in->argv[0]);
 	hth_status status = remote ? hth_cmd_peek_open(in, in->argv[0], &local, &err) : hth_local_open(in, in->argv[0], &local, &err);
+	if (status == HTH_OK && !remote)
+		record = hth_record_of(in->config.home, &local.files);
 	if (status == HTH_OK)
 		status = hth_local_lock_in(&local, -1, &err);
 	if (status == HTH_OK)
@@ -183,9 +237,11 @@ int hth_cmd_show(hth_invocation *in)
 			write_json(&local, model, &f, &out);
 			if (metadata)
 				write_metadata_json(hth_model_gguf(model), &out);
+			write_made_json(record, &out);
 			hth_buf_append_char(&out, '}');
 		} else {
 			write_text(&local, &f, hth_model_template_error(model), &out);
+			write_made_text(record, &out);
 			if (metadata)
 				write_metadata_text(hth_model_gguf(model), &out);
 		}

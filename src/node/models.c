@@ -1,21 +1,19 @@
-/* models.c - the models on disk, as the APIs list, delete and copy them.
+/* models.c - the models on disk, as the APIs list and delete them (create.c makes new ones).
  *
  * Only files in the home's own models folder are ever touched: what came with the program, and a file that was named on the
- * command line, are somebody else's. A copy is a second name (a hard link) for the same bytes. Thread: the loop's.
+ * command line, are somebody else's. Thread: the loop's.
  */
 #include "node/node-internal.h"
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "catalog/record.h"
 
-#include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 
 typedef struct listing {
-	const hth_node *node;
 	const hth_catalog_model *model;
 	hth_api_model_fn fn;
 	void *fn_ctx;
@@ -25,7 +23,7 @@ typedef struct listing {
 static void add_loaded(void *ctx, const hth_router_model *loaded)
 {
 	listing *l = ctx;
-	if (strcmp(loaded->name, l->model->name) != 0 || loaded->info == NULL)
+	if (!hth_router_serves(loaded, l->model) || loaded->info == NULL)
 		return;
 	l->seen.info = loaded->info;
 	l->seen.loaded_bytes = loaded->planned_bytes;
@@ -34,10 +32,12 @@ static void add_loaded(void *ctx, const hth_router_model *loaded)
 
 static void show_model(hth_node *node, const hth_catalog_model *model, hth_api_model_fn fn, void *fn_ctx)
 {
-	listing l = {.node = node, .model = model, .fn = fn, .fn_ctx = fn_ctx};
+	listing l = {.model = model, .fn = fn, .fn_ctx = fn_ctx};
 	l.seen = (hth_api_model){.name = model->name,
 	                         .bytes = model->bytes,
 	                         .modified_unix = model->modified_unix,
+	                         .record = model->built_in ? NULL : hth_settings_record(node, model->name),
+	                         .sha256 = hth_digests_get(node->digests, model),
 	                         .facts = hth_inspector_facts(node->inspector, model)};
 	hth_router_each(node->router, add_loaded, &l);
 	fn(fn_ctx, &l.seen);
@@ -114,65 +114,13 @@ static hth_status delete_model(void *ctx, const char *name, hth_error *err)
 			return hth_fail_param(err, HTH_DENIED, "model", "the model %s is not in this home's models folder, and stays", model->name);
 	}
 	/* It may be answering: it unloads when it has finished, from the bytes that it still holds. */
-	if (hth_router_stop(node->router, model->name, false, NULL) == HTH_OK)
-		hth_log(HTH_LOG_INFO, "unloading %s, which is being deleted", model->name);
+	hth_router_let_go(node->router, model->name);
 	for (size_t i = 0; i < model->n_files; i++) {
 		if (unlink(model->files[i]) != 0 && errno != ENOENT)
 			return hth_fail_errno(err, HTH_IO, errno, "cannot delete %s", model->files[i]);
 	}
-	char record[PATH_MAX + NAME_MAX]; /* what a pull has kept about it */
-	snprintf(record, sizeof record, "%s%s.json", folder, model->name);
-	unlink(record);
+	hth_record_remove(node->config->home, model->name);
 	hth_log(HTH_LOG_INFO, "model %s is deleted", model->name);
-	return HTH_OK;
-}
-
-/* A name as it may stand on disk: what the catalog makes of what was asked (":" is "-", "/" is "--", no ":latest"). */
-static hth_status file_name(const char *name, char out[NAME_MAX], hth_error *err)
-{
-	size_t n = 0, len = strlen(name);
-	if (len > 7 && strcmp(name + len - 7, ":latest") == 0)
-		len -= 7;
-	for (size_t i = 0; i < len && n + 2 < NAME_MAX - 24; i++) {
-		unsigned char c = (unsigned char)name[i];
-		if (c == '/')
-			out[n++] = '-';
-		if (c == '/' || c == ':')
-			c = '-';
-		if (!isalnum(c) && strchr("-_.", c) == NULL)
-			return hth_fail_param(err, HTH_INVALID, "destination", "a model's name has letters, digits, '-', '_', '.', ':' and '/'");
-		out[n++] = (char)tolower(c);
-	}
-	out[n] = '\0';
-	if (n == 0 || out[0] == '.' || len > HTH_MODEL_NAME_MAX / 2)
-		return hth_fail_param(err, HTH_INVALID, "destination", "this is no name for a model");
-	return HTH_OK;
-}
-
-static hth_status copy_model(void *ctx, const char *from, const char *to, hth_error *err)
-{
-	hth_node *node = ctx;
-	char folder[PATH_MAX], name[NAME_MAX], path[PATH_MAX + NAME_MAX];
-	HTH_CLEANUP(hth_catalog_finish) hth_catalog catalog = {0};
-	const hth_catalog_model *model;
-	HTH_TRY(find(node, &catalog, from, &model, err));
-	HTH_TRY(file_name(to, name, err));
-	HTH_TRY(models_folder(node, folder, err));
-	const hth_catalog_model *there = hth_catalog_find(&catalog, name);
-	if (there == model)
-		return HTH_OK;
-	if (there != NULL && !there->built_in)
-		return hth_fail_param(err, HTH_CONFLICT, "destination", "there is a model %s already; delete it first", name);
-	for (size_t i = 0; i < model->n_files; i++) {
-		if (model->n_files == 1)
-			snprintf(path, sizeof path, "%s%s.gguf", folder, name);
-		else
-			snprintf(path, sizeof path, "%s%s-%05zu-of-%05zu.gguf", folder, name, i + 1, model->n_files);
-		/* linkat follows a link to the file itself; another disk's file gets a symbolic link. */
-		if (linkat(AT_FDCWD, model->files[i], AT_FDCWD, path, AT_SYMLINK_FOLLOW) != 0 &&
-		    ((errno != EXDEV && errno != EPERM) || symlink(model->files[i], path) != 0))
-			return hth_fail_errno(err, HTH_IO, errno, "cannot make %s", path);
-	}
 	return HTH_OK;
 }
 
@@ -184,5 +132,7 @@ void hth_models_init(hth_node *node)
 	                                .each_model = each_model,
 	                                .find_model = find_model,
 	                                .delete_model = delete_model,
-	                                .copy_model = copy_model};
+	                                .copy_model = hth_create_copy,
+	                                .create_model = hth_create_model,
+	                                .prepare_request = hth_settings_prepare};
 }

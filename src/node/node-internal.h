@@ -27,6 +27,8 @@ typedef struct hth_metrics {
 typedef struct hth_inspector hth_inspector;
 typedef struct hth_keys hth_keys;
 typedef struct hth_tasks hth_tasks;
+typedef struct hth_settings hth_settings;
+typedef struct hth_digests hth_digests;
 
 /* First member of whatever is an exchange's user: what to do when its client has left. */
 typedef struct hth_holder {
@@ -48,6 +50,8 @@ typedef struct hth_node {
 	hth_inspector *inspector;
 	hth_keys *keys;
 	hth_tasks *tasks;
+	hth_settings *settings;
+	hth_digests *digests;
 	hth_upstreams *upstreams;
 	hth_response_store *responses; /* conversations that clients may go on with */
 	hth_api_host api_host;
@@ -100,6 +104,21 @@ void hth_pages_wrong_method(hth_exchange *exchange, const char *allow); /* 405 *
 
 /* models.c: the models on disk, as the APIs list and change them. */
 void hth_models_init(hth_node *node); /* fills api_host */
+
+/* create.c: models made of others. Members of api_host. */
+hth_status hth_create_model(void *node, const char *name, const char *from, const json_t *settings, hth_error *err);
+hth_status hth_create_copy(void *node, const char *from, const char *to, hth_error *err);
+
+/* settings.c: what a made model brings to its requests. */
+HTH_MUST_USE hth_status hth_settings_create(hth_settings **ret_settings, hth_node *node, hth_error *err);
+void hth_settings_destroy(hth_settings *settings);
+void hth_settings_prepare(void *node, hth_request *request); /* member of api_host */
+const json_t *hth_settings_record(hth_node *node, const char *name); /* borrowed until the next call; NULL: none */
+
+/* digests.c: SHA-256 of models, computed in the background. */
+HTH_MUST_USE hth_status hth_digests_create(hth_digests **ret_digests, hth_node *node, hth_error *err);
+void hth_digests_destroy(hth_digests *digests);
+const char *hth_digests_get(hth_digests *digests, const hth_catalog_model *model); /* borrowed until the next call; NULL: not known yet */
 
 /* inspect.c: what the models' files say of themselves. */
 HTH_MUST_USE hth_status hth_inspector_create(hth_inspector **ret_inspector, hth_node *node, hth_error *err);

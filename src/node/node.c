@@ -98,6 +98,8 @@ static hth_status start(hth_node *node, hth_error *err)
 	HTH_TRY(hth_router_create(&node->router, node->loop, &route, err));
 	HTH_TRY(hth_inspector_create(&node->inspector, node, err));
 	HTH_TRY(hth_response_store_create(&node->responses, err));
+	HTH_TRY(hth_digests_create(&node->digests, node, err));
+	HTH_TRY(hth_settings_create(&node->settings, node, err));
 	hth_models_init(node);
 	HTH_TRY(hth_tasks_create(&node->tasks, node, err));
 	HTH_TRY(start_upstreams(node, err));
@@ -124,6 +126,8 @@ static bool finish(hth_node *node)
 	hth_tasks_destroy(node->tasks);
 	hth_router_destroy(node->router);
 	hth_response_store_destroy(node->responses);
+	hth_settings_destroy(node->settings);
+	hth_digests_destroy(node->digests);
 	hth_timer_close(node->stop_timer);
 	hth_keys_destroy(node->keys);
 	/* A signal that comes now has nothing left to say, and must not end the process before it has closed everything. */

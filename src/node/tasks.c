@@ -7,6 +7,7 @@
 #include "node/node-internal.h"
 
 #include "base/log.h"
+#include "catalog/record.h"
 #include "fetch/fetch.h"
 #include "pull/pull.h"
 
@@ -279,15 +280,14 @@ static hth_status read_body(hth_exchange *exchange, const char *key, const char 
 /* What is here and was not pulled from anywhere has nowhere to be asked for again. */
 static bool is_home_made(hth_node *node, const char *name)
 {
-	char path[4600];
 	HTH_CLEANUP(hth_catalog_finish) hth_catalog catalog = {0};
 	if (hth_router_catalog(node->router, &catalog, NULL) != HTH_OK)
 		return false;
 	const hth_catalog_model *model = hth_catalog_find(&catalog, name);
 	if (model == NULL)
 		return false;
-	snprintf(path, sizeof path, "%s/models/%s.json", node->config->home, model->name);
-	return model->built_in || access(path, F_OK) != 0;
+	HTH_AUTO_JSON json_t *record = hth_record_of(node->config->home, model);
+	return json_object_get(record, "source") == NULL;
 }
 
 static hth_status pull(hth_node *node, hth_exchange *exchange, hth_error *err)

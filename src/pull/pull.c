@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "catalog/catalog.h"
+#include "catalog/record.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -166,27 +167,10 @@ hth_status hth_job_get(hth_pull_job *job, const char *url, const char *accept, s
 
 /* ---- what is here ---- */
 
-static void record_path(const hth_pull_job *job, char out[4600]) { snprintf(out, 4600, "%s/%s.json", job->folder, job->ref.name); }
-
-static json_t *read_record(const char *path)
-{
-	HTH_AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	struct stat st;
-	json_t *record = NULL;
-	if (fd < 0 || fstat(fd, &st) != 0 || st.st_size <= 0 || st.st_size > 8 * HTH_PULL_TEXT_MAX)
-		return NULL;
-	HTH_AUTO_FREE char *text = malloc((size_t)st.st_size);
-	if (text == NULL || read(fd, text, (size_t)st.st_size) != st.st_size || hth_json_parse(&record, text, (size_t)st.st_size, NULL) != HTH_OK)
-		return NULL;
-	return record;
-}
-
 /* *ret_here: the very model is here. HTH_CONFLICT: another one of that name is. */
 static hth_status look(const hth_pull_job *job, bool *ret_here, hth_error *err)
 {
-	char path[4600];
-	record_path(job, path);
-	HTH_AUTO_JSON json_t *record = read_record(path);
+	HTH_AUTO_JSON json_t *record = hth_record_read(job->options->home, job->ref.name);
 	const char *source = json_string_value(json_object_get(record, "source"));
 	*ret_here = false;
 	HTH_CLEANUP(hth_catalog_finish) hth_catalog catalog = {0};
@@ -199,7 +183,7 @@ static hth_status look(const hth_pull_job *job, bool *ret_here, hth_error *err)
 		return HTH_OK;
 	if (source == NULL || strcmp(source, job->ref.text) != 0)
 		return hth_fail(err, HTH_CONFLICT, "there is a model '%s' already, from %.200s; remove it (`hearth rm %s`) or keep this one under another name (--name)",
-		                job->ref.name, source != NULL ? source : "elsewhere", job->ref.name);
+		                job->ref.name, source != NULL ? source : json_object_get(record, "from") != NULL ? "`create`" : "elsewhere", job->ref.name);
 	const json_t *files = json_object_get(record, "files");
 	if (json_array_size(files) != job->plan.n_files || model->n_files != job->plan.n_files)
 		return HTH_OK;
@@ -220,9 +204,6 @@ static hth_status look(const hth_pull_job *job, bool *ret_here, hth_error *err)
 
 static hth_status write_record(const hth_pull_job *job, hth_error *err)
 {
-	char path[4600], fresh[4700];
-	record_path(job, path);
-	snprintf(fresh, sizeof fresh, "%s.new", path);
 	HTH_AUTO_JSON json_t *record = json_pack("{s:s, s:I, s:[]}", "source", job->ref.text, "pulled_unix", (json_int_t)hth_clock_unix(), "files");
 	for (size_t i = 0; record != NULL && i < job->plan.n_files; i++) {
 		const hth_planned_file *f = &job->plan.files[i];
@@ -231,16 +212,9 @@ static hth_status write_record(const hth_pull_job *job, hth_error *err)
 	}
 	if (record != NULL && job->plan.extras != NULL)
 		json_object_update(record, job->plan.extras);
-	HTH_CLEANUP(hth_buf_finish) hth_buf text = HTH_BUF_INIT(8 * HTH_PULL_TEXT_MAX);
-	if (record == NULL || !hth_json_write(record, &text))
+	if (record == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for the record of a model");
-	HTH_AUTO_CLOSE int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-	if (fd < 0 || write(fd, text.data, text.len) != (ssize_t)text.len || fsync(fd) != 0 || rename(fresh, path) != 0) {
-		int e = errno;
-		unlink(fresh);
-		return hth_fail_errno(err, HTH_IO, e, "cannot write %s", path);
-	}
-	return HTH_OK;
+	return hth_record_write(job->options->home, job->ref.name, record, err);
 }
 
 /* ---- one download for many ---- */
@@ -320,6 +294,12 @@ static hth_status put_in_place(hth_pull_job *job, hth_error *err)
 		snprintf(to, sizeof to, "%s/%s", job->folder, job->plan.files[i].name);
 		if (rename(from, to) != 0)
 			return hth_fail_errno(err, HTH_IO, errno, "cannot move %s into %s", job->plan.files[i].name, job->folder);
+		struct stat st;
+		const char *sha = job->plan.files[i].sha256;
+		if (sha[0] != '\0' && job->store != NULL && stat(to, &st) == 0) { /* it was checked as it came: nobody need read it again */
+			const hth_file_identity file = hth_file_identity_of(&st);
+			(void)!hth_store_digest_put(job->store, &file, sha, NULL);
+		}
 		snprintf(from, sizeof from, "%s/%s.state", job->partial, job->plan.files[i].name);
 		unlink(from);
 	}
@@ -410,13 +390,16 @@ hth_status hth_pull_remove(const char *home, const char *name, uint64_t *ret_byt
 	if (model->built_in)
 		return hth_fail_param(err, HTH_DENIED, "model", "the model %s came with the program and is not removed by it", model->name);
 	/* The record first: without it the files are still a model, without them it is nothing. */
-	char path[4600];
-	snprintf(path, sizeof path, "%s/models/%s.json", home, model->name);
-	unlink(path);
+	hth_record_remove(home, model->name);
+	uint64_t freed = 0;
+	struct stat st;
+	for (size_t i = 0; i < model->n_files; i++)
+		if (lstat(model->files[i], &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1) /* else other names keep the bytes */
+			freed += (uint64_t)st.st_size;
 	for (size_t i = 0; i < model->n_files; i++)
 		if (unlink(model->files[i]) != 0 && errno != ENOENT)
 			return hth_fail_errno(err, HTH_IO, errno, "cannot remove %s", model->files[i]);
 	if (ret_bytes != NULL)
-		*ret_bytes = model->bytes;
+		*ret_bytes = freed;
 	return HTH_OK;
 }

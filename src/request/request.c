@@ -60,6 +60,7 @@ void hth_request_unref(hth_request *request)
 	wipe_string(request->input.messages_json);
 	wipe_string(request->input.tools_json);
 	wipe_string(request->input.template_json);
+	wipe_string(request->input.settings_json);
 	wipe(request->input.text, request->input.text_len);
 	wipe(request->input.tokens, request->input.n_tokens * sizeof *request->input.tokens);
 	free(request->params.bias);

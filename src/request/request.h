@@ -42,6 +42,7 @@ typedef struct hth_request_input {
 	char *messages_json; /* owned; a checked JSON array of messages; NULL unless a chat */
 	char *tools_json;    /* owned; JSON array; NULL: none */
 	char *template_json; /* owned; JSON object of extra template variables; NULL: none */
+	char *settings_json; /* owned; a made model's own: JSON object {"system","messages","template"} (catalog/record.h); NULL: none */
 	char *text;          /* owned */
 	size_t text_len;
 	int32_t *tokens;     /* owned */
@@ -68,6 +69,7 @@ typedef struct hth_request_params {
 	char *grammar_trigger_if;     /* owned; for prompts that do not end with this text (white space aside) the grammar begins with the answer all the
 	                               * same: reasoning that the prompt opened must be closed first; NULL: the trigger always counts */
 	bool special_text;            /* pieces show the text of special tokens (tool calls are marked with them), but never of an end */
+	uint32_t context;             /* tokens that its model must be loaded for at least; 0: as the node is set */
 	int64_t keep_alive_s;         /* how long its model stays loaded afterwards; -1: for ever; HTH_KEEP_ALIVE_DEFAULT */
 } hth_request_params;
 

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { FIRST_PAUSE_MS = 500, MAX_PAUSE_MS = 30000, STEADY_MS = 10000 };
@@ -33,7 +34,7 @@ size_t hth_resident_active(const hth_resident *resident)
 
 static hth_status copy_model(const hth_catalog_model *from, hth_catalog_model *to, hth_error *err)
 {
-	*to = (hth_catalog_model){.bytes = from->bytes, .modified_unix = from->modified_unix, .built_in = from->built_in};
+	*to = (hth_catalog_model){.bytes = from->bytes, .modified_unix = from->modified_unix, .built_in = from->built_in, .device = from->device, .inode = from->inode};
 	to->name = strdup(from->name);
 	to->files = hth_alloc_array(from->n_files, sizeof *to->files);
 	bool ok = to->name != NULL && to->files != NULL;
@@ -79,11 +80,32 @@ hth_status hth_router_catalog(hth_router *router, hth_catalog *ret_catalog, hth_
 	return HTH_OK;
 }
 
-hth_status hth_resident_find(hth_router *router, const char *name, hth_resident **ret_resident, hth_error *err)
+static bool same_weights(const hth_catalog_model *a, const hth_catalog_model *b)
 {
+	return a->inode != 0 && a->inode == b->inode && a->device == b->device && a->bytes == b->bytes;
+}
+
+/* Whether what r has loaded (or is loading) can answer for this model. */
+static bool stands_in(const hth_resident *r, const hth_catalog_model *model, uint32_t context)
+{
+	if ((r->runner == NULL && r->waiters == NULL) || r->state == HTH_MODEL_STOPPING || r->stop_when_idle || !same_weights(&r->model, model))
+		return false;
+	if (context == HTH_ANY_CONTEXT || context == r->context)
+		return true;
+	const hth_runner_info *info = r->runner != NULL ? hth_runner_get_info(r->runner) : NULL;
+	return info != NULL && info->n_ctx >= (context != 0 ? context : info->n_ctx_train);
+}
+
+bool hth_router_serves(const hth_router_model *loaded, const hth_catalog_model *model) { return same_weights(loaded->model, model); }
+
+hth_status hth_resident_find(hth_router *router, const char *name, uint32_t context, hth_resident **ret_resident, char *ret_name, hth_error *err)
+{
+	if (context == 0)
+		context = router->options.context;
 	for (hth_resident *r = router->residents; r != NULL; r = r->next) {
 		/* A loaded model serves by its name even when its file is gone or changed; an alias goes through the catalog. */
 		if (strcmp(r->model.name, name) == 0 && (r->runner != NULL || r->waiters != NULL)) {
+			snprintf(ret_name, HTH_MODEL_NAME_MAX, "%s", name);
 			*ret_resident = r;
 			return HTH_OK;
 		}
@@ -93,12 +115,20 @@ hth_status hth_resident_find(hth_router *router, const char *name, hth_resident 
 	const hth_catalog_model *found = hth_catalog_find(&catalog, name);
 	if (found == NULL)
 		return hth_fail_param(err, HTH_NOT_FOUND, "model", "there is no model '%.200s' here; `hearth list` shows what there is", name);
+	snprintf(ret_name, HTH_MODEL_NAME_MAX, "%s", found->name);
 	hth_resident *resident = router->residents;
 	while (resident != NULL && strcmp(resident->model.name, found->name) != 0)
 		resident = resident->next;
 	if (resident != NULL && (resident->runner != NULL || resident->waiters != NULL)) {
 		*ret_resident = resident;
 		return HTH_OK;
+	}
+	/* Another name of weights that are loaded: one process serves both. */
+	for (hth_resident *r = router->residents; r != NULL; r = r->next) {
+		if (stands_in(r, found, context)) {
+			*ret_resident = r;
+			return HTH_OK;
+		}
 	}
 	hth_catalog_model copy;
 	HTH_TRY(copy_model(found, &copy, err));
@@ -120,6 +150,7 @@ hth_status hth_resident_find(hth_router *router, const char *name, hth_resident 
 		hth_catalog_model_finish(&resident->model);
 	}
 	resident->model = copy;
+	resident->context = context == HTH_ANY_CONTEXT ? 0 : context;
 	*ret_resident = resident;
 	return HTH_OK;
 }
@@ -142,6 +173,8 @@ static void on_ready(void *ctx, hth_runner *runner)
 	resident->ready_ms = resident->used_ms = hth_clock_ms();
 	resident->loaded_unix = hth_clock_unix();
 	resident->progress = 1;
+	resident->load_ms = HTH_MAX(resident->ready_ms - resident->started_ms, (uint64_t)1);
+	resident->router->load_rate = resident->model.bytes * 1000 / resident->load_ms;
 	if (info != NULL)
 		resident->planned_bytes = info->weight_bytes + info->plan_bytes;
 	hth_log(HTH_LOG_INFO, "model %s is loaded: %u slots of %u tokens, %llu MiB, in %.1f s", resident->model.name,
@@ -278,7 +311,7 @@ hth_status hth_resident_load(hth_resident *resident, hth_error *err)
 	                                    .files = (const char *const *)resident->model.files,
 	                                    .n_files = resident->model.n_files,
 	                                    .n_slots = router->options.parallel,
-	                                    .n_ctx = router->options.context,
+	                                    .n_ctx = resident->context,
 	                                    .n_threads = router->options.n_threads,
 	                                    .memory_bytes = promised};
 	resident->progress = 0;
@@ -288,6 +321,24 @@ hth_status hth_resident_load(hth_resident *resident, hth_error *err)
 	resident->planned_bytes = promised;
 	resident->state = HTH_MODEL_LOADING;
 	return HTH_OK;
+}
+
+unsigned hth_resident_eta_s(const hth_resident *r)
+{
+	/* What a solid disk gives, until a model has loaded here. */
+	const uint64_t usual_rate = 500u << 20, rate = r->router->load_rate > 0 ? r->router->load_rate : usual_rate;
+	uint64_t whole = r->load_ms > 0 ? r->load_ms : r->model.bytes / HTH_MAX(rate / 1000, (uint64_t)1), left = whole;
+	if (r->runner != NULL && r->state == HTH_MODEL_LOADING) {
+		uint64_t spent = hth_clock_ms() - r->started_ms;
+		/* This loading's own pace, once there is one, is better than any other's. */
+		if (r->progress > 0.05f)
+			left = (uint64_t)((double)spent * (1 - (double)r->progress) / (double)r->progress);
+		else
+			left = whole > spent ? whole - spent : whole / 4;
+	} else if (r->runner == NULL) {
+		left += 5000; /* others must end an answer first, whose length nobody knows */
+	}
+	return (unsigned)HTH_MIN(left / 1000 + 1, (uint64_t)600);
 }
 
 /* --- time --- */
@@ -363,6 +414,7 @@ void hth_router_each(const hth_router *router, hth_router_model_fn fn, void *ctx
 		uint64_t unload = unload_at_ms(r);
 		bool idle = r->runner != NULL && r->state == HTH_MODEL_READY && hth_resident_active(r) == 0;
 		const hth_router_model model = {.name = r->model.name,
+		                                .model = &r->model,
 		                                .state = r->runner == NULL ? HTH_MODEL_WAITS_FOR_ROOM : r->state,
 		                                .runner = r->runner,
 		                                .info = r->runner != NULL ? hth_runner_get_info(r->runner) : NULL,
@@ -372,7 +424,8 @@ void hth_router_each(const hth_router *router, hth_router_model_fn fn, void *ctx
 		                                .loaded_unix = r->loaded_unix,
 		                                .idle_s = idle ? (int64_t)((now - r->used_ms) / 1000) : -1,
 		                                .unload_in_s = unload == UINT64_MAX ? -1 : unload > now ? (int64_t)((unload - now + 999) / 1000) : 0,
-		                                .progress = r->progress};
+		                                .progress = r->progress,
+		                                .eta_s = r->runner != NULL && r->state == HTH_MODEL_LOADING ? (int64_t)hth_resident_eta_s(r) : -1};
 		fn(ctx, &model);
 	}
 }
@@ -380,7 +433,8 @@ void hth_router_each(const hth_router *router, hth_router_model_fn fn, void *ctx
 hth_status hth_router_stop(hth_router *router, const char *name, bool now, hth_error *err)
 {
 	hth_resident *resident = NULL;
-	HTH_TRY(hth_resident_find(router, name, &resident, err));
+	char known[HTH_MODEL_NAME_MAX];
+	HTH_TRY(hth_resident_find(router, name, HTH_ANY_CONTEXT, &resident, known, err));
 	if (resident->runner == NULL)
 		return hth_fail_param(err, HTH_NOT_FOUND, "model", "the model %s is not loaded", resident->model.name);
 	if (now || hth_resident_active(resident) == 0)
@@ -388,4 +442,16 @@ hth_status hth_router_stop(hth_router *router, const char *name, bool now, hth_e
 	else
 		resident->stop_when_idle = true;
 	return HTH_OK;
+}
+
+void hth_router_let_go(hth_router *router, const char *name)
+{
+	for (hth_resident *r = router->residents; r != NULL; r = r->next) {
+		if (r->runner == NULL || strcmp(r->model.name, name) != 0)
+			continue;
+		if (hth_resident_active(r) == 0)
+			hth_resident_stop(r);
+		else
+			r->stop_when_idle = true;
+	}
 }

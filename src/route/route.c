@@ -96,14 +96,14 @@ void hth_waiters_expire(hth_resident *resident, uint64_t now_ms)
 {
 	/* All wait equally long, so the first is the oldest. */
 	while (resident->waiters != NULL && now_ms >= resident->waiters->until_ms) {
-		hth_error err;
-		if (resident->runner == NULL)
-			hth_fail(&err, HTH_BUSY, "the model %s has to wait until models that are busy make room; try again", resident->model.name);
-		else if (resident->state == HTH_MODEL_LOADING && resident->progress > 0)
-			hth_fail(&err, HTH_BUSY, "the model %s is still loading (%.0f%%); try again in a moment", resident->model.name,
-			         (double)resident->progress * 100);
+		hth_error err = HTH_ERROR_INIT;
+		unsigned eta = hth_resident_eta_s(resident);
+		if (resident->runner == NULL || resident->state == HTH_MODEL_STOPPING)
+			hth_fail(&err, HTH_BUSY, "the model %s has to wait until models that are busy make room; try again in %u s", resident->model.name, eta);
 		else
-			hth_fail(&err, HTH_BUSY, "the model %s is still loading; try again in a moment", resident->model.name);
+			hth_fail(&err, HTH_BUSY, "the model %s is still loading (%.0f%%, about %u s left); try again in %u s", resident->model.name,
+			         (double)resident->progress * 100, eta, eta);
+		err.retry_s = eta;
 		answer(pop(resident), NULL, NULL, &err);
 	}
 }
@@ -125,8 +125,9 @@ static hth_status place(hth_router *router, hth_request *request, hth_router_fn 
                         hth_error *err)
 {
 	hth_resident *resident;
-	HTH_TRY(hth_resident_find(router, request->model, &resident, err));
-	snprintf(request->model, sizeof request->model, "%s", resident->model.name);
+	char name[HTH_MODEL_NAME_MAX];
+	HTH_TRY(hth_resident_find(router, request->model, request->params.context, &resident, name, err));
+	memcpy(request->model, name, sizeof request->model);
 	resident->used_ms = hth_clock_ms();
 	size_t active = hth_resident_active(resident), slots = router->options.parallel > 0 ? router->options.parallel : 1;
 	const hth_runner_info *info = resident->runner != NULL ? hth_runner_get_info(resident->runner) : NULL;
@@ -145,6 +146,7 @@ static hth_status place(hth_router *router, hth_request *request, hth_router_fn 
 		if (now < resident->not_before_ms) {
 			*err = resident->last_error;
 			err->status = HTH_BUSY;
+			err->retry_s = (unsigned)((resident->not_before_ms - now + 999) / 1000);
 			return hth_fail_prefix(err, "the model %s failed %u times in a row and is tried again in %llu s; last",
 			                       resident->model.name, resident->failures,
 			                       (unsigned long long)(resident->not_before_ms - now + 999) / 1000);

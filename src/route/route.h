@@ -1,6 +1,6 @@
 /* route.h - who serves a request: finds its model, loads it when it is not loaded, keeps all models within the memory budget.
  *
- * There is one runner per model. A request whose model is loaded is placed at once; one whose model is not waits here while it
+ * There is one runner per model; names for the same weights (`create`, `copy`) share it, unless one needs a longer context. A request whose model is loaded is placed at once; one whose model is not waits here while it
  * loads, at most load_timeout_s (the loading goes on without it). Idle models unload after their keep-alive, and sooner, least
  * recently used first, when another model needs their room. A runner that died is replaced when the next request comes; one
  * that keeps dying is given pauses that double, in which requests are refused at once with the reason.
@@ -47,6 +47,7 @@ const char *hth_router_state_name(hth_router_state state); /* "waiting", "loadin
 /* One model that is loaded, loading or waited for. */
 typedef struct hth_router_model {
 	const char *name;
+	const hth_catalog_model *model;
 	hth_router_state state;
 	const hth_runner *runner;     /* NULL while it waits for room */
 	const hth_runner_info *info;  /* NULL until ready */
@@ -57,9 +58,12 @@ typedef struct hth_router_model {
 	int64_t idle_s;               /* -1: busy */
 	int64_t unload_in_s;          /* -1: never, or busy */
 	float progress;               /* of loading, 0 to 1 */
+	int64_t eta_s;                /* until it is loaded; -1: it is not loading */
 } hth_router_model;
 typedef void (*hth_router_model_fn)(void *ctx, const hth_router_model *model);
 void hth_router_each(const hth_router *router, hth_router_model_fn fn, void *ctx);
+/* Whether this is what answers for a model of the catalog: names that share their weights share a runner. */
+bool hth_router_serves(const hth_router_model *loaded, const hth_catalog_model *model);
 uint64_t hth_router_budget(const hth_router *router);
 
 /* The catalog as it is on disk now, with the default model's file when that is a path. Finish it. */
@@ -67,5 +71,7 @@ HTH_MUST_USE hth_status hth_router_catalog(hth_router *router, hth_catalog *ret_
 
 /* Unloads a model: when its requests have ended, or now (they are cancelled). HTH_NOT_FOUND when it is not loaded. */
 HTH_MUST_USE hth_status hth_router_stop(hth_router *router, const char *name, bool now, hth_error *err);
+/* A model of exactly this name unloads when its requests have ended, if it is loaded: its files are going or have changed. */
+void hth_router_let_go(hth_router *router, const char *name);
 
 #endif

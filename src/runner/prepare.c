@@ -1,10 +1,11 @@
-/* prepare.c - see prepare.h. Owns the default template. Thread: the preparer's; nothing here changes after create. */
+/* prepare.c - see prepare.h. Owns the default template and the last one that a request brought. Thread: the preparer's. */
 #include "runner/prepare.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "json/json.h"
+#include "runner/prepare-settings.h"
 #include "runner/template-vars.h"
 
 enum {
@@ -34,6 +35,7 @@ struct hth_preparer {
 	hth_jinja_template *own;
 	const char *stop; /* that the template needs; NULL: none */
 	uint32_t n_ctx;
+	hth_given_template *given; /* the only thing that changes after create */
 	char name[HTH_MODEL_NAME_MAX];
 };
 
@@ -51,6 +53,11 @@ hth_status hth_preparer_create(hth_preparer **ret_preparer, const hth_model *mod
 	hth_preparer *p = calloc(1, sizeof *p);
 	if (p == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for the model's template");
+	p->given = calloc(1, sizeof *p->given);
+	if (p->given == NULL) {
+		free(p);
+		return hth_fail(err, HTH_NO_MEMORY, "no memory for the model's template");
+	}
 	p->model = model;
 	p->tokenizer = hth_model_tokenizer(model);
 	p->n_ctx = n_ctx;
@@ -76,6 +83,8 @@ void hth_preparer_destroy(hth_preparer *preparer)
 	if (preparer == NULL)
 		return;
 	hth_jinja_template_destroy(preparer->own);
+	hth_given_template_finish(preparer->given);
+	free(preparer->given);
 	free(preparer);
 }
 
@@ -145,14 +154,17 @@ static json_t *collect_vars(const hth_preparer *p, const hth_request_input *inpu
 
 static hth_status render(const hth_preparer *p, const hth_request_input *input, hth_jinja_output *ret_out, hth_error *err)
 {
-	if (p->tmpl == NULL) {
-		const hth_error *why = hth_model_template_error(p->model);
-		return hth_fail(err, HTH_UNSUPPORTED, "the chat template of %s cannot be used: %s", p->name, why->message);
-	}
 	HTH_AUTO_JSON json_t *messages = NULL;
+	const hth_jinja_template *tmpl = p->tmpl;
 	HTH_AUTO_JSON json_t *tools = NULL;
 	HTH_AUTO_JSON json_t *extra = NULL;
 	HTH_TRY(hth_json_parse(&messages, input->messages_json, strlen(input->messages_json), err));
+	if (input->settings_json != NULL)
+		HTH_TRY(hth_prepare_settings(p->given, input->settings_json, messages, &tmpl, err));
+	if (tmpl == NULL) {
+		const hth_error *why = hth_model_template_error(p->model);
+		return hth_fail(err, HTH_UNSUPPORTED, "the chat template of %s cannot be used: %s", p->name, why->message);
+	}
 	if (input->tools_json != NULL)
 		HTH_TRY(hth_json_parse(&tools, input->tools_json, strlen(input->tools_json), err));
 	if (input->template_json != NULL)
@@ -165,7 +177,7 @@ static hth_status render(const hth_preparer *p, const hth_request_input *input, 
 	const hth_jinja_value *vars = NULL;
 	hth_status status = hth_template_vars(&vars, arena, object, err);
 	if (status == HTH_OK)
-		status = hth_jinja_render(p->tmpl, arena, vars, hth_clock_unix(), NULL, ret_out, err);
+		status = hth_jinja_render(tmpl, arena, vars, hth_clock_unix(), NULL, ret_out, err);
 	hth_jinja_arena_destroy(arena);
 	if (status == HTH_OK && input->continue_last) {
 		status = cut_after_last(messages, ret_out, err);

@@ -89,6 +89,7 @@ void hth_ask_finish(hth_ask *ask)
 	wipe_string(ask->input.messages_json);
 	wipe_string(ask->input.tools_json);
 	wipe_string(ask->input.template_json);
+	wipe_string(ask->input.settings_json);
 	wipe(ask->input.text, ask->input.text_len);
 	wipe(ask->input.tokens, ask->input.n_tokens * sizeof *ask->input.tokens);
 	free(ask->params.bias);
@@ -139,6 +140,7 @@ bool hth_message_put_submit(hth_buf *out, uint32_t id, hth_request_kind kind, co
 	put_optional(&w, input->messages_json);
 	put_optional(&w, input->tools_json);
 	put_optional(&w, input->template_json);
+	put_optional(&w, input->settings_json);
 	hth_frame_put_u8(&w, input->text != NULL);
 	if (input->text != NULL)
 		hth_frame_put_string(&w, input->text, input->text_len);
@@ -186,6 +188,7 @@ static void get_input(hth_frame_fields *f, hth_request_input *input)
 	input->messages_json = get_optional(f, HTH_FRAME_SUBMIT_MAX);
 	input->tools_json = get_optional(f, HTH_FRAME_SUBMIT_MAX);
 	input->template_json = get_optional(f, HTH_FRAME_SUBMIT_MAX);
+	input->settings_json = get_optional(f, HTH_FRAME_SUBMIT_MAX);
 	uint8_t there = hth_frame_get_u8(f);
 	if (there > 1)
 		f->failed = true;

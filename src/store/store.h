@@ -10,6 +10,7 @@
 #include "base/status.h"
 
 #include <stdint.h>
+#include <sys/stat.h>
 
 typedef struct hth_store hth_store;
 
@@ -56,5 +57,20 @@ typedef struct hth_egress {
 HTH_MUST_USE hth_status hth_store_egress_add(hth_store *store, const hth_egress *egress, hth_error *err);
 /* The newest `limit` entries, newest first. *ret_list is the caller's to free. */
 HTH_MUST_USE hth_status hth_store_egress_list(hth_store *store, size_t limit, hth_egress **ret_list, size_t *ret_n, hth_error *err);
+
+/* --- Digests of model files, which take minutes to compute and are the same as long as the file is ---------------------- */
+
+typedef struct hth_file_identity {
+	uint64_t device, inode, bytes;
+	int64_t modified_ns;
+} hth_file_identity;
+static inline hth_file_identity hth_file_identity_of(const struct stat *st)
+{
+	return (hth_file_identity){st->st_dev, st->st_ino, (uint64_t)st->st_size, (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec};
+}
+/* sha256: 64 hex digits. */
+HTH_MUST_USE hth_status hth_store_digest_put(hth_store *store, const hth_file_identity *file, const char sha256[65], hth_error *err);
+/* HTH_NOT_FOUND. */
+HTH_MUST_USE hth_status hth_store_digest_find(hth_store *store, const hth_file_identity *file, char ret_sha256[65], hth_error *err);
 
 #endif

@@ -1,5 +1,5 @@
 #include "base/mem.h"
-#include "catalog/catalog.h"
+#include "catalog/record.h"
 #include "harness.h"
 
 #include <sys/stat.h>
@@ -155,6 +155,42 @@ TEST(a_path_or_a_name_is_resolved)
 	CHECK_INT(hth_catalog_resolve(&c, "./none.gguf", &m, &err), HTH_NOT_FOUND);
 	CHECK_INT(hth_catalog_resolve(&c, models, &m, &err), HTH_INVALID);
 	hth_catalog_finish(&c);
+}
+
+TEST(records_are_kept_and_belong_to_this_homes_files)
+{
+	HTH_AUTO_JSON json_t *record = json_pack("{s:s}", "from", "starter");
+	REQUIRE_OK(hth_record_write(home, "made", record, &err));
+	HTH_AUTO_JSON json_t *read = hth_record_read(home, "made");
+	CHECK(json_equal(read, record));
+	CHECK(hth_record_read(home, "../made") == NULL);
+	CHECK(hth_record_read(home, "none") == NULL);
+	put(models, "made.gguf", 3);
+	put(root, "Made.gguf", 9);
+	hth_catalog c;
+	REQUIRE_OK(hth_catalog_load(&c, home, &err));
+	HTH_AUTO_JSON json_t *mine = hth_record_of(home, hth_catalog_find(&c, "made"));
+	CHECK(json_equal(mine, record));
+	hth_catalog_model other;
+	char path[512];
+	snprintf(path, sizeof path, "%s/Made.gguf", root);
+	REQUIRE_OK(hth_catalog_resolve(&c, path, &other, &err));
+	CHECK_STR(other.name, "made");
+	CHECK(hth_record_of(home, &other) == NULL);
+	hth_catalog_model_finish(&other);
+	hth_catalog_finish(&c);
+	hth_record_remove(home, "made");
+	CHECK(hth_record_read(home, "made") == NULL);
+}
+
+TEST(templates_are_told_apart_by_their_language)
+{
+	CHECK(hth_record_template_is_jinja("{% for m in messages %}{{ m.content }}{% endfor %}"));
+	CHECK(hth_record_template_is_jinja("{{ bos_token }}{{- messages[0]['content'] }}"));
+	CHECK(hth_record_template_is_jinja("just words"));
+	CHECK(!hth_record_template_is_jinja("{{ .System }} {{ .Prompt }}"));
+	CHECK(!hth_record_template_is_jinja("{{- range $i, $m := .Messages }}{{ $m.Content }}{{ end }}"));
+	CHECK(!hth_record_template_is_jinja("{{ if .System }}x{{ end }}"));
 }
 
 TEST(nothing_is_left_behind)

@@ -159,6 +159,14 @@ test("ollama: the whole client", async () => {
   await ollama.copy({ source: model, destination: "second" });
   assert.ok((await ollama.list()).models.some((m) => m.name === "second:latest"));
   await ollama.delete({ model: "second" });
+  const made = await ollama.create({ model: "made", from: model, system: "Be brief.", parameters: { temperature: 0, num_predict: 2 } });
+  assert.equal(made.status, "success");
+  const steps = [];
+  for await (const part of await ollama.create({ model: "made", from: model, parameters: { num_predict: 3 }, stream: true })) steps.push(part.status);
+  assert.equal(steps.at(-1), "success");
+  assert.equal((await ollama.chat({ model: "made", messages: ask })).eval_count, 3);
+  assert.match((await ollama.show({ model: "made" })).parameters, /num_predict\s+3/);
+  await ollama.delete({ model: "made" });
   await assert.rejects(ollama.chat({ model: "second", messages: ask }), /second/);
 });
 

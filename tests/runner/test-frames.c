@@ -12,6 +12,7 @@ static void full_ask(hth_request_input *input, hth_request_params *params)
 	*input = (hth_request_input){.messages_json = "[{\"role\":\"user\",\"content\":\"h\xC3\xA9\"}]",
 	                             .tools_json = "[]",
 	                             .template_json = "{}",
+	                             .settings_json = "{\"system\":\"Be brief.\"}",
 	                             .text = "a\0b",
 	                             .text_len = 3,
 	                             .tokens = ids,
@@ -63,6 +64,7 @@ TEST(request_arrives_as_it_was_sent)
 	REQUIRE_OK(hth_message_get_submit(&frame, &ask, &err));
 	CHECK_INT(ask.kind, HTH_COMPLETION);
 	CHECK_STR(ask.input.messages_json, input.messages_json);
+	CHECK_STR(ask.input.settings_json, input.settings_json);
 	CHECK_INT(ask.input.text_len, 3);
 	CHECK(memcmp(ask.input.text, "a\0b", 4) == 0);
 	CHECK_INT(ask.input.tokens[2], 300000);

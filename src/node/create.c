@@ -1,0 +1,194 @@
+/* create.c - models made of others: a second name for the same weights, alone (copy) or with settings of its own (create).
+ *
+ * A second name is a hard link, so that every name can be removed without the others noticing, and the weights go with the last
+ * one; weights on another disk get a symbolic link. The settings are in the record, models/NAME.json (settings.c applies them), which is
+ * written first: a record without weights is nothing, weights without their record would answer wrongly. Thread: the loop's.
+ */
+#include "node/node-internal.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "catalog/record.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+enum { PATH_ROOM = PATH_MAX + NAME_MAX + 64 };
+
+/* A name as it may stand on disk: what the catalog makes of what was asked (":" is "-", "/" is "--", no ":latest"). */
+static hth_status file_name(const char *name, const char *param, char out[NAME_MAX], hth_error *err)
+{
+	size_t n = 0, len = strlen(name);
+	if (len > 7 && strcmp(name + len - 7, ":latest") == 0)
+		len -= 7;
+	for (size_t i = 0; i < len && n + 2 < NAME_MAX - 24; i++) {
+		unsigned char c = (unsigned char)name[i];
+		if (c == '/')
+			out[n++] = '-';
+		if (c == '/' || c == ':')
+			c = '-';
+		if (!isalnum(c) && strchr("-_.", c) == NULL)
+			return hth_fail_param(err, HTH_INVALID, param, "a model's name has letters, digits, '-', '_', '.', ':' and '/'");
+		out[n++] = (char)tolower(c);
+	}
+	out[n] = '\0';
+	if (n == 0 || out[0] == '.' || len > HTH_MODEL_NAME_MAX / 2)
+		return hth_fail_param(err, HTH_INVALID, param, "this is no name for a model");
+	return HTH_OK;
+}
+
+static void file_path(const hth_node *node, const char *name, size_t i, size_t n, const char *ending, char out[PATH_ROOM])
+{
+	if (n == 1)
+		snprintf(out, PATH_ROOM, "%s/models/%s.gguf%s", node->config->home, name, ending);
+	else
+		snprintf(out, PATH_ROOM, "%s/models/%s-%05zu-of-%05zu.gguf%s", node->config->home, name, i + 1, n, ending);
+}
+
+/* The weights under another name, in place of whatever has that name. */
+static hth_status link_files(const hth_node *node, const hth_catalog_model *model, const char *name, hth_error *err)
+{
+	char fresh[PATH_ROOM], path[PATH_ROOM], folder[PATH_ROOM];
+	snprintf(folder, sizeof folder, "%s/models", node->config->home);
+	if (mkdir(folder, 0755) != 0 && errno != EEXIST) /* a home that has only the models that came with the program */
+		return hth_fail_errno(err, HTH_IO, errno, "cannot make %s", folder);
+	for (size_t i = 0; i < model->n_files; i++) {
+		file_path(node, name, i, model->n_files, ".new", fresh);
+		file_path(node, name, i, model->n_files, "", path);
+		unlink(fresh); /* of a process that was killed here */
+		/* linkat follows a link to the file itself; another disk's file gets a symbolic link. */
+		if (linkat(AT_FDCWD, model->files[i], AT_FDCWD, fresh, AT_SYMLINK_FOLLOW) != 0 &&
+		    ((errno != EXDEV && errno != EPERM) || symlink(model->files[i], fresh) != 0))
+			return hth_fail_errno(err, HTH_IO, errno, "cannot make %s", fresh);
+		if (rename(fresh, path) != 0) {
+			int e = errno;
+			unlink(fresh);
+			return hth_fail_errno(err, HTH_IO, e, "cannot make %s", path);
+		}
+		unlink(fresh); /* rename leaves it when both are links to one file */
+	}
+	return HTH_OK;
+}
+
+/* Files of a made model that is being replaced and had other parts. */
+static void remove_others(const hth_node *node, const hth_catalog_model *old, const char *name, size_t n_files)
+{
+	char path[PATH_ROOM];
+	for (size_t k = 0; k < old->n_files; k++) {
+		bool kept = false;
+		for (size_t i = 0; i < n_files && !kept; i++) {
+			file_path(node, name, i, n_files, "", path);
+			kept = strcmp(path, old->files[k]) == 0;
+		}
+		if (!kept)
+			unlink(old->files[k]);
+	}
+}
+
+/* Finds what to make it from, and what has the name already; both borrowed from catalog. */
+static hth_status prepare(hth_node *node, hth_catalog *catalog, const char *from, const char *param, const char *name, const hth_catalog_model **ret_from,
+                          const hth_catalog_model **ret_there, hth_error *err)
+{
+	HTH_TRY(hth_router_catalog(node->router, catalog, err));
+	*ret_from = hth_catalog_find(catalog, from);
+	if (*ret_from == NULL)
+		return hth_fail_param(err, HTH_NOT_FOUND, param, "model '%.200s' not found; pull it first", from);
+	if (strlen(node->config->home) + NAME_MAX + sizeof "/models/.gguf.new" >= PATH_MAX)
+		return hth_fail(err, HTH_INVALID, "the home folder's path is too long");
+	*ret_there = hth_catalog_find(catalog, name);
+	if (*ret_there != NULL && (*ret_there)->built_in && *ret_there != *ret_from)
+		*ret_there = NULL; /* the home's own will hide it */
+	return HTH_OK;
+}
+
+/* Whoever has the name loaded keeps it until its answers have ended; the next request gets the new one. */
+static void announce(hth_node *node, const char *name, const char *from)
+{
+	hth_router_let_go(node->router, name);
+	hth_log(HTH_LOG_INFO, "model %s is made from %s", name, from);
+}
+
+hth_status hth_create_copy(void *ctx, const char *from, const char *to, hth_error *err)
+{
+	hth_node *node = ctx;
+	char name[NAME_MAX];
+	HTH_CLEANUP(hth_catalog_finish) hth_catalog catalog = {0};
+	const hth_catalog_model *model, *there;
+	HTH_TRY(file_name(to, "destination", name, err));
+	HTH_TRY(prepare(node, &catalog, from, "source", name, &model, &there, err));
+	if (there == model)
+		return HTH_OK;
+	if (there != NULL)
+		return hth_fail_param(err, HTH_CONFLICT, "destination", "there is a model %s already; delete it first", name);
+	HTH_AUTO_JSON json_t *record = hth_record_of(node->config->home, model);
+	if (record != NULL)
+		HTH_TRY(hth_record_write(node->config->home, name, record, err));
+	else
+		hth_record_remove(node->config->home, name);
+	HTH_TRY(link_files(node, model, name, err));
+	announce(node, name, model->name);
+	return HTH_OK;
+}
+
+/* The settings of what it is made from, with the new ones over them. */
+static json_t *merge(const json_t *base, const char *from, const json_t *settings)
+{
+	static const char *const kept[] = {"template", "system", "license", "params", "messages"};
+	json_t *record = json_pack("{s:s, s:I}", "from", from, "created_unix", (json_int_t)hth_clock_unix());
+	bool ok = record != NULL;
+	for (size_t i = 0; ok && i < HTH_COUNT(kept); i++) {
+		json_t *before = json_object_get(base, kept[i]), *now = json_object_get(settings, kept[i]);
+		if (json_is_object(before) && json_is_object(now)) {
+			HTH_AUTO_JSON json_t *both = json_copy(before);
+			ok = both != NULL && json_object_update(both, now) == 0 && json_object_set(record, kept[i], both) == 0;
+		} else if (now != NULL || before != NULL) {
+			ok = json_object_set(record, kept[i], now != NULL ? now : before) == 0;
+		}
+	}
+	if (ok)
+		return record;
+	json_decref(record);
+	return NULL;
+}
+
+hth_status hth_create_model(void *ctx, const char *to, const char *from, const json_t *settings, hth_error *err)
+{
+	hth_node *node = ctx;
+	char name[NAME_MAX];
+	HTH_CLEANUP(hth_catalog_finish) hth_catalog catalog = {0};
+	const hth_catalog_model *model, *there;
+	HTH_TRY(file_name(to, "model", name, err));
+	HTH_TRY(prepare(node, &catalog, from, "from", name, &model, &there, err));
+	HTH_AUTO_JSON json_t *old = there != NULL && !there->built_in ? hth_record_read(node->config->home, name) : NULL;
+	if (there != NULL && there != model && json_object_get(old, "from") == NULL)
+		return hth_fail_param(err, HTH_CONFLICT, "model", "there is a model %s already, with weights of its own; delete it first", name);
+	HTH_AUTO_JSON json_t *base = hth_record_of(node->config->home, model);
+	HTH_AUTO_JSON json_t *record = merge(base, model->name, settings);
+	if (record == NULL)
+		return hth_fail(err, HTH_NO_MEMORY, "no memory for the record of a model");
+	/* A pulled model that is made anew from itself stays a pulled one. */
+	if (there == model && base != NULL) {
+		static const char *const origin[] = {"source", "files", "pulled_unix"};
+		for (size_t i = 0; i < HTH_COUNT(origin); i++)
+			if (json_object_get(base, origin[i]) != NULL)
+				json_object_set(record, origin[i], json_object_get(base, origin[i]));
+		if (json_object_get(base, "from") == NULL)
+			json_object_del(record, "from");
+	}
+	char folder[PATH_ROOM];
+	snprintf(folder, sizeof folder, "%s/models", node->config->home);
+	if (mkdir(folder, 0755) != 0 && errno != EEXIST)
+		return hth_fail_errno(err, HTH_IO, errno, "cannot make %s", folder);
+	HTH_TRY(hth_record_write(node->config->home, name, record, err));
+	if (there != model || model->built_in) {
+		HTH_TRY(link_files(node, model, name, err));
+		if (there != NULL && !there->built_in)
+			remove_others(node, there, name, model->n_files);
+	}
+	announce(node, name, model->name);
+	return HTH_OK;
+}

@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+"""Models made of others (POST /api/create): what they bring to every API, what they share, what is refused; show, tags and ps of them."""
+import hashlib
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from e2e import SOURCE, Node, run_tests, test, wait_for  # noqa: E402
+
+PROGRAM = os.environ["HEARTH_PROGRAM"].split()
+STARTER = os.path.join(SOURCE, "models", "starter.gguf")
+ASK = "I would like to book a table for two."
+
+
+def node(*settings, **kw):
+    return Node(PROGRAM, ("--model", "starter") + settings, models=kw.pop("models", [("starter", STARTER)]), **kw)
+
+
+def create(n, model, **body):
+    return n.post("/api/create", dict(body, model=model, stream=False))
+
+
+def rendered(n, model, messages, **more):
+    """How many tokens a conversation takes: what was put in front of it shows."""
+    return n.post("/tokenize", dict(more, model=model, messages=messages)).json["count"]
+
+
+def user(text=ASK):
+    return [{"role": "user", "content": text}]
+
+
+@test
+def both_forms_make_a_model_that_every_api_serves_with_its_settings():
+    with node() as n:
+        a = n.post("/api/create", {"model": "short", "from": "starter", "parameters": {"temperature": 0, "num_predict": 3, "seed": 7}, "system": "Be brief."})
+        lines = [json.loads(line) for line in a.body.decode().splitlines()]
+        assert a.status == 200 and lines[-1] == {"status": "success"} and all("status" in x for x in lines), a.body
+        modelfile = 'FROM starter\n# a comment\nPARAMETER temperature 0\nparameter num_predict 3\nPARAMETER seed 7\nSYSTEM """Be\nbrief."""\n'
+        assert create(n, "older", modelfile=modelfile).json == {"status": "success"}
+        for model in ("short", "older", "short:latest"):
+            got = n.chat(ASK, model=model).json
+            assert got["usage"]["completion_tokens"] == 3 and got["choices"][0]["finish_reason"] == "length", got
+            again = n.chat(ASK, model=model).json
+            assert again["choices"][0]["message"] == got["choices"][0]["message"]
+            assert n.chat(ASK, model=model, max_tokens=5).json["usage"]["completion_tokens"] == 5, "the request's own wish counts"
+            o = n.post("/api/chat", {"model": model, "messages": user(), "stream": False}).json
+            assert o["eval_count"] == 3 and o["done_reason"] == "length", o
+            g = n.post("/api/generate", {"model": model, "prompt": ASK, "stream": False}).json
+            assert g["eval_count"] == 3 and g["response"] == o["message"]["content"], (g, o)
+            m = n.post("/v1/messages", {"model": model, "messages": user(), "max_tokens": 4}).json
+            assert m["usage"]["output_tokens"] == 4
+            assert n.post("/v1/responses", {"model": model, "input": ASK}).json["usage"]["output_tokens"] == 3
+        assert n.chat(ASK, model="short", max_tokens=1).json["model"] == "short"
+        assert "short" in [m["id"] for m in n.get("/v1/models").json["data"]]
+
+
+@test
+def the_system_message_and_first_messages_go_in_front_once():
+    jinja = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+    first = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]
+    with node() as n:
+        assert create(n, "made", **{"from": "starter", "system": "SYS", "messages": first, "template": jinja, "parameters": {"num_predict": 2}}).status == 200
+
+        def same(messages, expected):
+            want = n.post("/tokenize", {"model": "starter", "content": expected, "add_special": True}).json["tokens"]
+            assert rendered(n, "made", messages) == len(want), (messages, expected)
+
+        same(user("hi"), "<system>SYS<user>one<assistant>two<user>hi")
+        same([{"role": "system", "content": "MINE"}] + user("hi"), "<system>MINE<user>one<assistant>two<user>hi")
+        # A conversation that is gone on with does not get them twice.
+        a = n.post("/v1/responses", {"model": "made", "input": "hi"}).json
+        before = a["usage"]["input_tokens"]
+        b = n.post("/v1/responses", {"model": "made", "input": "ho", "previous_response_id": a["id"]}).json
+        assert b["usage"]["input_tokens"] < 2 * before, (a["usage"], b["usage"])
+
+
+@test
+def names_share_one_file_one_process_and_outlive_each_other():
+    with node() as n:
+        models = os.path.join(n.home, "models")
+        os.remove(os.path.join(models, "starter.gguf"))
+        with open(STARTER, "rb") as f, open(os.path.join(models, "base.gguf"), "wb") as to:
+            to.write(f.read())
+        assert create(n, "made", **{"from": "base", "parameters": {"num_predict": 1}}).status == 200
+        assert n.post("/api/copy", {"source": "made", "destination": "copied"}).status == 200
+        inode = os.stat(os.path.join(models, "base.gguf")).st_ino
+        assert all(os.stat(os.path.join(models, f"{x}.gguf")).st_ino == inode for x in ("made", "copied"))
+        for model in ("base", "made", "copied"):
+            assert n.chat(ASK, model=model, max_tokens=2).status == 200
+        assert len(n.status()["runners"]) == 1, n.status()["runners"]
+        assert {m["name"] for m in n.get("/api/ps").json["models"]} == {"base:latest", "made:latest", "copied:latest"}
+        # A context of its own that the loaded one does not have takes a process of its own; a smaller one does not.
+        assert create(n, "small", **{"from": "base", "parameters": {"num_ctx": 128}}).status == 200
+        assert n.chat(ASK, model="small", max_tokens=1).status == 200 and len(n.status()["runners"]) == 1
+        assert n.ask("DELETE", "/api/delete", {"model": "base"}).status == 200
+        wait_for("base is let go", 5, lambda: n.status()["runners"] == [])
+        assert n.chat(ASK, model="base").status == 404
+        got = n.chat(ASK, model="copied").json
+        assert got["usage"]["completion_tokens"] == 1 and got["model"] == "copied"
+        assert n.chat("hello " * 40, model="small").status == 200
+        assert n.ask("DELETE", "/api/delete", {"model": "made"}).status == 200
+        assert n.chat(ASK, model="copied").status == 200
+        for model in ("copied", "small"):
+            assert n.ask("DELETE", "/api/delete", {"model": model}).status == 200
+        assert [f for f in os.listdir(models) if not f.startswith(".")] == []
+
+
+@test
+def a_smaller_context_is_what_its_process_is_made_for():
+    with node() as n:
+        assert create(n, "small", **{"from": "starter", "parameters": {"num_ctx": 64}}).status == 200
+        a = n.chat("hello " * 40, model="small")
+        assert a.status == 400 and "64" in a.error()["message"], a.body
+        assert n.chat("hello " * 40, max_tokens=1).status == 200, "the base has its own length"
+        assert len(n.status()["runners"]) == 2
+
+
+@test
+def making_it_anew_replaces_it_and_inherits():
+    with node() as n:
+        assert create(n, "a", **{"from": "starter", "system": "ONE", "parameters": {"num_predict": 2, "top_k": 5}}).status == 200
+        assert create(n, "b", **{"from": "a", "parameters": {"num_predict": 4, "stop": ["never", "ever"]}}).status == 200
+        assert n.chat(ASK, model="b", temperature=0).json["usage"]["completion_tokens"] == 4
+        show = n.post("/api/show", {"model": "b"}).json
+        assert show["system"] == "ONE" and show["details"]["parent_model"] == "a"
+        params = [line.split(None, 1) for line in show["parameters"].split("\n")]
+        assert ["num_predict", "4"] in params and ["top_k", "5"] in params and ["stop", '"never"'] in params, params
+        assert show["modelfile"].startswith("FROM a\n") and 'PARAMETER stop ' in show["modelfile"] and "SYSTEM ONE" in show["modelfile"]
+        # What show gives makes the same model again.
+        assert create(n, "c", modelfile=show["modelfile"]).status == 200
+        assert n.post("/api/show", {"model": "c"}).json["parameters"] == show["parameters"]
+        assert create(n, "a", **{"from": "starter", "parameters": {"num_predict": 1}}).status == 200
+        assert n.chat(ASK, model="a", temperature=0).json["usage"]["completion_tokens"] == 1
+        assert n.post("/api/show", {"model": "a"}).json.get("system") is None
+
+
+@test
+def what_cannot_be_made_is_refused_by_name():
+    with node() as n:
+        base = {"from": "starter"}
+        for body, status, word in (({}, 400, "from"), ({"from": "nosuch"}, 404, "nosuch"), (dict(base, parameters={"warmth": 1}), 400, "warmth"),
+                                   (dict(base, parameters={"temperature": "hot"}), 400, "temperature"), (dict(base, parameters={"top_p": 7}), 400, "top_p"),
+                                   (dict(base, quantize="q4_K_M"), 501, "quantize"), (dict(base, adapters={"a": "b"}), 501, "adapters"),
+                                   (dict(base, template="{% for %}"), 400, "template"), (dict(base, messages=[{"role": "tool", "content": ""}]), 400, "messages"),
+                                   (dict(base, system=5), 400, "system"), ({"modelfile": "SYSTEM x"}, 400, "FROM"),
+                                   ({"modelfile": "FROM starter\nADAPTER x"}, 501, "adapters"), ({"modelfile": "FROM starter\nWARM 3"}, 400, "line 2"),
+                                   ({"modelfile": "FROM starter\n\nPARAMETER temperature hot"}, 400, "line 3"), ({"modelfile": 'FROM starter\nSYSTEM """open'}, 400, "line 2")):
+            a = create(n, "bad", **body)
+            assert a.status in (status, 400 if status == 501 else status) and word in a.json["error"], (body, a.status, a.body)
+        for name in ("../x", ".hidden", "a b", "", "x" * 300):
+            assert n.post("/api/create", {"model": name, "from": "starter"}).status == 400, name
+        assert sorted(os.listdir(os.path.join(n.home, "models"))) == ["starter.gguf"]
+        # Weights of its own are not written over.
+        with open(os.path.join(n.home, "models", "own.gguf"), "wb") as f:
+            f.write(b"x" * 100)
+        a = create(n, "own", **base)
+        assert a.status == 409 and "delete" in a.json["error"], a.body
+
+
+@test
+def a_go_template_is_kept_and_shown_and_not_used():
+    go = "{{ if .System }}<|system|>{{ .System }}{{ end }}<|user|>{{ .Prompt }}"
+    with node() as n:
+        a = n.post("/api/create", {"model": "go", "from": "starter", "template": go})
+        assert a.status == 200 and "Go" in a.body.decode(), a.body
+        show = n.post("/api/show", {"model": "go"}).json
+        assert show["template"] == go and "Go" in show["template_note"]
+        assert rendered(n, "go", user()) == rendered(n, "starter", user())
+
+
+@test
+def show_is_whole_and_the_digest_is_of_the_bytes():
+    with node() as n:
+        show = n.post("/api/show", {"model": "starter"}).json
+        assert show["template"].endswith("%}") and len(show["template"]) > 256 and "tokenizer.chat_template" not in show["model_info"], show["template"]
+        info = show["model_info"]
+        assert info["llama.context_length"] == 256 and info["tokenizer.ggml.tokens"] is None and info["general.architecture"] == "llama"
+        assert "template_note" not in show
+        with open(STARTER, "rb") as f:
+            expected = hashlib.sha256(f.read()).hexdigest()
+        digest = lambda: {m["name"]: m["digest"] for m in n.get("/api/tags").json["models"]}["starter:latest"]  # noqa: E731
+        wait_for("the digest", 10, lambda: digest() == expected, 0.05)
+
+
+run_tests()
