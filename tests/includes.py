@@ -8,7 +8,7 @@ import sys
 SOURCE = os.environ.get("HEARTH_SOURCE", os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 TIERS = [
     ["base"],
-    ["engine", "loop", "json", "sandbox"],
+    ["engine", "loop", "json", "sandbox", "seal"],
     ["request", "http", "config", "schema", "catalog", "client", "store"],
     ["privacy", "runner", "pull", "fetch"],
     ["api", "route", "upstream"],
@@ -26,7 +26,7 @@ OWNERS = {
     "jansson.h": {"json"},
     "pcre2.h": {"engine/tokenizer"},
     "seccomp.h": {"sandbox"},
-    "sodium.h": {"request", "node", "store", "pull"},
+    "sodium.h": {"request", "node", "store", "pull", "seal"},
     "sqlite3.h": {"store"},
     "curl/curl.h": {"client"},
     "histedit.h": {"cmd"},
