@@ -51,7 +51,13 @@ static void print_runners(const json_t *runners)
 			snprintf(when, sizeof when, "in %s", hth_cmd_seconds((uint64_t)HTH_MAX(number(r, "unload_in_s"), 0), span));
 		else if (json_is_number(json_object_get(r, "idle_s")))
 			snprintf(when, sizeof when, "never");
-		hth_cmd_table_row(&table, (const char *const[]){text(r, "model"), text(r, "state"),
+		char state[48];
+		snprintf(state, sizeof state, "%s", text(r, "state"));
+		if (strcmp(state, "loading") == 0) {
+			snprintf(state, sizeof state, "loading %.0f%%", json_number_value(json_object_get(r, "progress")) * 100);
+			snprintf(when, sizeof when, "is there in %s", hth_cmd_seconds((uint64_t)HTH_MAX(number(r, "eta_s"), 0), span));
+		}
+		hth_cmd_table_row(&table, (const char *const[]){text(r, "model"), state,
 		                                            hth_cmd_memory((uint64_t)number(r, "memory_bytes"), memory), context, active, pid, when});
 	}
 	hth_cmd_table_print(&table, stdout);

@@ -177,6 +177,7 @@ static void write_runner(void *ctx, const hth_router_model *m)
 	hth_buf_appendf(out, ",\"parameters\":%llu,\"loaded_unix\":%lld", (unsigned long long)info->n_params, (long long)m->loaded_unix);
 	write_or_null(out, "idle_s", m->idle_s);
 	write_or_null(out, "unload_in_s", m->unload_in_s);
+	write_or_null(out, "eta_s", m->eta_s);
 	hth_buf_appendf(out, ",\"landlock_abi\":%d,\"kernels\":", info->landlock_abi);
 	hth_json_write_string(info->kernels, strlen(info->kernels), out);
 	hth_buf_append_char(out, '}');

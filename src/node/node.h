@@ -18,6 +18,7 @@
  *                  "memory_bytes":n,                             resident, from the system
  *                  "planned_bytes":n,                            counted against the budget
  *                  "architecture":"llama","type":"Q8_0","parameters":n,"loaded_unix":n,
+ *                  "progress":0.5,"eta_s":n|null,                of loading, 0 to 1; seconds left, null: it is not loading
  *                  "idle_s":n|null,                              null: busy
  *                  "unload_in_s":n|null,                         null: never, or busy
  *                  "landlock_abi":n,"kernels":"avx2"}]}

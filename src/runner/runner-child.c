@@ -12,6 +12,7 @@
 #include "base/utf8.h"
 #include "engine/kernels/kernels.h"
 #include "json/json.h"
+#include "runner/read-in.h"
 #include "runner/runner-engine.h"
 #include "sandbox/sandbox.h"
 
@@ -206,6 +207,9 @@ static hth_status enter_sandbox(hth_runner_child *child, hth_error *err)
 	return HTH_OK;
 }
 
+/* Opening is the first hundredth of loading, what is made for requests the last. */
+static void on_read_in(void *ctx, uint64_t done, uint64_t all) { tell_progress(ctx, 0.01f + 0.98f * (float)((double)done / (double)all)); }
+
 /* Everything up to the first request that could be answered. */
 static hth_status open_model(hth_runner_child *child, hth_runner_engine *engine, hth_compute *ret_compute, hth_plan *ret_plan,
                              hth_error *err)
@@ -218,9 +222,10 @@ static hth_status open_model(hth_runner_child *child, hth_runner_engine *engine,
 	engine->model = model; /* stays until the process ends, like all of this */
 	for (size_t i = 0; i < child->n_files; i++)
 		close(fds[i]);
-	tell_progress(child, 0.5f);
+	tell_progress(child, 0.01f);
 	HTH_TRY(hth_threads_create(&engine->threads, child->n_threads, err));
 	HTH_TRY(hth_plan_choose(ret_plan, model, &child->wish, err));
+	HTH_TRY(hth_read_in(hth_model_gguf(model), on_read_in, child, err));
 	HTH_TRY(hth_session_create(&engine->session, model, engine->threads, &ret_plan->options, err));
 	*ret_compute = hth_runner_engine_compute(engine);
 	HTH_TRY(hth_preparer_create(&child->preparer, model, ret_plan->n_ctx, child->name, err));

@@ -262,6 +262,24 @@ def a_load_that_takes_too_long_is_503_and_goes_on():
         a = n.chat()
         assert a.status == 503 and "loading" in a.error()["message"] and a.headers["Retry-After"]
         assert n.chat().status == 200
+        assert n.status()["runners"][0]["eta_s"] is None
+
+
+@test
+def a_long_load_says_how_far_it_is_and_when_to_come_back():
+    with node("--load-timeout", "1s", env={"FAKE_LOAD_MS": "5000"}) as n:
+        a, b, c = in_parallel(3, lambda i: (n.chat, lambda: n.post("/api/chat", {"model": n.status()["default_model"], "messages": [{"role": "user", "content": "x"}]}),
+                                            lambda: n.post("/v1/messages", {"model": n.status()["default_model"], "max_tokens": 5,
+                                                                            "messages": [{"role": "user", "content": "x"}]}))[i]())
+        for answer, words in ((a, a.error()["message"]), (b, b.json["error"]), (c, c.error()["message"])):
+            assert answer.status == 503, answer.body
+            eta = int(answer.headers["Retry-After"])
+            assert 2 <= eta <= 12 and "%" in words and f"about {eta} s left" in words, (eta, words)
+        runner = n.status()["runners"][0]
+        assert runner["state"] == "loading" and 0 < runner["progress"] < 1 and 1 <= runner["eta_s"] <= 12, runner
+        # Whoever comes back as told is served.
+        wait_for("it is loaded", 10, lambda: n.status()["runners"][0]["state"] == "ready", 0.1)
+        assert n.chat().status == 200
 
 
 @test

@@ -25,6 +25,7 @@ struct hth_runner {
 	hth_runner_info info;
 	char name[256];
 	hth_timer *timer; /* loading, then pieces */
+	unsigned load_step; /* of LOAD_STEPS */
 	hth_timer *exit_timer;
 	hth_error reason;
 	fake_job *jobs;
@@ -33,6 +34,7 @@ struct hth_runner {
 	uint64_t idle_since;
 	struct hth_runner *next;
 };
+enum { LOAD_STEPS = 20 };
 static hth_runner *all;
 
 static void drop(fake_job *job)
@@ -81,6 +83,10 @@ static void step(fake_job *job)
 static void on_timer(void *ctx)
 {
 	hth_runner *r = ctx;
+	if (!r->ready && fake.load_ms >= 500 && ++r->load_step < LOAD_STEPS) {
+		r->events.progress(r->ctx, r, (float)r->load_step / LOAD_STEPS);
+		return;
+	}
 	if (!r->ready) {
 		if (fake.load_fails) {
 			r->exited = true;
@@ -148,7 +154,10 @@ hth_status hth_runner_start(hth_runner **ret_runner, hth_loop *loop, const hth_r
 	fake_started++;
 	if (hth_timer_open(&r->timer, loop, on_timer, r, err) != HTH_OK || hth_timer_open(&r->exit_timer, loop, on_exit_timer, r, err) != HTH_OK)
 		abort();
-	hth_timer_start(r->timer, fake.load_ms, 0);
+	if (fake.load_ms >= 500) /* long enough to be watched */
+		hth_timer_start(r->timer, fake.load_ms / LOAD_STEPS, fake.load_ms / LOAD_STEPS);
+	else
+		hth_timer_start(r->timer, fake.load_ms, 0);
 	r->next = all;
 	all = r;
 	*ret_runner = r;
