@@ -36,6 +36,7 @@ typedef struct world {
 	hth_runner *runner;
 	unsigned n_ready, n_exited, n_idle;
 	float progress;
+	size_t n_progress; /* times that it grew; it never falls */
 	bool destroy_on_exit;
 	hth_error reason;
 	hth_timer *timer;
@@ -51,6 +52,8 @@ static inline void world_ready(void *ctx, hth_runner *runner)
 static inline void world_progress(void *ctx, hth_runner *runner, float fraction)
 {
 	(void)runner;
+	CHECK(fraction >= ((world *)ctx)->progress);
+	((world *)ctx)->n_progress += fraction > ((world *)ctx)->progress;
 	((world *)ctx)->progress = fraction;
 }
 static inline void world_exited(void *ctx, hth_runner *runner, const hth_error *reason)

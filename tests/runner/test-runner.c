@@ -16,6 +16,7 @@ TEST(answers_a_chat_in_pieces)
 	CHECK(info->weight_bytes > 1 << 20 && info->plan_bytes > 0 && info->n_params > 1000000);
 	CHECK(info->kernels[0] != '\0');
 	CHECK_NEAR(w.progress, 1, 0);
+	CHECK(w.n_progress > 10); /* by the bytes of its weights */
 	CHECK(hth_runner_memory_bytes(w.runner) > 1 << 20);
 	told t = {0};
 	new_chat(&t, "I would like to book a table for two.", 40)->params.sampling.temperature = 0;
