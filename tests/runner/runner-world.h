@@ -60,6 +60,7 @@ static inline void world_exited(void *ctx, hth_runner *runner, const hth_error *
 {
 	world *w = ctx;
 	w->n_exited++;
+	w->progress = 0; /* the next runner's begins anew */
 	w->reason = *reason;
 	if (w->destroy_on_exit) {
 		hth_runner_destroy(runner);
