@@ -55,6 +55,7 @@ typedef struct hth_session_options {
 	uint32_t n_kv;       /* tokens of KV cache that all sequences share; 0: n_seq * n_ctx */
 	uint32_t n_batch;    /* most tokens computed in one call; 0: 512, or an encoder's whole context */
 	uint32_t n_outputs;  /* most tokens of one call that want logits (n_vocab floats each); 0: n_batch */
+	uint32_t n_slice;    /* most tokens of a batch that is computed in slices; 0: none is */
 	hth_kv_type kv_type; /* an encoder has no cache and ignores it */
 } hth_session_options;
 /* threads is borrowed until destroy. Fails with HTH_NO_MEMORY and the numbers when the plan cannot be allocated. */
@@ -79,8 +80,18 @@ typedef struct hth_batch_token {
  * first). HTH_TOO_LARGE: a sequence would pass n_ctx. On any failure the sequences are as before. */
 HTH_MUST_USE hth_status hth_session_decode(hth_session *session, const hth_batch_token *tokens, size_t n,
                                            const atomic_bool *cancel, hth_error *err);
-/* n_vocab floats for the i-th token of the last decode that wanted logits, NULL past the last; the caller may change
- * them. They stay until the next decode or embed. */
+/* A batch that is computed in slices of a few layers, between other calls: a long prompt's chunk beside running answers, whose
+ * steps then wait for a slice and not for the chunk. One at a time, of at most n_slice tokens. begin is as decode, but computes nothing;
+ * tokens is borrowed and the sequences in it are the batch's (share from them only) until run says done or fails, or drop. */
+HTH_MUST_USE hth_status hth_session_slice_begin(hth_session *session, const hth_batch_token *tokens, size_t n, hth_error *err);
+/* Computes the next n_layers (at least 1; UINT32_MAX: what is left). *ret_done: that was the last of it, the sequences have grown and
+ * the logits are there. After a failure (HTH_CANCELLED among them) the batch is dropped. */
+HTH_MUST_USE hth_status hth_session_slice_run(hth_session *session, uint32_t n_layers, const atomic_bool *cancel, bool *ret_done,
+                                              hth_error *err);
+/* Gives an open batch up, if there is one: its sequences are as before. */
+void hth_session_slice_drop(hth_session *session);
+/* n_vocab floats for the i-th token of the last decode (or batch in slices) that wanted logits, NULL past the last; the caller may
+ * change them. They stay until the next decode, slice or embed. */
 float *hth_session_logits(hth_session *session, size_t i);
 uint32_t hth_session_length(const hth_session *session, uint32_t seq);
 /* Cuts a sequence to its first `length` tokens (0: frees all its pages). */

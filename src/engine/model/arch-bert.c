@@ -64,7 +64,7 @@ static hth_status forward(hth_pass *p, hth_activation act)
 	const hth_model *m = p->model;
 	hth_pass_embed(p);
 	hth_pass_layer_norm(p, m->embd_norm, m->embd_norm_b);
-	for (uint32_t i = 0; i < m->params.n_layer; i++) {
+	for (uint32_t i = p->first_layer; i < m->params.n_layer; i++) {
 		const hth_layer *l = hth_pass_layer(p, i);
 		if (l == NULL)
 			return HTH_CANCELLED;

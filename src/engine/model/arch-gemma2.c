@@ -56,7 +56,7 @@ static hth_status load_gemma2(hth_loader *ld)
 static hth_status forward(hth_pass *p)
 {
 	hth_pass_embed(p);
-	for (uint32_t i = 0; i < p->model->params.n_layer; i++) {
+	for (uint32_t i = p->first_layer; i < p->model->params.n_layer; i++) {
 		const hth_layer *l = hth_pass_layer(p, i);
 		if (l == NULL)
 			return HTH_CANCELLED;

@@ -53,7 +53,7 @@ hth_status hth_decoder_need_experts(const hth_loader *ld)
 hth_status hth_decoder_forward(hth_pass *p)
 {
 	hth_pass_embed(p);
-	for (uint32_t i = 0; i < p->model->params.n_layer; i++) {
+	for (uint32_t i = p->first_layer; i < p->model->params.n_layer; i++) {
 		const hth_layer *l = hth_pass_layer(p, i);
 		if (l == NULL)
 			return HTH_CANCELLED;

@@ -48,9 +48,9 @@ void hth_pass_matmul(hth_pass *p, const hth_matrix *w, const float *x, size_t n,
 
 const hth_layer *hth_pass_layer(hth_pass *p, uint32_t i)
 {
-	if (p->cancel != NULL && atomic_load_explicit(p->cancel, memory_order_relaxed))
-		return NULL;
 	p->layer = i;
+	if (i == p->stop_layer || (p->cancel != NULL && atomic_load_explicit(p->cancel, memory_order_relaxed)))
+		return NULL;
 	return &p->model->layers[i];
 }
 
@@ -106,6 +106,8 @@ static void embed_rows(hth_pass *p, const void *arg, size_t first, size_t n)
 
 void hth_pass_embed(hth_pass *p)
 {
+	if (p->first_layer > 0)
+		return;
 	hth_pass_rows(p, p->n_rows, embed_rows, NULL);
 }
 

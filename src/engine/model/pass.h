@@ -30,6 +30,9 @@ typedef struct hth_pass {
 	bool hidden_only;          /* the caller wants final hidden states in h, not logits */
 	bool rope_long;            /* this session's context is past the original one of a longrope model */
 	uint32_t layer;
+	/* A pass may be computed in slices: layers [first_layer, stop_layer) at a time. Between them only x, the rope tables and the rows'
+	 * description are kept, so every other buffer may serve another pass meanwhile. */
+	uint32_t first_layer, stop_layer;
 
 	size_t n_rows;         /* rows of x now */
 	const int32_t *tokens; /* one per row */
@@ -57,9 +60,9 @@ typedef struct hth_pass {
 
 typedef enum hth_activation { HTH_SILU, HTH_GELU, HTH_GELU_ERF, HTH_SWIGLU_OAI } hth_activation;
 
-/* Starts layer i; NULL when the pass was cancelled. */
+/* Starts layer i; NULL when the pass was cancelled, or its slice ends here. The loop over layers begins at first_layer. */
 const hth_layer *hth_pass_layer(hth_pass *p, uint32_t i);
-/* tokens -> x, times params.embd_scale. Also fills the rope tables. */
+/* tokens -> x, times params.embd_scale. Also fills the rope tables. Nothing when the pass goes on from an earlier slice. */
 void hth_pass_embed(hth_pass *p);
 /* rms_norm(x) -> h. */
 void hth_pass_rms_norm(hth_pass *p, const float *weight);

@@ -4,12 +4,16 @@
  * pages and the activations' 8-bit forms, so that no token allocates. R = n_batch rows, O = n_outputs rows of logits,
  * P = R * n_expert_used pairs; each part is rounded up to 64 bytes:
  *
- *   | x R*embd | h R*embd | q R*heads*dim | k R*kv*dim | v R*kv*dim | att R*heads*dim |
- *   | gate max(R*ff, P*ff_exp) | up the same | rope tables 2 * R*rot | logits O*vocab |
+ *   | x R*embd | rope tables 2 * R*rot | tokens R | runs R | output runs R | outputs R | row_of R | logits_row R |
+ *   | the same of S = n_slice rows, for the batch in slices |
+ *   | h R*embd | q R*heads*dim | k R*kv*dim | v R*kv*dim | att R*heads*dim |
+ *   | gate max(R*ff, P*ff_exp) | up the same | logits O*vocab |
  *   | attention: scratch per worker | partial results |
- *   | experts: router R*experts | pair P*embd | pair_weight P | aside R*embd |           (floats)
- *   | tokens R | runs R | outputs R | output runs R | row_of R | logits_row R | seq_run S |
+ *   | seq_run n_seq + 1 | experts: router R*experts | pair P*embd | pair_weight P | aside R*embd |
  *   | experts: pair_expert P | pair_row P | pair_slot P | pair_iota P | first E+1 | jobs 2E |
+ *
+ * A batch in slices is a second pass that keeps between its slices only what pass.h says; everything else it borrows
+ * from the first, whose batches run in between.
  *
  * Sequence n_seq is the session's own: embeddings of a decoder are computed in it, then it is emptied.
  */
@@ -22,18 +26,27 @@
 
 enum { MAX_SEQ = 1 << 16, MAX_BATCH = 1 << 16, DEFAULT_BATCH = 512 };
 
+/* A batch on its way: its pass, and which row is which. */
+typedef struct lane {
+	hth_pass pass; /* its pointers into work; set for each batch */
+	uint32_t n_batch;
+	int32_t *tokens;
+	hth_run *runs, *output_runs;
+	uint32_t *outputs, *row_of, *logits_row;
+	size_t n_runs; /* that have their pages */
+	const hth_batch_token *batch; /* of an open batch in slices: the caller's ... */
+	size_t n;                     /* ... and its length; 0: none is open */
+} lane;
+
 struct hth_session {
 	const hth_model *model;
 	hth_threads *threads;
 	uint32_t n_seq, n_ctx, n_batch, n_outputs;
 	hth_kv kv;
-	hth_pass pass; /* its pointers into work; set for each batch */
 	unsigned char *work;
-
-	int32_t *tokens;
-	hth_run *runs, *output_runs;
-	uint32_t *outputs, *row_of, *logits_row;
+	lane whole, sliced;
 	uint32_t *seq_run; /* n_seq + 1: 1 + the run of a sequence in the batch being planned; 0 otherwise */
+	const lane *logits_of; /* the batch whose logits are there */
 	size_t n_logits;
 };
 
@@ -59,6 +72,7 @@ static hth_status make_plan(const hth_model *m, const hth_session_options *optio
 	if (o->n_batch == 0) /* an encoder sees a whole text at once */
 		o->n_batch =
 		    p->causal ? HTH_MIN(o->n_ctx, (uint32_t)DEFAULT_BATCH) : HTH_MIN(o->n_ctx, (uint32_t)MAX_BATCH);
+	o->n_slice = p->causal ? HTH_MIN(o->n_slice, o->n_batch) : 0;
 	if (o->n_seq > MAX_SEQ || o->n_batch > MAX_BATCH || o->n_ctx > HTH_MAX_CTX)
 		return hth_fail(err, HTH_INVALID,
 		                "a session takes at most %d sequences, %d tokens a batch and %d tokens of context",
@@ -109,13 +123,28 @@ static void *part(carve *c, uint64_t n, size_t size)
 	return at;
 }
 
+static void lay_out_rows(lane *l, uint64_t rows, const hth_params *p, carve *c)
+{
+	l->n_batch = (uint32_t)rows;
+	l->pass.x = part(c, rows * p->n_embd, sizeof(float));
+	for (int i = 0; i < 2; i++)
+		l->pass.rope_table[i] = part(c, rows * p->n_rot, sizeof(float));
+	l->tokens = part(c, rows, sizeof *l->tokens);
+	l->runs = part(c, rows, sizeof *l->runs);
+	l->output_runs = part(c, rows, sizeof *l->output_runs);
+	l->outputs = part(c, rows, sizeof *l->outputs);
+	l->row_of = part(c, rows, sizeof *l->row_of);
+	l->logits_row = part(c, rows, sizeof *l->logits_row);
+}
+
 static void lay_out(hth_session *s, const hth_model *m, const plan *pl, carve *c)
 {
 	const hth_params *p = &m->params;
-	hth_pass *w = &s->pass;
+	hth_pass *w = &s->whole.pass;
 	uint64_t rows = pl->o.n_batch, nq = (uint64_t)p->n_head * p->head_dim,
 	         nkv = (uint64_t)p->n_head_kv * p->head_dim;
-	w->x = part(c, rows * p->n_embd, sizeof(float));
+	lay_out_rows(&s->whole, rows, p, c);
+	lay_out_rows(&s->sliced, pl->o.n_slice, p, c);
 	w->h = part(c, rows * p->n_embd, sizeof(float));
 	w->q = part(c, rows * nq, sizeof(float));
 	w->k = part(c, rows * nkv, sizeof(float));
@@ -123,18 +152,10 @@ static void lay_out(hth_session *s, const hth_model *m, const plan *pl, carve *c
 	w->att = part(c, rows * nq, sizeof(float));
 	w->gate = part(c, pl->ff, sizeof(float));
 	w->up = part(c, pl->ff, sizeof(float));
-	for (int i = 0; i < 2; i++)
-		w->rope_table[i] = part(c, rows * p->n_rot, sizeof(float));
 	w->logits = part(c, p->causal ? (uint64_t)pl->n_outputs * p->n_vocab : 0, sizeof(float));
 	w->scratch_len = hth_attention_scratch_len(p);
 	w->scratch = part(c, (uint64_t)pl->n_workers * w->scratch_len, sizeof(float));
 	w->partial = part(c, hth_attention_partial_len(p, pl->n_workers), sizeof(float));
-	s->tokens = part(c, rows, sizeof *s->tokens);
-	s->runs = part(c, rows, sizeof *s->runs);
-	s->output_runs = part(c, rows, sizeof *s->output_runs);
-	s->outputs = part(c, rows, sizeof *s->outputs);
-	s->row_of = part(c, rows, sizeof *s->row_of);
-	s->logits_row = part(c, rows, sizeof *s->logits_row);
 	s->seq_run = part(c, pl->kv.n_seq, sizeof *s->seq_run);
 	if (pl->n_pairs == 0)
 		return;
@@ -198,21 +219,27 @@ hth_status hth_session_create(hth_session **ret_session, const hth_model *model,
 		                  pl.o.n_batch, (unsigned long long)(all >> 20));
 	if (status == HTH_OK) {
 		lay_out(s, model, &pl, &(carve){.base = s->work});
-		status = hth_acts_create(&s->pass.acts, pl.o.n_batch, pl.max_cols, err);
+		status = hth_acts_create(&s->whole.pass.acts, pl.o.n_batch, pl.max_cols, err);
 	}
 	if (status == HTH_OK && pl.n_pairs > 0)
-		status = hth_acts_create(&s->pass.pair_acts, pl.n_pairs, pl.pair_cols, err);
+		status = hth_acts_create(&s->whole.pass.pair_acts, pl.n_pairs, pl.pair_cols, err);
 	if (status != HTH_OK) {
 		hth_session_destroy(s);
 		return status;
 	}
 	memset(s->seq_run, 0, pl.kv.n_seq * sizeof *s->seq_run);
+	hth_pass *w = &s->whole.pass;
 	for (size_t i = 0; i < pl.n_pairs; i++)
-		s->pass.pair_iota[i] = (uint32_t)i;
-	s->pass.model = model;
-	s->pass.threads = threads;
-	s->pass.kv = &s->kv;
-	s->pass.rope_long = model->rope_long.n_rot > 0 && s->n_ctx > model->params.rope_ctx_orig;
+		w->pair_iota[i] = (uint32_t)i;
+	w->model = model;
+	w->threads = threads;
+	w->kv = &s->kv;
+	w->rope_long = model->rope_long.n_rot > 0 && s->n_ctx > model->params.rope_ctx_orig;
+	w->stop_layer = UINT32_MAX;
+	const hth_pass own = s->sliced.pass;
+	s->sliced.pass = *w;
+	s->sliced.pass.x = own.x;
+	memcpy(s->sliced.pass.rope_table, own.rope_table, sizeof own.rope_table);
 	*ret_session = s;
 	return HTH_OK;
 }
@@ -222,8 +249,8 @@ void hth_session_destroy(hth_session *session)
 	if (session == NULL)
 		return;
 	hth_kv_finish(&session->kv);
-	hth_acts_destroy(session->pass.acts);
-	hth_acts_destroy(session->pass.pair_acts);
+	hth_acts_destroy(session->whole.pass.acts);
+	hth_acts_destroy(session->whole.pass.pair_acts);
 	free(session->work);
 	free(session);
 }
@@ -260,14 +287,14 @@ uint32_t hth_session_free_tokens(const hth_session *session)
 float *hth_session_logits(hth_session *session, size_t i)
 {
 	return i < session->n_logits
-	           ? session->pass.logits + (size_t)session->logits_row[i] * session->model->params.n_vocab
+	           ? session->whole.pass.logits + (size_t)session->logits_of->logits_row[i] * session->model->params.n_vocab
 	           : NULL;
 }
 
 /* Turns a batch into rows ordered by sequence: runs, tokens, wanted rows. Checks everything but memory. */
-static hth_status plan_rows(hth_session *s, const hth_batch_token *tokens, size_t n, hth_error *err)
+static hth_status plan_rows(hth_session *s, lane *l, const hth_batch_token *tokens, size_t n, hth_error *err)
 {
-	hth_pass *p = &s->pass;
+	hth_pass *p = &l->pass;
 	hth_status status = HTH_OK;
 	p->n_runs = 0;
 	p->n_outputs = p->n_output_runs = 0;
@@ -280,16 +307,16 @@ static hth_status plan_rows(hth_session *s, const hth_batch_token *tokens, size_
 			status = hth_fail(err, HTH_INVALID, "there is no sequence %u", seq);
 		else {
 			if (s->seq_run[seq] == 0) {
-				s->runs[p->n_runs++] = (hth_run){.seq = seq, .pos = s->kv.lengths[seq]};
+				l->runs[p->n_runs++] = (hth_run){.seq = seq, .pos = s->kv.lengths[seq]};
 				s->seq_run[seq] = (uint32_t)p->n_runs;
 			}
-			s->runs[s->seq_run[seq] - 1].n++;
+			l->runs[s->seq_run[seq] - 1].n++;
 			p->n_outputs += tokens[i].want_logits;
 		}
 	}
 	uint32_t row = 0;
 	for (size_t i = 0; i < p->n_runs; i++) {
-		hth_run *run = &s->runs[i];
+		hth_run *run = &l->runs[i];
 		s->seq_run[run->seq] = 0;
 		run->row = row;
 		row += run->n;
@@ -306,27 +333,27 @@ static hth_status plan_rows(hth_session *s, const hth_batch_token *tokens, size_
 
 	/* seq_run counts each run's rows while they are handed out, and is zero again at the end. */
 	for (size_t i = 0; i < p->n_runs; i++)
-		s->seq_run[s->runs[i].seq] = s->runs[i].row;
+		s->seq_run[l->runs[i].seq] = l->runs[i].row;
 	for (size_t i = 0; i < n; i++) {
 		uint32_t at = s->seq_run[tokens[i].seq]++;
-		s->row_of[i] = at;
-		s->tokens[at] = tokens[i].token;
-		s->logits_row[at] = tokens[i].want_logits; /* a flag per row, for the next loop */
+		l->row_of[i] = at;
+		l->tokens[at] = tokens[i].token;
+		l->logits_row[at] = tokens[i].want_logits; /* a flag per row, for the next loop */
 	}
 	for (size_t i = 0; i < p->n_runs; i++)
-		s->seq_run[s->runs[i].seq] = 0;
+		s->seq_run[l->runs[i].seq] = 0;
 	uint32_t n_out = 0;
 	for (size_t i = 0; i < p->n_runs; i++) {
-		const hth_run *run = &s->runs[i];
+		const hth_run *run = &l->runs[i];
 		hth_run *last = NULL; /* neighbours of a run stay one run */
 		for (uint32_t r = run->row; r < run->row + run->n; r++) {
-			if (!s->logits_row[r]) {
+			if (!l->logits_row[r]) {
 				last = NULL;
 				continue;
 			}
-			s->outputs[n_out] = r;
+			l->outputs[n_out] = r;
 			if (last == NULL) {
-				last = &s->output_runs[p->n_output_runs++];
+				last = &l->output_runs[p->n_output_runs++];
 				*last = (hth_run){
 				    .seq = run->seq, .row = n_out, .pos = run->pos + (r - run->row), .end = run->end};
 			}
@@ -339,81 +366,143 @@ static hth_status plan_rows(hth_session *s, const hth_batch_token *tokens, size_
 
 /* In the caller's order: where the logits of the i-th token that wants them are. Rows are looked up in `outputs`,
  * rising. */
-static void map_logits(hth_session *s, const hth_batch_token *tokens, size_t n)
+static void map_logits(hth_session *s, lane *l, const hth_batch_token *tokens, size_t n)
 {
 	s->n_logits = 0;
+	s->logits_of = l;
 	for (size_t i = 0; i < n; i++) {
 		if (!tokens[i].want_logits)
 			continue;
-		size_t lo = 0, hi = s->pass.n_outputs;
+		size_t lo = 0, hi = l->pass.n_outputs;
 		while (hi - lo > 1) {
 			size_t mid = lo + (hi - lo) / 2;
-			if (s->outputs[mid] <= s->row_of[i])
+			if (l->outputs[mid] <= l->row_of[i])
 				lo = mid;
 			else
 				hi = mid;
 		}
-		s->logits_row[s->n_logits++] = (uint32_t)lo;
+		l->logits_row[s->n_logits++] = (uint32_t)lo;
 	}
 }
 
-/* One batch, all or nothing. */
-static hth_status run_batch(hth_session *s, const hth_batch_token *tokens, size_t n, const atomic_bool *cancel,
-                            hth_error *err)
+/* Checks a batch, gives its sequences their pages and its pass its rows. After a failure nothing has changed. */
+static hth_status begin_batch(hth_session *s, lane *l, const hth_batch_token *tokens, size_t n, hth_error *err)
 {
-	hth_pass *p = &s->pass;
+	hth_pass *p = &l->pass;
+	if (n > l->n_batch)
+		return hth_fail(err, HTH_TOO_LARGE, "%zu tokens in a batch, but the session was made for %u", n, l->n_batch);
+	HTH_TRY(plan_rows(s, l, tokens, n, err));
+	l->n_runs = 0;
+	while (l->n_runs < p->n_runs && hth_kv_prepare(&s->kv, l->runs[l->n_runs].seq, l->runs[l->n_runs].n))
+		l->n_runs++;
+	if (l->n_runs < p->n_runs) {
+		hth_fail(err, HTH_NO_MEMORY, "the KV cache of %llu tokens is full (%u free); end or cut other sequences first",
+		         (unsigned long long)s->kv.shape.n_pages * HTH_KV_PAGE, s->kv.n_free * HTH_KV_PAGE);
+		for (size_t i = 0; i < l->n_runs; i++)
+			hth_kv_abandon(&s->kv, l->runs[i].seq);
+		return HTH_NO_MEMORY;
+	}
+	p->n_rows = n;
+	p->tokens = l->tokens;
+	p->runs = l->runs;
+	p->outputs = l->outputs;
+	p->output_runs = l->output_runs;
+	p->first_layer = 0;
+	return HTH_OK;
+}
+
+static void end_batch(hth_session *s, lane *l, const hth_batch_token *tokens, size_t n, bool done)
+{
+	for (size_t i = 0; i < l->n_runs; i++) {
+		if (done)
+			hth_kv_commit(&s->kv, l->runs[i].seq, l->runs[i].n);
+		else
+			hth_kv_abandon(&s->kv, l->runs[i].seq);
+	}
+	if (done)
+		map_logits(s, l, tokens, n);
+}
+
+/* One batch, all or nothing. */
+static hth_status run_batch(hth_session *s, const hth_batch_token *tokens, size_t n, const atomic_bool *cancel, hth_error *err)
+{
+	lane *l = &s->whole;
 	s->n_logits = 0;
-	if (n > s->n_batch)
-		return hth_fail(err, HTH_TOO_LARGE, "%zu tokens in a batch, but the session was made for %u", n,
-		                s->n_batch);
 	if (n == 0)
 		return HTH_OK;
-	HTH_TRY(plan_rows(s, tokens, n, err));
-
-	size_t prepared = 0;
-	hth_status status = HTH_OK;
-	while (prepared < p->n_runs && hth_kv_prepare(&s->kv, s->runs[prepared].seq, s->runs[prepared].n))
-		prepared++;
-	if (prepared < p->n_runs) {
-		status = hth_fail(err, HTH_NO_MEMORY,
-		                  "the KV cache of %llu tokens is full (%u free); end or cut other sequences first",
-		                  (unsigned long long)s->kv.shape.n_pages * HTH_KV_PAGE, s->kv.n_free * HTH_KV_PAGE);
-	} else {
-		p->cancel = cancel;
-		p->n_rows = n;
-		p->tokens = s->tokens;
-		p->runs = s->runs;
-		p->outputs = s->outputs;
-		p->output_runs = s->output_runs;
-		size_t n_runs = p->n_runs;
-		status = s->model->arch->forward(p);
-		p->n_runs = n_runs; /* the last layer narrowed it */
-		if (status == HTH_CANCELLED)
-			hth_fail(err, HTH_CANCELLED, "cancelled");
-	}
-	for (size_t i = 0; i < prepared; i++) {
-		if (status == HTH_OK)
-			hth_kv_commit(&s->kv, s->runs[i].seq, s->runs[i].n);
-		else
-			hth_kv_abandon(&s->kv, s->runs[i].seq);
-	}
-	if (status == HTH_OK)
-		map_logits(s, tokens, n);
+	HTH_TRY(begin_batch(s, l, tokens, n, err));
+	l->pass.cancel = cancel;
+	hth_status status = s->model->arch->forward(&l->pass);
+	if (status == HTH_CANCELLED)
+		hth_fail(err, HTH_CANCELLED, "cancelled");
+	end_batch(s, l, tokens, n, status == HTH_OK);
 	return status;
+}
+
+static hth_status check_batch(const hth_session *s, const hth_batch_token *tokens, size_t n, hth_error *err)
+{
+	if (!s->model->params.causal)
+		return hth_fail(err, HTH_UNSUPPORTED, "%s is an embedding model: it has no next token", s->model->info.name);
+	for (size_t i = 0; i < n; i++) {
+		if (tokens[i].seq >= s->n_seq)
+			return hth_fail(err, HTH_INVALID, "there is no sequence %u: the session was made for %u", tokens[i].seq, s->n_seq);
+		for (size_t k = 0; s->sliced.n > 0 && k < s->sliced.n_runs; k++)
+			if (s->sliced.runs[k].seq == tokens[i].seq)
+				return hth_fail(err, HTH_INTERNAL, "sequence %u is being computed in slices", tokens[i].seq);
+	}
+	return HTH_OK;
 }
 
 hth_status hth_session_decode(hth_session *session, const hth_batch_token *tokens, size_t n, const atomic_bool *cancel,
                               hth_error *err)
 {
-	if (!session->model->params.causal)
-		return hth_fail(err, HTH_UNSUPPORTED, "%s is an embedding model: it has no next token",
-		                session->model->info.name);
-	for (size_t i = 0; i < n; i++)
-		if (tokens[i].seq >= session->n_seq)
-			return hth_fail(err, HTH_INVALID, "there is no sequence %u: the session was made for %u",
-			                tokens[i].seq, session->n_seq);
-	session->pass.hidden_only = false;
+	HTH_TRY(check_batch(session, tokens, n, err));
+	session->whole.pass.hidden_only = false;
 	return run_batch(session, tokens, n, cancel, err);
+}
+
+hth_status hth_session_slice_begin(hth_session *session, const hth_batch_token *tokens, size_t n, hth_error *err)
+{
+	lane *l = &session->sliced;
+	if (l->n > 0 || n == 0)
+		return hth_fail(err, HTH_INTERNAL, l->n > 0 ? "a batch in slices is open already" : "a batch in slices without tokens");
+	HTH_TRY(check_batch(session, tokens, n, err));
+	HTH_TRY(begin_batch(session, l, tokens, n, err));
+	l->batch = tokens;
+	l->n = n;
+	return HTH_OK;
+}
+
+hth_status hth_session_slice_run(hth_session *session, uint32_t n_layers, const atomic_bool *cancel, bool *ret_done, hth_error *err)
+{
+	lane *l = &session->sliced;
+	hth_pass *p = &l->pass;
+	uint32_t all = session->model->params.n_layer;
+	if (l->n == 0)
+		return hth_fail(err, HTH_INTERNAL, "no batch in slices is open");
+	bool last = n_layers >= all - p->first_layer;
+	p->stop_layer = last ? UINT32_MAX : p->first_layer + HTH_MAX(n_layers, 1u);
+	p->cancel = cancel;
+	hth_status status = session->model->arch->forward(p);
+	session->n_logits = 0;
+	if (status == HTH_CANCELLED && p->layer == p->stop_layer) {
+		p->first_layer = p->stop_layer;
+		*ret_done = false;
+		return HTH_OK;
+	}
+	end_batch(session, l, l->batch, l->n, status == HTH_OK);
+	l->n = 0;
+	if (status == HTH_CANCELLED)
+		return hth_fail(err, HTH_CANCELLED, "cancelled");
+	*ret_done = true;
+	return status;
+}
+
+void hth_session_slice_drop(hth_session *session)
+{
+	if (session->sliced.n > 0)
+		end_batch(session, &session->sliced, NULL, 0, false);
+	session->sliced.n = 0;
 }
 
 /* Adds the hidden states of a batch to the pooled vector, as the pooling asks: the batch holds positions [at, at + n)
@@ -421,7 +510,7 @@ hth_status hth_session_decode(hth_session *session, const hth_batch_token *token
 static void pool(const hth_session *s, size_t at, size_t n, size_t total, float *sum)
 {
 	size_t n_embd = s->model->params.n_embd;
-	const float *h = s->pass.h;
+	const float *h = s->whole.pass.h;
 	switch (s->model->params.pooling) {
 	case HTH_POOL_CLS:
 		if (at == 0)
@@ -457,7 +546,7 @@ hth_status hth_session_embed(hth_session *session, const int32_t *tokens, size_t
 	if (batch == NULL || sum == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory to embed %zu tokens", n);
 	hth_status status = HTH_OK;
-	session->pass.hidden_only = true;
+	session->whole.pass.hidden_only = true;
 	for (size_t at = 0; at < n && status == HTH_OK; at += step) {
 		size_t len = HTH_MIN(step, n - at);
 		for (size_t i = 0; i < len; i++)
@@ -466,7 +555,7 @@ hth_status hth_session_embed(hth_session *session, const int32_t *tokens, size_t
 		if (status == HTH_OK)
 			pool(session, at, len, n, sum);
 	}
-	session->pass.hidden_only = false;
+	session->whole.pass.hidden_only = false;
 	session->n_logits = 0;
 	hth_kv_truncate(&session->kv, seq, 0);
 	HTH_TRY(status);

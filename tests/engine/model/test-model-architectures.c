@@ -6,6 +6,26 @@ enum { N_TOKENS = 75 };
 #define BASE .n_embd = 64, .n_layer = 3, .n_head = 4, .n_head_kv = 2, .head_dim = 16, .n_ff = 96
 #define EXPERTS .n_expert = 6, .n_used = 3, .n_ff_exp = 64
 
+/* One batch of sequence 0: whole, or layer by layer with a decode of sequence 1 after each. */
+static void compute(hth_session *session, const hth_batch_token *batch, size_t n, bool in_slices)
+{
+	hth_error err = HTH_ERROR_INIT;
+	if (!in_slices) {
+		CHECK_OK(hth_session_decode(session, batch, n, NULL, &err));
+		return;
+	}
+	CHECK_OK(hth_session_slice_begin(session, batch, n, &err));
+	for (bool done = false; !done;) {
+		if (hth_session_slice_run(session, 1, NULL, &done, &err) != HTH_OK) {
+			test_fail(__FILE__, __LINE__, "%s", err.message);
+			return;
+		}
+		hth_batch_token other[3] = {{1, 1, true}, {2, 1, true}, {3, 1, true}};
+		if (!done && hth_session_length(session, 1) < 30)
+			CHECK_OK(hth_session_decode(session, other, 3, NULL, &err));
+	}
+}
+
 /* Runs the model over some tokens in uneven batches with an F32 cache: logits must be the reference's. */
 static void check(const tiny_spec *spec, uint32_t n_ctx, bool long_context)
 {
@@ -14,7 +34,7 @@ static void check(const tiny_spec *spec, uint32_t n_ctx, bool long_context)
 	hth_model *model = tiny_open(t);
 	hth_threads *threads = NULL;
 	hth_session *session = NULL;
-	hth_session_options o = {.n_ctx = n_ctx, .n_batch = 32, .kv_type = HTH_KV_F32};
+	hth_session_options o = {.n_seq = 2, .n_ctx = n_ctx, .n_batch = 32, .n_slice = 32, .kv_type = HTH_KV_F32};
 	CHECK_OK(hth_threads_create(&threads, 2, &err));
 	if (model != NULL)
 		CHECK_OK(hth_session_create(&session, model, threads, &o, &err));
@@ -28,7 +48,7 @@ static void check(const tiny_spec *spec, uint32_t n_ctx, bool long_context)
 			len = HTH_MIN(len, N_TOKENS - at);
 			for (size_t i = 0; i < len; i++)
 				batch[i] = (hth_batch_token){.token = tokens[at + i], .want_logits = true};
-			CHECK_OK(hth_session_decode(session, batch, len, NULL, &err));
+			compute(session, batch, len, at % 2 == 1);
 			for (size_t i = 0; i < len; i++)
 				for (size_t c = 0; c < TINY_VOCAB; c++) {
 					double w = want[(at + i) * TINY_VOCAB + c];

@@ -296,6 +296,59 @@ TEST(cancelling_changes_nothing)
 	stop(b);
 }
 
+TEST(a_batch_in_slices_goes_on_between_others)
+{
+	const tiny_spec specs[] = {{LLAMA}, {MOE}};
+	for (size_t k = 0; k < HTH_COUNT(specs); k++) {
+		bench *b = start(&specs[k], 2, &(hth_session_options){.n_seq = 3, .n_ctx = N, .n_batch = 60, .n_slice = 50, .kv_type = HTH_KV_F32});
+		feed(b, 0, b->text[0], 0, 40);
+		feed(b, 1, b->text[1], 0, 20);
+		hth_batch_token batch[60];
+		for (size_t i = 0; i < 60; i++)
+			batch[i] = (hth_batch_token){.token = b->text[1][20 + i % 50], .seq = 1, .want_logits = i == 49};
+		uint32_t free_tokens = hth_session_free_tokens(b->session);
+		CHECK_INT(hth_session_slice_begin(b->session, batch, 60, &err), HTH_TOO_LARGE);
+		CHECK_OK(hth_session_slice_begin(b->session, batch, 50, &err));
+		CHECK_INT(hth_session_slice_begin(b->session, batch, 50, &err), HTH_INTERNAL);
+		CHECK_INT(hth_session_decode(b->session, batch, 1, NULL, &err), HTH_INTERNAL); /* its sequence is the slices' */
+		bool done = true;
+		CHECK_OK(hth_session_slice_run(b->session, 1, NULL, &done, &err));
+		CHECK(!done);
+		CHECK_INT(hth_session_length(b->session, 1), 20);
+		/* Meanwhile others go on, and may share what it had. */
+		hth_session_share(b->session, 2, 1, 20);
+		CHECK_SAME(feed(b, 0, b->text[0], 40, 80), b->text[0], 80);
+		CHECK_OK(hth_session_slice_run(b->session, 1, NULL, &done, &err));
+		CHECK_SAME(feed(b, 2, b->text[1], 20, 45), b->text[1], 45);
+		CHECK_OK(hth_session_slice_run(b->session, UINT32_MAX, NULL, &done, &err));
+		CHECK(done);
+		CHECK_INT(hth_session_length(b->session, 1), 70);
+		CHECK_SAME(hth_session_logits(b->session, 0), b->text[1], 70);
+		CHECK(hth_session_logits(b->session, 1) == NULL);
+		CHECK_INT(hth_session_slice_run(b->session, 1, NULL, &done, &err), HTH_INTERNAL);
+		CHECK_SAME(feed(b, 1, b->text[1], 70, 90), b->text[1], 90);
+
+		/* Given up or cancelled: as before. */
+		hth_session_truncate(b->session, 1, 20);
+		hth_session_truncate(b->session, 2, 0);
+		hth_session_truncate(b->session, 0, 40);
+		CHECK_INT(hth_session_free_tokens(b->session), free_tokens);
+		for (int cancelled = 0; cancelled < 2; cancelled++) {
+			atomic_bool cancel = true;
+			CHECK_OK(hth_session_slice_begin(b->session, batch, 50, &err));
+			CHECK_OK(hth_session_slice_run(b->session, 2, NULL, &done, &err));
+			if (cancelled)
+				CHECK_INT(hth_session_slice_run(b->session, 1, &cancel, &done, &err), HTH_CANCELLED);
+			else
+				hth_session_slice_drop(b->session);
+			CHECK_INT(hth_session_free_tokens(b->session), free_tokens);
+			CHECK_INT(hth_session_length(b->session, 1), 20);
+		}
+		CHECK_SAME(feed(b, 1, b->text[1], 20, 60), b->text[1], 60);
+		stop(b);
+	}
+}
+
 TEST(smaller_caches_stay_close)
 {
 	const tiny_spec spec = {LLAMA};
