@@ -66,6 +66,7 @@ void hth_session_destroy(hth_session *session);
 uint64_t hth_session_plan_bytes(const hth_model *model, const hth_session_options *options);
 uint32_t hth_session_n_ctx(const hth_session *session);
 uint32_t hth_session_n_batch(const hth_session *session);
+uint32_t hth_session_n_slice(const hth_session *session);
 uint32_t hth_session_n_seq(const hth_session *session);
 
 /* One token to compute: appended to its sequence at the sequence's current length. */

@@ -10,6 +10,8 @@ typedef struct hth_compute {
 	uint32_t n_seq;   /* sequences: slots, and beyond them what is kept of ended answers */
 	uint32_t n_ctx;   /* tokens of one sequence */
 	uint32_t n_batch; /* rows of one step */
+	uint32_t n_slice; /* rows of a batch in slices */
+	uint32_t n_layer;
 	uint32_t n_vocab, n_embd;
 	bool embedding; /* an encoder: embed works, decode does not */
 	/* A token's logits are the same to the last bit whatever else is in the batch. Where kernels for one row and for
@@ -18,7 +20,14 @@ typedef struct hth_compute {
 	bool exact_rows;
 	const hth_tokenizer *tokenizer;
 	uint64_t (*now_ns)(void *ctx);
+	/* What its workers have computed so far, each on average: the cost of a step is learned from this, because on a clock's time
+	 * it is also whatever else the machine does. */
+	uint64_t (*busy_ns)(void *ctx);
 	hth_status (*decode)(void *ctx, const hth_batch_token *tokens, size_t n, const atomic_bool *cancel, hth_error *err);
+	/* As hth_session_slice_begin, _run, _drop. */
+	hth_status (*slice_begin)(void *ctx, const hth_batch_token *tokens, size_t n, hth_error *err);
+	hth_status (*slice_run)(void *ctx, uint32_t n_layers, const atomic_bool *cancel, bool *ret_done, hth_error *err);
+	void (*slice_drop)(void *ctx);
 	float *(*logits)(void *ctx, size_t i);
 	void (*truncate)(void *ctx, uint32_t seq, uint32_t length);
 	void (*share)(void *ctx, uint32_t dst, uint32_t src, uint32_t length);

@@ -4,17 +4,16 @@
 #include "base/mem.h"
 
 enum {
-	CHUNK_USEFUL = 4,   /* a smaller chunk in every step is worse than a larger one now and then */
+	CHUNK_USEFUL = 4, /* less is not worth a longer step */
 	CHUNK_MIXED_MAX = 128,
 	CHUNK_ALONE_MIN = 64,
+	CHUNK_SLICED_MIN = 16,
 };
 /* The promise is twice; the rest is for what the estimate misses. */
 #define STRETCH 1.8
-/* No step with a chunk is longer than so many usual ones, or than what a reader does not notice. */
-#define PAUSE 4.0
-#define PAUSE_NS 150e6
-/* Alone, a chunk is as long as a newcomer may have to wait before it can join. */
+/* Alone, a chunk is as long as a newcomer may have to wait before it can join; in slices it takes about twice as long. */
 #define ALONE_NS 400e6
+#define SLICED_NS 200e6
 #define LEARN 0.25
 
 static unsigned size_of(size_t rows)
@@ -82,44 +81,42 @@ static size_t chunk_alone(const hth_pace *pace)
 	return chunk;
 }
 
-size_t hth_pace_chunk(hth_pace *pace, size_t n_decoding, size_t n_newcomers, size_t n_batch)
+/* What a step takes without newcomers. */
+static double usual(const hth_pace *pace, const hth_pace_room *room)
 {
-	size_t room = n_batch > n_decoding ? n_batch - n_decoding : 0;
-	if (n_newcomers == 0)
-		return 0;
-	if (n_decoding == 0) {
-		pace->skip = 0;
-		return HTH_MIN(chunk_alone(pace), room);
-	}
-	if (pace->skip > 0) {
-		pace->skip--;
-		return 0;
-	}
-	if (pace->sizes[size_of(n_decoding)].rows == 0)
-		return 0; /* what is usual is not known yet: this step shows it */
-	double rows = (double)n_decoding;
-	double usual = expect(pace, n_newcomers > n_decoding ? rows + (double)n_newcomers : rows);
-	size_t chunk = CHUNK_MIXED_MAX;
-	while (chunk >= CHUNK_USEFUL && expect(pace, rows + (double)chunk) > STRETCH * usual)
-		chunk--;
-	if (chunk >= CHUNK_USEFUL)
-		return HTH_MIN(chunk, room);
-	/* Not in every step, then: the size that gets the prompt done soonest. */
-	double best_rate = 0;
-	unsigned best_every = 1;
-	size_t best = CHUNK_USEFUL;
-	for (chunk = CHUNK_USEFUL; chunk <= CHUNK_MIXED_MAX; chunk *= 2) {
-		double step = expect(pace, rows + (double)chunk);
-		if (step > HTH_MAX(PAUSE * usual, PAUSE_NS) && chunk > CHUNK_USEFUL)
-			break;
-		unsigned every = (unsigned)((step - usual) / ((STRETCH - 1) * usual)) + 1;
-		double rate = (double)chunk / (step + (every - 1) * usual);
-		if (rate > best_rate) {
-			best_rate = rate;
-			best_every = every;
-			best = chunk;
-		}
-	}
-	pace->skip = best_every - 1;
-	return HTH_MIN(best, room);
+	double rows = (double)room->n_decoding;
+	return expect(pace, room->n_newcomers > room->n_decoding ? rows + (double)room->n_newcomers : rows);
+}
+
+hth_pace_chunk hth_pace_choose(const hth_pace *pace, const hth_pace_room *room)
+{
+	hth_pace_chunk none = {0};
+	if (room->n_newcomers == 0)
+		return none;
+	size_t left = room->n_batch > room->n_decoding ? room->n_batch - room->n_decoding : 0;
+	if (room->n_decoding == 0)
+		return (hth_pace_chunk){.mixed = HTH_MIN(chunk_alone(pace), left)};
+	if (pace->sizes[size_of(room->n_decoding)].rows == 0)
+		return none; /* what is usual is not known yet: this step shows it */
+	double base = usual(pace, room), rows = (double)room->n_decoding;
+	size_t mixed = HTH_MIN((size_t)CHUNK_MIXED_MAX, left);
+	while (mixed >= CHUNK_USEFUL && expect(pace, rows + (double)mixed) > STRETCH * base)
+		mixed--;
+	double mixed_rate = mixed >= CHUNK_USEFUL ? (double)mixed / expect(pace, rows + (double)mixed) : 0;
+	/* The largest chunk of which a layer fits into what may be added to a step; the larger, the cheaper each row. */
+	size_t sliced = HTH_MIN((size_t)CHUNK_SLICED_MIN, room->n_slice);
+	while (sliced * 2 <= room->n_slice && expect(pace, (double)sliced * 2) <= SLICED_NS &&
+	       expect(pace, (double)sliced * 2) / room->n_layer <= (STRETCH - 1) * base)
+		sliced *= 2;
+	double sliced_rate = (double)sliced / expect(pace, (double)sliced) * (STRETCH - 1) / STRETCH;
+	return mixed_rate >= sliced_rate ? (hth_pace_chunk){.mixed = mixed} : (hth_pace_chunk){.sliced = sliced};
+}
+
+uint32_t hth_pace_layers(const hth_pace *pace, const hth_pace_room *room, size_t rows)
+{
+	double whole = expect(pace, (double)rows);
+	if (room->n_decoding == 0 || whole <= 0)
+		return room->n_layer;
+	double layers = (STRETCH - 1) * usual(pace, room) / whole * room->n_layer;
+	return (uint32_t)HTH_MAX(HTH_MIN(layers, (double)room->n_layer), 1.0);
 }

@@ -8,6 +8,7 @@
 enum {
 	PAGE = 32,
 	BATCH = 512,
+	SLICE = 256,           /* rows of a batch computed in slices */
 	SLOTS_MAX = 64,
 	SLOTS_CHOSEN_MAX = 8,
 	SLOT_TOKENS_MIN = 1024,
@@ -51,6 +52,7 @@ static hth_session_options options_for(uint32_t n_slots, uint32_t n_ctx, uint32_
 	                             .n_ctx = n_ctx,
 	                             .n_kv = n_kv,
 	                             .n_batch = n_batch,
+	                             .n_slice = HTH_MIN(n_batch, (uint32_t)SLICE),
 	                             .n_outputs = HTH_MIN(n_slots * ROWS_WANTED, n_batch),
 	                             .kv_type = HTH_KV_F16};
 }

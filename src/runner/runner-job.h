@@ -39,6 +39,7 @@ typedef struct hth_job {
 	hth_job_state state;
 	int seq;             /* -1: none */
 	uint32_t n_computed; /* tokens in the sequence */
+	bool in_slice;       /* PREFILL: the next ones are being computed in slices */
 	uint32_t n_cached;   /* of the prompt, that were there already */
 	uint64_t serial;     /* order of admission; the highest gives way when memory is short */
 	struct hth_job *leader; /* HELD: who computes the shared prefix ... */

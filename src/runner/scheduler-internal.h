@@ -27,6 +27,14 @@ typedef struct step_member {
 	hth_logprob top[HTH_TOP_LOGPROBS_MAX];
 } step_member;
 
+/* A batch: whose rows it has, and the rows. */
+typedef struct step_batch {
+	step_member *members; /* n_slots */
+	uint32_t n_members;
+	hth_batch_token *tokens;
+	size_t n; /* rows; of the batch in slices: 0 when there is none */
+} step_batch;
+
 struct hth_scheduler {
 	hth_compute compute;
 	hth_scheduler_events events;
@@ -37,10 +45,12 @@ struct hth_scheduler {
 	hth_job **running; /* n_running, in order of admission */
 	uint32_t n_running;
 	uint64_t serial;
-	hth_batch_token *batch; /* compute.n_batch */
-	step_member *members;   /* n_slots */
-	uint32_t n_members;
-	hth_job **jobs;         /* the members' jobs */
+	step_batch batch;       /* of this step; room for compute.n_batch rows */
+	step_batch slice;       /* a chunk of prompts that is computed in slices; room for compute.n_slice */
+	uint64_t slice_ns;      /* that its slices took so far */
+	bool slice_turn;        /* the next step is a slice, the last one was for answers */
+	step_batch *chosen;     /* whose logits are being read */
+	hth_job **jobs;         /* members' jobs */
 	bool broke_off;         /* the last step: the next one runs to its end */
 	float *embedding;       /* compute.n_embd */
 	int32_t *end_ids;       /* tokens that end an answer: masked for those who ignore them */
@@ -62,7 +72,9 @@ bool hth_scheduler_give_way(hth_scheduler *s);
 /* Says what is computed from now on, for whom; false when one of them was cancelled already, and then nothing is. */
 bool hth_scheduler_begin_compute(hth_scheduler *s, hth_job *const *jobs, uint32_t n, bool may_break);
 void hth_scheduler_finish_compute(hth_scheduler *s);
-/* Computes one batch for the running jobs. False: none of them has anything to compute. */
+/* The batch in slices is given up, if there is one: its jobs' chunks are computed again. */
+void hth_scheduler_drop_slice(hth_scheduler *s);
+/* Computes one batch, or a slice of one, for the running jobs. False: none of them has anything to compute. */
 bool hth_scheduler_run_batch(hth_scheduler *s);
 
 #endif

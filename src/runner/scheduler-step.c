@@ -10,9 +10,9 @@
 /* Breaking off a step costs everyone in it what was computed: only when waiting for its end would be felt. */
 enum { BREAK_NS = 100 * 1000 * 1000 };
 
-static void add_member(hth_scheduler *s, hth_job *job, uint32_t n_rows, uint32_t n_drafts)
+static void add_member(step_batch *b, hth_job *job, uint32_t n_rows, uint32_t n_drafts)
 {
-	step_member *m = &s->members[s->n_members++];
+	step_member *m = &b->members[b->n_members++];
 	m->job = job;
 	m->n_rows = n_rows;
 	m->n_drafts = n_drafts;
@@ -56,23 +56,23 @@ static uint32_t until_boundary(const hth_scheduler *s, const hth_job *job, uint3
 	return n > 2 && job->n_tokens - job->n_computed - n == 1 ? n - 1 : n;
 }
 
-static bool is_member(const hth_scheduler *s, const hth_job *job)
+static bool is_member(const step_batch *b, const hth_job *job)
 {
-	for (uint32_t i = 0; i < s->n_members; i++)
-		if (s->members[i].job == job)
+	for (uint32_t i = 0; i < b->n_members; i++)
+		if (b->members[i].job == job)
 			return true;
 	return false;
 }
 
 /* Shares budget rows among the prompts: half to the oldest, so that it ends; the rest to those with the least left,
  * so that short ones need not wait for long ones. */
-static void add_prefills(hth_scheduler *s, size_t budget)
+static void add_prefills(hth_scheduler *s, step_batch *b, size_t budget)
 {
 	for (bool first = true; budget > 0; first = false) {
 		hth_job *next = NULL;
 		for (uint32_t i = 0; i < s->n_running; i++) {
 			hth_job *job = s->running[i];
-			if (job->state != HTH_JOB_PREFILL || is_member(s, job))
+			if (job->state != HTH_JOB_PREFILL || is_member(b, job))
 				continue;
 			if (next == NULL || (!first && job->n_tokens - job->n_computed < next->n_tokens - next->n_computed))
 				next = job;
@@ -87,12 +87,12 @@ static void add_prefills(hth_scheduler *s, size_t budget)
 		for (uint32_t i = 0; i < s->n_running; i++)
 			alone &= s->running[i] == next || s->running[i]->state != HTH_JOB_PREFILL;
 		uint32_t n = until_boundary(s, next, (uint32_t)HTH_MIN((size_t)left, alone ? budget : share));
-		add_member(s, next, n, 0);
+		add_member(b, next, n, 0);
 		budget -= n;
 	}
 	/* What the others left over goes to the oldest after all. */
-	for (uint32_t i = 0; i < s->n_members && budget > 0; i++) {
-		step_member *m = &s->members[i];
+	for (uint32_t i = 0; i < b->n_members && budget > 0; i++) {
+		step_member *m = &b->members[i];
 		if (m->job->state != HTH_JOB_PREFILL)
 			continue;
 		uint32_t left = m->job->n_tokens - m->job->n_computed;
@@ -103,43 +103,61 @@ static void add_prefills(hth_scheduler *s, size_t budget)
 	}
 }
 
-/* Chooses the members and writes their rows. Returns the number of rows. */
-static size_t build_batch(hth_scheduler *s)
+/* Writes the members' rows. */
+static void write_rows(step_batch *b)
 {
-	s->n_members = 0;
-	uint32_t n_decoding = 0, n_newcomers = 0;
-	for (uint32_t i = 0; i < s->n_running; i++) {
-		n_decoding += s->running[i]->state == HTH_JOB_DECODE;
-		n_newcomers += s->running[i]->state == HTH_JOB_PREFILL;
-	}
-	size_t rows = n_decoding;
-	for (uint32_t i = 0; i < s->n_running; i++) {
-		hth_job *job = s->running[i];
-		if (job->state != HTH_JOB_DECODE)
-			continue;
-		uint32_t n_drafts = draft(s, job, rows, n_decoding, s->members[s->n_members].drafts);
-		add_member(s, job, 1 + n_drafts, n_drafts);
-		rows += n_drafts;
-	}
-	add_prefills(s, hth_pace_chunk(&s->pace, rows, n_newcomers, s->compute.n_batch));
-	size_t n = 0;
 	uint32_t wants = 0;
-	for (uint32_t i = 0; i < s->n_members; i++) {
-		step_member *m = &s->members[i];
+	b->n = 0;
+	for (uint32_t i = 0; i < b->n_members; i++) {
+		step_member *m = &b->members[i];
 		const hth_job *job = m->job;
 		m->first_want = wants;
 		for (uint32_t k = 0; k < m->n_rows; k++) {
 			uint32_t at = job->n_computed + k;
 			/* The last known token, and the guesses behind it. */
 			bool want = at + 1 >= job->n_tokens && job->max_answer > 0;
-			s->batch[n++] = (hth_batch_token){.token = at < job->n_tokens ? job->tokens[at] : m->drafts[at - job->n_tokens],
-			                                  .seq = (uint32_t)job->seq,
-			                                  .want_logits = want};
+			b->tokens[b->n++] = (hth_batch_token){.token = at < job->n_tokens ? job->tokens[at] : m->drafts[at - job->n_tokens],
+			                                      .seq = (uint32_t)job->seq,
+			                                      .want_logits = want};
 			m->n_wants += want;
 		}
 		wants += m->n_wants;
 	}
-	return n;
+}
+
+static hth_pace_room room(const hth_scheduler *s)
+{
+	hth_pace_room r = {.n_batch = s->compute.n_batch, .n_slice = s->compute.n_slice, .n_layer = s->compute.n_layer};
+	for (uint32_t i = 0; i < s->n_running; i++) {
+		r.n_decoding += s->running[i]->state == HTH_JOB_DECODE;
+		r.n_newcomers += s->running[i]->state == HTH_JOB_PREFILL;
+	}
+	return r;
+}
+
+/* Chooses the members of this step's batch, and those of a new batch in slices when there is to be one. */
+static void build_batches(hth_scheduler *s)
+{
+	step_batch *b = &s->batch;
+	hth_pace_room r = room(s);
+	b->n_members = 0;
+	size_t rows = r.n_decoding;
+	for (uint32_t i = 0; i < s->n_running; i++) {
+		hth_job *job = s->running[i];
+		if (job->state != HTH_JOB_DECODE)
+			continue;
+		uint32_t n_drafts = draft(s, job, rows, (uint32_t)r.n_decoding, b->members[b->n_members].drafts);
+		add_member(b, job, 1 + n_drafts, n_drafts);
+		rows += n_drafts;
+	}
+	if (s->slice.n == 0) {
+		r.n_decoding = rows;
+		hth_pace_chunk chunk = hth_pace_choose(&s->pace, &r);
+		add_prefills(s, b, chunk.mixed);
+		s->slice.n_members = 0;
+		add_prefills(s, &s->slice, chunk.sliced);
+	}
+	write_rows(b);
 }
 
 /* Reads one member's logits: draws a token from the first, and goes on to the next row while the guess was right. */
@@ -147,7 +165,7 @@ static void choose(void *ctx, size_t task, unsigned worker)
 {
 	(void)worker;
 	hth_scheduler *s = ctx;
-	step_member *m = &s->members[task];
+	step_member *m = &s->chosen->members[task];
 	hth_job *job = m->job;
 	for (uint32_t i = 0; i < m->n_wants; i++) {
 		float *logits = s->compute.logits(s->compute.ctx, m->first_want + i);
@@ -233,10 +251,10 @@ static void apply(hth_scheduler *s, step_member *m)
 		end_answer(s, job, HTH_FINISH_LENGTH, -1);
 }
 
-static void fail_members(hth_scheduler *s, const hth_error *err)
+static void fail_members(hth_scheduler *s, const step_batch *b, const hth_error *err)
 {
-	for (uint32_t i = 0; i < s->n_members; i++) {
-		hth_job *job = s->members[i].job;
+	for (uint32_t i = 0; i < b->n_members; i++) {
+		hth_job *job = b->members[i].job;
 		/* What the engine computed for it is not to be trusted. */
 		hth_sequences_drop(s->sequences, (uint32_t)job->seq);
 		job->seq = -1;
@@ -244,26 +262,115 @@ static void fail_members(hth_scheduler *s, const hth_error *err)
 	}
 }
 
+/* What the logits say, for every member. */
+static void choose_and_apply(hth_scheduler *s, step_batch *b, size_t n_rows, uint64_t ns)
+{
+	s->stats.steps++;
+	s->stats.rows += n_rows;
+	hth_pace_note(&s->pace, n_rows, ns);
+	s->chosen = b;
+	s->compute.parallel(s->compute.ctx, b->n_members, choose, s);
+	for (uint32_t i = 0; i < b->n_members; i++)
+		apply(s, &b->members[i]);
+}
+
+static bool begin_compute(hth_scheduler *s, const step_batch *b, bool may_break)
+{
+	for (uint32_t i = 0; i < b->n_members; i++)
+		s->jobs[i] = b->members[i].job;
+	return hth_scheduler_begin_compute(s, s->jobs, b->n_members, may_break);
+}
+
+/* ---- a chunk in slices ---- */
+
+static void end_slice(hth_scheduler *s)
+{
+	for (uint32_t i = 0; i < s->slice.n_members; i++)
+		s->slice.members[i].job->in_slice = false;
+	s->slice.n = 0;
+	s->slice_turn = false;
+}
+
+void hth_scheduler_drop_slice(hth_scheduler *s)
+{
+	s->compute.slice_drop(s->compute.ctx);
+	end_slice(s);
+}
+
+/* False: memory was short or it failed, and some job has left its slot. */
+static bool begin_slice(hth_scheduler *s)
+{
+	hth_error err = HTH_ERROR_INIT;
+	hth_status status;
+	write_rows(&s->slice);
+	do {
+		status = s->compute.slice_begin(s->compute.ctx, s->slice.tokens, s->slice.n, &err);
+	} while (status == HTH_NO_MEMORY && hth_sequences_make_room(s->sequences, -1));
+	if (status == HTH_OK) {
+		for (uint32_t i = 0; i < s->slice.n_members; i++)
+			s->slice.members[i].job->in_slice = true;
+		s->slice_ns = 0;
+		return true;
+	}
+	s->slice.n = 0;
+	if (status != HTH_NO_MEMORY || !hth_scheduler_give_way(s))
+		fail_members(s, &s->slice, &err);
+	return false;
+}
+
+static void run_slice(hth_scheduler *s)
+{
+	hth_pace_room r = room(s);
+	s->slice_turn = false;
+	uint32_t n_layers = hth_pace_layers(&s->pace, &r, s->slice.n);
+	if (!begin_compute(s, &s->slice, false))
+		return; /* cancelled a moment ago: the next step drops it */
+	hth_error err = HTH_ERROR_INIT;
+	bool done = false;
+	uint64_t begin = s->compute.busy_ns(s->compute.ctx);
+	hth_status status = s->compute.slice_run(s->compute.ctx, n_layers, &s->break_off, &done, &err);
+	s->slice_ns += s->compute.busy_ns(s->compute.ctx) - begin;
+	hth_scheduler_finish_compute(s);
+	if (status == HTH_OK && !done)
+		return;
+	size_t n_rows = s->slice.n;
+	end_slice(s);
+	if (status == HTH_CANCELLED)
+		s->stats.aborted++;
+	else if (status != HTH_OK)
+		fail_members(s, &s->slice, &err);
+	else
+		choose_and_apply(s, &s->slice, n_rows, s->slice_ns);
+}
+
+/* ---- a step ---- */
+
 bool hth_scheduler_run_batch(hth_scheduler *s)
 {
-	size_t n = build_batch(s);
-	if (n == 0)
-		return false;
-	for (uint32_t i = 0; i < s->n_members; i++)
-		s->jobs[i] = s->members[i].job;
-	bool may_break = !s->broke_off && hth_pace_expect_ns(&s->pace, n) > BREAK_NS;
+	if (s->slice.n > 0 && (s->slice_turn || room(s).n_decoding == 0)) {
+		run_slice(s);
+		return true;
+	}
+	build_batches(s);
+	step_batch *b = &s->batch;
+	if (s->slice.n == 0 && s->slice.n_members > 0 && !begin_slice(s))
+		return true; /* what was built may have lost a member */
+	if (b->n == 0)
+		return s->slice.n > 0;
+	bool may_break = !s->broke_off && hth_pace_expect_ns(&s->pace, b->n) > BREAK_NS;
 	s->broke_off = false;
-	if (!hth_scheduler_begin_compute(s, s->jobs, s->n_members, may_break))
+	if (!begin_compute(s, b, may_break))
 		return true; /* cancelled a moment ago: the next step is built without it */
 	hth_error err = HTH_ERROR_INIT;
 	hth_status status;
 	uint64_t begin;
 	do {
-		begin = s->compute.now_ns(s->compute.ctx);
-		status = s->compute.decode(s->compute.ctx, s->batch, n, &s->break_off, &err);
+		begin = s->compute.busy_ns(s->compute.ctx);
+		status = s->compute.decode(s->compute.ctx, b->tokens, b->n, &s->break_off, &err);
 	} while (status == HTH_NO_MEMORY && hth_sequences_make_room(s->sequences, -1));
-	uint64_t end = s->compute.now_ns(s->compute.ctx);
+	uint64_t end = s->compute.busy_ns(s->compute.ctx);
 	hth_scheduler_finish_compute(s);
+	s->slice_turn = s->slice.n > 0;
 	if (status == HTH_CANCELLED) {
 		s->broke_off = true;
 		s->stats.aborted++;
@@ -272,14 +379,9 @@ bool hth_scheduler_run_batch(hth_scheduler *s)
 	if (status == HTH_NO_MEMORY && hth_scheduler_give_way(s))
 		return true;
 	if (status != HTH_OK) {
-		fail_members(s, &err);
+		fail_members(s, b, &err);
 		return true;
 	}
-	s->stats.steps++;
-	s->stats.rows += n;
-	hth_pace_note(&s->pace, n, end - begin);
-	s->compute.parallel(s->compute.ctx, s->n_members, choose, s);
-	for (uint32_t i = 0; i < s->n_members; i++)
-		apply(s, &s->members[i]);
+	choose_and_apply(s, b, b->n, end - begin);
 	return true;
 }

@@ -27,14 +27,17 @@ hth_status hth_scheduler_create(hth_scheduler **ret_scheduler, const hth_compute
 	s->running = hth_alloc_array(n_slots, sizeof *s->running);
 	s->computing = hth_alloc_array(n_slots, sizeof *s->computing);
 	s->jobs = hth_alloc_array(n_slots, sizeof *s->jobs);
-	s->members = hth_alloc_array(n_slots, sizeof *s->members);
-	s->batch = hth_alloc_array(compute->n_batch, sizeof *s->batch);
+	s->batch.members = hth_alloc_array(n_slots, sizeof *s->batch.members);
+	s->batch.tokens = hth_alloc_array(compute->n_batch, sizeof *s->batch.tokens);
+	s->slice.members = hth_alloc_array(n_slots, sizeof *s->slice.members);
+	s->slice.tokens = hth_alloc_array(compute->n_slice, sizeof *s->slice.tokens);
 	s->embedding = hth_alloc_array(compute->n_embd, sizeof *s->embedding);
 	size_t n_end = 0;
 	for (uint32_t i = 0; i < compute->n_vocab; i++)
 		n_end += hth_tokenizer_is_end(compute->tokenizer, (int32_t)i);
 	s->end_ids = hth_alloc_array(n_end, sizeof *s->end_ids);
-	bool ok = s->running && s->computing && s->jobs && s->members && s->batch && s->embedding && s->end_ids;
+	bool ok = s->running && s->computing && s->jobs && s->batch.members && s->batch.tokens && s->slice.members && s->slice.tokens &&
+	          s->embedding && s->end_ids;
 	hth_status status = ok ? hth_sequences_create(&s->sequences, &s->compute, err)
 	                       : hth_fail(err, HTH_NO_MEMORY, "no memory for a scheduler of %u slots", n_slots);
 	if (status != HTH_OK) {
@@ -64,8 +67,10 @@ void hth_scheduler_destroy(hth_scheduler *s)
 	free(s->running);
 	free(s->computing);
 	free(s->jobs);
-	free(s->members);
-	free(s->batch);
+	free(s->batch.members);
+	free(s->batch.tokens);
+	free(s->slice.members);
+	free(s->slice.tokens);
 	free(s->embedding);
 	free(s->end_ids);
 	free(s);
@@ -162,6 +167,8 @@ static void leave_slot(hth_scheduler *s, hth_job *job)
 
 void hth_scheduler_end_running(hth_scheduler *s, hth_job *job, const hth_done *done, const hth_error *error)
 {
+	if (job->in_slice)
+		hth_scheduler_drop_slice(s);
 	if (job->seq >= 0)
 		hth_sequences_release(s->sequences, (uint32_t)job->seq);
 	job->seq = -1;
@@ -182,6 +189,8 @@ bool hth_scheduler_give_way(hth_scheduler *s)
 	}
 	if (n < 2)
 		return false;
+	if (last->in_slice)
+		hth_scheduler_drop_slice(s);
 	hth_sequences_drop(s->sequences, (uint32_t)last->seq);
 	last->seq = -1;
 	last->n_computed = 0;

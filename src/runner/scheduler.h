@@ -5,8 +5,9 @@
  *                 └──── gave way (memory short) ───┘
  *
  * Every step computes one batch: for each job that decodes, its last token (and guesses at the next ones, when they pay),
- * and with the room that is left, chunks of the prompts that others bring. So a long prompt never stops the answers of
- * others, and a short answer never waits for a long one.
+ * and with the room that is left, chunks of the prompts that others bring; or between two such steps a few layers of a larger
+ * chunk (pace.h decides which). So a long prompt never stops the answers of others, and a short answer never waits for a long
+ * one.
  *
  * A job's beginning is taken from what any other job has computed (sequences.h). When a running job is about to compute a
  * beginning that a newcomer shares, the newcomer is held until it is there: it is computed once.

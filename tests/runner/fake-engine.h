@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "runner/compute.h"
 
-enum { FAKE_PAGE = 32, FAKE_SEQS = 64, FAKE_CTX = 4096, FAKE_BATCH = 512, FAKE_PAGES = FAKE_CTX / FAKE_PAGE };
+enum { FAKE_PAGE = 32, FAKE_SEQS = 64, FAKE_CTX = 4096, FAKE_BATCH = 512, FAKE_PAGES = FAKE_CTX / FAKE_PAGE, FAKE_LAYERS = 8 };
 
 typedef struct fake_engine {
 	int32_t tokens[FAKE_SEQS][FAKE_CTX];
@@ -29,6 +29,11 @@ typedef struct fake_engine {
 	void (*midway)(void *ctx, struct fake_engine *fake);
 	void *midway_ctx;
 	bool fail_next;
+	double jump_ns; /* that a step of more than one row costs beside its rows */
+	/* The batch in slices: how much of it is done, and the pages that it has taken beforehand. */
+	const hth_batch_token *slice;
+	size_t n_slice;
+	uint32_t slice_layers, slice_pages, slices;
 } fake_engine;
 
 static inline uint64_t fake_hash(const int32_t *tokens, uint32_t n)
@@ -89,9 +94,14 @@ static inline bool fake_needs_page(const fake_engine *f, uint32_t seq, uint32_t 
 	return length % FAKE_PAGE == 0 || f->refs[f->page[seq][length / FAKE_PAGE] - 1] > 1;
 }
 
-static inline hth_status fake_decode(void *ctx, const hth_batch_token *tokens, size_t n, const atomic_bool *cancel, hth_error *err)
+static inline uint64_t fake_cost(const fake_engine *f, size_t n)
 {
-	fake_engine *f = ctx;
+	return f->step_ns + f->row_ns * n + (n > 1 ? (uint64_t)f->jump_ns : 0);
+}
+
+/* Whether there is room for the batch; the pages that it needs. */
+static inline hth_status fake_check(fake_engine *f, const hth_batch_token *tokens, size_t n, uint32_t *ret_pages, hth_error *err)
+{
 	if (f->fail_next) {
 		f->fail_next = false;
 		return hth_fail(err, HTH_INTERNAL, "made to fail");
@@ -107,12 +117,23 @@ static inline hth_status fake_decode(void *ctx, const hth_batch_token *tokens, s
 	}
 	if (need > f->free_pages)
 		return hth_fail(err, HTH_NO_MEMORY, "%u pages needed, %u free", need, f->free_pages);
-	f->now += (f->step_ns + f->row_ns * n) / 2;
+	*ret_pages = need;
+	return HTH_OK;
+}
+
+static inline bool fake_spend(fake_engine *f, uint64_t ns, const atomic_bool *cancel)
+{
+	f->now += ns / 2;
 	if (f->midway != NULL)
 		f->midway(f->midway_ctx, f);
 	if (cancel != NULL && atomic_load(cancel))
-		return hth_fail(err, HTH_CANCELLED, "broken off");
-	f->now += (f->step_ns + f->row_ns * n) / 2;
+		return false;
+	f->now += ns - ns / 2;
+	return true;
+}
+
+static inline void fake_finish(fake_engine *f, const hth_batch_token *tokens, size_t n)
+{
 	f->n_logits = 0;
 	f->calls++;
 	f->rows += n;
@@ -139,6 +160,59 @@ static inline hth_status fake_decode(void *ctx, const hth_batch_token *tokens, s
 			favourite = f->tokens[seq][at - f->period];
 		if (favourite >= 0)
 			row[favourite] += 20;
+	}
+}
+
+static inline hth_status fake_decode(void *ctx, const hth_batch_token *tokens, size_t n, const atomic_bool *cancel, hth_error *err)
+{
+	fake_engine *f = ctx;
+	uint32_t pages;
+	HTH_TRY(fake_check(f, tokens, n, &pages, err));
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; k < f->n_slice; k++)
+			if (f->slice[k].seq == tokens[i].seq)
+				return hth_fail(err, HTH_INTERNAL, "sequence %u is in slices", tokens[i].seq);
+	if (!fake_spend(f, fake_cost(f, n), cancel))
+		return hth_fail(err, HTH_CANCELLED, "broken off");
+	fake_finish(f, tokens, n);
+	return HTH_OK;
+}
+
+static inline hth_status fake_slice_begin(void *ctx, const hth_batch_token *tokens, size_t n, hth_error *err)
+{
+	fake_engine *f = ctx;
+	if (f->n_slice > 0)
+		return hth_fail(err, HTH_INTERNAL, "open already");
+	HTH_TRY(fake_check(f, tokens, n, &f->slice_pages, err));
+	f->slice = tokens;
+	f->n_slice = n;
+	f->slice_layers = 0;
+	f->free_pages -= f->slice_pages;
+	return HTH_OK;
+}
+static inline void fake_slice_drop(void *ctx)
+{
+	fake_engine *f = ctx;
+	f->free_pages += f->n_slice > 0 ? f->slice_pages : 0;
+	f->n_slice = 0;
+}
+static inline hth_status fake_slice_run(void *ctx, uint32_t n_layers, const atomic_bool *cancel, bool *ret_done, hth_error *err)
+{
+	fake_engine *f = ctx;
+	if (f->n_slice == 0)
+		return hth_fail(err, HTH_INTERNAL, "none is open");
+	uint32_t layers = HTH_MIN(n_layers, FAKE_LAYERS - f->slice_layers);
+	f->slices++;
+	if (!fake_spend(f, fake_cost(f, f->n_slice) * layers / FAKE_LAYERS, cancel)) {
+		fake_slice_drop(f);
+		return hth_fail(err, HTH_CANCELLED, "broken off");
+	}
+	f->slice_layers += layers;
+	*ret_done = f->slice_layers == FAKE_LAYERS;
+	if (*ret_done) {
+		size_t n = f->n_slice;
+		fake_slice_drop(f);
+		fake_finish(f, f->slice, n);
 	}
 	return HTH_OK;
 }
@@ -182,12 +256,18 @@ static inline fake_engine *fake_create(const hth_tokenizer *tokenizer, uint32_t 
 	                             .n_seq = n_seq,
 	                             .n_ctx = n_ctx,
 	                             .n_batch = FAKE_BATCH,
+	                             .n_slice = FAKE_BATCH / 2,
+	                             .n_layer = FAKE_LAYERS,
 	                             .n_vocab = f->n_vocab,
 	                             .n_embd = 2,
 	                             .tokenizer = tokenizer,
 	                             .exact_rows = true,
 	                             .now_ns = fake_now,
+	                             .busy_ns = fake_now,
 	                             .decode = fake_decode,
+	                             .slice_begin = fake_slice_begin,
+	                             .slice_run = fake_slice_run,
+	                             .slice_drop = fake_slice_drop,
 	                             .logits = fake_logits,
 	                             .truncate = fake_truncate,
 	                             .share = fake_share,

@@ -263,6 +263,10 @@ uint32_t hth_session_n_batch(const hth_session *session)
 {
 	return session->n_batch;
 }
+uint32_t hth_session_n_slice(const hth_session *session)
+{
+	return session->sliced.n_batch;
+}
 uint32_t hth_session_n_seq(const hth_session *session)
 {
 	return session->n_seq;
