@@ -5,6 +5,8 @@
  * answer is a row of blocks: thinking, text, tool_use; streamed as message_start, for each block start, deltas and stop,
  * then message_delta and message_stop. The prompt's tokens are known at the end only and stand in message_delta. Thread: the loop's.
  */
+#include "api/binding.h"
+#include "api/choices.h"
 #include "api/families.h"
 #include "api/fields.h"
 #include "api/messages.h"
@@ -174,29 +176,40 @@ static hth_status read_conversation(const json_t *body, hth_request_input *input
 static hth_status read_tools(const json_t *body, hth_request_input *input, hth_error *err)
 {
 	const json_t *tools = json_object_get(body, "tools"), *choice = json_object_get(body, "tool_choice");
-	const char *how = json_string_value(json_object_get(choice, "type"));
+	const char *how = json_string_value(json_object_get(choice, "type")), *name = NULL;
+	bool one = false;
 	if (tools != NULL && !json_is_null(tools) && !json_is_array(tools))
 		return hth_fail_param(err, HTH_INVALID, "tools", "tools is %s; it must be an array", hth_json_type_name(tools));
 	if (choice != NULL && !json_is_null(choice) && how == NULL)
 		return hth_fail_param(err, HTH_INVALID, "tool_choice", "tool_choice must be an object with a type");
 	if (how != NULL && strcmp(how, "none") == 0)
 		return HTH_OK;
-	if (how != NULL && strcmp(how, "auto") != 0)
-		return hth_fail_param(err, HTH_UNSUPPORTED, "tool_choice", "tool_choice can be auto or none; forcing a call is not supported yet");
+	if (how != NULL) {
+		HTH_TRY(hth_json_get_bool(choice, "disable_parallel_tool_use", &one, err));
+		HTH_TRY(hth_json_get_string(choice, "name", &name, err));
+		input->one_call = one;
+		input->must_call = strcmp(how, "any") == 0 || strcmp(how, "tool") == 0;
+		if ((!input->must_call && strcmp(how, "auto") != 0) || (strcmp(how, "tool") == 0 && name == NULL))
+			return hth_fail_param(err, HTH_INVALID, "tool_choice", "tool_choice must be of type auto, any, none, or tool with a name");
+		if (strcmp(how, "tool") == 0)
+			HTH_TRY(hth_fields_copy(name, &input->must_call_name, err));
+	}
 	if (json_array_size(tools) == 0)
 		return HTH_OK;
 	HTH_AUTO_JSON json_t *out = json_array();
 	size_t i;
 	json_t *tool;
 	json_array_foreach ((json_t *)tools, i, tool) {
-		const char *type = json_string_value(json_object_get(tool, "type")), *name = json_string_value(json_object_get(tool, "name"));
+		const char *type = json_string_value(json_object_get(tool, "type"));
+		name = json_string_value(json_object_get(tool, "name"));
 		if (type != NULL && strcmp(type, "custom") != 0)
 			return hth_fail_param(err, HTH_UNSUPPORTED, "tools", "tools[%zu] is a tool of Anthropic's own; only custom tools are supported", i);
 		json_t *schema = json_object_get(tool, "input_schema"), *description = json_object_get(tool, "description");
 		if (name == NULL || !json_is_object(schema))
 			return hth_fail_param(err, HTH_INVALID, "tools", "tools[%zu] needs a name and an input_schema", i);
-		HTH_TRY(append_new(out, json_pack("{s:s, s:{s:s, s:O*, s:O}}", "type", "function", "function", "name", name, "description",
-		                                  json_is_string(description) ? description : NULL, "parameters", schema), err));
+		HTH_TRY(append_new(out, json_pack("{s:s, s:{s:s, s:O*, s:O, s:O*}}", "type", "function", "function", "name", name, "description",
+		                                  json_is_string(description) ? description : NULL, "parameters", schema, "strict",
+		                                  json_object_get(tool, "strict")), err));
 	}
 	HTH_TRY(hth_messages_check_tools(out, err));
 	return hth_fields_dump(out, &input->tools_json, err);
@@ -226,6 +239,7 @@ static hth_status new_request(hth_api_job *job, const json_t *body, hth_request_
 	HTH_TRY(hth_api_add_request(job, kind, model, ret_request, err));
 	HTH_TRY(read_conversation(body, &(*ret_request)->input, err));
 	HTH_TRY(read_tools(body, &(*ret_request)->input, err));
+	HTH_TRY(hth_binding_check(&(*ret_request)->input, "output_config.format", ".input_schema", err));
 	return read_thinking(body, &(*ret_request)->input, err);
 }
 

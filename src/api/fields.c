@@ -155,6 +155,22 @@ hth_status hth_fields_max_tokens(const json_t *object, const char *const *keys, 
 	return HTH_OK;
 }
 
+hth_status hth_fields_copy_chat(hth_request_input *to, const hth_request_input *from, hth_error *err)
+{
+	const struct {
+		const char *from;
+		char **to;
+	} texts[] = {{from->messages_json, &to->messages_json}, {from->tools_json, &to->tools_json},         {from->template_json, &to->template_json},
+	             {from->format_json, &to->format_json},     {from->must_call_name, &to->must_call_name}};
+	for (size_t i = 0; i < HTH_COUNT(texts); i++)
+		if (texts[i].from != NULL)
+			HTH_TRY(hth_fields_copy(texts[i].from, texts[i].to, err));
+	to->must_call = from->must_call;
+	to->one_call = from->one_call;
+	to->continue_last = from->continue_last;
+	return HTH_OK;
+}
+
 hth_status hth_fields_copy_params(hth_request_params *to, const hth_request_params *from, uint64_t k, hth_error *err)
 {
 	uint64_t seed = to->sampling.seed;

@@ -17,6 +17,8 @@ HTH_MUST_USE hth_status hth_fields_max_tokens(const json_t *object, const char *
                                               hth_request_params *params, hth_error *err);
 /* Copies a parameter set (the second of n answers gets its own copy, with the seed advanced by k). */
 HTH_MUST_USE hth_status hth_fields_copy_params(hth_request_params *to, const hth_request_params *from, uint64_t k, hth_error *err);
+/* Copies what a chat asks: messages, tools, template variables and the shape of the answer. */
+HTH_MUST_USE hth_status hth_fields_copy_chat(hth_request_input *to, const hth_request_input *from, hth_error *err);
 /* An array of token ids becomes input->tokens. */
 HTH_MUST_USE hth_status hth_fields_tokens(const json_t *array, const char *name, hth_request_input *input, hth_error *err);
 /* A copy of a string; and input->text from a JSON string. */

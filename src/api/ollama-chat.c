@@ -4,6 +4,8 @@
  * nanoseconds; a call's arguments as an object. An empty conversation (or prompt) only loads the model, or with keep_alive 0
  * unloads it. generate goes through the chat template as one message, unless "raw". Thread: the loop's.
  */
+#include "api/binding.h"
+#include "api/choices.h"
 #include "api/families.h"
 #include "api/fields.h"
 #include "api/messages.h"
@@ -105,12 +107,15 @@ hth_status hth_ollama_model(const json_t *body, const char **ret_model, hth_erro
 	return HTH_OK;
 }
 
-static hth_status read_format(const json_t *body, hth_error *err)
+/* "json" or a schema; for a raw prompt the grammar at once. */
+static hth_status read_format(const json_t *body, hth_request *request, hth_error *err)
 {
 	const json_t *format = json_object_get(body, "format");
 	if (format == NULL || json_is_null(format) || (json_is_string(format) && json_string_length(format) == 0))
 		return HTH_OK;
-	return hth_fail_param(err, HTH_UNSUPPORTED, "format", "format is not supported yet");
+	HTH_TRY(hth_choices_schema(format, "format", &request->input, err));
+	HTH_TRY(hth_binding_check(&request->input, "format", "", err));
+	return request->kind == HTH_CHAT ? HTH_OK : hth_binding_plain(request, err);
 }
 
 static hth_status new_state(hth_api_job *job, const json_t *body, const char **ret_model, hth_error *err)
@@ -124,7 +129,6 @@ static hth_status new_state(hth_api_job *job, const json_t *body, const char **r
 	job->stream = true;
 	HTH_TRY(hth_ollama_model(body, ret_model, err));
 	HTH_TRY(hth_fields_copy(*ret_model, &state->model, err));
-	HTH_TRY(read_format(body, err));
 	return hth_json_get_bool(body, "stream", &job->stream, err);
 }
 
@@ -157,6 +161,8 @@ static hth_status parse_chat(hth_api_job *job, const json_t *body, hth_error *er
 		HTH_TRY(hth_fields_dump(tools, &r->input.tools_json, err));
 	}
 	HTH_TRY(read_think(body, &r->input, err));
+	HTH_TRY(read_format(body, r, err));
+	HTH_TRY(hth_binding_check(&r->input, "format", ".function.parameters", err));
 	return hth_ollama_options(body, &r->params, err);
 }
 
@@ -192,6 +198,7 @@ static hth_status parse_generate(hth_api_job *job, const json_t *body, hth_error
 		HTH_TRY(hth_fields_dump(messages, &r->input.messages_json, err));
 		HTH_TRY(read_think(body, &r->input, err));
 	}
+	HTH_TRY(read_format(body, r, err));
 	return hth_ollama_options(body, &r->params, err);
 }
 

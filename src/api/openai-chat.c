@@ -4,10 +4,12 @@
  * the role in each answer's first chunk, the finish reason in a chunk of its own, usage in one last chunk and only when
  * asked for, then [DONE]. n answers are n requests over one prompt. Thread: the loop's.
  */
-#include "api/wire.h"
+#include "api/binding.h"
+#include "api/choices.h"
 #include "api/families.h"
 #include "api/fields.h"
 #include "api/messages.h"
+#include "api/wire.h"
 
 typedef struct chat_state {
 	bool include_usage, logprobs;
@@ -44,40 +46,21 @@ static hth_status read_template_variables(const json_t *body, hth_request_input 
 	return hth_fields_dump(all, &input->template_json, err);
 }
 
-static hth_status read_tools(const json_t *body, hth_request_input *input, hth_error *err)
+static hth_status read_shape(const json_t *body, hth_request *request, hth_error *err)
 {
-	const json_t *tools = json_object_get(body, "tools"), *choice = json_object_get(body, "tool_choice");
-	const char *word = json_string_value(choice);
-	bool has_tools = tools != NULL && !json_is_null(tools);
-	if (has_tools)
+	hth_request_input *input = &request->input;
+	const json_t *tools = json_object_get(body, "tools");
+	bool parallel = true;
+	if (tools != NULL && !json_is_null(tools))
 		HTH_TRY(hth_messages_check_tools(tools, err));
-	if (choice != NULL && !json_is_null(choice)) {
-		if (word != NULL && strcmp(word, "none") == 0)
-			return HTH_OK;
-		if (json_is_object(choice) || (word != NULL && strcmp(word, "required") == 0))
-			return hth_fail_param(err, HTH_UNSUPPORTED, "tool_choice",
-			                      "tool_choice can be \"auto\" or \"none\"; forcing a call is not supported yet");
-		if (word == NULL || strcmp(word, "auto") != 0)
-			return hth_fail_param(err, HTH_INVALID, "tool_choice", "tool_choice must be none, auto, required or a function");
-	}
-	if (!has_tools || json_array_size(tools) == 0)
-		return HTH_OK;
-	return hth_fields_dump(tools, &input->tools_json, err);
-}
-
-static hth_status read_response_format(const json_t *body, hth_error *err)
-{
-	const json_t *format = json_object_get(body, "response_format");
-	if (format == NULL || json_is_null(format))
-		return HTH_OK;
-	const char *type = json_string_value(json_object_get(format, "type"));
-	if (type == NULL)
-		return hth_fail_param(err, HTH_INVALID, "response_format", "response_format must be an object with a type");
-	if (strcmp(type, "text") == 0)
-		return HTH_OK;
-	/* Binding the answer to a schema goes through params.grammar. */
-	return hth_fail_param(err, HTH_UNSUPPORTED, "response_format",
-	                      "response_format %.40s is not supported yet; only text is", type);
+	if (json_array_size(json_object_get(body, "functions")) > 0)
+		return hth_fail_param(err, HTH_UNSUPPORTED, "functions", "functions is the old form of tools, and not supported; send tools");
+	HTH_TRY(hth_choices_tools(tools, json_object_get(body, "tool_choice"), input, err));
+	HTH_TRY(hth_json_get_bool(body, "parallel_tool_calls", &parallel, err));
+	input->one_call = !parallel;
+	HTH_TRY(hth_choices_format(json_object_get(body, "response_format"), "response_format", input, err));
+	HTH_TRY(hth_choices_grammar(body, request, err));
+	return hth_binding_check(input, "response_format", ".function.parameters", err);
 }
 
 static hth_status read_logprobs(const json_t *body, chat_state *state, hth_request_params *params, hth_error *err)
@@ -117,24 +100,18 @@ static hth_status parse_chat(hth_api_job *job, const json_t *body, hth_error *er
 	HTH_AUTO_JSON json_t *messages = NULL;
 	HTH_TRY(hth_messages_from_openai(json_object_get(body, "messages"), &messages, err));
 	HTH_TRY(hth_fields_dump(messages, &first->input.messages_json, err));
-	HTH_TRY(read_tools(body, &first->input, err));
 	HTH_TRY(read_template_variables(body, &first->input, err));
 	HTH_TRY(hth_json_get_bool(body, "continue_final_message", &first->input.continue_last, err));
 	HTH_TRY(hth_fields_sampling(body, &first->params, err));
 	HTH_TRY(hth_fields_stop(body, "stop", &first->params, err));
 	HTH_TRY(hth_fields_max_tokens(body, max_keys, HTH_COUNT(max_keys), &first->params, err));
 	HTH_TRY(hth_fields_keep_alive(body, &first->params.keep_alive_s, err));
-	HTH_TRY(read_response_format(body, err));
+	HTH_TRY(read_shape(body, first, err));
 	HTH_TRY(read_logprobs(body, state, &first->params, err));
 	for (int64_t k = 1; k < n; k++) {
 		hth_request *more;
 		HTH_TRY(hth_api_add_request(job, HTH_CHAT, model, &more, err));
-		HTH_TRY(hth_fields_copy(first->input.messages_json, &more->input.messages_json, err));
-		if (first->input.tools_json != NULL)
-			HTH_TRY(hth_fields_copy(first->input.tools_json, &more->input.tools_json, err));
-		if (first->input.template_json != NULL)
-			HTH_TRY(hth_fields_copy(first->input.template_json, &more->input.template_json, err));
-		more->input.continue_last = first->input.continue_last;
+		HTH_TRY(hth_fields_copy_chat(&more->input, &first->input, err));
 		HTH_TRY(hth_fields_copy_params(&more->params, &first->params, (uint64_t)k, err));
 	}
 	state->called = hth_alloc_array(job->n_requests, sizeof *state->called);

@@ -4,9 +4,10 @@
  * an array of those; answer number p * n + k is the k-th continuation of prompt p. As in other servers for one's own
  * machine, an absent max_tokens means no limit rather than 16. Thread: the loop's.
  */
-#include "api/wire.h"
+#include "api/choices.h"
 #include "api/families.h"
 #include "api/fields.h"
+#include "api/wire.h"
 
 #include <math.h>
 
@@ -68,6 +69,7 @@ static hth_status add_prompt(hth_api_job *job, const json_t *body, const json_t 
 		HTH_TRY(hth_fields_stop(body, "stop", &r->params, err));
 		HTH_TRY(hth_fields_max_tokens(body, max_keys, HTH_COUNT(max_keys), &r->params, err));
 		HTH_TRY(hth_fields_keep_alive(body, &r->params.keep_alive_s, err));
+		HTH_TRY(hth_choices_grammar(body, r, err));
 		if (json_is_boolean(json_object_get(body, "logprobs"))) {
 			/* Some clients send chat's form. */
 			top = json_is_true(json_object_get(body, "logprobs")) ? 0 : -1;

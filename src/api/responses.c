@@ -5,6 +5,8 @@
  * the input; instructions are never carried over, as the API has it. Thread: the loop's.
  */
 #include "api/responses.h"
+#include "api/binding.h"
+#include "api/choices.h"
 #include "api/families.h"
 #include "api/fields.h"
 #include "api/messages.h"
@@ -133,18 +135,14 @@ static hth_status read_conversation(hth_api_job *job, const json_t *body, json_t
 }
 
 /* {"type":"function","name",...} becomes the nested form of the chat API. */
-static hth_status read_tools(const json_t *body, hth_request_input *input, hth_error *err)
+static hth_status read_shape(const json_t *body, hth_request_input *input, hth_error *err)
 {
 	const json_t *tools = json_object_get(body, "tools"), *choice = json_object_get(body, "tool_choice");
-	const char *word = json_string_value(choice);
+	bool parallel = true;
 	if (tools != NULL && !json_is_null(tools) && !json_is_array(tools))
 		return hth_fail_param(err, HTH_INVALID, "tools", "tools is %s; it must be an array", hth_json_type_name(tools));
-	if (word != NULL && strcmp(word, "none") == 0)
-		return HTH_OK;
-	if (choice != NULL && !json_is_null(choice) && (word == NULL || strcmp(word, "auto") != 0))
-		return hth_fail_param(err, HTH_UNSUPPORTED, "tool_choice", "tool_choice can be \"auto\" or \"none\"; forcing a call is not supported yet");
-	if (json_array_size(tools) == 0)
-		return HTH_OK;
+	HTH_TRY(hth_json_get_bool(body, "parallel_tool_calls", &parallel, err));
+	input->one_call = !parallel;
 	HTH_AUTO_JSON json_t *out = json_array();
 	size_t i;
 	json_t *tool;
@@ -152,13 +150,15 @@ static hth_status read_tools(const json_t *body, hth_request_input *input, hth_e
 		const char *type = json_string_value(json_object_get(tool, "type"));
 		if (type == NULL || strcmp(type, "function") != 0)
 			return hth_fail_param(err, HTH_UNSUPPORTED, "tools", "tools[%zu] is not a function; only functions are supported", i);
-		json_t *one = json_pack("{s:s, s:{s:O*, s:O*, s:O*}}", "type", "function", "function", "name", json_object_get(tool, "name"), "description",
-		                        json_object_get(tool, "description"), "parameters", json_object_get(tool, "parameters"));
+		json_t *one = json_pack("{s:s, s:{s:O*, s:O*, s:O*, s:O*}}", "type", "function", "function", "name", json_object_get(tool, "name"), "description",
+		                        json_object_get(tool, "description"), "parameters", json_object_get(tool, "parameters"), "strict", json_object_get(tool, "strict"));
 		if (one == NULL || json_array_append_new(out, one) != 0)
 			return no_memory(err);
 	}
 	HTH_TRY(hth_messages_check_tools(out, err));
-	return hth_fields_dump(out, &input->tools_json, err);
+	HTH_TRY(hth_choices_tools(out, choice, input, err));
+	HTH_TRY(hth_choices_format(json_object_get(json_object_get(body, "text"), "format"), "text.format", input, err));
+	return hth_binding_check(input, "text.format", ".parameters", err);
 }
 
 static hth_status refuse_what_is_not_done(const json_t *body, hth_error *err)
@@ -173,10 +173,6 @@ static hth_status refuse_what_is_not_done(const json_t *body, hth_error *err)
 	HTH_TRY(hth_json_get_bool(body, "background", &background, err));
 	if (background)
 		return hth_fail_param(err, HTH_UNSUPPORTED, "background", "background is not supported");
-	const json_t *format = json_object_get(json_object_get(body, "text"), "format");
-	const char *type = json_string_value(json_object_get(format, "type"));
-	if (type != NULL && strcmp(type, "text") != 0)
-		return hth_fail_param(err, HTH_UNSUPPORTED, "text", "text.format %.40s is not supported yet; only text is", type);
 	return HTH_OK;
 }
 
@@ -235,7 +231,7 @@ static hth_status parse_responses(hth_api_job *job, const json_t *body, hth_erro
 			return no_memory(err);
 	}
 	HTH_TRY(hth_fields_dump(messages, &r->input.messages_json, err));
-	HTH_TRY(read_tools(body, &r->input, err));
+	HTH_TRY(read_shape(body, &r->input, err));
 	if (json_is_object(json_object_get(body, "reasoning")))
 		HTH_TRY(hth_json_get_string(json_object_get(body, "reasoning"), "effort", &effort, err));
 	if (effort != NULL) {
