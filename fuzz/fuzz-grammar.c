@@ -29,6 +29,8 @@ static void open_vocab(void)
 	for (size_t i = 0; i < HTH_COUNT(more); i++)
 		vocab_add(&list, more[i], 1, 0);
 	vocab_add(&list, "<|im_end|>", 3, 0);
+	vocab_add(&list, "<a>", 3, 0);
+	vocab_add(&list, "\"a", 3, 0);
 	vocab_write(&list, &vocab_file.w);
 	builder_strings(&vocab_file.w, "tokenizer.ggml.merges", NULL, 0);
 	if (made_open(&vocab_file, &err) != HTH_OK || hth_grammar_vocab_create(&vocab, vocab_file.t, &err) != HTH_OK)
@@ -40,6 +42,24 @@ static void check(bool ok)
 {
 	if (!ok)
 		abort();
+}
+
+/* One mask against trying. */
+static void check_mask(const hth_grammar_matcher *m)
+{
+	hth_grammar_matcher *at = NULL, *copy = NULL;
+	hth_error err = HTH_ERROR_INIT;
+	check(hth_grammar_matcher_copy(&at, m, &err) == HTH_OK);
+	const uint32_t *mask = hth_grammar_mask(at);
+	check(mask != NULL); /* bytes are tokens here: what can be finished can be gone on with, or ended */
+	uint32_t kept[16];
+	memcpy(kept, mask, hth_grammar_mask_words(vocab) * sizeof *mask);
+	for (int32_t t = 0; (size_t)t < hth_tokenizer_vocab_size(vocab_file.t); t++) {
+		check(hth_grammar_matcher_copy(&copy, at, &err) == HTH_OK);
+		check(hth_grammar_accept(copy, t) == (kept[t / 32] >> (t % 32) & 1));
+		hth_grammar_matcher_destroy(copy);
+	}
+	hth_grammar_matcher_destroy(at);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -58,7 +78,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check(err.message[0] != '\0');
 		return 0;
 	}
-	hth_grammar_matcher *whole = NULL, *bytes = NULL, *copy = NULL;
+	if (len % 2 == 1)
+		hth_grammar_use_special(g);
+	hth_grammar_matcher *whole = NULL, *bytes = NULL;
 	check(hth_grammar_matcher_create(&whole, g, &err) == HTH_OK &&
 	      hth_grammar_matcher_create(&bytes, g, &err) == HTH_OK);
 	bool ok = hth_grammar_accept_bytes(whole, text, n_text);
@@ -68,15 +90,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check(ok == (at == n_text));
 	if (ok)
 		check(hth_grammar_may_end(whole) == hth_grammar_may_end(bytes));
-	/* Where the text got to: one mask against trying. */
-	const uint32_t *mask = hth_grammar_mask(bytes);
-	check(mask != NULL); /* bytes are tokens here: what can be finished can be gone on with, or ended */
-	uint32_t kept[16];
-	memcpy(kept, mask, hth_grammar_mask_words(vocab) * sizeof *mask);
-	for (int32_t t = 0; (size_t)t < hth_tokenizer_vocab_size(vocab_file.t); t++) {
-		check(hth_grammar_matcher_copy(&copy, bytes, &err) == HTH_OK);
-		check(hth_grammar_accept(copy, t) == (kept[t / 32] >> (t % 32) & 1));
-		hth_grammar_matcher_destroy(copy);
+	check_mask(bytes); /* where the text got to */
+	/* The text's beginning as what is waited for, on the way through the rest of it. */
+	hth_grammar_matcher_reset(whole);
+	if (n_text > 0) {
+		check(hth_grammar_matcher_wait(whole, text, 1 + n_text % 4 % n_text, &err) == HTH_OK);
+		(void)!hth_grammar_accept_bytes(whole, text + 1, n_text / 2);
+		check_mask(whole);
 	}
 	hth_grammar_matcher_destroy(whole);
 	hth_grammar_matcher_destroy(bytes);

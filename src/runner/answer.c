@@ -28,7 +28,7 @@ hth_status hth_answer_init(hth_answer *answer, const hth_tokenizer *tokenizer, b
 	                       .held = HTH_BUF_INIT(HELD_MAX),
 	                       .with_logprobs = params->top_logprobs >= 0,
 	                       .n_top = params->top_logprobs > 0 ? (size_t)params->top_logprobs : 0};
-	hth_detokenizer_init(&answer->detokenizer, tokenizer, at_start, false);
+	hth_detokenizer_init(&answer->detokenizer, tokenizer, at_start, params->special_text);
 	if (answer->with_logprobs) {
 		answer->rows = hth_alloc_array(ROWS_MAX, sizeof *answer->rows);
 		if (answer->rows == NULL)
@@ -172,7 +172,9 @@ int hth_answer_push(hth_answer *answer, int32_t token, float logprob, const hth_
 {
 	uint64_t begin = answer->given + answer->held.len;
 	answer->n_tokens++;
-	if (!hth_detokenizer_push(&answer->detokenizer, token, &answer->held))
+	/* An end that was not taken for one (ignore_eos) has no text, whatever is shown of other special tokens. */
+	bool has_text = !answer->detokenizer.show_special || !hth_tokenizer_is_end(answer->tokenizer, token);
+	if (has_text && !hth_detokenizer_push(&answer->detokenizer, token, &answer->held))
 		answer->held.failed = false; /* no memory for one token's text: the text has a gap, the answer goes on */
 	if (answer->with_logprobs && answer->n_rows < ROWS_MAX) {
 		hth_answer_row *row = &answer->rows[answer->n_rows++];

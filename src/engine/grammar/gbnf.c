@@ -136,7 +136,7 @@ typedef struct fragment {
 
 static hth_status add_empty(struct parser *s, uint32_t from, uint32_t to)
 {
-	return hth_network_add_edge(s->net, from, (hth_net_edge){EDGE_EMPTY, 0, 0, to, 0}, s->err);
+	return hth_network_add_edge(s->net, from, (hth_net_edge){.kind = EDGE_EMPTY, .to = to}, s->err);
 }
 
 static hth_status parse_literal(struct parser *s, fragment *ret)
@@ -154,7 +154,7 @@ static hth_status parse_literal(struct parser *s, fragment *ret)
 		for (size_t i = 0; i < n; i++) {
 			uint8_t byte = (uint8_t)utf8[i];
 			HTH_TRY(hth_network_add_node(s->net, &node, s->err));
-			HTH_TRY(hth_network_add_edge(s->net, ret->end, (hth_net_edge){EDGE_BYTES, byte, byte, node, 0},
+			HTH_TRY(hth_network_add_edge(s->net, ret->end, (hth_net_edge){EDGE_BYTES, byte, byte, true, node, 0},
 			                             s->err));
 			ret->end = node;
 		}
@@ -208,7 +208,7 @@ static hth_status parse_reference(struct parser *s, fragment *ret)
 	HTH_TRY(hth_network_rule(s->net, name, (size_t)(s->p - name), line_of(s), &rule, s->err));
 	HTH_TRY(hth_network_add_node(s->net, &ret->start, s->err));
 	HTH_TRY(hth_network_add_node(s->net, &ret->end, s->err));
-	return hth_network_add_edge(s->net, ret->start, (hth_net_edge){EDGE_CALL, 0, 0, ret->end, rule}, s->err);
+	return hth_network_add_edge(s->net, ret->start, (hth_net_edge){.kind = EDGE_CALL, .to = ret->end, .rule = rule}, s->err);
 }
 
 static hth_status parse_group(struct parser *s, fragment *ret)
@@ -321,9 +321,9 @@ static hth_status add_counted(struct parser *s, fragment f, uint32_t min, uint32
 	s->net->nodes[head].min = min;
 	s->net->nodes[head].max = max;
 	HTH_TRY(add_empty(s, head, f.start));
-	HTH_TRY(hth_network_add_edge(s->net, f.end, (hth_net_edge){EDGE_LOOP, 0, 0, head, 0}, s->err));
+	HTH_TRY(hth_network_add_edge(s->net, f.end, (hth_net_edge){.kind = EDGE_LOOP, .to = head}, s->err));
 	HTH_TRY(hth_network_add_node(s->net, &out, s->err));
-	HTH_TRY(hth_network_add_edge(s->net, *at, (hth_net_edge){EDGE_CALL, 0, 0, out, rule}, s->err));
+	HTH_TRY(hth_network_add_edge(s->net, *at, (hth_net_edge){.kind = EDGE_CALL, .to = out, .rule = rule}, s->err));
 	*at = out;
 	return HTH_OK;
 }

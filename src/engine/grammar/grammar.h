@@ -10,7 +10,8 @@
  *   matcher     once per sequence: where it stands
  *
  * Use, per token: mask = hth_grammar_mask(m); id = hth_sampler_sample(s, logits, mask); hth_grammar_accept(m, id).
- * One thread: a vocabulary, its grammars and their matchers belong together to one thread.
+ * One thread: a vocabulary, its grammars and their matchers belong together to one thread. But compile reads nothing of the
+ * vocabulary, so a grammar may be made by another one and handed over.
  */
 #ifndef HTH_ENGINE_GRAMMAR_H
 #define HTH_ENGINE_GRAMMAR_H
@@ -21,6 +22,7 @@ enum {
 	HTH_GRAMMAR_TEXT_MAX = 8 << 20,  /* bytes of GBNF */
 	HTH_GRAMMAR_NODES_MAX = 1 << 20, /* states of the network */
 	HTH_GRAMMAR_DEPTH_MAX = 512,     /* rules inside rules while running */
+	HTH_GRAMMAR_TRIGGER_MAX = 256,   /* bytes of a text after which a sentence begins */
 };
 
 typedef struct hth_grammar_vocab hth_grammar_vocab;
@@ -35,7 +37,12 @@ typedef struct hth_grammar hth_grammar;
  * wrong: syntax, an undefined or left-recursive rule, no root. HTH_TOO_LARGE: over a limit above. */
 HTH_MUST_USE hth_status hth_grammar_compile(hth_grammar **ret_grammar, hth_grammar_vocab *vocab, const char *gbnf,
                                             size_t len, hth_error *err);
-void hth_grammar_destroy(hth_grammar *grammar); /* after its matchers; NULL is fine */
+void hth_grammar_destroy(hth_grammar *grammar); /* after its matchers; wipes its text; NULL is fine */
+/* Before the first mask, for answers whose text shows special tokens: a control token may then be written where literals alone
+ * (no character class) spell its text, and an end token where its text is the sentence's last, so "<tool_call>" may be
+ * one token but never part of a JSON string. Without this control tokens are never allowed. */
+void hth_grammar_use_special(hth_grammar *grammar);
+size_t hth_grammar_bytes(const hth_grammar *grammar); /* memory it holds by now, about */
 
 typedef struct hth_grammar_matcher hth_grammar_matcher;
 /* At the sentence's beginning. */
@@ -46,10 +53,16 @@ HTH_MUST_USE hth_status hth_grammar_matcher_copy(hth_grammar_matcher **ret_match
                                                  hth_error *err);
 void hth_grammar_matcher_destroy(hth_grammar_matcher *matcher); /* NULL is fine */
 void hth_grammar_matcher_reset(hth_grammar_matcher *matcher);
+/* At the beginning: the matcher waits. Anything may come until `text` (1 to HTH_GRAMMAR_TRIGGER_MAX bytes) has appeared in what
+ * the tokens spell, control tokens included; the sentence begins with the byte behind it, be that inside a token. */
+HTH_MUST_USE hth_status hth_grammar_matcher_wait(hth_grammar_matcher *matcher, const char *text, size_t len, hth_error *err);
+bool hth_grammar_matcher_waits(const hth_grammar_matcher *matcher);
+/* At the beginning: if the first token begins with a space, that space is not part of the text (see hth_tokenizer_adds_space). */
+void hth_grammar_matcher_drop_space(hth_grammar_matcher *matcher);
 
 /* What may come next: one bit per token (bit id % 32 of word id / 32; the form that hth_sampler_sample takes). Tokens
- * that end a generation are in it exactly when the sentence may end here. Borrowed until the next call on any matcher
- * of this grammar. NULL when nothing may come (cannot happen after tokens that the mask allowed, unless no token spells
+ * that end a generation are in it exactly when the sentence may end here (or with them, hth_grammar_use_special), and
+ * while the matcher waits. Borrowed until the next call on any matcher of this grammar. NULL when nothing may come (cannot happen after tokens that the mask allowed, unless no token spells
  * what the grammar asks for) or when memory ran out. */
 const uint32_t *hth_grammar_mask(hth_grammar_matcher *matcher);
 size_t hth_grammar_mask_words(const hth_grammar_vocab *vocab);
@@ -59,7 +72,7 @@ size_t hth_grammar_mask_words(const hth_grammar_vocab *vocab);
 HTH_MUST_USE bool hth_grammar_accept(hth_grammar_matcher *matcher, int32_t token);
 HTH_MUST_USE bool hth_grammar_accept_bytes(hth_grammar_matcher *matcher, const char *bytes, size_t len);
 
-bool hth_grammar_may_end(const hth_grammar_matcher *matcher);  /* what was accepted is a whole sentence */
+bool hth_grammar_may_end(const hth_grammar_matcher *matcher);  /* what was accepted is a whole sentence, or it waits */
 bool hth_grammar_must_end(const hth_grammar_matcher *matcher); /* and nothing can follow: stop without another token */
 
 #endif

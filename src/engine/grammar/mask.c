@@ -251,6 +251,26 @@ static bool quick_mask(hth_grammar *g, uint32_t state, uint32_t *mask)
 	return true;
 }
 
+/* Control tokens that literals spell from here on, and end tokens that do so as the last of the sentence. */
+static void special_tokens(hth_grammar *g, uint32_t state, uint32_t *mask)
+{
+	hth_grammar_vocab *v = g->vocab;
+	uint32_t *at = v->depth_state;
+	size_t known = 0; /* at[0] to at[known] are of the last token's bytes; only the last of them may be DEAD */
+	at[0] = state;
+	for (size_t i = 0; i < v->n_special; i++) {
+		int32_t t = v->special[i];
+		hth_view bytes = hth_token_bytes(v, t);
+		known = i > 0 ? HTH_MIN(known, hth_token_common(v, v->special[i - 1], t)) : 0;
+		for (; known < bytes.len && at[known] != DEAD; known++)
+			at[known + 1] = hth_states_step_literal(g, at[known], (uint8_t)bytes.data[known]);
+		if (known < bytes.len || at[known] == DEAD)
+			continue;
+		if (!hth_token_bit(v->ends, t) || g->set.states[at[known]].may_end)
+			mask[t / 32] |= 1u << (t % 32);
+	}
+}
+
 const uint32_t *hth_states_mask(hth_grammar *g, uint32_t state)
 {
 	if (state == DEAD)
@@ -268,6 +288,8 @@ const uint32_t *hth_states_mask(hth_grammar *g, uint32_t state)
 		if (g->set.states[state].may_end)
 			for (size_t i = 0; i < v->n_words; i++)
 				mask[i] |= v->ends[i];
+		if (g->use_special)
+			special_tokens(g, state, mask);
 		g->set.states[state].mask = mask;
 		g->set.bytes += v->n_words * sizeof *mask;
 	}
@@ -275,4 +297,27 @@ const uint32_t *hth_states_mask(hth_grammar *g, uint32_t state)
 		if (mask[i] != 0)
 			return mask;
 	return NULL;
+}
+
+bool hth_states_mask_without_space(hth_grammar *g, uint32_t state, uint32_t *mask)
+{
+	hth_grammar_vocab *v = g->vocab;
+	const uint32_t *usual = hth_states_mask(g, state);
+	if (usual == NULL && g->set.states[state].mask == NULL)
+		return false;
+	memcpy(mask, g->set.states[state].mask, v->n_words * sizeof *mask);
+	for (uint32_t i = 1; i < v->n_nodes; i = v->nodes[i].end) {
+		if (v->nodes[i].byte != ' ')
+			continue;
+		for (uint32_t k = i; k < v->nodes[i].end; k++)
+			for (int32_t t = v->nodes[k].token; t >= 0; t = v->twin[t])
+				mask[t / 32] &= ~(1u << (t % 32));
+		set_token(v, mask, v->nodes[i].token);
+		for (uint32_t k = i + 1; k < v->nodes[i].end; k = v->nodes[k].end)
+			walk_tree(g, k, state, mask);
+	}
+	for (size_t i = 0; i < v->n_words; i++)
+		if (mask[i] != 0)
+			return true;
+	return false;
 }

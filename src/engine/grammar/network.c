@@ -208,7 +208,7 @@ static hth_status rest_of(struct bytes *b, size_t n, uint32_t *ret_node)
 		uint32_t to, node;
 		HTH_TRY(rest_of(b, n - 1, &to));
 		HTH_TRY(hth_network_add_node(b->net, &node, b->err));
-		HTH_TRY(hth_network_add_edge(b->net, node, (hth_net_edge){EDGE_BYTES, 0x80, 0xBF, to, 0}, b->err));
+		HTH_TRY(hth_network_add_edge(b->net, node, (hth_net_edge){EDGE_BYTES, 0x80, 0xBF, false, to, 0}, b->err));
 		b->rest[n] = node;
 	}
 	*ret_node = b->rest[n];
@@ -232,7 +232,7 @@ static hth_status add_sequence(struct bytes *b, uint32_t first, uint32_t last)
 		else
 			HTH_TRY(hth_network_add_node(b->net, &to, b->err));
 		HTH_TRY(hth_network_add_edge(
-		    b->net, from, (hth_net_edge){EDGE_BYTES, (uint8_t)lo[i], (uint8_t)hi[i], to, 0}, b->err));
+		    b->net, from, (hth_net_edge){EDGE_BYTES, (uint8_t)lo[i], (uint8_t)hi[i], false, to, 0}, b->err));
 		if (full)
 			break;
 		from = to;

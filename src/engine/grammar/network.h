@@ -18,6 +18,7 @@ typedef enum edge_kind {
 
 typedef struct hth_net_edge {
 	uint8_t kind, lo, hi;
+	bool literal; /* EDGE_BYTES: a byte of a literal, not of a class */
 	uint32_t to, rule;
 } hth_net_edge;
 

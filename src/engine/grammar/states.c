@@ -310,7 +310,7 @@ static void remember(hth_grammar *g, uint32_t state, uint8_t byte, uint32_t to)
 	s->next[byte] = (int32_t)to;
 }
 
-static uint32_t take_step(hth_grammar *g, uint32_t state, uint8_t byte)
+static uint32_t take_step(hth_grammar *g, uint32_t state, uint8_t byte, bool only_literals)
 {
 	const hth_state *s = &g->set.states[state];
 	closure_begin(g);
@@ -319,14 +319,32 @@ static uint32_t take_step(hth_grammar *g, uint32_t state, uint8_t byte)
 		const hth_net_node *node = &g->net.nodes[f.node];
 		for (uint32_t i = 0; i < node->n_edges; i++) {
 			const hth_net_edge *e = &g->net.edges[node->first + i];
-			if (e->kind == EDGE_BYTES && byte >= e->lo && byte <= e->hi)
+			if (e->kind == EDGE_BYTES && byte >= e->lo && byte <= e->hi && (e->literal || !only_literals))
 				visit(g, e->to, f.count, f.parent, 0, false);
 		}
 	}
 	uint32_t to = closure_end(g); /* states may have moved */
-	if (!g->failed)
+	if (!g->failed && !only_literals)
 		remember(g, state, byte, to);
 	return to;
+}
+
+uint32_t hth_states_step_literal(hth_grammar *g, uint32_t state, uint8_t byte)
+{
+	const hth_state *s = &g->set.states[state];
+	if (state == DEAD || !(s->live[byte >> 6] >> (byte & 63) & 1))
+		return DEAD;
+	bool literal = false, other = false;
+	for (uint32_t k = 0; k < s->n; k++) {
+		const hth_net_node *node = &g->net.nodes[g->set.frames[g->set.pool[s->first + k]].node];
+		for (uint32_t i = 0; i < node->n_edges; i++) {
+			const hth_net_edge *e = &g->net.edges[node->first + i];
+			bool takes = e->kind == EDGE_BYTES && byte >= e->lo && byte <= e->hi;
+			literal |= takes && e->literal;
+			other |= takes && !e->literal;
+		}
+	}
+	return !literal ? DEAD : other ? take_step(g, state, byte, true) : hth_states_step(g, state, byte);
 }
 
 uint32_t hth_states_step(hth_grammar *g, uint32_t state, uint8_t byte)
@@ -342,7 +360,7 @@ uint32_t hth_states_step(hth_grammar *g, uint32_t state, uint8_t byte)
 			if (s->few_bytes[i] == byte)
 				return s->few_to[i];
 	}
-	return take_step(g, state, byte);
+	return take_step(g, state, byte, false);
 }
 
 static uint32_t start_state(hth_grammar *g)
@@ -441,101 +459,21 @@ void hth_grammar_destroy(hth_grammar *g)
 	free(g->visit_slots);
 	free(g->visit_stamps);
 	free(g->found);
+	if (g->text != NULL)
+		explicit_bzero(g->text, strlen(g->text));
 	free(g->text);
+	free(g->trigger);
+	free(g->trigger_mask);
 	free(g);
 }
 
-static hth_status add_matcher(hth_grammar_matcher **ret_matcher, hth_grammar *g, uint32_t state, hth_error *err)
+size_t hth_grammar_bytes(const hth_grammar *g)
 {
-	hth_grammar_matcher *m = calloc(1, sizeof *m);
-	if (m == NULL)
-		return hth_fail(err, HTH_NO_MEMORY, "no memory to follow a grammar");
-	m->grammar = g;
-	m->state = state;
-	m->next = g->matchers;
-	if (g->matchers != NULL)
-		g->matchers->prev = m;
-	g->matchers = m;
-	*ret_matcher = m;
-	return HTH_OK;
+	const hth_network *net = &g->net;
+	size_t words = g->vocab != NULL && g->trigger_mask != NULL ? g->vocab->n_words : 0;
+	return sizeof *g + strlen(g->text) + net->n_nodes * sizeof *net->nodes + net->n_edges * sizeof *net->edges +
+	       net->n_rules * sizeof *net->rules + net->n_ranges * sizeof *net->ranges + net->n_rule_slots * 4 +
+	       g->visit_cap * sizeof *g->visits + (size_t)2 * VISIT_SLOTS * 4 + words * 4 + bytes_used(&g->set);
 }
 
-hth_status hth_grammar_matcher_create(hth_grammar_matcher **ret_matcher, hth_grammar *g, hth_error *err)
-{
-	return add_matcher(ret_matcher, g, g->start, err);
-}
-
-hth_status hth_grammar_matcher_copy(hth_grammar_matcher **ret_matcher, const hth_grammar_matcher *m, hth_error *err)
-{
-	return add_matcher(ret_matcher, m->grammar, m->state, err);
-}
-
-void hth_grammar_matcher_destroy(hth_grammar_matcher *m)
-{
-	if (m == NULL)
-		return;
-	if (m->next != NULL)
-		m->next->prev = m->prev;
-	if (m->prev != NULL)
-		m->prev->next = m->next;
-	else
-		m->grammar->matchers = m->next;
-	free(m);
-}
-
-void hth_grammar_matcher_reset(hth_grammar_matcher *m)
-{
-	m->state = m->grammar->start;
-}
-
-bool hth_grammar_accept_bytes(hth_grammar_matcher *m, const char *bytes, size_t len)
-{
-	uint32_t before = m->state, state = before;
-	for (size_t i = 0; i < len; i++) {
-		state = hth_states_step(m->grammar, state, (uint8_t)bytes[i]);
-		if (state == DEAD)
-			return false;
-		if (i % 256 == 255) {
-			/* Long texts may fill the budget; what must survive a settling is what matchers hold. */
-			m->state = state;
-			hth_grammar_matcher keep = {
-			    .grammar = m->grammar, .next = m->grammar->matchers, .state = before};
-			m->grammar->matchers = &keep;
-			hth_states_settle(m->grammar);
-			m->grammar->matchers = keep.next;
-			before = keep.state;
-			state = m->state;
-			m->state = before;
-		}
-	}
-	m->state = state;
-	hth_states_settle(m->grammar);
-	return true;
-}
-
-bool hth_grammar_accept(hth_grammar_matcher *m, int32_t token)
-{
-	const hth_grammar_vocab *v = m->grammar->vocab;
-	if (v == NULL)
-		return false;
-	if (hth_tokenizer_is_end(v->tokenizer, token))
-		return hth_grammar_may_end(m);
-	hth_view bytes = hth_token_bytes(v, token);
-	return bytes.len > 0 && hth_grammar_accept_bytes(m, bytes.data, bytes.len);
-}
-
-const uint32_t *hth_grammar_mask(hth_grammar_matcher *m)
-{
-	hth_states_settle(m->grammar);
-	return m->grammar->vocab ? hth_states_mask(m->grammar, m->state) : NULL;
-}
-
-bool hth_grammar_may_end(const hth_grammar_matcher *m)
-{
-	return m->state != DEAD && m->grammar->set.states[m->state].may_end;
-}
-
-bool hth_grammar_must_end(const hth_grammar_matcher *m)
-{
-	return hth_grammar_may_end(m) && m->grammar->set.states[m->state].n == 0;
-}
+void hth_grammar_use_special(hth_grammar *g) { g->use_special = true; }

@@ -67,23 +67,42 @@ struct hth_grammar {
 	uint32_t *found;                                   /* frames before a byte */
 	size_t n_found, found_cap;
 	bool found_end, failed;
-	uint32_t start; /* state at the sentence's beginning */
+	uint32_t start;   /* state at the sentence's beginning */
+	bool use_special; /* control tokens may spell literals */
+	char *trigger;    /* for which trigger_mask was made; NULL: none yet */
+	size_t trigger_len;
+	uint32_t *trigger_mask; /* tokens that may come while none of the trigger has */
 };
 
 struct hth_grammar_matcher {
 	hth_grammar *grammar;
 	hth_grammar_matcher *next, *prev;
 	uint32_t state;
+	bool drop_space; /* before the first token */
+	struct hth_grammar_wait *wait; /* NULL: it does not wait */
+	uint32_t *own;                 /* a mask of this matcher's alone; NULL until it needs one */
+};
+
+/* Looking for the text after which the sentence begins (Knuth, Morris, Pratt 1977). */
+struct hth_grammar_wait {
+	char text[HTH_GRAMMAR_TRIGGER_MAX];
+	uint8_t border[HTH_GRAMMAR_TRIGGER_MAX]; /* of the first i + 1 bytes: the longest end that is also a beginning */
+	uint16_t len, matched;
+	bool over; /* it appeared */
 };
 
 /* The state after a byte; DEAD when there is none (or no memory). May forget what is remembered only between calls of
  * hth_states_settle. */
 uint32_t hth_states_step(hth_grammar *grammar, uint32_t state, uint8_t byte);
+/* The same by literals alone: what a control token may spell. */
+uint32_t hth_states_step_literal(hth_grammar *grammar, uint32_t state, uint8_t byte);
 /* Forgets everything but where matchers stand, if the budget is passed. State numbers change: read them from the
  * matchers again. */
 void hth_states_settle(hth_grammar *grammar);
 
 /* mask.c */
 const uint32_t *hth_states_mask(hth_grammar *grammar, uint32_t state);
+/* A mask in which a space at a token's beginning counts for nothing. False: nothing may come, or no memory. */
+bool hth_states_mask_without_space(hth_grammar *grammar, uint32_t state, uint32_t *mask);
 
 #endif

@@ -27,10 +27,13 @@ static hth_status read_tokens(hth_grammar_vocab *v, hth_error *err)
 	for (size_t i = 0; i < v->n && ok; i++) {
 		v->at[i] = (uint32_t)bytes.len;
 		int32_t id = (int32_t)i;
+		uint32_t bit = 1u << (i % 32);
+		v->all[i / 32] |= bit;
 		if (hth_tokenizer_is_end(v->tokenizer, id))
-			v->ends[i / 32] |= 1u << (i % 32);
-		else
-			ok = hth_tokenizer_bytes(v->tokenizer, id, false, &bytes);
+			v->ends[i / 32] |= bit;
+		if (hth_tokenizer_is_end(v->tokenizer, id) || hth_tokenizer_is_control(v->tokenizer, id))
+			v->special_bits[i / 32] |= bit;
+		ok = hth_tokenizer_bytes(v->tokenizer, id, true, &bytes);
 	}
 	v->at[v->n] = (uint32_t)bytes.len;
 	if (!ok) {
@@ -46,7 +49,7 @@ static size_t length_of(const hth_grammar_vocab *v, int32_t t)
 	return v->at[t + 1] - v->at[t];
 }
 
-static size_t common_prefix(const hth_grammar_vocab *v, int32_t a, int32_t b)
+size_t hth_token_common(const hth_grammar_vocab *v, int32_t a, int32_t b)
 {
 	size_t n = HTH_MIN(length_of(v, a), length_of(v, b)), i = 0;
 	while (i < n && v->bytes[v->at[a] + i] == v->bytes[v->at[b] + i])
@@ -58,7 +61,7 @@ static hth_status build_tree(hth_grammar_vocab *v, const int32_t *order, size_t 
 {
 	size_t n_nodes = 1;
 	for (size_t i = 0; i < n; i++)
-		n_nodes += length_of(v, order[i]) - (i ? common_prefix(v, order[i - 1], order[i]) : 0);
+		n_nodes += length_of(v, order[i]) - (i ? hth_token_common(v, order[i - 1], order[i]) : 0);
 	v->nodes = hth_alloc_array(n_nodes, sizeof *v->nodes);
 	if (v->nodes == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a grammar's vocabulary of %zu nodes", n_nodes);
@@ -68,7 +71,7 @@ static hth_status build_tree(hth_grammar_vocab *v, const int32_t *order, size_t 
 	v->nodes[0].token = -1;
 	for (size_t i = 0; i < n; i++) {
 		int32_t t = order[i];
-		size_t len = length_of(v, t), common = i ? common_prefix(v, order[i - 1], t) : 0;
+		size_t len = length_of(v, t), common = i ? hth_token_common(v, order[i - 1], t) : 0;
 		if (i > 0 && common == len && length_of(v, order[i - 1]) == len) {
 			v->twin[t] = v->nodes[used - 1].token;
 			v->nodes[used - 1].token = t;
@@ -90,6 +93,25 @@ static hth_status build_tree(hth_grammar_vocab *v, const int32_t *order, size_t 
 	return HTH_OK;
 }
 
+/* A text's beginning, an unknown word and padding are no part of any answer, whatever a literal says. */
+static hth_status list_special(hth_grammar_vocab *v, hth_error *err)
+{
+	const hth_special_ids *ids = hth_tokenizer_special(v->tokenizer);
+	size_t n = 0;
+	for (size_t i = 0; i < v->n_words; i++)
+		n += (size_t)__builtin_popcount(v->special_bits[i]);
+	v->special = hth_alloc_array(n, sizeof *v->special);
+	if (v->special == NULL)
+		return hth_fail(err, HTH_NO_MEMORY, "no memory for a grammar's vocabulary of %zu tokens", v->n);
+	for (int32_t t = 0; (size_t)t < v->n; t++) {
+		size_t len = length_of(v, t);
+		bool never = !hth_token_bit(v->ends, t) && (t == ids->bos || t == ids->unk || t == ids->pad);
+		if (hth_token_bit(v->special_bits, t) && !never && len > 0 && len <= TOKEN_DEPTH_MAX)
+			v->special[v->n_special++] = t;
+	}
+	return HTH_OK;
+}
+
 hth_status hth_grammar_vocab_create(hth_grammar_vocab **ret_vocab, const hth_tokenizer *tokenizer, hth_error *err)
 {
 	hth_grammar_vocab *v = calloc(1, sizeof *v);
@@ -101,9 +123,11 @@ hth_status hth_grammar_vocab_create(hth_grammar_vocab **ret_vocab, const hth_tok
 	v->n_words = (v->n + 31) / 32;
 	v->at = hth_alloc_array(v->n + 1, sizeof *v->at);
 	v->ends = hth_alloc_array(v->n_words, sizeof *v->ends);
+	v->all = hth_alloc_array(v->n_words, sizeof *v->all);
+	v->special_bits = hth_alloc_array(v->n_words, sizeof *v->special_bits);
 	v->twin = hth_alloc_array(v->n, sizeof *v->twin);
 	HTH_AUTO_FREE int32_t *order = hth_alloc_array(v->n, sizeof *order);
-	if (v->at == NULL || v->ends == NULL || v->twin == NULL || order == NULL)
+	if (v->at == NULL || v->ends == NULL || v->all == NULL || v->special_bits == NULL || v->twin == NULL || order == NULL)
 		hth_fail(err, status, "no memory for a grammar's vocabulary of %zu tokens", v->n);
 	else
 		status = read_tokens(v, err);
@@ -112,12 +136,18 @@ hth_status hth_grammar_vocab_create(hth_grammar_vocab **ret_vocab, const hth_tok
 		for (size_t i = 0; i < v->n; i++) {
 			size_t len = length_of(v, (int32_t)i);
 			v->twin[i] = -1;
-			if (len > 0 && len <= TOKEN_DEPTH_MAX)
+			if (len > 0 && len <= TOKEN_DEPTH_MAX && !hth_token_bit(v->special_bits, (int32_t)i))
 				order[n++] = (int32_t)i;
 		}
 		struct sorter s = {v->bytes, v->at};
 		qsort_r(order, n, sizeof *order, compare_tokens, &s);
 		status = build_tree(v, order, n, err);
+	}
+	if (status == HTH_OK)
+		status = list_special(v, err);
+	if (status == HTH_OK) {
+		struct sorter s = {v->bytes, v->at};
+		qsort_r(v->special, v->n_special, sizeof *v->special, compare_tokens, &s);
 	}
 	if (status != HTH_OK)
 		hth_grammar_vocab_destroy(v);
@@ -149,6 +179,9 @@ void hth_grammar_vocab_destroy(hth_grammar_vocab *v)
 	free(v->nodes);
 	free(v->twin);
 	free(v->ends);
+	free(v->all);
+	free(v->special_bits);
+	free(v->special);
 	free(v);
 }
 

@@ -41,12 +41,16 @@ typedef struct hth_class_info {
 struct hth_grammar_vocab {
 	const hth_tokenizer *tokenizer;
 	size_t n, n_words;
-	char *bytes;           /* of all tokens */
+	char *bytes;           /* of all tokens; of control and end tokens their spelling */
 	uint32_t *at;          /* n + 1 */
 	hth_token_node *nodes; /* in order: parent, then its children with all below them */
 	size_t n_nodes;
 	int32_t *twin;  /* another token of the same bytes; -1: none */
 	uint32_t *ends; /* tokens that end a generation: a bit each */
+	uint32_t *all;  /* a bit for every token there is */
+	uint32_t *special_bits; /* control and end tokens: not in the tree */
+	int32_t *special;       /* those that a literal may spell, in the order of their bytes */
+	size_t n_special;
 	hth_class_info *classes[CLASSES_MAX];
 	size_t n_classes;
 	uint64_t uses;
@@ -59,6 +63,9 @@ static inline hth_view hth_token_bytes(const hth_grammar_vocab *v, int32_t token
 		return (hth_view){"", 0};
 	return (hth_view){v->bytes + v->at[token], v->at[token + 1] - v->at[token]};
 }
+static inline bool hth_token_bit(const uint32_t *bits, int32_t token) { return bits[token / 32] >> (token % 32) & 1; }
+/* How many first bytes two tokens share. */
+size_t hth_token_common(const hth_grammar_vocab *vocab, int32_t a, int32_t b);
 /* The class's info, good until the next call: made at the first asking, and again when others took its place meanwhile.
  * NULL: no memory. */
 const hth_class_info *hth_class_info_get(hth_grammar_vocab *vocab, const hth_network *net, const hth_net_class *cls);

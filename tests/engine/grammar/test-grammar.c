@@ -234,6 +234,9 @@ static void open_vocab(made *m)
 		vocab_add(&vocab, more[i], 1, 0);
 	vocab_add(&vocab, "<|im_end|>", 3, 0);
 	vocab_add(&vocab, "<|im_start|>", 3, 0);
+	vocab_add(&vocab, "<tool", 3, 0);
+	vocab_add(&vocab, "<tool>", 3, 0);
+	vocab_add(&vocab, "<|call|>", 3, 0);
 	vocab_add(&vocab, "", 1, 0);
 	vocab_add(&vocab, "ab", 1, 0); /* a twin */
 	vocab_write(&vocab, &m->w);
@@ -319,6 +322,147 @@ TEST(a_mask_is_what_trying_every_token_says)
 	vocab_free(&vocab);
 }
 
+/* Walks a few random ways through a grammar and checks the mask at each step. */
+static void check_ways(const made *m, hth_grammar_vocab *v, const char *text, bool special, bool drop_space, const char *trigger)
+{
+	hth_error err = HTH_ERROR_INIT;
+	hth_rng rng;
+	hth_rng_seed(&rng, 5);
+	hth_grammar *g = compile(text, v);
+	if (special)
+		hth_grammar_use_special(g);
+	for (int run = 0; run < 6 && g != NULL; run++) {
+		hth_grammar_matcher *at = NULL;
+		CHECK_OK(hth_grammar_matcher_create(&at, g, &err));
+		if (trigger != NULL)
+			CHECK_OK(hth_grammar_matcher_wait(at, trigger, strlen(trigger), &err));
+		if (drop_space)
+			hth_grammar_matcher_drop_space(at);
+		/* Half of the runs begin with a part of what is waited for. */
+		if (trigger != NULL && run % 2 == 1)
+			CHECK(hth_grammar_accept_bytes(at, trigger, strlen(trigger) - (size_t)run % strlen(trigger)));
+		for (int step = 0; step < 10; step++) {
+			int32_t t = check_mask(m, at, &rng, text);
+			if (t < 0 || hth_tokenizer_is_end(m->t, t))
+				break;
+			CHECK(hth_grammar_accept(at, t));
+		}
+		hth_grammar_matcher_destroy(at);
+	}
+	hth_grammar_destroy(g);
+}
+
+static bool may_come(hth_grammar_matcher *at, int32_t token)
+{
+	const uint32_t *mask = hth_grammar_mask(at);
+	return mask != NULL && (mask[token / 32] >> (token % 32) & 1);
+}
+
+TEST(control_tokens_are_spelled_by_literals_alone)
+{
+	made m;
+	open_vocab(&m);
+	hth_grammar_vocab *v = NULL;
+	hth_error err = HTH_ERROR_INIT;
+	REQUIRE_OK(hth_grammar_vocab_create(&v, m.t, &err));
+	int32_t half = (int32_t)vocab.n - 5, tool = half + 1, call = half + 2;
+	const char *text = "root ::= (\"<tool>\" | [<a-z]+) \"\\\"\" [^\"]* \"\\\"\" \"<|call|>\"";
+	static const char *const grammars[] = {"root ::= \"<tool>\" \"a\" | [<toolab>]{3,9}", "root ::= \"<\" \"tool\" [>] \"<|call|>\"",
+	                                       "root ::= (\"<tool\" | \"<tool>\")* \"<|call|>\"?",
+	                                       "root ::= \"<|im_\" (\"start|>\" | \"end|>\")"};
+	check_ways(&m, v, text, true, false, NULL);
+	for (size_t i = 0; i < HTH_COUNT(grammars); i++)
+		for (int special = 0; special < 2; special++)
+			check_ways(&m, v, grammars[i], special, false, NULL);
+	for (int special = 0; special < 2; special++) {
+		hth_grammar *g = compile(text, v);
+		hth_grammar_matcher *at = NULL;
+		if (special)
+			hth_grammar_use_special(g);
+		REQUIRE_OK(hth_grammar_matcher_create(&at, g, &err));
+		CHECK_INT(may_come(at, tool), special);
+		CHECK_INT(may_come(at, half), special); /* and ">" as a token of its own behind it */
+		CHECK(hth_grammar_accept_bytes(at, "<tool>\"", 7));
+		CHECK(!may_come(at, tool) && !may_come(at, half) && !may_come(at, call)); /* inside a string they are only text */
+		CHECK(hth_grammar_accept_bytes(at, "<tool>\"", 7));
+		CHECK_INT(may_come(at, call), special); /* ends the generation with what the sentence ends with */
+		CHECK_INT(hth_grammar_accept(at, call), special);
+		CHECK_INT(hth_grammar_must_end(at), special);
+		hth_grammar_matcher_destroy(at);
+		hth_grammar_destroy(g);
+	}
+	hth_grammar_vocab_destroy(v);
+	made_close(&m);
+	vocab_free(&vocab);
+}
+
+TEST(a_matcher_waits_for_its_text_and_masks_stay_exact)
+{
+	made m;
+	open_vocab(&m);
+	hth_grammar_vocab *v = NULL;
+	hth_error err = HTH_ERROR_INIT;
+	REQUIRE_OK(hth_grammar_vocab_create(&v, m.t, &err));
+	static const char *const triggers[] = {"<tool>", "a", "aa", "aab", "ab", "hello", "{\"", "se\"", "ababc", "12"};
+	for (size_t i = 0; i < HTH_COUNT(triggers); i++) {
+		check_ways(&m, v, "root ::= [b-z]{2} \"a\"*", false, false, triggers[i]);
+		check_ways(&m, v, "root ::= \"\\\"\" [^\"]* \"\\\"\"", i % 2 == 0, false, triggers[i]);
+	}
+	hth_grammar *g = compile("root ::= [b-z]{2} \"!\"", v);
+	hth_grammar_matcher *at = NULL;
+	int32_t tool = (int32_t)vocab.n - 4, end = (int32_t)vocab.n - 7;
+	REQUIRE_OK(hth_grammar_matcher_create(&at, g, &err));
+	CHECK_INT(hth_grammar_matcher_wait(at, "", 0, &err), HTH_INVALID);
+	REQUIRE_OK(hth_grammar_matcher_wait(at, "<tool>", 6, &err));
+	CHECK(hth_grammar_matcher_waits(at) && hth_grammar_may_end(at) && !hth_grammar_must_end(at));
+	CHECK(hth_grammar_accept_bytes(at, "anything {} <tool <too", 22));
+	CHECK(may_come(at, 'l') && may_come(at, end) && may_come(at, tool) && hth_grammar_matcher_waits(at));
+	CHECK(hth_grammar_accept(at, tool)); /* whether or not its text is shown */
+	CHECK(!hth_grammar_matcher_waits(at) && !may_come(at, end) && !may_come(at, 'a') && may_come(at, 'b'));
+	CHECK(hth_grammar_accept_bytes(at, "bb!", 3) && hth_grammar_must_end(at));
+	hth_grammar_matcher_reset(at);
+	CHECK(hth_grammar_accept_bytes(at, "<<tool>zz", 9) && !hth_grammar_matcher_waits(at) && may_come(at, '!')); /* in one go */
+	hth_grammar_matcher_reset(at);
+	CHECK(!hth_grammar_accept_bytes(at, "<tool>a", 7) && hth_grammar_matcher_waits(at)); /* and nothing changed */
+	CHECK(hth_grammar_accept_bytes(at, "<tool>b", 7));
+	hth_grammar_matcher_destroy(at);
+	hth_grammar_destroy(g);
+	hth_grammar_vocab_destroy(v);
+	made_close(&m);
+	vocab_free(&vocab);
+}
+
+TEST(first_tokens_space_is_no_part_of_the_text)
+{
+	made m;
+	open_vocab(&m);
+	hth_grammar_vocab *v = NULL;
+	hth_error err = HTH_ERROR_INIT;
+	REQUIRE_OK(hth_grammar_vocab_create(&v, m.t, &err));
+	check_ways(&m, v, "root ::= \"\\\"\" [^\"]* \"\\\"\"", false, true, NULL);
+	check_ways(&m, v, "root ::= [^a]{3}", false, true, NULL);
+	check_ways(&m, v, "root ::= \" \"? [a-c]+", false, true, NULL);
+	hth_grammar *g = compile("root ::= \"ab\" \" a\"", v);
+	hth_grammar_matcher *at = NULL;
+	REQUIRE_OK(hth_grammar_matcher_create(&at, g, &err));
+	int32_t space_a = -1;
+	for (int32_t t = 0; (size_t)t < vocab.n && space_a < 0; t++) {
+		hth_view piece = hth_tokenizer_piece(m.t, t);
+		space_a = piece.len == 3 && memcmp(piece.data, "\xC4\xA0" "a", 3) == 0 ? t : -1;
+	}
+	REQUIRE(space_a >= 0);
+	CHECK(!may_come(at, space_a));
+	hth_grammar_matcher_drop_space(at);
+	CHECK(may_come(at, space_a) && may_come(at, 'a') && hth_grammar_accept(at, space_a));
+	CHECK(!may_come(at, space_a) && hth_grammar_accept(at, 'b')); /* only the first one's */
+	CHECK(may_come(at, space_a) && hth_grammar_accept(at, space_a) && hth_grammar_must_end(at));
+	hth_grammar_matcher_destroy(at);
+	hth_grammar_destroy(g);
+	hth_grammar_vocab_destroy(v);
+	made_close(&m);
+	vocab_free(&vocab);
+}
+
 TEST(end_tokens_are_allowed_where_the_sentence_may_end)
 {
 	made m;
@@ -329,7 +473,7 @@ TEST(end_tokens_are_allowed_where_the_sentence_may_end)
 	hth_grammar *g = compile("root ::= \"a\" \"b\"?", v);
 	hth_grammar_matcher *at = NULL;
 	REQUIRE_OK(hth_grammar_matcher_create(&at, g, &err));
-	int32_t end = (int32_t)vocab.n - 4, start = end + 1;
+	int32_t end = (int32_t)vocab.n - 7, start = end + 1;
 	CHECK(!hth_grammar_accept(at, end) && !hth_grammar_accept(at, start) && !hth_grammar_accept(at, -1) &&
 	      !hth_grammar_accept(at, 1 << 20));
 	CHECK(hth_grammar_accept(at, 'a'));
