@@ -62,7 +62,8 @@ typedef struct hth_request_params {
 	int64_t max_tokens;           /* -1: until the context is full */
 	char *stop[HTH_STOP_MAX];     /* owned; the answer ends before the first of these */
 	size_t n_stop;
-	int32_t top_logprobs;         /* -1: no logprobs; else 0 to HTH_TOP_LOGPROBS_MAX */
+	int32_t top_logprobs;         /* -1: no logprobs; else 0 to HTH_TOP_LOGPROBS_MAX. They are the model's own: before biases,
+	                               * penalties, temperature and a grammar's mask */
 	bool ignore_eos;
 	char *grammar;                /* owned; GBNF that binds the answer (a schema, a tool call); NULL: nothing */
 	char *grammar_trigger;        /* owned; the grammar begins right after this text appeared; NULL: with the answer */

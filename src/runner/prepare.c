@@ -34,6 +34,7 @@ struct hth_preparer {
 	const hth_jinja_template *tmpl; /* the model's, or own */
 	hth_jinja_template *own;
 	const char *stop; /* that the template needs; NULL: none */
+	hth_grammar_cache *grammars;
 	uint32_t n_ctx;
 	hth_given_template *given; /* the only thing that changes after create */
 	char name[HTH_MODEL_NAME_MAX];
@@ -63,6 +64,11 @@ hth_status hth_preparer_create(hth_preparer **ret_preparer, const hth_model *mod
 	p->n_ctx = n_ctx;
 	snprintf(p->name, sizeof p->name, "%s", name);
 	p->tmpl = hth_model_template(model);
+	hth_status made = hth_grammar_cache_create(&p->grammars, p->tokenizer, err);
+	if (made != HTH_OK) {
+		hth_preparer_destroy(p);
+		return made;
+	}
 	if (p->tmpl == NULL && hth_model_template_error(model) == NULL) {
 		bool im = is_one_special(p->tokenizer, "<|im_start|>") && is_one_special(p->tokenizer, "<|im_end|>");
 		const char *source = im ? chatml : transcript;
@@ -85,6 +91,7 @@ void hth_preparer_destroy(hth_preparer *preparer)
 	hth_jinja_template_destroy(preparer->own);
 	hth_given_template_finish(preparer->given);
 	free(preparer->given);
+	hth_grammar_cache_destroy(preparer->grammars);
 	free(preparer);
 }
 
@@ -330,8 +337,6 @@ static hth_status check_can(const hth_preparer *p, const hth_job *job, hth_error
 	bool answers = ask->kind == HTH_CHAT || ask->kind == HTH_COMPLETION;
 	if (answers && info->embedding)
 		return hth_fail_param(err, HTH_UNSUPPORTED, "model", "%s is an embedding model: it cannot answer", p->name);
-	if (answers && ask->params.grammar != NULL)
-		return hth_fail(err, HTH_UNSUPPORTED, "output bound to a schema or a tool call is not done yet");
 	if (ask->input.echo && ask->params.top_logprobs >= 0)
 		return hth_fail_param(err, HTH_UNSUPPORTED, "echo", "logprobs of an echoed prompt are not done; ask for one of the two");
 	bool needs_messages = ask->kind == HTH_CHAT || ask->kind == HTH_RENDER;
@@ -394,5 +399,9 @@ hth_status hth_prepare(const hth_preparer *p, hth_job *job, hth_error *err)
 	/* After a special token ("<|assistant|>") a new text begins, and SPM's space before its first word is not part of it. */
 	job->at_start = hth_tokenizer_is_control(p->tokenizer, job->tokens[job->n_tokens - 1]);
 	HTH_TRY(add_stop(p, job, err));
+	if (ask->params.grammar != NULL) {
+		HTH_TRY(hth_grammar_cache_borrow(p->grammars, ask->params.grammar, ask->params.special_text, &job->grammar, err));
+		job->grammars = p->grammars;
+	}
 	return make_room_for_answer(p, job, err);
 }

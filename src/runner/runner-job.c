@@ -24,6 +24,10 @@ void hth_job_destroy(hth_job *job)
 		hth_answer_finish(&job->answer);
 		hth_sampler_destroy(job->sampler);
 	}
+	hth_grammar_matcher_destroy(job->matcher);
+	if (job->grammar != NULL)
+		hth_grammar_cache_give_back(job->grammars, job->grammar);
+	free(job->allowed);
 	if (job->tokens != NULL)
 		explicit_bzero(job->tokens, job->n_tokens * sizeof *job->tokens);
 	if (job->echo != NULL)

@@ -7,6 +7,7 @@
 #define HTH_RUNNER_JOB_H
 
 #include "runner/answer.h"
+#include "runner/grammar-cache.h"
 #include "runner/runner-messages.h"
 
 #include <stdatomic.h>
@@ -34,6 +35,8 @@ typedef struct hth_job {
 	bool at_start;       /* the answer begins a text rather than going on with one */
 	char *echo;          /* the prompt's text, when it is to be given back first */
 	size_t echo_len;
+	hth_grammar *grammar; /* borrowed from grammars: what binds the answer; NULL: nothing */
+	hth_grammar_cache *grammars;
 
 	/* The scheduler's. */
 	hth_job_state state;
@@ -48,6 +51,8 @@ typedef struct hth_job {
 	hth_sampler *sampler;
 	hth_answer answer;
 	bool started; /* sampler and answer exist */
+	hth_grammar_matcher *matcher; /* where the answer stands in the grammar */
+	uint32_t *allowed;            /* the mask for the next token */
 	float *raw;   /* logits before the sampler changes them; only with logprobs */
 	uint64_t admitted_ns, first_ns;
 	uint32_t n_answer;

@@ -23,6 +23,7 @@ typedef struct step_member {
 	int32_t chosen[HTH_DRAFT_MAX + 1];
 	uint32_t n_chosen;
 	bool ended; /* by a token that ends answers, which is not among chosen */
+	bool stuck; /* its grammar has no way to go on */
 	float logprob;
 	hth_logprob top[HTH_TOP_LOGPROBS_MAX];
 } step_member;

@@ -18,13 +18,14 @@ static void add_member(step_batch *b, hth_job *job, uint32_t n_rows, uint32_t n_
 	m->n_drafts = n_drafts;
 	m->n_wants = 0;
 	m->n_chosen = 0;
-	m->ended = false;
+	m->ended = m->stuck = false;
 }
 
 static uint32_t draft(hth_scheduler *s, hth_job *job, size_t rows, uint32_t n_decoding, int32_t *drafts)
 {
-	/* Guesses for rows of logprobs would have to keep each row's rivals; not worth it. */
-	if (job->raw != NULL || job->ask.params.grammar != NULL)
+	/* Guesses for rows of logprobs would have to keep each row's rivals; not worth it. And a grammar's masks are made before
+	 * the workers choose, one for each answer. */
+	if (job->raw != NULL || job->matcher != NULL)
 		return 0;
 	/* Whether to guess is decided by measured time, so where a guess may change the last bits of logits, an answer that
 	 * is expected to come out the same each time goes without. */
@@ -160,6 +161,22 @@ static void build_batches(hth_scheduler *s)
 	write_rows(b);
 }
 
+/* Grammars are one thread's, so the masks are made before the workers choose. A mask is good until the grammar's next use, which
+ * may be for another member, so it is copied. */
+static void make_masks(const hth_scheduler *s, const step_batch *b)
+{
+	for (uint32_t i = 0; i < b->n_members; i++) {
+		step_member *m = &b->members[i];
+		hth_job *job = m->job;
+		if (job->matcher == NULL || m->n_wants == 0)
+			continue;
+		const uint32_t *mask = hth_grammar_mask(job->matcher);
+		m->stuck = mask == NULL;
+		if (mask != NULL)
+			memcpy(job->allowed, mask, (s->compute.n_vocab + 31) / 32 * sizeof *mask);
+	}
+}
+
 /* Reads one member's logits: draws a token from the first, and goes on to the next row while the guess was right. */
 static void choose(void *ctx, size_t task, unsigned worker)
 {
@@ -167,19 +184,19 @@ static void choose(void *ctx, size_t task, unsigned worker)
 	hth_scheduler *s = ctx;
 	step_member *m = &s->chosen->members[task];
 	hth_job *job = m->job;
-	for (uint32_t i = 0; i < m->n_wants; i++) {
+	bool bound = job->matcher != NULL && !hth_grammar_matcher_waits(job->matcher);
+	for (uint32_t i = 0; i < m->n_wants && !m->stuck; i++) {
 		float *logits = s->compute.logits(s->compute.ctx, m->first_want + i);
 		if (job->raw != NULL)
 			memcpy(job->raw, logits, s->compute.n_vocab * sizeof *logits);
 		if (job->ask.params.ignore_eos)
 			for (size_t k = 0; k < s->n_end_ids; k++)
 				logits[s->end_ids[k]] = -HUGE_VALF;
-		/* A grammar that binds the output puts its mask of allowed tokens here. */
-		const uint32_t *allowed = NULL;
-		int32_t token = hth_sampler_sample(job->sampler, logits, allowed);
+		int32_t token = hth_sampler_sample(job->sampler, logits, job->matcher != NULL ? job->allowed : NULL);
 		if (job->raw != NULL)
 			hth_logprobs(job->raw, s->compute.n_vocab, token, &m->logprob, m->top, job->answer.n_top);
-		if (!job->ask.params.ignore_eos && hth_tokenizer_is_end(s->compute.tokenizer, token)) {
+		/* Where a grammar leaves nothing but the end, ignore_eos cannot go on either. */
+		if ((bound || !job->ask.params.ignore_eos) && hth_tokenizer_is_end(s->compute.tokenizer, token)) {
 			m->ended = true;
 			return;
 		}
@@ -210,6 +227,15 @@ static void end_answer(hth_scheduler *s, hth_job *job, hth_finish_reason reason,
 	hth_scheduler_end_running(s, job, &done, NULL);
 }
 
+static void fail_stuck(hth_scheduler *s, hth_job *job)
+{
+	hth_error err;
+	hth_fail(&err, HTH_UNSUPPORTED,
+	         "after %u tokens no token of this model goes on as the grammar that binds the answer asks (or it allows too much at once)",
+	         job->n_answer);
+	hth_scheduler_end_running(s, job, NULL, &err);
+}
+
 /* After a step: what it means for one member. The job may end here. */
 static void apply(hth_scheduler *s, step_member *m)
 {
@@ -237,6 +263,15 @@ static void apply(hth_scheduler *s, step_member *m)
 	job->state = HTH_JOB_DECODE;
 	if (job->first_ns == 0)
 		job->first_ns = s->compute.now_ns(s->compute.ctx);
+	bool whole = false; /* the grammar's sentence: nothing can follow */
+	for (uint32_t i = 0; i < m->n_chosen && job->matcher != NULL && !m->stuck; i++) {
+		m->stuck = !hth_grammar_accept(job->matcher, m->chosen[i]);
+		whole = !m->stuck && hth_grammar_must_end(job->matcher);
+	}
+	if (m->stuck) {
+		fail_stuck(s, job);
+		return;
+	}
 	for (uint32_t i = 0; i < m->n_chosen; i++) {
 		job->n_answer++;
 		int stop = hth_answer_push(&job->answer, m->chosen[i], m->logprob, m->top);
@@ -245,7 +280,7 @@ static void apply(hth_scheduler *s, step_member *m)
 			return;
 		}
 	}
-	if (m->ended)
+	if (m->ended || whole)
 		end_answer(s, job, HTH_FINISH_STOP, -1);
 	else if (job->n_answer >= job->max_answer)
 		end_answer(s, job, HTH_FINISH_LENGTH, -1);
@@ -269,6 +304,7 @@ static void choose_and_apply(hth_scheduler *s, step_batch *b, size_t n_rows, uin
 	s->stats.rows += n_rows;
 	hth_pace_note(&s->pace, n_rows, ns);
 	s->chosen = b;
+	make_masks(s, b);
 	s->compute.parallel(s->compute.ctx, b->n_members, choose, s);
 	for (uint32_t i = 0; i < b->n_members; i++)
 		apply(s, &b->members[i]);

@@ -213,7 +213,23 @@ static void on_piece(void *ctx, const hth_answer_piece *piece)
 	job->scheduler->events.piece(job->scheduler->events.ctx, job, piece);
 }
 
-/* What the job will look back on: sampler, text, logprobs. Once, also when it gave way meanwhile. */
+/* Where the answer stands in what binds it. */
+static hth_status start_grammar(const hth_scheduler *s, hth_job *job, hth_error *err)
+{
+	const char *trigger = job->ask.params.grammar_trigger;
+	job->allowed = hth_alloc_array((s->compute.n_vocab + 31) / 32, sizeof *job->allowed);
+	if (job->allowed == NULL)
+		return hth_fail(err, HTH_NO_MEMORY, "no memory for a grammar's masks");
+	HTH_TRY(hth_grammar_matcher_create(&job->matcher, job->grammar, err));
+	if (trigger != NULL)
+		return hth_grammar_matcher_wait(job->matcher, trigger, strlen(trigger), err);
+	/* The text that people see is what must follow the grammar. */
+	if (job->at_start && hth_tokenizer_adds_space(s->compute.tokenizer))
+		hth_grammar_matcher_drop_space(job->matcher);
+	return HTH_OK;
+}
+
+/* What the job will look back on: sampler, text, logprobs, grammar. Once, also when it gave way meanwhile. */
 static hth_status start_answer(hth_scheduler *s, hth_job *job, hth_error *err)
 {
 	const hth_request_params *params = &job->ask.params;
@@ -222,6 +238,8 @@ static hth_status start_answer(hth_scheduler *s, hth_job *job, hth_error *err)
 		if (job->raw == NULL)
 			return hth_fail(err, HTH_NO_MEMORY, "no memory for logprobs");
 	}
+	if (job->grammar != NULL)
+		HTH_TRY(start_grammar(s, job, err));
 	HTH_TRY(hth_sampler_create(&job->sampler, &params->sampling, s->compute.n_vocab, err));
 	job->scheduler = s;
 	hth_status status = hth_answer_init(&job->answer, s->compute.tokenizer, job->at_start, params, on_piece, job, err);
