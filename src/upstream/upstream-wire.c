@@ -99,6 +99,30 @@ static void add_sampling(json_t *body, const hth_request_params *p)
 	}
 }
 
+/* What binds the answer: a call of a tool, a schema. */
+static hth_status add_shape(json_t *body, const hth_request_input *input, hth_error *err)
+{
+	json_t *choice = NULL;
+	if (input->must_call_name != NULL)
+		choice = json_pack("{s:s, s:{s:s}}", "type", "function", "function", "name", input->must_call_name);
+	else if (input->must_call)
+		choice = json_string("required");
+	if (choice != NULL)
+		json_object_set_new(body, "tool_choice", choice);
+	if (input->one_call && input->tools_json != NULL)
+		json_object_set_new(body, "parallel_tool_calls", json_false());
+	if (input->format_json == NULL)
+		return HTH_OK;
+	HTH_AUTO_JSON json_t *schema = NULL;
+	HTH_AUTO_JSON json_t *any = json_pack("{s:s}", "type", "object");
+	HTH_TRY(hth_json_parse(&schema, input->format_json, strlen(input->format_json), err));
+	json_t *format = json_equal(schema, any) ? json_pack("{s:s}", "type", "json_object")
+	                                         : json_pack("{s:s, s:{s:s, s:O, s:b}}", "type", "json_schema", "json_schema", "name", "answer", "schema", schema, "strict", 1);
+	if (format == NULL || json_object_set_new(body, "response_format", format) != 0)
+		return hth_fail(err, HTH_NO_MEMORY, "no memory for the request");
+	return HTH_OK;
+}
+
 static hth_status refuse(const char *param, const char *what, hth_error *err)
 {
 	return hth_fail_param(err, HTH_UNSUPPORTED, param, "%s cannot be asked of an upstream's model; use a model of this home for it", what);
@@ -108,7 +132,7 @@ hth_status hth_up_write(const hth_request *r, const char *model, hth_buf *ret_bo
 {
 	const hth_request_params *p = &r->params;
 	if (p->grammar != NULL)
-		return refuse("response_format", "an answer bound to a grammar", err);
+		return refuse("grammar", "an answer bound to a grammar", err);
 	if (p->top_logprobs >= 0 && r->kind != HTH_EMBEDDING)
 		return refuse("logprobs", "log probabilities", err);
 	if (p->sampling.n_logit_bias > 0)
@@ -127,6 +151,7 @@ hth_status hth_up_write(const hth_request *r, const char *model, hth_buf *ret_bo
 			HTH_TRY(add_parsed(body, "tools", r->input.tools_json, err));
 		if (r->input.template_json != NULL)
 			HTH_TRY(add_parsed(body, "chat_template_kwargs", r->input.template_json, err));
+		HTH_TRY(add_shape(body, &r->input, err));
 		break;
 	case HTH_COMPLETION:
 		*ret_path = "/completions";

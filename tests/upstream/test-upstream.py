@@ -89,7 +89,16 @@ def reasoning_and_tool_calls_pass_through():
         call = a.json["choices"][0]["message"]["tool_calls"][0]
         assert call["function"] == {"name": "weather", "arguments": '{"city":"Bern"}'} and call["id"] == "call_7", a.body
         assert a.json["choices"][0]["finish_reason"] == "tool_calls"
-        assert up.asked[-1][1]["tools"] == [tool]
+        assert up.asked[-1][1]["tools"] == [tool] and "tool_choice" not in up.asked[-1][1]
+        chat(n, "u/alpha", tools=[tool], tool_choice="required", parallel_tool_calls=False)
+        assert up.asked[-1][1]["tool_choice"] == "required" and up.asked[-1][1]["parallel_tool_calls"] is False
+        named = {"type": "function", "function": {"name": tool["function"]["name"]}}
+        chat(n, "u/alpha", tools=[tool], tool_choice=named)
+        assert up.asked[-1][1]["tool_choice"] == named
+        chat(n, "u/alpha", response_format={"type": "json_object"})
+        assert up.asked[-1][1]["response_format"] == {"type": "json_object"}
+        n.post("/api/chat", {"model": "u/alpha", "messages": [{"role": "user", "content": "hi"}], "format": {"type": "array"}})
+        assert up.asked[-1][1]["response_format"]["json_schema"]["schema"] == {"type": "array"}
 
 
 @test
