@@ -13,11 +13,12 @@ AVX512_GEMM(min16)  /* codes 0..255, groups of 16 with minimum */
 AVX512_GEMM(offset) /* codes less 128, groups of 32 */
 AVX512_GEMM(offset16)
 #undef AVX512_GEMM
+void hth_avx512_arrange_acts(void *, const hth_a8_line *, size_t, size_t);
 void hth_avx512_gemm_float(const float *, size_t, const float *const *, size_t, float *);
 
 #define AVX512_TYPE(name)                                                              \
 	void hth_avx512_unpack_##name(hth_panel *, const void *, size_t, size_t, size_t); \
-	void hth_avx512_gemv_##name(const void *, size_t, size_t, size_t, const char *, size_t, float *);
+	void hth_avx512_few_##name(const hth_few *);
 AVX512_TYPE(q4_0) AVX512_TYPE(q4_1) AVX512_TYPE(q5_0) AVX512_TYPE(q5_1) AVX512_TYPE(q8_0) AVX512_TYPE(iq4_nl)
 AVX512_TYPE(mxfp4) AVX512_TYPE(q2_k) AVX512_TYPE(q3_k) AVX512_TYPE(q4_k) AVX512_TYPE(q5_k) AVX512_TYPE(q6_k)
 AVX512_TYPE(iq4_xs)

@@ -47,7 +47,7 @@ bool hth_cpu_has_avx512(void)
 	features f = read_features();
 	uint32_t base = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL | bit_BMI2;
 	return hth_cpu_has_avx2() && (f.state & 0xE6) == 0xE6 && has(f.leaf7_b, base) &&
-	       has(f.leaf7_c, bit_AVX512VNNI | bit_GFNI);
+	       has(f.leaf7_c, bit_AVX512VNNI | bit_AVX512VBMI | bit_GFNI);
 }
 #elif defined(__aarch64__)
 #include <asm/hwcap.h>

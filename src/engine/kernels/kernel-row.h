@@ -7,7 +7,7 @@
  *     sum(x * a) = s * d * sum(code * q) + m * d * sum(q), and the sums in it are exact integers.
  *
  * Two shapes of work:
- *   gemv: rows of weights by one token, straight from the file's layout. Bound by reading the weights.
+ *   gemv, few: rows of weights by one token or a few, straight from the file's layout. Bound by reading the weights.
  *   gemm: a panel (some rows by up to 256 columns) is unpacked once, into the order that the multiplying loop wants,
  *     and used for many tokens. The panel lives in the worker's scratch, in cache, and never in memory of its own.
  */
@@ -45,9 +45,17 @@ typedef struct hth_a8 {
 	float d[8];
 	float s32[8];
 	float s16[16];
-	float d16[16]; /* d of each 16 columns: every d twice */
-	int32_t unused[16];
+	int32_t unused[32];
 } hth_a8;
+/* The same for kernels that take a few tokens at once: q[k], bytes 4 l to 4 l + 3 are columns 16 l + 4 k to 16 l + 4 k + 3; d, s16 and
+ * n16 of each 16 columns. */
+typedef struct hth_a8_lanes {
+	_Alignas(64) int8_t q[4][64];
+	float d[16], s[16];
+	int32_t n[16];
+	int32_t unused[16];
+} hth_a8_lanes;
+static_assert(sizeof(hth_a8) == 512 && sizeof(hth_a8_lanes) == 512, "either fits acts.h's room");
 
 /* Whether the type is multiplied as codes, and whether its groups are of 16 columns (else 32). */
 bool hth_type_has_codes(hth_type type);
@@ -81,6 +89,20 @@ typedef void (*hth_gemm_fn)(const hth_panel *panels, size_t n_panels, size_t n, 
 typedef void (*hth_gemv_fn)(const void *w, size_t row_bytes, size_t n_rows, size_t cols, const char *a, size_t a_stride,
                             float *y);
 
+/* y[t * y_stride + r] = row r . token t, each token's 512 bytes of 256 columns (as arrange_acts made them) at acts + offset[t], those of
+ * the next 256 columns block_stride further. Any number of tokens; made for a few. */
+typedef struct hth_few {
+	const void *w;
+	size_t row_bytes, n_rows, cols;
+	const char *acts;
+	size_t block_stride;
+	const uint32_t *offset;
+	size_t n_tokens;
+	float *y;
+	size_t y_stride;
+} hth_few;
+typedef void (*hth_few_fn)(const hth_few *job);
+
 enum { HTH_FLOAT_ROWS_MAX = 32 };
 /* The float family. Panel: value of row r, column c at panel[c * G + r], G = float_rows. */
 typedef void (*hth_unpack_float_fn)(float *panel, const void *w, size_t row_bytes, size_t n_rows, size_t n);
@@ -88,11 +110,12 @@ typedef void (*hth_gemm_float_fn)(const float *panel, size_t n, const float *con
 typedef void (*hth_gemv_float_fn)(const void *w, size_t row_bytes, size_t n_rows, size_t cols, const float *x, float *y);
 
 typedef struct hth_kernel_type {
-	/* codes: every row of the table brings unpack and gemm for every such type; gemv NULL: one token takes gemm too */
+	/* codes: every row of the table brings unpack and gemm for every such type; gemv and few NULL: one token takes gemm too */
 	hth_unpack_fn unpack;
 	hth_gemm_fn gemm;
 	bool own_panel; /* unpack leaves a form of its own, which only gemm knows */
 	hth_gemv_fn gemv;
+	hth_few_fn few; /* in place of gemv, and of gemm for a few tokens */
 	/* floats: NULL means the portable ones over the type's dequantiser (kernels.c) */
 	hth_unpack_float_fn unpack_float;
 	hth_gemv_float_fn gemv_float;
@@ -104,6 +127,8 @@ typedef struct hth_kernel_row {
 	unsigned group_rows, float_rows;
 	/* n <= 256 floats to ceil(n / 32) lines, `stride` bytes apart. */
 	void (*quantize_acts)(hth_a8_line *dst, size_t stride, const float *x, size_t n);
+	/* 512 bytes for gemv or few from the lines, `stride` bytes apart, of n_groups <= 8 groups of one token; NULL: hth_a8. */
+	void (*arrange_acts)(void *dst, const hth_a8_line *lines, size_t stride, size_t n_groups);
 	hth_gemm_float_fn gemm_float;
 	/* For measure.c. A sum over n bytes (a multiple of 256) read as fast as can be; and a loop of multiply-adds on
 	 * registers, which returns how many it did. */

@@ -1,6 +1,6 @@
-/* kernels-avx512.c - the AVX-512 row of the table (F, BW, DQ, VL, VNNI; GFNI and BMI2), and its vector operations.
+/* kernels-avx512.c - the AVX-512 row of the table (F, BW, DQ, VL, VNNI, VBMI; GFNI and BMI2), and its vector operations.
  *
- * Products are in avx512-gemm.c and avx512-rows.c. Ends of vectors are masked. exp is the polynomial of the AVX2 row.
+ * Products are in avx512-gemm.c, avx512-few.c and avx512-rows.c. Ends of vectors are masked. exp is the polynomial of the AVX2 row.
  */
 #include "engine/kernels/avx512.h"
 #include "engine/kernels/cpu.h"
@@ -215,7 +215,7 @@ static uint64_t mac_float(size_t rounds)
 	return rounds * 10 * 16;
 }
 
-#define CODES(name, kind) {.unpack = hth_avx512_unpack_##name, .gemm = hth_avx512_gemm_##kind, .gemv = hth_avx512_gemv_##name}
+#define CODES(name, kind) {.unpack = hth_avx512_unpack_##name, .gemm = hth_avx512_gemm_##kind, .few = hth_avx512_few_##name}
 #define FLOATS(name) {.unpack_float = hth_avx512_unpack_##name, .gemv_float = hth_avx512_gemv_##name}
 
 const hth_kernel_row hth_kernels_avx512 = {
@@ -224,6 +224,7 @@ const hth_kernel_row hth_kernels_avx512 = {
     .group_rows = AVX512_ROWS,
     .float_rows = AVX512_FLOAT_ROWS,
     .quantize_acts = quantize_acts,
+    .arrange_acts = hth_avx512_arrange_acts,
     .gemm_float = hth_avx512_gemm_float,
     .read_bytes = read_bytes,
     .mac_peak = {mac_codes, mac_codes, mac_float},

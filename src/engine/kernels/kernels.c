@@ -169,6 +169,7 @@ enum {
 	BLOCK_TOKENS = 256,     /* of one task */
 	BLOCK_TOKENS_FLOAT = 128,
 	GEMV_BYTES = 64 * 1024,
+	FEW_TOKENS = 16,        /* up to so many go through a row's `few`, where it has one */
 };
 
 typedef struct job_plan {
@@ -313,7 +314,14 @@ static void task_gemv(const run_plan *run, const job_plan *plan, size_t row0, si
 	const char *data = (const char *)w->data + row0 * w->row_bytes;
 	size_t token = token_of(job, 0);
 	const float *x = acts->x + token * acts->x_stride;
-	if (plan->codes)
+	if (plan->codes && type->few != NULL) {
+		uint32_t offset[FEW_TOKENS];
+		for (size_t t = 0; t < plan->n_tokens; t++)
+			offset[t] = (uint32_t)(token_of(job, t) * sizeof(hth_a8));
+		type->few(&(hth_few){.w = data, .row_bytes = w->row_bytes, .n_rows = n_rows, .cols = w->cols, .acts = (const char *)acts->a8,
+		                     .block_stride = acts->n_tokens * sizeof(hth_a8), .offset = offset, .n_tokens = plan->n_tokens,
+		                     .y = job->y + row0, .y_stride = job->y_stride});
+	} else if (plan->codes)
 		type->gemv(data, w->row_bytes, n_rows, w->cols, (const char *)(acts->a8 + token),
 		           acts->n_tokens * sizeof(hth_a8), job->y + row0);
 	else if (type->gemv_float != NULL)
@@ -351,57 +359,54 @@ typedef struct quantize_plan {
 	const hth_kernel_row *row;
 	hth_acts *acts;
 	size_t tokens_per_task;
+	bool lines, a8; /* what to make */
 } quantize_plan;
+
+static void arrange_portable(void *dst, const hth_a8_line *lines, size_t stride, size_t n_groups)
+{
+	static const hth_a8_line nothing;
+	hth_a8 *a = dst;
+	for (size_t g = 0; g < 8; g++) {
+		const hth_a8_line *line = g < n_groups ? (const hth_a8_line *)((const char *)lines + g * stride) : &nothing;
+		memcpy(a->q + 32 * g, line->q, 32);
+		a->d[g] = line->d;
+		a->s32[g] = line->s32;
+		memcpy(a->s16 + 2 * g, line->s16, sizeof line->s16);
+	}
+}
 
 static void quantize_task(void *ctx, size_t task, unsigned worker)
 {
 	const quantize_plan *plan = ctx;
 	hth_acts *acts = plan->acts;
-	size_t end = HTH_MIN((task + 1) * plan->tokens_per_task, acts->n_tokens);
+	size_t n = acts->n_tokens, end = HTH_MIN((task + 1) * plan->tokens_per_task, n), stride = n * sizeof(hth_a8_line);
 	/* Tokens innermost: their lines lie side by side. The next chunk of each is asked for meanwhile. */
 	for (size_t c = 0; c < acts->cols; c += HTH_A8_COLS) {
 		for (size_t t = task * plan->tokens_per_task; t < end; t++) {
 			const float *x = acts->x + t * acts->x_stride + c;
+			hth_a8_line *lines = acts->lines + c / 32 * n + t;
+			size_t cols = HTH_MIN(acts->cols - c, (size_t)HTH_A8_COLS);
 			if (c + 2 * HTH_A8_COLS <= acts->cols)
 				prefetch_chunk((const char *)(x + HTH_A8_COLS), 0, 1, HTH_A8_COLS * sizeof *x);
-			plan->row->quantize_acts(acts->lines + c / 32 * acts->n_tokens + t, acts->n_tokens * sizeof(hth_a8_line), x,
-			                         HTH_MIN(acts->cols - c, (size_t)HTH_A8_COLS));
+			if (plan->lines)
+				plan->row->quantize_acts(lines, stride, x, cols);
+			if (plan->a8)
+				(plan->row->arrange_acts != NULL ? plan->row->arrange_acts : arrange_portable)(
+				    acts->a8 + c / HTH_A8_COLS * n + t, lines, stride, (cols + 31) / 32);
 		}
 	}
 }
 
-static void make_lines(const hth_kernel_row *row, hth_threads *threads, hth_acts *acts)
+/* Makes the 8-bit forms that are not there yet. */
+static void make_acts(const hth_kernel_row *row, hth_threads *threads, hth_acts *acts, bool want_a8)
 {
-	if (acts->lines_ready)
+	quantize_plan plan = {.row = row, .acts = acts, .lines = !acts->lines_ready, .a8 = want_a8 && !acts->a8_ready,
+	                      .tokens_per_task = HTH_MAX(1, 16384 / (acts->cols + 1))};
+	if (!plan.lines && !plan.a8)
 		return;
-	quantize_plan plan = {row, acts, HTH_MAX(1, 16384 / (acts->cols + 1))};
 	hth_threads_run(threads, (acts->n_tokens + plan.tokens_per_task - 1) / plan.tokens_per_task, quantize_task, &plan);
 	acts->lines_ready = true;
-}
-
-/* The gemv form, from the lines. */
-static void make_a8(hth_acts *acts)
-{
-	if (acts->a8_ready)
-		return;
-	size_t n = acts->n_tokens;
-	for (size_t t = 0; t < n; t++) {
-		for (size_t c = 0; c < acts->cols; c += HTH_A8_COLS) {
-			hth_a8 *a = acts->a8 + c / HTH_A8_COLS * n + t;
-			for (size_t g = 0; g < 8; g++) {
-				static const hth_a8_line nothing;
-				const hth_a8_line *line = c + 32 * g < acts->cols ? acts->lines + (c / 32 + g) * n + t : &nothing;
-				memcpy(a->q + 32 * g, line->q, 32);
-				a->d[g] = line->d;
-				a->s32[g] = line->s32;
-				for (size_t h = 0; h < 2; h++) {
-					a->s16[2 * g + h] = line->s16[h];
-					a->d16[2 * g + h] = line->d;
-				}
-			}
-		}
-	}
-	acts->a8_ready = true;
+	acts->a8_ready |= plan.a8;
 }
 
 /* Tiles small enough that every worker gets several, large enough to share the work of a panel. */
@@ -411,19 +416,20 @@ static void plan_job(const run_plan *run, job_plan *plan, const hth_matmul *job)
 	const hth_matrix *w = job->w;
 	*plan = (job_plan){.job = job, .codes = hth_type_has_codes(w->type),
 	                   .n_tokens = job->select != NULL ? job->n_select : job->x->n_tokens, .block_tokens = 1};
-	plan->gemv = plan->n_tokens == 1;
-	if (plan->codes && (row->types[w->type].gemv == NULL || job->x->n_tokens > ACTS_GEMV_TOKENS))
+	const hth_kernel_type *type = &row->types[w->type];
+	plan->gemv = plan->n_tokens <= (plan->codes && type->few != NULL ? FEW_TOKENS : 1);
+	if (plan->codes && ((type->gemv == NULL && type->few == NULL) || job->x->n_tokens > ACTS_GEMV_TOKENS))
 		plan->gemv = false;
 	size_t workers = hth_threads_count(run->threads), step;
 	if (plan->gemv) {
-		step = 8;
+		step = 16;
 		plan->tile_rows = HTH_MAX(hth_round_up(GEMV_BYTES / w->row_bytes, step), step);
 	} else {
 		step = plan->codes ? row->group_rows : row->float_rows;
 		plan->tile_rows = TILE_ROWS;
 		plan->block_tokens = plan->codes ? BLOCK_TOKENS : BLOCK_TOKENS_FLOAT;
 	}
-	plan->n_blocks = (plan->n_tokens + plan->block_tokens - 1) / plan->block_tokens;
+	plan->n_blocks = plan->gemv ? 1 : (plan->n_tokens + plan->block_tokens - 1) / plan->block_tokens;
 	while (plan->tile_rows >= 2 * step && w->rows * plan->n_blocks / plan->tile_rows < 4 * workers)
 		plan->tile_rows = hth_round_up(plan->tile_rows / 2, step);
 	plan->n_tiles = (w->rows + plan->tile_rows - 1) / plan->tile_rows;
@@ -437,9 +443,7 @@ void hth_matmul_run(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs)
 		plan_job(&run, plan, &jobs[i]);
 		if (plan->n_tokens > 0) {
 			if (plan->codes)
-				make_lines(run.row, threads, jobs[i].x);
-			if (plan->codes && plan->gemv)
-				make_a8(jobs[i].x);
+				make_acts(run.row, threads, jobs[i].x, plan->gemv);
 			plan->first_task = run.n_tasks;
 			run.n_tasks += plan->n_tiles * plan->n_blocks;
 			run.n_jobs++;
