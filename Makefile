@@ -21,6 +21,9 @@ bench: build/hearth ## print the benchmark tables (takes minutes)
 bench-peers: build/hearth ## the same beside llama.cpp, where it is found or can be installed
 	@python3 scripts/bench --peers
 
+load: build/hearth ## 64 clients for a minute (LOAD_SECONDS) with disconnects, kills and a full disk
+	@HEARTH_LOAD_SECONDS=$${LOAD_SECONDS:-60} meson test -C build --no-rebuild -v node-load
+
 lint: ## layout, static analysis, man page, direction of includes
 	@scripts/install-deps build lint
 	@scripts/lint
@@ -49,4 +52,4 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
 
 FORCE:
-.PHONY: all run test bench bench-peers lint asan tsan fuzz install clean help FORCE
+.PHONY: all run test bench bench-peers load lint asan tsan fuzz install clean help FORCE

@@ -98,6 +98,7 @@ int hth_cmd_pull(hth_invocation *in)
 	}
 	if (!json && !quiet)
 		show_before(in, in->argv[0]);
+	signal(SIGXFSZ, SIG_IGN);
 	signal(SIGINT, on_interrupt);
 	signal(SIGTERM, on_interrupt);
 	hth_error err = HTH_ERROR_INIT;

@@ -110,6 +110,15 @@ static bool is_busy(const hth_http_conn *conn)
 	return conn->exchange != NULL && conn->exchange->state != HTH_EX_RECEIVING;
 }
 
+/* libmicrohttpd may not see the end of a connection that came together with its last bytes: it reads these, waits for more, and is not
+ * told again. Nothing unread, and nothing to come: whoever it was has left without a whole request. */
+static bool has_left(const hth_http_conn *conn)
+{
+	char byte;
+	ssize_t n = recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+	return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+}
+
 static void on_tick(void *ctx)
 {
 	hth_http *http = ctx;
@@ -123,7 +132,7 @@ static void on_tick(void *ctx)
 			allowed_s = UNREAD_RESPONSE_S;
 		else
 			continue;
-		if (now - c->since_ms > allowed_s * 1000)
+		if (now - c->since_ms > allowed_s * 1000 || (!is_busy(c) && !c->doomed && has_left(c)))
 			hth_conn_shut(c);
 	}
 	bool lingering = false;

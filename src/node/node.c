@@ -153,6 +153,7 @@ hth_status hth_node_run(const hth_config *config, const hth_node_callbacks *call
 	                 .started_ms = hth_clock_ms()};
 	hth_log_set_level((hth_log_level)config->log_level);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is told by its write */
 	raise_descriptor_limit();
 	hth_status status = start(&node, err);
 	if (status == HTH_OK) {

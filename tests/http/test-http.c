@@ -398,6 +398,24 @@ TEST(a_chunked_body_over_the_limit_is_refused_at_its_end_and_an_endless_one_is_c
 	teardown();
 }
 
+TEST(a_client_that_leaves_with_its_last_bytes_is_not_kept)
+{
+	static const char *const parts[] = {"P", "POST /now HTTP/1.1\r\n", "POST /now HTTP/1.1\r\nHost: h\r\nContent-Len", "POST /now HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n",
+	                                    "POST /now HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nabc"};
+	if (!setup(NULL))
+		return;
+	/* The bytes and the end are there before the server looks. */
+	for (size_t i = 0; i < HTH_COUNT(parts); i++) {
+		client *c = dial(NULL);
+		put_str(c, parts[i]);
+		hang_up(c);
+	}
+	spin(50);
+	WAIT(hth_http_connections(t.http) == 0, 4000); /* its own deadline would be 30 s */
+	CHECK_INT(t.handled, 0);
+	teardown();
+}
+
 TEST(all_bodies_together_are_limited)
 {
 	if (!setup(&(hth_http_options){.max_body = 1000, .max_buffered = 1500}))
