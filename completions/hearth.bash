@@ -10,7 +10,7 @@ _hearth() {
 		case ${COMP_WORDS[i]} in -*) ;; *) command=${COMP_WORDS[i]}; break ;; esac
 	done
 	if [ -z "$command" ]; then
-		COMPREPLY=($(compgen -W "serve run list show pull rm ps stop status doctor key privacy config bench quantize tokenize perplexity embed render help --help --version" -- "$cur"))
+		COMPREPLY=($(compgen -W "serve run list show pull rm ps stop status doctor key privacy config bench quantize tokenize perplexity embed extract render help --help --version" -- "$cur"))
 		return
 	fi
 	case $prev in
@@ -33,8 +33,9 @@ _hearth() {
 	tokenize) options="--file --special --json" ;;
 	perplexity) options="--limit --json" ;;
 	embed) options="--file --json" ;;
+	extract) options="--ocr --languages --page --output --dpi --seconds --memory --json" ;;
 	render) options="--case" ;;
-	help) COMPREPLY=($(compgen -W "serve run list show pull rm ps stop status doctor key privacy config bench quantize tokenize perplexity embed render" -- "$cur")); return ;;
+	help) COMPREPLY=($(compgen -W "serve run list show pull rm ps stop status doctor key privacy config bench quantize tokenize perplexity embed extract render" -- "$cur")); return ;;
 	esac
 	case $cur in
 	-*)

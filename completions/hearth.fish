@@ -2,7 +2,7 @@
 function __hearth_models
 	hearth list --json 2>/dev/null | string replace -ra '[{,]' '\n' | string replace -rf '^"name":"([^"]*)"$' '$1'
 end
-set -l commands serve run list show pull rm ps stop status doctor key privacy config bench quantize tokenize perplexity embed render help
+set -l commands serve run list show pull rm ps stop status doctor key privacy config bench quantize tokenize perplexity embed extract render help
 complete -c hearth -f
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a serve -d 'run the node in the foreground'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a run -d 'chat with a model'
@@ -19,6 +19,7 @@ complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a doctor -d '
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a config -d 'every setting and where it came from'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a bench -d 'measure speeds'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a quantize -d 'store weights in fewer bits'
+complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a extract -d 'what a document says, or a page of it as a picture'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a tokenize -d 'text to token ids'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a perplexity -d 'how well a model predicts a text'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a embed -d 'the embedding of a text'
@@ -27,7 +28,7 @@ complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a help -d 'wh
 complete -c hearth -n "__fish_seen_subcommand_from run show rm stop bench tokenize perplexity embed quantize" -a '(__hearth_models)' -F
 complete -c hearth -n "__fish_seen_subcommand_from render perplexity" -F
 complete -c hearth -n "__fish_seen_subcommand_from quantize" -a '(hearth quantize --list 2>/dev/null)'
-complete -c hearth -n "__fish_seen_subcommand_from list show pull rm key privacy ps stop status doctor config bench quantize tokenize perplexity embed" -l json -d 'answer in JSON'
+complete -c hearth -n "__fish_seen_subcommand_from list show pull rm key privacy ps stop status doctor config bench quantize tokenize perplexity embed extract" -l json -d 'answer in JSON'
 complete -c hearth -n "__fish_seen_subcommand_from run" -s n -l max-tokens -x -d 'at most N tokens of answer'
 complete -c hearth -n "__fish_seen_subcommand_from run" -s t -l temp -x -d temperature
 complete -c hearth -n "__fish_seen_subcommand_from run" -s s -l seed -x -d 'the same seed gives the same answer'
@@ -56,6 +57,14 @@ complete -c hearth -n "__fish_seen_subcommand_from bench" -s g -l decode-tokens 
 complete -c hearth -n "__fish_seen_subcommand_from bench" -s b -l streams -x -d 'sequences decoded together'
 complete -c hearth -n "__fish_seen_subcommand_from bench" -s t -l n-threads -x -d 'threads that compute'
 complete -c hearth -n "__fish_seen_subcommand_from quantize" -l list -d 'the types there are'
+complete -c hearth -n "__fish_seen_subcommand_from extract" -F
+complete -c hearth -n "__fish_seen_subcommand_from extract" -l ocr -d 'also read pages and pictures without text'
+complete -c hearth -n "__fish_seen_subcommand_from extract" -s l -l languages -x -d 'of OCR'
+complete -c hearth -n "__fish_seen_subcommand_from extract" -s p -l page -x -d 'write one page as PNG'
+complete -c hearth -n "__fish_seen_subcommand_from extract" -s o -l output -r -F -d 'where to'
+complete -c hearth -n "__fish_seen_subcommand_from extract" -l dpi -x -d 'dots per inch'
+complete -c hearth -n "__fish_seen_subcommand_from extract" -l seconds -x -d 'processor time for a file'
+complete -c hearth -n "__fish_seen_subcommand_from extract" -l memory -x -d 'MiB for a file'
 complete -c hearth -n "__fish_seen_subcommand_from tokenize embed" -s f -l file -r -F -d 'take the text from a file'
 complete -c hearth -n "__fish_seen_subcommand_from tokenize" -s s -l special -d 'special tokens'
 complete -c hearth -n "__fish_seen_subcommand_from perplexity" -s l -l limit -x -d 'only the first N tokens'

@@ -10,7 +10,7 @@ TIERS = [
     ["base"],
     ["engine", "loop", "json", "sandbox", "seal"],
     ["request", "http", "config", "schema", "catalog", "client", "store"],
-    ["privacy", "runner", "pull", "fetch"],
+    ["privacy", "runner", "extract", "pull", "fetch"],
     ["api", "route", "upstream"],
     ["node"],
     ["cmd"],
@@ -30,7 +30,7 @@ OWNERS = {
     "sqlite3.h": {"store"},
     "curl/curl.h": {"client"},
     "histedit.h": {"cmd"},
-    "sys/socket.h": {"runner", "http", "node", "client", "loop", "sandbox", "cmd"},
+    "sys/socket.h": {"runner", "extract", "http", "node", "client", "loop", "sandbox", "cmd"},
 }
 
 

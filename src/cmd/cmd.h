@@ -90,6 +90,7 @@ int hth_cmd_stop(hth_invocation *in);
 int hth_cmd_quantize(hth_invocation *in);
 int hth_cmd_tokenize(hth_invocation *in);
 int hth_cmd_perplexity(hth_invocation *in);
+int hth_cmd_extract(hth_invocation *in);
 int hth_cmd_embed(hth_invocation *in);
 int hth_cmd_render(hth_invocation *in);
 int hth_cmd_bench(hth_invocation *in);

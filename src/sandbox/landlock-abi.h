@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-enum { LL_SYS_CREATE_RULESET = 444, LL_SYS_RESTRICT_SELF = 446 };
+enum { LL_SYS_CREATE_RULESET = 444, LL_SYS_ADD_RULE = 445, LL_SYS_RESTRICT_SELF = 446 };
 enum { LL_CREATE_RULESET_VERSION = 1 };
 
 /* Which accesses a ruleset takes away. A kernel takes a longer struct than it knows if the rest is zero. */
@@ -15,6 +15,15 @@ typedef struct ll_ruleset_attr {
 	uint64_t scoped;             /* ABI 6, Linux 6.12 */
 } ll_ruleset_attr;
 
+/* A rule that gives back accesses beneath a directory. */
+enum { LL_RULE_PATH_BENEATH = 1 };
+typedef struct __attribute__((packed)) ll_path_beneath_attr {
+	uint64_t allowed_access;
+	int32_t parent_fd;
+} ll_path_beneath_attr;
+
+#define LL_FS_READ_FILE (UINT64_C(1) << 2)
+#define LL_FS_READ_DIR (UINT64_C(1) << 3)
 #define LL_FS_ABI1 ((UINT64_C(1) << 13) - 1) /* execute, write, read, read_dir, remove_*, make_* (Linux 5.13) */
 #define LL_FS_REFER (UINT64_C(1) << 13)      /* ABI 2, Linux 5.19 */
 #define LL_FS_TRUNCATE (UINT64_C(1) << 14)   /* ABI 3, Linux 6.2 */

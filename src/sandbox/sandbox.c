@@ -14,6 +14,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -83,9 +84,19 @@ static hth_status drop_capabilities(hth_error *err)
 	return HTH_OK;
 }
 
-/* Takes away every access to paths, and TCP, abstract sockets and signals where the kernel knows to. No rule is added
- * to the ruleset, so nothing is given back. */
-static hth_status enter_landlock(int *ret_abi, hth_error *err)
+/* Gives back reading beneath a directory, if it is there. */
+static hth_status allow_reading(int ruleset, const char *path, hth_error *err)
+{
+	HTH_AUTO_CLOSE int dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	ll_path_beneath_attr rule = {.allowed_access = LL_FS_READ_FILE | LL_FS_READ_DIR, .parent_fd = dir};
+	if (dir >= 0 && syscall(LL_SYS_ADD_RULE, ruleset, LL_RULE_PATH_BENEATH, &rule, 0u) != 0)
+		return hth_fail_errno(err, HTH_IO, errno, "cannot add %s to a Landlock ruleset", path);
+	return HTH_OK;
+}
+
+/* Takes away every access to paths, and TCP, abstract sockets and signals where the kernel knows to; only reading beneath read_dirs is
+ * given back. */
+static hth_status enter_landlock(const hth_sandbox_options *options, int *ret_abi, hth_error *err)
 {
 	long abi = syscall(LL_SYS_CREATE_RULESET, NULL, (size_t)0, (unsigned)LL_CREATE_RULESET_VERSION);
 	if (abi <= 0) { /* ENOSYS: not built in; EOPNOTSUPP: off at boot; EPERM: an outer filter forbids it */
@@ -106,6 +117,8 @@ static hth_status enter_landlock(int *ret_abi, hth_error *err)
 	HTH_AUTO_CLOSE int ruleset = (int)syscall(LL_SYS_CREATE_RULESET, &attr, sizeof attr, 0u);
 	if (ruleset < 0)
 		return hth_fail_errno(err, HTH_IO, errno, "cannot make a Landlock ruleset (ABI %ld)", abi);
+	for (size_t i = 0; i < options->n_read_dirs; i++)
+		HTH_TRY(allow_reading(ruleset, options->read_dirs[i], err));
 	if (syscall(LL_SYS_RESTRICT_SELF, ruleset, 0u) != 0)
 		return hth_fail_errno(err, HTH_IO, errno, "cannot enter Landlock (ABI %ld)", abi);
 	*ret_abi = (int)abi;
@@ -127,14 +140,17 @@ hth_status hth_sandbox_enter(const hth_sandbox_options *options, hth_sandbox_rep
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		return hth_fail_errno(err, HTH_IO, errno, "cannot set no_new_privs");
 	HTH_TRY(drop_capabilities(err));
-	HTH_TRY(enter_landlock(&report.landlock_abi, err));
+	HTH_TRY(enter_landlock(options, &report.landlock_abi, err));
 	if (!HTH_SANITIZED && options->memory_bytes > 0) {
 		struct rlimit memory = {options->memory_bytes, options->memory_bytes};
 		if (setrlimit(RLIMIT_AS, &memory) != 0)
 			return hth_fail_errno(err, HTH_IO, errno, "cannot limit memory to %llu bytes",
 			                      (unsigned long long)options->memory_bytes);
 	}
-	HTH_TRY(hth_seccomp_load(options->write_files, err));
+	hth_seccomp_grants grants = {.write_files = options->write_files,
+	                             .read_paths = options->n_read_dirs > 0 && report.landlock_abi > 0,
+	                             .receive_fd = options->receive_fd};
+	HTH_TRY(hth_seccomp_load(&grants, err));
 	report.seccomp = true;
 	*ret_report = report;
 	return HTH_OK;

@@ -35,6 +35,11 @@ typedef struct hth_sandbox_options {
 	const int *keep_fds;   /* descriptors that stay open besides 0, 1 and 2 */
 	size_t n_keep_fds;
 	bool write_files;      /* files that are open for writing may be written at any place and resized (hearth quantize) */
+	int receive_fd;        /* a Unix socket on which descriptors may be received (recvmsg); 0: none */
+	/* Directories of the system (fonts) whose files may still be opened for reading. Needs Landlock, which is what keeps all other paths
+	 * shut: without it, none may. Ones that do not exist are skipped. */
+	const char *const *read_dirs;
+	size_t n_read_dirs;
 } hth_sandbox_options;
 typedef struct hth_sandbox_report {
 	int landlock_abi; /* 0: the kernel has none */

@@ -86,20 +86,18 @@ static void on_sigsys(int signum, siginfo_t *info, void *context)
 #define THREAD_FLAGS (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM)
 #define THREAD_FLAGS_MAY (CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID | CLONE_DETACHED)
 
-static int add_rules(scmp_filter_ctx ctx, bool write_files)
+static int add_rules(scmp_filter_ctx ctx, const hth_seccomp_grants *grants)
 {
 	int rc = 0;
 	for (size_t i = 0; i < HTH_COUNT(always) && rc == 0; i++)
 		rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, always[i], 0);
-	for (size_t i = 0; write_files && i < HTH_COUNT(writing) && rc == 0; i++)
+	for (size_t i = 0; grants->write_files && i < HTH_COUNT(writing) && rc == 0; i++)
 		rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, writing[i], 0);
 #if HTH_SANITIZED
 	for (size_t i = 0; i < HTH_COUNT(sanitizer_extra) && rc == 0; i++)
 		rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, sanitizer_extra[i], 0);
 #endif
-#define RULE(...)           \
-	if (rc == 0)        \
-	rc = seccomp_rule_add(ctx, __VA_ARGS__)
+#define RULE(...) rc = rc != 0 ? rc : seccomp_rule_add(ctx, __VA_ARGS__)
 	RULE(SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 	RULE(SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 	RULE(SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
@@ -115,13 +113,18 @@ static int add_rules(scmp_filter_ctx ctx, bool write_files)
 	/* Names of threads and of mappings (newer glibc's malloc). */
 	RULE(SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME));
 	RULE(SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_VMA));
+	if (grants->receive_fd > 0)
+		RULE(SCMP_ACT_ALLOW, SCMP_SYS(recvmsg), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)grants->receive_fd));
+	if (grants->read_paths) /* not to write, make or empty a file, and not O_PATH */
+		RULE(SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,
+		     SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC | O_APPEND | O_TMPFILE | O_PATH, O_RDONLY));
 	/* Its own limits, to read. */
 	RULE(SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_EQ, 0), SCMP_A2(SCMP_CMP_EQ, 0));
 #undef RULE
 	return rc;
 }
 
-hth_status hth_seccomp_load(bool write_files, hth_error *err)
+hth_status hth_seccomp_load(const hth_seccomp_grants *grants, hth_error *err)
 {
 	struct sigaction action = {.sa_sigaction = on_sigsys, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK};
 	if (sigaction(SIGSYS, &action, NULL) != 0)
@@ -135,7 +138,7 @@ hth_status hth_seccomp_load(bool write_files, hth_error *err)
 	if (rc == 0)
 		rc = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* binary search: the list is long */
 	if (rc == 0)
-		rc = add_rules(ctx, write_files);
+		rc = add_rules(ctx, grants);
 	if (rc == 0)
 		rc = seccomp_load(ctx);
 	seccomp_release(ctx);

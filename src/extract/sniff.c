@@ -1,0 +1,49 @@
+/* sniff.c - what a file is: its first bytes decide, its name's ending where bytes do not tell (Markdown is text), libmagic for the names of
+ * what holds no text. Then its reader is called. Child only. */
+#include "base/mem.h"
+#include "extract/charset.h"
+#include "extract/readers.h"
+
+#include <ctype.h>
+#include <strings.h>
+
+enum { PEEK = 64 << 10 };
+
+void hth_name_ending(const char *name, char ret[16])
+{
+	const char *slash = strrchr(name, '/'), *dot = strrchr(slash != NULL ? slash : name, '.');
+	size_t n = 0;
+	for (dot = dot != NULL ? dot + 1 : ""; n < 15 && dot[n] != '\0'; n++)
+		ret[n] = (char)tolower((unsigned char)dot[n]);
+	ret[n] = '\0';
+}
+
+hth_extract_kind hth_sniff(const hth_source *source, hth_verdict *verdict)
+{
+	static char head[PEEK + 1];
+	size_t n = hth_source_peek(source, 0, head, PEEK);
+	head[n] = '\0';
+	char ending[16];
+	hth_name_ending(source->name, ending);
+	if (!hth_charset_is_text(head, n)) {
+		hth_verdict_excluded(verdict, "not a kind of file that holds text");
+		return HTH_KIND_OTHER;
+	}
+	if (strcmp(ending, "md") == 0 || strcmp(ending, "markdown") == 0)
+		return HTH_KIND_MARKDOWN;
+	if (strcmp(ending, "csv") == 0 || strcmp(ending, "tsv") == 0)
+		return HTH_KIND_CSV;
+	return HTH_KIND_PLAIN;
+}
+
+void hth_read_source(hth_tell *tell, hth_source *source, hth_verdict *verdict)
+{
+	hth_extract_kind kind = hth_sniff(source, verdict);
+	switch (kind) {
+	case HTH_KIND_OTHER: hth_tell_meta(tell, &(hth_extract_meta){.kind = kind}); break;
+	default: hth_read_plain(tell, source, kind, verdict); break;
+	}
+	if (tell->full)
+		hth_verdict_partial(verdict, "more text than is kept of one file; the rest was not read");
+	hth_source_unload(source);
+}
