@@ -28,6 +28,23 @@ int hth_cmd_config(hth_invocation *in)
 		hth_json_write_string(help, strlen(help), &out);
 		hth_buf_append_char(&out, '}');
 	}
+	hth_buf_append_str(&out, "],\"upstreams\":[");
+	for (size_t i = 0; i < in->config.n_upstreams; i++) {
+		const hth_config_upstream *u = &in->config.upstreams[i];
+		const char *privacy = u->privacy[0] != '\0' ? u->privacy : "private on this machine, else public";
+		if (!json) {
+			char name[64], value[900];
+			snprintf(name, sizeof name, "upstream.%s", u->name);
+			snprintf(value, sizeof value, "%s%s%s%s", u->url, u->key[0] != '\0' ? " key=(set)" : "", u->privacy[0] != '\0' ? " privacy=" : "", u->privacy);
+			hth_cmd_table_row(&table, (const char *const[]){name, value, "file", "a server of the OpenAI API as a backend"});
+			continue;
+		}
+		hth_buf_append_str(&out, i > 0 ? ",{\"name\":" : "{\"name\":");
+		hth_json_write_string(u->name, strlen(u->name), &out);
+		hth_buf_append_str(&out, ",\"url\":");
+		hth_json_write_string(u->url, strlen(u->url), &out);
+		hth_buf_appendf(&out, ",\"key\":%s,\"privacy\":\"%s\"}", u->key[0] != '\0' ? "\"(set)\"" : "null", privacy);
+	}
 	hth_buf_append_str(&out, "],\"file\":");
 	char path[4200];
 	snprintf(path, sizeof path, "%s/hearth.conf", in->config.home);

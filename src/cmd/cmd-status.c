@@ -63,6 +63,25 @@ static void print_runners(const json_t *runners)
 	hth_cmd_table_print(&table, stdout);
 }
 
+static void print_upstreams(const json_t *upstreams)
+{
+	hth_cmd_table table;
+	size_t i;
+	json_t *u;
+	if (json_array_size(upstreams) == 0)
+		return;
+	printf("\n");
+	hth_cmd_table_init(&table, "<<<>><", (const char *const[]){"upstream", "state", "for", "models", "active", "address"});
+	json_array_foreach(upstreams, i, u) {
+		char models[32], active[32], where[700];
+		snprintf(models, sizeof models, "%lld", (long long)number(u, "models"));
+		snprintf(active, sizeof active, "%lld", (long long)number(u, "active"));
+		snprintf(where, sizeof where, "%.400s%s%.200s", text(u, "url"), *text(u, "error") != '\0' ? ": " : "", text(u, "error"));
+		hth_cmd_table_row(&table, (const char *const[]){text(u, "name"), text(u, "state"), text(u, "privacy"), models, active, where});
+	}
+	hth_cmd_table_print(&table, stdout);
+}
+
 int hth_cmd_status(hth_invocation *in)
 {
 	bool json = false;
@@ -90,6 +109,7 @@ int hth_cmd_status(hth_invocation *in)
 	       (long long)number(s, "connections"));
 	printf("tokens    %s read (%s of them from the cache), %s written\n", hth_cmd_count((uint64_t)number(tokens, "prompt"), a),
 	       hth_cmd_count((uint64_t)number(tokens, "cached"), b), hth_cmd_count((uint64_t)number(tokens, "answer"), c));
+	print_upstreams(json_object_get(s, "upstreams"));
 	const json_t *runners = json_object_get(s, "runners");
 	if (json_array_size(runners) > 0) {
 		printf("\n");

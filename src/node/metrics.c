@@ -3,6 +3,7 @@
 #include "node/node-internal.h"
 
 #include "base/clock.h"
+#include "privacy/privacy.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -183,6 +184,21 @@ static void write_runner(void *ctx, const hth_router_model *m)
 	hth_buf_append_char(out, '}');
 }
 
+static void write_upstream(void *ctx, const hth_upstream_state *u)
+{
+	sums *s = ctx;
+	const struct {
+		const char *key, *text;
+	} texts[] = {{"name", u->name}, {"url", u->url}, {"privacy", hth_privacy_name(u->privacy)}, {"error", u->error}};
+	hth_buf_append_char(s->out, s->n++ > 0 ? ',' : ' ');
+	for (size_t i = 0; i < HTH_COUNT(texts); i++) {
+		hth_buf_appendf(s->out, "%c\"%s\":", i == 0 ? '{' : ',', texts[i].key);
+		hth_json_write_string(texts[i].text, strlen(texts[i].text), s->out);
+	}
+	hth_buf_appendf(s->out, ",\"state\":\"%s\",\"since_unix\":%lld,\"models\":%zu,\"active\":%zu}", !u->checked ? "unknown" : u->answers ? "answers" : "silent",
+	                (long long)u->since_unix, u->models, u->active);
+}
+
 void hth_status_write(hth_node *node, hth_buf *out)
 {
 	const hth_metrics *m = &node->metrics;
@@ -206,5 +222,8 @@ void hth_status_write(hth_node *node, hth_buf *out)
 	                (unsigned long long)m->cached_tokens, (unsigned long long)m->answer_tokens, hth_http_connections(node->http));
 	s = (sums){.out = out};
 	hth_router_each(node->router, write_runner, &s);
+	hth_buf_append_str(out, "],\"upstreams\":[");
+	s = (sums){.out = out};
+	hth_upstreams_states(node->upstreams, write_upstream, &s);
 	hth_buf_append_str(out, "]}");
 }

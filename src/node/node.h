@@ -21,7 +21,9 @@
  *                  "progress":0.5,"eta_s":n|null,                of loading, 0 to 1; seconds left, null: it is not loading
  *                  "idle_s":n|null,                              null: busy
  *                  "unload_in_s":n|null,                         null: never, or busy
- *                  "landlock_abi":n,"kernels":"avx2"}]}
+ *                  "landlock_abi":n,"kernels":"avx2"}],
+ *      "upstreams":[{"name":"den","url":"http://.../v1","privacy":"private|neighbours|public","state":"answers|silent|unknown",
+ *                    "error":"","since_unix":n,"models":n,"active":n}]}
  *     "waiting" of a runner counts requests that wait for its model to load; those that wait for a slot are "active".
  *   POST /hearth/stop {"model":"starter"}
  *     Unloads the model once its running answers have ended ("now":true cancels them). {"stopped":true} when the runner has been told;

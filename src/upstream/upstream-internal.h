@@ -16,6 +16,9 @@ typedef struct hth_up_event {
 	size_t len;
 	char *tool_id, *tool_name; /* owned */
 	size_t tool_index;
+	hth_token_logprob *rows, *top; /* owned; of a piece: n_rows tokens, n_top rivals of each; their bytes point into row_bytes */
+	size_t n_rows, n_top;
+	char *row_bytes; /* owned */
 	float *values; /* owned; an embedding */
 	json_t *models; /* owned array of strings */
 	uint64_t sent, received;

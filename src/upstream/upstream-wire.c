@@ -1,14 +1,14 @@
 /* upstream-wire.c - a request as the OpenAI API writes it, and its answer read as it comes. Pure: no thread, no socket.
  *
- * What another server cannot be asked (another tokenizer's token ids with a bias, log probabilities that name our tokens, a grammar)
- * is refused by name. What an upstream sends is untrusted: lines, texts and lists are bounded and of the right type, or it has failed.
+ * What another server cannot be asked in its API (a grammar, an echo, log probabilities of the old completions) is refused by name. A bias is on
+ * token ids of its own tokenizer, which is what a client that names its model means. What an upstream sends is untrusted: lines, texts and lists are bounded and of the right type, or it has failed.
  */
 #include "upstream/upstream-internal.h"
 
 #include <math.h>
 #include <stdio.h>
 
-enum { LINE_MAX = 4 << 20, EMBEDDING_MAX = 1 << 16, TOOL_CALLS_MAX = 128 };
+enum { LINE_MAX = 4 << 20, ROWS_MAX = 4096, EMBEDDING_MAX = 1 << 16, TOOL_CALLS_MAX = 128 };
 
 void hth_up_event_free(hth_up_event *event)
 {
@@ -17,6 +17,9 @@ void hth_up_event_free(hth_up_event *event)
 	free(event->text);
 	free(event->tool_id);
 	free(event->tool_name);
+	free(event->rows);
+	free(event->top);
+	free(event->row_bytes);
 	free(event->values);
 	json_decref(event->models);
 	free(event);
@@ -91,6 +94,20 @@ static void add_sampling(json_t *body, const hth_request_params *p)
 		json_object_set_new(body, "max_tokens", json_integer(p->max_tokens));
 	if (p->ignore_eos)
 		json_object_set_new(body, "ignore_eos", json_true());
+	if (s->n_logit_bias > 0) {
+		json_t *bias = json_object();
+		char id[16];
+		for (size_t i = 0; i < s->n_logit_bias; i++) {
+			snprintf(id, sizeof id, "%d", s->logit_bias[i].token);
+			json_object_set_new(bias, id, real(s->logit_bias[i].bias));
+		}
+		json_object_set_new(body, "logit_bias", bias);
+	}
+	if (p->top_logprobs >= 0) {
+		json_object_set_new(body, "logprobs", json_true());
+		if (p->top_logprobs > 0)
+			json_object_set_new(body, "top_logprobs", json_integer(p->top_logprobs));
+	}
 	if (p->n_stop > 0) {
 		json_t *stop = json_array();
 		for (size_t i = 0; i < p->n_stop; i++)
@@ -133,10 +150,8 @@ hth_status hth_up_write(const hth_request *r, const char *model, hth_buf *ret_bo
 	const hth_request_params *p = &r->params;
 	if (p->grammar != NULL)
 		return refuse("grammar", "an answer bound to a grammar", err);
-	if (p->top_logprobs >= 0 && r->kind != HTH_EMBEDDING)
-		return refuse("logprobs", "log probabilities", err);
-	if (p->sampling.n_logit_bias > 0)
-		return refuse("logit_bias", "a bias on tokens of another tokenizer", err);
+	if (p->top_logprobs >= 0 && r->kind == HTH_COMPLETION)
+		return refuse("logprobs", "log probabilities of a plain completion", err);
 	if (r->input.echo)
 		return refuse("echo", "an echo of the prompt", err);
 	HTH_AUTO_JSON json_t *body = json_object();
@@ -189,7 +204,60 @@ static bool bad(hth_up_reader *reader, const char *what)
 	return false;
 }
 
-static bool emit_piece(hth_up_reader *reader, hth_piece_kind kind, size_t tool, const char *id, const char *name, const char *text)
+/* A token as the API spells it: its bytes where it gives them, else its text. Its id is not told. */
+static void read_row(const json_t *from, hth_token_logprob *row, hth_buf *bytes)
+{
+	const json_t *list = json_object_get(from, "bytes"), *text = json_object_get(from, "token");
+	double logprob = json_number_value(json_object_get(from, "logprob"));
+	size_t begin = bytes->len;
+	for (size_t i = 0; i < json_array_size(list) && i < 256; i++)
+		hth_buf_append_char(bytes, (char)(unsigned char)json_integer_value(json_array_get(list, i)));
+	if (json_array_size(list) == 0 && json_is_string(text))
+		hth_buf_append(bytes, json_string_value(text), HTH_MIN(json_string_length(text), (size_t)256));
+	*row = (hth_token_logprob){.token = -1, .logprob = isfinite(logprob) ? (float)logprob : -9999, .n_bytes = bytes->len - begin};
+}
+
+/* {"content":[{"token","logprob","bytes","top_logprobs":[...]}]}; what is not of that form is left out. False: no memory. */
+static bool read_logprobs(const json_t *logprobs, hth_up_event *e)
+{
+	const json_t *content = json_object_get(logprobs, "content");
+	size_t n = HTH_MIN(json_array_size(content), (size_t)ROWS_MAX), n_top = HTH_TOP_LOGPROBS_MAX;
+	if (n == 0)
+		return true;
+	/* As many rivals as every row has. */
+	for (size_t i = 0; i < n; i++)
+		n_top = HTH_MIN(n_top, json_array_size(json_object_get(json_array_get(content, i), "top_logprobs")));
+	hth_buf bytes = HTH_BUF_INIT((size_t)ROWS_MAX * (1 + HTH_TOP_LOGPROBS_MAX) * 256);
+	e->rows = calloc(n, sizeof *e->rows);
+	e->top = calloc(n * n_top + 1, sizeof *e->top);
+	if (e->rows == NULL || e->top == NULL)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		const json_t *row = json_array_get(content, i);
+		read_row(row, &e->rows[i], &bytes);
+		for (size_t k = 0; k < n_top; k++)
+			read_row(json_array_get(json_object_get(row, "top_logprobs"), k), &e->top[i * n_top + k], &bytes);
+	}
+	if (bytes.failed || (e->row_bytes = hth_buf_steal(&bytes, NULL)) == NULL) {
+		hth_buf_finish(&bytes);
+		return false;
+	}
+	/* The bytes lie in the order in which they were read. */
+	const char *at = e->row_bytes;
+	for (size_t i = 0; i < n; i++) {
+		e->rows[i].bytes = at;
+		at += e->rows[i].n_bytes;
+		for (size_t k = 0; k < n_top; k++) {
+			e->top[i * n_top + k].bytes = at;
+			at += e->top[i * n_top + k].n_bytes;
+		}
+	}
+	e->n_rows = n;
+	e->n_top = n_top;
+	return true;
+}
+
+static bool emit_piece(hth_up_reader *reader, hth_piece_kind kind, size_t tool, const char *id, const char *name, const char *text, const json_t *logprobs)
 {
 	hth_up_event *e = calloc(1, sizeof *e);
 	bool ok = e != NULL;
@@ -199,7 +267,7 @@ static bool emit_piece(hth_up_reader *reader, hth_piece_kind kind, size_t tool, 
 		e->text = strdup(text != NULL ? text : "");
 		e->tool_id = id != NULL ? strdup(id) : NULL;
 		e->tool_name = name != NULL ? strdup(name) : NULL;
-		ok = e->text != NULL && (id == NULL || e->tool_id != NULL) && (name == NULL || e->tool_name != NULL);
+		ok = read_logprobs(logprobs, e) && e->text != NULL && (id == NULL || e->tool_id != NULL) && (name == NULL || e->tool_name != NULL);
 	}
 	if (ok)
 		return reader->emit(reader->ctx, e);
@@ -209,10 +277,10 @@ static bool emit_piece(hth_up_reader *reader, hth_piece_kind kind, size_t tool, 
 	return false;
 }
 
-static bool text_of(hth_up_reader *reader, const json_t *delta, const char *key, hth_piece_kind kind)
+static bool text_of(hth_up_reader *reader, const json_t *delta, const char *key, hth_piece_kind kind, const json_t *logprobs)
 {
 	const char *text = json_string_value(json_object_get(delta, key));
-	return text == NULL || *text == '\0' || emit_piece(reader, kind, 0, NULL, NULL, text);
+	return text == NULL || *text == '\0' || emit_piece(reader, kind, 0, NULL, NULL, text, logprobs);
 }
 
 static bool tool_calls(hth_up_reader *reader, const json_t *calls)
@@ -226,9 +294,9 @@ static bool tool_calls(hth_up_reader *reader, const json_t *calls)
 		json_int_t index = json_is_integer(at) ? json_integer_value(at) : (json_int_t)i;
 		if (index < 0 || index >= TOOL_CALLS_MAX)
 			return bad(reader, "a tool call without a place");
-		if (name != NULL && *name != '\0' && !emit_piece(reader, HTH_PIECE_TOOL_CALL, (size_t)index, id != NULL ? id : "", name, NULL))
+		if (name != NULL && *name != '\0' && !emit_piece(reader, HTH_PIECE_TOOL_CALL, (size_t)index, id != NULL ? id : "", name, NULL, NULL))
 			return false;
-		if (arguments != NULL && *arguments != '\0' && !emit_piece(reader, HTH_PIECE_TOOL_ARGUMENTS, (size_t)index, NULL, NULL, arguments))
+		if (arguments != NULL && *arguments != '\0' && !emit_piece(reader, HTH_PIECE_TOOL_ARGUMENTS, (size_t)index, NULL, NULL, arguments, NULL))
 			return false;
 	}
 	return true;
@@ -273,9 +341,9 @@ static bool read_data(hth_up_reader *reader, const char *data, size_t len)
 	const json_t *choice = json_array_get(json_object_get(chunk, "choices"), 0), *delta = json_object_get(choice, "delta");
 	if (choice == NULL)
 		return true; /* the chunk of usage */
-	if (!text_of(reader, delta, "reasoning_content", HTH_PIECE_REASONING) ||
-	    (json_object_get(delta, "reasoning_content") == NULL && !text_of(reader, delta, "reasoning", HTH_PIECE_REASONING)) ||
-	    !text_of(reader, delta, "content", HTH_PIECE_TEXT) || !text_of(reader, choice, "text", HTH_PIECE_TEXT) ||
+	if (!text_of(reader, delta, "reasoning_content", HTH_PIECE_REASONING, NULL) ||
+	    (json_object_get(delta, "reasoning_content") == NULL && !text_of(reader, delta, "reasoning", HTH_PIECE_REASONING, NULL)) ||
+	    !text_of(reader, delta, "content", HTH_PIECE_TEXT, json_object_get(choice, "logprobs")) || !text_of(reader, choice, "text", HTH_PIECE_TEXT, NULL) ||
 	    !tool_calls(reader, json_object_get(delta, "tool_calls")))
 		return false;
 	const char *finish = json_string_value(json_object_get(choice, "finish_reason"));

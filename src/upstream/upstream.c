@@ -26,6 +26,8 @@ typedef struct upstream {
 	char **models; /* "NAME/M", sorted */
 	size_t n_models, active;
 	uint64_t next_check_ms;
+	unsigned failures; /* checks in a row that nobody answered */
+	int64_t since_unix; /* that it answers, or does not */
 	/* Checks since the last line in the egress log. */
 	uint64_t checks, check_sent, check_received;
 	int64_t checks_logged_unix;
@@ -300,10 +302,17 @@ static void end_check(call *c, const hth_up_event *e)
 	up->checking = false;
 	up->checked = true;
 	up->answers = answers;
-	up->next_check_ms = hth_clock_ms() + (answers ? c->all->check_ms : c->all->check_ms / 3);
+	/* One that does not answer is asked soon again, then ever more seldom; a request for it (see refuse_now) shortens that. */
+	uint64_t pause = c->all->check_ms;
+	up->failures = answers ? 0 : up->failures + 1;
+	if (!answers)
+		pause = HTH_MIN((uint64_t)(c->all->check_ms / 15 + 1) << HTH_MIN(up->failures - 1, 10u), (uint64_t)c->all->check_ms * 8);
+	up->next_check_ms = hth_clock_ms() + pause;
 	snprintf(up->error, sizeof up->error, "%.255s", answers ? "" : e->error.message);
 	if (answers)
 		take_models(up, e->models);
+	if (changed)
+		up->since_unix = hth_clock_unix();
 	if (changed)
 		hth_log(answers ? HTH_LOG_INFO : HTH_LOG_WARN, answers ? "upstream %s answers: %s%zu models" : "upstream %s does not answer: %s", up->name,
 		        answers ? "" : up->error, up->n_models);
@@ -316,7 +325,8 @@ static bool take_event(call *c, const hth_up_event *e)
 	hth_request *r = c->request;
 	switch (e->kind) {
 	case HTH_UP_PIECE: {
-		const hth_answer_piece piece = {.kind = e->piece, .text = e->text, .len = e->len, .n_tokens = 1, .tool_index = e->tool_index, .tool_id = e->tool_id,
+		const hth_answer_piece piece = {.kind = e->piece, .text = e->text, .len = e->len, .n_tokens = e->n_rows > 0 ? (uint32_t)e->n_rows : 1,
+		                                .logprobs = e->rows, .n_logprobs = e->n_rows, .top = e->n_top > 0 ? e->top : NULL, .n_top = e->n_top, .tool_index = e->tool_index, .tool_id = e->tool_id,
 		                                .tool_name = e->tool_name};
 		hth_request_piece(r, &piece);
 		return false;
@@ -434,6 +444,16 @@ hth_privacy_class hth_upstreams_audience(const hth_upstreams *all, const char *m
 	return up != NULL ? up->privacy : HTH_PUBLIC;
 }
 
+/* Somebody wants it: it is looked at within two seconds, however long the pause was to be. */
+static hth_status refuse_now(upstream *up, hth_error *err)
+{
+	uint64_t now = hth_clock_ms();
+	up->next_check_ms = HTH_MIN(up->next_check_ms, now + 2000);
+	hth_fail(err, HTH_BUSY, "the upstream %s does not answer now: %.200s", up->name, up->error);
+	err->retry_s = (unsigned)(up->next_check_ms > now ? (up->next_check_ms - now) / 1000 + 1 : 1);
+	return HTH_BUSY;
+}
+
 hth_status hth_upstreams_submit(hth_upstreams *all, hth_request *request, const hth_sealed_permit *permit, hth_error *err)
 {
 	const char *model, *path;
@@ -443,7 +463,7 @@ hth_status hth_upstreams_submit(hth_upstreams *all, hth_request *request, const 
 	if (!hth_privacy_permit_covers(permit, request, up->privacy))
 		return hth_fail(err, HTH_DENIED, "request %s may not be read by the upstream %s", request->id, up->name);
 	if (up->checked && !up->answers)
-		return hth_fail(err, HTH_BUSY, "the upstream %s does not answer now: %.200s", up->name, up->error);
+		return refuse_now(up, err);
 	bool known = false;
 	for (size_t i = 0; i < up->n_models; i++)
 		known |= strcmp(up->models[i], request->model) == 0;
@@ -495,7 +515,8 @@ void hth_upstreams_states(const hth_upstreams *all, void (*fn)(void *ctx, const 
 	for (size_t i = 0; all != NULL && i < all->n; i++) {
 		const upstream *up = &all->list[i];
 		fn(ctx, &(hth_upstream_state){.name = up->name, .url = up->base, .error = up->error, .checked = up->checked, .answers = up->answers,
-		                              .models = up->answers ? up->n_models : 0, .active = up->active, .privacy = up->privacy});
+		                              .models = up->answers ? up->n_models : 0, .active = up->active, .privacy = up->privacy,
+		                              .since_unix = up->since_unix});
 	}
 }
 

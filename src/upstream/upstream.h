@@ -23,7 +23,8 @@ typedef struct hth_upstream_options {
 	hth_privacy_class privacy;   /* the widest reader it counts as: HTH_PRIVATE serves all requests, HTH_PUBLIC only public ones */
 } hth_upstream_options;
 
-/* All strings are copied. check_ms: between looks at an upstream that answers; 0: 15000. One that does not is looked at three times as often. */
+/* All strings are copied. check_ms: between looks at an upstream that answers; 0: 15000. One that does not is looked at after a fifteenth of
+ * that, then ever more seldom, up to eight times it; a request for it has it looked at within two seconds. */
 HTH_MUST_USE hth_status hth_upstreams_create(hth_upstreams **ret_upstreams, hth_loop *loop, const char *home, const hth_upstream_options *options,
                                              size_t n, unsigned check_ms, hth_error *err);
 /* Ends all calls (their requests fail with HTH_BUSY) and threads. */
@@ -50,6 +51,7 @@ typedef struct hth_upstream_state {
 	bool checked, answers;
 	size_t models, active;
 	hth_privacy_class privacy;
+	int64_t since_unix; /* that this is so; 0 until it was checked */
 } hth_upstream_state;
 void hth_upstreams_states(const hth_upstreams *upstreams, void (*fn)(void *ctx, const hth_upstream_state *state), void *ctx);
 

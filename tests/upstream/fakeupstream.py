@@ -6,7 +6,7 @@ import time
 
 
 class FakeUpstream:
-    def __init__(self, key=None, models=("alpha", "org/beta")):
+    def __init__(self, key=None, models=("alpha", "org/beta"), port=0):
         self.key, self.models = key, list(models)
         self.asked = []      # (path, body)
         self.mode = "ok"
@@ -75,6 +75,9 @@ class FakeUpstream:
 
                 def say(delta, finish=None, text=""):
                     choice = {"index": 0, "delta": delta, "finish_reason": finish} if chat else {"index": 0, "text": text, "finish_reason": finish}
+                    if chat and body.get("logprobs") and delta.get("content"):
+                        rivals = [{"token": w, "logprob": -1.5 - i, "bytes": list(w.encode())} for i, w in enumerate(("a", "\u00e9"))][:body.get("top_logprobs", 0)]
+                        choice["logprobs"] = {"content": [{"token": delta["content"], "logprob": -0.25, "bytes": list(delta["content"].encode()), "top_logprobs": rivals}]}
                     self.chunk({"id": "x", "choices": [choice]})
                 if chat:
                     say({"role": "assistant", "content": ""})
@@ -121,7 +124,7 @@ class FakeUpstream:
             def handle_error(self, request, client_address):
                 pass
 
-        self.server = Quiet(("127.0.0.1", 0), Handler)
+        self.server = Quiet(("127.0.0.1", port), Handler)
         self.port = self.server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()

@@ -102,6 +102,56 @@ def reasoning_and_tool_calls_pass_through():
 
 
 @test
+def log_probabilities_and_biases_pass_through():
+    up = FakeUpstream()
+    with start(f"upstream.u = {up.url}\n", "u/alpha") as n:
+        a = chat(n, "u/alpha", logprobs=True, top_logprobs=2, logit_bias={"5": 1.5, "70000": -100})
+        asked = up.asked[-1][1]
+        assert asked["logprobs"] is True and asked["top_logprobs"] == 2 and asked["logit_bias"] == {"5": 1.5, "70000": -100}, asked
+        choice = a.json["choices"][0]
+        assert choice["message"]["content"] == "Hello from upstream"
+        rows = choice["logprobs"]["content"]
+        assert [r["token"] for r in rows] == ["Hello", " from", " upstream"] and all(abs(r["logprob"] + 0.25) < 1e-6 for r in rows), rows
+        assert [t["token"] for t in rows[0]["top_logprobs"]] == ["a", "\u00e9"] and rows[0]["top_logprobs"][1]["bytes"] == [0xC3, 0xA9], rows
+        s = n.stream("/v1/chat/completions", {"model": "u/alpha", "messages": [{"role": "user", "content": "x"}], "stream": True, "logprobs": True})
+        got = [r for e in s.events() if e != "[DONE]" and e["choices"] and e["choices"][0].get("logprobs") for r in e["choices"][0]["logprobs"]["content"]]
+        assert [r["token"] for r in got] == ["Hello", " from", " upstream"] and "top_logprobs" not in up.asked[-1][1]
+        assert "logprobs" not in json.dumps(chat(n, "u/alpha").json["choices"][0]["message"]) and "logprobs" not in up.asked[-1][1]
+    up.close()
+
+
+@test
+def its_state_is_in_the_status():
+    up = FakeUpstream(key="k3y")
+    dead = FakeUpstream()
+    dead.close()
+    with start(f"upstream.near = {up.url} key=k3y privacy=neighbours\nupstream.dead = {dead.url}\n", "near/alpha") as n:
+        wait_for("both are looked at", 10, lambda: all(u["state"] != "unknown" for u in n.status()["upstreams"]))
+        near, gone = n.status()["upstreams"]
+        assert near["name"] == "near" and near["url"] == up.url + "/v1" and near["privacy"] == "neighbours" and near["state"] == "answers", near
+        assert near["models"] == 2 and near["active"] == 0 and near["error"] == "" and near["since_unix"] > 1600000000
+        assert gone["state"] == "silent" and gone["privacy"] == "private" and gone["models"] == 0 and gone["error"], gone
+        assert "k3y" not in json.dumps(n.status())
+    up.close()
+
+
+@test
+def one_that_comes_back_is_found_again():
+    up = FakeUpstream()
+    with start(f"upstream.u = {up.url}\n", "u/alpha") as n:
+        port = up.port
+        up.close()
+        assert chat(n, "u/alpha").status in (502, 503)
+        wait_for("it is known to be silent", 10, lambda: n.status()["upstreams"][0]["state"] == "silent")
+        a = chat(n, "u/alpha")
+        assert a.status == 503 and 1 <= int(a.headers["Retry-After"]) <= 3, a.headers
+        again = FakeUpstream(port=port)
+        wait_for("it is found", 10, lambda: chat(n, "u/alpha").status == 200, 0.1)
+        assert n.status()["upstreams"][0]["state"] == "answers"
+        again.close()
+
+
+@test
 def failures_are_told_as_what_they_are():
     up = FakeUpstream()
     with start(f"upstream.u = {up.url}\n", "u/alpha") as n:
@@ -111,9 +161,10 @@ def failures_are_told_as_what_they_are():
             assert a.status == status, (mode, a.status, a.body)
             assert "upstream u" in a.error()["message"] and (not mode.isdigit() or mode == "401" or "as told" in a.error()["message"]), a.body
         up.mode = "ok"
-        for more in ({"logprobs": True}, {"logit_bias": {"5": 1}}):
-            a = chat(n, "u/alpha", **more)
-            assert a.status == 400 and a.error()["param"] in more, a.body
+        for body, param in (({"grammar": 'root ::= "a"'}, "grammar"), ({"prompt": "x", "logprobs": 1}, "logprobs"), ({"prompt": "x", "echo": True}, "echo")):
+            path = "/v1/completions" if "prompt" in body else "/v1/chat/completions"
+            a = n.post(path, dict({"messages": [{"role": "user", "content": "hi"}]}, model="u/alpha", **body))
+            assert a.status == 400 and a.error()["param"] == param and "upstream" in a.error()["message"], a.body
         up.mode = "error"
         events = list(n.stream("/v1/chat/completions", {"model": "u/alpha", "messages": [{"role": "user", "content": "x"}], "stream": True}).events())
         assert "fire" in json.dumps(events[-1]) or "fire" in json.dumps(events[-2]), events
