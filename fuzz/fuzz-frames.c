@@ -31,6 +31,7 @@ static void to_daemon(const hth_frame *frame)
 	hth_answer_piece piece;
 	hth_done done;
 	float fraction, *values;
+	uint32_t n_tokens;
 	char tail[HTH_PROMPT_TAIL_MAX];
 	const unsigned char *ids;
 	size_t n;
@@ -41,7 +42,7 @@ static void to_daemon(const hth_frame *frame)
 	case HTH_FRAME_READY: status = hth_message_get_ready(frame, &info, &err); break;
 	case HTH_FRAME_BROKEN:
 	case HTH_FRAME_FAIL: status = hth_message_get_error(frame, &error, &err); break;
-	case HTH_FRAME_PROMPT: status = hth_message_get_prompt(frame, tail, &err); break;
+	case HTH_FRAME_PROMPT: status = hth_message_get_prompt(frame, tail, &n_tokens, &err); break;
 	case HTH_FRAME_PIECE: status = hth_message_get_piece(frame, &rows, &rows_cap, &piece, &err); break;
 	case HTH_FRAME_TOKENS: status = hth_message_get_tokens(frame, &ids, &n, &more, &err); break;
 	case HTH_FRAME_EMBEDDING:

@@ -3,7 +3,8 @@
  * Format: Anthropic's API reference, "Messages", and its official clients. A conversation is turned into the shape of the other
  * chat APIs (tool results become messages of their own); a last message of the assistant is the beginning of the answer. The
  * answer is a row of blocks: thinking, text, tool_use; streamed as message_start, for each block start, deltas and stop,
- * then message_delta and message_stop. The prompt's tokens are known at the end only and stand in message_delta. Thread: the loop's.
+ * then message_delta and message_stop. message_start has all of the prompt's tokens, message_delta says how many of them were
+ * cached. Thread: the loop's.
  */
 #include "api/binding.h"
 #include "api/choices.h"
@@ -215,6 +216,15 @@ static hth_status read_tools(const json_t *body, hth_request_input *input, hth_e
 	return hth_fields_dump(out, &input->tools_json, err);
 }
 
+/* output_config.format, or output_format as its first clients sent it. */
+static hth_status read_output(const json_t *body, hth_request_input *input, hth_error *err)
+{
+	const json_t *format = json_object_get(json_object_get(body, "output_config"), "format");
+	if (format == NULL || json_is_null(format))
+		format = json_object_get(body, "output_format");
+	return hth_choices_format(format, "output_config.format", input, err);
+}
+
 static hth_status read_thinking(const json_t *body, hth_request_input *input, hth_error *err)
 {
 	const json_t *thinking = json_object_get(body, "thinking");
@@ -239,6 +249,7 @@ static hth_status new_request(hth_api_job *job, const json_t *body, hth_request_
 	HTH_TRY(hth_api_add_request(job, kind, model, ret_request, err));
 	HTH_TRY(read_conversation(body, &(*ret_request)->input, err));
 	HTH_TRY(read_tools(body, &(*ret_request)->input, err));
+	HTH_TRY(read_output(body, &(*ret_request)->input, err));
 	HTH_TRY(hth_binding_check(&(*ret_request)->input, "output_config.format", ".input_schema", err));
 	return read_thinking(body, &(*ret_request)->input, err);
 }
@@ -268,11 +279,14 @@ static hth_status parse_count(hth_api_job *job, const json_t *body, hth_error *e
 
 /* --- out --- */
 
-static void write_usage(hth_buf *out, const hth_request *r)
+static void write_usage(hth_buf *out, const hth_api_job *job)
 {
+	const hth_request *r = job->requests[0];
 	hth_buf_appendf(out,
-	                "{\"input_tokens\":%u,\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":%u,\"output_tokens\":%u}",
-	                r->usage.prompt_tokens - HTH_MIN(r->usage.cached_tokens, r->usage.prompt_tokens), r->usage.cached_tokens, r->usage.answer_tokens);
+	                "{\"input_tokens\":%u,\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":%u,\"output_tokens\":%u,"
+	                "\"output_tokens_details\":{\"thinking_tokens\":%u}}",
+	                r->usage.prompt_tokens - HTH_MIN(r->usage.cached_tokens, r->usage.prompt_tokens), r->usage.cached_tokens, r->usage.answer_tokens,
+	                hth_api_reasoning_tokens(job, 0));
 }
 
 static void open_message(hth_buf *out, const hth_api_job *job)
@@ -321,7 +335,7 @@ static void message_started(hth_api_job *job, size_t i)
 	hth_buf_append_str(out, ",\"message\":");
 	open_message(out, job);
 	hth_buf_append_str(out, "],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":");
-	write_usage(out, job->requests[0]);
+	write_usage(out, job);
 	hth_buf_append_char(out, '}');
 	close_event(job);
 }
@@ -426,7 +440,7 @@ static void message_finished(hth_api_job *job)
 		hth_buf_append_str(out, ",\"delta\":{");
 		write_stop(out, job);
 		hth_buf_append_str(out, "},\"usage\":");
-		write_usage(out, job->requests[0]);
+		write_usage(out, job);
 		close_event(job);
 		open_event(job, "message_stop");
 		close_event(job);
@@ -440,7 +454,7 @@ static void message_finished(hth_api_job *job)
 	hth_buf_append_str(out, "],");
 	write_stop(out, job);
 	hth_buf_append_str(out, ",\"usage\":");
-	write_usage(out, job->requests[0]);
+	write_usage(out, job);
 	hth_buf_append_char(out, '}');
 	hth_api_reply(job, "application/json", out);
 }

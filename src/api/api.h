@@ -149,6 +149,9 @@ void hth_api_done(hth_api_job *job, size_t i);
 /* The whole call has failed; the first failure counts. The caller cancels the other requests. */
 void hth_api_fail(hth_api_job *job, const hth_error *error);
 
+/* Tokens of request i's answer that were reasoning. */
+uint32_t hth_api_reasoning_tokens(const hth_api_job *job, size_t i);
+
 /* The body of an error in the endpoint's family (NULL: OpenAI's shape) and its HTTP status: hth_status_http, except that a prompt that does not
  * fit its model is 400. Replies that ask to come back later need a Retry-After header: *ret_retry_s > 0. */
 int hth_api_write_error(const hth_api_endpoint *endpoint, const hth_error *error, hth_buf *out, unsigned *ret_retry_s);

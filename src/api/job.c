@@ -220,6 +220,11 @@ hth_status hth_api_placed(hth_api_job *job, size_t i, const hth_runner_info *inf
 	return hth_answer_reader_create(&job->readers[i], request, i, &style, give_event, job, err);
 }
 
+uint32_t hth_api_reasoning_tokens(const hth_api_job *job, size_t i)
+{
+	return job->readers != NULL && job->readers[i] != NULL ? hth_answer_reader_reasoning_tokens(job->readers[i]) : 0;
+}
+
 void hth_api_piece(hth_api_job *job, size_t i, const hth_answer_piece *piece)
 {
 	static const hth_api_event_kind kinds[] = {[HTH_PIECE_TEXT] = HTH_EVENT_CONTENT,

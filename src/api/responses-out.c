@@ -99,8 +99,8 @@ static void write_response(hth_buf *out, hth_api_job *job, const char *status, c
 	}
 	hth_buf_appendf(out,
 	                ",\"usage\":{\"input_tokens\":%u,\"input_tokens_details\":{\"cached_tokens\":%u},\"output_tokens\":%u,"
-	                "\"output_tokens_details\":{\"reasoning_tokens\":0},\"total_tokens\":%u}}",
-	                r->usage.prompt_tokens, r->usage.cached_tokens, r->usage.answer_tokens, r->usage.prompt_tokens + r->usage.answer_tokens);
+	                "\"output_tokens_details\":{\"reasoning_tokens\":%u},\"total_tokens\":%u}}",
+	                r->usage.prompt_tokens, r->usage.cached_tokens, r->usage.answer_tokens, hth_api_reasoning_tokens(job, 0), r->usage.prompt_tokens + r->usage.answer_tokens);
 }
 
 /* --- events --- */

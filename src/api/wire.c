@@ -109,10 +109,11 @@ void hth_wire_logprobs(hth_buf *out, const hth_answer_piece *piece)
 
 void hth_wire_openai_usage(hth_buf *out, const hth_api_job *job, size_t answers_per_prompt)
 {
-	uint64_t prompt = 0, cached = 0, answer = 0;
+	uint64_t prompt = 0, cached = 0, answer = 0, reasoning = 0;
 	for (size_t i = 0; i < job->n_requests; i++) {
 		const hth_usage *u = &job->requests[i]->usage;
 		answer += u->answer_tokens;
+		reasoning += hth_api_reasoning_tokens(job, i);
 		if (i % answers_per_prompt == 0) {
 			prompt += u->prompt_tokens;
 			cached += u->cached_tokens;
@@ -120,9 +121,9 @@ void hth_wire_openai_usage(hth_buf *out, const hth_api_job *job, size_t answers_
 	}
 	hth_buf_appendf(out,
 	                "{\"prompt_tokens\":%llu,\"completion_tokens\":%llu,\"total_tokens\":%llu,"
-	                "\"prompt_tokens_details\":{\"cached_tokens\":%llu}}",
+	                "\"prompt_tokens_details\":{\"cached_tokens\":%llu},\"completion_tokens_details\":{\"reasoning_tokens\":%llu}}",
 	                (unsigned long long)prompt, (unsigned long long)answer, (unsigned long long)(prompt + answer),
-	                (unsigned long long)cached);
+	                (unsigned long long)cached, (unsigned long long)reasoning);
 }
 
 static void write_timespec(hth_buf *out, struct timespec t)

@@ -130,7 +130,7 @@ struct hth_request {
 	char prompt_tail[HTH_PROMPT_TAIL_MAX]; /* of a chat: the end of the prompt that the template made (whole characters, wiped with the
 	                                        * request), so that it is known before the first piece whether reasoning is open */
 	char *stop_hit;                 /* owned; the stop string that ended it, or NULL */
-	hth_usage usage;
+	hth_usage usage;                /* final at the end; of a chat here, prompt_tokens is known before the first piece */
 	hth_error error;                /* when FAILED */
 	const hth_request_sink *sink;
 	void *sink_ctx;

@@ -288,7 +288,7 @@ static void send_spellings(hth_runner_child *child, const hth_job *job, const ht
 static bool put_prompt(hth_buf *out, void *arg)
 {
 	const hth_job *job = arg;
-	return hth_message_put_prompt(out, job->id, job->prompt_tail);
+	return hth_message_put_prompt(out, job->id, job->prompt_tail, job->n_tokens);
 }
 
 static void answer_at_once(hth_runner_child *child, hth_job *job, const hth_tokenizer *tokenizer)

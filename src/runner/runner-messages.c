@@ -385,23 +385,26 @@ hth_status hth_message_get_error(const hth_frame *frame, hth_error *ret_error, h
 
 /* ---- answers ---- */
 
-bool hth_message_put_prompt(hth_buf *out, uint32_t id, const char *tail)
+bool hth_message_put_prompt(hth_buf *out, uint32_t id, const char *tail, uint32_t n_tokens)
 {
 	hth_frame_writer w;
 	hth_frame_begin(&w, out, HTH_FRAME_PROMPT, id);
 	put_cstring(&w, tail);
+	hth_frame_put_u32(&w, n_tokens);
 	return hth_frame_end(&w);
 }
 
-hth_status hth_message_get_prompt(const hth_frame *frame, char ret_tail[HTH_PROMPT_TAIL_MAX], hth_error *err)
+hth_status hth_message_get_prompt(const hth_frame *frame, char ret_tail[HTH_PROMPT_TAIL_MAX], uint32_t *ret_n_tokens, hth_error *err)
 {
 	hth_frame_fields f = hth_frame_read(frame);
 	size_t len;
 	const char *tail = hth_frame_get_string(&f, HTH_PROMPT_TAIL_MAX - 1, &len);
+	uint32_t n_tokens = hth_frame_get_u32(&f);
 	if (!hth_frame_fields_end(&f) || memchr(tail, '\0', len) != NULL || hth_utf8_valid_prefix(tail, len) != len)
 		return bad(frame, err);
 	memcpy(ret_tail, tail, len);
 	ret_tail[len] = '\0';
+	*ret_n_tokens = n_tokens;
 	return HTH_OK;
 }
 

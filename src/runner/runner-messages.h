@@ -37,8 +37,9 @@ HTH_MUST_USE bool hth_message_put_error(hth_buf *out, hth_frame_type type, uint3
 HTH_MUST_USE hth_status hth_message_get_error(const hth_frame *frame, hth_error *ret_error, hth_error *err);
 
 /* The end of the text that the model's template made of a chat: whole characters, no NUL, under HTH_PROMPT_TAIL_MAX bytes. */
-HTH_MUST_USE bool hth_message_put_prompt(hth_buf *out, uint32_t id, const char *tail);
-HTH_MUST_USE hth_status hth_message_get_prompt(const hth_frame *frame, char ret_tail[HTH_PROMPT_TAIL_MAX], hth_error *err);
+HTH_MUST_USE bool hth_message_put_prompt(hth_buf *out, uint32_t id, const char *tail, uint32_t n_tokens);
+HTH_MUST_USE hth_status hth_message_get_prompt(const hth_frame *frame, char ret_tail[HTH_PROMPT_TAIL_MAX], uint32_t *ret_n_tokens,
+                                               hth_error *err);
 
 enum {
 	HTH_PIECE_TEXT_MAX = 64 << 10, /* bytes of text in one piece */

@@ -118,6 +118,9 @@ test("anthropic: messages, whole, streamed and counted", async () => {
   assert.equal(deltas, whole.content[0].text);
   assert.equal(built.stop_reason, whole.stop_reason);
   assert.equal(built.usage.output_tokens, whole.usage.output_tokens);
+  for await (const event of await anthropic.messages.create({ ...body, stream: true })) {
+    if (event.type === "message_start") assert.equal(event.message.usage.input_tokens, whole.usage.input_tokens + whole.usage.cache_read_input_tokens);
+  }
   const count = await anthropic.messages.countTokens({ model, system: "You help.", messages: ask });
   assert.equal(count.input_tokens, whole.usage.input_tokens + whole.usage.cache_read_input_tokens);
   const prefilled = await anthropic.messages.create({ model, max_tokens: 5, messages: [...ask, { role: "assistant", content: "What" }] });

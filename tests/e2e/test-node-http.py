@@ -36,7 +36,7 @@ def a_stream_has_one_id_the_role_first_the_finish_alone_and_done():
         assert len({e["id"] for e in events}) == 1 and len({e["created"] for e in events}) == 1
         usage = events.pop()
         assert usage["choices"] == [] and usage["usage"] == {"prompt_tokens": 5, "completion_tokens": 10, "total_tokens": 15,
-                                                             "prompt_tokens_details": {"cached_tokens": 0}}
+                                                             "prompt_tokens_details": {"cached_tokens": 0}, "completion_tokens_details": {"reasoning_tokens": 0}}
         assert all("usage" not in e for e in events)
         for k in range(2):
             mine = [e["choices"][0] for e in events if e["choices"][0]["index"] == k]

@@ -329,15 +329,17 @@ TEST(daemon_refuses_values_no_honest_runner_sends)
 	CHECK_INT(hth_message_get_tokens(&frame, &bytes, &n, &more, &err), HTH_BAD_FORMAT);
 	hth_frame_decoder_finish(&decoder);
 	char tail[HTH_PROMPT_TAIL_MAX];
-	ONE(hth_message_put_prompt(&out, 1, "<think>\n"));
-	CHECK_OK(hth_message_get_prompt(&frame, tail, &err));
+	uint32_t n_tokens = 0;
+	ONE(hth_message_put_prompt(&out, 1, "<think>\n", 7));
+	CHECK_OK(hth_message_get_prompt(&frame, tail, &n_tokens, &err));
 	CHECK_STR(tail, "<think>\n");
+	CHECK_INT(n_tokens, 7);
 	hth_frame_decoder_finish(&decoder);
-	ONE(hth_message_put_prompt(&out, 1, "a\xC3"));
-	CHECK_INT(hth_message_get_prompt(&frame, tail, &err), HTH_BAD_FORMAT);
+	ONE(hth_message_put_prompt(&out, 1, "a\xC3", 7));
+	CHECK_INT(hth_message_get_prompt(&frame, tail, &n_tokens, &err), HTH_BAD_FORMAT);
 	hth_frame_decoder_finish(&decoder);
-	ONE(hth_message_put_prompt(&out, 1, "0123456789012345678901234567890123456789012345678901234567890123")); /* one too many */
-	CHECK_INT(hth_message_get_prompt(&frame, tail, &err), HTH_BAD_FORMAT);
+	ONE(hth_message_put_prompt(&out, 1, "0123456789012345678901234567890123456789012345678901234567890123", 7)); /* one too many */
+	CHECK_INT(hth_message_get_prompt(&frame, tail, &n_tokens, &err), HTH_BAD_FORMAT);
 	hth_frame_decoder_finish(&decoder);
 #undef ONE
 	free(rows);

@@ -412,9 +412,9 @@ static int lie(const char *what)
 	else if (strcmp(what, "lie:embedding") == 0)
 		ok &= hth_message_put_embedding(&out, id, (float[]){1, 2, 3, 4}, 4);
 	else if (strcmp(what, "lie:prompt-again") == 0)
-		ok &= hth_message_put_prompt(&out, id, "a") && hth_message_put_prompt(&out, id, "b");
+		ok &= hth_message_put_prompt(&out, id, "a", 7) && hth_message_put_prompt(&out, id, "b", 7);
 	else if (strcmp(what, "lie:prompt-late") == 0)
-		ok &= hth_message_put_piece(&out, id, &piece) && hth_message_put_prompt(&out, id, "a");
+		ok &= hth_message_put_piece(&out, id, &piece) && hth_message_put_prompt(&out, id, "a", 7);
 	else if (strcmp(what, "lie:stop") == 0)
 		ok &= hth_message_put_done(&out, id, &(hth_done){.stop = 3});
 	else if (strcmp(what, "lie:others") == 0)
