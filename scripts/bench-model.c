@@ -3,7 +3,9 @@
  * seconds. Every byte lies at an address of its own all the same, as memory bandwidth wants it. The vocabulary is made up too, and
  * complete enough to chat with: the answers are noise.
  *
- *   bench-model OUT.gguf TYPE      (TYPE as in `hearth quantize`)
+ *   bench-model OUT.gguf TYPE [VOCABULARY]      (TYPE as in `hearth quantize`)
+ *
+ * VOCABULARY: a number of tokens to make up (32000), or a GGUF file whose tokens are taken.
  */
 #include "base/mem.h"
 #include "base/rng.h"
@@ -14,16 +16,17 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { LAYERS = 22, WIDTH = 2048, FFN = 5632, HEADS = 32, KV_HEADS = 4, VOCAB = 32000, CONTEXT = 2048, ROWS_DRAWN = 32 };
+enum { LAYERS = 22, WIDTH = 2048, FFN = 5632, HEADS = 32, KV_HEADS = 4, VOCAB_MAX = 1 << 18, CONTEXT = 2048, ROWS_DRAWN = 32, BY_VOCAB = 1 };
+static uint32_t n_vocab = 32000;
 
 typedef struct shape {
 	const char *name; /* %u: the layer; without one, the tensor is there once */
-	uint64_t cols, rows;
+	uint64_t cols, rows; /* BY_VOCAB: a row for each token */
 } shape;
 static const shape shapes[] = {
-    {"token_embd.weight", WIDTH, VOCAB},
+    {"token_embd.weight", WIDTH, BY_VOCAB},
     {"output_norm.weight", WIDTH, 0},
-    {"output.weight", WIDTH, VOCAB},
+    {"output.weight", WIDTH, BY_VOCAB},
     {"blk.%u.attn_norm.weight", WIDTH, 0},
     {"blk.%u.attn_q.weight", WIDTH, WIDTH},
     {"blk.%u.attn_k.weight", WIDTH, WIDTH / HEADS *KV_HEADS},
@@ -46,13 +49,24 @@ static float draw(float scale)
 	return (float)sum * scale;
 }
 
+static uint64_t rows_of(const shape *s) { return s->rows == BY_VOCAB ? n_vocab : s->rows; }
+
+/* In large vocabularies every eighth token is one that code and JSON are made of. */
+static void join_marks(char *out, size_t len, uint32_t n)
+{
+	static const char *const marks[] = {"\"", "\":", "\",", "{\"", "}", "]", "[\"", "\xE2\x96\x81\"", ":", ",", "\xE2\x96\x81{", "\"}", "\n", "0", "17", ".5"};
+	out[0] = '\0';
+	for (unsigned i = 0; i < 4 && (i == 0 || n > 0); i++, n /= 16)
+		strncat(out, marks[n % 16], len - strlen(out) - 1);
+}
+
 static void set_vocabulary(hth_gguf_writer *w)
 {
-	static char pieces[VOCAB][16];
-	static hth_view views[VOCAB];
-	static float scores[VOCAB];
-	static int32_t types[VOCAB];
-	for (uint32_t i = 0; i < VOCAB; i++) {
+	static char pieces[VOCAB_MAX][24];
+	static hth_view views[VOCAB_MAX];
+	static float scores[VOCAB_MAX];
+	static int32_t types[VOCAB_MAX];
+	for (uint32_t i = 0; i < n_vocab; i++) {
 		static const char *const first[] = {"<unk>", "<s>", "</s>"};
 		types[i] = i == 0 ? 2 : i < 3 ? 3 : i < 259 ? 6 : 1; /* unknown, control, byte, normal */
 		if (i < 3)
@@ -63,6 +77,8 @@ static void set_vocabulary(hth_gguf_writer *w)
 			snprintf(pieces[i], sizeof pieces[i], "%c", 'a' + (int)(i - 259));
 		else if (i == 285)
 			snprintf(pieces[i], sizeof pieces[i], "\xE2\x96\x81");
+		else if (n_vocab > 32000 && i % 8 == 0)
+			join_marks(pieces[i], sizeof pieces[i], i / 8);
 		else { /* a space and three letters: each is a number in base 26 */
 			uint32_t n = i - 286;
 			snprintf(pieces[i], sizeof pieces[i], n < 17576 ? "\xE2\x96\x81%c%c%c" : "%c%c%c%c", 'a' + (int)(n % 26), 'a' + (int)(n / 26 % 26),
@@ -73,9 +89,9 @@ static void set_vocabulary(hth_gguf_writer *w)
 	}
 	hth_gguf_writer_set_string(w, "tokenizer.ggml.model", "llama");
 	hth_gguf_writer_set_string(w, "tokenizer.ggml.pre", "default");
-	hth_gguf_writer_set_strings(w, "tokenizer.ggml.tokens", views, VOCAB);
-	hth_gguf_writer_set_array(w, "tokenizer.ggml.scores", HTH_GGUF_F32, scores, VOCAB);
-	hth_gguf_writer_set_array(w, "tokenizer.ggml.token_type", HTH_GGUF_I32, types, VOCAB);
+	hth_gguf_writer_set_strings(w, "tokenizer.ggml.tokens", views, n_vocab);
+	hth_gguf_writer_set_array(w, "tokenizer.ggml.scores", HTH_GGUF_F32, scores, n_vocab);
+	hth_gguf_writer_set_array(w, "tokenizer.ggml.token_type", HTH_GGUF_I32, types, n_vocab);
 	hth_gguf_writer_set_u32(w, "tokenizer.ggml.bos_token_id", 1);
 	hth_gguf_writer_set_u32(w, "tokenizer.ggml.eos_token_id", 2);
 	hth_gguf_writer_set_u32(w, "tokenizer.ggml.unknown_token_id", 0);
@@ -84,7 +100,16 @@ static void set_vocabulary(hth_gguf_writer *w)
 	                           "{{ bos_token }}{% for m in messages %}{{ m['content'] }} {% endfor %}");
 }
 
-static void set_metadata(hth_gguf_writer *w, const hth_mix *mix)
+static bool is_vocabulary(hth_view key) { return key.len > 10 && memcmp(key.data, "tokenizer.", 10) == 0; }
+
+static void copy_vocabulary(hth_gguf_writer *w, const hth_gguf *from)
+{
+	for (size_t i = 0; i < hth_gguf_kv_count(from); i++)
+		if (is_vocabulary(hth_gguf_kv_key(hth_gguf_kv_at(from, i))))
+			hth_gguf_writer_copy_kv(w, hth_gguf_kv_at(from, i));
+}
+
+static void set_metadata(hth_gguf_writer *w, const hth_mix *mix, const hth_gguf *vocabulary)
 {
 	hth_gguf_writer_set_string(w, "general.architecture", "llama");
 	hth_gguf_writer_set_string(w, "general.name", "random weights, 1.1 B Llama shape");
@@ -99,8 +124,11 @@ static void set_metadata(hth_gguf_writer *w, const hth_mix *mix)
 	hth_gguf_writer_set_u32(w, "llama.rope.dimension_count", WIDTH / HEADS);
 	hth_gguf_writer_set_f32(w, "llama.rope.freq_base", 10000);
 	hth_gguf_writer_set_f32(w, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
-	hth_gguf_writer_set_u32(w, "llama.vocab_size", VOCAB);
-	set_vocabulary(w);
+	hth_gguf_writer_set_u32(w, "llama.vocab_size", n_vocab);
+	if (vocabulary != NULL)
+		copy_vocabulary(w, vocabulary);
+	else
+		set_vocabulary(w);
 }
 
 static hth_type type_of(const hth_mix *mix, const char *name, const shape *s)
@@ -108,7 +136,7 @@ static hth_type type_of(const hth_mix *mix, const char *name, const shape *s)
 	static const hth_mix_model model = {.n_layer = LAYERS, .n_gqa = HEADS / KV_HEADS, .has_output = true, .llama = true};
 	if (s->rows == 0)
 		return HTH_F32;
-	hth_gguf_tensor t = {.name = {name, strlen(name)}, .type = HTH_F32, .n_dims = 2, .ne = {s->cols, s->rows, 1, 1}};
+	hth_gguf_tensor t = {.name = {name, strlen(name)}, .type = HTH_F32, .n_dims = 2, .ne = {s->cols, rows_of(s), 1, 1}};
 	return hth_mix_choose(mix, &model, &t);
 }
 
@@ -116,7 +144,7 @@ static hth_type type_of(const hth_mix *mix, const char *name, const shape *s)
 static hth_status write_tensor(hth_gguf_writer *w, const shape *s, hth_type type, hth_error *err)
 {
 	static float row[FFN];
-	uint64_t rows = HTH_MAX(s->rows, 1), drawn = HTH_MIN(rows, (uint64_t)ROWS_DRAWN);
+	uint64_t rows = HTH_MAX(rows_of(s), 1), drawn = HTH_MIN(rows, (uint64_t)ROWS_DRAWN);
 	size_t row_bytes = hth_type_row_bytes(type, s->cols);
 	HTH_AUTO_FREE char *block = hth_alloc_array(drawn, row_bytes);
 	if (block == NULL)
@@ -146,20 +174,41 @@ static hth_status each_tensor(hth_gguf_writer *w, const hth_mix *mix, bool write
 			if (write)
 				HTH_TRY(write_tensor(w, s, type, err));
 			else
-				hth_gguf_writer_add_tensor(w, name, type, s->rows == 0 ? 1 : 2, (const uint64_t[]){s->cols, s->rows});
+				hth_gguf_writer_add_tensor(w, name, type, s->rows == 0 ? 1 : 2, (const uint64_t[]){s->cols, rows_of(s)});
 		}
 	}
 	return HTH_OK;
 }
 
+/* A number of tokens, or a file that has some. */
+static bool open_vocabulary(const char *text, hth_gguf **ret_gguf, hth_error *err)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+	if (*end == '\0') {
+		n_vocab = (uint32_t)n;
+		return n >= 300 && n <= VOCAB_MAX;
+	}
+	int fd = open(text, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || hth_gguf_open(ret_gguf, &fd, 1, text, err) != HTH_OK)
+		return false;
+	close(fd);
+	const hth_gguf_kv *tokens;
+	if (hth_gguf_get_array(*ret_gguf, "tokenizer.ggml.tokens", HTH_GGUF_STRING, &tokens, err) != HTH_OK)
+		return false;
+	n_vocab = (uint32_t)hth_gguf_array_len(tokens);
+	return true;
+}
+
 int main(int argc, char **argv)
 {
-	const hth_mix *mix = argc == 3 ? hth_mix_find(argv[2]) : NULL;
-	if (mix == NULL) {
-		fprintf(stderr, "usage: bench-model OUT.gguf TYPE, with a TYPE that `hearth quantize --list` shows\n");
+	const hth_mix *mix = argc == 3 || argc == 4 ? hth_mix_find(argv[2]) : NULL;
+	hth_error err = HTH_ERROR_INIT;
+	hth_gguf *vocabulary = NULL;
+	if (mix == NULL || (argc == 4 && !open_vocabulary(argv[3], &vocabulary, &err))) {
+		fprintf(stderr, "usage: bench-model OUT.gguf TYPE [VOCABULARY], with a TYPE that `hearth quantize --list` shows %s\n", err.message);
 		return 2;
 	}
-	hth_error err = HTH_ERROR_INIT;
 	hth_gguf_writer *w = NULL;
 	hth_rng_seed(&rng, 1);
 	int fd = open(argv[1], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
@@ -169,7 +218,7 @@ int main(int argc, char **argv)
 	}
 	hth_status status = hth_gguf_writer_create(&w, fd, &err);
 	if (status == HTH_OK) {
-		set_metadata(w, mix);
+		set_metadata(w, mix, vocabulary);
 		(void)!each_tensor(w, mix, false, &err);
 		status = hth_gguf_writer_begin(w, &err);
 	}
@@ -178,6 +227,7 @@ int main(int argc, char **argv)
 	if (status == HTH_OK)
 		status = hth_gguf_writer_finish(w, &err);
 	hth_gguf_writer_destroy(w);
+	hth_gguf_close(vocabulary);
 	close(fd);
 	if (status != HTH_OK) {
 		fprintf(stderr, "bench-model: %s\n", err.message);

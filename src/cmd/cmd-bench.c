@@ -5,17 +5,24 @@
  * of its own. Decode is bound by reading: decode_share = tokens/s x bytes of weights that a token reads / bandwidth. Prefill is bound by
  * arithmetic: prefill_share = tokens/s x multiply-adds with the layers' weights per token / peak. Values of weights and tokens do not
  * matter, so tokens are random.
+ *
+ * What binding an answer to a schema costs is measured token by token, in turns with choosing a token freely from the same logits, from the
+ * grammar's first token on, when nothing is remembered yet.
  */
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "cmd/cmd-model.h"
 #include "cmd/cmd-options.h"
+#include "engine/grammar/grammar.h"
 #include "engine/kernels/measure.h"
+#include "engine/sampling/sampler.h"
+#include "json/json.h"
+#include "schema/schema.h"
 
 #include <math.h>
 
-enum { ROUNDS = 5, STREAMS_MAX = 256, BATCH = 512, BATCH_STEPS = 16 };
+enum { ROUNDS = 5, STREAMS_MAX = 256, BATCH = 512, BATCH_STEPS = 16, BOUND_STEPS = 64 };
 
 typedef struct plan {
 	int64_t prompt, generate, streams; /* tokens, tokens, sequences; 0 leaves that part out */
@@ -25,6 +32,8 @@ typedef struct result {
 	double prefill_tok_s, decode_tok_s, batch_tok_s; /* NaN: not measured */
 	double read_gb_s, mac_peak_g;
 	double decode_share, prefill_share;
+	double bound_cost; /* of a decoded token's time, what a grammar adds */
+	double mask_us;    /* on average: the mask, and going on by the token */
 } result;
 
 typedef struct bench {
@@ -115,13 +124,101 @@ static hth_status decode(bench *b, size_t n, size_t steps, hth_error *err)
 	return HTH_OK;
 }
 
+/* What a tool's arguments or an extracted record look like. */
+static const char bound_schema[] =
+    "{\"type\":\"object\",\"required\":[\"title\",\"kind\",\"people\",\"total\",\"due\"],\"additionalProperties\":false,\"properties\":{"
+    "\"title\":{\"type\":\"string\",\"maxLength\":40},"
+    "\"kind\":{\"enum\":[\"invoice\",\"receipt\",\"reminder\",\"letter\"]},"
+    "\"people\":{\"type\":\"array\",\"minItems\":1,\"maxItems\":3,\"items\":{\"type\":\"object\",\"required\":[\"name\",\"age\"],"
+    "\"additionalProperties\":false,\"properties\":{\"name\":{\"type\":\"string\",\"pattern\":\"^[A-Z][a-z]{1,15}$\"},"
+    "\"age\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":130},\"note\":{\"type\":\"string\",\"maxLength\":30}}}},"
+    "\"total\":{\"type\":\"number\",\"minimum\":0},"
+    "\"paid\":{\"type\":\"boolean\"},"
+    "\"due\":{\"anyOf\":[{\"type\":\"string\",\"format\":\"date\"},{\"type\":\"null\"}]}}}";
+
+typedef struct binding {
+	hth_grammar_vocab *vocab;
+	hth_grammar *grammar;
+	hth_grammar_matcher *matcher;
+	hth_sampler *sampler;
+	float *logits;
+} binding;
+
+static void binding_finish(binding *x)
+{
+	hth_sampler_destroy(x->sampler);
+	hth_grammar_matcher_destroy(x->matcher);
+	hth_grammar_destroy(x->grammar);
+	hth_grammar_vocab_destroy(x->vocab);
+	free(x->logits);
+}
+
+static hth_status binding_init(binding *x, const bench *b, hth_error *err)
+{
+	hth_sampling sampling = hth_sampling_defaults();
+	HTH_AUTO_JSON json_t *schema = NULL;
+	hth_buf gbnf = HTH_BUF_INIT(1 << 20);
+	HTH_TRY(hth_json_parse(&schema, bound_schema, strlen(bound_schema), err));
+	hth_status status = hth_schema_grammar(schema, &gbnf, err);
+	if (status == HTH_OK)
+		status = hth_grammar_vocab_create(&x->vocab, hth_model_tokenizer(b->model), err);
+	if (status == HTH_OK)
+		status = hth_grammar_compile(&x->grammar, x->vocab, gbnf.data, gbnf.len, err);
+	if (status == HTH_OK)
+		status = hth_grammar_matcher_create(&x->matcher, x->grammar, err);
+	if (status == HTH_OK)
+		status = hth_sampler_create(&x->sampler, &sampling, b->info->n_vocab, err);
+	if (status == HTH_OK && (x->logits = hth_alloc_array(b->info->n_vocab, sizeof *x->logits)) == NULL)
+		status = hth_fail(err, HTH_NO_MEMORY, "no memory for logits");
+	hth_buf_finish(&gbnf);
+	return status;
+}
+
+/* Each token is drawn twice from the same logits: freely, and as the grammar wants it; the bound one goes on. */
+static hth_status measure_bound(bench *b, binding *x, size_t steps, result *r, hth_error *err)
+{
+	size_t bytes = b->info->n_vocab * sizeof *x->logits;
+	uint64_t decoded = 0, free_ns = 0, bound_ns = 0, masks_ns = 0;
+	int32_t token = any_token(b);
+	for (size_t i = 0; i < steps; i++) {
+		uint64_t t0 = hth_clock_ns();
+		b->batch[0] = (hth_batch_token){.token = token, .want_logits = true};
+		HTH_TRY(hth_session_decode(b->session, b->batch, 1, NULL, err));
+		float *logits = hth_session_logits(b->session, 0);
+		memcpy(x->logits, logits, bytes);
+		uint64_t t1 = hth_clock_ns();
+		(void)!hth_sampler_sample(x->sampler, x->logits, NULL);
+		uint64_t t2 = hth_clock_ns();
+		const uint32_t *mask = hth_grammar_mask(x->matcher);
+		if (mask == NULL)
+			return hth_fail(err, HTH_UNSUPPORTED, "the vocabulary cannot spell what the grammar asks for");
+		uint64_t t3 = hth_clock_ns();
+		token = hth_sampler_sample(x->sampler, logits, mask);
+		uint64_t t4 = hth_clock_ns();
+		if (!hth_grammar_accept(x->matcher, token))
+			return hth_fail(err, HTH_INTERNAL, "a token of the mask is not accepted");
+		bool ends = hth_grammar_must_end(x->matcher) || hth_tokenizer_is_end(hth_model_tokenizer(b->model), token);
+		uint64_t t5 = hth_clock_ns();
+		if (ends)
+			hth_grammar_matcher_reset(x->matcher);
+		decoded += t1 - t0;
+		free_ns += t2 - t1;
+		masks_ns += t3 - t2 + t5 - t4;
+		bound_ns += t5 - t2;
+	}
+	r->bound_cost = ((double)bound_ns - (double)free_ns) / (double)(decoded + free_ns);
+	r->mask_us = (double)masks_ns * 1e-3 / (double)steps;
+	return HTH_OK;
+}
+
 static double seconds_since(uint64_t began) { return (double)(hth_clock_ns() - began) * 1e-9; }
 
 static hth_status measure_all(bench *b, const plan *p, result *r, hth_error *err)
 {
 	double speeds[ROUNDS];
 	uint64_t began;
-	*r = (result){.prefill_tok_s = NAN, .decode_tok_s = NAN, .batch_tok_s = NAN, .decode_share = NAN, .prefill_share = NAN};
+	*r = (result){.prefill_tok_s = NAN, .decode_tok_s = NAN, .batch_tok_s = NAN, .decode_share = NAN, .prefill_share = NAN,
+	              .bound_cost = NAN, .mask_us = NAN};
 	/* Once unmeasured: the file's pages come in, the caches warm up. */
 	HTH_TRY(b->info->embedding ? embed(b, 8, err) : prefill(b, 8, err));
 	measure_limits(b, r);
@@ -143,6 +240,14 @@ static hth_status measure_all(bench *b, const plan *p, result *r, hth_error *err
 			measure_limits(b, r);
 		}
 		r->decode_tok_s = median(speeds, ROUNDS);
+		binding x = {.vocab = NULL};
+		HTH_TRY(prefill(b, 1, err));
+		hth_status status = binding_init(&x, b, err);
+		if (status == HTH_OK)
+			status = measure_bound(b, &x, (size_t)HTH_MIN(p->generate, (int64_t)BOUND_STEPS), r, err);
+		binding_finish(&x);
+		if (status != HTH_UNSUPPORTED) /* a vocabulary that cannot spell JSON has no such number */
+			HTH_TRY(status);
 	}
 	if (p->generate > 0 && p->streams > 1) {
 		hth_session_truncate(b->session, 0, 0);
@@ -218,7 +323,7 @@ static void write_json(const hth_local_model *local, const hth_model_info *info,
 		double value;
 	} numbers[] = {{"prefill_tok_s", r->prefill_tok_s}, {"decode_tok_s", r->decode_tok_s}, {"batch_tok_s", r->batch_tok_s},
 	               {"read_gb_s", r->read_gb_s},         {"decode_share", r->decode_share}, {"mac_peak_g", r->mac_peak_g},
-	               {"prefill_share", r->prefill_share}};
+	               {"prefill_share", r->prefill_share}, {"bound_cost", r->bound_cost},     {"mask_us", r->mask_us}};
 	for (size_t i = 0; i < HTH_COUNT(numbers); i++) {
 		hth_buf_appendf(out, ",\"%s\":", numbers[i].key);
 		hth_cmd_json_float(out, numbers[i].value);
@@ -248,6 +353,8 @@ static void write_text(const hth_local_model *local, const hth_model_info *info,
 	line(out, "prefill", r->prefill_tok_s, "tokens/s", "of %lld tokens: %.0f%% of the multiply-add peak", (long long)p->prompt, 100 * r->prefill_share);
 	line(out, "decode", r->decode_tok_s, "tokens/s", "over %lld tokens: %.0f%% of the read bandwidth, %s a token", (long long)p->generate,
 	     100 * r->decode_share, hth_cmd_bytes(info->read_bytes_per_token, b));
+	line(out, "bound", 100 * r->bound_cost, "%", "more time a token when a JSON schema binds the answer: %.0f us for masks, %u tokens to choose from",
+	     r->mask_us, info->n_vocab);
 	line(out, "batch", r->batch_tok_s, "tokens/s", "of %lld streams together", (long long)p->streams);
 	line(out, "reading", r->read_gb_s, "GB/s", "this machine's best in this run");
 	line(out, "arithmetic", r->mac_peak_g, "G/s", "multiply-adds, this machine's best in this run");

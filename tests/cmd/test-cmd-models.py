@@ -122,10 +122,10 @@ def perplexity_is_cut_only_where_asked():
 @test
 def bench_answers_with_every_field():
     got = hearth("bench", "starter", "-p", "32", "-g", "8", "-t", "1", "-b", "2", "--json").json
-    for key in "model type threads prefill_tok_s decode_tok_s batch_tok_s read_gb_s decode_share mac_peak_g prefill_share".split():
+    for key in "model type threads prefill_tok_s decode_tok_s batch_tok_s read_gb_s decode_share mac_peak_g prefill_share bound_cost mask_us".split():
         assert key in got, key
     assert got["model"] == "starter" and got["type"] == "Q8_0" and got["threads"] == 1
-    for key in "prefill_tok_s decode_tok_s batch_tok_s read_gb_s decode_share mac_peak_g prefill_share".split():
+    for key in "prefill_tok_s decode_tok_s batch_tok_s read_gb_s decode_share mac_peak_g prefill_share mask_us".split():
         assert got[key] > 0, (key, got[key])
     assert abs(got["decode_share"] - got["decode_tok_s"] * got["read_bytes_per_token"] / got["read_gb_s"] / 1e9) < 1e-6
     assert "both" in hearth("bench", "starter", "-p", "300", code=1).err or "256" in hearth("bench", "starter", "-p", "300", code=1).err
