@@ -9,7 +9,7 @@ SOURCE = os.environ.get("HEARTH_SOURCE", os.path.join(os.path.dirname(os.path.ab
 TIERS = [
     ["base"],
     ["engine", "loop", "json", "sandbox", "seal"],
-    ["request", "http", "config", "schema", "catalog", "client", "store"],
+    ["request", "http", "config", "schema", "catalog", "client", "charter", "store"],
     ["privacy", "runner", "extract", "pull", "fetch"],
     ["api", "route", "upstream"],
     ["node"],
@@ -26,7 +26,7 @@ OWNERS = {
     "jansson.h": {"json"},
     "pcre2.h": {"engine/tokenizer"},
     "seccomp.h": {"sandbox"},
-    "sodium.h": {"request", "node", "store", "pull", "seal"},
+    "sodium.h": {"request", "node", "store", "pull", "seal", "charter"},
     "sqlite3.h": {"store"},
     "curl/curl.h": {"client"},
     "histedit.h": {"cmd"},

@@ -1,0 +1,214 @@
+/* charter-change.c - drafts of a next version, and what may take the place of what: the only rules by which a neighbourhood changes. */
+#include "base/mem.h"
+#include "charter/charter-internal.h"
+
+/* ---- drafts ---- */
+
+hth_status hth_charter_found(hth_charter **ret_charter, const char *name, const hth_rules *rules, const hth_identity *founder,
+                             const char *founder_name, hth_error *err)
+{
+	if (strlen(name) >= HTH_POOL_NAME_MAX || strlen(founder_name) >= HTH_MEMBER_NAME_MAX)
+		return hth_fail(err, HTH_INVALID, "names of neighbourhoods and members have at most %d bytes", HTH_POOL_NAME_MAX - 1);
+	hth_charter *charter = charter_alloc(1);
+	if (charter == NULL)
+		return hth_fail(err, HTH_NO_MEMORY, "no memory for a charter");
+	charter->version = 1;
+	charter->rules = *rules;
+	charter->n_members = 1;
+	strcpy(charter->name, name);
+	charter->members[0] = (hth_member){.card = *hth_identity_card(founder), .role = HTH_ROLE_KEEPER};
+	strcpy(charter->members[0].name, founder_name);
+	hth_status status = charter_seal_body(charter, err);
+	if (status == HTH_OK)
+		status = hth_charter_sign(charter, founder, err);
+	if (status != HTH_OK) {
+		hth_charter_unref(charter);
+		return status;
+	}
+	*ret_charter = charter;
+	return HTH_OK;
+}
+
+/* A copy of from as its next version, unsigned, with room for one member more. */
+static hth_status draft(hth_charter **ret_draft, const hth_charter *from, hth_error *err)
+{
+	hth_charter *next = charter_alloc(from->n_members + 1);
+	if (next == NULL)
+		return hth_fail(err, HTH_NO_MEMORY, "no memory for a charter");
+	if (from->version == UINT32_MAX) {
+		hth_charter_unref(next);
+		return hth_fail(err, HTH_TOO_LARGE, "the charter has had all the versions it can have");
+	}
+	hth_member *members = next->members;
+	*next = *from;
+	next->refs = 1;
+	next->members = members;
+	memcpy(members, from->members, from->n_members * sizeof *members);
+	next->n_signatures = 0;
+	next->version = from->version + 1;
+	memcpy(next->previous, from->hash, sizeof next->previous);
+	memcpy(next->pool_id, hth_charter_pool_id(from), sizeof next->pool_id);
+	*ret_draft = next;
+	return HTH_OK;
+}
+
+static hth_status finish_draft(hth_charter **ret_draft, hth_charter *next, hth_status status, hth_error *err)
+{
+	if (status == HTH_OK)
+		status = charter_seal_body(next, err);
+	if (status != HTH_OK)
+		hth_charter_unref(next);
+	else
+		*ret_draft = next;
+	return status;
+}
+
+hth_status hth_charter_admit(hth_charter **ret_draft, const hth_charter *from, const hth_card *card, const char *name, hth_role role, hth_error *err)
+{
+	bool there;
+	size_t at = charter_position(from, &card->id, &there);
+	if (there)
+		return hth_fail(err, HTH_CONFLICT, "this home is a member already, as %s", from->members[at].name);
+	if (!hth_card_is_valid(card))
+		return hth_fail(err, HTH_BAD_FORMAT, "the home's card is not signed by it");
+	if (strlen(name) >= HTH_MEMBER_NAME_MAX)
+		return hth_fail(err, HTH_INVALID, "a member's name has at most %d bytes", HTH_MEMBER_NAME_MAX - 1);
+	if (from->n_members == HTH_MEMBERS_MAX)
+		return hth_fail(err, HTH_TOO_LARGE, "the neighbourhood has %d members already, the most there may be", HTH_MEMBERS_MAX);
+	hth_charter *next;
+	HTH_TRY(draft(&next, from, err));
+	memmove(&next->members[at + 1], &next->members[at], (from->n_members - at) * sizeof *next->members);
+	next->members[at] = (hth_member){.card = *card, .role = role};
+	strcpy(next->members[at].name, name);
+	next->n_members++;
+	return finish_draft(ret_draft, next, HTH_OK, err);
+}
+
+static hth_status position_of_member(const hth_charter *from, const hth_home_id *id, size_t *ret_at, hth_error *err)
+{
+	bool there;
+	*ret_at = charter_position(from, id, &there);
+	return there ? HTH_OK : hth_fail(err, HTH_NOT_FOUND, "this home is no member of %s", from->name);
+}
+
+hth_status hth_charter_remove(hth_charter **ret_draft, const hth_charter *from, const hth_home_id *id, hth_error *err)
+{
+	size_t at;
+	hth_charter *next;
+	HTH_TRY(position_of_member(from, id, &at, err));
+	HTH_TRY(draft(&next, from, err));
+	memmove(&next->members[at], &next->members[at + 1], (from->n_members - at - 1) * sizeof *next->members);
+	next->n_members--;
+	return finish_draft(ret_draft, next, HTH_OK, err);
+}
+
+hth_status hth_charter_appoint(hth_charter **ret_draft, const hth_charter *from, const hth_home_id *id, hth_role role, hth_error *err)
+{
+	size_t at;
+	hth_charter *next;
+	HTH_TRY(position_of_member(from, id, &at, err));
+	HTH_TRY(draft(&next, from, err));
+	next->members[at].role = role;
+	return finish_draft(ret_draft, next, HTH_OK, err);
+}
+
+hth_status hth_charter_amend(hth_charter **ret_draft, const hth_charter *from, const hth_rules *rules, hth_error *err)
+{
+	hth_charter *next;
+	HTH_TRY(draft(&next, from, err));
+	next->rules = *rules;
+	return finish_draft(ret_draft, next, HTH_OK, err);
+}
+
+/* ---- what may follow what ---- */
+
+typedef struct charter_difference {
+	size_t admitted, removed;
+	bool other;                  /* a role, a name, a key, the rules */
+	const hth_home_id *removed_id; /* the last one removed */
+} charter_difference;
+
+/* Both member lists are sorted: one walk along them. */
+static charter_difference compare(const hth_charter *from, const hth_charter *next)
+{
+	charter_difference d = {.other = strcmp(from->name, next->name) != 0 || from->rules.classes != next->rules.classes ||
+	                                 from->rules.requests_per_hour != next->rules.requests_per_hour ||
+	                                 from->rules.credit_line != next->rules.credit_line || from->rules.admit_needs != next->rules.admit_needs ||
+	                                 from->rules.change_needs != next->rules.change_needs};
+	size_t i = 0, j = 0;
+	while (i < from->n_members || j < next->n_members) {
+		const hth_member *a = i < from->n_members ? &from->members[i] : NULL, *b = j < next->n_members ? &next->members[j] : NULL;
+		int order = a == NULL ? 1 : b == NULL ? -1 : hth_home_id_compare(&a->card.id, &b->card.id);
+		if (order < 0) {
+			d.removed++;
+			d.removed_id = &a->card.id;
+			i++;
+		} else if (order > 0) {
+			d.admitted++;
+			d.other |= b->role == HTH_ROLE_KEEPER; /* a new keeper is an appointment, too */
+			j++;
+		} else {
+			d.other |= a->role != b->role || strcmp(a->name, b->name) != 0 || memcmp(a->card.box_key, b->card.box_key, sizeof a->card.box_key) != 0;
+			i++;
+			j++;
+		}
+	}
+	return d;
+}
+
+/* Good signatures of from's keepers; without those whom `without` (may be NULL) removes. */
+static size_t keepers_signatures(const hth_charter *from, const hth_charter *next, const hth_charter *without)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < next->n_signatures; i++) {
+		const hth_member *m = hth_charter_find(from, &next->signatures[i].id);
+		if (m != NULL && m->role == HTH_ROLE_KEEPER && (without == NULL || hth_charter_find(without, &m->card.id) != NULL) &&
+		    charter_signature_holds(next, &next->signatures[i]))
+			n++;
+	}
+	return n;
+}
+
+static bool signed_by(const hth_charter *charter, const hth_home_id *id)
+{
+	for (size_t i = 0; i < charter->n_signatures; i++)
+		if (hth_home_id_equal(&charter->signatures[i].id, id))
+			return charter_signature_holds(charter, &charter->signatures[i]);
+	return false;
+}
+
+/* How many signatures are missing; 0: enough. */
+static size_t missing(const hth_charter *from, const hth_charter *next, const hth_charter *without)
+{
+	charter_difference d = compare(from, next);
+	if (d.removed == 1 && d.admitted == 0 && !d.other && signed_by(next, d.removed_id) &&
+	    (without == NULL || hth_charter_find(without, d.removed_id) != NULL))
+		return 0; /* a member leaves */
+	size_t needs = d.admitted > 0 ? from->rules.admit_needs : 0;
+	if (d.other || d.removed > 0 || d.admitted == 0)
+		needs = HTH_MAX(needs, from->rules.change_needs);
+	size_t have = keepers_signatures(from, next, without);
+	return have < needs ? needs - have : 0;
+}
+
+hth_status hth_charter_follows(const hth_charter *from, const hth_charter *next, hth_error *err)
+{
+	if (memcmp(hth_charter_pool_id(from), hth_charter_pool_id(next), HTH_HASH_BYTES) != 0)
+		return hth_fail(err, HTH_CONFLICT, "the charter is another neighbourhood's");
+	if (next->version <= from->version)
+		return hth_fail(err, HTH_CONFLICT, "the charter's version %u is not later than %u", next->version, from->version);
+	if (next->version == from->version + 1 && memcmp(next->previous, from->hash, HTH_HASH_BYTES) != 0)
+		return hth_fail(err, HTH_CONFLICT, "the charter's version %u follows another version %u than this home's", next->version, from->version);
+	size_t n = missing(from, next, NULL);
+	if (n > 0)
+		return hth_fail(err, HTH_DENIED, "version %u of the charter lacks %zu keeper's signature%s", next->version, n, n > 1 ? "s" : "");
+	return HTH_OK;
+}
+
+bool hth_charter_prefers(const hth_charter *from, const hth_charter *a, const hth_charter *b)
+{
+	bool a_stands = missing(from, a, b) == 0, b_stands = missing(from, b, a) == 0;
+	if (a_stands != b_stands)
+		return b_stands;
+	return memcmp(b->hash, a->hash, HTH_HASH_BYTES) < 0;
+}

@@ -1,0 +1,376 @@
+/* test-charter.c - how a neighbourhood changes: with the signatures it asks for, and in the same way on every home. */
+#include "harness.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "charter/membership.h"
+
+static hth_error err;
+static hth_identity *home[8]; /* made once; 0 founds */
+static const hth_rules easy = {.classes = HTH_CHARTER_NEIGHBOURS | HTH_CHARTER_PUBLIC, .requests_per_hour = 60, .credit_line = 100000, .admit_needs = 1, .change_needs = 1};
+
+static const hth_card *card(int i) { return hth_identity_card(home[i]); }
+static const hth_home_id *id(int i) { return &card(i)->id; }
+
+__attribute__((constructor)) static void make_homes(void)
+{
+	for (int i = 0; i < 8; i++) {
+		unsigned char seed[HTH_SEED_BYTES];
+		memset(seed, 40 + i, sizeof seed);
+		if (hth_identity_from_seed(&home[i], seed, &err) != HTH_OK)
+			abort();
+	}
+}
+__attribute__((destructor)) static void drop_homes(void)
+{
+	for (int i = 0; i < 8; i++)
+		hth_identity_destroy(home[i]);
+}
+
+static hth_charter *must(hth_status status, hth_charter *charter)
+{
+	if (status != HTH_OK) {
+		printf("# %s\n", err.message);
+		abort();
+	}
+	return charter;
+}
+
+static hth_charter *found(void)
+{
+	hth_charter *c = NULL;
+	hth_status status = hth_charter_found(&c, "Elm Street", &easy, home[0], "number 1", &err);
+	return must(status, c);
+}
+static hth_charter *admit(const hth_charter *from, int who, hth_role role)
+{
+	hth_charter *c = NULL;
+	char name[16];
+	snprintf(name, sizeof name, "number %d", who + 1);
+	hth_status status = hth_charter_admit(&c, from, card(who), name, role, &err);
+	return must(status, c);
+}
+static hth_charter *removal(const hth_charter *from, int who)
+{
+	hth_charter *c = NULL;
+	hth_status status = hth_charter_remove(&c, from, id(who), &err);
+	return must(status, c);
+}
+static hth_charter *amend(const hth_charter *from, unsigned admit_needs, unsigned change_needs)
+{
+	hth_charter *c = NULL;
+	hth_rules rules = *hth_charter_rules(from);
+	rules.admit_needs = admit_needs;
+	rules.change_needs = change_needs;
+	hth_status status = hth_charter_amend(&c, from, &rules, &err);
+	return must(status, c);
+}
+static hth_charter *sign(hth_charter *c, int who)
+{
+	CHECK_OK(hth_charter_sign(c, home[who], &err));
+	return c;
+}
+/* Takes from's reference. */
+static hth_charter *step(hth_charter *from, hth_charter *to)
+{
+	CHECK_OK(hth_charter_follows(from, to, &err));
+	hth_charter_unref(from);
+	return to;
+}
+/* Homes 0, 1, 2 are keepers, 3 a member; two signatures change, one admits. */
+static hth_charter *street(void)
+{
+	hth_charter *c = found();
+	c = step(c, sign(admit(c, 1, HTH_ROLE_KEEPER), 0));
+	c = step(c, sign(admit(c, 2, HTH_ROLE_KEEPER), 1));
+	c = step(c, sign(admit(c, 3, HTH_ROLE_MEMBER), 0));
+	return step(c, sign(amend(c, 1, 2), 2));
+}
+static bool same(const hth_charter *a, const hth_charter *b) { return memcmp(hth_charter_hash(a), hth_charter_hash(b), HTH_HASH_BYTES) == 0; }
+
+TEST(a_charter_is_read_back_as_it_was_written_and_no_other_way)
+{
+	hth_charter *c = street(), *again = NULL;
+	hth_buf bytes = HTH_BUF_INIT(HTH_CHARTER_BYTES_MAX), twice = HTH_BUF_INIT(HTH_CHARTER_BYTES_MAX);
+	hth_charter_encode(c, &bytes);
+	REQUIRE_OK(hth_charter_decode(&again, bytes.data, bytes.len, &err));
+	CHECK(same(c, again));
+	CHECK_INT(hth_charter_version(again), 5);
+	CHECK_STR(hth_charter_name(again), "Elm Street");
+	CHECK_STR(hth_charter_find(again, id(2))->name, "number 3");
+	CHECK(hth_charter_find(again, id(5)) == NULL);
+	hth_charter_encode(again, &twice);
+	CHECK(bytes.len == twice.len && memcmp(bytes.data, twice.data, bytes.len) == 0);
+	hth_charter_unref(again);
+	/* Every cut is refused; every flipped bit is refused or makes another charter (or a bad signature), never this one. */
+	for (size_t i = 0; i < bytes.len; i++) {
+		again = NULL;
+		CHECK_INT(hth_charter_decode(&again, bytes.data, i, &err), HTH_BAD_FORMAT);
+		if (i % 3 != 0)
+			continue;
+		bytes.data[i] ^= 4;
+		if (hth_charter_decode(&again, bytes.data, bytes.len, &err) == HTH_OK) {
+			hth_charter *before = street();
+			CHECK(!same(again, c) || i + 96 * hth_charter_signature_count(c) >= bytes.len);
+			CHECK(hth_charter_follows(before, again, &err) != HTH_OK);
+			hth_charter_unref(before);
+			hth_charter_unref(again);
+		}
+		bytes.data[i] ^= 4;
+	}
+	CHECK_INT(hth_charter_decode(&again, bytes.data, (size_t)HTH_CHARTER_BYTES_MAX + 1, &err), HTH_TOO_LARGE);
+	hth_buf_finish(&bytes);
+	hth_buf_finish(&twice);
+	hth_charter_unref(c);
+}
+
+TEST(changes_need_the_signatures_that_the_charter_asks_for)
+{
+	hth_charter *c = street(), *next;
+	next = admit(c, 4, HTH_ROLE_MEMBER);
+	CHECK_INT(hth_charter_follows(c, next, &err), HTH_DENIED);
+	sign(next, 3); /* a member is no keeper */
+	sign(next, 4); /* the guest even less */
+	CHECK_INT(hth_charter_follows(c, next, &err), HTH_DENIED);
+	CHECK_OK(hth_charter_follows(c, sign(next, 1), &err));
+	hth_charter_unref(next);
+	next = admit(c, 4, HTH_ROLE_KEEPER); /* a new keeper is a change of power */
+	CHECK_INT(hth_charter_follows(c, sign(next, 0), &err), HTH_DENIED);
+	CHECK_INT(hth_charter_follows(c, sign(next, 0), &err), HTH_DENIED); /* twice the same is one */
+	CHECK_INT(hth_charter_signature_count(next), 1);
+	CHECK_OK(hth_charter_follows(c, sign(next, 2), &err));
+	hth_charter_unref(next);
+	next = removal(c, 1);
+	CHECK_INT(hth_charter_follows(c, sign(next, 0), &err), HTH_DENIED);
+	CHECK_OK(hth_charter_follows(c, sign(next, 1), &err));
+	hth_charter_unref(next);
+	next = amend(c, 1, 1);
+	CHECK_INT(hth_charter_follows(c, sign(next, 2), &err), HTH_DENIED);
+	hth_charter_unref(next);
+	next = removal(c, 3); /* who leaves needs nobody */
+	CHECK_INT(hth_charter_follows(c, next, &err), HTH_DENIED);
+	CHECK_OK(hth_charter_follows(c, sign(next, 3), &err));
+	hth_charter *after = removal(next, 2);
+	sign(after, 2);
+	CHECK_OK(hth_charter_follows(next, after, &err));
+	hth_charter *stuck = NULL;
+	CHECK_INT(hth_charter_remove(&stuck, after, id(1), &err), HTH_CONFLICT); /* two signatures, one keeper */
+	CHECK(strstr(err.message, "keeper") != NULL);
+	hth_charter_unref(after);
+	hth_charter_unref(next);
+	hth_charter_unref(c);
+}
+
+TEST(bad_drafts_are_refused_with_a_reason)
+{
+	hth_charter *c = found(), *next = NULL;
+	hth_card forged = *card(1);
+	memcpy(forged.box_key, card(2)->box_key, 32);
+	CHECK_INT(hth_charter_admit(&next, c, &forged, "x", HTH_ROLE_MEMBER, &err), HTH_BAD_FORMAT);
+	CHECK_INT(hth_charter_admit(&next, c, card(0), "x", HTH_ROLE_MEMBER, &err), HTH_CONFLICT);
+	CHECK_INT(hth_charter_admit(&next, c, card(1), "", HTH_ROLE_MEMBER, &err), HTH_INVALID);
+	CHECK_INT(hth_charter_admit(&next, c, card(1), "a\nb", HTH_ROLE_MEMBER, &err), HTH_INVALID);
+	CHECK_INT(hth_charter_remove(&next, c, id(1), &err), HTH_NOT_FOUND);
+	CHECK_INT(hth_charter_remove(&next, c, id(0), &err), HTH_TOO_LARGE);
+	CHECK_INT(hth_charter_appoint(&next, c, id(0), HTH_ROLE_MEMBER, &err), HTH_CONFLICT);
+	hth_rules rules = easy;
+	rules.classes = 0;
+	CHECK_INT(hth_charter_amend(&next, c, &rules, &err), HTH_INVALID);
+	rules.classes = 4; /* there is no such class, above all not private */
+	CHECK_INT(hth_charter_amend(&next, c, &rules, &err), HTH_INVALID);
+	rules = easy;
+	rules.change_needs = 2;
+	CHECK_INT(hth_charter_amend(&next, c, &rules, &err), HTH_CONFLICT);
+	CHECK(next == NULL);
+	hth_charter_unref(c);
+}
+
+static hth_membership *member(int who, hth_charter *c)
+{
+	hth_membership *m = NULL;
+	if (hth_membership_create(&m, id(who), &err) != HTH_OK || hth_membership_adopt(m, c, &err) != HTH_OK)
+		abort();
+	return m;
+}
+static int offer(hth_membership *m, hth_charter *c)
+{
+	hth_charter_outcome outcome;
+	hth_status status = hth_membership_offer(m, c, &outcome, &err);
+	return status == HTH_OK ? (int)outcome : -(int)status;
+}
+
+TEST(removal_ends_membership_at_once_for_everybody_and_the_removed)
+{
+	hth_charter *c = street(), *next = sign(sign(removal(c, 3), 0), 1);
+	hth_membership *one = member(0, c), *four = member(3, c);
+	CHECK(hth_membership_find(one, id(3)) != NULL && hth_membership_find(four, id(0)) != NULL);
+	CHECK_INT(offer(one, next), HTH_CHARTER_TAKEN);
+	CHECK_INT(offer(one, next), HTH_CHARTER_SAME);
+	CHECK_INT(offer(one, c), HTH_CHARTER_SAME); /* the old one brings nobody back */
+	CHECK(hth_membership_find(one, id(3)) == NULL && hth_membership_find(one, id(1)) != NULL);
+	CHECK_INT(offer(four, next), HTH_CHARTER_TAKEN);
+	CHECK(hth_membership_find(four, id(0)) == NULL);
+	hth_charter *revenge = sign(removal(next, 0), 3);
+	CHECK_INT(offer(one, revenge), -HTH_DENIED);
+	hth_membership_forget(four);
+	CHECK(hth_membership_charter(four) == NULL);
+	CHECK_INT(offer(four, c), -HTH_CONFLICT);
+	hth_charter_unref(revenge);
+	hth_membership_destroy(one);
+	hth_membership_destroy(four);
+	hth_charter_unref(next);
+	hth_charter_unref(c);
+}
+
+TEST(a_change_that_lacks_signatures_waits_for_them_wherever_it_is)
+{
+	hth_charter *c = street(), *next = sign(removal(c, 3), 0), *copy = sign(removal(c, 3), 4);
+	hth_membership *m = member(1, c);
+	hth_charter_outcome outcome;
+	CHECK_INT(offer(m, copy), -HTH_DENIED); /* proposed by nobody who counts */
+	CHECK_INT(offer(m, next), HTH_CHARTER_PROPOSED);
+	CHECK_INT(offer(m, next), HTH_CHARTER_PROPOSED);
+	CHECK_INT(hth_membership_proposal_count(m), 1);
+	CHECK_INT(hth_membership_approve(m, hth_charter_hash(c), home[1], &outcome, &err), HTH_NOT_FOUND);
+	CHECK_OK(hth_membership_approve(m, hth_charter_hash(next), home[1], &outcome, &err));
+	CHECK_INT(outcome, HTH_CHARTER_TAKEN);
+	CHECK(same(hth_membership_charter(m), next));
+	CHECK_INT(hth_membership_proposal_count(m), 0);
+	/* Two copies, each with another keeper's signature, meet elsewhere. */
+	hth_membership *other = member(2, c);
+	hth_charter *a = sign(removal(c, 3), 0), *b = sign(removal(c, 3), 1);
+	CHECK_INT(offer(other, a), HTH_CHARTER_PROPOSED);
+	CHECK_INT(offer(other, b), HTH_CHARTER_TAKEN);
+	CHECK(same(hth_membership_charter(other), next));
+	/* Proposals are bounded. */
+	hth_membership *full = member(2, c);
+	int last = 0;
+	for (uint32_t i = 0; i <= HTH_PROPOSALS_MAX; i++) {
+		hth_rules rules = *hth_charter_rules(c);
+		rules.credit_line = i;
+		hth_charter *p = NULL;
+		CHECK_OK(hth_charter_amend(&p, c, &rules, &err));
+		last = offer(full, sign(p, 3));
+		hth_charter_unref(p);
+	}
+	CHECK_INT(last, -HTH_DENIED);
+	hth_charter *d[] = {a, b, next, copy, c};
+	for (size_t i = 0; i < HTH_COUNT(d); i++)
+		hth_charter_unref(d[i]);
+	hth_membership_destroy(m);
+	hth_membership_destroy(other);
+	hth_membership_destroy(full);
+}
+
+TEST(two_changes_at_once_end_the_same_way_in_every_order)
+{
+	hth_charter *c = street();
+	hth_charter *a = sign(admit(c, 4, HTH_ROLE_MEMBER), 0), *b = sign(admit(c, 5, HTH_ROLE_MEMBER), 1);
+	hth_membership *x = member(0, c), *y = member(1, c);
+	CHECK_INT(offer(x, a), HTH_CHARTER_TAKEN);
+	CHECK_INT(offer(y, b), HTH_CHARTER_TAKEN);
+	int rx = offer(x, b), ry = offer(y, a);
+	CHECK((rx == HTH_CHARTER_SWITCHED && ry == HTH_CHARTER_KEPT) || (rx == HTH_CHARTER_KEPT && ry == HTH_CHARTER_SWITCHED));
+	CHECK(same(hth_membership_charter(x), hth_membership_charter(y)));
+	CHECK_INT(offer(x, a), same(hth_membership_charter(x), a) ? HTH_CHARTER_SAME : HTH_CHARTER_KEPT);
+	hth_charter_unref(a);
+	hth_charter_unref(b);
+	hth_membership_destroy(x);
+	hth_membership_destroy(y);
+	hth_charter_unref(c);
+}
+
+TEST(a_removed_keeper_cannot_undo_its_removal_with_a_version_of_its_own)
+{
+	/* One signature changes everything here, and the removed keeper may try as many bodies as it likes until one has the smaller hash. */
+	hth_charter *c = found();
+	c = step(c, sign(admit(c, 1, HTH_ROLE_KEEPER), 0));
+	hth_charter *gone = sign(removal(c, 1), 0);
+	hth_membership *m = member(0, c);
+	CHECK_INT(offer(m, gone), HTH_CHARTER_TAKEN);
+	int smaller = 0;
+	for (uint32_t i = 0; i < 64; i++) {
+		hth_rules rules = easy;
+		rules.credit_line = i;
+		hth_charter *rival = NULL;
+		CHECK_OK(hth_charter_amend(&rival, c, &rules, &err));
+		sign(rival, 1);
+		smaller += memcmp(hth_charter_hash(rival), hth_charter_hash(gone), HTH_HASH_BYTES) < 0;
+		CHECK_INT(offer(m, rival), HTH_CHARTER_KEPT);
+		hth_charter_unref(rival);
+	}
+	CHECK(smaller > 0); /* the hash alone would have let it */
+	CHECK(hth_membership_find(m, id(1)) == NULL);
+	hth_charter_unref(gone);
+	hth_membership_destroy(m);
+	hth_charter_unref(c);
+}
+
+static void offer_each(void *ctx, const hth_charter *charter)
+{
+	hth_charter *copy = NULL;
+	hth_buf bytes = HTH_BUF_INIT(HTH_CHARTER_BYTES_MAX);
+	hth_charter_encode(charter, &bytes);
+	CHECK_OK(hth_charter_decode(&copy, bytes.data, bytes.len, &err));
+	CHECK(offer(ctx, copy) >= 0);
+	hth_charter_unref(copy);
+	hth_buf_finish(&bytes);
+}
+
+TEST(a_home_that_was_away_catches_up_with_the_versions_between)
+{
+	hth_charter *c = street(), *first = hth_charter_ref(c);
+	hth_membership *here = member(0, c), *away = member(2, c);
+	c = step(c, sign(admit(c, 4, HTH_ROLE_MEMBER), 0));
+	CHECK_INT(offer(here, c), HTH_CHARTER_TAKEN);
+	c = step(c, sign(sign(removal(c, 3), 0), 1));
+	CHECK_INT(offer(here, c), HTH_CHARTER_TAKEN);
+	c = step(c, sign(admit(c, 5, HTH_ROLE_MEMBER), 1));
+	CHECK_INT(offer(here, c), HTH_CHARTER_TAKEN);
+	CHECK_INT(offer(away, c), HTH_CHARTER_GAP); /* one signature for a difference that needs two */
+	hth_membership_since(here, hth_charter_version(hth_membership_charter(away)) + 1, offer_each, away);
+	CHECK(same(hth_membership_charter(here), hth_membership_charter(away)));
+	/* Where the last signatures suffice for everything that happened, nothing between is needed. */
+	hth_membership *jumper = member(1, first);
+	c = step(c, sign(sign(admit(c, 6, HTH_ROLE_KEEPER), 0), 2));
+	CHECK_INT(offer(jumper, c), HTH_CHARTER_TAKEN);
+	hth_membership_destroy(here);
+	hth_membership_destroy(away);
+	hth_membership_destroy(jumper);
+	hth_charter_unref(first);
+	hth_charter_unref(c);
+}
+
+TEST(any_order_of_any_valid_changes_leaves_all_homes_agreed)
+{
+	/* Random histories: keepers change what they see, letters arrive late, twice or never; at the end everybody tells everybody. */
+	for (uint64_t seed = 1; seed <= 30; seed++) {
+		hth_rng rng;
+		hth_rng_seed(&rng, seed);
+		hth_charter *c = found(), *made[64];
+		size_t n_made = 0;
+		c = step(c, sign(admit(c, 1, HTH_ROLE_KEEPER), 0));
+		c = step(c, sign(admit(c, 2, HTH_ROLE_KEEPER), 0));
+		hth_membership *m[3] = {member(0, c), member(1, c), member(2, c)};
+		for (int i = 0; i < 12; i++) {
+			int who = (int)(hth_rng_next(&rng) % 3), guest = 3 + (int)(hth_rng_next(&rng) % 5);
+			const hth_charter *seen = hth_membership_charter(m[who]);
+			hth_charter *next = hth_charter_find(seen, id(guest)) ? sign(removal(seen, guest), who) : sign(admit(seen, guest, HTH_ROLE_MEMBER), who);
+			CHECK_INT(offer(m[who], next), HTH_CHARTER_TAKEN);
+			made[n_made++] = next;
+			if (hth_rng_next(&rng) % 2) /* it reaches one other home now */
+				offer(m[(who + 1) % 3], next);
+			/* Every few steps the street is quiet for long enough that news get around: forks stay one version deep. */
+			for (size_t k = 0; k < n_made * 3; k++)
+				offer(m[k % 3], made[n_made - 1 - k / 3]);
+		}
+		for (int j = 0; j < 3; j++)
+			CHECK(same(hth_membership_charter(m[0]), hth_membership_charter(m[j])));
+		for (size_t k = 0; k < n_made; k++)
+			hth_charter_unref(made[k]);
+		for (int j = 0; j < 3; j++)
+			hth_membership_destroy(m[j]);
+		hth_charter_unref(c);
+	}
+}
+
+TEST_MAIN()
