@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """`hearth run` in all its ways, with a runner of its own and through a node; and the commands that ask the node."""
+import http.server
 import json
 import os
 import pty
@@ -7,6 +8,7 @@ import re
 import select
 import signal
 import subprocess
+import threading
 import time
 
 from cmdtest import HEARTH, SANITIZED, STARTER, env, hearth, home, main, test
@@ -84,6 +86,47 @@ class Terminal:
             if time.monotonic() > limit:
                 os.kill(self.pid, signal.SIGKILL)
                 raise AssertionError(f"it does not end: {self.seen!r}")
+
+
+class FakeNode(http.server.ThreadingHTTPServer):
+    """A node whose answers the test writes: each POST calls answer(handler, number), numbers from 0."""
+
+    def __init__(self, answer):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send("application/json", b'{"object":"list","data":[{"id":"starter"}]}')
+
+            def do_POST(self):
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.server.asked += 1
+                answer(self, self.server.asked - 1)
+
+            def send(self, kind, body, whole=True):
+                self.send_response(200)
+                self.send_header("Content-Type", kind)
+                if whole:
+                    self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def say(self, text, whole=True):
+                chunk = json.dumps({"choices": [{"delta": {"content": text}}]})
+                self.send("text/event-stream", f"data: {chunk}\n\n{'data: [DONE]' if whole else ''}\n\n".encode(), whole)
+
+            def log_message(self, *_):
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.asked = 0
+        self.address = f"127.0.0.1:{self.server_port}"
+
+    def __enter__(self):
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.shutdown()
+        self.server_close()
 
 
 @test
@@ -226,35 +269,35 @@ def a_chat_on_a_terminal():
 
 @test
 def ctrl_c_in_a_chat_stops_the_answer_only():
-    with Node() as node:
-        t = Terminal("run", "starter", "--temp", "1", "--seed", "3", HEARTH_LISTEN=node.address)
+    left = threading.Event()
+
+    def answer(handler, number):
+        if number > 0:
+            return handler.say("a whole answer")
+        handler.say("half an ans", whole=False)  # and then nothing, until the client leaves
+        if handler.connection.recv(1) == b"":
+            left.set()
+
+    with FakeNode(answer) as node:
+        t = Terminal("run", "starter", HEARTH_LISTEN=node.address)
         t.until(">>> ")
         t.type("not sent")
         t.type("\x03")
         t.until("Ctrl-D or /bye leaves")
         t.until(">>> ")
-        t.type("/set max_tokens 100000\r")
+        t.type(QUESTION + "\r")
+        t.until("half an ans")
+        t.type("\x03")
+        t.until(r"\(stopped\)")
         t.until(">>> ")
-        stopped = False
-        for attempt in range(5):  # the starter model may end its answer before we do
-            t.type(QUESTION + "\r")
-            t.until(r"\n[^>(\r\n]")
-            t.type("\x03")
-            if "(stopped)" in t.until(r"\(stopped\)|\[\d+ tokens"):
-                stopped = True
-                break
-            t.until(">>> ")
-            time.sleep(1)  # our Ctrl-C came late: it ends the empty line, and must not end the next one
-        assert stopped
-        t.until(">>> ")
+        assert left.wait(30), "the node is not told that nobody listens"
         t.type("/clear\r")
         t.until(">>> ")
         t.type("Hello\r")
-        t.until(r"\[\d+ tokens")
+        t.until("a whole answer")
         t.until(">>> ")
         t.type("\x04")
         assert t.end() == 0
-        assert node.run("status", "--json").json["requests"]["active"] == 0
 
 
 @test
@@ -275,69 +318,18 @@ def a_long_chat_says_what_it_forgets():
 @test
 def a_model_cannot_steer_the_terminal():
     # the words of a node that lies: an escape sequence, a bell, a C1 control
-    import http.server
-    import threading
-
-    class Liar(http.server.BaseHTTPRequestHandler):
-        def answer(self, kind, body):
-            self.send_response(200)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def do_GET(self):
-            self.answer("application/json", b'{"object":"list","data":[{"id":"starter"}]}')
-
-        def do_POST(self):
-            self.rfile.read(int(self.headers["Content-Length"]))
-            chunk = {"choices": [{"delta": {"content": "A\x1b[31mB\x07C\u009b2JD\tE\nF"}}]}
-            self.answer("text/event-stream", f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n".encode())
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.HTTPServer(("127.0.0.1", 0), Liar)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"127.0.0.1:{server.server_port}"
-    try:
-        t = Terminal("run", "starter", "hi", HEARTH_LISTEN=address)
+    with FakeNode(lambda handler, _: handler.say("A\x1b[31mB\x07C\u009b2JD\tE\nF")) as node:
+        t = Terminal("run", "starter", "hi", HEARTH_LISTEN=node.address)
         assert t.end() == 0
         assert "A[31mBC2JD" in t.seen and "\x1b" not in t.seen and "\x07" not in t.seen, repr(t.seen)
-        assert "\x1b[31m" in hearth("run", "starter", "hi", HEARTH_LISTEN=address).out  # a pipe gets the bytes as they are
-    finally:
-        server.shutdown()
+        assert "\x1b[31m" in hearth("run", "starter", "hi", HEARTH_LISTEN=node.address).out  # a pipe gets the bytes as they are
 
 
 @test
 def a_broken_node_is_said():
-    import http.server
-    import threading
-
-    class Broken(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            body = b'{"data":[{"id":"starter"}]}'
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def do_POST(self):
-            self.send_response(200)
-            self.send_header("Content-Type", "text/event-stream")
-            self.end_headers()
-            self.wfile.write(b'data: {"choices":[{"delta":{"content":"half"}}]}\n\n')
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.HTTPServer(("127.0.0.1", 0), Broken)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        done = hearth("run", "starter", "hi", code=1, HEARTH_LISTEN=f"127.0.0.1:{server.server_port}")
+    with FakeNode(lambda handler, _: handler.say("half", whole=False)) as node:
+        done = hearth("run", "starter", "hi", code=1, HEARTH_LISTEN=node.address)
         assert "broke off" in done.err and done.out == "half\n", (done.out, done.err)
-    finally:
-        server.shutdown()
 
 
 main()
