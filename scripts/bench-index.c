@@ -1,0 +1,283 @@
+/* bench-index.c - measures the word index: `bench-index ir FOLDER` its answers on a test set of documents, queries and judgements,
+ * `bench-index scale N FOLDER` its speed and size on N synthetic documents of two pages. Each prints one JSON object. Part of `make bench`.
+ *
+ * The synthetic text: 500,000 words with frequencies of Zipf's law (exponent 1, seeded), 300 a page, and about 40 topics a document takes a
+ * quarter of its words from, so that words come in company as they do in life. Queries are 1 to 6 words of one document, the common ones
+ * (a share of the 100 most frequent) included; half of them are words that people would search for (beyond the first 500).
+ */
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "index/words.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <sys/resource.h>
+
+static void die(const char *what, const hth_error *err)
+{
+	fprintf(stderr, "bench-index: %s: %s\n", what, err != NULL ? err->message : "failed");
+	exit(1);
+}
+
+/* --- retrieval quality --- */
+
+enum { LINE_MAX_BYTES = 1 << 20, DEPTH = 100 };
+typedef struct row {
+	char *fields[3];
+	size_t n;
+} row;
+
+static row *read_rows(const char *folder, const char *name, size_t *ret_n)
+{
+	char path[4096];
+	snprintf(path, sizeof path, "%s/%s", folder, name);
+	FILE *f = fopen(path, "r");
+	if (f == NULL)
+		die(path, NULL);
+	row *rows = NULL;
+	size_t n = 0, cap = 0;
+	static char line[LINE_MAX_BYTES];
+	while (fgets(line, sizeof line, f) != NULL) {
+		if (n == cap)
+			rows = realloc(rows, (cap = cap ? cap * 2 : 1024) * sizeof *rows);
+		line[strcspn(line, "\n")] = '\0';
+		row *r = &rows[n++];
+		*r = (row){0};
+		char *at = strdup(line);
+		while (at != NULL && r->n < 3) {
+			r->fields[r->n++] = at;
+			at = r->n < 3 ? strchr(at, '\t') : NULL;
+			if (at != NULL)
+				*at++ = '\0';
+		}
+	}
+	fclose(f);
+	*ret_n = n;
+	return rows;
+}
+
+static int descending(const void *a, const void *b) { return *(const int *)b - *(const int *)a; }
+
+static int grade_of(const row *qrels, size_t n, const char *query, const char *doc)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(qrels[i].fields[0], query) == 0 && strcmp(qrels[i].fields[1], doc) == 0)
+			return atoi(qrels[i].fields[2]);
+	return 0;
+}
+
+static void measure_ir(const char *set, const char *folder, bool stem)
+{
+	hth_error err = HTH_ERROR_INIT;
+	size_t n_docs, n_queries, n_qrels;
+	row *docs = read_rows(set, "docs.tsv", &n_docs), *queries = read_rows(set, "queries.tsv", &n_queries), *qrels = read_rows(set, "qrels.tsv", &n_qrels);
+	hth_words *w;
+	hth_terms *terms;
+	if (hth_words_open(&w, folder, &(hth_words_options){.write = true}, &err) != HTH_OK || hth_terms_create(&terms, &err) != HTH_OK)
+		die("opening", &err);
+	uint32_t languages = 1u << (stem ? HTH_LANGUAGE_EN : HTH_LANGUAGE_NONE);
+	static char text[2 * LINE_MAX_BYTES];
+	for (size_t i = 0; i < n_docs; i++) {
+		snprintf(text, sizeof text, "%s\n%s", docs[i].fields[1], docs[i].n > 2 ? docs[i].fields[2] : "");
+		if (hth_words_add(w, i + 1, stem ? HTH_LANGUAGE_EN : HTH_LANGUAGE_NONE, text, strlen(text), &err) != HTH_OK)
+			die("adding", &err);
+	}
+	if (hth_words_commit(w, n_docs, &err) != HTH_OK)
+		die("committing", &err);
+	double ndcg = 0, recall = 0;
+	size_t judged = 0;
+	for (size_t q = 0; q < n_queries; q++) {
+		int grades[4096];
+		size_t n_rel = 0, n = 0;
+		for (size_t i = 0; i < n_qrels; i++)
+			if (strcmp(qrels[i].fields[0], queries[q].fields[0]) == 0 && atoi(qrels[i].fields[2]) > 0 && n_rel < HTH_COUNT(grades))
+				grades[n_rel++] = atoi(qrels[i].fields[2]);
+		if (n_rel == 0)
+			continue;
+		judged++;
+		qsort(grades, n_rel, sizeof *grades, descending);
+		hth_words_query query = {0};
+		hth_words_query_add(&query, terms, languages, queries[q].fields[1], strlen(queries[q].fields[1]), HTH_WORDS_MAY);
+		hth_words_hit hits[DEPTH];
+		if (hth_words_search(w, &query, DEPTH, hits, &n, &err) != HTH_OK)
+			die("searching", &err);
+		double gain = 0, ideal = 0;
+		size_t found = 0;
+		for (size_t i = 0; i < n; i++) {
+			int grade = grade_of(qrels, n_qrels, queries[q].fields[0], docs[hits[i].id - 1].fields[0]);
+			found += grade > 0;
+			if (i < 10)
+				gain += (exp2(grade) - 1) / log2((double)i + 2);
+		}
+		for (size_t i = 0; i < n_rel && i < 10; i++)
+			ideal += (exp2(grades[i]) - 1) / log2((double)i + 2);
+		ndcg += gain / ideal;
+		recall += (double)found / (double)n_rel;
+	}
+	printf("{\"documents\":%zu,\"queries\":%zu,\"stemmed\":%s,\"ndcg_10\":%.4f,\"recall_100\":%.4f}\n", n_docs, judged, stem ? "true" : "false",
+	       ndcg / (double)judged, recall / (double)judged);
+	hth_words_close(w);
+	hth_terms_destroy(terms);
+	exit(0); /* what the sets took goes with the process */
+}
+
+/* --- scale --- */
+
+enum { VOCABULARY = 500000, PAGE_WORDS = 300, PAGES = 2, TOPICS = 40, QUERIES = 1000, BATCH = 20000 };
+
+/* Zipf's law with exponent 1, by inversion of its continuous form. */
+static uint32_t zipf(hth_rng *rng) { return (uint32_t)pow(VOCABULARY, hth_rng_unit(rng)) - 1; }
+
+/* A pronounceable word for a number, all different: syllables are its digits. */
+static size_t spell(uint32_t number, char *out)
+{
+	static const char *const first[] = {"b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z", "st", "tr"};
+	static const char *const second[] = {"a", "e", "i", "o", "u", "ar", "en", "il"};
+	size_t n = 0;
+	number += 128;
+	while (number > 0) {
+		const char *a = first[number % 16], *b = second[number / 16 % 8];
+		while (*a)
+			out[n++] = *a++;
+		while (*b)
+			out[n++] = *b++;
+		number /= 128;
+	}
+	return n;
+}
+
+static size_t make_page(hth_rng *rng, uint32_t topic, char *out, uint32_t *words)
+{
+	size_t n = 0;
+	for (int i = 0; i < PAGE_WORDS; i++) {
+		uint32_t w = zipf(rng);
+		if (hth_rng_next(rng) % 4 == 0)
+			w = (uint32_t)((w * 40ull + topic * 7919ull) % VOCABULARY);
+		words[i] = w;
+		n += spell(w, out + n);
+		out[n++] = i % 12 == 11 ? '\n' : ' ';
+	}
+	return n;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return x < y ? -1 : x > y;
+}
+
+static double resident_mb(void)
+{
+	long pages = 0;
+	FILE *f = fopen("/proc/self/statm", "r");
+	if (f == NULL || fscanf(f, "%*d %ld", &pages) != 1)
+		pages = 0;
+	if (f != NULL)
+		fclose(f);
+	return (double)pages * (double)sysconf(_SC_PAGESIZE) / 1e6;
+}
+
+static void settle(hth_words *w, hth_error *err)
+{
+	for (bool did = true; did;)
+		if (hth_words_merge(w, false, NULL, NULL, &did, err) != HTH_OK)
+			die("merging", err);
+}
+
+static void measure_scale(uint64_t n_docs, const char *folder)
+{
+	hth_error err = HTH_ERROR_INIT;
+	hth_words *w;
+	hth_terms *terms;
+	hth_rng rng, ask;
+	hth_rng_seed(&rng, 42);
+	hth_rng_seed(&ask, 43);
+	if (hth_words_open(&w, folder, &(hth_words_options){.write = true}, &err) != HTH_OK || hth_terms_create(&terms, &err) != HTH_OK)
+		die("opening", &err);
+	static char page[PAGE_WORDS * 32];
+	static uint32_t words[PAGE_WORDS], asked[QUERIES][6];
+	static unsigned n_asked[QUERIES];
+	uint64_t id = 0, bytes = 0, start = hth_clock_ns(), spent = 0;
+	size_t n_queries = 0;
+	for (uint64_t d = 0; d < n_docs; d++) {
+		uint32_t topic = (uint32_t)(hth_rng_next(&rng) % TOPICS);
+		for (int p = 0; p < PAGES; p++) {
+			uint64_t t = hth_clock_ns();
+			size_t len = make_page(&rng, topic, page, words);
+			spent += hth_clock_ns() - t;
+			bytes += len;
+			hth_status status = hth_words_add(w, ++id, HTH_LANGUAGE_NONE, page, len, &err);
+			if (status == HTH_BUSY) {
+				if (hth_words_commit(w, id - 1, &err) != HTH_OK)
+					die("committing", &err);
+				settle(w, &err);
+				status = hth_words_add(w, id, HTH_LANGUAGE_NONE, page, len, &err);
+			}
+			if (status != HTH_OK)
+				die("adding", &err);
+		}
+		if (n_queries < QUERIES && d * QUERIES >= n_docs * n_queries) {
+			unsigned n = 1 + (unsigned)(hth_rng_next(&ask) % 6);
+			for (unsigned i = 0; i < n; i++) {
+				uint32_t word = words[hth_rng_next(&ask) % PAGE_WORDS];
+				for (int tries = 0; n_queries % 2 == 0 && word < 500 && tries < 50; tries++)
+					word = words[hth_rng_next(&ask) % PAGE_WORDS];
+				asked[n_queries][i] = word;
+			}
+			n_asked[n_queries++] = n;
+		}
+	}
+	if (hth_words_commit(w, id, &err) != HTH_OK)
+		die("committing", &err);
+	settle(w, &err);
+	double seconds = (double)(hth_clock_ns() - start - spent) * 1e-9;
+	struct rusage usage;
+	getrusage(RUSAGE_SELF, &usage);
+	hth_words_info info;
+	hth_words_get_info(w, &info);
+	hth_words_close(w);
+	if (hth_words_open(&w, folder, &(hth_words_options){0}, &err) != HTH_OK)
+		die("opening", &err);
+	static double times[2][QUERIES];
+	for (int way = 0; way < 2; way++) {
+		size_t n_way = way == 0 ? n_queries : n_queries / 10; /* scoring all is slow: fewer tell enough */
+		for (size_t q = 0; q < n_way; q++) {
+			hth_words_query query = {0};
+			char text[256] = "";
+			for (unsigned i = 0; i < n_asked[q]; i++) {
+				char word[64];
+				word[spell(asked[q][i], word)] = '\0';
+				strcat(strcat(text, word), " ");
+			}
+			hth_words_hit hits[10];
+			size_t n;
+			uint64_t t = hth_clock_ns();
+			hth_words_query_add(&query, terms, 0, text, strlen(text), HTH_WORDS_MAY);
+			if ((way == 0 ? hth_words_search : hth_words_search_all)(w, &query, 10, hits, &n, &err) != HTH_OK)
+				die("searching", &err);
+			times[way][q] = (double)(hth_clock_ns() - t) * 1e-6;
+		}
+		qsort(times[way], n_way, sizeof times[way][0], by_value);
+	}
+	printf("{\"documents\":%llu,\"pages\":%llu,\"text_bytes\":%llu,\"index_bytes\":%llu,\"bytes_per_byte\":%.3f,\"segments\":%u,\"build_s\":%.1f,"
+	       "\"documents_s\":%.0f,\"build_peak_mb\":%.0f,\"p50_ms\":%.2f,\"p99_ms\":%.2f,\"max_ms\":%.2f,\"all_p50_ms\":%.2f,\"all_p99_ms\":%.2f,\"resident_mb\":%.0f}\n",
+	       (unsigned long long)n_docs, (unsigned long long)id, (unsigned long long)bytes, (unsigned long long)info.bytes,
+	       (double)info.bytes / (double)bytes, info.segments, seconds, (double)n_docs / seconds, (double)usage.ru_maxrss / 1e3, times[0][n_queries / 2],
+	       times[0][n_queries * 99 / 100], times[0][n_queries - 1], times[1][n_queries / 10 / 2], times[1][n_queries / 10 * 99 / 100], resident_mb());
+	hth_words_close(w);
+	hth_terms_destroy(terms);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc >= 4 && strcmp(argv[1], "ir") == 0)
+		measure_ir(argv[2], argv[3], argc < 5);
+	else if (argc == 4 && strcmp(argv[1], "scale") == 0)
+		measure_scale(strtoull(argv[2], NULL, 10), argv[3]);
+	else {
+		fprintf(stderr, "usage: bench-index ir SET FOLDER [plain] | scale N FOLDER\n");
+		return 2;
+	}
+	return 0;
+}
