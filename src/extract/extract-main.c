@@ -8,6 +8,7 @@
  */
 #include "base/mem.h"
 #include "extract/charset.h"
+#include "extract/picture.h"
 #include "extract/readers.h"
 #include "sandbox/sandbox.h"
 
@@ -111,13 +112,15 @@ static void read_file(hth_tell *tell, int fd, uint32_t job, const hth_extract_or
 	} else {
 		hth_source source = {.fd = fd, .len = (uint64_t)st.st_size, .name = order->name};
 		hth_read_source(tell, &source, &verdict);
+		tell->took_fd = source.fd < 0;
 	}
 	if (order->mode == HTH_EXTRACT_MODE_RENDER && !tell->rendered && verdict.state < HTH_EXTRACT_UNREADABLE)
 		hth_verdict_unreadable(&verdict, "has no page %u that can be shown", order->page);
 	malloc_trim(0);
 	struct mallinfo2 use = mallinfo2();
 	hth_tell_end(tell, &verdict, use.uordblks + use.hblkhd > RETIRE_BYTES);
-	close(fd);
+	if (!tell->took_fd)
+		close(fd);
 	if (use.uordblks + use.hblkhd > RETIRE_BYTES)
 		_exit(0);
 }
@@ -151,16 +154,25 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	bool ocr = strcmp(argv[2], "ocr") == 0;
+	/* Tesseract's threads cost more than they bring; OpenMP reads this before main. */
+	if (getenv("OMP_THREAD_LIMIT") == NULL && setenv("OMP_THREAD_LIMIT", "1", 1) == 0)
+		execv("/proc/self/exe", argv);
 	uint64_t memory = strtoull(argv[3], NULL, 10);
 	static hth_tell tell;
 	hth_tell_init(&tell, HTH_EXTRACT_SOCKET);
+	hth_error err = HTH_ERROR_INIT;
 	before_sandbox(ocr);
+	hth_picture_warm();
+	if (ocr && !hth_picture_load_ocr(argv[4], &err)) {
+		(void)!hth_extract_put_broken(&tell.out, err.message);
+		hth_tell_flush(&tell);
+		_exit(1);
+	}
 	int keep[] = {HTH_EXTRACT_SOCKET};
 	static const char *const fonts[] = {"/usr/share/fonts", "/usr/local/share/fonts", "/usr/share/poppler"};
 	hth_sandbox_options options = {.memory_bytes = address_space() + memory, .keep_fds = keep, .n_keep_fds = 1,
 	                               .receive_fd = HTH_EXTRACT_SOCKET, .read_dirs = fonts, .n_read_dirs = HTH_COUNT(fonts)};
 	hth_sandbox_report report;
-	hth_error err = HTH_ERROR_INIT;
 	if (hth_sandbox_enter(&options, &report, &err) != HTH_OK) {
 		(void)!hth_extract_put_broken(&tell.out, err.message);
 		hth_tell_flush(&tell);

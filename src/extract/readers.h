@@ -10,5 +10,7 @@ hth_extract_kind hth_sniff(const hth_source *source, hth_verdict *verdict);
 void hth_name_ending(const char *name, char ret[16]);
 
 void hth_read_plain(hth_tell *tell, hth_source *source, hth_extract_kind kind, hth_verdict *verdict); /* plain, Markdown, CSV */
+void hth_read_pdf(hth_tell *tell, hth_source *source, hth_verdict *verdict);
+void hth_read_image(hth_tell *tell, hth_source *source, hth_verdict *verdict);
 
 #endif

@@ -18,6 +18,23 @@ void hth_name_ending(const char *name, char ret[16])
 	ret[n] = '\0';
 }
 
+static bool starts(const char *head, size_t n, const char *magic, size_t len) { return n >= len && memcmp(head, magic, len) == 0; }
+
+static bool is_image(const char *h, size_t n)
+{
+	if (n >= 12 && memcmp(h + 4, "ftyp", 4) == 0) {
+		static const char *const brands[] = {"heic", "heix", "hevc", "heim", "heis", "mif1", "msf1", "avif", "avis"};
+		for (size_t i = 0; i < HTH_COUNT(brands); i++)
+			if (memcmp(h + 8, brands[i], 4) == 0)
+				return true;
+		return false;
+	}
+	bool pnm = n > 3 && h[0] == 'P' && h[1] >= '1' && h[1] <= '6' && (h[2] == '\n' || h[2] == ' ' || h[2] == '\r');
+	return starts(h, n, "\x89PNG\r\n", 6) || starts(h, n, "\xFF\xD8\xFF", 3) || starts(h, n, "II*\0", 4) || starts(h, n, "MM\0*", 4) ||
+	       starts(h, n, "GIF8", 4) || (starts(h, n, "BM", 2) && n > 26 && h[6] == 0 && h[7] == 0) ||
+	       (starts(h, n, "RIFF", 4) && n > 12 && memcmp(h + 8, "WEBP", 4) == 0) || pnm || starts(h, n, "\0\0\0\x0CjP  ", 8);
+}
+
 hth_extract_kind hth_sniff(const hth_source *source, hth_verdict *verdict)
 {
 	static char head[PEEK + 1];
@@ -25,6 +42,10 @@ hth_extract_kind hth_sniff(const hth_source *source, hth_verdict *verdict)
 	head[n] = '\0';
 	char ending[16];
 	hth_name_ending(source->name, ending);
+	if (memmem(head, HTH_MIN(n, (size_t)1024), "%PDF-", 5) != NULL)
+		return HTH_KIND_PDF;
+	if (is_image(head, n))
+		return HTH_KIND_IMAGE;
 	if (!hth_charset_is_text(head, n)) {
 		hth_verdict_excluded(verdict, "not a kind of file that holds text");
 		return HTH_KIND_OTHER;
@@ -41,6 +62,8 @@ void hth_read_source(hth_tell *tell, hth_source *source, hth_verdict *verdict)
 	hth_extract_kind kind = hth_sniff(source, verdict);
 	switch (kind) {
 	case HTH_KIND_OTHER: hth_tell_meta(tell, &(hth_extract_meta){.kind = kind}); break;
+	case HTH_KIND_PDF: hth_read_pdf(tell, source, verdict); break;
+	case HTH_KIND_IMAGE: hth_read_image(tell, source, verdict); break;
 	default: hth_read_plain(tell, source, kind, verdict); break;
 	}
 	if (tell->full)

@@ -145,7 +145,7 @@ void hth_tell_begin(hth_tell *tell, uint32_t job, const hth_extract_order *order
 	tell->next_part = 0;
 	tell->depth = 0;
 	tell->n_blocks = tell->text_bytes = tell->expanded = 0;
-	tell->full = tell->rendered = false;
+	tell->full = tell->rendered = tell->took_fd = false;
 }
 
 /* Copies text as clean UTF-8 without control characters into buf; stops where buf is full. */
@@ -285,8 +285,10 @@ bool hth_tell_text(hth_tell *tell, uint32_t page, hth_extract_role role, const f
 			cp = '\n';
 		if (cp == 0xA0)
 			cp = ' ';
-		/* Control characters; what is invisible and would split words: soft hyphen, zero width space, byte order mark, noncharacters. */
-		if ((cp < ' ' && cp != '\n' && cp != '\t') || (cp >= 0x7F && cp < 0xA0) || cp == 0xAD || cp == 0x200B || cp == 0xFEFF || cp == 0xFFFE ||
+		/* Control characters; what is invisible and would split words: soft hyphen, zero width space, marks of direction, byte order mark,
+		 * noncharacters. */
+		if ((cp < ' ' && cp != '\n' && cp != '\t') || (cp >= 0x7F && cp < 0xA0) || cp == 0xAD || (cp >= 0x200B && cp <= 0x200F && cp != 0x200C && cp != 0x200D) || (cp >= 0x202A && cp <= 0x202E) ||
+		    (cp >= 0x2060 && cp <= 0x2069) || cp == 0xFEFF || cp == 0xFFFE ||
 		    cp == 0xFFFF)
 			continue;
 		bool blank = cp == ' ' || cp == '\n' || cp == '\t';

@@ -53,7 +53,7 @@ typedef struct hth_tell {
 	uint64_t n_blocks, text_bytes;
 	uint64_t expanded; /* bytes that members of archives grew to, all together: against bombs */
 	bool full; /* a limit was reached */
-	bool rendered;
+	bool rendered, took_fd; /* took_fd: a library has taken, and closed, the file's descriptor */
 	hth_buf text;
 } hth_tell;
 void hth_tell_init(hth_tell *tell, int fd);
