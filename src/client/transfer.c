@@ -113,6 +113,19 @@ bool hth_url_split(const char *url, char ret_scheme[8], char ret_host[HTH_TRANSF
 	return ok;
 }
 
+char *hth_url_resolve(const char *base, const char *reference)
+{
+	CURLU *u = curl_url();
+	char *url = NULL, *copy = NULL, scheme[8], host[HTH_TRANSFER_HOST_MAX];
+	unsigned port;
+	if (u != NULL && curl_url_set(u, CURLUPART_URL, base, 0) == CURLUE_OK && curl_url_set(u, CURLUPART_URL, reference, CURLU_URLENCODE) == CURLUE_OK &&
+	    split(u, scheme, host, &port) && curl_url_get(u, CURLUPART_URL, &url, 0) == CURLUE_OK)
+		copy = strdup(url);
+	curl_free(url);
+	curl_url_cleanup(u);
+	return copy;
+}
+
 char *hth_url_escape_path(const char *s)
 {
 	static const char hex[] = "0123456789ABCDEF";
@@ -311,9 +324,10 @@ static hth_status perform(exchange *x, const char *host, hth_error *err)
 	curl_easy_getinfo(x->easy, CURLINFO_SIZE_UPLOAD_T, &up);
 	curl_easy_getinfo(x->easy, CURLINFO_HEADER_SIZE, &header);
 	curl_easy_getinfo(x->easy, CURLINFO_REQUEST_SIZE, &request);
-	char name[HTH_TRANSFER_HOST_MAX];
+	char name[HTH_TRANSFER_HOST_MAX], *url = NULL;
 	snprintf(name, sizeof name, "%s", host);
-	const hth_transfer_hop hop = {name, (uint64_t)request + (uint64_t)up, (uint64_t)header + (uint64_t)down, !x->bad_address || x->head.code != 0};
+	curl_easy_getinfo(x->easy, CURLINFO_EFFECTIVE_URL, &url);
+	const hth_transfer_hop hop = {name, (uint64_t)request + (uint64_t)up, (uint64_t)header + (uint64_t)down, !x->bad_address || x->head.code != 0, url};
 	curl_multi_remove_handle(multi, x->easy);
 	curl_multi_cleanup(multi);
 	if (x->t->hop != NULL)

@@ -30,6 +30,7 @@ typedef struct hth_transfer_hop {
 	const char *host;
 	uint64_t sent_bytes, received_bytes;
 	bool allowed;
+	const char *url; /* borrowed; NULL where it was refused before it was asked */
 } hth_transfer_hop;
 
 typedef struct hth_transfer {
@@ -71,6 +72,8 @@ bool hth_address_is_public(const char *address);
 
 /* A URL's parts; false when it is no http or https URL with a host. Any ret_ may be NULL. */
 bool hth_url_split(const char *url, char ret_scheme[8], char ret_host[HTH_TRANSFER_HOST_MAX], unsigned *ret_port);
+/* A reference (absolute or relative) as an absolute http or https URL, seen from base. Caller frees; NULL: it is none, or no memory. */
+char *hth_url_resolve(const char *base, const char *reference);
 /* s with everything but letters, digits and -._~/ percent-encoded. Caller frees; NULL: no memory. */
 char *hth_url_escape_path(const char *s);
 

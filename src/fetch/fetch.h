@@ -2,7 +2,7 @@
  *
  * Blocking; any thread. What may be fetched: http and https, GET, from hosts on the list, at addresses of the public Internet (looked at
  * where the socket is made, so a name cannot mean one address to the check and another to the connection), redirects by the same rules,
- * text of any kind, up to max_bytes, within total_ms. Every connection, and every one that was refused, is in the egress log with its
+ * text of any kind, up to max_bytes, within total_ms. HTML becomes plain text with its title and links. Every connection, and every one that was refused, is in the egress log with its
  * reason. No cookie, key or referrer is sent.
  */
 #ifndef HTH_FETCH_FETCH_H
@@ -25,12 +25,20 @@ typedef struct hth_fetch_options {
 	void *ctx;
 } hth_fetch_options;
 
+typedef struct hth_fetch_link {
+	char *url, *text; /* owned */
+} hth_fetch_link;
+
 typedef struct hth_fetch_result {
 	int code;        /* of HTTP */
 	char type[128];  /* "text/html; charset=utf-8" */
-	char *text;      /* owned; valid UTF-8 (what is not becomes U+FFFD), NUL after its end */
+	char *text;      /* owned; valid UTF-8 (what is not becomes U+FFFD), NUL after its end; of HTML, its plain text (page-text.h) */
 	size_t len;
 	bool cut;        /* there was more */
+	char *url;       /* owned; where it was found in the end, after redirects */
+	char *title;     /* owned; of HTML; NULL: none */
+	hth_fetch_link *links; /* owned; of HTML: absolute http and https ones, in their order */
+	size_t n_links;
 } hth_fetch_result;
 
 /* HTH_DENIED: not on the list, or not a public address, or fetching is off; HTH_UNSUPPORTED: no text; HTH_GONE, HTH_TIMEOUT, HTH_CANCELLED. */

@@ -29,7 +29,8 @@
  *     Unloads the model once its running answers have ended ("now":true cancels them). {"stopped":true} when the runner has been told;
  *     404 when the model is not loaded.
  *   POST /hearth/fetch {"url":"https://..."}
- *     A page for a model's tool (fetch.h), when the setting fetch_hosts allows: {"status":200,"type":"text/html","text":"...","cut":false}.
+ *     A page for a model's tool (fetch.h), when the setting fetch_hosts allows: 
+ *     {"status":200,"type":"text/html","url":"...","title":"...","links":[{"url":"...","text":"..."}],"text":"...","cut":false}.
  *     403 when it is off or not allowed; 400 when there is no text there.
  */
 #ifndef HTH_NODE_NODE_H

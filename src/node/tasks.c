@@ -174,7 +174,21 @@ static void answer(task *t)
 	} else {
 		hth_buf_appendf(&body, "{\"status\":%d,\"type\":", t->page.code);
 		hth_json_write_string(t->page.type, strlen(t->page.type), &body);
-		hth_buf_append_str(&body, ",\"text\":");
+		const char *title = t->page.title != NULL ? t->page.title : "", *url = t->page.url != NULL ? t->page.url : t->what;
+		hth_buf_append_str(&body, ",\"url\":");
+		hth_json_write_string(url, strlen(url), &body);
+		hth_buf_append_str(&body, ",\"title\":");
+		hth_json_write_string(title, strlen(title), &body);
+		hth_buf_append_str(&body, ",\"links\":[");
+		for (size_t i = 0; i < t->page.n_links; i++) {
+			const hth_fetch_link *l = &t->page.links[i];
+			hth_buf_append_str(&body, i > 0 ? ",{\"url\":" : "{\"url\":");
+			hth_json_write_string(l->url, strlen(l->url), &body);
+			hth_buf_append_str(&body, ",\"text\":");
+			hth_json_write_string(l->text, strlen(l->text), &body);
+			hth_buf_append_char(&body, '}');
+		}
+		hth_buf_append_str(&body, "],\"text\":");
 		hth_json_write_string(t->page.text, t->page.len, &body);
 		hth_buf_append_str(&body, t->page.cut ? ",\"cut\":true}" : ",\"cut\":false}");
 		if (body.failed)

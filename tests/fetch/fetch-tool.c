@@ -32,13 +32,18 @@ int main(int argc, char **argv)
 	}
 	hth_fetch_result r;
 	hth_status status = hth_fetch(argv[3], &o, &r, &err);
-	json_t *out = status == HTH_OK ? json_pack("{s:i, s:s, s:s%, s:b}", "code", r.code, "type", r.type, "text", r.text, r.len, "cut", r.cut)
+	json_t *links = json_array();
+	for (size_t i = 0; status == HTH_OK && i < r.n_links; i++)
+		json_array_append_new(links, json_pack("[s, s]", r.links[i].url, r.links[i].text));
+	json_t *out = status == HTH_OK ? json_pack("{s:i, s:s, s:s%, s:b, s:s, s:s?, s:O}", "code", r.code, "type", r.type, "text", r.text, r.len, "cut", r.cut, "url", r.url,
+	                                           "title", r.title, "links", links)
 	                               : json_pack("{s:s, s:s}", "status", hth_status_name(status), "message", err.message);
 	hth_buf text = HTH_BUF_INIT(64 << 20);
 	if (out == NULL || !hth_json_write(out, &text))
 		return 2;
 	puts(text.data);
 	hth_buf_finish(&text);
+	json_decref(links);
 	json_decref(out);
 	if (status == HTH_OK)
 		hth_fetch_result_finish(&r);

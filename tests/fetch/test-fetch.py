@@ -15,7 +15,11 @@ import traceback
 TOOL = os.environ["HEARTH_FETCH_TOOL"]
 pages = {"/": (200, "text/html; charset=utf-8", b"<p>hello</p>"), "/bad": (200, "text/plain", b"a\xff\xfeb\0c\xe2\x82"), "/json": (200, "application/json", b'{"a":1}'),
          "/png": (200, "image/png", b"\x89PNG" + b"x" * 100000), "/big": (200, "text/plain", "é".encode() * 500000), "/404": (404, "text/plain", b"none"),
-         "/none": (200, None, b"plain")}
+         "/none": (200, None, b"plain"),
+         "/html": (200, "text/html", "<title>Caf&eacute;</title><script>x</script><h1>Menu</h1><p>Soup &amp; bread, 4 \u20ac. <a href='/more?a=1&amp;b=2'>More</a>"
+                                     "<a href='mailto:x@y'></a><a href='javascript:x'></a>".encode()),
+         "/deep/er/page": (200, "text/html", b"<a href='../x'>up</a> <a href='y'>here</a> <a href='ftp://h/'>no</a>"),
+         "/latin": (200, "text/plain; charset=ISO-8859-1", b"na\xefve \x80"), "/meta": (200, "text/html", b"<meta charset='windows-1252'>na\xefve")}
 redirects = {}
 asked = []
 
@@ -92,13 +96,26 @@ def log():
 @test
 def a_page_of_a_listed_host_comes_as_text():
     got = run(HOST, f"http://{HOST}/")
-    assert got == {"code": 200, "type": "text/html; charset=utf-8", "text": "<p>hello</p>", "cut": False}, got
+    assert got == {"code": 200, "type": "text/html; charset=utf-8", "text": "hello", "cut": False, "url": f"http://{HOST}/", "title": None, "links": []}, got
     assert run(HOST, f"http://{HOST}/json")["text"] == '{"a":1}'
     assert run(HOST, f"http://{HOST}/404")["code"] == 404
     assert run(HOST, f"http://{HOST}/none")["text"] == "plain"
     assert run(HOST, f"http://{HOST}/bad")["text"] == "a\ufffd\ufffdb\ufffdc\ufffd\ufffd"
     assert not {"Cookie", "Authorization", "Referer"} & set(asked[-1][2])
     assert log()[0][:4] == ("fetch", "127.0.0.1", "web_fetch for a test", 1)
+
+
+@test
+def html_becomes_its_words_title_and_links():
+    got = run(HOST, f"http://{HOST}/html")
+    assert got["title"] == "Caf\u00e9" and got["text"] == "# Menu\n\nSoup & bread, 4 \u20ac. More", got
+    base = f"http://{HOST}"
+    assert got["links"] == [[f"{base}/more?a=1&b=2", "More"]], got
+    redirects["/moved"] = "/deep/er/page"
+    got = run(HOST, f"http://{HOST}/moved")
+    assert got["url"] == f"{base}/deep/er/page" and got["links"] == [[f"{base}/deep/x", "up"], [f"{base}/deep/er/y", "here"]], got
+    assert run(HOST, f"http://{HOST}/latin")["text"] == "na\u00efve \u20ac"
+    assert run(HOST, f"http://{HOST}/meta")["text"] == "na\u00efve"
 
 
 @test
@@ -142,7 +159,7 @@ def redirects_are_held_to_the_same_rules():
     assert run(f"{HOST},127.0.0.2:{port}", f"http://{HOST}/a")["status"] == "denied", "an address that is not allowed"
     assert run(f"{HOST},localhost:{port}", f"http://{HOST}/b")["code"] == 200
     assert run(HOST, f"http://{HOST}/b")["status"] == "denied"
-    assert run(HOST, f"http://{HOST}/c")["text"] == "<p>hello</p>"
+    assert run(HOST, f"http://{HOST}/c")["text"] == "hello"
     assert "example.org" in run(HOST, f"http://{HOST}/d")["message"]
     assert run(HOST, f"http://{HOST}/e")["status"] == "denied" and run(HOST, f"http://{HOST}/f")["status"] == "denied"
     assert any(r[1] == "example.org" and r[3] == 0 for r in log())
