@@ -225,15 +225,23 @@ static hth_status read_output(const json_t *body, hth_request_input *input, hth_
 	return hth_choices_format(format, "output_config.format", input, err);
 }
 
+/* thinking, and output_config.effort, as the variables that templates know. */
 static hth_status read_thinking(const json_t *body, hth_request_input *input, hth_error *err)
 {
-	const json_t *thinking = json_object_get(body, "thinking");
-	const char *type = json_string_value(json_object_get(thinking, "type"));
-	if (thinking == NULL || json_is_null(thinking))
-		return HTH_OK;
-	if (type == NULL)
+	const json_t *thinking = json_object_get(body, "thinking"), *config = json_object_get(body, "output_config");
+	const char *type = json_string_value(json_object_get(thinking, "type")), *effort = NULL;
+	bool says = thinking != NULL && !json_is_null(thinking);
+	if (says && type == NULL)
 		return hth_fail_param(err, HTH_INVALID, "thinking", "thinking must be an object with a type");
-	return hth_fields_copy(strcmp(type, "disabled") == 0 ? "{\"enable_thinking\":false}" : "{\"enable_thinking\":true}", &input->template_json, err);
+	if (json_is_object(config))
+		HTH_TRY(hth_json_get_string(config, "effort", &effort, err));
+	if (!says && effort == NULL)
+		return HTH_OK;
+	HTH_AUTO_JSON json_t *variables = json_object();
+	if (says)
+		json_object_set_new(variables, "enable_thinking", json_boolean(strcmp(type, "disabled") != 0));
+	hth_choices_effort(variables, effort);
+	return hth_fields_dump(variables, &input->template_json, err);
 }
 
 static hth_status new_request(hth_api_job *job, const json_t *body, hth_request_kind kind, hth_request **ret_request, hth_error *err)
@@ -245,6 +253,9 @@ static hth_status new_request(hth_api_job *job, const json_t *body, hth_request_
 	hth_wire_answer_init(&state->answer);
 	job->state = state;
 	job->free_state = free_state;
+	/* Its newest clients keep conversations here, unless they are told otherwise (write_error), and then send them whole. */
+	if (json_is_object(json_object_get(body, "thread")))
+		return hth_fail_param(err, HTH_UNSUPPORTED, "thread", "conversations are not kept here; send the messages without thread");
 	HTH_TRY(hth_json_get_string(body, "model", &model, err));
 	HTH_TRY(hth_api_add_request(job, kind, model, ret_request, err));
 	HTH_TRY(read_conversation(body, &(*ret_request)->input, err));
@@ -465,6 +476,8 @@ static void write_error(hth_buf *out, int http_status, const char *type, const c
 	(void)code;
 	hth_buf_appendf(out, "{\"type\":\"error\",\"error\":{\"type\":\"%s\",\"message\":", type);
 	hth_wire_string(out, error->message);
+	if (strcmp(error->param, "thread") == 0)
+		hth_buf_append_str(out, ",\"details\":{\"error_code\":\"thread_unsupported_request\",\"unsupported\":[\"thread\"]}");
 	hth_buf_append_str(out, "}}");
 }
 

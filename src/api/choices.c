@@ -101,6 +101,18 @@ hth_status hth_choices_format(const json_t *format, const char *param, hth_reque
 	return hth_choices_schema(schema, param, input, err);
 }
 
+void hth_choices_effort(json_t *variables, const char *effort)
+{
+	if (effort == NULL)
+		return;
+	if (strcmp(effort, "none") == 0) {
+		if (json_object_get(variables, "enable_thinking") == NULL)
+			json_object_set_new(variables, "enable_thinking", json_false());
+	} else if (json_object_get(variables, "reasoning_effort") == NULL) {
+		json_object_set_new(variables, "reasoning_effort", json_string(effort));
+	}
+}
+
 hth_status hth_choices_grammar(const json_t *body, hth_request *request, hth_error *err)
 {
 	const json_t *schema = json_object_get(body, "json_schema");

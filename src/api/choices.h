@@ -14,6 +14,8 @@ HTH_MUST_USE hth_status hth_choices_tools(const json_t *tools, const json_t *cho
 HTH_MUST_USE hth_status hth_choices_format(const json_t *format, const char *param, hth_request_input *input, hth_error *err);
 /* A schema, or "json" for any object; param as above. */
 HTH_MUST_USE hth_status hth_choices_schema(const json_t *schema, const char *param, hth_request_input *input, hth_error *err);
+/* Adds how much to think to the template's variables, where it is not said: an effort, or "none". */
+void hth_choices_effort(json_t *variables, const char *effort);
 /* "grammar" (GBNF), as llama.cpp's server takes it, and its "json_schema". Refuses a grammar beside another shape. A completion's schema becomes
  * its grammar at once. */
 HTH_MUST_USE hth_status hth_choices_grammar(const json_t *body, hth_request *request, hth_error *err);

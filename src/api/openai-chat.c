@@ -41,8 +41,7 @@ static hth_status read_template_variables(const json_t *body, hth_request_input 
 	if (effort == NULL && !json_is_object(given))
 		return HTH_OK;
 	HTH_AUTO_JSON json_t *all = json_is_object(given) ? json_copy((json_t *)given) : json_object();
-	if (effort != NULL && json_object_get(all, "reasoning_effort") == NULL)
-		json_object_set_new(all, "reasoning_effort", json_string(effort));
+	hth_choices_effort(all, effort);
 	return hth_fields_dump(all, &input->template_json, err);
 }
 

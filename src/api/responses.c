@@ -235,7 +235,8 @@ static hth_status parse_responses(hth_api_job *job, const json_t *body, hth_erro
 	if (json_is_object(json_object_get(body, "reasoning")))
 		HTH_TRY(hth_json_get_string(json_object_get(body, "reasoning"), "effort", &effort, err));
 	if (effort != NULL) {
-		HTH_AUTO_JSON json_t *variables = json_pack("{s:s}", "reasoning_effort", effort);
+		HTH_AUTO_JSON json_t *variables = json_object();
+		hth_choices_effort(variables, effort);
 		HTH_TRY(hth_fields_dump(variables, &r->input.template_json, err));
 	}
 	HTH_TRY(hth_fields_sampling(body, &r->params, err));

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 
 #include <pthread.h>
+#include <stdio.h>
 
 enum {
 	ENTRIES_MAX = 1088,     /* more than all jobs of a runner */
@@ -173,7 +174,8 @@ static hth_status compile(hth_grammar_cache *c, const char *gbnf, size_t len, bo
 	if (status != HTH_OK) {
 		explicit_bzero(text, len);
 		free(text);
-		return status;
+		snprintf(err->param, sizeof err->param, "grammar");
+		return hth_fail_prefix(err, "the grammar");
 	}
 	if (special)
 		hth_grammar_use_special(grammar);

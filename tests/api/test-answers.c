@@ -177,4 +177,21 @@ TEST(responses_sends_items_in_the_official_order)
 	over();
 }
 
+TEST(how_much_to_think_reaches_the_template)
+{
+	static const char *const cases[][3] = {
+	    {"/v1/chat/completions", "{" USER ",\"reasoning_effort\":\"none\"}", "{\"enable_thinking\":false}"},
+	    {"/v1/chat/completions", "{" USER ",\"reasoning_effort\":\"low\"}", "{\"reasoning_effort\":\"low\"}"},
+	    {"/v1/responses", "{\"input\":\"x\",\"reasoning\":{\"effort\":\"high\"}}", "{\"reasoning_effort\":\"high\"}"},
+	    {"/v1/messages", "{\"max_tokens\":9," USER ",\"thinking\":{\"type\":\"disabled\"}}", "{\"enable_thinking\":false}"},
+	    {"/v1/messages", "{\"max_tokens\":9," USER ",\"thinking\":{\"type\":\"adaptive\"},\"output_config\":{\"effort\":\"max\"}}", "{\"enable_thinking\":true,\"reasoning_effort\":\"max\"}"},
+	    {"/api/chat", "{\"model\":\"m\"," USER ",\"think\":\"low\"}", "{\"enable_thinking\":true,\"reasoning_effort\":\"low\"}"},
+	};
+	for (size_t i = 0; i < HTH_COUNT(cases); i++) {
+		CHECK_INT(call("POST", cases[i][0], cases[i][1]), HTH_OK);
+		CHECK_STR(request(0)->input.template_json, cases[i][2]);
+		over();
+	}
+}
+
 TEST_MAIN()

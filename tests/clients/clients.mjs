@@ -1,17 +1,24 @@
 // clients.mjs BASE_URL - the official clients against a node, with their own helpers: what they throw on is a failure. Prints TAP.
 // The model is the starter: it answers, but knows nothing, so only shapes are looked at, never what it says.
 import OpenAI from "openai";
+import { zodFunction, zodResponseFormat, zodResponsesFunction, zodTextFormat } from "openai/helpers/zod";
 import Anthropic from "@anthropic-ai/sdk";
+import { zodOutputFormat } from "@anthropic-ai/sdk/helpers/zod";
+import { betaZodTool } from "@anthropic-ai/sdk/helpers/beta/zod";
 import { Ollama } from "ollama";
-import { generateText, streamText, embed, embedMany } from "ai";
+import { generateObject, generateText, streamObject, streamText, stepCountIs, tool, embed, embedMany } from "ai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { ChatOpenAI, OpenAIEmbeddings } from "@langchain/openai";
+import { z } from "zod";
 import assert from "node:assert/strict";
 
 const base = process.argv[2];
 const key = "none";
 const model = "starter";
 const ask = [{ role: "user", content: "I would like to book a table for two." }];
+// Everything in it is bounded, so that the starter, which rambles, comes to an end.
+const Trip = z.object({ place: z.enum(["Oslo", "Rome"]), days: z.number().int().min(1).max(9), by: z.array(z.enum(["train", "boat"])).min(1).max(2), back: z.boolean().nullable() });
+const Lamp = z.object({ on: z.boolean() });
 const tests = [];
 const test = (name, fn) => tests.push([name, fn]);
 
@@ -88,9 +95,9 @@ test("openai: responses, streamed and continued", async () => {
   const first = await openai.responses.create({ model, input: "I need a taxi.", instructions: "Be brief.", max_output_tokens: 20 });
   assert.equal(first.object, "response");
   assert.ok(first.output_text.length > 0);
-  const stream = openai.responses.stream({ model, input: [{ role: "user", content: [{ type: "input_text", text: "For two." }] }], previous_response_id: first.id, max_output_tokens: 20 });
+  const stream = openai.responses.stream({ model, input: [{ role: "user", content: [{ type: "input_text", text: "For two." }] }], previous_response_id: first.id, max_output_tokens: 200, temperature: 0 });
   let deltas = "";
-  const types = [];
+  const types = []; // an answer that ends by itself: the helper leaves usage out of one that was cut
   stream.on("response.output_text.delta", (e) => (deltas += e.delta));
   stream.on("event", (e) => types.push(e.type));
   const last = await stream.finalResponse();
@@ -205,6 +212,129 @@ test("langchain: chat, stream and embeddings", async () => {
   assert.equal(built.usage_metadata.output_tokens, whole.usage_metadata.output_tokens);
   const vectors = await new OpenAIEmbeddings({ model, apiKey: key, configuration, maxRetries: 0 }).embedDocuments(["a", "b"]);
   assert.equal(vectors[1].length, 256);
+});
+
+test("openai: answers parsed by a zod schema, whole and streamed", async () => {
+  const body = { model, messages: ask, response_format: zodResponseFormat(Trip, "trip"), seed: 3 };
+  const r = await openai.chat.completions.parse(body);
+  Trip.parse(r.choices[0].message.parsed);
+  const runner = openai.chat.completions.stream(body);
+  let snapshots = 0;
+  runner.on("content.delta", () => snapshots++);
+  const built = await runner.finalChatCompletion();
+  assert.deepEqual(built.choices[0].message.parsed, r.choices[0].message.parsed);
+  assert.ok(snapshots > 3);
+  const text = await openai.responses.parse({ model, input: "A trip.", text: { format: zodTextFormat(Trip, "trip") } });
+  Trip.parse(text.output_parsed);
+  const stream = openai.responses.stream({ model, input: "A trip.", text: { format: zodTextFormat(Trip, "trip") } });
+  Trip.parse((await stream.finalResponse()).output_parsed);
+});
+
+test("openai: forced calls, parsed, accumulated and run by its tool runner", async () => {
+  const tools = [zodFunction({ name: "trip", parameters: Trip }), zodFunction({ name: "lamp", parameters: Lamp })];
+  for (const seed of [1, 2, 3]) {
+    const r = await openai.chat.completions.parse({ model, messages: ask, tools, tool_choice: "required", seed });
+    assert.equal(r.choices[0].finish_reason, "tool_calls");
+    for (const call of r.choices[0].message.tool_calls) (call.function.name === "lamp" ? Lamp : Trip).parse(call.function.parsed_arguments);
+    const built = await openai.chat.completions.stream({ model, messages: ask, tools, tool_choice: "required", seed }).finalChatCompletion();
+    assert.deepEqual(built.choices[0].message.tool_calls.map((c) => c.function.arguments), r.choices[0].message.tool_calls.map((c) => c.function.arguments));
+  }
+  const ran = [];
+  const runnable = [zodFunction({ name: "lamp", parameters: Lamp, function: (args) => { ran.push(args); return "done"; } })];
+  const runner = openai.chat.completions.runTools({ model, messages: ask, tools: runnable, tool_choice: { type: "function", function: { name: "lamp" } }, stream: true });
+  await runner.done();
+  assert.equal(ran.length, 1);
+  const loop = openai.chat.completions.runTools({ model, messages: ask, tools: runnable, tool_choice: "required", parallel_tool_calls: false }, { maxChatCompletions: 3 });
+  await loop.done().catch((e) => assert.match(String(e), /role=assistant|maxChatCompletions|content/));
+  assert.equal(ran.length, 4);
+  assert.equal(loop.messages.filter((m) => m.role === "tool").length, 3);
+});
+
+test("openai: responses with forced calls, and their results sent back", async () => {
+  const tools = [zodResponsesFunction({ name: "lamp", parameters: Lamp })];
+  const first = await openai.responses.parse({ model, input: "Light!", tools, tool_choice: "required", parallel_tool_calls: false, max_output_tokens: 200 });
+  const call = first.output.find((item) => item.type === "function_call");
+  Lamp.parse(JSON.parse(call.arguments)); // its parsed_arguments are the item itself in this version
+  const stream = openai.responses.stream({ model, input: "Light!", tools, tool_choice: { type: "function", name: "lamp" }, max_output_tokens: 200 });
+  let parts = "";
+  stream.on("response.function_call_arguments.delta", (e) => (parts += e.delta));
+  const built = await stream.finalResponse();
+  assert.equal(built.output[0].arguments, parts);
+  const second = await openai.responses.create({ model, previous_response_id: first.id, input: [{ type: "function_call_output", call_id: call.call_id, output: "on" }], tools, max_output_tokens: 10 });
+  assert.ok(second.usage.input_tokens > first.usage.input_tokens);
+});
+
+test("openai: what cannot be bound is a typed error", async () => {
+  const schema = { type: "object", properties: { a: { type: "array", unevaluatedItems: false } } };
+  await assert.rejects(openai.chat.completions.create({ model, messages: ask, response_format: { type: "json_schema", json_schema: { name: "n", schema } } }),
+    (e) => e instanceof OpenAI.BadRequestError && e.param === "response_format" && /unevaluatedItems/.test(e.message));
+  await assert.rejects(openai.chat.completions.create({ model, messages: ask, tool_choice: "required" }), OpenAI.BadRequestError);
+});
+
+test("anthropic: parsed output, forced calls, streamed input, the tool runner", async () => {
+  // It tells numbers' bounds in words only, so there are none here.
+  const Plan = Trip.omit({ days: true });
+  const parsed = await anthropic.messages.parse({ model, max_tokens: 300, messages: ask, output_config: { format: zodOutputFormat(Plan) } });
+  Plan.parse(parsed.parsed_output);
+  const tools = [{ name: "lamp", input_schema: { type: "object", properties: { on: { type: "boolean" } }, required: ["on"], additionalProperties: false } }];
+  const body = { model, max_tokens: 200, messages: ask, tools, tool_choice: { type: "any", disable_parallel_tool_use: true }, temperature: 0 };
+  const whole = await anthropic.messages.create(body);
+  assert.equal(whole.stop_reason, "tool_use");
+  Lamp.parse(whole.content[0].input);
+  const stream = anthropic.messages.stream(body);
+  let json = "";
+  stream.on("inputJson", (part) => (json += part));
+  const built = await stream.finalMessage();
+  assert.deepEqual(built.content[0].input, whole.content[0].input);
+  assert.deepEqual(JSON.parse(json), built.content[0].input);
+  const ran = [];
+  const lamp = betaZodTool({ name: "lamp", description: "a lamp", inputSchema: Lamp, run: (input) => { ran.push(input); return "done"; } });
+  const runner = anthropic.beta.messages.toolRunner({ model, max_tokens: 200, messages: ask, tools: [lamp], tool_choice: { type: "tool", name: "lamp", disable_parallel_tool_use: true }, max_iterations: 2 });
+  for await (const message of runner) assert.equal(message.stop_reason, "tool_use");
+  assert.ok(ran.length >= 1 && ran.every((input) => typeof input.on === "boolean"));
+});
+
+test("ollama: format, tools and think", async () => {
+  const format = z.toJSONSchema(Trip);
+  Trip.parse(JSON.parse((await ollama.chat({ model, messages: ask, format })).message.content));
+  let text = "";
+  for await (const part of await ollama.generate({ model, prompt: "A trip.", format, stream: true })) text += part.response;
+  Trip.parse(JSON.parse(text));
+  const tools = [{ type: "function", function: { name: "lamp", description: "d", parameters: z.toJSONSchema(Lamp) } }];
+  const r = await ollama.chat({ model, messages: [...ask, { role: "assistant", content: "", tool_calls: [{ function: { name: "lamp", arguments: { on: true } } }] }, { role: "tool", tool_name: "lamp", content: "on" }],
+    tools, think: false, options: { num_predict: 5 } });
+  assert.equal(r.message.role, "assistant");
+});
+
+test("ai sdk: objects and tools", async () => {
+  const strict = createOpenAICompatible({ name: "hearth", baseURL: `${base}/v1`, apiKey: key, includeUsage: true, supportsStructuredOutputs: true })(model);
+  Trip.parse((await generateObject({ model: strict, schema: Trip, messages: ask, maxRetries: 0 })).object);
+  const s = streamObject({ model: strict, schema: Trip, messages: ask, maxRetries: 0 });
+  let partials = 0;
+  for await (const partial of s.partialObjectStream) partials += partial !== undefined;
+  Trip.parse(await s.object);
+  assert.ok(partials > 1);
+  const ran = [];
+  const tools = { lamp: tool({ description: "a lamp", inputSchema: Lamp, execute: async (input) => { ran.push(input); return "done"; } }) };
+  const r = await generateText({ model: aisdk(model), tools, toolChoice: "required", messages: ask, stopWhen: stepCountIs(2), maxRetries: 0 });
+  assert.equal(r.steps.length, 2);
+  assert.ok(r.steps.every((step) => step.finishReason === "tool-calls" && step.toolResults.length > 0));
+  const streamed = streamText({ model: aisdk(model), tools, toolChoice: { type: "tool", toolName: "lamp" }, messages: ask, maxRetries: 0 });
+  const kinds = new Set();
+  for await (const part of streamed.fullStream) kinds.add(part.type);
+  assert.ok(kinds.has("tool-call") && kinds.has("tool-result") && !kinds.has("error"));
+});
+
+test("langchain: structured output and bound tools", async () => {
+  const configuration = { baseURL: `${base}/v1` };
+  const chat = new ChatOpenAI({ model, apiKey: key, configuration, temperature: 0, maxTokens: 300, maxRetries: 0 });
+  for (const method of ["jsonSchema", "functionCalling"]) Trip.parse(await chat.withStructuredOutput(Trip, { name: "trip", method }).invoke(ask));
+  const bound = chat.bindTools([{ name: "lamp", description: "a lamp", schema: Lamp }], { tool_choice: "required" });
+  const called = await bound.invoke(ask);
+  assert.ok(called.tool_calls.length > 0 && called.tool_calls.every((c) => c.name === "lamp" && typeof c.args.on === "boolean"));
+  let built;
+  for await (const chunk of await bound.stream(ask)) built = built ? built.concat(chunk) : chunk;
+  assert.deepEqual(built.tool_calls.map((c) => c.args), called.tool_calls.map((c) => c.args));
 });
 
 let n = 0;
