@@ -27,6 +27,7 @@ typedef struct world {
 	fake_engine *fake;
 	hth_compute compute;
 	hth_scheduler *scheduler;
+	hth_grammar_cache *grammars;
 	told told[JOBS];
 	uint32_t end_id;
 } world;
@@ -74,6 +75,7 @@ static void world_finish(world *w)
 	hth_scheduler_destroy(w->scheduler);
 	if (w->fake != NULL) {
 		fake_destroy(w->fake);
+		hth_grammar_cache_destroy(w->grammars);
 		hth_tokenizer_destroy(w->tokenizer);
 		hth_gguf_close(w->gguf);
 	}
@@ -98,6 +100,7 @@ static void world_open(world *w, uint32_t slots, uint32_t n_seq, uint32_t n_ctx,
 	fclose(file);
 	REQUIRE_OK(status);
 	REQUIRE_OK(hth_tokenizer_create(&w->tokenizer, w->gguf, &err));
+	REQUIRE_OK(hth_grammar_cache_create(&w->grammars, w->tokenizer, &err));
 	w->fake = fake_create(w->tokenizer, n_seq, n_ctx, n_kv, &w->compute);
 	hth_scheduler_events events = {.ctx = w, .piece = on_piece, .embedding = on_embedding, .ended = on_ended};
 	CHECK_OK(hth_scheduler_create(&w->scheduler, &w->compute, slots, &events, &err));
@@ -112,6 +115,7 @@ typedef struct wish_t {
 	int32_t top_logprobs;
 	bool no_eos, greedy, embedding;
 	uint64_t seed;
+	const char *grammar, *trigger;
 } wish_t;
 
 static hth_job *make_job(world *w, uint32_t id, const int32_t *prompt, uint32_t n_prompt, wish_t wish)
@@ -133,6 +137,12 @@ static hth_job *make_job(world *w, uint32_t id, const int32_t *prompt, uint32_t 
 	memcpy(job->tokens, prompt, n_prompt * sizeof *prompt);
 	job->n_tokens = job->n_prompt = n_prompt;
 	job->max_answer = wish.max_answer;
+	if (wish.grammar != NULL) {
+		hth_error err = HTH_ERROR_INIT;
+		job->grammars = w->grammars;
+		CHECK_OK(hth_grammar_cache_borrow(w->grammars, wish.grammar, false, &job->grammar, &err));
+		job->ask.params.grammar_trigger = wish.trigger != NULL ? strdup(wish.trigger) : NULL;
+	}
 	return job;
 }
 
@@ -291,6 +301,31 @@ TEST(job_that_gives_way_answers_the_same_in_the_end)
 	CHECK(hth_scheduler_get_stats(w->scheduler).gave_way > 0);
 	for (uint32_t i = 1; i <= 4; i++)
 		same_answer(&w->told[i], &expected[i]);
+	free(expected);
+}
+
+TEST(bound_answers_that_give_way_go_on_where_they_stood)
+{
+	WORLD(w, 4, 8, 512, 768);
+	told *expected = calloc(7, sizeof *expected);
+	for (uint32_t i = 1; i <= 6; i++) {
+		int32_t prompt[60];
+		make_prompt(w, prompt, 60, 0, i);
+		/* The same grammar for some, another for others, one that waits for its text; and the last is bound to nothing. */
+		wish_t wish = {.max_answer = 300, .seed = i, .no_eos = true, .grammar = i < 4 ? "root ::= \"[\" ([0-9]{1,3} [, \\n]){250} \"]\"" :
+		                                                                        i < 6 ? "root ::= ([a-z]{2,9} \" \"){200}" : NULL,
+		               .trigger = i == 3 ? "a" : NULL};
+		alone(&expected[i], prompt, 60, wish);
+		hth_scheduler_add(w->scheduler, make_job(w, i, prompt, 60, wish));
+	}
+	run_all(w);
+	CHECK(hth_scheduler_get_stats(w->scheduler).gave_way > 0);
+	for (uint32_t i = 1; i <= 6; i++)
+		same_answer(&w->told[i], &expected[i]);
+	CHECK(w->told[1].text[0] == '[' && w->told[1].text[strspn(w->told[1].text, "[]0123456789, \n")] == '\0');
+	CHECK(w->told[5].text[strspn(w->told[5].text, "abcdefghijklmnopqrstuvwxyz ")] == '\0');
+	CHECK_INT(hth_grammar_cache_get_stats(w->grammars).in_use, 0);
+	CHECK_INT(hth_grammar_cache_get_stats(w->grammars).kept, 2);
 	free(expected);
 }
 

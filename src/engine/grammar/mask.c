@@ -285,6 +285,10 @@ const uint32_t *hth_states_mask(hth_grammar *g, uint32_t state)
 			memset(mask, 0, v->n_words * sizeof *mask);
 			walk_all(g, state, mask);
 		}
+		if (g->work > WORK_MAX) {
+			free(mask);
+			return NULL;
+		}
 		if (g->set.states[state].may_end)
 			for (size_t i = 0; i < v->n_words; i++)
 				mask[i] |= v->ends[i];

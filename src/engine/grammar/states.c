@@ -278,7 +278,8 @@ static uint32_t closure_end(hth_grammar *g)
 	for (size_t i = 0; i < g->n_found; i++)
 		if (n == 0 || g->found[n - 1] != g->found[i])
 			g->found[n++] = g->found[i];
-	if (g->failed || n > SET_MAX || bytes_used(&g->set) > BUDGET_MAX) {
+	g->work += g->n_visits;
+	if (g->failed || n > SET_MAX || bytes_used(&g->set) > BUDGET_MAX || g->work > WORK_MAX) {
 		g->failed = true;
 		return DEAD;
 	}
@@ -410,6 +411,7 @@ static uint32_t copy_state(hth_grammar *g, hth_frame_set *to, const hth_frame_se
 
 void hth_states_settle(hth_grammar *g)
 {
+	g->work = 0;
 	if (bytes_used(&g->set) <= BUDGET)
 		return;
 	hth_frame_set old = g->set;

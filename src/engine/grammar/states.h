@@ -20,6 +20,7 @@ enum {
 	BUDGET = 64 << 20,       /* bytes of frames, states and masks before they are forgotten */
 	BUDGET_MAX = 4 * BUDGET, /* where even one mask's search ends */
 	FEW_STEPS = 6,
+	WORK_MAX = 2 << 20, /* places visited for one mask: a grammar that needs more would hold up everybody else's answers */
 };
 
 typedef struct hth_frame {
@@ -67,6 +68,7 @@ struct hth_grammar {
 	uint32_t *found;                                   /* frames before a byte */
 	size_t n_found, found_cap;
 	bool found_end, failed;
+	uint64_t work; /* places visited since the last settling */
 	uint32_t start;   /* state at the sentence's beginning */
 	bool use_special; /* control tokens may spell literals */
 	char *trigger;    /* for which trigger_mask was made; NULL: none yet */

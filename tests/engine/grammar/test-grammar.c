@@ -524,4 +524,47 @@ TEST(what_is_remembered_is_forgotten_in_time_and_matchers_stay_where_they_are)
 	vocab_free(&vocab);
 }
 
+TEST(mask_that_would_take_a_long_search_is_given_up)
+{
+	/* With a real vocabulary; a small one's search is short whatever the grammar. */
+	const char *path = test_shared("goldens/tokenizers/ggml-vocab-llama-bpe.gguf");
+	if (path == NULL)
+		SKIP("no ../shared");
+	hth_gguf *gguf = NULL;
+	hth_tokenizer *tokenizer = NULL;
+	hth_grammar_vocab *v = NULL;
+	hth_error err = HTH_ERROR_INIT;
+	FILE *file = fopen(path, "rb");
+	REQUIRE(file != NULL);
+	int fd = fileno(file);
+	hth_status status = hth_gguf_open(&gguf, &fd, 1, "vocabulary", &err);
+	fclose(file);
+	REQUIRE_OK(status);
+	REQUIRE_OK(hth_tokenizer_create(&tokenizer, gguf, &err));
+	REQUIRE_OK(hth_grammar_vocab_create(&v, tokenizer, &err));
+	hth_buf text = HTH_BUF_INIT(1 << 20);
+	for (int i = 0; i < 3900; i++)
+		hth_buf_appendf(&text, "%s [a-%c] x%d", i == 0 ? "root ::= \"0\" |" : " |", 'b' + i % 20, i % 50);
+	for (int rule = 0; rule < 50; rule++) {
+		hth_buf_appendf(&text, "\nx%d ::= \"!\"", rule);
+		for (int i = 0; i < 70; i++)
+			hth_buf_appendf(&text, " | [%c-z] x%d", 'a' + i % 20, (rule * 7 + i * 3) % 50);
+	}
+	hth_buf_append_char(&text, '\0');
+	hth_grammar *g = compile(text.data, v);
+	hth_grammar_matcher *at = NULL;
+	REQUIRE_OK(hth_grammar_matcher_create(&at, g, &err));
+	CHECK(hth_grammar_mask(at) == NULL);
+	CHECK(hth_grammar_accept_bytes(at, "ab", 2)); /* single steps are short */
+	hth_grammar_matcher_reset(at);
+	CHECK(hth_grammar_accept_bytes(at, "0", 1) && hth_grammar_must_end(at));
+	CHECK(hth_grammar_mask(at) != NULL); /* and where little may come it goes on as ever */
+	hth_grammar_matcher_destroy(at);
+	hth_grammar_destroy(g);
+	hth_buf_finish(&text);
+	hth_grammar_vocab_destroy(v);
+	hth_tokenizer_destroy(tokenizer);
+	hth_gguf_close(gguf);
+}
+
 TEST_MAIN()
