@@ -28,7 +28,7 @@ _hearth() {
 	key) options="--scope --per-minute --privacy --json" ;;
 	privacy) options="--limit --json" ;;
 	stop) options="--now --json" ;;
-	bench) options="--prompt-tokens --decode-tokens --streams --n-threads --json" ;;
+	bench) options="--prompt-tokens --decode-tokens --context-tokens --streams --n-threads --json" ;;
 	quantize) options="--list --json" ;;
 	tokenize) options="--file --special --json" ;;
 	perplexity) options="--limit --json" ;;

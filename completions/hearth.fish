@@ -54,6 +54,7 @@ complete -c hearth -n "__fish_seen_subcommand_from privacy" -s n -l limit -x -d 
 complete -c hearth -n "__fish_seen_subcommand_from stop" -l now -d 'cut running answers off'
 complete -c hearth -n "__fish_seen_subcommand_from bench" -s p -l prompt-tokens -x -d 'tokens to prefill'
 complete -c hearth -n "__fish_seen_subcommand_from bench" -s g -l decode-tokens -x -d 'tokens to decode'
+complete -c hearth -n "__fish_seen_subcommand_from bench" -s c -l context-tokens -x -d 'also decode after a context'
 complete -c hearth -n "__fish_seen_subcommand_from bench" -s b -l streams -x -d 'sequences decoded together'
 complete -c hearth -n "__fish_seen_subcommand_from bench" -s t -l n-threads -x -d 'threads that compute'
 complete -c hearth -n "__fish_seen_subcommand_from quantize" -l list -d 'the types there are'

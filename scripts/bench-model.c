@@ -16,7 +16,7 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { LAYERS = 22, WIDTH = 2048, FFN = 5632, HEADS = 32, KV_HEADS = 4, VOCAB_MAX = 1 << 18, CONTEXT = 2048, ROWS_DRAWN = 32, BY_VOCAB = 1 };
+enum { LAYERS = 22, WIDTH = 2048, FFN = 5632, HEADS = 32, KV_HEADS = 4, VOCAB_MAX = 1 << 18, CONTEXT = 8192, ROWS_DRAWN = 32, BY_VOCAB = 1 };
 static uint32_t n_vocab = 32000;
 
 typedef struct shape {

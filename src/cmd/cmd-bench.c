@@ -2,9 +2,10 @@
  *
  * Speeds of machines differ and drift, so the numbers that count are shares: the read bandwidth and the multiply-add peak are
  * measured in the same run, in turns with the model (measure.h), and each speed is the median of its rounds while each limit is the best
- * of its own. Decode is bound by reading: decode_share = tokens/s x bytes of weights that a token reads / bandwidth. Prefill is bound by
- * arithmetic: prefill_share = tokens/s x multiply-adds with the layers' weights per token / peak. Values of weights and tokens do not
- * matter, so tokens are random.
+ * of its own. Decode is bound by reading: decode_share = tokens/s x bytes of weights that a token reads / bandwidth; after a context the
+ * keys and values of its tokens are read as well, and count. Prefill is bound by arithmetic: prefill_share = tokens/s x multiply-adds
+ * with the layers' weights per token / peak. Values of weights and tokens do not matter, so tokens are random. With one thread, times
+ * are its processor time: then other work on the machine counts less.
  *
  * What binding an answer to a schema costs is measured token by token, in turns with choosing a token freely from the same logits, from the
  * grammar's first token on, when nothing is remembered yet.
@@ -22,16 +23,16 @@
 
 #include <math.h>
 
-enum { ROUNDS = 5, STREAMS_MAX = 256, BATCH = 512, BATCH_STEPS = 16, BOUND_STEPS = 64 };
+enum { ROUNDS = 5, STREAMS_MAX = 256, BATCH = 512, BATCH_STEPS = 16, BOUND_STEPS = 64, CONTEXT_STEPS = 8 };
 
 typedef struct plan {
-	int64_t prompt, generate, streams; /* tokens, tokens, sequences; 0 leaves that part out */
+	int64_t prompt, generate, context, streams; /* tokens, tokens, tokens, sequences; 0 leaves that part out */
 } plan;
 
 typedef struct result {
-	double prefill_tok_s, decode_tok_s, batch_tok_s; /* NaN: not measured */
+	double prefill_tok_s, decode_tok_s, context_tok_s, batch_tok_s; /* NaN: not measured */
 	double read_gb_s, mac_peak_g;
-	double decode_share, prefill_share;
+	double decode_share, context_share, prefill_share;
 	double bound_cost; /* of a decoded token's time, what a grammar adds */
 	double mask_us;    /* on average: the mask, and going on by the token */
 } result;
@@ -42,6 +43,7 @@ typedef struct bench {
 	hth_session *session;
 	hth_measure *measure;
 	hth_mac_kind mac_kind;
+	bool processor_time;
 	hth_rng rng;
 	hth_batch_token *batch;
 } bench;
@@ -211,21 +213,28 @@ static hth_status measure_bound(bench *b, binding *x, size_t steps, result *r, h
 	return HTH_OK;
 }
 
-static double seconds_since(uint64_t began) { return (double)(hth_clock_ns() - began) * 1e-9; }
+static uint64_t now(const bench *b)
+{
+	struct timespec t;
+	if (!b->processor_time || clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) != 0)
+		return hth_clock_ns();
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+static double seconds_since(const bench *b, uint64_t began) { return (double)(now(b) - began) * 1e-9; }
 
 static hth_status measure_all(bench *b, const plan *p, result *r, hth_error *err)
 {
 	double speeds[ROUNDS];
 	uint64_t began;
-	*r = (result){.prefill_tok_s = NAN, .decode_tok_s = NAN, .batch_tok_s = NAN, .decode_share = NAN, .prefill_share = NAN,
+	*r = (result){.prefill_tok_s = NAN, .decode_tok_s = NAN, .context_tok_s = NAN, .batch_tok_s = NAN, .decode_share = NAN, .prefill_share = NAN,
 	              .bound_cost = NAN, .mask_us = NAN};
 	/* Once unmeasured: the file's pages come in, the caches warm up. */
 	HTH_TRY(b->info->embedding ? embed(b, 8, err) : prefill(b, 8, err));
 	measure_limits(b, r);
 	for (int i = 0; p->prompt > 0 && i < ROUNDS; i++) {
-		began = hth_clock_ns();
+		began = now(b);
 		HTH_TRY(b->info->embedding ? embed(b, (size_t)p->prompt, err) : prefill(b, (size_t)p->prompt, err));
-		speeds[i] = (double)p->prompt / seconds_since(began);
+		speeds[i] = (double)p->prompt / seconds_since(b, began);
 		measure_limits(b, r);
 	}
 	if (p->prompt > 0)
@@ -234,9 +243,9 @@ static hth_status measure_all(bench *b, const plan *p, result *r, hth_error *err
 		HTH_TRY(prefill(b, 1, err));
 		for (int i = 0; i < ROUNDS; i++) {
 			size_t steps = (size_t)HTH_MAX(p->generate / ROUNDS + (i < p->generate % ROUNDS), 1);
-			began = hth_clock_ns();
+			began = now(b);
 			HTH_TRY(decode(b, 1, steps, err));
-			speeds[i] = (double)steps / seconds_since(began);
+			speeds[i] = (double)steps / seconds_since(b, began);
 			measure_limits(b, r);
 		}
 		r->decode_tok_s = median(speeds, ROUNDS);
@@ -249,18 +258,30 @@ static hth_status measure_all(bench *b, const plan *p, result *r, hth_error *err
 		if (status != HTH_UNSUPPORTED) /* a vocabulary that cannot spell JSON has no such number */
 			HTH_TRY(status);
 	}
+	if (p->context > 0) {
+		HTH_TRY(prefill(b, (size_t)p->context, err));
+		for (int i = 0; i < ROUNDS; i++) {
+			began = now(b);
+			HTH_TRY(decode(b, 1, CONTEXT_STEPS, err));
+			speeds[i] = CONTEXT_STEPS / seconds_since(b, began);
+			measure_limits(b, r);
+		}
+		r->context_tok_s = median(speeds, ROUNDS);
+	}
 	if (p->generate > 0 && p->streams > 1) {
 		hth_session_truncate(b->session, 0, 0);
 		HTH_TRY(decode(b, (size_t)p->streams, 1, err));
 		for (int i = 0; i < ROUNDS; i++) {
-			began = hth_clock_ns();
+			began = now(b);
 			HTH_TRY(decode(b, (size_t)p->streams, BATCH_STEPS, err));
-			speeds[i] = (double)p->streams * BATCH_STEPS / seconds_since(began);
+			speeds[i] = (double)p->streams * BATCH_STEPS / seconds_since(b, began);
 			measure_limits(b, r);
 		}
 		r->batch_tok_s = median(speeds, ROUNDS);
 	}
-	r->decode_share = r->decode_tok_s * (double)b->info->read_bytes_per_token / (r->read_gb_s * 1e9);
+	double weights = (double)b->info->read_bytes_per_token, per_token = (double)b->info->kv_bytes_per_token;
+	r->decode_share = r->decode_tok_s * weights / (r->read_gb_s * 1e9);
+	r->context_share = r->context_tok_s * (weights + per_token * ((double)p->context + 0.5 * CONTEXT_STEPS * ROUNDS)) / (r->read_gb_s * 1e9);
 	r->prefill_share = r->prefill_tok_s * macs_per_token(b) / (r->mac_peak_g * 1e9);
 	return HTH_OK;
 }
@@ -270,7 +291,10 @@ static hth_status fit(plan *p, const hth_model_info *info, bool prompt_given, bo
 {
 	int64_t room = info->n_ctx_train;
 	if (info->embedding)
-		p->generate = p->streams = 0;
+		p->generate = p->streams = p->context = 0;
+	if (p->context > 0 && p->context + CONTEXT_STEPS * ROUNDS > room)
+		return hth_fail(err, HTH_TOO_LARGE, "the model holds %lld tokens at once; -c may be at most %lld", (long long)room,
+		                (long long)room - CONTEXT_STEPS * ROUNDS);
 	if ((prompt_given && p->prompt > room) || (generate_given && p->generate + 1 > room))
 		return hth_fail(err, HTH_TOO_LARGE, "the model holds %lld tokens at once; -p %lld and -g %lld must each fit in that", (long long)room,
 		                (long long)p->prompt, (long long)p->generate);
@@ -282,14 +306,14 @@ static hth_status fit(plan *p, const hth_model_info *info, bool prompt_given, bo
 static hth_status run(const hth_local_model *local, hth_threads *threads, plan *p, bool prompt_given, bool generate_given, hth_model **ret_model,
                       result *ret_result, hth_error *err)
 {
-	bench b = {.session = NULL};
+	bench b = {.session = NULL, .processor_time = hth_threads_count(threads) == 1};
 	HTH_TRY(hth_local_load(local, ret_model, err));
 	b.model = *ret_model;
 	b.info = hth_model_get_info(b.model);
 	b.mac_kind = kind_of(b.info->type);
 	hth_rng_seed(&b.rng, 1);
 	HTH_TRY(fit(p, b.info, prompt_given, generate_given, err));
-	uint32_t longest = (uint32_t)HTH_MAX(HTH_MAX(p->prompt, p->generate + 1), 8);
+	uint32_t longest = (uint32_t)HTH_MAX(HTH_MAX(HTH_MAX(p->prompt, p->generate + 1), 8), p->context > 0 ? p->context + CONTEXT_STEPS * ROUNDS : 0);
 	uint32_t each = BATCH_STEPS * ROUNDS + 1;
 	hth_session_options options = {.n_seq = (uint32_t)HTH_MAX(p->streams, 1), .n_ctx = HTH_MAX(longest, HTH_MIN(each, b.info->n_ctx_train)),
 	                               .n_batch = b.info->embedding ? longest : (uint32_t)HTH_MAX(HTH_MIN((uint32_t)BATCH, longest), p->streams),
@@ -323,13 +347,14 @@ static void write_json(const hth_local_model *local, const hth_model_info *info,
 		double value;
 	} numbers[] = {{"prefill_tok_s", r->prefill_tok_s}, {"decode_tok_s", r->decode_tok_s}, {"batch_tok_s", r->batch_tok_s},
 	               {"read_gb_s", r->read_gb_s},         {"decode_share", r->decode_share}, {"mac_peak_g", r->mac_peak_g},
-	               {"prefill_share", r->prefill_share}, {"bound_cost", r->bound_cost},     {"mask_us", r->mask_us}};
+	               {"prefill_share", r->prefill_share}, {"bound_cost", r->bound_cost},     {"mask_us", r->mask_us},
+	               {"context_tok_s", r->context_tok_s}, {"context_share", r->context_share}};
 	for (size_t i = 0; i < HTH_COUNT(numbers); i++) {
 		hth_buf_appendf(out, ",\"%s\":", numbers[i].key);
 		hth_cmd_json_float(out, numbers[i].value);
 	}
-	hth_buf_appendf(out, ",\"prompt_tokens\":%lld,\"decode_tokens\":%lld,\"streams\":%lld,\"kernels\":\"%s\",\"read_bytes_per_token\":%llu}",
-	                (long long)p->prompt, (long long)p->generate, (long long)p->streams, hth_kernels_name(),
+	hth_buf_appendf(out, ",\"prompt_tokens\":%lld,\"decode_tokens\":%lld,\"context_tokens\":%lld,\"streams\":%lld,\"kernels\":\"%s\",\"read_bytes_per_token\":%llu}",
+	                (long long)p->prompt, (long long)p->generate, (long long)p->context, (long long)p->streams, hth_kernels_name(),
 	                (unsigned long long)info->read_bytes_per_token);
 }
 
@@ -355,6 +380,8 @@ static void write_text(const hth_local_model *local, const hth_model_info *info,
 	     100 * r->decode_share, hth_cmd_bytes(info->read_bytes_per_token, b));
 	line(out, "bound", 100 * r->bound_cost, "%", "more time a token when a JSON schema binds the answer: %.0f us for masks, %u tokens to choose from",
 	     r->mask_us, info->n_vocab);
+	line(out, "in context", r->context_tok_s, "tokens/s", "after %lld tokens: %.0f%% of the read bandwidth, keys and values included",
+	     (long long)p->context, 100 * r->context_share);
 	line(out, "batch", r->batch_tok_s, "tokens/s", "of %lld streams together", (long long)p->streams);
 	line(out, "reading", r->read_gb_s, "GB/s", "this machine's best in this run");
 	line(out, "arithmetic", r->mac_peak_g, "G/s", "multiply-adds, this machine's best in this run");
@@ -368,6 +395,7 @@ int hth_cmd_bench(hth_invocation *in)
 	const hth_option options[] = {
 	    {"prompt-tokens", 'p', HTH_OPTION_INT, &p.prompt, "N", "tokens to prefill [512]; 0: none", 0, 1 << 20, &prompt_given},
 	    {"decode-tokens", 'g', HTH_OPTION_INT, &p.generate, "N", "tokens to decode [128]; 0: none", 0, 1 << 20, &generate_given},
+	    {"context-tokens", 'c', HTH_OPTION_INT, &p.context, "N", "also decode after a context of so many tokens [0]", 0, 1 << 20, NULL},
 	    {"streams", 'b', HTH_OPTION_INT, &p.streams, "STREAMS", "sequences decoded together [8]; 0: none", 0, STREAMS_MAX, NULL},
 	    {"n-threads", 't', HTH_OPTION_INT, &n_threads, "THREADS", "threads that compute (as --threads)", 1, 1024, NULL},
 	    HTH_OPTION_JSON(&json)};

@@ -21,6 +21,7 @@ typedef struct hth_attend {
 	const uint8_t *lo, *hi; /* m: each row sees tokens [lo, hi) of this page; lo >= hi: none */
 	uint8_t first, end;     /* the widest of them: no other token is read */
 	float softcap;          /* 0: none */
+	const void *next_k, *next_v; /* page_f16 asks for these tiles bit by bit while it works; NULL: none follows */
 } hth_attend;
 
 typedef struct hth_attend_ops_row {

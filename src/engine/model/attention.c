@@ -202,17 +202,23 @@ static void attend_block(const attention_job *job, const block *b, uint32_t spli
 		uint32_t page = hth_kv_page(p->kv, b->run->seq, i * HTH_KV_PAGE);
 		const unsigned char *k = hth_kv_tile(p->kv, page, job->layer, 0, b->head);
 		const unsigned char *v = hth_kv_tile(p->kv, page, job->layer, 1, b->head);
+		ret_state->next_k = ret_state->next_v = NULL;
 		if (i + 1 < to) {
 			uint32_t next = hth_kv_page(p->kv, b->run->seq, (i + 1) * HTH_KV_PAGE);
-			prefetch(hth_kv_tile(p->kv, next, job->layer, 0, b->head), p->kv->tile_bytes);
-			prefetch(hth_kv_tile(p->kv, next, job->layer, 1, b->head), p->kv->tile_bytes);
+			ret_state->next_k = hth_kv_tile(p->kv, next, job->layer, 0, b->head);
+			ret_state->next_v = hth_kv_tile(p->kv, next, job->layer, 1, b->head);
 		}
 		if (as_halves)
 			job->ops->page_f16(ret_state, (const uint16_t *)(const void *)k,
 			                   (const uint16_t *)(const void *)v);
-		else
+		else {
+			if (ret_state->next_k != NULL) {
+				prefetch(ret_state->next_k, p->kv->tile_bytes);
+				prefetch(ret_state->next_v, p->kv->tile_bytes);
+			}
 			job->ops->page(ret_state, widen_keys(job, k, keys),
 			               widen_values(job, v, ret_state->first, ret_state->end, values));
+		}
 	}
 }
 
