@@ -13,10 +13,15 @@ typedef struct shape {
 	const char *open;            /* before the first call; what nobody else writes */
 	const char *list;            /* after it */
 	const char *name;            /* before a call's name */
+	const char *id;              /* GBNF between that and the name: the call's number, where the family writes it first; or NULL */
 	const char *arguments;       /* between name and arguments */
 	const char *end;             /* after the arguments */
 	const char *between, *close; /* between calls; after the last one */
 	const char *parameter[3];    /* one mark per parameter: before its name, before its value, after it; NULL: arguments are JSON */
+	const char *separator;       /* between parameters; NULL: nothing */
+	bool scalars;                /* values that are no text are numbers and booleans: the family writes lists its own way */
+	const char *json_value;      /* before a value that is no text; NULL: as before one that is */
+	bool loose_lines;            /* line ends in marks are optional: generations of the family differ */
 	bool raw_arguments;          /* `arguments` is GBNF */
 	bool ambiguous;              /* `open` is no sign of a call, or the model was not taught it */
 	bool single;                 /* one call ends the answer */
@@ -69,10 +74,13 @@ static shape shape_of(hth_toolcalls_format format, const char *source)
 		               .parameter = {"<parameter=", ">\n", "\n</parameter>\n"}};
 	case HTH_TOOLCALLS_GLM:
 		return (shape){.open = "<tool_call>", .list = "", .name = "", .arguments = "\n", .end = "</tool_call>", .between = "\n<tool_call>", .close = "",
-		               .parameter = {"<arg_key>", "</arg_key>\n<arg_value>", "</arg_value>\n"}};
+		               .parameter = {"<arg_key>", "</arg_key>\n<arg_value>", "</arg_value>\n"}, .loose_lines = true};
 	case HTH_TOOLCALLS_INVOKE:
 		if (!has(source, "<minimax:tool_call>"))
-			return untaught; /* DeepSeek's parameters say whether they are text: left to the generic notation */
+			return (shape){.open = has(source, "｜DSML｜function_calls") ? "<｜DSML｜function_calls>" : "<｜DSML｜tool_calls>", .list = "\n",
+			               .name = "<｜DSML｜invoke name=\"", .arguments = "\">\n", .end = "</｜DSML｜invoke>", .between = "\n",
+			               .close = has(source, "｜DSML｜function_calls") ? "\n</｜DSML｜function_calls>" : "\n</｜DSML｜tool_calls>",
+			               .parameter = {"<｜DSML｜parameter name=\"", "\" string=\"true\">", "</｜DSML｜parameter>\n"}, .json_value = "\" string=\"false\">"};
 		return (shape){.open = "<minimax:tool_call>", .list = "\n", .name = "<invoke name=\"", .arguments = "\">\n", .end = "</invoke>", .between = "\n",
 		               .close = "\n</minimax:tool_call>", .parameter = {"<parameter name=\"", "\">", "</parameter>\n"}};
 	case HTH_TOOLCALLS_LLAMA3:
@@ -102,15 +110,18 @@ static shape shape_of(hth_toolcalls_format format, const char *source)
 		return (shape){.open = "", .list = "", .name = "", .arguments = "\n", .end = "", .between = ">>>", .close = "", .ambiguous = true};
 	case HTH_TOOLCALLS_COHERE:
 		if (has(source, "<|START_ACTION|>"))
-			return (shape){.open = "<|START_ACTION|>", .list = "[\n    ", .name = "{\"tool_name\": \"", .arguments = "\", \"parameters\": ", .end = "}",
-			               .between = ",\n    ", .close = "\n]<|END_ACTION|>"};
+			return (shape){.open = "<|START_ACTION|>", .list = "[\n    ", .name = "{\"tool_call_id\": \"", .id = "[0-9]{1,2} \"\\\", \\\"tool_name\\\": \\\"\"",
+			               .arguments = "\", \"parameters\": ", .end = "}", .between = ",\n    ", .close = "\n]<|END_ACTION|>"};
 		return (shape){.open = "Action: ```json", .list = "\n[\n    ", .name = "{\n        \"tool_name\": \"", .arguments = "\",\n        \"parameters\": ",
 		               .end = "\n    }", .between = ",\n    ", .close = "\n]```"};
 	case HTH_TOOLCALLS_JSON_TAG:
 		return json_tag_shape(source);
 	case HTH_TOOLCALLS_HERMES:
 		return hermes;
-	default: /* no family known, or (Gemma, LFM2) one whose arguments are no JSON */
+	case HTH_TOOLCALLS_GEMMA:
+		return (shape){.open = "<|tool_call>", .list = "", .name = "call:", .arguments = "{", .end = "}<tool_call|>", .between = "<|tool_call>", .close = "",
+		               .parameter = {"", ":<|\"|>", "<|\"|>"}, .json_value = ":", .separator = ",", .scalars = true};
+	default: /* no family known, or (LFM2) one whose arguments are no JSON */
 		return untaught;
 	}
 }
@@ -123,6 +134,22 @@ static void literal(hth_buf *out, const char *text)
 		hth_buf_append_char(out, ' ');
 		hth_schema_literal(text, strlen(text), out);
 	}
+}
+
+/* As literal; with loose_lines its line ends are optional. */
+static void mark(const shape *s, hth_buf *out, const char *text)
+{
+	while (s->loose_lines && *text != '\0') {
+		size_t n = strcspn(text, "\n");
+		if (n > 0) {
+			hth_buf_append_char(out, ' ');
+			hth_schema_literal(text, n, out);
+		}
+		if (text[n] == '\n')
+			hth_buf_append_str(out, " \"\\n\"?");
+		text += n + (text[n] == '\n');
+	}
+	literal(out, text);
 }
 
 /* Characters as code points; n at most cap. */
@@ -201,14 +228,14 @@ static bool only_has(const json_t *schema, const char *const *allowed, size_t n)
 
 static bool is_plain_text(const char *s) { return s[0] != '\0' && strpbrk(s, "<>\"\n\r\t&") == NULL; }
 
-static bool property_fits(const json_t *property)
+static bool property_fits(const shape *s, const json_t *property)
 {
 	static const char *const of_text[] = {"type", "enum"};
 	const char *type = json_string_value(json_object_get(property, "type"));
 	if (type == NULL)
 		return false;
 	if (strcmp(type, "string") != 0)
-		return strcmp(type, "null") != 0;
+		return strcmp(type, "null") != 0 && !(s->scalars && (strcmp(type, "object") == 0 || strcmp(type, "array") == 0 || json_object_get(property, "enum") != NULL));
 	size_t i;
 	json_t *value;
 	json_array_foreach (json_object_get(property, "enum"), i, value)
@@ -218,7 +245,7 @@ static bool property_fits(const json_t *property)
 }
 
 /* Whether marks can carry arguments of this schema: an object of named parameters, text or JSON of one type. */
-static bool marks_fit(const json_t *schema)
+static bool marks_fit(const shape *s, const json_t *schema)
 {
 	static const char *const of_object[] = {"type", "properties", "required", "additionalProperties", "$defs", "definitions"};
 	const char *type = json_string_value(json_object_get(schema, "type")), *key;
@@ -231,7 +258,7 @@ static bool marks_fit(const json_t *schema)
 		if (!json_is_string(needed) || json_object_get(properties, json_string_value(needed)) == NULL)
 			return false;
 	json_object_foreach (properties, key, property)
-		if (!is_plain_text(key) || !property_fits(property))
+		if (!is_plain_text(key) || (s->separator != NULL && strpbrk(key, ":,{}") != NULL) || !property_fits(s, property))
 			return false;
 	return true;
 }
@@ -246,10 +273,44 @@ static bool is_required(const json_t *schema, const char *key)
 	return false;
 }
 
-/* Appends the rule args-i. */
+/* Appends the rule args-i: the parameters in the schema's order, those that are not required left out at will. Between them a separator
+ * stands, if the family has one: then the rule is made of the ways to begin. */
+static void write_sequence(const shape *s, const json_t *schema, size_t i, hth_buf *out)
+{
+	const json_t *properties = json_object_get(schema, "properties");
+	size_t n = json_object_size(properties), k = 0, first = 0;
+	const char *key;
+	json_t *property;
+	hth_buf_appendf(out, "args-%zu ::=", i);
+	if (n == 0)
+		hth_buf_append_str(out, " \"\"");
+	if (s->separator == NULL) {
+		json_object_foreach ((json_t *)properties, key, property)
+			hth_buf_appendf(out, " par-%zu-%zu%s", i, k++, is_required(schema, key) ? "" : "?");
+		hth_buf_append_char(out, '\n');
+		return;
+	}
+	/* more-k: parameters k and after, each with a separator before it. */
+	bool none_required = true;
+	json_object_foreach ((json_t *)properties, key, property) {
+		if (none_required)
+			hth_buf_appendf(out, "%s par-%zu-%zu more-%zu-%zu", first++ > 0 ? " |" : "", i, k, i, k + 1);
+		none_required = none_required && !is_required(schema, key);
+		k++;
+	}
+	hth_buf_appendf(out, "%s\nmore-%zu-%zu ::= \"\"\n", none_required && n > 0 ? " | \"\"" : "", i, n);
+	k = 0;
+	json_object_foreach ((json_t *)properties, key, property) {
+		hth_buf_appendf(out, "more-%zu-%zu ::= (", i, k);
+		literal(out, s->separator);
+		hth_buf_appendf(out, " par-%zu-%zu)%s more-%zu-%zu\n", i, k, is_required(schema, key) ? "" : "?", i, k + 1);
+		k++;
+	}
+}
+
+/* Appends the rule args-i and those of its parameters. */
 static hth_status write_marks(const shape *s, const hth_call_tool *tool, size_t i, hth_schema_set *set, hth_buf *out, hth_error *err)
 {
-	HTH_CLEANUP(hth_buf_finish) hth_buf sum = HTH_BUF_INIT(1 << 20);
 	const char *key;
 	char rule[32];
 	json_t *property;
@@ -259,35 +320,40 @@ static hth_status write_marks(const shape *s, const hth_call_tool *tool, size_t 
 	json_object_foreach (json_object_get(tool->schema, "properties"), key, property) {
 		const json_t *values = json_object_get(property, "enum");
 		bool text = strcmp(json_string_value(json_object_get(property, "type")), "string") == 0;
-		char until[48];
+		char until[48], close[64];
 		snprintf(until, sizeof until, "value-%zu-%zu", i, k);
+		/* A text goes on to the mark; a line end that may be missing behind the mark is not waited for. */
+		snprintf(close, sizeof close, "%s", s->parameter[2]);
+		bool line = s->loose_lines && close[strlen(close) - 1] == '\n';
+		if (line)
+			close[strlen(close) - 1] = '\0';
 		if (!text)
 			HTH_TRY(hth_schema_set_add(set, property, rule, err));
 		else if (json_array_size(values) == 0)
-			hth_call_grammar_until(until, s->parameter[2], out);
+			hth_call_grammar_until(until, close, out);
 		hth_buf_appendf(out, "par-%zu-%zu ::=", i, k);
 		literal(out, s->parameter[0]);
 		literal(out, key);
-		literal(out, s->parameter[1]);
+		mark(s, out, !text && s->json_value != NULL ? s->json_value : s->parameter[1]);
 		if (!text) {
 			hth_buf_appendf(out, " %s", rule);
-			literal(out, s->parameter[2]);
+			if (!s->scalars)
+				mark(s, out, s->parameter[2]);
 		} else if (json_array_size(values) == 0) {
-			hth_buf_appendf(out, " %s", until);
+			hth_buf_appendf(out, " %s%s", until, line ? " \"\\n\"?" : "");
 		} else {
 			for (size_t v = 0; v < json_array_size(values); v++) {
 				hth_buf_append_str(out, v == 0 ? " (" : " |");
 				literal(out, json_string_value(json_array_get(values, v)));
 			}
 			hth_buf_append_str(out, ")");
-			literal(out, s->parameter[2]);
+			mark(s, out, s->parameter[2]);
 		}
 		hth_buf_append_char(out, '\n');
-		hth_buf_appendf(&sum, " par-%zu-%zu%s", i, k, is_required(tool->schema, key) ? "" : "?");
 		k++;
 	}
-	hth_buf_appendf(out, "args-%zu ::=%s\n", i, sum.len > 0 ? sum.data : " \"\"");
-	return hth_buf_check(&sum, "a grammar", err);
+	write_sequence(s, tool->schema, i, out);
+	return HTH_OK;
 }
 
 /* --- the whole --- */
@@ -305,11 +371,13 @@ static hth_status write_tool(const shape *s, const hth_call_tool *tool, size_t i
 	}
 	hth_buf_appendf(out, "call-%zu ::=", i);
 	literal(out, s->name);
+	if (s->id != NULL)
+		hth_buf_appendf(out, " %s", s->id);
 	literal(out, tool->name);
 	if (s->raw_arguments)
 		hth_buf_appendf(out, " %s", s->arguments);
 	else
-		literal(out, s->arguments);
+		mark(s, out, s->arguments);
 	hth_buf_appendf(out, " args-%zu", i);
 	literal(out, s->end);
 	hth_buf_append_char(out, '\n');
@@ -322,7 +390,7 @@ hth_status hth_call_grammar(hth_toolcalls_style *style, const char *source, cons
 	shape s = shape_of(style->format, source);
 	bool fits = true;
 	for (size_t i = 0; i < n_tools && s.parameter[0] != NULL; i++)
-		fits &= marks_fit(tools[i].schema);
+		fits &= marks_fit(&s, tools[i].schema);
 	if (!fits)
 		s = untaught;
 	if (s.generic)
@@ -341,7 +409,7 @@ hth_status hth_call_grammar(hth_toolcalls_style *style, const char *source, cons
 	hth_buf_append_str(out, " call");
 	if (!one && !s.single) {
 		hth_buf_append_str(out, " (");
-		literal(out, s.between);
+		mark(&s, out, s.between);
 		hth_buf_appendf(out, " call){0,%d}", HTH_CALL_GRAMMAR_CALLS_MAX - 1);
 	}
 	literal(out, s.close);

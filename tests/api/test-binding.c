@@ -172,7 +172,7 @@ TEST(every_sentence_of_a_familys_grammar_is_read_back_as_calls)
 	for (size_t i = 0; i < HTH_COUNT(templates); i++) {
 		BOUND b = bind(templates[i], tools_text, true, NULL);
 		unsigned whole = 0;
-		for (unsigned k = 0; k < 60 && b.grammar != NULL; k++) {
+		for (unsigned k = 0; k < 80 && b.grammar != NULL; k++) {
 			if (!write_sentence(&b, &rng, &text))
 				continue; /* it went on for too long */
 			whole++;
@@ -265,6 +265,64 @@ TEST(a_model_that_may_choose_is_bound_once_it_has_begun_a_call)
 	/* A schema that no grammar carries promised nothing here. */
 	BOUND loose = bind("<tool_call>", "[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"type\":\"object\",\"dependentRequired\":{\"a\":[\"b\"]}}}}]", false, NULL);
 	CHECK(allows(&loose, "\n{\"name\": \"f\", \"arguments\": {\"x\": [1]}}\n</tool_call>"));
+}
+
+/* The JSON of a file in the goldens; NULL where they are not. */
+static json_t *golden(const char *name)
+{
+	char path[4096];
+	snprintf(path, sizeof path, "%s/goldens/templates/%s", getenv("HEARTH_SHARED") != NULL ? getenv("HEARTH_SHARED") : "../shared", name);
+	return json_load_file(path, 0, NULL);
+}
+
+TEST(what_published_templates_write_for_a_past_call_is_a_sentence)
+{
+	static const char *const names[] = {"Apertus-8B-Instruct", "Bielik-11B-v3.0-Instruct", "Cohere2MoE", "CohereForAI-c4ai-command-r7b-12-2024-tool_use", "GLM-4.7-Flash",
+	                                    "GigaChat3-10B-A1.8B", "NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", "NousResearch-Hermes-3-Llama-3.1-8B-tool_use", "Qwen-Qwen2.5-7B-Instruct",
+	                                    "Qwen3-Coder", "Reka-Edge", "deepseek-ai-DeepSeek-V3.1", "deepseek-ai-DeepSeek-V4", "google-gemma-4-31B-it", "meetkai-functionary-medium-v3.1",
+	                                    "meta-llama-Llama-3.1-8B-Instruct", "mistralai-Ministral-3-14B-Reasoning-2512", "moonshotai-Kimi-K2", "stepfun-ai-Step-3.5-Flash",
+	                                    "unsloth-mistral-Devstral-Small-2507"};
+	HTH_AUTO_JSON json_t *cases = golden("cases.json");
+	if (cases == NULL)
+		SKIP("there are no goldens here");
+	char *tools = json_dumps(json_object_get(json_object_get(cases, "tool_result"), "tools"), JSON_COMPACT);
+	for (size_t i = 0; i < HTH_COUNT(names); i++) {
+		char path[4096], file[128];
+		snprintf(file, sizeof file, "%s.json", names[i]);
+		HTH_AUTO_JSON json_t *rendered = golden(file);
+		const char *text = json_string_value(json_object_get(json_object_get(json_object_get(rendered, "cases"), "tool_result"), "text"));
+		snprintf(path, sizeof path, "%s/goldens/templates/%s.jinja", getenv("HEARTH_SHARED") != NULL ? getenv("HEARTH_SHARED") : "../shared", names[i]);
+		FILE *f = fopen(path, "r");
+		REQUIRE(f != NULL && text != NULL);
+		static char source[1 << 17];
+		source[fread(source, 1, sizeof source - 1, f)] = '\0';
+		fclose(f);
+		BOUND b = bind(source, tools, true, NULL);
+		bool found = false;
+		hth_grammar_matcher *m = NULL;
+		hth_error err;
+		REQUIRE_OK(hth_grammar_matcher_create(&m, b.grammar, &err));
+		for (size_t at = 0; text[at] != '\0' && !found; at++) {
+			size_t end = at;
+			hth_grammar_matcher_reset(m);
+			while (text[end] != '\0' && !found && hth_grammar_accept_bytes(m, text + end, 1)) {
+				found = hth_grammar_may_end(m);
+				end++;
+			}
+			if (!found)
+				continue;
+			hear(&b, text + at, end - at);
+			CHECK(heard.n == 1 && strcmp(heard.names[0], "get_weather") == 0);
+			HTH_AUTO_JSON json_t *arguments = heard.n > 0 ? json_loadb(heard.arguments[0].data, heard.arguments[0].len, 0, NULL) : NULL;
+			CHECK_STR(json_string_value(json_object_get(arguments, "place")), "Oslo");
+		}
+		hth_grammar_matcher_destroy(m);
+		if (!found)
+			test_fail(__FILE__, __LINE__, "%s: nothing in %s is a sentence", names[i], text);
+	}
+	free(tools);
+	forget();
+	hth_buf_finish(&heard.content);
 }
 
 #define CHAT "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],"
