@@ -240,6 +240,19 @@ static void format_bytes(const setting *s, const void *at, char *out, size_t out
 		snprintf(out, out_len, "%llu%s", (unsigned long long)n, suffix[i]);
 }
 
+/* Bytes; "off" is none of them. */
+static hth_status parse_spill(const setting *s, const char *text, void *at, hth_error *err)
+{
+	return parse_bytes(s, strcasecmp(text, "off") == 0 ? "0" : text, at, err);
+}
+static void format_spill(const setting *s, const void *at, char *out, size_t out_len)
+{
+	if (*(const uint64_t *)at == 0)
+		snprintf(out, out_len, "off");
+	else
+		format_bytes(s, at, out, out_len);
+}
+
 /* Seconds; "never" (and -1, as Ollama's clients know it) only where the table's maximum is UINT32_MAX. */
 static hth_status parse_duration(const setting *s, const char *text, void *at, hth_error *err)
 {
@@ -303,6 +316,8 @@ static const setting settings[] = {
      "tokens of one request, prompt and answer; auto: the model's, as memory allows"},
     {"memory", "auto", parse_bytes, format_bytes, FIELD(memory), 0, UINT64_MAX,
      "memory for all models (bytes, 8G, 50%); auto: 80% of the machine's"},
+    {"spill", "off", parse_spill, format_spill, FIELD(spill), 0, (uint64_t)INT64_MAX,
+     "disk that each loaded model may use for beginnings of conversations that memory has no room for (bytes, 4G); off: none"},
     {"keep_alive", "5m", parse_duration, format_duration, FIELD(keep_alive_s), 0, UINT32_MAX,
      "unload a model after this long without a request (30s, 5m, 2h, never); 0: at once"},
     {"queue", "64", parse_count, format_count, FIELD(queue), 0, 65536, "requests that may wait for one model"},

@@ -33,6 +33,7 @@ typedef struct hth_config {
 	uint32_t parallel;       /* requests at once per model; 0: chosen */
 	uint32_t context;        /* tokens per request; 0: the model's, as memory allows */
 	uint64_t memory;         /* bytes for all models; 0: 80% of the machine's */
+	uint64_t spill;          /* bytes of each model's KV cache that may lie on disk; 0: none */
 	uint32_t keep_alive_s;   /* unload an idle model after this; 0: at once; UINT32_MAX: never */
 	uint32_t queue;          /* requests that may wait per model */
 	uint32_t load_timeout_s; /* how long a request waits for its model to load */

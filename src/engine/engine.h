@@ -99,6 +99,12 @@ uint32_t hth_session_length(const hth_session *session, uint32_t seq);
 void hth_session_truncate(hth_session *session, uint32_t seq, uint32_t length);
 /* Makes dst (emptied first) share the first `length` tokens of src: pages are shared, copied when written. */
 void hth_session_share(hth_session *session, uint32_t dst, uint32_t src, uint32_t length);
+/* Whole pages of a sequence's KV cache, to be kept elsewhere and brought back: the i-th page holds tokens [32 i, 32 i + 32) of all
+ * layers, in a layout that only this session knows. */
+size_t hth_session_page_bytes(const hth_session *session);
+const void *hth_session_page(const hth_session *session, uint32_t seq, uint32_t i);
+/* Makes a sequence whose length is a multiple of 32 longer by 32 tokens, whose page the caller fills; NULL: no room. */
+void *hth_session_page_append(hth_session *session, uint32_t seq);
 /* KV tokens still free for new pages. */
 uint32_t hth_session_free_tokens(const hth_session *session);
 

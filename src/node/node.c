@@ -92,6 +92,7 @@ static hth_status start(hth_node *node, hth_error *err)
 	                                  .parallel = c->parallel,
 	                                  .context = c->context,
 	                                  .memory_bytes = c->memory,
+	                                  .spill_bytes = c->spill,
 	                                  .keep_alive_s = c->keep_alive_s,
 	                                  .queue = c->queue,
 	                                  .load_timeout_s = c->load_timeout_s};

@@ -13,6 +13,8 @@
 #include "base/mem.h"
 
 #include <stdio.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 enum { FIRST_PAUSE_MS = 500, MAX_PAUSE_MS = 30000, STEADY_MS = 10000 };
@@ -288,6 +290,17 @@ static bool make_room(hth_router *router, uint64_t need)
 	return false;
 }
 
+/* Where a runner keeps what its memory has no room for: a file without a name, gone with the runner. -1: none. */
+static int open_spill(const hth_router *router, uint64_t bytes)
+{
+	if (bytes == 0)
+		return -1;
+	int fd = open(router->home, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (fd < 0)
+		hth_log(HTH_LOG_WARN, "`spill` has no effect: no nameless file can be made in %s: %s", router->home, strerror(errno));
+	return fd;
+}
+
 hth_status hth_resident_load(hth_resident *resident, hth_error *err)
 {
 	hth_router *router = resident->router;
@@ -306,6 +319,7 @@ hth_status hth_resident_load(hth_resident *resident, hth_error *err)
 	uint64_t promised = HTH_MIN(left, resident->model.bytes + HTH_MAX(512 * MIB, router->budget / 4));
 	promised = HTH_MAX(promised, need);
 	static const hth_runner_events events = {.ready = on_ready, .progress = on_progress, .exited = on_exited, .idle = on_idle};
+	HTH_AUTO_CLOSE int spill = open_spill(router, router->options.spill_bytes);
 	const hth_runner_options options = {.program = router->program,
 	                                    .name = resident->model.name,
 	                                    .files = (const char *const *)resident->model.files,
@@ -313,6 +327,8 @@ hth_status hth_resident_load(hth_resident *resident, hth_error *err)
 	                                    .n_slots = router->options.parallel,
 	                                    .n_ctx = resident->context,
 	                                    .n_threads = router->options.n_threads,
+	                                    .spill_fd = spill,
+	                                    .spill_bytes = spill >= 0 ? router->options.spill_bytes : 0,
 	                                    .memory_bytes = promised};
 	resident->progress = 0;
 	resident->started_ms = hth_clock_ms();

@@ -32,6 +32,12 @@ typedef struct hth_compute {
 	void (*truncate)(void *ctx, uint32_t seq, uint32_t length);
 	void (*share)(void *ctx, uint32_t dst, uint32_t src, uint32_t length);
 	uint32_t (*free_tokens)(void *ctx);
+	/* As hth_session_page and _page_append; page_bytes each. */
+	const void *(*page)(void *ctx, uint32_t seq, uint32_t i);
+	void *(*page_append)(void *ctx, uint32_t seq);
+	size_t page_bytes;
+	/* Where pages go when memory is short; NULL: nowhere. */
+	struct hth_spill *spill;
 	hth_status (*embed)(void *ctx, const int32_t *tokens, size_t n, float *ret_embedding, const atomic_bool *cancel,
 	                    hth_error *err);
 	/* Runs fn for every task on the engine's workers. */

@@ -222,6 +222,15 @@ void hth_prefix_tree_cut(hth_prefix_tree *t, uint32_t seq, uint32_t n)
 
 uint32_t hth_prefix_tree_length(const hth_prefix_tree *t, uint32_t seq) { return t->length[seq]; }
 
+void hth_prefix_tree_copy(const hth_prefix_tree *t, uint32_t seq, int32_t *ret_tokens)
+{
+	uint32_t end = t->length[seq];
+	for (const node *x = t->at[seq]; x != &t->root; x = x->parent) {
+		end -= x->n;
+		memcpy(ret_tokens + end, x->run, x->n * sizeof *x->run);
+	}
+}
+
 uint32_t hth_prefix_tree_find(const hth_prefix_tree *t, const int32_t *tokens, uint32_t n, uint32_t *ret_seq)
 {
 	const node *x = &t->root;

@@ -25,6 +25,8 @@ bool hth_prefix_tree_extend(hth_prefix_tree *tree, uint32_t seq, const int32_t *
 /* The sequence now holds only its first n tokens; 0: it is out of the tree. */
 void hth_prefix_tree_cut(hth_prefix_tree *tree, uint32_t seq, uint32_t n);
 uint32_t hth_prefix_tree_length(const hth_prefix_tree *tree, uint32_t seq);
+/* All that the sequence holds, hth_prefix_tree_length tokens. */
+void hth_prefix_tree_copy(const hth_prefix_tree *tree, uint32_t seq, int32_t *ret_tokens);
 
 /* How many of the first tokens some sequence holds; *ret_seq: one of those. 0: none, *ret_seq untouched. */
 uint32_t hth_prefix_tree_find(const hth_prefix_tree *tree, const int32_t *tokens, uint32_t n, uint32_t *ret_seq);

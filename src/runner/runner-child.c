@@ -14,6 +14,7 @@
 #include "json/json.h"
 #include "runner/read-in.h"
 #include "runner/runner-engine.h"
+#include "runner/spill.h"
 #include "sandbox/sandbox.h"
 
 #include <errno.h>
@@ -21,6 +22,7 @@
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -39,17 +41,17 @@ static bool parse_number(const char *text, uint64_t max, uint64_t *ret)
 	return true;
 }
 
-/* __runner FRAMES-VERSION N-FILES N-SLOTS N-CTX N-THREADS MEMORY-BYTES NAME */
+/* __runner FRAMES-VERSION N-FILES N-SLOTS N-CTX N-THREADS MEMORY-BYTES SPILL-BYTES NAME */
 static bool parse_arguments(hth_runner_child *child, int argc, char **argv)
 {
 	int at = 1;
 	while (at < argc && strcmp(argv[at], "__runner") != 0)
 		at++;
-	uint64_t v[6];
-	static const uint64_t max[6] = {HTH_FRAME_VERSION, HTH_RUNNER_FILES_MAX, UINT32_MAX, UINT32_MAX, 512, UINT64_MAX};
-	if (argc - at != 8)
+	uint64_t v[7];
+	static const uint64_t max[7] = {HTH_FRAME_VERSION, HTH_RUNNER_FILES_MAX, UINT32_MAX, UINT32_MAX, 512, UINT64_MAX, INT64_MAX};
+	if (argc - at != 9)
 		return false;
-	for (int i = 0; i < 6; i++)
+	for (int i = 0; i < 7; i++)
 		if (!parse_number(argv[at + 1 + i], max[i], &v[i]))
 			return false;
 	if (v[0] != HTH_FRAME_VERSION || v[1] == 0)
@@ -57,7 +59,8 @@ static bool parse_arguments(hth_runner_child *child, int argc, char **argv)
 	child->n_files = (size_t)v[1];
 	child->wish = (hth_plan_wish){.n_slots = (uint32_t)v[2], .n_ctx = (uint32_t)v[3], .memory_bytes = v[5]};
 	child->n_threads = (uint32_t)v[4];
-	snprintf(child->name, sizeof child->name, "%s", argv[at + 7]);
+	child->spill_bytes = v[6];
+	snprintf(child->name, sizeof child->name, "%s", argv[at + 8]);
 	return true;
 }
 
@@ -70,6 +73,7 @@ static void before_sandbox(void)
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	/* When memory runs out, this process goes before the daemon does. */
 	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 	if (fd >= 0) {
@@ -193,14 +197,21 @@ static hth_status start_thread(void *(*fn)(void *), hth_runner_child *child, hth
 
 static hth_status enter_sandbox(hth_runner_child *child, hth_error *err)
 {
-	int keep[1 + HTH_RUNNER_FILES_MAX] = {HTH_RUNNER_SOCKET};
-	for (size_t i = 0; i < child->n_files; i++)
-		keep[1 + i] = HTH_RUNNER_FIRST_FILE + (int)i;
+	int keep[2 + HTH_RUNNER_FILES_MAX] = {HTH_RUNNER_SOCKET};
+	size_t n_keep = 1;
+	for (size_t i = 0; i < child->n_files + (child->spill_bytes > 0); i++)
+		keep[n_keep++] = HTH_RUNNER_FIRST_FILE + (int)i;
+	if (child->spill_bytes > 0) { /* whatever a model makes of this process, it fills no disk */
+		struct rlimit file = {child->spill_bytes, child->spill_bytes};
+		if (setrlimit(RLIMIT_FSIZE, &file) != 0)
+			return hth_fail_errno(err, HTH_IO, errno, "cannot limit the size of files");
+	}
 	uint64_t beside = BESIDE_BYTES + PER_THREAD_BYTES * (child->n_threads + 4u);
 	uint64_t memory = child->wish.memory_bytes;
 	hth_sandbox_options options = {.memory_bytes = memory > 0 && memory <= UINT64_MAX - beside ? memory + beside : 0,
 	                               .keep_fds = keep,
-	                               .n_keep_fds = 1 + child->n_files};
+	                               .n_keep_fds = n_keep,
+	                               .write_files = child->spill_bytes > 0};
 	hth_sandbox_report report;
 	HTH_TRY(hth_sandbox_enter(&options, &report, err));
 	child->landlock_abi = report.landlock_abi;
@@ -227,6 +238,11 @@ static hth_status open_model(hth_runner_child *child, hth_runner_engine *engine,
 	HTH_TRY(hth_plan_choose(ret_plan, model, &child->wish, err));
 	HTH_TRY(hth_read_in(hth_model_gguf(model), on_read_in, child, err));
 	HTH_TRY(hth_session_create(&engine->session, model, engine->threads, &ret_plan->options, err));
+	hth_error none;
+	/* A file too small for one page is as good as none. */
+	if (child->spill_bytes > 0 && hth_spill_create(&engine->spill, HTH_RUNNER_FIRST_FILE + (int)child->n_files, child->spill_bytes,
+	                                               hth_session_page_bytes(engine->session), &none) != HTH_OK)
+		engine->spill = NULL;
 	*ret_compute = hth_runner_engine_compute(engine);
 	HTH_TRY(hth_preparer_create(&child->preparer, model, ret_plan->n_ctx, child->name, err));
 	tell_progress(child, 1);

@@ -40,6 +40,7 @@ typedef struct hth_runner_child {
 	hth_plan_wish wish;
 	uint32_t n_threads;
 	size_t n_files;
+	uint64_t spill_bytes; /* 0: the daemon gave no file for it; else that is the descriptor after the model's */
 	int landlock_abi;
 	hth_outbox outbox;
 	hth_job_queue asked; /* reader -> preparer */

@@ -30,6 +30,8 @@ static void share(void *ctx, uint32_t dst, uint32_t src, uint32_t length)
 	hth_session_share(((hth_runner_engine *)ctx)->session, dst, src, length);
 }
 static uint32_t free_tokens(void *ctx) { return hth_session_free_tokens(((hth_runner_engine *)ctx)->session); }
+static const void *page(void *ctx, uint32_t seq, uint32_t i) { return hth_session_page(((hth_runner_engine *)ctx)->session, seq, i); }
+static void *page_append(void *ctx, uint32_t seq) { return hth_session_page_append(((hth_runner_engine *)ctx)->session, seq); }
 static hth_status embed(void *ctx, const int32_t *tokens, size_t n, float *ret, const atomic_bool *cancel, hth_error *err)
 {
 	return hth_session_embed(((hth_runner_engine *)ctx)->session, tokens, n, ret, cancel, err);
@@ -74,6 +76,10 @@ hth_compute hth_runner_engine_compute(hth_runner_engine *engine)
 	                     .truncate = truncate_to,
 	                     .share = share,
 	                     .free_tokens = free_tokens,
+	                     .page = page,
+	                     .page_append = page_append,
+	                     .page_bytes = hth_session_page_bytes(engine->session),
+	                     .spill = engine->spill,
 	                     .embed = embed,
 	                     .parallel = parallel};
 }

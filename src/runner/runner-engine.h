@@ -8,6 +8,7 @@ typedef struct hth_runner_engine {
 	const hth_model *model;
 	hth_threads *threads;
 	hth_session *session;
+	struct hth_spill *spill; /* NULL: none */
 } hth_runner_engine;
 
 /* engine is borrowed by the table. */

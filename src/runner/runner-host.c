@@ -530,7 +530,7 @@ static unsigned count_cores(void)
 
 static hth_status start_child(hth_runner *r, const hth_runner_options *options, const int *fds, size_t n_fds, hth_error *err)
 {
-	char numbers[6][24];
+	char numbers[7][24];
 	unsigned threads = options->n_threads > 0 ? options->n_threads : count_cores();
 	snprintf(numbers[0], sizeof numbers[0], "%d", HTH_FRAME_VERSION);
 	snprintf(numbers[1], sizeof numbers[1], "%zu", options->n_files);
@@ -538,8 +538,9 @@ static hth_status start_child(hth_runner *r, const hth_runner_options *options, 
 	snprintf(numbers[3], sizeof numbers[3], "%u", options->n_ctx);
 	snprintf(numbers[4], sizeof numbers[4], "%u", threads);
 	snprintf(numbers[5], sizeof numbers[5], "%llu", (unsigned long long)options->memory_bytes);
+	snprintf(numbers[6], sizeof numbers[6], "%llu", (unsigned long long)options->spill_bytes);
 	const char *argv[] = {options->program != NULL ? options->program : "/proc/self/exe",
-	                      "__runner", numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], r->name, NULL};
+	                      "__runner", numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], numbers[6], r->name, NULL};
 	return hth_child_start(&r->child, r->loop, argv, fds, n_fds, on_exited, r, err);
 }
 
@@ -556,9 +557,9 @@ hth_status hth_runner_start(hth_runner **ret_runner, hth_loop *loop, const hth_r
 	r->idle_since_ms = hth_clock_ms();
 	snprintf(r->name, sizeof r->name, "%s", options->name);
 
-	/* What becomes the child's 0, 1, 2, socket, files. Its words on stderr are for those who debug it: a model in command
+	/* What becomes the child's 0, 1, 2, socket, files, spill. Its words on stderr are for those who debug it: a model in command
 	 * of the process must not write to the owner's terminal or log. */
-	int fds[HTH_RUNNER_FIRST_FILE + HTH_RUNNER_FILES_MAX];
+	int fds[HTH_RUNNER_FIRST_FILE + HTH_RUNNER_FILES_MAX + 1];
 	size_t n_fds = HTH_RUNNER_FIRST_FILE;
 	fds[0] = fds[1] = -1;
 	fds[2] = HTH_SANITIZED || getenv("HEARTH_RUNNER_STDERR") != NULL ? 2 : -1;
@@ -566,6 +567,12 @@ hth_status hth_runner_start(hth_runner **ret_runner, hth_loop *loop, const hth_r
 	hth_status status = HTH_OK;
 	for (size_t i = 0; i < options->n_files && status == HTH_OK; i++) {
 		status = open_file(&fds[n_fds], options->files[i], err);
+		n_fds += status == HTH_OK;
+	}
+	if (status == HTH_OK && options->spill_bytes > 0) {
+		fds[n_fds] = fcntl(options->spill_fd, F_DUPFD_CLOEXEC, 3);
+		if (fds[n_fds] < 0)
+			status = hth_fail_errno(err, HTH_IO, errno, "cannot hand a file down to a runner");
 		n_fds += status == HTH_OK;
 	}
 	if (status == HTH_OK && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)

@@ -36,6 +36,8 @@ typedef struct hth_runner_options {
 	uint32_t n_slots;         /* requests at once; 0: chosen by the child from memory_bytes */
 	uint32_t n_ctx;           /* per request; 0: the model's, as far as memory_bytes allows (plan.h) */
 	uint32_t n_threads;       /* 0: one per core */
+	int spill_fd;             /* a nameless file for the KV cache's overflow (spill.h), borrowed; read only when spill_bytes > 0 */
+	uint64_t spill_bytes;     /* that it may grow to; the child can write no file beyond this size */
 	uint64_t memory_bytes;    /* for weights, KV and scratch; also bounds the child's address space; 0: 80% of the machine, no bound */
 } hth_runner_options;
 

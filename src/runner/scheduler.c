@@ -191,6 +191,7 @@ bool hth_scheduler_give_way(hth_scheduler *s)
 		return false;
 	if (last->in_slice)
 		hth_scheduler_drop_slice(s);
+	hth_sequences_spill(s->sequences, (uint32_t)last->seq);
 	hth_sequences_drop(s->sequences, (uint32_t)last->seq);
 	last->seq = -1;
 	last->n_computed = 0;
@@ -290,6 +291,7 @@ static bool hold(hth_scheduler *s, hth_job *job)
 {
 	uint32_t from, tokens;
 	uint32_t have = hth_sequences_find(s->sequences, job->tokens, job->n_tokens - 1, &from);
+	have = hth_sequences_find_spilled(s->sequences, job->tokens, job->n_tokens - 1, have);
 	job->leader = find_leader(s, job, job->n_tokens - 1, have, &tokens);
 	if (job->leader == NULL)
 		return false;
@@ -307,6 +309,7 @@ static bool take_sequence(hth_scheduler *s, hth_job *job)
 	uint32_t length = hth_sequences_find(s->sequences, job->tokens, max, &from);
 	if (length < SHARE_MIN)
 		length = 0;
+	uint32_t spilled = hth_sequences_find_spilled(s->sequences, job->tokens, max, length);
 	/* Room for what it will compute, and a page for each that runs to go on with. */
 	uint32_t need = job->n_tokens - length + KV_PAGE * (s->n_running + 1);
 	while (s->compute.free_tokens(s->compute.ctx) < need)
@@ -320,6 +323,8 @@ static bool take_sequence(hth_scheduler *s, hth_job *job)
 	int seq = hth_sequences_take(s->sequences, from, length, job->tokens);
 	if (seq < 0)
 		return false;
+	if (spilled > length)
+		length = hth_sequences_restore(s->sequences, (uint32_t)seq, spilled);
 	job->seq = seq;
 	job->n_computed = length;
 	hth_sequences_hold(s->sequences, (uint32_t)seq, length);

@@ -4,9 +4,11 @@
 
 #include "base/mem.h"
 #include "runner/prefix-tree.h"
+#include "runner/spill.h"
 
 enum {
 	KEEP_MIN = 16, /* tokens: what is shorter is computed again faster than it is looked after */
+	RESTORE_MIN = 2 * HTH_SPILL_PAGE, /* tokens that disk must have beyond memory */
 	CUT_MIN = 256, /* tokens taken off the end of what was kept, when room is needed */
 };
 
@@ -23,21 +25,24 @@ struct hth_sequences {
 	seq_entry *entries;
 	uint32_t n;
 	uint64_t tick;
+	int32_t *tokens; /* with a spill: scratch for one sequence's, n_ctx */
 };
 
 hth_status hth_sequences_create(hth_sequences **ret_sequences, const hth_compute *compute, hth_error *err)
 {
 	hth_sequences *s = calloc(1, sizeof *s);
 	seq_entry *entries = hth_alloc_array(compute->n_seq, sizeof *entries);
+	int32_t *tokens = hth_alloc_array(compute->spill != NULL ? compute->n_ctx : 1, sizeof *tokens);
 	hth_prefix_tree *tree = NULL;
-	hth_status status = s != NULL && entries != NULL ? hth_prefix_tree_create(&tree, compute->n_seq, err)
+	hth_status status = s != NULL && entries != NULL && tokens != NULL ? hth_prefix_tree_create(&tree, compute->n_seq, err)
 	                                                 : hth_fail(err, HTH_NO_MEMORY, "no memory for %u sequences", compute->n_seq);
 	if (status != HTH_OK) {
 		free(s);
 		free(entries);
+		free(tokens);
 		return status;
 	}
-	*s = (hth_sequences){.compute = compute, .tree = tree, .entries = entries, .n = compute->n_seq};
+	*s = (hth_sequences){.compute = compute, .tree = tree, .entries = entries, .n = compute->n_seq, .tokens = tokens};
 	*ret_sequences = s;
 	return HTH_OK;
 }
@@ -48,6 +53,7 @@ void hth_sequences_destroy(hth_sequences *s)
 		return;
 	hth_prefix_tree_destroy(s->tree);
 	free(s->entries);
+	free(s->tokens);
 	free(s);
 }
 
@@ -58,10 +64,58 @@ void hth_sequences_drop(hth_sequences *s, uint32_t seq)
 	s->entries[seq] = (seq_entry){.state = SEQ_FREE};
 }
 
+/* ---- disk ---- */
+
+typedef struct page_of {
+	const hth_compute *compute;
+	uint32_t seq;
+} page_of;
+static const void *page_from(void *ctx, uint32_t i)
+{
+	const page_of *p = ctx;
+	return p->compute->page(p->compute->ctx, p->seq, i);
+}
+static void *page_into(void *ctx, uint32_t i)
+{
+	(void)i; /* pages are appended in order */
+	const page_of *p = ctx;
+	return p->compute->page_append(p->compute->ctx, p->seq);
+}
+
+void hth_sequences_spill(hth_sequences *s, uint32_t seq)
+{
+	if (s->compute->spill == NULL)
+		return;
+	uint32_t n = hth_prefix_tree_length(s->tree, seq);
+	hth_prefix_tree_copy(s->tree, seq, s->tokens);
+	hth_spill_put(s->compute->spill, s->tokens, n, page_from, &(page_of){s->compute, seq});
+	explicit_bzero(s->tokens, n * sizeof *s->tokens);
+}
+
+uint32_t hth_sequences_find_spilled(hth_sequences *s, const int32_t *tokens, uint32_t n, uint32_t have)
+{
+	uint32_t there = s->compute->spill != NULL ? hth_spill_find(s->compute->spill, tokens, n) * HTH_SPILL_PAGE : 0;
+	return there >= have + RESTORE_MIN ? there : have;
+}
+
+uint32_t hth_sequences_restore(hth_sequences *s, uint32_t seq, uint32_t n)
+{
+	uint32_t first = hth_prefix_tree_length(s->tree, seq) / HTH_SPILL_PAGE;
+	s->compute->truncate(s->compute->ctx, seq, first * HTH_SPILL_PAGE);
+	uint32_t end = hth_spill_get(s->compute->spill, s->entries[seq].tokens, first, n / HTH_SPILL_PAGE, page_into,
+	                             &(page_of){s->compute, seq});
+	/* A page that was made room for may not have been read. */
+	s->compute->truncate(s->compute->ctx, seq, end * HTH_SPILL_PAGE);
+	hth_sequences_hold(s, seq, end * HTH_SPILL_PAGE);
+	return end * HTH_SPILL_PAGE;
+}
+
+/* ---- finding and taking ---- */
+
 uint32_t hth_sequences_find(hth_sequences *s, const int32_t *tokens, uint32_t n, uint32_t *ret_seq)
 {
 	uint32_t length = hth_prefix_tree_find(s->tree, tokens, n, ret_seq);
-	if (length > 0)
+	if (length >= KEEP_MIN) /* not the token that every text begins with */
 		s->entries[*ret_seq].used = ++s->tick;
 	return length;
 }
@@ -83,8 +137,10 @@ static int free_sequence(hth_sequences *s, int but)
 		if (s->entries[i].state == SEQ_FREE)
 			return (int)i;
 	int seq = oldest_kept(s, but);
-	if (seq >= 0)
+	if (seq >= 0) {
+		hth_sequences_spill(s, (uint32_t)seq);
 		hth_sequences_drop(s, (uint32_t)seq);
+	}
 	return seq;
 }
 
@@ -124,6 +180,7 @@ bool hth_sequences_make_room(hth_sequences *s, int but)
 	if (oldest < 0)
 		return false;
 	/* From the end: the beginning is what the next prompt is most likely to share. */
+	hth_sequences_spill(s, (uint32_t)oldest);
 	uint32_t seq = (uint32_t)oldest, n = hth_prefix_tree_length(s->tree, seq), cut = HTH_MAX(n / 4, (uint32_t)CUT_MIN);
 	if (n < cut + KEEP_MIN) {
 		hth_sequences_drop(s, seq);

@@ -3,7 +3,8 @@
  *
  * The KV pages themselves are the engine's, counted and shared between sequences (hth_session_share). Here is who holds what
  * (prefix-tree.h), which sequence is the best beginning for a prompt, and what goes first when room is needed (least
- * recently used, its end before its beginning).
+ * recently used, its end before its beginning). What goes is written to disk when there is a place for it (spill.h), and
+ * brought back when a prompt begins with it.
  */
 #ifndef HTH_RUNNER_SEQUENCES_H
 #define HTH_RUNNER_SEQUENCES_H
@@ -16,6 +17,10 @@ void hth_sequences_destroy(hth_sequences *sequences); /* wipes what it kept */
 
 /* How many of the first tokens some sequence holds, at most n; *ret_seq: which one. 0: none. */
 uint32_t hth_sequences_find(hth_sequences *sequences, const int32_t *tokens, uint32_t n, uint32_t *ret_seq);
+/* How many of the first tokens, at most n, are on disk and worth bringing back (whole pages); `have` of them memory holds. have: none. */
+uint32_t hth_sequences_find_spilled(hth_sequences *sequences, const int32_t *tokens, uint32_t n, uint32_t have);
+/* Brings a job's sequence, which holds less, up to its first n tokens from disk. Returns how many it holds now. */
+uint32_t hth_sequences_restore(hth_sequences *sequences, uint32_t seq, uint32_t n);
 /* A sequence for a job whose prompt's first `length` tokens `from` holds (length 0: from is not read). Takes over `from`
  * when it is kept and holds nothing more, else shares. -1: every sequence runs. tokens is borrowed until release. */
 int hth_sequences_take(hth_sequences *sequences, uint32_t from, uint32_t length, const int32_t *tokens);
@@ -23,6 +28,8 @@ int hth_sequences_take(hth_sequences *sequences, uint32_t from, uint32_t length,
 void hth_sequences_hold(hth_sequences *sequences, uint32_t seq, uint32_t n);
 /* The job ended: what it computed is kept for later, or dropped if that is worth nothing. */
 void hth_sequences_release(hth_sequences *sequences, uint32_t seq);
+/* Keeps what the job has computed on disk, when there is a place for it. */
+void hth_sequences_spill(hth_sequences *sequences, uint32_t seq);
 /* The job gives its memory back at once. */
 void hth_sequences_drop(hth_sequences *sequences, uint32_t seq);
 /* Frees some KV pages: the end of what was kept longest without use, but not `but` (-1: none). False: nothing is kept. */

@@ -34,6 +34,7 @@ typedef struct fake_engine {
 	const hth_batch_token *slice;
 	size_t n_slice;
 	uint32_t slice_layers, slice_pages, slices;
+	uint32_t restored; /* pages that came back from disk */
 } fake_engine;
 
 static inline uint64_t fake_hash(const int32_t *tokens, uint32_t n)
@@ -75,6 +76,9 @@ static inline void fake_share(void *ctx, uint32_t dst, uint32_t src, uint32_t le
 	f->length[dst] = length;
 }
 
+/* A page's bytes are its tokens: what comes back wrong changes every answer after it. */
+static inline const void *fake_page(void *ctx, uint32_t seq, uint32_t i) { return ((fake_engine *)ctx)->tokens[seq] + i * FAKE_PAGE; }
+
 static inline uint32_t fake_free_tokens(void *ctx) { return ((fake_engine *)ctx)->free_pages * FAKE_PAGE; }
 
 static inline void fake_new_page(fake_engine *f, uint32_t seq, uint32_t i)
@@ -86,6 +90,18 @@ static inline void fake_new_page(fake_engine *f, uint32_t seq, uint32_t i)
 			f->page[seq][i] = p + 1;
 			return;
 		}
+}
+
+static inline void *fake_page_append(void *ctx, uint32_t seq)
+{
+	fake_engine *f = ctx;
+	uint32_t at = f->length[seq];
+	if (at % FAKE_PAGE != 0 || at + FAKE_PAGE > FAKE_CTX || f->free_pages == 0)
+		return NULL;
+	fake_new_page(f, seq, at / FAKE_PAGE);
+	f->length[seq] += FAKE_PAGE;
+	f->restored++;
+	return f->tokens[seq] + at;
 }
 
 /* Pages that one more token of seq needs: a new one at a page's start, a copy when the last one is shared. */
@@ -272,6 +288,9 @@ static inline fake_engine *fake_create(const hth_tokenizer *tokenizer, uint32_t 
 	                             .truncate = fake_truncate,
 	                             .share = fake_share,
 	                             .free_tokens = fake_free_tokens,
+	                             .page = fake_page,
+	                             .page_append = fake_page_append,
+	                             .page_bytes = FAKE_PAGE * sizeof(int32_t),
 	                             .embed = fake_embed,
 	                             .parallel = fake_parallel};
 	return f;

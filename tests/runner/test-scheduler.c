@@ -3,6 +3,7 @@
 #include "runner/pace.h"
 #include "runner/scheduler.h"
 #include "runner/speculation.h"
+#include "runner/spill.h"
 #include "harness.h"
 
 /* ---- a scheduler over a fake engine, and what it told about each job ---- */
@@ -284,6 +285,45 @@ TEST(what_is_kept_gives_way_to_who_needs_it)
 	for (uint32_t i = 1; i <= 12; i++)
 		CHECK(w->told[i].ended && !w->told[i].failed);
 	CHECK_INT(hth_scheduler_get_stats(w->scheduler).gave_way, 0);
+}
+
+/* Nine prompts through memory for two: with a file to spill into, the first is brought back and not computed again. */
+TEST(what_memory_has_no_room_for_comes_back_from_disk)
+{
+	for (int with = 0; with < 2; with++) {
+		FILE *file = tmpfile();
+		REQUIRE(file != NULL);
+		hth_error err = HTH_ERROR_INIT;
+		hth_spill *spill = NULL;
+		WORLD(w, 1, 40, 512, 1024);
+		if (with) {
+			REQUIRE_OK(hth_spill_create(&spill, fileno(file), 1 << 20, w->compute.page_bytes, &err));
+			w->compute.spill = spill;
+			hth_scheduler_destroy(w->scheduler);
+			hth_scheduler_events events = {.ctx = w, .piece = on_piece, .embedding = on_embedding, .ended = on_ended};
+			REQUIRE_OK(hth_scheduler_create(&w->scheduler, &w->compute, 1, &events, &err));
+		}
+		int32_t prompt[400];
+		wish_t wish = {.max_answer = 40, .no_eos = true, .greedy = true};
+		for (uint32_t i = 1; i <= 9; i++) {
+			make_prompt(w, prompt, 400, i % 2 ? 100 : 0, i);
+			hth_scheduler_add(w->scheduler, make_job(w, i, prompt, 400, wish));
+			run_all(w);
+		}
+		uint64_t rows = w->fake->rows;
+		make_prompt(w, prompt, 400, 100, 1);
+		hth_scheduler_add(w->scheduler, make_job(w, 10, prompt, 400, wish));
+		run_all(w);
+		same_answer(&w->told[10], &w->told[1]);
+		uint32_t cached = w->told[10].done.usage.cached_tokens;
+		CHECK(with ? cached == 384 : cached < 200); /* whole pages; without, what is left of it in memory */
+		CHECK_INT(w->fake->rows - rows, 400 - cached + 39);
+		CHECK(with ? w->fake->restored >= (384 - 200) / 32 : w->fake->restored == 0);
+		hth_scheduler_destroy(w->scheduler);
+		w->scheduler = NULL;
+		hth_spill_destroy(spill);
+		fclose(file);
+	}
 }
 
 TEST(job_that_gives_way_answers_the_same_in_the_end)

@@ -283,6 +283,23 @@ void hth_session_share(hth_session *session, uint32_t dst, uint32_t src, uint32_
 {
 	hth_kv_share(&session->kv, dst, src, length);
 }
+size_t hth_session_page_bytes(const hth_session *session)
+{
+	return session->kv.page_bytes;
+}
+const void *hth_session_page(const hth_session *session, uint32_t seq, uint32_t i)
+{
+	return session->kv.data + hth_kv_page(&session->kv, seq, i * HTH_KV_PAGE) * session->kv.page_bytes;
+}
+void *hth_session_page_append(hth_session *session, uint32_t seq)
+{
+	hth_kv *kv = &session->kv;
+	uint32_t length = kv->lengths[seq];
+	if (length % HTH_KV_PAGE != 0 || length + HTH_KV_PAGE > session->n_ctx || !hth_kv_prepare(kv, seq, HTH_KV_PAGE))
+		return NULL;
+	hth_kv_commit(kv, seq, HTH_KV_PAGE);
+	return kv->data + hth_kv_page(kv, seq, length) * kv->page_bytes;
+}
 uint32_t hth_session_free_tokens(const hth_session *session)
 {
 	return session->kv.n_free * HTH_KV_PAGE;

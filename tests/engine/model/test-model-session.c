@@ -202,6 +202,29 @@ TEST(shared_prefixes_part_when_written)
 	stop(b);
 }
 
+TEST(pages_that_were_kept_elsewhere_come_back)
+{
+	const tiny_spec specs[] = {{LLAMA}, {MOE}};
+	for (size_t k = 0; k < HTH_COUNT(specs); k++) {
+		bench *b = start(&specs[k], 2, &(hth_session_options){.n_seq = 2, .n_ctx = N, .kv_type = HTH_KV_F32});
+		size_t bytes = hth_session_page_bytes(b->session);
+		char *kept = malloc(3 * bytes);
+		feed(b, 0, b->text[0], 0, 100);
+		for (uint32_t i = 0; i < 3; i++)
+			memcpy(kept + i * bytes, hth_session_page(b->session, 0, i), bytes);
+		hth_session_truncate(b->session, 0, 0);
+		feed(b, 0, b->text[1], 0, 100); /* over them */
+		for (uint32_t i = 0; i < 3; i++)
+			memcpy(hth_session_page_append(b->session, 1), kept + i * bytes, bytes);
+		CHECK_INT(hth_session_length(b->session, 1), 96);
+		CHECK(hth_session_page_append(b->session, 1) == NULL); /* past the context */
+		CHECK(hth_session_page_append(b->session, 0) == NULL); /* in the middle of a page */
+		CHECK_SAME(feed(b, 1, b->text[0], 96, 110), b->text[0], 110);
+		free(kept);
+		stop(b);
+	}
+}
+
 TEST(a_full_cache_is_refused_and_nothing_changes)
 {
 	const tiny_spec spec = {LLAMA};
