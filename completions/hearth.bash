@@ -44,7 +44,7 @@ _hearth() {
 	esac
 	case $command in
 	key) COMPREPLY=($(compgen -W "add list rm" -- "$cur")) ;;
-	privacy) COMPREPLY=($(compgen -W "log" -- "$cur")) ;;
+	privacy) COMPREPLY=($(compgen -W "log explain" -- "$cur")) ;;
 	pull) COMPREPLY=($(compgen -f -- "$cur")) ;;
 	run | show | rm | stop | bench | tokenize | perplexity | embed) COMPREPLY=($(compgen -f -W "$(_hearth_models)" -- "$cur")) ;;
 	quantize)

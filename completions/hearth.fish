@@ -11,7 +11,7 @@ complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a show -d 'wh
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a pull -d 'bring a model home'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a rm -d 'remove a model from this disk'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a key -d 'who may ask the node'
-complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a privacy -d 'what left this house'
+complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a privacy -d 'what left this house, and what keeps a text in it'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a ps -d 'models that the node has loaded'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a stop -d 'unload a model from the node'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a status -d 'how the node is doing'
@@ -49,7 +49,7 @@ complete -c hearth -n "__fish_seen_subcommand_from key" -a 'add list rm'
 complete -c hearth -n "__fish_seen_subcommand_from key" -l scope -x -d 'what it may do'
 complete -c hearth -n "__fish_seen_subcommand_from key" -l per-minute -x -d 'requests a minute'
 complete -c hearth -n "__fish_seen_subcommand_from key" -l privacy -x -a 'private neighbours public' -d 'class of its requests'
-complete -c hearth -n "__fish_seen_subcommand_from privacy" -a log
+complete -c hearth -n "__fish_seen_subcommand_from privacy" -a "log explain"
 complete -c hearth -n "__fish_seen_subcommand_from privacy" -s n -l limit -x -d 'the newest N entries'
 complete -c hearth -n "__fish_seen_subcommand_from stop" -l now -d 'cut running answers off'
 complete -c hearth -n "__fish_seen_subcommand_from bench" -s p -l prompt-tokens -x -d 'tokens to prefill'

@@ -1,5 +1,7 @@
-/* cmd-privacy.c - `hearth privacy log`: every connection that this home opened to the outside, and why. */
+/* cmd-privacy.c - `hearth privacy log`: every connection that this home opened to the outside, and why; `hearth privacy explain` is in
+ * cmd-explain.c. */
 #include "base/mem.h"
+#include "cmd/cmd-explain.h"
 #include "cmd/cmd-options.h"
 #include "store/store.h"
 
@@ -36,10 +38,12 @@ int hth_cmd_privacy(hth_invocation *in)
 	bool json = false;
 	int64_t limit = 100;
 	const hth_option options[] = {{"limit", 'n', HTH_OPTION_INT, &limit, "N", "the newest N entries; default 100", 1, 100000, NULL}, HTH_OPTION_JSON(&json)};
-	if (!hth_options_take(in, options, HTH_COUNT(options), 1, 1))
+	if (!hth_options_take(in, options, HTH_COUNT(options), 1, 2))
 		return in->exit_code;
-	if (strcmp(in->argv[0], "log") != 0)
-		return hth_cmd_usage(in, "'%.60s' should be log", in->argv[0]);
+	if (strcmp(in->argv[0], "explain") == 0)
+		return hth_cmd_explain(in, in->argc == 2 && strcmp(in->argv[1], "-") != 0 ? in->argv[1] : NULL, json);
+	if (strcmp(in->argv[0], "log") != 0 || in->argc != 1)
+		return hth_cmd_usage(in, "'%.60s' should be log, or explain and a text", in->argv[in->argc - 1]);
 	hth_error err = HTH_ERROR_INIT;
 	hth_store *store;
 	HTH_AUTO_FREE hth_egress *list = NULL;

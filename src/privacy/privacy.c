@@ -7,7 +7,9 @@
 #include "privacy/privacy.h"
 
 #include "base/mem.h"
+#include "privacy/classifier.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const char *const class_names[] = {"private", "neighbours", "public"};
@@ -45,9 +47,26 @@ const char *hth_privacy_name(hth_privacy_class privacy)
 
 hth_privacy_class hth_privacy_classify(const hth_request *request, hth_privacy_class wish)
 {
-	(void)request; /* the classifier that reads the words comes with the pool */
 	hth_privacy_class widest = widest_audience();
-	return wish < widest ? wish : widest;
+	if (wish < widest)
+		widest = wish;
+	if (widest == HTH_PRIVATE)
+		return HTH_PRIVATE; /* nobody else will read it, so neither does the classifier */
+	hth_findings findings;
+	hth_classifier_scan_request(request, &findings);
+	return HTH_MIN(widest, findings.limit);
+}
+
+/* Why a request has the class it has, when its words are the reason; "" when not. */
+static const char *because(const hth_request *request, hth_privacy_class audience, char *out, size_t size)
+{
+	hth_findings findings;
+	char why[256];
+	hth_classifier_scan_request(request, &findings);
+	hth_findings_explain(&findings, why, sizeof why);
+	snprintf(out, size, "%s%s%s", findings.limit < audience ? " (its words allow " : "", findings.limit < audience ? why : "",
+	         findings.limit < audience ? "; `hearth privacy explain` shows what was found)" : "");
+	return out;
 }
 
 struct hth_sealed_permit {
@@ -58,9 +77,10 @@ struct hth_sealed_permit {
 hth_status hth_privacy_permit(const hth_request *request, hth_privacy_class audience, hth_sealed_permit **ret_permit,
                               hth_error *err)
 {
+	char why[400];
 	if (audience > request->privacy)
-		return hth_fail(err, HTH_DENIED, "request %s is %s and may not be read by %s", request->id,
-		                hth_privacy_name(request->privacy), hth_privacy_name(audience));
+		return hth_fail(err, HTH_DENIED, "request %s is %s and may not be read by %s%s", request->id, hth_privacy_name(request->privacy),
+		                hth_privacy_name(audience), because(request, audience, why, sizeof why));
 	if (!(audiences & 1u << audience))
 		return hth_fail(err, HTH_DENIED, "request %s stays home: this home has nobody to send it to", request->id);
 	hth_sealed_permit *permit = calloc(1, sizeof *permit);

@@ -12,7 +12,7 @@
 /* "private", "neighbours", "public"; NULL or "" means private. Anything else: HTH_INVALID. */
 HTH_MUST_USE hth_status hth_privacy_parse(const char *header, hth_privacy_class *ret_class, hth_error *err);
 const char *hth_privacy_name(hth_privacy_class privacy);
-/* The class that request gets: the sender's wish, tightened. */
+/* The class that request gets: the sender's wish, tightened by who there is to send to and by what its words hold (classifier.h). */
 hth_privacy_class hth_privacy_classify(const hth_request *request, hth_privacy_class wish);
 
 typedef struct hth_sealed_permit hth_sealed_permit;

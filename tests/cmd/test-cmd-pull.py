@@ -83,6 +83,7 @@ def the_log_tells_who_was_spoken_to():
     assert len(hearth("privacy", "log", "-n", "2", "--json").json["egress"]) == 2
     assert "127.0.0.1" in hearth("privacy", "log").out
     hearth("privacy", "forget", code=2)
+    hearth("privacy", "log", "extra", code=2)
     hearth("privacy", code=2)
 
 
@@ -104,6 +105,24 @@ def keys_are_made_listed_and_removed():
     assert "no key" in hearth("key", "list").out
     for wrong in (["add"], ["rm"], ["list", "x"], ["add", "x", "--scope", "root"], ["add", "x", "--privacy", "secret"], ["forge", "x"], ["add", "x", "--per-minute", "-1"]):
         hearth("key", *wrong, code=2)
+
+
+@test
+def privacy_explain_says_what_keeps_a_text_at_home():
+    assert hearth("privacy", "explain", "Why is the sky blue?", "--json").json == {
+        "class": "public", "why": "public at most: nothing was found that speaks against it", "findings": [], "more": False}
+    text = "Write to anna@example.org, IBAN DE89 3704 0044 0532 0130 00, password: hunter2"
+    said = hearth("privacy", "explain", text, "--json").json
+    assert said["class"] == "private" and not said["more"]
+    assert [f["kind"] for f in said["findings"]] == ["email", "money", "iban", "secret"], said
+    iban = said["findings"][2]
+    assert text[iban["offset"]:iban["offset"] + iban["length"]] == "DE89 3704 0044 0532 0130 00" and iban["what"] == "IBAN of DE"
+    out = hearth("privacy", "explain", input=text).out
+    assert out.startswith("private at most, because it has an e-mail address, ") and "anna@example.org" in out
+    assert hearth("privacy", "explain", "How is diabetes treated?").out.startswith("neighbours at most")
+    assert "\x1b" not in hearth("privacy", "explain", "password: \x1b[31mred").out
+    assert hearth("privacy", "explain", "-", input="x" * (1 << 20) + "y", code=None).code in (0, 1)
+    hearth("privacy", "explain", "a", "b", code=2)
 
 
 main()
