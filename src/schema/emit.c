@@ -319,8 +319,15 @@ static hth_status take_out(struct body *b, const char *pattern, hth_lang *l)
 static hth_status take_out_numbers(struct body *b, const alternative *a, bool fractions, hth_lang *l)
 {
 	HTH_TRY(take_out(b, "[eE]", l));
-	if (fractions)
+	if (fractions) {
 		HTH_TRY(take_out(b, "^-?\\d+(?:\\.0*)?$", l));
+		/* Past 15 digits a reader's double may round the fraction away. */
+		char longer[512] = "^-?(?:";
+		for (size_t n = 1, at = strlen(longer); n <= 16; n++)
+			at += (size_t)snprintf(longer + at, sizeof longer - at, "%s\\d{%zu}\\.\\d{%zu,}", n > 1 ? "|" : "", n, n < 15 ? 16 - n : 1);
+		strcat(longer, ")$");
+		HTH_TRY(take_out(b, longer, l));
+	}
 	for (size_t i = 0; i < a->n_excluded; i++)
 		for (size_t k = 0; k < json_array_size(a->excluded[i]); k++) {
 			const json_t *v = json_array_get(a->excluded[i], k);

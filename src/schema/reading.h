@@ -76,6 +76,7 @@ typedef struct alternatives {
 typedef struct reader {
 	const json_t **roots; /* documents that $ref looks into */
 	size_t n_roots;
+	enum { IDS_UNKNOWN, IDS_NONE, IDS_SOME } ids; /* whether schemas inside the only document have URIs of their own */
 	json_t *yes, *no; /* the schemas true and false */
 	json_t *made;     /* a list of schemas that were made here */
 	unsigned depth, comparing;

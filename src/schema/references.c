@@ -111,31 +111,179 @@ static const json_t *find_named(const json_t *at, const char *keyword, const cha
 	return found;
 }
 
-static bool holds(const json_t *at, const json_t *node)
+/* ---- URIs: RFC 3986, as far as schemas need it ---- */
+
+enum { URI_MAX = 1024 };
+
+static size_t scheme_length(const char *uri)
 {
-	char place[256] = "#";
-	return find_place(at, node, place, sizeof place, 1, 0);
+	size_t n = strspn(uri, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.");
+	return n > 0 && uri[n] == ':' ? n + 1 : 0;
+}
+
+/* Where the path begins: behind scheme and authority. */
+static size_t path_begin(const char *uri)
+{
+	size_t n = scheme_length(uri);
+	return strncmp(uri + n, "//", 2) == 0 ? n + 2 + strcspn(uri + n + 2, "/?#") : n;
+}
+
+/* Takes "." and ".." out of a URI's path, in place (section 5.2.4). */
+static void remove_dots(char *uri)
+{
+	char *path = uri + path_begin(uri), *out = path, *in = path;
+	while (*in != '\0' && *in != '?') {
+		size_t n = strcspn(in + (*in == '/'), "/?") + (*in == '/');
+		const char *segment = in + (*in == '/');
+		size_t len = n - (*in == '/');
+		bool dot = len == 1 && segment[0] == '.', dots = len == 2 && segment[0] == '.' && segment[1] == '.';
+		if (dots)
+			while (out > path && *--out != '/')
+				;
+		if (!dot && !dots) {
+			memmove(out, in, n);
+			out += n;
+		} else if (in[n] != '/' && *in == '/') {
+			*out++ = '/'; /* what it named is a folder */
+		}
+		in += n;
+	}
+	memmove(out, in, strlen(in) + 1);
+}
+
+/* What ref means where base holds, without its fragment (section 5.2.2). False: too long. */
+static bool join(const char *base, const char *ref, char out[URI_MAX])
+{
+	size_t len = strcspn(ref, "#"), keep = strlen(base);
+	if (scheme_length(ref) > 0)
+		keep = 0;
+	else if (strncmp(ref, "//", 2) == 0)
+		keep = scheme_length(base);
+	else if (*ref == '/')
+		keep = path_begin(base);
+	else if (*ref == '?')
+		keep = strcspn(base, "?");
+	else if (len > 0) {
+		keep = strcspn(base, "?");
+		while (keep > path_begin(base) && base[keep - 1] != '/')
+			keep--;
+	}
+	if (keep + len >= URI_MAX)
+		return false;
+	memmove(out, base, keep);
+	memcpy(out + keep, ref, len);
+	out[keep + len] = '\0';
+	if (len > 0)
+		remove_dots(out);
+	return true;
+}
+
+/* Beside a $ref an $id counts since 2019-09; before, $ref stood alone, and so it does where nothing is said. */
+static bool has_id(const json_t *root, const json_t *s)
+{
+	const char *draft = json_string_value(json_object_get(root, "$schema"));
+	bool recent = draft != NULL && (strstr(draft, "2019-09") != NULL || strstr(draft, "2020-12") != NULL);
+	return recent || json_object_get(s, "$ref") == NULL;
+}
+
+/* Walks through a document's schemas with the URI that holds in each. Looks for the schema `node` (NULL: for the one whose own URI is
+ * `wanted`) and leaves its URI in base. NULL: it is not there. */
+static const json_t *walk_uris(const json_t *root, const json_t *at, const json_t *node, const char *wanted, char base[URI_MAX], unsigned depth)
+{
+	char here[URI_MAX];
+	const char *key, *id = json_string_value(json_object_get(at, "$id"));
+	json_t *value;
+	size_t i;
+	if (id == NULL) /* draft 4 */
+		id = json_string_value(json_object_get(at, "id"));
+	bool named = id != NULL && *id != '#' && has_id(root, at) && join(base, id, here);
+	if (!named)
+		snprintf(here, sizeof here, "%s", base);
+	if (at == node || (node == NULL && (named || depth == 0) && strcmp(here, wanted) == 0)) {
+		memcpy(base, here, sizeof here);
+		return at;
+	}
+	const json_t *found = NULL;
+	if (depth > HTH_JSON_DEPTH_MAX)
+		return NULL;
+	if (json_is_object(at)) {
+		json_object_foreach((json_t *)at, key, value)
+		{
+			bool data = strcmp(key, "enum") == 0 || strcmp(key, "const") == 0 || strcmp(key, "default") == 0 || strcmp(key, "examples") == 0;
+			if (found == NULL && !data)
+				found = walk_uris(root, value, node, wanted, here, depth + 1);
+		}
+	} else if (json_is_array(at)) {
+		json_array_foreach((json_t *)at, i, value)
+		{
+			if (found == NULL)
+				found = walk_uris(root, value, node, wanted, here, depth + 1);
+		}
+	}
+	if (found != NULL)
+		memcpy(base, here, sizeof here);
+	return found;
+}
+
+static bool has_ids_inside(const json_t *at, unsigned depth)
+{
+	const char *key;
+	json_t *value;
+	size_t i;
+	bool has = depth > 0 && (json_is_string(json_object_get(at, "$id")) || json_is_string(json_object_get(at, "id")));
+	if (depth > HTH_JSON_DEPTH_MAX)
+		return has;
+	if (json_is_object(at)) {
+		json_object_foreach((json_t *)at, key, value) has = has || has_ids_inside(value, depth + 1);
+	} else if (json_is_array(at)) {
+		json_array_foreach((json_t *)at, i, value) has = has || has_ids_inside(value, depth + 1);
+	}
+	return has;
+}
+
+/* The schema that a reference's URI names, fragment aside. NULL: it is in none of the documents. */
+static const json_t *find_resource(const reader *r, const json_t *s, const char *ref, const json_t **ret_root)
+{
+	char base[URI_MAX], wanted[URI_MAX];
+	for (size_t i = 0; i < r->n_roots; i++) {
+		base[0] = '\0';
+		if (walk_uris(r->roots[i], r->roots[i], s, NULL, base, 0) == NULL)
+			continue;
+		*ret_root = r->roots[i];
+		if (!join(base, ref, wanted))
+			return NULL;
+		for (size_t k = 0; k < r->n_roots; k++) { /* its own document first */
+			base[0] = '\0';
+			const json_t *root = r->roots[(i + k) % r->n_roots], *found = walk_uris(root, root, NULL, wanted, base, 0);
+			if (found != NULL)
+				return found;
+		}
+	}
+	return NULL;
 }
 
 static hth_status resolve(reader *r, const json_t *s, const char *ref, const json_t **ret)
 {
 	const char *hash = strchr(ref, '#');
-	size_t base_len = hash ? (size_t)(hash - ref) : strlen(ref);
-	const json_t *base = NULL, *found = NULL;
-	for (size_t i = 0; i < r->n_roots && base == NULL; i++) {
-		if (base_len == 0)
-			base = r->n_roots == 1 || holds(r->roots[i], s) ? r->roots[i] : NULL;
-		else if ((base = find_named(r->roots[i], "$id", ref, base_len, 0)) == NULL)
-			base = find_named(r->roots[i], "id", ref, base_len, 0);
-	}
+	const json_t *found = NULL, *root = r->n_roots == 1 ? r->roots[0] : NULL, *base = NULL;
+	if (root != NULL && r->ids == IDS_UNKNOWN)
+		r->ids = has_ids_inside(root, 0) ? IDS_SOME : IDS_NONE;
+	if (root == NULL || r->ids == IDS_SOME || hash != ref) /* else the usual: nothing to look for */
+		base = find_resource(r, s, ref, &root);
+	if (base == NULL && hash == ref)
+		base = root; /* a schema that was made here and stands in no document */
 	if (base != NULL) {
 		const char *fragment = hash ? hash + 1 : "";
 		if (*fragment == '\0' || *fragment == '/') {
 			found = follow_pointer(base, fragment);
+			if (found == NULL && hash == ref && root != NULL) /* an id by the way, where none was meant */
+				found = follow_pointer(root, fragment);
 		} else {
 			found = find_named(base, "$anchor", fragment, strlen(fragment), 0);
 			if (found == NULL) /* before 2019-09 */
 				found = find_named(base, "$id", hash, strlen(hash), 0);
+			if (found == NULL)
+				found = find_named(base, "id", hash, strlen(hash), 0);
 		}
 	}
 	if (found == NULL || !(json_is_object(found) || json_is_boolean(found)))

@@ -62,9 +62,9 @@ void hth_grammar_matcher_drop_space(hth_grammar_matcher *matcher);
 
 /* What may come next: one bit per token (bit id % 32 of word id / 32; the form that hth_sampler_sample takes). Tokens
  * that end a generation are in it exactly when the sentence may end here (or with them, hth_grammar_use_special), and
- * while the matcher waits. Borrowed until the next call on any matcher of this grammar. NULL when nothing may come (cannot happen after tokens that the mask allowed, unless no token spells
- * what the grammar asks for) when memory ran out, or when finding
- * out would take so long that others wait for it (a grammar with thousands of ways open at once). */
+ * while the matcher waits. Borrowed until the next call on any matcher of this grammar. NULL when nothing may come (cannot
+ * happen after tokens that the mask allowed, unless no token spells what the grammar asks for), when memory ran out, or when
+ * finding out would take so long that others wait for it (a grammar with thousands of ways open at once). */
 const uint32_t *hth_grammar_mask(hth_grammar_matcher *matcher);
 size_t hth_grammar_mask_words(const hth_grammar_vocab *vocab);
 
