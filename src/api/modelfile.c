@@ -291,8 +291,13 @@ hth_status hth_modelfile_parse(const char *text, size_t len, char **ret_from, js
 static void write_param(const char *name, const json_t *value, const char *before, hth_buf *out)
 {
 	HTH_CLEANUP(hth_buf_finish) hth_buf text = HTH_BUF_INIT(4096);
-	hth_json_write(value, &text);
-	hth_buf_appendf(out, "%s%-30s %s\n", before, name, text.data != NULL ? text.data : "");
+	const char *words = json_string_value(value);
+	hth_buf_appendf(out, "%s%-30s ", before, name);
+	/* The notation has quotes and no escapes. */
+	if (words != NULL)
+		hth_buf_appendf(out, strpbrk(words, "\"\n") == NULL ? "\"%s\"\n" : "\"\"\"%s\"\"\"\n", words);
+	else if (hth_json_write(value, &text))
+		hth_buf_appendf(out, "%s\n", text.data);
 }
 
 static void write_params(const json_t *params, const char *before, hth_buf *out)

@@ -1,9 +1,9 @@
 /* pull-plan.c - what to fetch: asks a source which files a model has, how large they are and what they hash to.
  *
  * A plain URL is asked for its first bytes, which tell its size and whether it is GGUF at all. Hugging Face lists a repository with sizes
- * and SHA-256 (its tree API); one quantisation of it is chosen here. Projectors for pictures (mmproj) and importance matrices are
- * no models of their own and are passed over. The registry's part is pull-registry.c. Thread: the pull's.
+ * and SHA-256 (its tree API); pull-answers.c reads that and chooses. The registry's part is pull-registry.c. Thread: the pull's.
  */
+#include "pull/pull-answers.h"
 #include "pull/pull-internal.h"
 
 #include "base/mem.h"
@@ -13,7 +13,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-enum { HF_PAGES_MAX = 10, HF_GROUPS_MAX = 512 };
+enum { HF_PAGES_MAX = 10 };
 
 void hth_plan_finish(hth_plan *plan)
 {
@@ -170,142 +170,7 @@ static hth_status plan_url(hth_pull_job *job, hth_error *err)
 
 /* ---- Hugging Face ---- */
 
-/* A model of the repository: one file, or a set of shards. */
-typedef struct group {
-	char stem[256]; /* path without shard number and .gguf */
-	unsigned n;     /* shards */
-	uint64_t bytes;
-	bool whole;     /* all shards have been seen */
-	unsigned seen;
-} group;
-typedef struct listing {
-	json_t *files; /* array of the tree's objects that are GGUF */
-	group groups[HF_GROUPS_MAX];
-	size_t n_groups;
-} listing;
-
-static const char *base_of(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-	return slash != NULL ? slash + 1 : path;
-}
-
-static void note(listing *l, const char *path, uint64_t bytes)
-{
-	size_t len = strlen(path), base;
-	unsigned i, n = 1;
-	if (len < 6 || len >= sizeof l->groups[0].stem || strcasecmp(path + len - 5, ".gguf") != 0 || strcasestr(base_of(path), "mmproj") != NULL ||
-	    strcasestr(base_of(path), "imatrix") != NULL)
-		return;
-	len -= 5;
-	if (hth_shard_split(path, len, &base, &i, &n))
-		len = base;
-	else
-		n = 1;
-	group *g = NULL;
-	for (size_t k = 0; k < l->n_groups && g == NULL; k++)
-		if (l->groups[k].n == n && strlen(l->groups[k].stem) == len && memcmp(l->groups[k].stem, path, len) == 0)
-			g = &l->groups[k];
-	if (g == NULL) {
-		if (l->n_groups == HF_GROUPS_MAX)
-			return;
-		g = &l->groups[l->n_groups++];
-		*g = (group){.n = n};
-		memcpy(g->stem, path, len);
-		g->stem[len] = '\0';
-	}
-	g->bytes += bytes;
-	g->whole = ++g->seen == n;
-}
-
-/* Whether the word stands in the path on its own: Q4_K is not in Q4_K_M. */
-static bool has_word(const char *path, const char *word)
-{
-	size_t n = strlen(word);
-	for (const char *p = path; (p = strcasestr(p, word)) != NULL; p++)
-		if ((p == path || strchr("-._/", p[-1]) != NULL) && strchr("-./", p[n]) != NULL) /* or its end */
-			return true;
-	return false;
-}
-
-static bool is_asked_file(const group *g, const char *tag)
-{
-	size_t len = strlen(tag);
-	char stem[256];
-	if (len > 5 && strcasecmp(tag + len - 5, ".gguf") == 0)
-		len -= 5;
-	size_t base;
-	unsigned i, n;
-	if (hth_shard_split(tag, len, &base, &i, &n))
-		len = base;
-	snprintf(stem, sizeof stem, "%.*s", (int)len, tag);
-	return strcmp(stem, g->stem) == 0 || strcmp(stem, base_of(g->stem)) == 0;
-}
-
-/* Smaller is better: the usual choice first, then what is near it in size, then larger, then smaller. */
-static const char *const preferred[] = {"Q4_K_M", "Q4_K_S", "Q4_K", "Q4_K_L", "Q5_K_M", "Q4_0", "IQ4_XS", "IQ4_NL", "Q5_K_S", "Q5_0", "Q6_K", "Q8_0",
-                                        "MXFP4", "Q3_K_L", "Q3_K_M", "Q3_K_S", "Q2_K", "BF16", "F16", "F32"};
-
-static hth_status choose(const hth_pull_job *job, const listing *l, const group **ret_group, hth_error *err)
-{
-	const group *found = NULL;
-	const char *tag = job->ref.tag;
-	size_t matches = 0;
-	for (size_t w = 0; found == NULL && w < HTH_COUNT(preferred); w++) {
-		const char *word = *tag != '\0' ? tag : preferred[w];
-		for (size_t i = 0; i < l->n_groups; i++)
-			if (l->groups[i].whole && ((*tag != '\0' && is_asked_file(&l->groups[i], tag)) || has_word(l->groups[i].stem, word))) {
-				if (found == NULL)
-					found = &l->groups[i];
-				matches++;
-			}
-		if (*tag != '\0')
-			break;
-	}
-	if (found == NULL && *tag == '\0' && l->n_groups == 1 && l->groups[0].whole) {
-		found = &l->groups[0];
-		matches = 1;
-	}
-	hth_buf there = HTH_BUF_INIT(300);
-	for (size_t i = 0; i < l->n_groups && !there.failed; i++)
-		if (l->groups[i].whole && found == NULL)
-			hth_buf_appendf(&there, "%s%s", there.len > 0 ? ", " : "", base_of(l->groups[i].stem));
-	hth_status status = HTH_OK;
-	if (l->n_groups == 0)
-		status = hth_fail(err, HTH_NOT_FOUND, "%s has no GGUF files; look for a repository of the model with GGUF in its name", job->ref.text);
-	else if (found == NULL)
-		status = hth_fail(err, HTH_NOT_FOUND, "%s: none of its files is %s; there are: %s%s", job->ref.text, *tag ? "that" : "of a usual type",
-		                  there.data != NULL ? there.data : "none that is whole", there.failed ? ", ..." : "");
-	else if (matches > 1)
-		status = hth_fail(err, HTH_CONFLICT, "%s/%s has %zu models of that type; name one after a ':', as in hf.co/%s/%s:%.100s.gguf", job->ref.owner,
-		                  job->ref.repo, matches, job->ref.owner, job->ref.repo, base_of(found->stem));
-	else
-		*ret_group = found;
-	hth_buf_finish(&there);
-	return status;
-}
-
-static hth_status read_page(listing *l, const char *body, size_t len, hth_error *err)
-{
-	HTH_AUTO_JSON json_t *page = NULL;
-	if (hth_json_parse(&page, body, len, NULL) != HTH_OK || !json_is_array(page))
-		return hth_fail(err, HTH_BAD_FORMAT, "Hugging Face's listing is not what it should be (no JSON array)");
-	size_t i;
-	json_t *entry;
-	json_array_foreach(page, i, entry) {
-		const char *path = json_string_value(json_object_get(entry, "path")), *type = json_string_value(json_object_get(entry, "type"));
-		json_int_t size = json_integer_value(json_object_get(entry, "size"));
-		size_t n = path != NULL ? strlen(path) : 0;
-		if (type == NULL || strcmp(type, "file") != 0 || n < 6 || strcasecmp(path + n - 5, ".gguf") != 0 || size <= 0)
-			continue;
-		note(l, path, (uint64_t)size);
-		if (json_array_append(l->files, entry) != 0)
-			return hth_fail(err, HTH_NO_MEMORY, "no memory for a listing");
-	}
-	return HTH_OK;
-}
-
-static hth_status list_hf(hth_pull_job *job, listing *l, hth_error *err)
+static hth_status list_hf(hth_pull_job *job, hth_hf_listing *l, hth_error *err)
 {
 	char url[HTH_TRANSFER_URL_MAX];
 	snprintf(url, sizeof url, "%s/api/models/%s/%s/tree/main?recursive=true", job->ref.base, job->ref.owner, job->ref.repo);
@@ -314,7 +179,7 @@ static hth_status list_hf(hth_pull_job *job, listing *l, hth_error *err)
 		HTH_AUTO_FREE char *body = NULL;
 		size_t len;
 		HTH_TRY(hth_job_get(job, url, "application/json", HTH_PULL_ANSWER_MAX, &head, &body, &len, err));
-		HTH_TRY(read_page(l, body, len, err));
+		HTH_TRY(hth_hf_listing_add(l, body, len, err));
 		/* The next page is of the same server: a listing cannot send us elsewhere. */
 		bool own = strncmp(head.next, job->ref.base, strlen(job->ref.base)) == 0 && head.next[strlen(job->ref.base)] == '/';
 		snprintf(url, sizeof url, "%s", own ? head.next : "");
@@ -322,32 +187,20 @@ static hth_status list_hf(hth_pull_job *job, listing *l, hth_error *err)
 	return HTH_OK;
 }
 
-static hth_status add_group(hth_pull_job *job, const listing *l, const group *g, hth_error *err)
+static hth_status add_group(hth_pull_job *job, const hth_hf_listing *l, const hth_hf_group *g, hth_error *err)
 {
 	for (unsigned i = 1; i <= g->n; i++) {
-		char path[300], name[HTH_PULL_NAME_MAX + 40], url[HTH_TRANSFER_URL_MAX];
-		const json_t *found = NULL;
-		json_t *entry;
-		size_t k;
-		if (g->n > 1)
-			snprintf(path, sizeof path, "%s-%05u-of-%05u", g->stem, i, g->n);
-		else
-			snprintf(path, sizeof path, "%s", g->stem);
-		json_array_foreach(l->files, k, entry) {
-			const char *p = json_string_value(json_object_get(entry, "path"));
-			if (strncmp(p, path, strlen(path)) == 0 && strcasecmp(p + strlen(path), ".gguf") == 0)
-				found = entry;
-		}
-		if (found == NULL)
-			return hth_fail(err, HTH_NOT_FOUND, "%s: %s.gguf is not there", job->ref.text, path);
-		HTH_AUTO_FREE char *escaped = hth_url_escape_path(json_string_value(json_object_get(found, "path")));
+		char name[HTH_PULL_NAME_MAX + 40], url[HTH_TRANSFER_URL_MAX];
+		const char *path, *sha256;
+		uint64_t bytes;
+		if (hth_hf_file(l, g, i, &path, &bytes, &sha256, err) != HTH_OK)
+			return hth_fail_prefix(err, "%s", job->ref.text);
+		HTH_AUTO_FREE char *escaped = hth_url_escape_path(path);
 		if (escaped == NULL)
 			return hth_fail(err, HTH_NO_MEMORY, "no memory for a download");
 		snprintf(url, sizeof url, "%s/%s/%s/resolve/main/%s", job->ref.base, job->ref.owner, job->ref.repo, escaped);
 		hth_local_name(job->ref.name, i, g->n, name);
-		const json_t *lfs = json_object_get(found, "lfs");
-		uint64_t bytes = (uint64_t)json_integer_value(json_object_get(found, "size"));
-		HTH_TRY(hth_plan_add(&job->plan, name, url, bytes, json_string_value(json_object_get(lfs, "oid")), err));
+		HTH_TRY(hth_plan_add(&job->plan, name, url, bytes, sha256, err));
 		job->plan.total += bytes;
 	}
 	return HTH_OK;
@@ -360,16 +213,16 @@ static hth_status plan_hf(hth_pull_job *job, hth_error *err)
 		return hth_fail(err, HTH_INVALID, "HF_TOKEN is no token: it has white space in it, or is too long");
 	if (token != NULL && *token != '\0')
 		snprintf(job->secret, sizeof job->secret, "Authorization: Bearer %s", token);
-	HTH_AUTO_FREE listing *l = hth_alloc_array(1, sizeof *l);
-	if (l == NULL || (l->files = json_array()) == NULL)
+	HTH_AUTO_FREE hth_hf_listing *l = hth_alloc_array(1, sizeof *l);
+	if (l == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a listing");
-	const group *g = NULL;
+	const hth_hf_group *g = NULL;
 	hth_status status = list_hf(job, l, err);
 	if (status == HTH_OK)
-		status = choose(job, l, &g, err);
+		status = hth_hf_choose(l, job->ref.owner, job->ref.repo, job->ref.tag, &g, err);
 	if (status == HTH_OK)
 		status = add_group(job, l, g, err);
-	json_decref(l->files);
+	hth_hf_listing_finish(l);
 	return status;
 }
 

@@ -4,6 +4,7 @@
  * NAME.json. A registry that wants a token says where (WWW-Authenticate: Bearer realm, service, scope); it is asked for there once,
  * never over http where the registry itself is https. Thread: the pull's.
  */
+#include "pull/pull-answers.h"
 #include "pull/pull-internal.h"
 
 #include "base/mem.h"
@@ -11,7 +12,6 @@
 #include <stdio.h>
 #include <strings.h>
 
-enum { LAYERS_MAX = 64 };
 static const char manifest_types[] =
     "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json";
 
@@ -90,10 +90,11 @@ static hth_status keep_text(hth_pull_job *job, const char *key, const char *dige
 	if (strcmp(hex, digest + 7) != 0)
 		return hth_fail(err, HTH_BAD_FORMAT, "the model's %s does not have the SHA-256 that the registry says; try again", key);
 	json_t *value = NULL;
-	if (strcmp(key, "params") == 0) {
-		if (hth_json_parse(&value, body, len, NULL) != HTH_OK || !json_is_object(value)) {
+	bool params = strcmp(key, "params") == 0;
+	if (params || strcmp(key, "messages") == 0) {
+		if (hth_json_parse(&value, body, len, NULL) != HTH_OK || !(params ? json_is_object(value) : json_is_array(value))) {
 			json_decref(value);
-			return hth_fail(err, HTH_BAD_FORMAT, "the model's parameters are no JSON object");
+			return hth_fail(err, HTH_BAD_FORMAT, "the model's %s are no JSON %s", params ? "parameters" : "messages", params ? "object" : "array");
 		}
 	} else {
 		value = json_stringn(body, len);
@@ -107,32 +108,21 @@ static hth_status keep_text(hth_pull_job *job, const char *key, const char *dige
 	return HTH_OK;
 }
 
-static hth_status take_layer(hth_pull_job *job, const json_t *layer, hth_error *err)
+static hth_status take_layer(hth_pull_job *job, const hth_layer *layer, hth_error *err)
 {
-	static const struct {
-		const char *suffix, *key;
-	} texts[] = {{".template", "template"}, {".system", "system"}, {".params", "params"}, {".license", "license"}};
-	const char *type = json_string_value(json_object_get(layer, "mediaType")), *digest = json_string_value(json_object_get(layer, "digest"));
-	json_int_t size = json_integer_value(json_object_get(layer, "size"));
-	if (type == NULL || digest == NULL || size < 0 || strncmp(digest, "sha256:", 7) != 0 || strlen(digest) != 71 ||
-	    strspn(digest + 7, "0123456789abcdef") != 64)
-		return hth_fail(err, HTH_BAD_FORMAT, "the registry's manifest of %s has a layer without type, size or SHA-256", job->ref.text);
-	const char *dot = strrchr(type, '.');
-	if (dot != NULL && strcmp(dot, ".model") == 0) {
-		char url[1200], name[HTH_PULL_NAME_MAX + 40];
-		if (job->plan.n_files > 0)
-			return hth_fail(err, HTH_UNSUPPORTED, "%s has more than one model in its manifest", job->ref.text);
-		snprintf(url, sizeof url, "%s/v2/%s/%s/blobs/%s", job->ref.base, job->ref.owner, job->ref.repo, digest);
-		hth_local_name(job->ref.name, 1, 1, name);
-		job->plan.total = (uint64_t)size;
-		return hth_plan_add(&job->plan, name, url, (uint64_t)size, digest + 7, err);
-	}
-	if (dot != NULL && strcmp(dot, ".adapter") == 0)
-		return hth_fail(err, HTH_UNSUPPORTED, "%s is an adapter for another model, which Hearth does not do", job->ref.text);
-	for (size_t i = 0; dot != NULL && i < HTH_COUNT(texts); i++)
-		if (strcmp(dot, texts[i].suffix) == 0)
-			return keep_text(job, texts[i].key, digest, (uint64_t)size, err);
-	return HTH_OK; /* projectors, messages and what is to come: not needed to answer */
+	static const char *const keys[] = {[HTH_LAYER_TEMPLATE] = "template", [HTH_LAYER_SYSTEM] = "system", [HTH_LAYER_PARAMS] = "params",
+	                                   [HTH_LAYER_MESSAGES] = "messages", [HTH_LAYER_LICENSE] = "license"};
+	char digest[80];
+	snprintf(digest, sizeof digest, "sha256:%s", layer->sha256);
+	if (layer->kind == HTH_LAYER_OTHER)
+		return HTH_OK;
+	if (layer->kind != HTH_LAYER_MODEL)
+		return keep_text(job, keys[layer->kind], digest, layer->bytes, err);
+	char url[1200], name[HTH_PULL_NAME_MAX + 40];
+	snprintf(url, sizeof url, "%s/v2/%s/%s/blobs/%s", job->ref.base, job->ref.owner, job->ref.repo, digest);
+	hth_local_name(job->ref.name, 1, 1, name);
+	job->plan.total = layer->bytes;
+	return hth_plan_add(&job->plan, name, url, layer->bytes, layer->sha256, err);
 }
 
 hth_status hth_plan_registry(hth_pull_job *job, hth_error *err)
@@ -145,19 +135,11 @@ hth_status hth_plan_registry(hth_pull_job *job, hth_error *err)
 	if (status == HTH_NOT_FOUND)
 		return hth_fail(err, HTH_NOT_FOUND, "the registry %s has no model '%s' with the tag '%s'", strstr(job->ref.base, "://") + 3, job->ref.repo, job->ref.tag);
 	HTH_TRY(status);
-	HTH_AUTO_JSON json_t *manifest = NULL;
-	if (hth_json_parse(&manifest, body, len, NULL) != HTH_OK || !json_is_array(json_object_get(manifest, "layers")))
-		return hth_fail(err, HTH_BAD_FORMAT, "what the registry has as %s is no manifest", job->ref.text);
-	const json_t *layers = json_object_get(manifest, "layers");
-	if (json_array_size(layers) > LAYERS_MAX)
-		return hth_fail(err, HTH_TOO_LARGE, "the manifest of %s has more than %d layers", job->ref.text, LAYERS_MAX);
+	hth_manifest manifest;
+	HTH_TRY(hth_manifest_read(&manifest, body, len, job->ref.text, err));
 	job->plan.extras = json_object();
-	size_t i;
-	json_t *layer;
-	json_array_foreach(layers, i, layer)
-		HTH_TRY(take_layer(job, layer, err));
-	if (job->plan.n_files == 0)
-		return hth_fail(err, HTH_UNSUPPORTED, "%s has no model in its manifest", job->ref.text);
+	for (size_t i = 0; i < manifest.n_layers; i++)
+		HTH_TRY(take_layer(job, &manifest.layers[i], err));
 	return HTH_OK;
 }
 

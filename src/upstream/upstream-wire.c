@@ -214,7 +214,7 @@ static void read_row(const json_t *from, hth_token_logprob *row, hth_buf *bytes)
 		hth_buf_append_char(bytes, (char)(unsigned char)json_integer_value(json_array_get(list, i)));
 	if (json_array_size(list) == 0 && json_is_string(text))
 		hth_buf_append(bytes, json_string_value(text), HTH_MIN(json_string_length(text), (size_t)256));
-	*row = (hth_token_logprob){.token = -1, .logprob = isfinite(logprob) ? (float)logprob : -9999, .n_bytes = bytes->len - begin};
+	*row = (hth_token_logprob){.token = -1, .logprob = logprob > -9999 && logprob < 9999 ? (float)logprob : -9999, .n_bytes = bytes->len - begin};
 }
 
 /* {"content":[{"token","logprob","bytes","top_logprobs":[...]}]}; what is not of that form is left out. False: no memory. */
