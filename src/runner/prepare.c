@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "json/json.h"
+#include "runner/fold.h"
 #include "runner/prepare-settings.h"
 #include "runner/template-vars.h"
 
@@ -33,6 +34,7 @@ struct hth_preparer {
 	const hth_tokenizer *tokenizer;
 	const hth_jinja_template *tmpl; /* the model's, or own */
 	hth_jinja_template *own;
+	hth_jinja_caps caps; /* what tmpl can do */
 	const char *stop; /* that the template needs; NULL: none */
 	hth_grammar_cache *grammars;
 	uint32_t n_ctx;
@@ -80,6 +82,8 @@ hth_status hth_preparer_create(hth_preparer **ret_preparer, const hth_model *mod
 		p->tmpl = p->own;
 		p->stop = im ? NULL : transcript_stop;
 	}
+	if (p->tmpl != NULL)
+		hth_jinja_probe(p->tmpl, &p->caps);
 	*ret_preparer = p;
 	return HTH_OK;
 }
@@ -96,6 +100,7 @@ void hth_preparer_destroy(hth_preparer *preparer)
 }
 
 const hth_jinja_template *hth_preparer_template(const hth_preparer *preparer) { return preparer->tmpl; }
+const hth_jinja_caps *hth_preparer_caps(const hth_preparer *preparer) { return &preparer->caps; }
 const hth_tokenizer *hth_preparer_tokenizer(const hth_preparer *preparer) { return preparer->tokenizer; }
 
 /* ---- rendering ---- */
@@ -159,6 +164,26 @@ static json_t *collect_vars(const hth_preparer *p, const hth_request_input *inpu
 	return NULL;
 }
 
+/* What the template cannot say. A model that was taught no tools is told of them where that leaves room for the rest: in a small context the
+ * words would be all there is, and calls are bound without them. */
+static hth_status fold(const hth_preparer *p, const hth_jinja_template *tmpl, json_t *messages, const json_t *tools, hth_error *err)
+{
+	hth_jinja_caps caps = p->caps;
+	if (tmpl != p->tmpl)
+		hth_jinja_probe(tmpl, &caps);
+	if (json_array_size(tools) == 0 || caps.tools)
+		return hth_fold_messages(messages, NULL, &caps, err);
+	HTH_CLEANUP(hth_buf_finish) hth_buf words = HTH_BUF_INIT(TEXT_MAX);
+	hth_tokens tokens = HTH_TOKENS_INIT(TOKENS_MAX);
+	hth_status status = hth_fold_tools(tools, &words, err);
+	if (status == HTH_OK)
+		status = hth_tokenizer_encode(p->tokenizer, words.data, words.len, 0, NULL, 0, &tokens, err);
+	if (status == HTH_OK)
+		status = hth_fold_messages(messages, tokens.len <= p->n_ctx / 4 ? words.data : NULL, &caps, err);
+	hth_tokens_finish(&tokens);
+	return status;
+}
+
 static hth_status render(const hth_preparer *p, const hth_request_input *input, hth_jinja_output *ret_out, hth_error *err)
 {
 	HTH_AUTO_JSON json_t *messages = NULL;
@@ -176,6 +201,7 @@ static hth_status render(const hth_preparer *p, const hth_request_input *input, 
 		HTH_TRY(hth_json_parse(&tools, input->tools_json, strlen(input->tools_json), err));
 	if (input->template_json != NULL)
 		HTH_TRY(hth_json_parse(&extra, input->template_json, strlen(input->template_json), err));
+	HTH_TRY(fold(p, tmpl, messages, tools, err));
 	HTH_AUTO_JSON json_t *object = collect_vars(p, input, messages, tools, extra);
 	if (object == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory to render %s's chat template", p->name);

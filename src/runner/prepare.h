@@ -19,6 +19,7 @@ HTH_MUST_USE hth_status hth_preparer_create(hth_preparer **ret_preparer, const h
 void hth_preparer_destroy(hth_preparer *preparer);
 /* The template in use, the model's or ours; NULL when the model's own does not compile. */
 const hth_jinja_template *hth_preparer_template(const hth_preparer *preparer);
+const hth_jinja_caps *hth_preparer_caps(const hth_preparer *preparer); /* what that template can do */
 const hth_tokenizer *hth_preparer_tokenizer(const hth_preparer *preparer);
 
 /* Also compiles what binds the answer. The grammars are the preparer's: jobs end before it does. Fills job's tokens (all kinds but RENDER and DETOKENIZE), and its text in job->echo (RENDER, DETOKENIZE, and an echoed prompt). For

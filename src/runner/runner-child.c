@@ -114,9 +114,7 @@ static void copy_template(char *out, size_t cap, const hth_jinja_template *tmpl)
 static void tell_ready(hth_runner_child *child, const hth_model *model, const hth_plan *plan)
 {
 	const hth_model_info *m = hth_model_get_info(model);
-	hth_jinja_caps caps = {0};
-	if (hth_preparer_template(child->preparer) != NULL && m->has_template)
-		hth_jinja_probe(hth_preparer_template(child->preparer), &caps);
+	const hth_jinja_caps *caps = hth_preparer_caps(child->preparer);
 	hth_runner_info info = {.n_params = m->n_params,
 	                        .weight_bytes = m->weight_bytes,
 	                        .plan_bytes = plan->session_bytes,
@@ -128,8 +126,8 @@ static void tell_ready(hth_runner_child *child, const hth_model *model, const ht
 	                        .n_layer = m->n_layer,
 	                        .embedding = m->embedding,
 	                        .has_template = m->has_template,
-	                        .tools = caps.tools,
-	                        .thinking = caps.thinking,
+	                        .tools = m->has_template && caps->tools,
+	                        .thinking = m->has_template && caps->thinking,
 	                        .landlock_abi = child->landlock_abi};
 	snprintf(info.name, sizeof info.name, "%s", m->name);
 	snprintf(info.architecture, sizeof info.architecture, "%s", m->architecture);

@@ -69,12 +69,13 @@ static void finish(prepared *p)
 }
 #define PREPARED __attribute__((cleanup(finish))) prepared
 
-static const char *trigger, *trigger_if; /* of the next request */
+static const char *trigger, *trigger_if, *tools; /* of the next request */
+static uint32_t n_ctx = 256;
 
 static prepared prepare(const char *chat_template, hth_request_kind kind, const char *messages, bool continue_last)
 {
 	prepared p = {.model = open_with(chat_template), .status = HTH_INTERNAL};
-	if (p.model == NULL || hth_preparer_create(&p.preparer, p.model, 256, "copy", &p.err) != HTH_OK)
+	if (p.model == NULL || hth_preparer_create(&p.preparer, p.model, n_ctx, "copy", &p.err) != HTH_OK)
 		return p;
 	hth_ask ask = {.kind = kind};
 	ask.params.sampling = hth_sampling_defaults();
@@ -84,6 +85,7 @@ static prepared prepare(const char *chat_template, hth_request_kind kind, const 
 	ask.params.grammar_trigger_if = trigger_if != NULL ? strdup(trigger_if) : NULL;
 	ask.input.messages_json = strdup(messages);
 	ask.input.continue_last = continue_last;
+	ask.input.tools_json = tools != NULL ? strdup(tools) : NULL;
 	p.job = hth_job_create(1, &ask, 0);
 	p.status = hth_prepare(p.preparer, p.job, &p.err);
 	return p;
@@ -202,6 +204,36 @@ TEST(a_trigger_counts_only_for_prompts_that_end_as_it_says)
 	CHECK(opened.status == HTH_OK && opened.job->ask.params.grammar_trigger != NULL);
 	CHECK(closed.status == HTH_OK && closed.job->ask.params.grammar_trigger == NULL);
 	CHECK(always.status == HTH_OK && always.job->ask.params.grammar_trigger != NULL);
+}
+
+static void check_rendered(const char *chat_template, const char *messages, const char *want)
+{
+	PREPARED p = prepare(chat_template, HTH_RENDER, messages, false);
+	if (p.status != HTH_OK || p.job->echo_len != strlen(want) || memcmp(p.job->echo, want, strlen(want)) != 0)
+		test_fail(__FILE__, __LINE__, "%d, %s: %.*s is not %s", p.status, p.err.message, p.status == HTH_OK ? (int)p.job->echo_len : 0,
+		          p.status == HTH_OK ? p.job->echo : "", want);
+}
+
+TEST(what_a_template_has_no_place_for_is_said_in_words)
+{
+	static const char users[] = "{% for m in messages %}{% if m.role == 'user' or m.role == 'assistant' %}[{{ m.role[0] }} {{ m.content }}]{% endif %}{% endfor %}";
+	static const char strict[] = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no') }}{% endif %}({{ m.content }}){% endfor %}";
+	static const char knows[] = "{% for m in messages %}[{{ m.role[0] }} {{ m.content }}]{% endfor %}";
+	check_rendered(users, "[{\"role\":\"system\",\"content\":\"S\"},{\"role\":\"user\",\"content\":\"U\"}]", "[u S\n\nU]");
+	check_rendered(strict, "[{\"role\":\"system\",\"content\":\"S\"},{\"role\":\"user\",\"content\":\"U\"}]", "(S\n\nU)");
+	check_rendered(users, "[{\"role\":\"system\",\"content\":\"S\"}]", "[u S]");
+	check_rendered(knows, "[{\"role\":\"system\",\"content\":\"S\"},{\"role\":\"user\",\"content\":\"U\"}]", "[s S][u U]");
+	tools = "[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]";
+	/* A small context has no room for words about tools; what was called is told all the same. */
+	static const char history[] = "[{\"role\":\"user\",\"content\":\"U\"},{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{\"id\":\"i\",\"type\":\"function\","
+	                              "\"function\":{\"name\":\"f\",\"arguments\":{\"a\":1}}}]},{\"role\":\"tool\",\"tool_call_id\":\"i\",\"content\":\"R\"},{\"role\":\"user\",\"content\":\"V\"}]";
+	check_rendered(users, history, "[u U][a <tool_call>\n{\"name\":\"f\",\"arguments\":{\"a\":1}}\n</tool_call>][u <tool_response>\nR\n</tool_response>\n\nV]");
+	n_ctx = 4096;
+	PREPARED told = prepare(users, HTH_RENDER, "[{\"role\":\"user\",\"content\":\"U\"}]", false);
+	CHECK(told.status == HTH_OK && memmem(told.job->echo, told.job->echo_len, "<tools>\n{\"type\":\"function\",\"function\":{\"name\":\"f\"}}\n</tools>", 54) != NULL);
+	CHECK(told.status == HTH_OK && told.job->echo_len > 4 && memcmp(told.job->echo + told.job->echo_len - 4, "\n\nU]", 4) == 0);
+	n_ctx = 256;
+	tools = NULL;
 }
 
 TEST(end_of_a_chats_prompt_is_kept_in_whole_characters)
