@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 
 typedef struct exchange {
+	char tls_error[CURL_ERROR_SIZE];
 	const hth_transfer *t;
 	CURL *easy;
 	hth_transfer_head head;
@@ -29,6 +30,7 @@ typedef struct exchange {
 
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
 static bool curl_ready;
+static char trusted[4096]; /* hth_transfer_trust */
 static void start_curl(void) { curl_ready = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK; }
 
 /* ---- addresses and URLs ---- */
@@ -347,8 +349,13 @@ static hth_status perform(exchange *x, const char *host, hth_error *err)
 		return HTH_OK; /* its page was too long to read; its head is all we need */
 	if (result == CURLE_OPERATION_TIMEDOUT)
 		return hth_fail(err, HTH_TIMEOUT, "%s did not answer, or stopped sending, in time", host);
-	if (result == CURLE_PEER_FAILED_VERIFICATION || result == CURLE_SSL_CACERT_BADFILE)
-		return hth_fail(err, HTH_DENIED, "%s does not show a certificate that this machine trusts (%s)", host, curl_easy_strerror(result));
+	if (result == CURLE_SSL_CACERT_BADFILE)
+		return hth_fail(err, HTH_INVALID, "the setting ca_file names %s, which cannot be read as PEM certificates", trusted);
+	if (result == CURLE_PEER_FAILED_VERIFICATION)
+		return hth_fail(err, HTH_DENIED, "%s does not show a certificate that this machine trusts (%s); for a server of your own, name its CA's certificate in the setting ca_file",
+		                host, x->tls_error[0] != '\0' ? x->tls_error : curl_easy_strerror(result));
+	if (result == CURLE_SSL_CONNECT_ERROR)
+		return hth_fail(err, HTH_GONE, "%s does not speak TLS as it should (%s)", host, x->tls_error[0] != '\0' ? x->tls_error : curl_easy_strerror(result));
 	return hth_fail(err, HTH_GONE, x->head.code != 0 ? "the connection to %s broke (%s)" : "cannot reach %s (%s)", host,
 	                curl_easy_strerror(result));
 }
@@ -359,6 +366,8 @@ static hth_status run_hop(exchange *x, const char *url, const char *host, bool w
 	CURL *easy = x->easy;
 	struct curl_slist *headers = NULL;
 	curl_easy_reset(easy);
+	x->tls_error[0] = '\0';
+	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, x->tls_error);
 	curl_easy_setopt(easy, CURLOPT_URL, url);
 	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
@@ -379,6 +388,9 @@ static hth_status run_hop(exchange *x, const char *url, const char *host, bool w
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_data);
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, x);
 	curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
+	/* Debian's curl trusts the folder of the system's CAs as well as a file, so that a file of our own is one more. */
+	if (trusted[0] != '\0')
+		curl_easy_setopt(easy, CURLOPT_CAINFO, trusted);
 	headers = curl_slist_append(headers, "Expect:");
 	for (size_t i = 0; i < t->n_headers; i++)
 		headers = curl_slist_append(headers, t->headers[i]);
@@ -441,6 +453,8 @@ static hth_status hops(exchange *x, CURLU *u, hth_error *err)
 			return hth_fail(err, HTH_DENIED, "%s sends on from https to http://%s, which is not followed", x->head.host, host);
 	}
 }
+
+void hth_transfer_trust(const char *ca_file) { snprintf(trusted, sizeof trusted, "%s", ca_file != NULL ? ca_file : ""); }
 
 hth_status hth_transfer_run(const hth_transfer *transfer, hth_transfer_head *ret_head, hth_error *err)
 {

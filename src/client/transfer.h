@@ -58,6 +58,9 @@ typedef struct hth_transfer {
 	void *ctx;
 } hth_transfer;
 
+/* CAs (a file of PEM certificates) to trust beside the system's, in every transfer from now on; "" or NULL: none. Before any thread begins one. */
+void hth_transfer_trust(const char *ca_file);
+
 /* HTH_OK when an answer came whole, whatever its code. Else: HTH_GONE (nobody there, or cut), HTH_TIMEOUT, HTH_TOO_LARGE, HTH_DENIED (a
  * redirect or an address that is not allowed), HTH_CANCELLED, HTH_INVALID (no http URL). *ret_head is filled as far as known. */
 HTH_MUST_USE hth_status hth_transfer_run(const hth_transfer *transfer, hth_transfer_head *ret_head, hth_error *err);

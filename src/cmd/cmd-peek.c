@@ -6,6 +6,7 @@
 #include "cmd/cmd-peek.h"
 
 #include "base/mem.h"
+#include "client/transfer.h"
 #include "sandbox/sandbox.h"
 
 #include <errno.h>
@@ -13,6 +14,7 @@
 
 void hth_cmd_pull_options(const hth_invocation *in, hth_pull_options *ret_options)
 {
+	hth_transfer_trust(in->config.ca_file);
 	*ret_options = (hth_pull_options){.home = in->config.home, .registry = in->config.registry, .huggingface = in->config.huggingface,
 	                                  .hf_token = getenv("HF_TOKEN")};
 }

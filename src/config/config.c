@@ -84,6 +84,11 @@ static hth_status parse_path(const setting *s, const char *text, void *at, hth_e
 	return parse_text(s, whole, at, err);
 }
 
+static hth_status parse_path_or_none(const setting *s, const char *text, void *at, hth_error *err)
+{
+	return *text == '\0' ? parse_text(s, text, at, err) : parse_path(s, text, at, err);
+}
+
 /* ADDR:PORT, [V6]:PORT, ADDR, :PORT or PORT. The address is numeric: a name could mean another machine tomorrow. */
 static hth_status parse_listen(const setting *s, const char *text, void *at, hth_error *err)
 {
@@ -332,6 +337,7 @@ static const setting settings[] = {
     {"fetch_timeout", "10s", parse_duration, format_duration, FIELD(fetch_timeout_s), 1, 600, "how long fetching a page may take"},
     {"registry", "https://registry.ollama.ai", parse_url, format_text, FIELD(registry), 0, 0, "where `hearth pull NAME` asks for models"},
     {"huggingface", "https://huggingface.co", parse_url, format_text, FIELD(huggingface), 0, 0, "where `hearth pull hf.co/OWNER/REPO` asks for models"},
+    {"ca_file", "", parse_path_or_none, format_text, FIELD(ca_file), 0, 0, "certificates (PEM) of CAs to trust beside the system's, for https servers of your own"},
     {"log_level", "info", parse_level, format_level, FIELD(log_level), 0, 0, "error, warn, info or debug"},
 };
 _Static_assert(HTH_COUNT(settings) <= HTH_CONFIG_SETTINGS_MAX, "raise HTH_CONFIG_SETTINGS_MAX");

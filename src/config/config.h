@@ -45,6 +45,7 @@ typedef struct hth_config {
 	uint64_t fetch_max;      /* bytes of a page */
 	uint32_t fetch_timeout_s;
 	char registry[512];      /* where `hearth pull NAME` asks: a base URL */
+	char ca_file[4096];      /* PEM; "": the system's CAs alone */
 	char huggingface[512];   /* where hf.co/... is: a base URL */
 	hth_config_upstream upstreams[HTH_CONFIG_UPSTREAMS_MAX];
 	size_t n_upstreams;

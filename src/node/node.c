@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "client/transfer.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -156,6 +157,7 @@ hth_status hth_node_run(const hth_config *config, const hth_node_callbacks *call
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is told by its write */
 	raise_descriptor_limit();
+	hth_transfer_trust(config->ca_file);
 	hth_status status = start(&node, err);
 	if (status == HTH_OK) {
 		if (node.callbacks->ready != NULL)

@@ -15,7 +15,7 @@ def sha(data):
 
 
 class Server:
-    def __init__(self, host="127.0.0.1"):
+    def __init__(self, host="127.0.0.1", tls=None):
         self.plain = {}          # path -> bytes
         self.repos = {}          # "owner/repo" -> {path: bytes}
         self.blobs = {}          # digest -> bytes
@@ -64,6 +64,9 @@ class Server:
         self.port = self.server.server_address[1]
         self.host = f"{host}:{self.port}"
         self.url = f"http://{self.host}"
+        if tls:  # an ssl.SSLContext
+            self.url = f"https://{self.host}"
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def close(self):

@@ -6,7 +6,7 @@ import time
 
 
 class FakeUpstream:
-    def __init__(self, key=None, models=("alpha", "org/beta"), port=0):
+    def __init__(self, key=None, models=("alpha", "org/beta"), port=0, tls=None):
         self.key, self.models = key, list(models)
         self.asked = []      # (path, body)
         self.mode = "ok"
@@ -126,7 +126,9 @@ class FakeUpstream:
 
         self.server = Quiet(("127.0.0.1", port), Handler)
         self.port = self.server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
+        if tls:  # an ssl.SSLContext
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def close(self):
