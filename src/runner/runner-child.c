@@ -234,7 +234,7 @@ static hth_status open_model(hth_runner_child *child, hth_runner_engine *engine,
 	tell_progress(child, 0.01f);
 	HTH_TRY(hth_threads_create(&engine->threads, child->n_threads, err));
 	HTH_TRY(hth_plan_choose(ret_plan, model, &child->wish, err));
-	HTH_TRY(hth_read_in(hth_model_gguf(model), on_read_in, child, err));
+	HTH_TRY(hth_read_in(hth_model_gguf(model), engine->threads, on_read_in, child, err));
 	HTH_TRY(hth_session_create(&engine->session, model, engine->threads, &ret_plan->options, err));
 	hth_error none;
 	/* A file too small for one page is as good as none. */
