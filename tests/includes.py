@@ -10,8 +10,8 @@ TIERS = [
     ["base"],
     ["engine", "loop", "json", "sandbox", "seal"],
     ["request", "http", "config", "schema", "catalog", "client", "charter", "store"],
-    ["privacy", "runner", "extract", "pull", "fetch"],
-    ["api", "route", "upstream", "index"],
+    ["privacy", "ledger", "runner", "extract", "pull", "fetch"],
+    ["api", "route", "upstream", "index", "pool"],
     ["node"],
     ["cmd"],
 ]
