@@ -18,7 +18,7 @@ test: ## install what is missing, build with sanitizers, run every test
 bench: build/hearth ## print the benchmark tables (takes minutes)
 	@python3 scripts/bench
 
-bench-peers: build/hearth ## the same beside llama.cpp, where it is found or can be installed
+bench-peers: build/hearth ## speeds beside llama.cpp's, where it is found or can be installed
 	@python3 scripts/bench --peers
 
 load: build/hearth ## 64 clients for a minute (LOAD_SECONDS) with disconnects, kills and a full disk

@@ -81,7 +81,7 @@ static hth_mac_kind kind_of(const char *type)
 {
 	if (strncmp(type, "F32", 3) == 0 || strncmp(type, "F16", 3) == 0 || strncmp(type, "BF16", 4) == 0)
 		return HTH_MAC_FLOAT;
-	return strncmp(type, "Q8", 2) == 0 ? HTH_MAC_WIDE : HTH_MAC_CODES;
+	return strncmp(type, "Q8", 2) == 0 || strncmp(type, "IQ4", 3) == 0 ? HTH_MAC_WIDE : HTH_MAC_CODES;
 }
 
 static void measure_limits(bench *b, result *r)
