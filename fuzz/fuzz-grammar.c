@@ -94,7 +94,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* The text's beginning as what is waited for, on the way through the rest of it. */
 	hth_grammar_matcher_reset(whole);
 	if (n_text > 0) {
-		check(hth_grammar_matcher_wait(whole, text, 1 + n_text % 4 % n_text, &err) == HTH_OK);
+		check(hth_grammar_matcher_wait(whole, text, 1 + n_text % 4 % n_text, n_text % 2, &err) == HTH_OK);
 		(void)!hth_grammar_accept_bytes(whole, text + 1, n_text / 2);
 		check_mask(whole);
 	}

@@ -68,7 +68,8 @@ typedef struct hth_request_params {
 	char *grammar;                /* owned; GBNF that binds the answer (a schema, a tool call); NULL: nothing */
 	char *grammar_trigger;        /* owned; the grammar begins right after this text appeared; NULL: with the answer */
 	char *grammar_trigger_if;     /* owned; for prompts that do not end with this text (white space aside) the grammar begins with the answer all the
-	                               * same: reasoning that the prompt opened must be closed first; NULL: the trigger always counts */
+	                               * same: reasoning that the prompt opened must be closed first; and the answer
+	                               * does not end before that. NULL: the trigger always counts, and may never come */
 	bool special_text;            /* pieces show the text of special tokens (tool calls are marked with them), but never of an end */
 	uint32_t context;             /* tokens that its model must be loaded for at least; 0: as the node is set */
 	int64_t keep_alive_s;         /* how long its model stays loaded afterwards; -1: for ever; HTH_KEEP_ALIVE_DEFAULT */

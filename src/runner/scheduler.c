@@ -223,7 +223,8 @@ static hth_status start_grammar(const hth_scheduler *s, hth_job *job, hth_error 
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a grammar's masks");
 	HTH_TRY(hth_grammar_matcher_create(&job->matcher, job->grammar, err));
 	if (trigger != NULL)
-		return hth_grammar_matcher_wait(job->matcher, trigger, strlen(trigger), err);
+		/* Reasoning that the prompt opened must be closed and followed by what was asked for; a call may be made or not. */
+		return hth_grammar_matcher_wait(job->matcher, trigger, strlen(trigger), job->ask.params.grammar_trigger_if == NULL, err);
 	/* The text that people see is what must follow the grammar. */
 	if (job->at_start && hth_tokenizer_adds_space(s->compute.tokenizer))
 		hth_grammar_matcher_drop_space(job->matcher);

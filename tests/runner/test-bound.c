@@ -214,6 +214,26 @@ TEST(grammar_begins_where_its_trigger_ends)
 }
 
 
+TEST(reasoning_that_a_prompt_opened_is_closed_before_the_answer_ends)
+{
+	WORLD(w, {.n_slots = 2});
+	for (unsigned seed = 0; seed < 6; seed++) {
+		told t = {0};
+		hth_request *request = bound_chat(&t, "root ::= \"{}\"", -1, seed);
+		request->params.grammar_trigger = strdup("zz"); /* hardly ever comes by itself: the context ends first */
+		request->params.grammar_trigger_if = strdup(seed % 2 == 0 ? "<|assistant|>" : "<think>");
+		run_one(&w, &t);
+		if (seed % 2 == 0) { /* so this prompt ends */
+			check_done(&t, strstr(t.text, "zz{}") != NULL ? HTH_FINISH_STOP : HTH_FINISH_LENGTH);
+		} else { /* and so it does not: the grammar begins with the answer */
+			check_done(&t, HTH_FINISH_STOP);
+			CHECK_STR(t.text, "{}");
+		}
+		told_finish(&t);
+	}
+	world_finish(&w);
+}
+
 TEST(control_tokens_have_text_when_asked_for)
 {
 	enum { USER = 3, ASSISTANT = 4 }; /* of the starter model's vocabulary */

@@ -54,15 +54,17 @@ HTH_MUST_USE hth_status hth_grammar_matcher_copy(hth_grammar_matcher **ret_match
 void hth_grammar_matcher_destroy(hth_grammar_matcher *matcher); /* NULL is fine */
 void hth_grammar_matcher_reset(hth_grammar_matcher *matcher);
 /* At the beginning: the matcher waits. Anything may come until `text` (1 to HTH_GRAMMAR_TRIGGER_MAX bytes) has appeared in what
- * the tokens spell, control tokens included; the sentence begins with the byte behind it, be that inside a token. */
-HTH_MUST_USE hth_status hth_grammar_matcher_wait(hth_grammar_matcher *matcher, const char *text, size_t len, hth_error *err);
+ * the tokens spell, control tokens included; the sentence begins with the byte behind it, be that inside a token. may_end: the
+ * generation may end before that. */
+HTH_MUST_USE hth_status hth_grammar_matcher_wait(hth_grammar_matcher *matcher, const char *text, size_t len, bool may_end,
+                                                 hth_error *err);
 bool hth_grammar_matcher_waits(const hth_grammar_matcher *matcher);
 /* At the beginning: if the first token begins with a space, that space is not part of the text (see hth_tokenizer_adds_space). */
 void hth_grammar_matcher_drop_space(hth_grammar_matcher *matcher);
 
 /* What may come next: one bit per token (bit id % 32 of word id / 32; the form that hth_sampler_sample takes). Tokens
  * that end a generation are in it exactly when the sentence may end here (or with them, hth_grammar_use_special), and
- * while the matcher waits. Borrowed until the next call on any matcher of this grammar. NULL when nothing may come (cannot
+ * while the matcher waits and may. Borrowed until the next call on any matcher of this grammar. NULL when nothing may come (cannot
  * happen after tokens that the mask allowed, unless no token spells what the grammar asks for), when memory ran out, or when
  * finding out would take so long that others wait for it (a grammar with thousands of ways open at once). */
 const uint32_t *hth_grammar_mask(hth_grammar_matcher *matcher);
@@ -73,7 +75,7 @@ size_t hth_grammar_mask_words(const hth_grammar_vocab *vocab);
 HTH_MUST_USE bool hth_grammar_accept(hth_grammar_matcher *matcher, int32_t token);
 HTH_MUST_USE bool hth_grammar_accept_bytes(hth_grammar_matcher *matcher, const char *bytes, size_t len);
 
-bool hth_grammar_may_end(const hth_grammar_matcher *matcher);  /* what was accepted is a whole sentence, or it waits */
+bool hth_grammar_may_end(const hth_grammar_matcher *matcher);  /* what was accepted is a whole sentence, or it waits and may */
 bool hth_grammar_must_end(const hth_grammar_matcher *matcher); /* and nothing can follow: stop without another token */
 
 #endif

@@ -75,7 +75,7 @@ void hth_grammar_matcher_reset(hth_grammar_matcher *m)
 
 void hth_grammar_matcher_drop_space(hth_grammar_matcher *m) { m->drop_space = true; }
 
-hth_status hth_grammar_matcher_wait(hth_grammar_matcher *m, const char *text, size_t len, hth_error *err)
+hth_status hth_grammar_matcher_wait(hth_grammar_matcher *m, const char *text, size_t len, bool may_end, hth_error *err)
 {
 	if (len == 0 || len > HTH_GRAMMAR_TRIGGER_MAX)
 		return hth_fail(err, HTH_INVALID, "the text after which a grammar begins has %zu bytes; 1 to %d are possible", len,
@@ -85,6 +85,7 @@ hth_status hth_grammar_matcher_wait(hth_grammar_matcher *m, const char *text, si
 		return hth_fail(err, HTH_NO_MEMORY, "no memory to follow a grammar");
 	memcpy(w->text, text, len);
 	w->len = (uint16_t)len;
+	w->may_end = may_end;
 	for (size_t i = 1, k = 0; i < len; i++) {
 		while (k > 0 && w->text[i] != w->text[k])
 			k = w->border[k - 1];
@@ -175,6 +176,8 @@ static bool accept_special(hth_grammar_matcher *m, int32_t token)
 	bool is_end = hth_token_bit(g->vocab->ends, token);
 	if (is_end && hth_grammar_may_end(m))
 		return true;
+	if (hth_grammar_matcher_waits(m) && is_end)
+		return false;
 	if (hth_grammar_matcher_waits(m)) {
 		hth_view bytes = hth_token_bytes(g->vocab, token);
 		return hth_grammar_accept_bytes(m, bytes.data, bytes.len);
@@ -292,7 +295,7 @@ static const uint32_t *waiting_mask(hth_grammar_matcher *m)
 	hth_grammar *g = m->grammar;
 	const struct hth_grammar_wait *w = m->wait;
 	const uint32_t *far = far_mask(g, w);
-	if (far == NULL || w->matched == 0)
+	if (far == NULL || (w->matched == 0 && w->may_end))
 		return far;
 	uint32_t *mask = own_mask(m);
 	if (mask == NULL)
@@ -301,7 +304,10 @@ static const uint32_t *waiting_mask(hth_grammar_matcher *m)
 	/* Every end of what stands that is a beginning of the text. */
 	for (size_t k = w->matched; k > 0; k = w->border[k - 1])
 		decide_completing(g, w, k, mask);
-	clear_special(g, w, w->matched, mask);
+	if (w->matched > 0)
+		clear_special(g, w, w->matched, mask);
+	for (size_t i = 0; i < g->vocab->n_words && !w->may_end; i++)
+		mask[i] &= ~g->vocab->ends[i];
 	return mask;
 }
 
@@ -321,7 +327,9 @@ const uint32_t *hth_grammar_mask(hth_grammar_matcher *m)
 
 bool hth_grammar_may_end(const hth_grammar_matcher *m)
 {
-	return hth_grammar_matcher_waits(m) || (m->state != DEAD && m->grammar->set.states[m->state].may_end);
+	if (hth_grammar_matcher_waits(m))
+		return m->wait->may_end;
+	return m->state != DEAD && m->grammar->set.states[m->state].may_end;
 }
 
 bool hth_grammar_must_end(const hth_grammar_matcher *m)

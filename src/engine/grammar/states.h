@@ -90,7 +90,8 @@ struct hth_grammar_wait {
 	char text[HTH_GRAMMAR_TRIGGER_MAX];
 	uint8_t border[HTH_GRAMMAR_TRIGGER_MAX]; /* of the first i + 1 bytes: the longest end that is also a beginning */
 	uint16_t len, matched;
-	bool over; /* it appeared */
+	bool over;    /* it appeared */
+	bool may_end; /* before that */
 };
 
 /* The state after a byte; DEAD when there is none (or no memory). May forget what is remembered only between calls of

@@ -335,7 +335,7 @@ static void check_ways(const made *m, hth_grammar_vocab *v, const char *text, bo
 		hth_grammar_matcher *at = NULL;
 		CHECK_OK(hth_grammar_matcher_create(&at, g, &err));
 		if (trigger != NULL)
-			CHECK_OK(hth_grammar_matcher_wait(at, trigger, strlen(trigger), &err));
+			CHECK_OK(hth_grammar_matcher_wait(at, trigger, strlen(trigger), run % 3 > 0, &err));
 		if (drop_space)
 			hth_grammar_matcher_drop_space(at);
 		/* Half of the runs begin with a part of what is waited for. */
@@ -412,8 +412,8 @@ TEST(a_matcher_waits_for_its_text_and_masks_stay_exact)
 	hth_grammar_matcher *at = NULL;
 	int32_t tool = (int32_t)vocab.n - 4, end = (int32_t)vocab.n - 7;
 	REQUIRE_OK(hth_grammar_matcher_create(&at, g, &err));
-	CHECK_INT(hth_grammar_matcher_wait(at, "", 0, &err), HTH_INVALID);
-	REQUIRE_OK(hth_grammar_matcher_wait(at, "<tool>", 6, &err));
+	CHECK_INT(hth_grammar_matcher_wait(at, "", 0, true, &err), HTH_INVALID);
+	REQUIRE_OK(hth_grammar_matcher_wait(at, "<tool>", 6, true, &err));
 	CHECK(hth_grammar_matcher_waits(at) && hth_grammar_may_end(at) && !hth_grammar_must_end(at));
 	CHECK(hth_grammar_accept_bytes(at, "anything {} <tool <too", 22));
 	CHECK(may_come(at, 'l') && may_come(at, end) && may_come(at, tool) && hth_grammar_matcher_waits(at));
@@ -423,6 +423,8 @@ TEST(a_matcher_waits_for_its_text_and_masks_stay_exact)
 	hth_grammar_matcher_reset(at);
 	CHECK(hth_grammar_accept_bytes(at, "<<tool>zz", 9) && !hth_grammar_matcher_waits(at) && may_come(at, '!')); /* in one go */
 	hth_grammar_matcher_reset(at);
+	REQUIRE_OK(hth_grammar_matcher_wait(at, "<tool>", 6, false, &err)); /* must come */
+	CHECK(!may_come(at, end) && !hth_grammar_accept(at, end) && !hth_grammar_may_end(at) && may_come(at, 'a'));
 	CHECK(!hth_grammar_accept_bytes(at, "<tool>a", 7) && hth_grammar_matcher_waits(at)); /* and nothing changed */
 	CHECK(hth_grammar_accept_bytes(at, "<tool>b", 7));
 	hth_grammar_matcher_destroy(at);
