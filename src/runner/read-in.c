@@ -12,7 +12,7 @@
 #define MADV_POPULATE_READ 22 /* Linux 5.14 */
 #endif
 
-enum { STEP = 16 << 20 };
+enum { STEP = 16 << 20, SHARED_MIN = 64 << 20 /* bytes for which waking workers pays */ };
 
 /* Older kernels: one byte of each page, after asking for all of them. */
 static void touch(const unsigned char *from, size_t len, size_t page)
@@ -73,7 +73,7 @@ hth_status hth_read_in(const hth_gguf *gguf, hth_threads *threads, void (*progre
 	uint64_t all = 0, done = 0, told = 0;
 	for (size_t i = 0; i < n; i++)
 		all += hth_gguf_tensor_at(gguf, i)->n_bytes;
-	bool cached = looks_cached(gguf, r.page);
+	bool cached = all >= SHARED_MIN && looks_cached(gguf, r.page);
 	if (cached) /* then it is the processors' work: 0.1 ms for each MiB's pages */
 		hth_threads_run(threads, n, bring_tensor, &r);
 	for (size_t i = 0; i < n && !cached && !atomic_load(&r.failed); i++) {
