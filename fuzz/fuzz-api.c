@@ -2,6 +2,7 @@
  * then answered, streamed or not, by a fixed little story of results. */
 #include "api/api.h"
 #include "api/response-store.h"
+#include "engine/grammar/grammar.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -32,7 +33,27 @@ static hth_status find_model(void *ctx, const char *name, hth_api_model_fn fn, v
 }
 static hth_status each_model(void *ctx, hth_api_model_fn fn, void *fn_ctx, hth_error *err) { return HTH_OK; }
 
-static void play(hth_api_job *job)
+/* The families whose marks differ most. */
+static const char *const templates[] = {"", "<tool_call><think>", "<function=<parameter=", "[TOOL_CALLS][ARGS]", "<|channel|><|message|>", "<|tool_call><tool_call|>", "<arg_key>", ">>>all"};
+
+/* Whatever was asked for, the grammar made of it is one. */
+static void place(hth_api_job *job, size_t i, size_t size)
+{
+	static hth_runner_info info;
+	hth_request *r = job->requests[i];
+	hth_error err;
+	bool own = r->params.grammar != NULL;
+	snprintf(info.chat_template, sizeof info.chat_template, "%s", templates[size % HTH_COUNT(templates)]);
+	if (hth_api_placed(job, i, &info, &err) != HTH_OK || own || r->params.grammar == NULL || strlen(r->params.grammar) > 100000)
+		return;
+	hth_grammar *grammar = NULL;
+	hth_status status = hth_grammar_compile(&grammar, NULL, r->params.grammar, strlen(r->params.grammar), &err);
+	if (status == HTH_INVALID)
+		abort();
+	hth_grammar_destroy(grammar);
+}
+
+static void play(hth_api_job *job, size_t size)
 {
 	for (size_t i = 0; i < job->n_requests && i < 20; i++) {
 		hth_request *r = job->requests[i];
@@ -42,12 +63,17 @@ static void play(hth_api_job *job)
 			piece.logprobs = &row;
 			piece.n_logprobs = 1;
 		}
+		if (size % 3 != 0)
+			place(job, i, size);
 		hth_api_started(job, i);
 		if (r->kind == HTH_EMBEDDING)
 			hth_api_embedding(job, i, (float[]){0.5f, 0.5f, 0.1f}, 3);
 		else if (r->kind == HTH_TOKENIZE)
 			hth_api_tokens(job, i, (int32_t[]){1, 2}, 2);
 		if (r->kind != HTH_EMBEDDING)
+			hth_api_piece(job, i, &piece);
+		piece = (hth_answer_piece){.text = "<tool_call>{\"name\": \"f\", \"arguments\": {}}</tool_call>", .len = 52};
+		if (r->kind == HTH_CHAT)
 			hth_api_piece(job, i, &piece);
 		hth_api_done(job, i);
 	}
@@ -72,7 +98,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	hth_api_job *job = NULL;
 	hth_error err = HTH_ERROR_INIT;
 	if (hth_api_parse(&job, endpoint, &host, &out, path, (const char *)data + 1, size - 1, &err) == HTH_OK) {
-		play(job);
+		play(job, size);
 		hth_api_job_destroy(job);
 	} else {
 		hth_buf body = HTH_BUF_INIT(1 << 16);
