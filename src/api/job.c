@@ -347,7 +347,8 @@ int hth_api_write_error(const hth_api_endpoint *endpoint, const hth_error *error
 	default:
 		break;
 	}
-	*ret_retry_s = http != 503 ? 0 : error->retry_s > 0 ? error->retry_s : 1;
+	/* What cannot fit will not fit later either. */
+	*ret_retry_s = error->status != HTH_BUSY ? 0 : error->retry_s > 0 ? error->retry_s : 1;
 	(endpoint != NULL && endpoint->write_error != NULL ? endpoint->write_error : write_openai_error)(out, http, type, code, error);
 	return http;
 }

@@ -151,6 +151,50 @@ def an_idle_model_unloads_and_its_process_is_gone():
         assert n.chat(max_tokens=1).status == 200
 
 
+def copies(n, *names):
+    """The starter under other names, with weights of their own."""
+    with open(STARTER, "rb") as f:
+        data = f.read()
+    for name in names:
+        with open(os.path.join(n.home, "models", name + ".gguf"), "wb") as f:
+            f.write(data)
+
+
+@test
+def several_models_share_a_budget_and_the_least_recently_used_idle_one_gives_way():
+    with node("--memory", "100M") as n:
+        copies(n, "a", "b", "c")
+        assert n.chat(max_tokens=1, model="a").status == 200 and n.chat(max_tokens=1, model="b").status == 200
+        assert {r["model"] for r in n.status()["runners"]} == {"a", "b"}
+        time.sleep(0.02)
+        assert n.chat(max_tokens=1, model="a").status == 200
+        busy = n.stream(CHAT, dict(messages(), model="a", stream=True, ignore_eos=True, max_tokens=240, n=32))
+        next(busy.events())
+        assert n.chat(max_tokens=1, model="c").status == 200
+        s = n.status()
+        assert {r["model"] for r in s["runners"]} == {"a", "c"}, s["runners"]
+        assert s["memory"]["budget_bytes"] == 100 << 20 and 0 < s["memory"]["used_bytes"] <= 100 << 20
+        for r in s["runners"]:  # chosen, and said
+            assert r["context"] == 256 and r["slots"] == 8 and 0 < r["memory_bytes"] and 0 < r["planned_bytes"] < 60 << 20, r
+        busy.close()
+        assert "unloading b to make room" in n.log() and "8 slots of 256 tokens" in n.log()
+        # All at once: each waits its turn, none is refused.
+        answers = in_parallel(9, lambda i: n.chat(max_tokens=1, model="abc"[i % 3]))
+        assert all(a.status == 200 for a in answers), [a.body for a in answers if a.status != 200]
+
+
+@test
+def a_model_that_cannot_fit_is_refused_with_the_numbers():
+    with node("--memory", "60M") as n:
+        for path, body in ((CHAT, messages()), ("/api/chat", dict(messages(), model="starter"))):
+            a = n.post(path, body)
+            assert a.status == 503 and "68 MiB" in a.body.decode() and "60 MiB" in a.body.decode() and "memory" in a.body.decode(), a.body
+        assert n.status()["runners"] == []
+    with node("--context", "100000", "--memory", "100M") as n:
+        a = n.chat()
+        assert a.status in (500, 503) and "100000 tokens" in a.error()["message"] and "MiB" in a.error()["message"], a.body
+
+
 @test
 def a_prompt_that_does_not_fit_is_refused_with_both_numbers():
     with node() as n:
