@@ -173,6 +173,12 @@ const char *hth_charset_decode(hth_buf *out, const char *bytes, size_t len, cons
 	return "windows-1252";
 }
 
+void hth_charset_decode_as(hth_buf *out, const char *bytes, size_t len, const char *charset)
+{
+	if (is_western(charset) || !decode_iconv(out, bytes, len, charset))
+		decode_1252(out, bytes, len);
+}
+
 bool hth_charset_is_text(const char *bytes, size_t len)
 {
 	const unsigned char *p = (const unsigned char *)bytes;

@@ -8,6 +8,7 @@
  */
 #include "base/mem.h"
 #include "extract/charset.h"
+#include "extract/markup.h"
 #include "extract/picture.h"
 #include "extract/readers.h"
 #include "sandbox/sandbox.h"
@@ -71,6 +72,9 @@ static void before_sandbox(bool ocr)
 	tzset();
 	mallopt(M_ARENA_MAX, 1);
 	hth_charset_preload();
+	hth_markup_load();
+	hth_mail_load();
+	hth_sniff_load();
 }
 
 /* ---- jobs ---- */

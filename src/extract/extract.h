@@ -26,7 +26,7 @@
 
 /* What one job may tell at most. A document that has more ends as `partial`, with the reason. */
 enum {
-	HTH_EXTRACT_PARTS_MAX = 10000,       /* members and attachments, at any depth */
+	HTH_EXTRACT_PARTS_MAX = 1000000,     /* members, attachments, an mbox's mails, at any depth */
 	HTH_EXTRACT_DEPTH_MAX = 8,           /* a mail in an archive in a mail ... */
 	HTH_EXTRACT_PAGES_MAX = 20000,
 	HTH_EXTRACT_BLOCK_MAX = 16 << 10,    /* bytes of text in one block; longer paragraphs come as several */

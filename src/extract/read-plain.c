@@ -112,13 +112,10 @@ static void tell_paragraphs(hth_tell *tell, const char *s, size_t len, bool mark
 		hth_tell_text(tell, 0, HTH_ROLE_BODY, NULL, s + begin, at - begin);
 }
 
-void hth_read_plain(hth_tell *tell, hth_source *source, hth_extract_kind kind, hth_verdict *verdict)
+static void read_bytes(hth_tell *tell, const char *bytes, size_t len, const char *charset, hth_extract_kind kind, hth_verdict *verdict)
 {
-	hth_tell_meta(tell, &(hth_extract_meta){.kind = kind});
-	if (!hth_tell_wants(tell, HTH_EXTRACT_MODE_TEXT) || !hth_source_load(source, verdict))
-		return;
 	hth_buf text = HTH_BUF_INIT(TEXT_MAX);
-	hth_charset_decode(&text, source->bytes, (size_t)source->len, NULL);
+	hth_charset_decode(&text, bytes, len, charset);
 	if (text.failed)
 		hth_verdict_partial(verdict, "only the first %d MiB of its text were read", TEXT_MAX >> 20);
 	if (text.len > 0 && kind == HTH_KIND_CSV)
@@ -126,4 +123,16 @@ void hth_read_plain(hth_tell *tell, hth_source *source, hth_extract_kind kind, h
 	else if (text.len > 0)
 		tell_paragraphs(tell, text.data, text.len, kind == HTH_KIND_MARKDOWN);
 	hth_buf_finish(&text);
+}
+
+void hth_read_plain_bytes(hth_tell *tell, const char *bytes, size_t len, const char *charset, hth_verdict *verdict)
+{
+	read_bytes(tell, bytes, len, charset, HTH_KIND_PLAIN, verdict);
+}
+
+void hth_read_plain(hth_tell *tell, hth_source *source, hth_extract_kind kind, hth_verdict *verdict)
+{
+	hth_tell_meta(tell, &(hth_extract_meta){.kind = kind});
+	if (hth_tell_wants(tell, HTH_EXTRACT_MODE_TEXT) && hth_source_load(source, verdict))
+		read_bytes(tell, source->bytes, (size_t)source->len, NULL, kind, verdict);
 }

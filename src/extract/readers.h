@@ -11,6 +11,24 @@ void hth_name_ending(const char *name, char ret[16]);
 
 void hth_read_plain(hth_tell *tell, hth_source *source, hth_extract_kind kind, hth_verdict *verdict); /* plain, Markdown, CSV */
 void hth_read_pdf(hth_tell *tell, hth_source *source, hth_verdict *verdict);
+void hth_read_ooxml(hth_tell *tell, hth_source *source, hth_extract_kind kind, hth_verdict *verdict);
+void hth_read_odf(hth_tell *tell, hth_source *source, hth_extract_kind kind, hth_verdict *verdict);
+void hth_read_epub(hth_tell *tell, hth_source *source, hth_verdict *verdict);
+void hth_read_html(hth_tell *tell, hth_source *source, hth_verdict *verdict);
+void hth_read_xml(hth_tell *tell, hth_source *source, hth_verdict *verdict);
+void hth_read_rtf(hth_tell *tell, hth_source *source, hth_verdict *verdict);
+void hth_read_mail(hth_tell *tell, hth_source *source, hth_verdict *verdict);
+void hth_read_mbox(hth_tell *tell, hth_source *source, hth_verdict *verdict);
+void hth_read_archive(hth_tell *tell, hth_source *source, hth_verdict *verdict);
 void hth_read_image(hth_tell *tell, hth_source *source, hth_verdict *verdict);
+
+/* Bodies of mail and chapters of books, as text of the open part. charset: declared, or NULL. */
+void hth_read_plain_bytes(hth_tell *tell, const char *bytes, size_t len, const char *charset, hth_verdict *verdict);
+/* meta: tell the part's facts, too. False: the limits are reached. */
+bool hth_read_html_bytes(hth_tell *tell, uint32_t number, const char *bytes, size_t len, const char *charset, bool meta, hth_verdict *verdict);
+
+/* Before the sandbox. */
+void hth_mail_load(void);
+void hth_sniff_load(void);
 
 #endif
