@@ -188,6 +188,8 @@ bool hth_charset_is_text(const char *bytes, size_t len)
 	if (utf16_by_zeros(bytes, len) != 0)
 		return true;
 	size_t odd = 0, zeros = 0;
+	while (len > 0 && p[len - 1] == 0) /* some programs fill up */
+		len--;
 	for (size_t i = 0; i < len; i++) {
 		zeros += p[i] == 0;
 		odd += p[i] < ' ' && p[i] != '\t' && p[i] != '\n' && p[i] != '\r' && p[i] != '\f' && p[i] != 0x1B && p[i] != '\b' && p[i] != 0x1A;

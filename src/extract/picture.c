@@ -12,7 +12,7 @@
 #include <math.h>
 #include <poppler.h>
 
-enum { SMALLEST_SIDE = 24, SMALLEST_AREA = 10000, TIFF_PAGES_MAX = 2000 };
+enum { SMALLEST_SIDE = 16, SMALLEST_AREA = 5000, TIFF_PAGES_MAX = 2000 };
 
 /* ---- PNG for people ---- */
 

@@ -95,12 +95,12 @@ static int count_mail_headers(const char *s, size_t n)
 	return count;
 }
 
-static bool is_mbox(const char *s, size_t n)
+static bool is_mbox(const char *s, size_t n, const char *ending)
 {
 	if (!starts(s, n, "From ", 5))
 		return false;
 	const char *nl = memchr(s, '\n', n);
-	return nl != NULL && count_mail_headers(nl + 1, n - (size_t)(nl + 1 - s)) >= 2;
+	return nl != NULL && (strcmp(ending, "mbox") == 0 || count_mail_headers(nl + 1, n - (size_t)(nl + 1 - s)) >= 2);
 }
 
 /* ---- what is not read ---- */
@@ -173,7 +173,7 @@ static hth_extract_kind sniff_text(const char *head, size_t n, const char *endin
 	}
 	if (starts(s, left, "{\\rtf", 5))
 		return HTH_KIND_RTF;
-	if (is_mbox(s, left))
+	if (is_mbox(s, left, ending))
 		return HTH_KIND_MBOX;
 	int headers = count_mail_headers(s, left);
 	if (headers >= 3 || (headers >= 1 && is_one_of(ending, "eml mht mhtml")))
@@ -214,6 +214,10 @@ hth_extract_kind hth_sniff(const hth_source *source, hth_verdict *verdict)
 	const char *pdf = memmem(head, HTH_MIN(n, (size_t)1024), "%PDF-", 5);
 	if (pdf != NULL && (pdf - head < 16 || strcmp(ending, "pdf") == 0 || !hth_charset_is_text(head, HTH_MIN(n, (size_t)1024))))
 		return HTH_KIND_PDF;
+	if (strcmp(ending, "pdf") == 0 && memmem(head, n, " obj", 4) != NULL) /* its first line is lost */
+		return HTH_KIND_PDF;
+	if (starts(head, n, "{\\rtf", 5))
+		return HTH_KIND_RTF;
 	if (starts(head, n, "PK\3\4", 4) || starts(head, n, "PK\5\6", 4) || starts(head, n, "PK\7\10", 4))
 		return hth_zip_kind(source);
 	if (starts(head, n, "\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1", 8))
@@ -243,7 +247,7 @@ hth_extract_kind hth_sniff(const hth_source *source, hth_verdict *verdict)
 	if (is_one_of(ending, "eml") && count_mail_headers(head, n) >= 1)
 		return HTH_KIND_MAIL;
 	if (count_mail_headers(head, n) >= 3)
-		return is_mbox(head, n) ? HTH_KIND_MBOX : HTH_KIND_MAIL;
+		return is_mbox(head, n, ending) ? HTH_KIND_MBOX : HTH_KIND_MAIL;
 	name_binary(head, n, ending, verdict);
 	return HTH_KIND_OTHER;
 }

@@ -187,6 +187,7 @@ bool hth_tell_part_begin(hth_tell *tell, const char *name, hth_verdict *verdict)
 	hth_extract_part part = {.id = tell->next_part++, .parent = tell->depth > 0 ? here(tell)->part : 0, .name = clean.data};
 	tell->levels[tell->depth++] = (hth_tell_level){.part = part.id};
 	sent(tell, hth_extract_put_part(&tell->out, tell->job, &part));
+	hth_tell_flush(tell); /* what came before is safe, should this part be the reader's last */
 	hth_buf_finish(&clean);
 	return true;
 }
@@ -266,6 +267,12 @@ static bool put_block(hth_tell *tell, uint32_t page, hth_extract_role role, cons
 	return true;
 }
 
+/* "exam-" and not "A4-" or " -". */
+static bool ends_in_hyphen(const hth_buf *b)
+{
+	return b->len > 2 && b->data[b->len - 1] == '-' && b->data[b->len - 2] >= 'a' && b->data[b->len - 2] <= 'z';
+}
+
 bool hth_tell_text(hth_tell *tell, uint32_t page, hth_extract_role role, const float *box, const char *text, size_t len)
 {
 	if (tell->full)
@@ -292,6 +299,10 @@ bool hth_tell_text(hth_tell *tell, uint32_t page, hth_extract_role role, const f
 		    cp == 0xFFFF)
 			continue;
 		bool blank = cp == ' ' || cp == '\n' || cp == '\t';
+		if (cp == '\n' && page > 0 && ends_in_hyphen(b) && at < len && (text[at] >= 'a' && text[at] <= 'z')) {
+			b->data[--b->len] = '\0'; /* a word that the line's end has cut */
+			continue;
+		}
 		if (blank && b->len == 0)
 			continue;
 		if (cp == ' ' && b->data[b->len - 1] == ' ')
@@ -331,8 +342,8 @@ void hth_tell_needs_ocr(hth_tell *tell, uint32_t page)
 void hth_tell_page(hth_tell *tell, uint32_t page)
 {
 	sent(tell, hth_extract_put_page(&tell->out, tell->job, here(tell)->part, HTH_MIN(page, (uint32_t)HTH_EXTRACT_PAGES_MAX)));
-	if (tell->order.mode == HTH_EXTRACT_MODE_OCR)
-		hth_tell_flush(tell); /* the clock starts anew for this page */
+	/* OCR: the clock starts anew for this page. And what was read is safe, should this page be the reader's last. */
+	hth_tell_flush(tell);
 }
 
 void hth_tell_png(hth_tell *tell, const void *bytes, size_t len)

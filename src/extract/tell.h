@@ -66,7 +66,7 @@ void hth_tell_part_end(hth_tell *tell, hth_verdict *verdict);
 void hth_tell_end(hth_tell *tell, hth_verdict *verdict, bool retire);
 /* The open part's; later calls for the same part are ignored. Strings need not be clean. */
 void hth_tell_meta(hth_tell *tell, const hth_extract_meta *meta);
-/* box: as in extract.h, or NULL. False: stop, the limits are reached. */
+/* box: as in extract.h, or NULL. On pages, words that a line's end has cut are joined. False: stop, the limits are reached. */
 bool hth_tell_text(hth_tell *tell, uint32_t page, hth_extract_role role, const float *box, const char *text, size_t len);
 void hth_tell_needs_ocr(hth_tell *tell, uint32_t page);
 void hth_tell_page(hth_tell *tell, uint32_t page);
