@@ -246,6 +246,7 @@ static hth_status read_thinking(const json_t *body, hth_request_input *input, ht
 
 static hth_status new_request(hth_api_job *job, const json_t *body, hth_request_kind kind, hth_request **ret_request, hth_error *err)
 {
+	static const char *const refused[] = {"container", "mcp_servers", "context_management"};
 	anthropic_state *state = calloc(1, sizeof *state);
 	const char *model = NULL;
 	if (state == NULL)
@@ -256,6 +257,7 @@ static hth_status new_request(hth_api_job *job, const json_t *body, hth_request_
 	/* Its newest clients keep conversations here, unless they are told otherwise (write_error), and then send them whole. */
 	if (json_is_object(json_object_get(body, "thread")))
 		return hth_fail_param(err, HTH_UNSUPPORTED, "thread", "conversations are not kept here; send the messages without thread");
+	HTH_TRY(hth_fields_refuse(body, refused, HTH_COUNT(refused), err));
 	HTH_TRY(hth_json_get_string(body, "model", &model, err));
 	HTH_TRY(hth_api_add_request(job, kind, model, ret_request, err));
 	HTH_TRY(read_conversation(body, &(*ret_request)->input, err));

@@ -308,3 +308,14 @@ hth_status hth_fields_dump(const json_t *json, char **ret_text, hth_error *err)
 	*ret_text = hth_buf_steal(&buf, NULL);
 	return HTH_OK;
 }
+
+hth_status hth_fields_refuse(const json_t *object, const char *const *keys, size_t n_keys, hth_error *err)
+{
+	for (size_t i = 0; i < n_keys; i++) {
+		const json_t *value = json_object_get(object, keys[i]);
+		bool nothing = value == NULL || json_is_null(value) || json_is_false(value) || (json_is_array(value) && json_array_size(value) == 0);
+		if (!nothing)
+			return hth_fail_param(err, HTH_UNSUPPORTED, keys[i], "%s is not supported", keys[i]);
+	}
+	return HTH_OK;
+}

@@ -161,21 +161,6 @@ static hth_status read_shape(const json_t *body, hth_request_input *input, hth_e
 	return hth_binding_check(input, "text.format", ".parameters", err);
 }
 
-static hth_status refuse_what_is_not_done(const json_t *body, hth_error *err)
-{
-	static const char *const unsupported[] = {"conversation", "prompt"};
-	for (size_t i = 0; i < HTH_COUNT(unsupported); i++) {
-		const json_t *value = json_object_get(body, unsupported[i]);
-		if (value != NULL && !json_is_null(value))
-			return hth_fail_param(err, HTH_UNSUPPORTED, unsupported[i], "%s is not supported", unsupported[i]);
-	}
-	bool background = false;
-	HTH_TRY(hth_json_get_bool(body, "background", &background, err));
-	if (background)
-		return hth_fail_param(err, HTH_UNSUPPORTED, "background", "background is not supported");
-	return HTH_OK;
-}
-
 /* What the response repeats of its request, with the defaults that clients expect to find. */
 static hth_status write_echo(const json_t *body, const hth_request *r, char **ret_echo, hth_error *err)
 {
@@ -206,7 +191,7 @@ static hth_status write_echo(const json_t *body, const hth_request *r, char **re
 
 static hth_status parse_responses(hth_api_job *job, const json_t *body, hth_error *err)
 {
-	static const char *const max_keys[] = {"max_output_tokens"};
+	static const char *const max_keys[] = {"max_output_tokens"}, *const refused[] = {"conversation", "prompt", "background"};
 	const char *model = NULL, *instructions = NULL, *effort = NULL;
 	hth_response_state *state = calloc(1, sizeof *state);
 	if (state == NULL)
@@ -219,7 +204,7 @@ static hth_status parse_responses(hth_api_job *job, const json_t *body, hth_erro
 	HTH_TRY(hth_json_get_bool(body, "stream", &job->stream, err));
 	HTH_TRY(hth_json_get_bool(body, "store", &state->store, err));
 	HTH_TRY(hth_json_get_string(body, "instructions", &instructions, err));
-	HTH_TRY(refuse_what_is_not_done(body, err));
+	HTH_TRY(hth_fields_refuse(body, refused, HTH_COUNT(refused), err));
 	hth_request *r;
 	HTH_TRY(hth_api_add_request(job, HTH_CHAT, model, &r, err));
 	HTH_AUTO_JSON json_t *messages = NULL;

@@ -348,6 +348,11 @@ TEST(what_cannot_be_bound_is_refused_by_name_and_place)
 	    {"/v1/messages", "{\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"tool_choice\":{\"type\":\"any\"},\"tools\":[{\"name\":\"g\",\"input_schema\":" BAD_SCHEMA "}]}",
 	     "tools[0].input_schema", "unevaluatedItems"},
 	    {"/v1/messages", "{\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"tool_choice\":{\"type\":\"tool\"}}", "tool_choice", "name"},
+	    {"/v1/messages", "{\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"mcp_servers\":[{}]}", "mcp_servers", "supported"},
+	    {"/v1/messages", "{\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"thread\":{\"type\":\"create\"}}", "thread", "without thread"},
+	    {"/v1/responses", "{\"input\":\"x\",\"background\":true}", "background", "supported"},
+	    {"/v1/chat/completions", CHAT "\"functions\":[{\"name\":\"f\"}]}", "functions", "tools"},
+	    {"/v1/chat/completions", CHAT "\"web_search_options\":{}}", "web_search_options", "supported"},
 	    {"/api/chat", "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"format\":" BAD_SCHEMA "}", "format", "unevaluatedItems"},
 	    {"/api/generate", "{\"model\":\"m\",\"prompt\":\"x\",\"raw\":true,\"format\":\"xml\"}", "format", "schema"},
 	};
