@@ -225,6 +225,7 @@ hth_status hth_words_remove(hth_words *words, uint64_t first, uint64_t last, hth
 }
 
 uint64_t hth_words_mark(const hth_words *words) { return words->view->mark; }
+uint64_t hth_words_last(const hth_words *words) { return words->last_id; }
 uint64_t hth_words_pending(const hth_words *words) { return words->buffer.bytes; }
 
 /* Marks what was removed in one part; its file is written when anything was. */

@@ -47,6 +47,8 @@ HTH_MUST_USE hth_status hth_words_remove(hth_words *words, uint64_t first, uint6
 /* Makes all that was added and removed durable and searchable. After a failure nothing has changed, and it may be tried again. */
 HTH_MUST_USE hth_status hth_words_commit(hth_words *words, uint64_t mark, hth_error *err);
 uint64_t hth_words_mark(const hth_words *words);
+/* The greatest id that was ever added, committed or not. */
+uint64_t hth_words_last(const hth_words *words);
 /* Bytes of memory that wait to be committed. */
 uint64_t hth_words_pending(const hth_words *words);
 

@@ -1,0 +1,387 @@
+/* find.c - searching: the query's words and filters, the word index's best passages, and what is shown of them. Any thread; a reader each.
+ *
+ * The word index gives more passages than were asked for, because some fall away: of files that are gone or filtered, a third passage of one page, and near
+ * copies, which count for the best of them. Two passages are near copies when they share three quarters of their different words (Jaccard), so the
+ * same letter scanned twice, or sent with another greeting, is one hit. When too many fall away, more are asked for.
+ */
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "extract/extract.h"
+#include "index/reading.h"
+#include "index/record.h"
+#include "index/snippet.h"
+#include "index/words.h"
+
+#include <stdio.h>
+#include <strings.h>
+
+enum { FIRST_ASKED = 60, PER_PAGE = 2, PER_FILE = 3, SET_MAX = 400, SET_MIN = 8 };
+
+struct hth_index_reader {
+	char home[HTH_INDEX_PATH_MAX];
+	record r;
+	hth_words *words;
+	hth_terms *terms;
+};
+
+hth_status hth_index_reader_open(hth_index_reader **ret_reader, const char *home, hth_error *err)
+{
+	hth_index_reader *reader = calloc(1, sizeof *reader);
+	if (reader == NULL)
+		return hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
+	snprintf(reader->home, sizeof reader->home, "%s", home);
+	hth_status status = hth_terms_create(&reader->terms, err);
+	if (status != HTH_OK) {
+		hth_index_reader_close(reader);
+		return status;
+	}
+	*ret_reader = reader;
+	return HTH_OK;
+}
+
+void hth_index_reader_close(hth_index_reader *reader)
+{
+	if (reader == NULL)
+		return;
+	hth_words_close(reader->words);
+	hth_terms_destroy(reader->terms);
+	record_close(&reader->r);
+	free(reader);
+}
+
+/* HTH_NOT_FOUND: nothing is indexed yet. */
+static hth_status refresh(hth_index_reader *reader, hth_error *err)
+{
+	if (reader->r.db == NULL)
+		HTH_TRY(record_open(&reader->r, reader->home, false, err));
+	if (reader->words != NULL)
+		return hth_words_refresh(reader->words, err);
+	char folder[HTH_INDEX_PATH_MAX];
+	snprintf(folder, sizeof folder, "%.4000s/index/words", reader->home);
+	return hth_words_open(&reader->words, folder, &(hth_words_options){0}, err);
+}
+
+/* --- the query --- */
+
+/* Quoted parts are phrases: their words must be there, and in this order. */
+typedef struct phrase {
+	const char *text;
+	size_t len;
+} phrase;
+typedef struct asked {
+	hth_words_query words;
+	phrase phrases[8];
+	size_t n_phrases;
+	size_t n_positive;
+} asked;
+
+static void parse_query(hth_index_reader *reader, uint32_t languages, const char *text, asked *a)
+{
+	for (const char *at = text; *at != '\0';) {
+		at += strspn(at, " \t\r\n");
+		hth_words_need need = *at == '+' ? HTH_WORDS_MUST : *at == '-' ? HTH_WORDS_MUST_NOT : HTH_WORDS_MAY;
+		at += need != HTH_WORDS_MAY;
+		size_t n, before = a->words.n;
+		const char *word = at;
+		if (*at == '"') {
+			word = at + 1;
+			n = strcspn(word, "\"");
+			at = word + n + (word[n] == '"');
+			if (need == HTH_WORDS_MAY)
+				need = HTH_WORDS_MUST;
+			if (need == HTH_WORDS_MUST && a->n_phrases < HTH_COUNT(a->phrases) && n > 0)
+				a->phrases[a->n_phrases++] = (phrase){word, n};
+		} else {
+			n = strcspn(at, " \t\r\n");
+			at += n;
+		}
+		hth_words_query_add(&a->words, reader->terms, languages, word, n, need);
+		if (need != HTH_WORDS_MUST_NOT)
+			a->n_positive += a->words.n - before;
+	}
+}
+
+/* --- filters --- */
+
+static bool has_filter(const hth_index_query *q)
+{
+	return (q->folder != NULL && *q->folder) || (q->type != NULL && *q->type) || (q->from != NULL && *q->from) || q->after != 0 || q->before != 0 || q->shared_only;
+}
+
+static bool is_under(const char *path, const char *folder)
+{
+	size_t n = strlen(folder);
+	while (n > 1 && folder[n - 1] == '/')
+		n--;
+	return strncmp(path, folder, n) == 0 && (path[n] == '/' || path[n] == '\0' || n == 1);
+}
+
+static bool contains_folded(const char *text, const char *part)
+{
+	return strcasestr(text, part) != NULL;
+}
+
+/* What a passage is of; its strings are owned. */
+typedef struct source {
+	int64_t document;
+	uint32_t part, page;
+	int64_t box;
+	char *text, *name, *title, *author;
+	int kind;
+	int64_t date;
+	char *path; /* the first file that has it and may be shown */
+	int64_t changed;
+	size_t n_files;
+} source;
+
+static void source_finish(source *s)
+{
+	free(s->text);
+	free(s->name);
+	free(s->title);
+	free(s->author);
+	free(s->path);
+	*s = (source){0};
+}
+
+static hth_status read_part(hth_index_reader *reader, source *s, hth_error *err)
+{
+	/* An attachment has its mail's sender and date when it has none of its own. */
+	uint32_t number = s->part;
+	for (int depth = 0; depth < 10; depth++) {
+		HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
+		HTH_TRY(record_prepare(&reader->r, &stmt, err, "SELECT parent, kind, date, name, title, author FROM part WHERE document = ?1 AND number = ?2"));
+		record_bind_all(stmt, "ii", s->document, (int64_t)number);
+		if (sqlite3_step(stmt) != SQLITE_ROW)
+			break;
+		if (depth == 0) {
+			s->kind = sqlite3_column_int(stmt, 1);
+			s->name = strdup(record_text(stmt, 3));
+			s->title = strdup(record_text(stmt, 4));
+		}
+		if (s->date == 0)
+			s->date = sqlite3_column_int64(stmt, 2);
+		if (s->author == NULL && record_text(stmt, 5)[0] != '\0')
+			s->author = strdup(record_text(stmt, 5));
+		if (number == 0)
+			break;
+		number = (uint32_t)sqlite3_column_int64(stmt, 0);
+	}
+	return HTH_OK;
+}
+
+static hth_status read_files(hth_index_reader *reader, const hth_index_query *q, source *s, hth_error *err)
+{
+	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
+	HTH_TRY(record_prepare(&reader->r, &stmt, err,
+	                       "SELECT folder.path, file.path, file.mtime, folder.shared FROM file JOIN folder ON folder.id = file.folder"
+	                       " WHERE document = ?1 AND folder.removed = 0 ORDER BY file.id"));
+	sqlite3_bind_int64(stmt, 1, s->document);
+	while (sqlite3_step(stmt) == SQLITE_ROW) {
+		char path[HTH_INDEX_PATH_MAX];
+		if (!record_path(path, record_text(stmt, 0), record_text(stmt, 1)) || (q->shared_only && sqlite3_column_int(stmt, 3) == 0) ||
+		    (q->folder != NULL && *q->folder && !is_under(path, q->folder)))
+			continue;
+		if (s->n_files++ > 0)
+			continue;
+		s->path = strdup(path);
+		s->changed = sqlite3_column_int64(stmt, 2) / 1000000000;
+	}
+	return HTH_OK;
+}
+
+/* *ret_fits: it is still there, and passes the filters. */
+static hth_status read_source(hth_index_reader *reader, const hth_index_query *q, uint64_t passage, source *s, bool *ret_fits, hth_error *err)
+{
+	*ret_fits = false;
+	{
+		HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
+		HTH_TRY(record_prepare(&reader->r, &stmt, err, "SELECT document, part, page, box, text FROM passage WHERE id = ?1"));
+		sqlite3_bind_int64(stmt, 1, (int64_t)passage);
+		int rc = sqlite3_step(stmt);
+		if (rc == SQLITE_DONE)
+			return HTH_OK;
+		if (rc != SQLITE_ROW)
+			return record_fail(&reader->r, rc, "reading what was found", err);
+		*s = (source){.document = sqlite3_column_int64(stmt, 0), .part = (uint32_t)sqlite3_column_int64(stmt, 1),
+		              .page = (uint32_t)sqlite3_column_int64(stmt, 2),
+		              .box = sqlite3_column_type(stmt, 3) == SQLITE_NULL ? -1 : sqlite3_column_int64(stmt, 3), .text = strdup(record_text(stmt, 4))};
+	}
+	HTH_TRY(read_part(reader, s, err));
+	HTH_TRY(read_files(reader, q, s, err));
+	if (s->text == NULL)
+		return hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
+	int64_t date = s->date != 0 ? s->date : s->changed;
+	*ret_fits = s->path != NULL && (q->type == NULL || !*q->type || strcmp(q->type, hth_extract_kind_name((hth_extract_kind)s->kind)) == 0) &&
+	            (q->from == NULL || !*q->from || (s->author != NULL && contains_folded(s->author, q->from))) && (q->after == 0 || date >= q->after) &&
+	            (q->before == 0 || date < q->before);
+	return HTH_OK;
+}
+
+/* --- near copies --- */
+
+typedef struct word_set {
+	uint32_t hashes[SET_MAX];
+	size_t n;
+} word_set;
+
+static void add_hash(void *ctx, const char *term, size_t len, size_t begin, size_t end)
+{
+	(void)begin, (void)end;
+	word_set *set = ctx;
+	uint32_t hash = 2166136261u;
+	for (size_t i = 0; i < len; i++)
+		hash = (hash ^ (unsigned char)term[i]) * 16777619u;
+	if (set->n < SET_MAX)
+		set->hashes[set->n++] = hash;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+	return x < y ? -1 : x > y;
+}
+
+static void make_set(hth_index_reader *reader, const char *text, word_set *set)
+{
+	set->n = 0;
+	hth_terms_of_text(reader->terms, HTH_LANGUAGE_NONE, text, strlen(text), add_hash, set);
+	qsort(set->hashes, set->n, sizeof *set->hashes, by_number);
+	size_t n = 0;
+	for (size_t i = 0; i < set->n; i++)
+		if (n == 0 || set->hashes[n - 1] != set->hashes[i])
+			set->hashes[n++] = set->hashes[i];
+	set->n = n;
+}
+
+static bool are_near(const word_set *a, const word_set *b)
+{
+	if (a->n < SET_MIN || b->n < SET_MIN)
+		return false;
+	size_t common = 0, i = 0, k = 0;
+	while (i < a->n && k < b->n) {
+		if (a->hashes[i] == b->hashes[k])
+			common++, i++, k++;
+		else if (a->hashes[i] < b->hashes[k])
+			i++;
+		else
+			k++;
+	}
+	return common * 4 >= (a->n + b->n - common) * 3;
+}
+
+/* --- hits --- */
+
+void hth_index_hits_finish(hth_index_hits *hits)
+{
+	for (size_t i = 0; i < hits->n; i++) {
+		hth_index_hit *h = &hits->list[i];
+		free(h->file);
+		free(h->part);
+		free(h->title);
+		free(h->author);
+		free(h->text);
+		free(h->snippet);
+		free(h->marks);
+	}
+	free(hits->list);
+	*hits = (hth_index_hits){0};
+}
+
+typedef struct gathering {
+	hth_index_reader *reader;
+	const hth_index_query *query;
+	const asked *asked;
+	hth_index_hits hits;
+	word_set *sets; /* of the hits */
+	size_t k;
+} gathering;
+
+static char *take(char **s)
+{
+	char *taken = *s != NULL ? *s : strdup("");
+	*s = NULL;
+	return taken;
+}
+
+static hth_status gather(gathering *g, uint64_t passage, double score, hth_error *err)
+{
+	HTH_CLEANUP(source_finish) source s = {0};
+	bool fits;
+	HTH_TRY(read_source(g->reader, g->query, passage, &s, &fits, err));
+	for (size_t i = 0; fits && i < g->asked->n_phrases; i++)
+		fits = snippet_has_phrase(g->reader->terms, s.text, g->asked->phrases[i].text, g->asked->phrases[i].len);
+	if (!fits)
+		return HTH_OK;
+	size_t same_page = 0, same_file = 0;
+	uint32_t page = s.page > 0 ? s.page : 1;
+	word_set *set = &g->sets[g->hits.n];
+	make_set(g->reader, s.text, set);
+	for (size_t i = 0; i < g->hits.n; i++) {
+		hth_index_hit *h = &g->hits.list[i];
+		bool same = strcmp(h->file, s.path) == 0;
+		same_file += same;
+		same_page += same && h->page == page && strcmp(h->part, s.name != NULL ? s.name : "") == 0;
+		if (!same && are_near(&g->sets[i], set)) {
+			h->n_copies += s.n_files;
+			return HTH_OK;
+		}
+	}
+	if (same_page >= PER_PAGE || same_file >= PER_FILE)
+		return HTH_OK;
+	hth_index_hit *h = &g->hits.list[g->hits.n];
+	*h = (hth_index_hit){.file = take(&s.path), .part = take(&s.name), .title = take(&s.title), .author = take(&s.author), .text = take(&s.text),
+	                     .type = hth_extract_kind_name((hth_extract_kind)s.kind), .page = page, .score = score, .date = s.date != 0 ? s.date : s.changed,
+	                     .n_copies = s.n_files - 1, .passage = passage};
+	h->has_box = reading_unpack_box(s.box, h->box);
+	g->hits.n++;
+	if (h->file == NULL || h->part == NULL || h->title == NULL || h->author == NULL || h->text == NULL)
+		return hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
+	return snippet_make(g->reader->terms, &g->asked->words, h->text, &h->snippet, &h->marks, &h->n_marks, err);
+}
+
+hth_status hth_index_search(hth_index_reader *reader, const hth_index_query *query, hth_index_hits *ret_hits, hth_error *err)
+{
+	size_t len = strnlen(query->text, HTH_INDEX_QUERY_MAX + 1);
+	if (len > HTH_INDEX_QUERY_MAX)
+		return hth_fail(err, HTH_INVALID, "a query has at most %d bytes", HTH_INDEX_QUERY_MAX);
+	gathering g = {.reader = reader, .query = query, .k = query->k > 0 ? HTH_MIN(query->k, (size_t)HTH_INDEX_K_MAX) : 10};
+	asked a = {0};
+	hth_words_info info = {0};
+	hth_status status = refresh(reader, err);
+	if (status != HTH_OK && status != HTH_NOT_FOUND)
+		return status;
+	if (reader->words != NULL)
+		hth_words_get_info(reader->words, &info);
+	parse_query(reader, info.languages, query->text, &a);
+	if (a.n_positive == 0)
+		return hth_fail(err, HTH_INVALID, a.words.n > 0 ? "the query only says what must not be there; say what to look for" : "the query has no word to look for");
+	if (status == HTH_NOT_FOUND) {
+		*ret_hits = (hth_index_hits){0};
+		return HTH_OK;
+	}
+	g.asked = &a;
+	g.hits.list = hth_alloc_array(g.k, sizeof *g.hits.list);
+	g.sets = hth_alloc_array(g.k, sizeof *g.sets);
+	HTH_AUTO_FREE hth_words_hit *best = hth_alloc_array(HTH_WORDS_K_MAX, sizeof *best);
+	status = g.hits.list != NULL && g.sets != NULL && best != NULL ? HTH_OK : hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
+	/* Each time many more, until there are enough hits or no more passages. A filter or a phrase may need all of them. */
+	size_t looked = 0, asked_for = HTH_MAX((size_t)FIRST_ASKED, g.k * 4);
+	bool selective = has_filter(query) || a.n_phrases > 0;
+	while (status == HTH_OK && g.hits.n < g.k) {
+		size_t n = 0;
+		status = hth_words_search(reader->words, &a.words, HTH_MIN(asked_for, (size_t)HTH_WORDS_K_MAX), best, &n, err);
+		for (; status == HTH_OK && looked < n && g.hits.n < g.k; looked++)
+			status = gather(&g, best[looked].id, (double)best[looked].score, err);
+		if (n < asked_for || asked_for >= HTH_WORDS_K_MAX || (!selective && asked_for > 8u * FIRST_ASKED))
+			break;
+		asked_for *= 8;
+	}
+	free(g.sets);
+	if (status != HTH_OK) {
+		hth_index_hits_finish(&g.hits);
+		return status;
+	}
+	*ret_hits = g.hits;
+	return HTH_OK;
+}

@@ -1,0 +1,100 @@
+/* keeper.h - what the files of the index's keeper share: its thread, its record, the file that is read. Only this folder includes it.
+ *
+ *   keeper.c   the thread, its turns: what is due, in which order
+ *   watch.c    inotify: which paths and folders are to be looked at again
+ *   intake.c   a file's way: opened, hashed, known or read by the extractor, stored
+ */
+#ifndef HTH_INDEX_KEEPER_H
+#define HTH_INDEX_KEEPER_H
+
+#include "index/reading.h"
+#include "index/record.h"
+#include "index/sweep.h"
+#include "index/words.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum { HASH_BYTES = 32, IN_FLIGHT_MAX = 2, EVENT_PATHS_MAX = 5000, RATE_SAMPLES = 64 };
+
+typedef struct intake_job {
+	hth_index *ix;
+	int64_t file, document; /* document: of an OCR reading */
+	bool ocr, needs_ocr;
+	uint8_t hash[HASH_BYTES];
+	struct stat st;
+	char *ocr_why;          /* owned; NULL */
+	reading reading;
+	hth_extract_job *at;    /* with the extractor */
+	struct intake_job *next;
+} intake_job;
+
+typedef struct watched {
+	int64_t folder;
+	char *rel; /* NULL: not watched any more */
+} watched;
+
+typedef struct event_path {
+	int64_t folder;
+	char *rel;
+} event_path;
+
+struct hth_index {
+	char home[HTH_INDEX_PATH_MAX];
+	uint64_t file_bytes_max;
+	uint64_t sweep_ms;
+	bool no_ocr;
+	hth_loop *loop;
+	hth_mailbox *mailbox;
+	hth_timer *tick;
+	pthread_t thread;
+	record r;
+	hth_words *words;
+	hth_extractor *extractor;
+	atomic_bool stop, wake, paused, idle;
+	/* watch.c */
+	int inotify;
+	hth_watch *watch;
+	watched *watched; /* by its number */
+	size_t n_watched;
+	event_path *events;
+	size_t n_events;
+	int64_t *dirty; /* folders to walk */
+	size_t n_dirty;
+	uint64_t first_event_ms, last_event_ms;
+	bool overflowed;
+	/* keeper.c */
+	uint64_t swept_ms, words_committed_ms, purged_ms, retry_ms;
+	bool swept_once, purge, purge_now;
+	/* intake.c */
+	intake_job *jobs;
+	size_t n_jobs;
+	bool in_transaction;
+	uint64_t transaction_ms, transaction_bytes, no_ocr_until_ms;
+	bool ocr_hopeless; /* the extractor cannot: said once */
+	uint64_t done_ms[RATE_SAMPLES], n_done;
+	double cpu_stored;
+	pthread_mutex_t mutex; /* of what status reads: n_done, done_ms */
+};
+
+/* watch.c */
+HTH_MUST_USE hth_status watch_start(hth_index *ix, hth_error *err);
+void watch_stop(hth_index *ix);
+void watch_directory(void *ctx, int64_t folder, const char *folder_path, const char *rel); /* a hook of sweeps */
+void watch_forget_folder(hth_index *ix, int64_t folder);
+bool watch_is_due(const hth_index *ix); /* events have come, and a moment has passed without more */
+bool watch_has_events(const hth_index *ix);
+/* Looks at what the events were about. */
+HTH_MUST_USE hth_status watch_handle(hth_index *ix, hth_error *err);
+HTH_MUST_USE hth_status keeper_sweep(hth_index *ix, int64_t folder, const char *path, hth_error *err);
+
+/* intake.c */
+/* Begins the next file, if any; *ret_more: perhaps another one can be begun now. */
+HTH_MUST_USE hth_status intake_next(hth_index *ix, bool *ret_more, hth_error *err);
+HTH_MUST_USE hth_status intake_commit(hth_index *ix, hth_error *err); /* stores what was read */
+void intake_roll_back(hth_index *ix);
+void intake_cancel(hth_index *ix);
+/* Gives the word index what the record has and it has not. */
+HTH_MUST_USE hth_status intake_feed_words(hth_index *ix, bool commit, hth_error *err);
+
+#endif

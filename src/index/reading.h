@@ -1,0 +1,53 @@
+/* reading.h - one document while the extractor tells it: its parts, and its text cut into passages. Only this folder includes it.
+ *
+ * A passage is about 1200 bytes of one part and one page: whole blocks while they fit, cut at a sentence or a space where one block is longer; a
+ * heading begins a new one. The first passage of a part begins with its title, sender and receivers, so that these are found too.
+ */
+#ifndef HTH_INDEX_READING_H
+#define HTH_INDEX_READING_H
+
+#include "base/buf.h"
+#include "extract/extract.h"
+
+enum { PASSAGE_GOAL = 1200, PASSAGE_MAX = 2000 };
+
+typedef struct reading_part {
+	uint32_t number, parent, pages;
+	int kind;       /* hth_extract_kind */
+	int64_t date;   /* 0: not known */
+	char *name, *title, *author, *recipients; /* "" when not known */
+	size_t first, last; /* places among passages; first > last: none */
+	bool named;     /* its first passage has begun */
+} reading_part;
+
+typedef struct reading_passage {
+	uint32_t part, page;
+	int64_t box; /* reading_pack_box; -1: none */
+	size_t at, len; /* in text */
+} reading_passage;
+
+typedef struct reading {
+	hth_buf text;
+	reading_passage *passages;
+	size_t n_passages, cap_passages;
+	reading_part *parts;
+	size_t n_parts, cap_parts;
+	uint32_t pages;
+	bool no_memory;
+	/* the passage that grows */
+	reading_passage now;
+	bool open, has_box;
+	float box[4];
+} reading;
+
+void reading_begin(reading *r); /* forgets what was told */
+void reading_finish(reading *r);
+void reading_add_part(reading *r, const hth_extract_part *part);
+void reading_add_meta(reading *r, const hth_extract_meta *meta);
+void reading_add_block(reading *r, const hth_extract_block *block);
+void reading_end(reading *r);
+/* Fractions of a page in 16 bits each; -1 for none. */
+int64_t reading_pack_box(const float box[4]);
+bool reading_unpack_box(int64_t packed, float ret_box[4]);
+
+#endif

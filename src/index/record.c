@@ -1,0 +1,226 @@
+/* record.c - record.db: opening it, its schema, and what is done to it in more than one place. */
+#include "index/record.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+/* One entry per version; never edit one that was released. */
+static const char *const migrations[] = {
+    "CREATE TABLE folder (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, shared INTEGER NOT NULL, removed INTEGER NOT NULL DEFAULT 0,"
+    " missing INTEGER NOT NULL DEFAULT 0, dev INTEGER NOT NULL DEFAULT 0, unchanged INTEGER NOT NULL DEFAULT 0,"
+    " skipped INTEGER NOT NULL DEFAULT 0, added INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE document (id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, state INTEGER NOT NULL, reason TEXT NOT NULL,"
+    " pages INTEGER NOT NULL, text_bytes INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE part (document INTEGER NOT NULL, number INTEGER NOT NULL, parent INTEGER NOT NULL, kind INTEGER NOT NULL,"
+    " date INTEGER NOT NULL, name TEXT NOT NULL, title TEXT NOT NULL, author TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,"
+    " PRIMARY KEY (document, number)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE file (id INTEGER PRIMARY KEY, folder INTEGER NOT NULL, path TEXT NOT NULL, dev INTEGER NOT NULL, inode INTEGER NOT NULL,"
+    " size INTEGER NOT NULL, mtime INTEGER NOT NULL, state INTEGER NOT NULL, reason TEXT NOT NULL, document INTEGER,"
+    " not_before INTEGER NOT NULL DEFAULT 0, UNIQUE (folder, path)) STRICT;"
+    "CREATE INDEX file_document ON file (document);"
+    "CREATE INDEX file_state ON file (state, not_before);"
+    "CREATE INDEX file_inode ON file (inode, dev);"
+    /* AUTOINCREMENT: no number is used twice, or the word index would take a new passage for a removed one. */
+    "CREATE TABLE passage (id INTEGER PRIMARY KEY AUTOINCREMENT, document INTEGER NOT NULL, part INTEGER NOT NULL, page INTEGER NOT NULL,"
+    " box INTEGER, language INTEGER NOT NULL, text TEXT NOT NULL) STRICT;"
+    "CREATE INDEX passage_document ON passage (document);"
+    "CREATE TABLE removed (first INTEGER PRIMARY KEY, last INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE total (name TEXT PRIMARY KEY, value REAL NOT NULL) STRICT;",
+};
+
+hth_status record_fail(record *r, int rc, const char *doing, hth_error *err)
+{
+	rc &= 0xff;
+	if (rc == SQLITE_BUSY || rc == SQLITE_LOCKED)
+		return hth_fail(err, HTH_BUSY, "%s: the index's record is locked by another process; try again", doing);
+	if (rc == SQLITE_FULL)
+		return hth_fail(err, HTH_IO, "%s: the disk that holds the index is full", doing);
+	if (rc == SQLITE_CORRUPT || rc == SQLITE_NOTADB)
+		return hth_fail(err, HTH_BAD_FORMAT, "%s: the index's record is damaged; remove the folder `index` in the home and add the folders again", doing);
+	return hth_fail(err, rc == SQLITE_NOMEM ? HTH_NO_MEMORY : HTH_IO, "%s: %s", doing, sqlite3_errmsg(r->db));
+}
+
+hth_status record_prepare(record *r, sqlite3_stmt **ret_stmt, hth_error *err, const char *sql)
+{
+	int rc = sqlite3_prepare_v2(r->db, sql, -1, ret_stmt, NULL);
+	return rc == SQLITE_OK ? HTH_OK : record_fail(r, rc, "asking the index's record", err);
+}
+
+hth_status record_run(record *r, hth_error *err, const char *sql)
+{
+	int rc = sqlite3_exec(r->db, sql, NULL, NULL, NULL);
+	return rc == SQLITE_OK ? HTH_OK : record_fail(r, rc, "changing the index's record", err);
+}
+
+void record_bind(sqlite3_stmt *stmt, const char *kinds, va_list args)
+{
+	for (int i = 1; *kinds != '\0'; kinds++, i++) {
+		if (*kinds == 'i') {
+			sqlite3_bind_int64(stmt, i, va_arg(args, int64_t));
+		} else if (*kinds == 's') {
+			sqlite3_bind_text(stmt, i, va_arg(args, const char *), -1, SQLITE_TRANSIENT);
+		} else {
+			const void *bytes = va_arg(args, const void *);
+			sqlite3_bind_blob64(stmt, i, bytes, va_arg(args, size_t), SQLITE_TRANSIENT);
+		}
+	}
+}
+
+void record_bind_all(sqlite3_stmt *stmt, const char *kinds, ...)
+{
+	va_list args;
+	va_start(args, kinds);
+	record_bind(stmt, kinds, args);
+	va_end(args);
+}
+
+hth_status record_do(record *r, hth_error *err, const char *sql, const char *kinds, ...)
+{
+	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
+	HTH_TRY(record_prepare(r, &stmt, err, sql));
+	va_list args;
+	va_start(args, kinds);
+	record_bind(stmt, kinds, args);
+	va_end(args);
+	int rc;
+	while ((rc = sqlite3_step(stmt)) == SQLITE_ROW)
+		;
+	return rc == SQLITE_DONE ? HTH_OK : record_fail(r, rc, "changing the index's record", err);
+}
+
+hth_status record_int(record *r, int64_t *ret_value, int64_t otherwise, hth_error *err, const char *sql, const char *kinds, ...)
+{
+	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
+	HTH_TRY(record_prepare(r, &stmt, err, sql));
+	va_list args;
+	va_start(args, kinds);
+	record_bind(stmt, kinds, args);
+	va_end(args);
+	int rc = sqlite3_step(stmt);
+	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+		return record_fail(r, rc, "reading the index's record", err);
+	*ret_value = rc == SQLITE_ROW && sqlite3_column_type(stmt, 0) != SQLITE_NULL ? sqlite3_column_int64(stmt, 0) : otherwise;
+	return HTH_OK;
+}
+
+static hth_status migrate(record *r, hth_error *err)
+{
+	int64_t version = 0;
+	HTH_TRY(record_int(r, &version, 0, err, "PRAGMA user_version", ""));
+	if (version == (int64_t)HTH_COUNT(migrations))
+		return HTH_OK;
+	HTH_TRY(record_run(r, err, "BEGIN IMMEDIATE"));
+	hth_status status = record_int(r, &version, 0, err, "PRAGMA user_version", "");
+	if (status == HTH_OK && version > (int64_t)HTH_COUNT(migrations))
+		status = hth_fail(err, HTH_UNSUPPORTED, "the index was written by a newer Hearth (schema %lld, this one knows %zu); update Hearth",
+		                  (long long)version, HTH_COUNT(migrations));
+	for (; status == HTH_OK && version < (int64_t)HTH_COUNT(migrations); version++) {
+		char pragma[64];
+		snprintf(pragma, sizeof pragma, "PRAGMA user_version = %lld", (long long)version + 1);
+		status = record_run(r, err, migrations[version]);
+		if (status == HTH_OK)
+			status = record_run(r, err, pragma);
+	}
+	if (status == HTH_OK)
+		status = record_run(r, err, "COMMIT");
+	if (status != HTH_OK)
+		(void)sqlite3_exec(r->db, "ROLLBACK", NULL, NULL, NULL);
+	return status;
+}
+
+hth_status record_open(record *ret_record, const char *home, bool make, hth_error *err)
+{
+	char path[HTH_INDEX_PATH_MAX + 32];
+	if ((size_t)snprintf(path, sizeof path, "%s/index/record.db", home) >= HTH_INDEX_PATH_MAX)
+		return hth_fail(err, HTH_INVALID, "the path of the home is too long: %s", home);
+	if (make) {
+		for (char *c = path + 1; (c = strchr(c, '/')) != NULL; c++) {
+			*c = '\0';
+			int failed = mkdir(path, 0700) != 0 && errno != EEXIST ? errno : 0;
+			*c = '/';
+			if (failed != 0 && failed != EROFS)
+				return hth_fail_errno(err, HTH_IO, failed, "cannot make the folder of %s", path);
+		}
+		/* So that nobody else could read it even for a moment. One that is there is not opened: closing would drop SQLite's locks. */
+		int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		if (fd < 0 && errno != EEXIST)
+			return hth_fail_errno(err, HTH_IO, errno, "cannot make %s", path);
+		if (fd >= 0)
+			close(fd);
+	} else if (access(path, F_OK) != 0) {
+		return hth_fail(err, HTH_NOT_FOUND, "nothing is indexed yet; `hearth index add DIR` begins");
+	}
+	record r = {0};
+	int rc = sqlite3_open_v2(path, &r.db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+	hth_status status = rc == SQLITE_OK ? HTH_OK : record_fail(&r, rc, "opening the index's record", err);
+	if (status == HTH_OK) {
+		sqlite3_busy_timeout(r.db, 10000);
+		status = record_run(&r, err,
+		                    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF;"
+		                    "PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY;");
+	}
+	if (status == HTH_OK)
+		status = migrate(&r, err);
+	if (status != HTH_OK) {
+		record_close(&r);
+		return status;
+	}
+	*ret_record = r;
+	return HTH_OK;
+}
+
+void record_close(record *r)
+{
+	sqlite3_close(r->db);
+	r->db = NULL;
+}
+
+bool record_path(char out[HTH_INDEX_PATH_MAX], const char *folder, const char *rel)
+{
+	const char *between = rel[0] == '\0' || strcmp(folder, "/") == 0 ? "" : "/";
+	return (size_t)snprintf(out, HTH_INDEX_PATH_MAX, "%s%s%s", folder, between, rel) < HTH_INDEX_PATH_MAX;
+}
+
+hth_status record_drop_document(record *r, int64_t document, hth_error *err)
+{
+	int64_t used = 0;
+	HTH_TRY(record_int(r, &used, 0, err, "SELECT 1 FROM file WHERE document = ?1 LIMIT 1", "i", document));
+	if (used != 0)
+		return HTH_OK;
+	/* Passages of one reading are neighbours; a document has one or two readings (text, OCR). */
+	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
+	HTH_TRY(record_prepare(r, &stmt, err, "SELECT id FROM passage WHERE document = ?1 ORDER BY id"));
+	sqlite3_bind_int64(stmt, 1, document);
+	int64_t first = 0, last = 0;
+	for (;;) {
+		int rc = sqlite3_step(stmt);
+		if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+			return record_fail(r, rc, "removing a document", err);
+		int64_t id = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : -1;
+		if (first > 0 && id != last + 1) {
+			HTH_TRY(record_do(r, err, "INSERT OR REPLACE INTO removed (first, last) VALUES (?1, ?2)", "ii", first, last));
+			first = 0;
+		}
+		if (id < 0)
+			break;
+		if (first == 0)
+			first = id;
+		last = id;
+	}
+	HTH_TRY(record_do(r, err, "DELETE FROM passage WHERE document = ?1", "i", document));
+	HTH_TRY(record_do(r, err, "DELETE FROM part WHERE document = ?1", "i", document));
+	return record_do(r, err, "DELETE FROM document WHERE id = ?1", "i", document);
+}
+
+hth_status record_drop_file(record *r, int64_t file, hth_error *err)
+{
+	int64_t document = 0;
+	HTH_TRY(record_int(r, &document, 0, err, "SELECT document FROM file WHERE id = ?1", "i", file));
+	HTH_TRY(record_do(r, err, "DELETE FROM file WHERE id = ?1", "i", file));
+	return document > 0 ? record_drop_document(r, document, err) : HTH_OK;
+}
