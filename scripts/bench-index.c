@@ -1,9 +1,11 @@
-/* bench-index.c - measures the word index: `bench-index ir FOLDER` its answers on a test set of documents, queries and judgements,
- * `bench-index scale N FOLDER` its speed and size on N synthetic documents of two pages. Each prints one JSON object. Part of `make bench`.
+/* bench-index.c - measures the word index: `bench-index ir FOLDER` its answers on a test set of documents, queries and
+ * judgements, `bench-index scale N FOLDER` its speed and size on N synthetic documents of two pages. Each prints one
+ * JSON object. Part of `make bench`.
  *
- * The synthetic text: 500,000 words with frequencies of Zipf's law (exponent 1, seeded), 300 a page, and about 40 topics a document takes a
- * quarter of its words from, so that words come in company as they do in life. Queries are 1 to 6 words of one document, the common ones
- * (a share of the 100 most frequent) included; half of them are words that people would search for (beyond the first 500).
+ * The synthetic text: 500,000 words with frequencies of Zipf's law (exponent 1, seeded), 300 a page, and about 40
+ * topics a document takes a quarter of its words from, so that words come in company as they do in life. Queries are 1
+ * to 6 words of one document, the common ones (a share of the 100 most frequent) included; half of them are words that
+ * people would search for (beyond the first 500).
  */
 #include "base/clock.h"
 #include "base/mem.h"
@@ -57,7 +59,10 @@ static row *read_rows(const char *folder, const char *name, size_t *ret_n)
 	return rows;
 }
 
-static int descending(const void *a, const void *b) { return *(const int *)b - *(const int *)a; }
+static int descending(const void *a, const void *b)
+{
+	return *(const int *)b - *(const int *)a;
+}
 
 static int grade_of(const row *qrels, size_t n, const char *query, const char *doc)
 {
@@ -71,16 +76,19 @@ static void measure_ir(const char *set, const char *folder, bool stem)
 {
 	hth_error err = HTH_ERROR_INIT;
 	size_t n_docs, n_queries, n_qrels;
-	row *docs = read_rows(set, "docs.tsv", &n_docs), *queries = read_rows(set, "queries.tsv", &n_queries), *qrels = read_rows(set, "qrels.tsv", &n_qrels);
+	row *docs = read_rows(set, "docs.tsv", &n_docs), *queries = read_rows(set, "queries.tsv", &n_queries),
+	    *qrels = read_rows(set, "qrels.tsv", &n_qrels);
 	hth_words *w;
 	hth_terms *terms;
-	if (hth_words_open(&w, folder, &(hth_words_options){.write = true}, &err) != HTH_OK || hth_terms_create(&terms, &err) != HTH_OK)
+	if (hth_words_open(&w, folder, &(hth_words_options){.write = true}, &err) != HTH_OK ||
+	    hth_terms_create(&terms, &err) != HTH_OK)
 		die("opening", &err);
 	uint32_t languages = 1u << (stem ? HTH_LANGUAGE_EN : HTH_LANGUAGE_NONE);
 	static char text[2 * LINE_MAX_BYTES];
 	for (size_t i = 0; i < n_docs; i++) {
 		snprintf(text, sizeof text, "%s\n%s", docs[i].fields[1], docs[i].n > 2 ? docs[i].fields[2] : "");
-		if (hth_words_add(w, i + 1, stem ? HTH_LANGUAGE_EN : HTH_LANGUAGE_NONE, text, strlen(text), &err) != HTH_OK)
+		if (hth_words_add(w, i + 1, stem ? HTH_LANGUAGE_EN : HTH_LANGUAGE_NONE, text, strlen(text), &err) !=
+		    HTH_OK)
 			die("adding", &err);
 	}
 	if (hth_words_commit(w, n_docs, &err) != HTH_OK)
@@ -91,14 +99,16 @@ static void measure_ir(const char *set, const char *folder, bool stem)
 		int grades[4096];
 		size_t n_rel = 0, n = 0;
 		for (size_t i = 0; i < n_qrels; i++)
-			if (strcmp(qrels[i].fields[0], queries[q].fields[0]) == 0 && atoi(qrels[i].fields[2]) > 0 && n_rel < HTH_COUNT(grades))
+			if (strcmp(qrels[i].fields[0], queries[q].fields[0]) == 0 && atoi(qrels[i].fields[2]) > 0 &&
+			    n_rel < HTH_COUNT(grades))
 				grades[n_rel++] = atoi(qrels[i].fields[2]);
 		if (n_rel == 0)
 			continue;
 		judged++;
 		qsort(grades, n_rel, sizeof *grades, descending);
 		hth_words_query query = {0};
-		hth_words_query_add(&query, terms, languages, queries[q].fields[1], strlen(queries[q].fields[1]), HTH_WORDS_MAY);
+		hth_words_query_add(&query, terms, languages, queries[q].fields[1], strlen(queries[q].fields[1]),
+		                    HTH_WORDS_MAY);
 		hth_words_hit hits[DEPTH];
 		if (hth_words_search(w, &query, DEPTH, hits, &n, &err) != HTH_OK)
 			die("searching", &err);
@@ -115,8 +125,8 @@ static void measure_ir(const char *set, const char *folder, bool stem)
 		ndcg += gain / ideal;
 		recall += (double)found / (double)n_rel;
 	}
-	printf("{\"documents\":%zu,\"queries\":%zu,\"stemmed\":%s,\"ndcg_10\":%.4f,\"recall_100\":%.4f}\n", n_docs, judged, stem ? "true" : "false",
-	       ndcg / (double)judged, recall / (double)judged);
+	printf("{\"documents\":%zu,\"queries\":%zu,\"stemmed\":%s,\"ndcg_10\":%.4f,\"recall_100\":%.4f}\n", n_docs,
+	       judged, stem ? "true" : "false", ndcg / (double)judged, recall / (double)judged);
 	hth_words_close(w);
 	hth_terms_destroy(terms);
 	exit(0); /* what the sets took goes with the process */
@@ -127,12 +137,16 @@ static void measure_ir(const char *set, const char *folder, bool stem)
 enum { VOCABULARY = 500000, PAGE_WORDS = 300, PAGES = 2, TOPICS = 40, QUERIES = 1000, BATCH = 20000 };
 
 /* Zipf's law with exponent 1, by inversion of its continuous form. */
-static uint32_t zipf(hth_rng *rng) { return (uint32_t)pow(VOCABULARY, hth_rng_unit(rng)) - 1; }
+static uint32_t zipf(hth_rng *rng)
+{
+	return (uint32_t)pow(VOCABULARY, hth_rng_unit(rng)) - 1;
+}
 
 /* A pronounceable word for a number, all different: syllables are its digits. */
 static size_t spell(uint32_t number, char *out)
 {
-	static const char *const first[] = {"b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z", "st", "tr"};
+	static const char *const first[] = {"b", "d", "f", "g", "k", "l", "m",  "n",
+	                                    "p", "r", "s", "t", "v", "z", "st", "tr"};
 	static const char *const second[] = {"a", "e", "i", "o", "u", "ar", "en", "il"};
 	size_t n = 0;
 	number += 128;
@@ -193,7 +207,8 @@ static void measure_scale(uint64_t n_docs, const char *folder)
 	hth_rng rng, ask;
 	hth_rng_seed(&rng, 42);
 	hth_rng_seed(&ask, 43);
-	if (hth_words_open(&w, folder, &(hth_words_options){.write = true}, &err) != HTH_OK || hth_terms_create(&terms, &err) != HTH_OK)
+	if (hth_words_open(&w, folder, &(hth_words_options){.write = true}, &err) != HTH_OK ||
+	    hth_terms_create(&terms, &err) != HTH_OK)
 		die("opening", &err);
 	static char page[PAGE_WORDS * 32];
 	static uint32_t words[PAGE_WORDS], asked[QUERIES][6];
@@ -254,17 +269,22 @@ static void measure_scale(uint64_t n_docs, const char *folder)
 			size_t n;
 			uint64_t t = hth_clock_ns();
 			hth_words_query_add(&query, terms, 0, text, strlen(text), HTH_WORDS_MAY);
-			if ((way == 0 ? hth_words_search : hth_words_search_all)(w, &query, 10, hits, &n, &err) != HTH_OK)
+			if ((way == 0 ? hth_words_search : hth_words_search_all)(w, &query, 10, hits, &n, &err) !=
+			    HTH_OK)
 				die("searching", &err);
 			times[way][q] = (double)(hth_clock_ns() - t) * 1e-6;
 		}
 		qsort(times[way], n_way, sizeof times[way][0], by_value);
 	}
-	printf("{\"documents\":%llu,\"pages\":%llu,\"text_bytes\":%llu,\"index_bytes\":%llu,\"bytes_per_byte\":%.3f,\"segments\":%u,\"build_s\":%.1f,"
-	       "\"documents_s\":%.0f,\"build_peak_mb\":%.0f,\"p50_ms\":%.2f,\"p99_ms\":%.2f,\"max_ms\":%.2f,\"all_p50_ms\":%.2f,\"all_p99_ms\":%.2f,\"resident_mb\":%.0f}\n",
-	       (unsigned long long)n_docs, (unsigned long long)id, (unsigned long long)bytes, (unsigned long long)info.bytes,
-	       (double)info.bytes / (double)bytes, info.segments, seconds, (double)n_docs / seconds, (double)usage.ru_maxrss / 1e3, times[0][n_queries / 2],
-	       times[0][n_queries * 99 / 100], times[0][n_queries - 1], times[1][n_queries / 10 / 2], times[1][n_queries / 10 * 99 / 100], resident_mb());
+	printf("{\"documents\":%llu,\"pages\":%llu,\"text_bytes\":%llu,\"index_bytes\":%llu,\"bytes_per_byte\":%.3f,"
+	       "\"segments\":%u,\"build_s\":%.1f,"
+	       "\"documents_s\":%.0f,\"build_peak_mb\":%.0f,\"p50_ms\":%.2f,\"p99_ms\":%.2f,\"max_ms\":%.2f,\"all_p50_"
+	       "ms\":%.2f,\"all_p99_ms\":%.2f,\"resident_mb\":%.0f}\n",
+	       (unsigned long long)n_docs, (unsigned long long)id, (unsigned long long)bytes,
+	       (unsigned long long)info.bytes, (double)info.bytes / (double)bytes, info.segments, seconds,
+	       (double)n_docs / seconds, (double)usage.ru_maxrss / 1e3, times[0][n_queries / 2],
+	       times[0][n_queries * 99 / 100], times[0][n_queries - 1], times[1][n_queries / 10 / 2],
+	       times[1][n_queries / 10 * 99 / 100], resident_mb());
 	hth_words_close(w);
 	hth_terms_destroy(terms);
 }

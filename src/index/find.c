@@ -1,14 +1,16 @@
-/* find.c - searching: the query's words and filters, the word index's best passages, and what is shown of them. Any thread; a reader each.
+/* find.c - searching: the query's words and filters, the word index's best passages, and what is shown of them. Any
+ * thread; a reader each.
  *
- * The word index gives more passages than were asked for, because some fall away: of files that are gone or filtered, a third passage of one page, and near
- * copies, which count for the best of them. Two passages are near copies when they share three quarters of their different words (Jaccard), so the
- * same letter scanned twice, or sent with another greeting, is one hit. When too many fall away, more are asked for.
+ * The word index gives more passages than were asked for, because some fall away: of files that are gone or filtered, a
+ * third passage of one page, and near copies, which count for the best of them. Two passages are near copies when they
+ * share three quarters of their different words (Jaccard), so the same letter scanned twice, or sent with another
+ * greeting, is one hit. When too many fall away, more are asked for.
  */
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "extract/extract.h"
-#include "index/reading.h"
-#include "index/record.h"
+#include "index/passages.h"
+#include "index/index-record.h"
 #include "index/snippet.h"
 #include "index/words.h"
 
@@ -105,7 +107,8 @@ static void parse_query(hth_index_reader *reader, uint32_t languages, const char
 
 static bool has_filter(const hth_index_query *q)
 {
-	return (q->folder != NULL && *q->folder) || (q->type != NULL && *q->type) || (q->from != NULL && *q->from) || q->after != 0 || q->before != 0 || q->shared_only;
+	return (q->folder != NULL && *q->folder) || (q->type != NULL && *q->type) || (q->from != NULL && *q->from) ||
+	       q->after != 0 || q->before != 0 || q->shared_only;
 }
 
 static bool is_under(const char *path, const char *folder)
@@ -150,7 +153,9 @@ static hth_status read_part(hth_index_reader *reader, source *s, hth_error *err)
 	uint32_t number = s->part;
 	for (int depth = 0; depth < 10; depth++) {
 		HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
-		HTH_TRY(record_prepare(&reader->r, &stmt, err, "SELECT parent, kind, date, name, title, author FROM part WHERE document = ?1 AND number = ?2"));
+		HTH_TRY(record_prepare(
+		    &reader->r, &stmt, err,
+		    "SELECT parent, kind, date, name, title, author FROM part WHERE document = ?1 AND number = ?2"));
 		record_bind_all(stmt, "ii", s->document, (int64_t)number);
 		if (sqlite3_step(stmt) != SQLITE_ROW)
 			break;
@@ -173,13 +178,15 @@ static hth_status read_part(hth_index_reader *reader, source *s, hth_error *err)
 static hth_status read_files(hth_index_reader *reader, const hth_index_query *q, source *s, hth_error *err)
 {
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
-	HTH_TRY(record_prepare(&reader->r, &stmt, err,
-	                       "SELECT folder.path, file.path, file.mtime, folder.shared FROM file JOIN folder ON folder.id = file.folder"
-	                       " WHERE document = ?1 AND folder.removed = 0 ORDER BY file.id"));
+	HTH_TRY(record_prepare(
+	    &reader->r, &stmt, err,
+	    "SELECT folder.path, file.path, file.mtime, folder.shared FROM file JOIN folder ON folder.id = file.folder"
+	    " WHERE document = ?1 AND folder.removed = 0 ORDER BY file.id"));
 	sqlite3_bind_int64(stmt, 1, s->document);
 	while (sqlite3_step(stmt) == SQLITE_ROW) {
 		char path[HTH_INDEX_PATH_MAX];
-		if (!record_path(path, record_text(stmt, 0), record_text(stmt, 1)) || (q->shared_only && sqlite3_column_int(stmt, 3) == 0) ||
+		if (!record_path(path, record_text(stmt, 0), record_text(stmt, 1)) ||
+		    (q->shared_only && sqlite3_column_int(stmt, 3) == 0) ||
 		    (q->folder != NULL && *q->folder && !is_under(path, q->folder)))
 			continue;
 		if (s->n_files++ > 0)
@@ -191,30 +198,36 @@ static hth_status read_files(hth_index_reader *reader, const hth_index_query *q,
 }
 
 /* *ret_fits: it is still there, and passes the filters. */
-static hth_status read_source(hth_index_reader *reader, const hth_index_query *q, uint64_t passage, source *s, bool *ret_fits, hth_error *err)
+static hth_status read_source(hth_index_reader *reader, const hth_index_query *q, uint64_t passage, source *s,
+                              bool *ret_fits, hth_error *err)
 {
 	*ret_fits = false;
 	{
 		HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
-		HTH_TRY(record_prepare(&reader->r, &stmt, err, "SELECT document, part, page, box, text FROM passage WHERE id = ?1"));
+		HTH_TRY(record_prepare(&reader->r, &stmt, err,
+		                       "SELECT document, part, page, box, text FROM passage WHERE id = ?1"));
 		sqlite3_bind_int64(stmt, 1, (int64_t)passage);
 		int rc = sqlite3_step(stmt);
 		if (rc == SQLITE_DONE)
 			return HTH_OK;
 		if (rc != SQLITE_ROW)
 			return record_fail(&reader->r, rc, "reading what was found", err);
-		*s = (source){.document = sqlite3_column_int64(stmt, 0), .part = (uint32_t)sqlite3_column_int64(stmt, 1),
+		*s = (source){.document = sqlite3_column_int64(stmt, 0),
+		              .part = (uint32_t)sqlite3_column_int64(stmt, 1),
 		              .page = (uint32_t)sqlite3_column_int64(stmt, 2),
-		              .box = sqlite3_column_type(stmt, 3) == SQLITE_NULL ? -1 : sqlite3_column_int64(stmt, 3), .text = strdup(record_text(stmt, 4))};
+		              .box = sqlite3_column_type(stmt, 3) == SQLITE_NULL ? -1 : sqlite3_column_int64(stmt, 3),
+		              .text = strdup(record_text(stmt, 4))};
 	}
 	HTH_TRY(read_part(reader, s, err));
 	HTH_TRY(read_files(reader, q, s, err));
 	if (s->text == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
 	int64_t date = s->date != 0 ? s->date : s->changed;
-	*ret_fits = s->path != NULL && (q->type == NULL || !*q->type || strcmp(q->type, hth_extract_kind_name((hth_extract_kind)s->kind)) == 0) &&
-	            (q->from == NULL || !*q->from || (s->author != NULL && contains_folded(s->author, q->from))) && (q->after == 0 || date >= q->after) &&
-	            (q->before == 0 || date < q->before);
+	*ret_fits =
+	    s->path != NULL &&
+	    (q->type == NULL || !*q->type || strcmp(q->type, hth_extract_kind_name((hth_extract_kind)s->kind)) == 0) &&
+	    (q->from == NULL || !*q->from || (s->author != NULL && contains_folded(s->author, q->from))) &&
+	    (q->after == 0 || date >= q->after) && (q->before == 0 || date < q->before);
 	return HTH_OK;
 }
 
@@ -310,7 +323,8 @@ static hth_status gather(gathering *g, uint64_t passage, double score, hth_error
 	bool fits;
 	HTH_TRY(read_source(g->reader, g->query, passage, &s, &fits, err));
 	for (size_t i = 0; fits && i < g->asked->n_phrases; i++)
-		fits = snippet_has_phrase(g->reader->terms, s.text, g->asked->phrases[i].text, g->asked->phrases[i].len);
+		fits =
+		    snippet_has_phrase(g->reader->terms, s.text, g->asked->phrases[i].text, g->asked->phrases[i].len);
 	if (!fits)
 		return HTH_OK;
 	size_t same_page = 0, same_file = 0;
@@ -330,9 +344,17 @@ static hth_status gather(gathering *g, uint64_t passage, double score, hth_error
 	if (same_page >= PER_PAGE || same_file >= PER_FILE)
 		return HTH_OK;
 	hth_index_hit *h = &g->hits.list[g->hits.n];
-	*h = (hth_index_hit){.file = take(&s.path), .part = take(&s.name), .title = take(&s.title), .author = take(&s.author), .text = take(&s.text),
-	                     .type = hth_extract_kind_name((hth_extract_kind)s.kind), .page = page, .score = score, .date = s.date != 0 ? s.date : s.changed,
-	                     .n_copies = s.n_files - 1, .passage = passage};
+	*h = (hth_index_hit){.file = take(&s.path),
+	                     .part = take(&s.name),
+	                     .title = take(&s.title),
+	                     .author = take(&s.author),
+	                     .text = take(&s.text),
+	                     .type = hth_extract_kind_name((hth_extract_kind)s.kind),
+	                     .page = page,
+	                     .score = score,
+	                     .date = s.date != 0 ? s.date : s.changed,
+	                     .n_copies = s.n_files - 1,
+	                     .passage = passage};
 	h->has_box = reading_unpack_box(s.box, h->box);
 	g->hits.n++;
 	if (h->file == NULL || h->part == NULL || h->title == NULL || h->author == NULL || h->text == NULL)
@@ -340,12 +362,14 @@ static hth_status gather(gathering *g, uint64_t passage, double score, hth_error
 	return snippet_make(g->reader->terms, &g->asked->words, h->text, &h->snippet, &h->marks, &h->n_marks, err);
 }
 
-hth_status hth_index_search(hth_index_reader *reader, const hth_index_query *query, hth_index_hits *ret_hits, hth_error *err)
+hth_status hth_index_search(hth_index_reader *reader, const hth_index_query *query, hth_index_hits *ret_hits,
+                            hth_error *err)
 {
 	size_t len = strnlen(query->text, HTH_INDEX_QUERY_MAX + 1);
 	if (len > HTH_INDEX_QUERY_MAX)
 		return hth_fail(err, HTH_INVALID, "a query has at most %d bytes", HTH_INDEX_QUERY_MAX);
-	gathering g = {.reader = reader, .query = query, .k = query->k > 0 ? HTH_MIN(query->k, (size_t)HTH_INDEX_K_MAX) : 10};
+	gathering g = {
+	    .reader = reader, .query = query, .k = query->k > 0 ? HTH_MIN(query->k, (size_t)HTH_INDEX_K_MAX) : 10};
 	asked a = {0};
 	hth_words_info info = {0};
 	hth_status status = refresh(reader, err);
@@ -355,7 +379,9 @@ hth_status hth_index_search(hth_index_reader *reader, const hth_index_query *que
 		hth_words_get_info(reader->words, &info);
 	parse_query(reader, info.languages, query->text, &a);
 	if (a.n_positive == 0)
-		return hth_fail(err, HTH_INVALID, a.words.n > 0 ? "the query only says what must not be there; say what to look for" : "the query has no word to look for");
+		return hth_fail(err, HTH_INVALID,
+		                a.words.n > 0 ? "the query only says what must not be there; say what to look for"
+		                              : "the query has no word to look for");
 	if (status == HTH_NOT_FOUND) {
 		*ret_hits = (hth_index_hits){0};
 		return HTH_OK;
@@ -364,13 +390,17 @@ hth_status hth_index_search(hth_index_reader *reader, const hth_index_query *que
 	g.hits.list = hth_alloc_array(g.k, sizeof *g.hits.list);
 	g.sets = hth_alloc_array(g.k, sizeof *g.sets);
 	HTH_AUTO_FREE hth_words_hit *best = hth_alloc_array(HTH_WORDS_K_MAX, sizeof *best);
-	status = g.hits.list != NULL && g.sets != NULL && best != NULL ? HTH_OK : hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
-	/* Each time many more, until there are enough hits or no more passages. A filter or a phrase may need all of them. */
+	status = g.hits.list != NULL && g.sets != NULL && best != NULL
+	             ? HTH_OK
+	             : hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
+	/* Each time many more, until there are enough hits or no more passages. A filter or a phrase may need all of
+	 * them. */
 	size_t looked = 0, asked_for = HTH_MAX((size_t)FIRST_ASKED, g.k * 4);
 	bool selective = has_filter(query) || a.n_phrases > 0;
 	while (status == HTH_OK && g.hits.n < g.k) {
 		size_t n = 0;
-		status = hth_words_search(reader->words, &a.words, HTH_MIN(asked_for, (size_t)HTH_WORDS_K_MAX), best, &n, err);
+		status = hth_words_search(reader->words, &a.words, HTH_MIN(asked_for, (size_t)HTH_WORDS_K_MAX), best,
+		                          &n, err);
 		for (; status == HTH_OK && looked < n && g.hits.n < g.k; looked++)
 			status = gather(&g, best[looked].id, (double)best[looked].score, err);
 		if (n < asked_for || asked_for >= HTH_WORDS_K_MAX || (!selective && asked_for > 8u * FIRST_ASKED))

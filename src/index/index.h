@@ -1,16 +1,18 @@
-/* index.h - the household's documents: folders are kept in step with a record of what they say, and searched. Read this first.
+/* index.h - the household's documents: folders are kept in step with a record of what they say, and searched. Read this
+ * first.
  *
- * Everything is under $HEARTH_HOME/index (0700): record.db, the truth (SQLite: folders, files, documents, passages with page and box), and words/,
- * the word index made from it (words.h). One process keeps them (hth_index_start takes a lock); any process reads them.
+ * Everything is under $HEARTH_HOME/index (0700): record.db, the truth (SQLite: folders, files, documents, passages with
+ * page and box), and words/, the word index made from it (words.h). One process keeps them (hth_index_start takes a
+ * lock); any process reads them.
  *
  *   folder     what the owner named: a directory (a Maildir is one) or a single file (an mbox)
  *   file       a path in a folder, in one state of hth_index_state
  *   document   what a content says, by its hash: files of one content share one, and a file that moves keeps its own
  *   passage    a piece of a document of about 1200 bytes, on one page: what is found
  *
- * A file's state changes in the transaction that stores its passages, so a process that dies at any moment leaves no file half indexed,
- * and loses only the reading that was not stored. Nothing here is ever logged but counts and times. Documents stay in this home: a folder
- * may be marked for neighbours by its owner (`shared`), none can be public.
+ * A file's state changes in the transaction that stores its passages, so a process that dies at any moment leaves no
+ * file half indexed, and loses only the reading that was not stored. Nothing here is ever logged but counts and times.
+ * Documents stay in this home: a folder may be marked for neighbours by its owner (`shared`), none can be public.
  */
 #ifndef HTH_INDEX_INDEX_H
 #define HTH_INDEX_INDEX_H
@@ -21,20 +23,22 @@
 
 /* The numbers are stored. */
 typedef enum hth_index_state {
-	HTH_INDEX_WAITING,     /* new or changed; what it said before, if anything, is still found */
+	HTH_INDEX_WAITING, /* new or changed; what it said before, if anything, is still found */
 	HTH_INDEX_INDEXED,
 	HTH_INDEX_WAITING_OCR, /* its text is indexed; some of its pages are pictures that are not read yet */
 	HTH_INDEX_UNREADABLE,  /* the reason says why */
 	HTH_INDEX_EXCLUDED,    /* too large, or of a kind that holds no text: the reason says why */
 	HTH_INDEX_STATE_COUNT
 } hth_index_state;
-const char *hth_index_state_name(hth_index_state state); /* "waiting", "indexed", "waiting_ocr", "unreadable", "excluded" */
+const char *
+hth_index_state_name(hth_index_state state); /* "waiting", "indexed", "waiting_ocr", "unreadable", "excluded" */
 
 enum { HTH_INDEX_PATH_MAX = 4096, HTH_INDEX_QUERY_MAX = 2000, HTH_INDEX_K_MAX = 200 };
 
 /* --- Folders: any process, any thread; the keeper notices by hth_index_wake, or at its next sweep --- */
 
-/* path is made absolute. HTH_NOT_FOUND: there is nothing there; HTH_CONFLICT: within, or around, a folder that is there already. */
+/* path is made absolute. HTH_NOT_FOUND: there is nothing there; HTH_CONFLICT: within, or around, a folder that is there
+ * already. */
 HTH_MUST_USE hth_status hth_index_folder_add(const char *home, const char *path, bool shared, hth_error *err);
 /* Its files are not found from now on; the keeper removes every trace. */
 HTH_MUST_USE hth_status hth_index_folder_remove(const char *home, const char *path, hth_error *err);
@@ -44,10 +48,10 @@ HTH_MUST_USE hth_status hth_index_folder_remove(const char *home, const char *pa
 typedef struct hth_index hth_index;
 typedef struct hth_index_options {
 	const char *home;
-	const char *extractor;    /* the program; NULL: found by extract/ */
-	uint64_t file_bytes_max;  /* 0: 512 MiB; larger files are excluded */
-	uint32_t sweep_s;         /* 0: 900; folders are walked this often for what watching missed */
-	bool no_ocr;              /* leave waiting_ocr as it is */
+	const char *extractor;   /* the program; NULL: found by extract/ */
+	uint64_t file_bytes_max; /* 0: 512 MiB; larger files are excluded */
+	uint32_t sweep_s;        /* 0: 900; folders are walked this often for what watching missed */
+	bool no_ocr;             /* leave waiting_ocr as it is */
 } hth_index_options;
 
 /* Starts the thread that keeps the index. HTH_BUSY: another process does. */
@@ -57,32 +61,36 @@ void hth_index_stop(hth_index *index);
 void hth_index_wake(hth_index *index); /* folders have changed: look now. Any thread. */
 /* While somebody waits for an answer nothing new is begun, and OCR stands still. Any thread. */
 void hth_index_pause(hth_index *index, bool pause);
-/* Whether every file is read that is not waiting for OCR (or for nothing, with no_ocr false), and all that was read is found. Any thread. */
+/* Whether every file is read that is not waiting for OCR (or for nothing, with no_ocr false), and all that was read is
+ * found. Any thread. */
 bool hth_index_is_idle(hth_index *index);
 
 /* --- Status --- */
 
 typedef struct hth_index_status {
 	uint64_t files[HTH_INDEX_STATE_COUNT];
-	uint64_t unchanged;     /* files that the last sweep of their folder found as they were */
-	uint64_t skipped;       /* hidden, ignored or special files that the last sweep passed by */
+	uint64_t unchanged; /* files that the last sweep of their folder found as they were */
+	uint64_t skipped;   /* hidden, ignored or special files that the last sweep passed by */
 	uint64_t documents, passages, text_bytes, pages;
-	uint64_t word_bytes;    /* of the word index's files */
+	uint64_t word_bytes;               /* of the word index's files */
 	uint32_t folders, missing_folders; /* missing: not there now; what they said is still found */
-	double cpu_seconds;     /* spent so far, by all processes that read */
+	double cpu_seconds;                /* spent so far, by all processes that read */
 	/* Of the keeper, when it is this process: else 0. */
 	bool kept, paused;
-	double files_per_s;     /* over the last minute of work */
-	uint64_t seconds_left;  /* for the files that wait, at that rate; 0: none or not known */
+	double files_per_s;    /* over the last minute of work */
+	uint64_t seconds_left; /* for the files that wait, at that rate; 0: none or not known */
 } hth_index_status;
 /* index may be NULL. */
-HTH_MUST_USE hth_status hth_index_get_status(const char *home, hth_index *index, hth_index_status *ret_status, hth_error *err);
+HTH_MUST_USE hth_status hth_index_get_status(const char *home, hth_index *index, hth_index_status *ret_status,
+                                             hth_error *err);
 
-/* Calls fn for each folder, and for up to `limit` files of the given state; any process. Texts are borrowed for the call. */
+/* Calls fn for each folder, and for up to `limit` files of the given state; any process. Texts are borrowed for the
+ * call. */
 typedef void (*hth_index_folder_fn)(void *ctx, const char *path, bool shared, bool missing, uint64_t files);
 HTH_MUST_USE hth_status hth_index_each_folder(const char *home, hth_index_folder_fn fn, void *ctx, hth_error *err);
 typedef void (*hth_index_file_fn)(void *ctx, const char *path, const char *reason);
-HTH_MUST_USE hth_status hth_index_each_file(const char *home, hth_index_state state, size_t limit, hth_index_file_fn fn, void *ctx, hth_error *err);
+HTH_MUST_USE hth_status hth_index_each_file(const char *home, hth_index_state state, size_t limit, hth_index_file_fn fn,
+                                            void *ctx, hth_error *err);
 
 /* --- Searching --- */
 
@@ -94,12 +102,13 @@ void hth_index_reader_close(hth_index_reader *reader);
 /* text: words, "phrases", +must, -must_not. Filters: NULL or 0 for none. */
 typedef struct hth_index_query {
 	const char *text;
-	size_t k;             /* 0: 10 */
-	const char *folder;   /* path: only files within it */
-	const char *type;     /* "pdf", "mail", ...: extract/'s kinds */
-	const char *from;     /* a part of the author's or sender's name or address, letters' case aside */
-	int64_t after, before; /* seconds since 1970 of the document's own date, else of the file's change; before is exclusive */
-	bool shared_only;     /* only folders that are marked for neighbours */
+	size_t k;           /* 0: 10 */
+	const char *folder; /* path: only files within it */
+	const char *type;   /* "pdf", "mail", ...: extract/'s kinds */
+	const char *from;   /* a part of the author's or sender's name or address, letters' case aside */
+	int64_t after,
+	    before; /* seconds since 1970 of the document's own date, else of the file's change; before is exclusive */
+	bool shared_only; /* only folders that are marked for neighbours */
 } hth_index_query;
 
 typedef struct hth_index_hit {
@@ -107,13 +116,13 @@ typedef struct hth_index_hit {
 	const char *type;                   /* static */
 	uint32_t page;                      /* 1-based; 1 for what has no pages */
 	bool has_box;
-	float box[4];                       /* as in extract.h */
+	float box[4]; /* as in extract.h */
 	double score;
-	char *text, *snippet;               /* the whole passage; about 240 bytes of it around what was found, on one line */
-	uint32_t (*marks)[2];               /* parts of the snippet that were asked for: [begin, end) in characters, ascending */
+	char *text, *snippet; /* the whole passage; about 240 bytes of it around what was found, on one line */
+	uint32_t (*marks)[2]; /* parts of the snippet that were asked for: [begin, end) in characters, ascending */
 	size_t n_marks;
-	int64_t date;                       /* 0: not known */
-	size_t n_copies;                    /* other files that say (nearly) the same and were left out for it */
+	int64_t date;    /* 0: not known */
+	size_t n_copies; /* other files that say (nearly) the same and were left out for it */
 	uint64_t passage;
 } hth_index_hit;
 typedef struct hth_index_hits {
@@ -123,6 +132,7 @@ typedef struct hth_index_hits {
 void hth_index_hits_finish(hth_index_hits *hits);
 
 /* Best first. At most two hits a page and three a file. HTH_INVALID: the query has no word, or is too long. */
-HTH_MUST_USE hth_status hth_index_search(hth_index_reader *reader, const hth_index_query *query, hth_index_hits *ret_hits, hth_error *err);
+HTH_MUST_USE hth_status hth_index_search(hth_index_reader *reader, const hth_index_query *query,
+                                         hth_index_hits *ret_hits, hth_error *err);
 
 #endif

@@ -1,9 +1,10 @@
 /* intake.c - a file's way into the index. Thread: the index's.
  *
- * The file is opened, checked to be a plain file, and hashed. A content that is known costs no more than that: the file takes its document. Otherwise the
- * extractor reads it, and its document, passages and the file's state are stored together. Several files share one transaction (a second's worth at most), so one sync serves
- * many; until it is committed none of them counts. The word index is given passages from the record, only after their commit: it can be behind,
- * never ahead, and what it lacks after a crash is fed again the same way.
+ * The file is opened, checked to be a plain file, and hashed. A content that is known costs no more than that: the file
+ * takes its document. Otherwise the extractor reads it, and its document, passages and the file's state are stored
+ * together. Several files share one transaction (a second's worth at most), so one sync serves many; until it is
+ * committed none of them counts. The word index is given passages from the record, only after their commit: it can be
+ * behind, never ahead, and what it lacks after a crash is fed again the same way.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -40,7 +41,9 @@ static hth_status store_cpu(hth_index *ix, hth_error *err)
 		hth_extractor_get_counts(ix->extractor, &counts);
 	double now = (double)t.tv_sec + (double)t.tv_nsec * 1e-9 + counts.cpu_seconds;
 	char sql[200];
-	snprintf(sql, sizeof sql, "INSERT INTO total (name, value) VALUES ('cpu_seconds', %.6f) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+	snprintf(sql, sizeof sql,
+	         "INSERT INTO total (name, value) VALUES ('cpu_seconds', %.6f) ON CONFLICT (name) DO UPDATE SET value "
+	         "= value + excluded.value",
 	         HTH_MAX(now - ix->cpu_stored, 0.0));
 	HTH_TRY(record_run(&ix->r, err, sql));
 	ix->cpu_stored = now;
@@ -72,7 +75,8 @@ static hth_status feed_removed(hth_index *ix, hth_error *err)
 	HTH_TRY(record_prepare(&ix->r, &stmt, err, "SELECT first, last FROM removed"));
 	int rc;
 	while ((rc = sqlite3_step(stmt)) == SQLITE_ROW)
-		HTH_TRY(hth_words_remove(ix->words, (uint64_t)sqlite3_column_int64(stmt, 0), (uint64_t)sqlite3_column_int64(stmt, 1), err));
+		HTH_TRY(hth_words_remove(ix->words, (uint64_t)sqlite3_column_int64(stmt, 0),
+		                         (uint64_t)sqlite3_column_int64(stmt, 1), err));
 	return rc == SQLITE_DONE ? HTH_OK : record_fail(&ix->r, rc, "reading what was removed", err);
 }
 
@@ -125,15 +129,18 @@ static void note_done(hth_index *ix)
 }
 
 /* The file takes the document; the one that it had goes, when nobody else has it. */
-static hth_status link_file(hth_index *ix, int64_t file, int64_t document, int64_t state, const char *reason, const struct stat *st, hth_error *err)
+static hth_status link_file(hth_index *ix, int64_t file, int64_t document, int64_t state, const char *reason,
+                            const struct stat *st, hth_error *err)
 {
 	int64_t before = 0;
 	HTH_TRY(begin(ix, err));
 	HTH_TRY(record_int(&ix->r, &before, 0, err, "SELECT document FROM file WHERE id = ?1", "i", file));
 	HTH_TRY(record_do(&ix->r, err,
-	                  "UPDATE file SET document = nullif(?2, 0), state = ?3, reason = ?4, size = ?5, mtime = ?6, dev = ?7, inode = ?8, not_before = 0 WHERE id = ?1",
-	                  "iiisiiii", file, document, state, reason, (int64_t)st->st_size, (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec,
-	                  (int64_t)st->st_dev, (int64_t)st->st_ino));
+	                  "UPDATE file SET document = nullif(?2, 0), state = ?3, reason = ?4, size = ?5, mtime = ?6, "
+	                  "dev = ?7, inode = ?8, not_before = 0 WHERE id = ?1",
+	                  "iiisiiii", file, document, state, reason, (int64_t)st->st_size,
+	                  (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec, (int64_t)st->st_dev,
+	                  (int64_t)st->st_ino));
 	if (before > 0 && before != document)
 		HTH_TRY(record_drop_document(&ix->r, before, err));
 	/* A file whose row went while it was read: nobody has the document now. */
@@ -147,7 +154,9 @@ static hth_status insert_passages(hth_index *ix, intake_job *j, int64_t document
 {
 	reading *rd = &j->reading;
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
-	HTH_TRY(record_prepare(&ix->r, &stmt, err, "INSERT INTO passage (document, part, page, box, language, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"));
+	HTH_TRY(record_prepare(
+	    &ix->r, &stmt, err,
+	    "INSERT INTO passage (document, part, page, box, language, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"));
 	const char *lang = getenv("LANG");
 	char code[3] = {lang != NULL ? lang[0] : 'e', lang != NULL && lang[0] != '\0' ? lang[1] : 'n', '\0'};
 	hth_language home = hth_language_of_code(code);
@@ -184,10 +193,12 @@ static hth_status insert_parts(hth_index *ix, intake_job *j, int64_t document, i
 		const reading_part *p = &j->reading.parts[i];
 		bool any = p->first <= p->last && j->reading.n_passages > 0;
 		HTH_TRY(record_do(&ix->r, err,
-		                  "INSERT OR REPLACE INTO part (document, number, parent, kind, date, name, title, author, first, last)"
+		                  "INSERT OR REPLACE INTO part (document, number, parent, kind, date, name, title, "
+		                  "author, first, last)"
 		                  " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-		                  "iiiiisssii", document, (int64_t)p->number, (int64_t)p->parent, (int64_t)p->kind, p->date, p->name ? p->name : "",
-		                  p->title ? p->title : "", p->author ? p->author : "", any ? first + (int64_t)p->first : (int64_t)0,
+		                  "iiiiisssii", document, (int64_t)p->number, (int64_t)p->parent, (int64_t)p->kind,
+		                  p->date, p->name ? p->name : "", p->title ? p->title : "", p->author ? p->author : "",
+		                  any ? first + (int64_t)p->first : (int64_t)0,
 		                  any ? first + (int64_t)p->last : (int64_t)-1));
 	}
 	return HTH_OK;
@@ -198,10 +209,14 @@ static hth_status store_document(hth_index *ix, intake_job *j, int64_t state, co
 	int64_t document = 0, first = 0;
 	HTH_TRY(begin(ix, err));
 	/* Another file of the same content may have been read at the same time. */
-	HTH_TRY(record_int(&ix->r, &document, 0, err, "SELECT id FROM document WHERE hash = ?1", "b", j->hash, sizeof j->hash));
+	HTH_TRY(record_int(&ix->r, &document, 0, err, "SELECT id FROM document WHERE hash = ?1", "b", j->hash,
+	                   sizeof j->hash));
 	if (document == 0) {
-		HTH_TRY(record_do(&ix->r, err, "INSERT INTO document (hash, state, reason, pages, text_bytes) VALUES (?1, ?2, ?3, ?4, ?5)", "bisii", j->hash,
-		                  sizeof j->hash, state, reason, (int64_t)j->reading.pages, (int64_t)j->reading.text.len));
+		HTH_TRY(record_do(
+		    &ix->r, err,
+		    "INSERT INTO document (hash, state, reason, pages, text_bytes) VALUES (?1, ?2, ?3, ?4, ?5)",
+		    "bisii", j->hash, sizeof j->hash, state, reason, (int64_t)j->reading.pages,
+		    (int64_t)j->reading.text.len));
 		document = sqlite3_last_insert_rowid(ix->r.db);
 		HTH_TRY(insert_passages(ix, j, document, &first, err));
 		HTH_TRY(insert_parts(ix, j, document, first, err));
@@ -214,20 +229,24 @@ static hth_status store_ocr(hth_index *ix, intake_job *j, const hth_extract_resu
 	int64_t first, there = 0, text = 0;
 	char reason[HTH_EXTRACT_REASON_MAX + 32] = "";
 	HTH_TRY(begin(ix, err));
-	HTH_TRY(record_int(&ix->r, &there, 0, err, "SELECT 1 FROM document WHERE id = ?1 AND state = ?2", "ii", j->document, (int64_t)HTH_INDEX_WAITING_OCR));
+	HTH_TRY(record_int(&ix->r, &there, 0, err, "SELECT 1 FROM document WHERE id = ?1 AND state = ?2", "ii",
+	                   j->document, (int64_t)HTH_INDEX_WAITING_OCR));
 	if (there == 0)
 		return HTH_OK; /* removed meanwhile */
 	bool failed = result->state == HTH_EXTRACT_UNREADABLE;
-	HTH_TRY(record_int(&ix->r, &text, 0, err, "SELECT 1 FROM passage WHERE document = ?1 LIMIT 1", "i", j->document));
+	HTH_TRY(
+	    record_int(&ix->r, &text, 0, err, "SELECT 1 FROM passage WHERE document = ?1 LIMIT 1", "i", j->document));
 	if (result->reason[0] != '\0')
-		snprintf(reason, sizeof reason, "%s%s", failed && text != 0 ? "its pictures were not read: " : "", result->reason);
+		snprintf(reason, sizeof reason, "%s%s", failed && text != 0 ? "its pictures were not read: " : "",
+		         result->reason);
 	if (!failed || j->reading.n_passages > 0)
 		HTH_TRY(insert_passages(ix, j, j->document, &first, err));
 	int64_t state = failed && text == 0 ? HTH_INDEX_UNREADABLE : HTH_INDEX_INDEXED;
-	HTH_TRY(record_do(&ix->r, err, "UPDATE document SET state = ?2, reason = ?3, text_bytes = text_bytes + ?4 WHERE id = ?1", "iisi", j->document, state,
-	                  reason, (int64_t)j->reading.text.len));
-	HTH_TRY(record_do(&ix->r, err, "UPDATE file SET state = ?2, reason = ?3 WHERE document = ?1 AND state = ?4", "iisi", j->document, state, reason,
-	                  (int64_t)HTH_INDEX_WAITING_OCR));
+	HTH_TRY(record_do(&ix->r, err,
+	                  "UPDATE document SET state = ?2, reason = ?3, text_bytes = text_bytes + ?4 WHERE id = ?1",
+	                  "iisi", j->document, state, reason, (int64_t)j->reading.text.len));
+	HTH_TRY(record_do(&ix->r, err, "UPDATE file SET state = ?2, reason = ?3 WHERE document = ?1 AND state = ?4",
+	                  "iisi", j->document, state, reason, (int64_t)HTH_INDEX_WAITING_OCR));
 	note_done(ix);
 	return HTH_OK;
 }
@@ -235,7 +254,8 @@ static hth_status store_ocr(hth_index *ix, intake_job *j, const hth_extract_resu
 static hth_status put_off(hth_index *ix, int64_t file, hth_error *err)
 {
 	HTH_TRY(begin(ix, err));
-	return record_do(&ix->r, err, "UPDATE file SET not_before = ?2 WHERE id = ?1", "ii", file, hth_clock_unix() + RETRY_CHANGED_S);
+	return record_do(&ix->r, err, "UPDATE file SET not_before = ?2 WHERE id = ?1", "ii", file,
+	                 hth_clock_unix() + RETRY_CHANGED_S);
 }
 
 /* --- what the extractor tells --- */
@@ -253,9 +273,18 @@ static void free_job(intake_job *j)
 	free(j);
 }
 
-static void on_part(void *ctx, const hth_extract_part *part) { reading_add_part(&((intake_job *)ctx)->reading, part); }
-static void on_meta(void *ctx, const hth_extract_meta *meta) { reading_add_meta(&((intake_job *)ctx)->reading, meta); }
-static void on_block(void *ctx, const hth_extract_block *block) { reading_add_block(&((intake_job *)ctx)->reading, block); }
+static void on_part(void *ctx, const hth_extract_part *part)
+{
+	reading_add_part(&((intake_job *)ctx)->reading, part);
+}
+static void on_meta(void *ctx, const hth_extract_meta *meta)
+{
+	reading_add_meta(&((intake_job *)ctx)->reading, meta);
+}
+static void on_block(void *ctx, const hth_extract_block *block)
+{
+	reading_add_block(&((intake_job *)ctx)->reading, block);
+}
 static void on_part_end(void *ctx, const hth_extract_result *result)
 {
 	((intake_job *)ctx)->needs_ocr |= result->state == HTH_EXTRACT_NEEDS_OCR;
@@ -278,8 +307,8 @@ static hth_status store(hth_index *ix, intake_job *j, const hth_extract_result *
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a document");
 	if (j->ocr)
 		return store_ocr(ix, j, result, err);
-	int64_t state = result->state == HTH_EXTRACT_UNREADABLE ? HTH_INDEX_UNREADABLE
-	                : result->state == HTH_EXTRACT_EXCLUDED ? HTH_INDEX_EXCLUDED
+	int64_t state = result->state == HTH_EXTRACT_UNREADABLE                  ? HTH_INDEX_UNREADABLE
+	                : result->state == HTH_EXTRACT_EXCLUDED                  ? HTH_INDEX_EXCLUDED
 	                : result->state == HTH_EXTRACT_NEEDS_OCR || j->needs_ocr ? HTH_INDEX_WAITING_OCR
 	                                                                         : HTH_INDEX_INDEXED;
 	return store_document(ix, j, state, result->reason, err);
@@ -292,7 +321,8 @@ static void on_end(void *ctx, const hth_extract_result *result)
 	hth_error err = HTH_ERROR_INIT;
 	if (store(ix, j, result, &err) != HTH_OK) {
 		/* All of the transaction is undone; its files wait again. */
-		hth_log(HTH_LOG_WARN, "index: what was read could not be stored (%s); it is tried again", hth_status_name(err.status));
+		hth_log(HTH_LOG_WARN, "index: what was read could not be stored (%s); it is tried again",
+		        hth_status_name(err.status));
 		intake_roll_back(ix);
 		ix->retry_ms = hth_clock_ms() + 10000;
 	}
@@ -327,7 +357,8 @@ static hth_status hash_file(int fd, uint8_t out[HASH_BYTES], hth_error *err)
 	return HTH_OK;
 }
 
-static hth_status mark(hth_index *ix, int64_t file, hth_index_state state, const char *reason, const struct stat *st, hth_error *err)
+static hth_status mark(hth_index *ix, int64_t file, hth_index_state state, const char *reason, const struct stat *st,
+                       hth_error *err)
 {
 	return link_file(ix, file, 0, state, reason, st, err);
 }
@@ -351,8 +382,10 @@ static hth_status find_next(hth_index *ix, bool ocr, candidate *ret, bool *ret_f
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
 	*ret_found = false;
 	HTH_TRY(record_prepare(&ix->r, &stmt, err,
-	                       "SELECT file.id, folder.path, file.path, file.size, file.mtime, file.dev, file.inode, file.document FROM file"
-	                       " JOIN folder ON folder.id = file.folder WHERE state = ?1 AND not_before <= ?2 AND folder.removed = 0 AND folder.missing = 0"
+	                       "SELECT file.id, folder.path, file.path, file.size, file.mtime, file.dev, file.inode, "
+	                       "file.document FROM file"
+	                       " JOIN folder ON folder.id = file.folder WHERE state = ?1 AND not_before <= ?2 AND "
+	                       "folder.removed = 0 AND folder.missing = 0"
 	                       " LIMIT ?3"));
 	sqlite3_bind_int64(stmt, 1, ocr ? HTH_INDEX_WAITING_OCR : HTH_INDEX_WAITING);
 	sqlite3_bind_int64(stmt, 2, hth_clock_unix());
@@ -362,7 +395,9 @@ static hth_status find_next(hth_index *ix, bool ocr, candidate *ret, bool *ret_f
 		ret->file = sqlite3_column_int64(stmt, 0);
 		if (in_flight(ix, ret->file) || !record_path(ret->path, record_text(stmt, 1), record_text(stmt, 2)))
 			continue;
-		ret->st = (struct stat){.st_size = sqlite3_column_int64(stmt, 3), .st_dev = (dev_t)sqlite3_column_int64(stmt, 5), .st_ino = (ino_t)sqlite3_column_int64(stmt, 6)};
+		ret->st = (struct stat){.st_size = sqlite3_column_int64(stmt, 3),
+		                        .st_dev = (dev_t)sqlite3_column_int64(stmt, 5),
+		                        .st_ino = (ino_t)sqlite3_column_int64(stmt, 6)};
 		ret->st.st_mtim.tv_sec = sqlite3_column_int64(stmt, 4) / 1000000000;
 		ret->st.st_mtim.tv_nsec = sqlite3_column_int64(stmt, 4) % 1000000000;
 		ret->document = sqlite3_column_int64(stmt, 7);
@@ -372,7 +407,8 @@ static hth_status find_next(hth_index *ix, bool ocr, candidate *ret, bool *ret_f
 	return rc == SQLITE_DONE ? HTH_OK : record_fail(&ix->r, rc, "looking for files to read", err);
 }
 
-static hth_status submit(hth_index *ix, const candidate *c, bool ocr, int fd, const struct stat *st, const uint8_t hash[HASH_BYTES], hth_error *err)
+static hth_status submit(hth_index *ix, const candidate *c, bool ocr, int fd, const struct stat *st,
+                         const uint8_t hash[HASH_BYTES], hth_error *err)
 {
 	intake_job *j = calloc(1, sizeof *j);
 	if (j == NULL) {
@@ -383,7 +419,8 @@ static hth_status submit(hth_index *ix, const candidate *c, bool ocr, int fd, co
 	memcpy(j->hash, hash, HASH_BYTES);
 	reading_begin(&j->reading);
 	const char *slash = strrchr(c->path, '/');
-	const hth_extract_ask ask = {.mode = ocr ? HTH_EXTRACT_MODE_OCR : HTH_EXTRACT_MODE_TEXT, .name = slash != NULL ? slash + 1 : c->path};
+	const hth_extract_ask ask = {.mode = ocr ? HTH_EXTRACT_MODE_OCR : HTH_EXTRACT_MODE_TEXT,
+	                             .name = slash != NULL ? slash + 1 : c->path};
 	j->next = ix->jobs;
 	ix->jobs = j;
 	ix->n_jobs++;
@@ -418,12 +455,14 @@ static hth_status begin_file(hth_index *ix, const candidate *c, bool ocr, hth_er
 			return mark(ix, c->file, HTH_INDEX_UNREADABLE, why.message, &st, err);
 		}
 		struct stat after;
-		if (fstat(fd, &after) != 0 || after.st_size != st.st_size || after.st_mtim.tv_sec != st.st_mtim.tv_sec || after.st_mtim.tv_nsec != st.st_mtim.tv_nsec) {
+		if (fstat(fd, &after) != 0 || after.st_size != st.st_size ||
+		    after.st_mtim.tv_sec != st.st_mtim.tv_sec || after.st_mtim.tv_nsec != st.st_mtim.tv_nsec) {
 			close(fd);
 			return put_off(ix, c->file, err);
 		}
 		HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
-		hth_status status = record_prepare(&ix->r, &stmt, err, "SELECT id, state, reason FROM document WHERE hash = ?1");
+		hth_status status =
+		    record_prepare(&ix->r, &stmt, err, "SELECT id, state, reason FROM document WHERE hash = ?1");
 		if (status != HTH_OK) {
 			close(fd);
 			return status;

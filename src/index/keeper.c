@@ -1,9 +1,10 @@
 /* keeper.c - keeping the index: one thread with a loop of its own, at low priority, taking turns.
  *
- * A turn does what is due, in this order: folders that were removed lose a few hundred files; what was told to have changed is looked at; folders are
- * walked; files that wait are begun, as many as the extractor takes at once; what was read is stored when it is a second old, and given to the word index when
- * that was five seconds ago or nothing else is left; then the word index's merges, and what must leave no trace. The extractor's answers come between
- * turns. While the node answers somebody (hth_index_pause) no file is begun and no merge goes on.
+ * A turn does what is due, in this order: folders that were removed lose a few hundred files; what was told to have
+ * changed is looked at; folders are walked; files that wait are begun, as many as the extractor takes at once; what was
+ * read is stored when it is a second old, and given to the word index when that was five seconds ago or nothing else is
+ * left; then the word index's merges, and what must leave no trace. The extractor's answers come between turns. While
+ * the node answers somebody (hth_index_pause) no file is begun and no merge goes on.
  *
  * A failure (a full disk, most of all) undoes the transaction; it is said once, and tried again ten seconds later.
  */
@@ -54,10 +55,12 @@ hth_status keeper_sweep(hth_index *ix, int64_t folder, const char *path, hth_err
 	uint64_t start = hth_clock_ms();
 	HTH_TRY(intake_commit(ix, err));
 	HTH_TRY(sweep_folder(&ix->r, folder, path, ix->file_bytes_max, &hooks, &result, err));
-	hth_log(HTH_LOG_DEBUG, "index: folder %lld looked through in %llu ms: %llu unchanged, %llu new, %llu changed, %llu moved, %llu gone%s",
-	        (long long)folder, (unsigned long long)(hth_clock_ms() - start), (unsigned long long)result.unchanged, (unsigned long long)result.fresh,
-	        (unsigned long long)result.changed, (unsigned long long)result.moved, (unsigned long long)result.removed,
-	        result.missing ? "; it is not there" : "");
+	hth_log(HTH_LOG_DEBUG,
+	        "index: folder %lld looked through in %llu ms: %llu unchanged, %llu new, %llu changed, %llu moved, "
+	        "%llu gone%s",
+	        (long long)folder, (unsigned long long)(hth_clock_ms() - start), (unsigned long long)result.unchanged,
+	        (unsigned long long)result.fresh, (unsigned long long)result.changed, (unsigned long long)result.moved,
+	        (unsigned long long)result.removed, result.missing ? "; it is not there" : "");
 	return HTH_OK;
 }
 
@@ -68,7 +71,9 @@ static hth_status sweep_all(hth_index *ix, hth_error *err)
 		char path[HTH_INDEX_PATH_MAX];
 		{
 			HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
-			HTH_TRY(record_prepare(&ix->r, &stmt, err, "SELECT id, path FROM folder WHERE removed = 0 AND id > ?1 ORDER BY id LIMIT 1"));
+			HTH_TRY(record_prepare(
+			    &ix->r, &stmt, err,
+			    "SELECT id, path FROM folder WHERE removed = 0 AND id > ?1 ORDER BY id LIMIT 1"));
 			sqlite3_bind_int64(stmt, 1, last);
 			if (sqlite3_step(stmt) != SQLITE_ROW)
 				return HTH_OK;
@@ -118,7 +123,8 @@ static hth_status tidy(hth_index *ix, bool *ret_busy, hth_error *err)
 		return HTH_OK;
 	if (status != HTH_OK || did || !(ix->purge || ix->purge_now))
 		return status;
-	/* A large index is not rewritten for each file that goes, only now and then; a folder that its owner took out goes at once. */
+	/* A large index is not rewritten for each file that goes, only now and then; a folder that its owner took out
+	 * goes at once. */
 	hth_words_info info;
 	hth_words_get_info(ix->words, &info);
 	uint64_t now = hth_clock_ms();
@@ -132,7 +138,8 @@ static hth_status tidy(hth_index *ix, bool *ret_busy, hth_error *err)
 		return status;
 	ix->purge = ix->purge_now = false;
 	ix->purged_ms = now;
-	/* What was deleted is overwritten in the database; the log of changes still has it. A reader that is in the middle keeps it a while. */
+	/* What was deleted is overwritten in the database; the log of changes still has it. A reader that is in the
+	 * middle keeps it a while. */
 	return record_run(&ix->r, err, "PRAGMA wal_checkpoint(TRUNCATE)");
 }
 
@@ -142,10 +149,12 @@ static hth_status find_idle(hth_index *ix, bool *ret_idle, hth_error *err)
 {
 	int64_t waiting = 0;
 	*ret_idle = false;
-	if (ix->n_jobs > 0 || ix->in_transaction || watch_has_events(ix) || atomic_load(&ix->wake) || !ix->swept_once || hth_words_pending(ix->words) > 0)
+	if (ix->n_jobs > 0 || ix->in_transaction || watch_has_events(ix) || atomic_load(&ix->wake) || !ix->swept_once ||
+	    hth_words_pending(ix->words) > 0)
 		return HTH_OK;
 	HTH_TRY(record_int(&ix->r, &waiting, 0, err,
-	                   "SELECT 1 FROM file JOIN folder ON folder.id = file.folder WHERE (state = 0 OR state = ?1) AND removed = 0 AND missing = 0 LIMIT 1",
+	                   "SELECT 1 FROM file JOIN folder ON folder.id = file.folder WHERE (state = 0 OR state = ?1) "
+	                   "AND removed = 0 AND missing = 0 LIMIT 1",
 	                   "i", ix->no_ocr ? (int64_t)0 : (int64_t)HTH_INDEX_WAITING_OCR));
 	if (waiting == 0)
 		HTH_TRY(record_int(&ix->r, &waiting, 0, err, "SELECT 1 FROM folder WHERE removed = 1 LIMIT 1", ""));
@@ -177,7 +186,8 @@ static hth_status turn(hth_index *ix, bool *ret_again, hth_error *err)
 	*ret_again |= more;
 	bool nothing_left = ix->n_jobs == 0 && !more;
 	now = hth_clock_ms();
-	if (ix->in_transaction && (nothing_left || now - ix->transaction_ms >= STORE_MS || ix->transaction_bytes >= STORE_BYTES))
+	if (ix->in_transaction &&
+	    (nothing_left || now - ix->transaction_ms >= STORE_MS || ix->transaction_bytes >= STORE_BYTES))
 		HTH_TRY(intake_commit(ix, err));
 	if (!ix->in_transaction && (nothing_left || now - ix->words_committed_ms >= WORDS_MS))
 		HTH_TRY(intake_feed_words(ix, true, err));
@@ -196,7 +206,8 @@ static void stop_now(hth_index *ix)
 	hth_error err = HTH_ERROR_INIT;
 	intake_cancel(ix);
 	if (intake_commit(ix, &err) != HTH_OK) {
-		hth_log(HTH_LOG_WARN, "index: what was read last could not be stored (%s); it will be read again", hth_status_name(err.status));
+		hth_log(HTH_LOG_WARN, "index: what was read last could not be stored (%s); it will be read again",
+		        hth_status_name(err.status));
 		intake_roll_back(ix);
 	}
 	watch_stop(ix);
@@ -220,7 +231,8 @@ static void on_tick(void *ctx)
 	bool again = false;
 	hth_status status = turn(ix, &again, &err);
 	if (status != HTH_OK && status != HTH_CANCELLED) {
-		hth_log(HTH_LOG_WARN, "index: %s; it is tried again", status == HTH_IO || status == HTH_BUSY ? err.message : hth_status_name(status));
+		hth_log(HTH_LOG_WARN, "index: %s; it is tried again",
+		        status == HTH_IO || status == HTH_BUSY ? err.message : hth_status_name(status));
 		intake_roll_back(ix);
 		ix->retry_ms = hth_clock_ms() + RETRY_MS;
 	}
@@ -278,7 +290,8 @@ static hth_status start(hth_index *ix, const hth_index_options *o, hth_error *er
 	HTH_TRY(record_open(&ix->r, ix->home, true, err));
 	HTH_TRY(open_words(ix, err));
 	HTH_TRY(hth_loop_create(&ix->loop, err));
-	const hth_extractor_options extractor = {.program = o->extractor, .file_bytes_max = ix->file_bytes_max, .n_workers = IN_FLIGHT_MAX};
+	const hth_extractor_options extractor = {
+	    .program = o->extractor, .file_bytes_max = ix->file_bytes_max, .n_workers = IN_FLIGHT_MAX};
 	HTH_TRY(hth_extractor_create(&ix->extractor, ix->loop, &extractor, err));
 	HTH_TRY(hth_mailbox_open(&ix->mailbox, ix->loop, on_mail, ix, err));
 	HTH_TRY(hth_timer_open(&ix->tick, ix->loop, on_tick, ix, err));
@@ -316,7 +329,10 @@ hth_status hth_index_start(hth_index **ret_index, const hth_index_options *optio
 	return HTH_OK;
 }
 
-static void poke(hth_index *ix) { (void)!hth_mailbox_post(ix->mailbox, ix); }
+static void poke(hth_index *ix)
+{
+	(void)!hth_mailbox_post(ix->mailbox, ix);
+}
 
 void hth_index_stop(hth_index *ix)
 {
@@ -341,7 +357,10 @@ void hth_index_pause(hth_index *ix, bool pause)
 		poke(ix);
 }
 
-bool hth_index_is_idle(hth_index *ix) { return atomic_load(&ix->idle); }
+bool hth_index_is_idle(hth_index *ix)
+{
+	return atomic_load(&ix->idle);
+}
 
 hth_status hth_index_get_status(const char *home, hth_index *ix, hth_index_status *ret_status, hth_error *err)
 {

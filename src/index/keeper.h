@@ -1,4 +1,5 @@
-/* keeper.h - what the files of the index's keeper share: its thread, its record, the file that is read. Only this folder includes it.
+/* keeper.h - what the files of the index's keeper share: its thread, its record, the file that is read. Only this
+ * folder includes it.
  *
  *   keeper.c   the thread, its turns: what is due, in which order
  *   watch.c    inotify: which paths and folders are to be looked at again
@@ -7,8 +8,8 @@
 #ifndef HTH_INDEX_KEEPER_H
 #define HTH_INDEX_KEEPER_H
 
-#include "index/reading.h"
-#include "index/record.h"
+#include "index/passages.h"
+#include "index/index-record.h"
 #include "index/sweep.h"
 #include "index/words.h"
 
@@ -23,9 +24,9 @@ typedef struct intake_job {
 	bool ocr, needs_ocr;
 	uint8_t hash[HASH_BYTES];
 	struct stat st;
-	char *ocr_why;          /* owned; NULL */
+	char *ocr_why; /* owned; NULL */
 	reading reading;
-	hth_extract_job *at;    /* with the extractor */
+	hth_extract_job *at; /* with the extractor */
 	struct intake_job *next;
 } intake_job;
 

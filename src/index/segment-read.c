@@ -1,4 +1,5 @@
-/* segment-read.c - a segment mapped: checked when it opens, its postings unpacked a block at a time. Any number of threads. */
+/* segment-read.c - a segment mapped: checked when it opens, its postings unpacked a block at a time. Any number of
+ * threads. */
 #include "base/mem.h"
 #include "index/segment.h"
 
@@ -11,7 +12,8 @@
 static bool section_fits(uint64_t at, uint64_t count, uint64_t size, uint64_t end)
 {
 	uint64_t bytes, to;
-	return at % 8 == 0 && !hth_mul_overflows(count, size, &bytes) && !hth_add_overflows(at, bytes, &to) && to <= end;
+	return at % 8 == 0 && !hth_mul_overflows(count, size, &bytes) && !hth_add_overflows(at, bytes, &to) &&
+	       to <= end;
 }
 
 static const char *check(const segment_header *h, uint64_t len)
@@ -22,8 +24,9 @@ static const char *check(const segment_header *h, uint64_t len)
 		return "is of another version";
 	if (h->checksum != disk_checksum(h, offsetof(segment_header, checksum)) || h->file_len != len)
 		return "is damaged";
-	if (h->postings_at > h->terms_at || !section_fits(h->terms_at, h->n_terms, sizeof(segment_term), h->strings_at) ||
-	    h->strings_at > h->ids_at || !section_fits(h->ids_at, h->n_texts, sizeof(uint32_t), h->lengths_at) ||
+	if (h->postings_at > h->terms_at ||
+	    !section_fits(h->terms_at, h->n_terms, sizeof(segment_term), h->strings_at) || h->strings_at > h->ids_at ||
+	    !section_fits(h->ids_at, h->n_texts, sizeof(uint32_t), h->lengths_at) ||
 	    !section_fits(h->lengths_at, h->n_texts, sizeof(uint16_t), len) || h->file_len < 8 || !(h->average > 0))
 		return "is damaged";
 	return NULL;
@@ -45,7 +48,8 @@ hth_status segment_open(segment **ret_segment, const char *path, uint32_t number
 	segment *s = wrong == NULL ? calloc(1, sizeof *s) : NULL;
 	if (s == NULL) {
 		munmap(map, (size_t)st.st_size);
-		return wrong != NULL ? hth_fail(err, HTH_BAD_FORMAT, "%s %s", path, wrong) : hth_fail(err, HTH_NO_MEMORY, "no memory for the word index");
+		return wrong != NULL ? hth_fail(err, HTH_BAD_FORMAT, "%s %s", path, wrong)
+		                     : hth_fail(err, HTH_NO_MEMORY, "no memory for the word index");
 	}
 	atomic_init(&s->refs, 1);
 	atomic_init(&s->damaged, false);
@@ -140,8 +144,8 @@ void cursor_open(cursor *c, segment *s, const segment_term *t)
 		return;
 	}
 	uint64_t n_blocks = ((uint64_t)t->df + SEGMENT_BLOCK - 1) / SEGMENT_BLOCK, end = s->header->terms_at;
-	if (t->df == 0 || t->df > s->header->n_texts || t->at % 4 != 0 || t->at < s->header->postings_at || t->at > end ||
-	    n_blocks * sizeof(segment_block) > end - t->at) {
+	if (t->df == 0 || t->df > s->header->n_texts || t->at % 4 != 0 || t->at < s->header->postings_at ||
+	    t->at > end || n_blocks * sizeof(segment_block) > end - t->at) {
 		end_damaged(c);
 		return;
 	}
@@ -163,7 +167,10 @@ static void unpack(uint32_t *out, const uint8_t *from, uint32_t n, unsigned bits
 	}
 }
 
-static uint32_t block_size(const cursor *c, uint32_t b) { return b + 1 < c->n_blocks ? SEGMENT_BLOCK : c->df - b * SEGMENT_BLOCK; }
+static uint32_t block_size(const cursor *c, uint32_t b)
+{
+	return b + 1 < c->n_blocks ? SEGMENT_BLOCK : c->df - b * SEGMENT_BLOCK;
+}
 
 bool cursor_decode(cursor *c, uint32_t b)
 {
@@ -172,7 +179,8 @@ bool cursor_decode(cursor *c, uint32_t b)
 	const segment_block *k = &c->blocks[b];
 	uint32_t n = block_size(c, b), next = b > 0 ? c->blocks[b - 1].last + 1 : 0;
 	uint64_t bytes = ((uint64_t)n * k->doc_bits + 7) / 8 + ((uint64_t)n * k->tf_bits + 7) / 8;
-	if (k->doc_bits > 32 || k->tf_bits > 32 || (uint64_t)k->payload + bytes > (uint64_t)(c->end - c->payload) || k->last >= c->s->header->n_texts) {
+	if (k->doc_bits > 32 || k->tf_bits > 32 || (uint64_t)k->payload + bytes > (uint64_t)(c->end - c->payload) ||
+	    k->last >= c->s->header->n_texts) {
 		end_damaged(c);
 		return false;
 	}
@@ -181,7 +189,8 @@ bool cursor_decode(cursor *c, uint32_t b)
 		next += c->docs[i];
 		c->docs[i] = next++;
 	}
-	/* Distances add up to the last one, or wrapped on the way: then this comparison, or the order within the block, tells. */
+	/* Distances add up to the last one, or wrapped on the way: then this comparison, or the order within the block,
+	 * tells. */
 	bool fine = c->docs[n - 1] == k->last;
 	for (uint32_t i = 1; i < n; i++)
 		fine &= c->docs[i] > c->docs[i - 1];

@@ -1,5 +1,6 @@
-/* segment-write.c - writes a segment front to back: postings as terms come, then the tables that were gathered meanwhile, then the header
- * at the beginning. The file is whole on the disk before anybody names it. Thread: the index's writing one.
+/* segment-write.c - writes a segment front to back: postings as terms come, then the tables that were gathered
+ * meanwhile, then the header at the beginning. The file is whole on the disk before anybody names it. Thread: the
+ * index's writing one.
  */
 #include "base/mem.h"
 #include "index/segment.h"
@@ -54,8 +55,9 @@ static hth_status align(segment_writer *w, hth_error *err)
 	return put(w, zeros, (8 - w->at % 8) % 8, err);
 }
 
-hth_status segment_writer_open(segment_writer **ret_writer, const disk *d, const char *path, const uint64_t *ids, const uint16_t *lengths,
-                               uint32_t n_texts, uint64_t terms_total, uint32_t languages, hth_error *err)
+hth_status segment_writer_open(segment_writer **ret_writer, const disk *d, const char *path, const uint64_t *ids,
+                               const uint16_t *lengths, uint32_t n_texts, uint64_t terms_total, uint32_t languages,
+                               hth_error *err)
 {
 	segment_writer *w = calloc(1, sizeof *w);
 	if (w == NULL)
@@ -66,8 +68,13 @@ hth_status segment_writer_open(segment_writer **ret_writer, const disk *d, const
 	snprintf(w->path, sizeof w->path, "%s", path);
 	w->waiting = HTH_BUF_INIT((size_t)4 * FLUSH_BYTES);
 	w->terms = w->strings = HTH_BUF_INIT((size_t)UINT32_MAX);
-	w->header = (segment_header){.magic = "HTHWORDS", .format = SEGMENT_FORMAT, .languages = languages, .n_texts = n_texts,
-	                             .first_id = n_texts > 0 ? ids[0] : 0, .terms_total = terms_total, .postings_at = sizeof(segment_header)};
+	w->header = (segment_header){.magic = "HTHWORDS",
+	                             .format = SEGMENT_FORMAT,
+	                             .languages = languages,
+	                             .n_texts = n_texts,
+	                             .first_id = n_texts > 0 ? ids[0] : 0,
+	                             .terms_total = terms_total,
+	                             .postings_at = sizeof(segment_header)};
 	w->header.average = n_texts > 0 && terms_total > 0 ? (float)((double)terms_total / n_texts) : 1.0f;
 	w->k_flat = BM25_K1 * (1 - BM25_B);
 	w->k_len = BM25_K1 * BM25_B / w->header.average;
@@ -85,7 +92,10 @@ hth_status segment_writer_open(segment_writer **ret_writer, const disk *d, const
 	return HTH_OK;
 }
 
-static unsigned bits_of(uint32_t v) { return v == 0 ? 0 : 32 - (unsigned)__builtin_clz(v); }
+static unsigned bits_of(uint32_t v)
+{
+	return v == 0 ? 0 : 32 - (unsigned)__builtin_clz(v);
+}
 
 /* Appends n values of `bits` bits, low bits first, padded to a byte. */
 static size_t pack(uint8_t *out, const uint32_t *values, size_t n, unsigned bits)
@@ -114,7 +124,8 @@ static uint16_t bound_of(const segment_writer *w, uint32_t doc, uint32_t tf)
 	return (uint16_t)HTH_MIN(up, 65535u);
 }
 
-hth_status segment_writer_term(segment_writer *w, const char *term, size_t len, const uint32_t *docs, const uint32_t *tfs, uint32_t df, hth_error *err)
+hth_status segment_writer_term(segment_writer *w, const char *term, size_t len, const uint32_t *docs,
+                               const uint32_t *tfs, uint32_t df, hth_error *err)
 {
 	segment_term t = {.string = (uint32_t)w->strings.len, .df = df, .len = (uint8_t)len};
 	if (df == 1) {
@@ -170,7 +181,8 @@ static hth_status put_ids(segment_writer *w, hth_error *err)
 		for (; n < HTH_COUNT(some) && i < w->header.n_texts; n++, i++) {
 			uint64_t distance = w->ids[i] - w->header.first_id;
 			if (distance > UINT32_MAX)
-				return hth_fail(err, HTH_TOO_LARGE, "a segment of the word index would span too many ids");
+				return hth_fail(err, HTH_TOO_LARGE,
+				                "a segment of the word index would span too many ids");
 			some[n] = (uint32_t)distance;
 		}
 		HTH_TRY(put(w, some, n * sizeof *some, err));

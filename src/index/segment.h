@@ -1,19 +1,20 @@
-/* segment.h - one immutable file of the word index: its layout, its writer, and reading it mapped. Only this folder includes it.
+/* segment.h - one immutable file of the word index: its layout, its writer, and reading it mapped. Only this folder
+ * includes it.
  *
  *   header     struct segment_header, 128 bytes, with its own checksum
- *   postings   per term with df > 1: blocks[ceil(df / 128)] of struct segment_block, then their payloads: for each block the numbers of its
- *              texts (the distance from the one before, less one) in doc_bits each, padded to a byte, then frequencies less one in tf_bits
- *   terms      n_terms of struct segment_term, ascending by their bytes
- *   strings    the terms' bytes, one after the other
- *   ids        n_texts of uint32: id - first_id, ascending
- *   lengths    n_texts of uint16: terms of the text (65535: that or more)
- * All little endian and 8-byte aligned. A text's number in a segment is its place among ids.
+ *   postings   per term with df > 1: blocks[ceil(df / 128)] of struct segment_block, then their payloads: for each
+ * block the numbers of its texts (the distance from the one before, less one) in doc_bits each, padded to a byte, then
+ * frequencies less one in tf_bits terms      n_terms of struct segment_term, ascending by their bytes strings    the
+ * terms' bytes, one after the other ids        n_texts of uint32: id - first_id, ascending lengths    n_texts of
+ * uint16: terms of the text (65535: that or more) All little endian and 8-byte aligned. A text's number in a segment is
+ * its place among ids.
  *
- * Block maxima: `bound` is the largest f / (f + K) in the block, with K of the average length when the segment was written, rounded up to
- * 1/65535. When the average has grown since, K shrinks by at most the ratio r = then/now, and 1 / (1 + r * (1/bound - 1)) is a bound.
+ * Block maxima: `bound` is the largest f / (f + K) in the block, with K of the average length when the segment was
+ * written, rounded up to 1/65535. When the average has grown since, K shrinks by at most the ratio r = then/now, and 1
+ * / (1 + r * (1/bound - 1)) is a bound.
  *
- * The header and sections are checked when a segment opens, postings as they are read: a damaged file ends a list early and is told
- * by segment_damaged, never read beyond.
+ * The header and sections are checked when a segment opens, postings as they are read: a damaged file ends a list early
+ * and is told by segment_damaged, never read beyond.
  */
 #ifndef HTH_INDEX_SEGMENT_H
 #define HTH_INDEX_SEGMENT_H
@@ -40,7 +41,7 @@ typedef struct segment_header {
 _Static_assert(sizeof(segment_header) == 128, "the header is 128 bytes");
 
 typedef struct segment_term {
-	uint64_t at;   /* df > 1: offset of its blocks in the file; df == 1: frequency << 32 | number of the text */
+	uint64_t at; /* df > 1: offset of its blocks in the file; df == 1: frequency << 32 | number of the text */
 	uint32_t string, df;
 	uint16_t bound;
 	uint8_t len, unused[5];
@@ -65,22 +66,26 @@ hth_status disk_write(const disk *d, int fd, const char *path, const void *bytes
 hth_status disk_sync(const disk *d, int fd, const char *path, hth_error *err);
 hth_status disk_sync_folder(const disk *d, const char *folder, hth_error *err);
 hth_status disk_rename(const disk *d, const char *from, const char *to, hth_error *err);
-void disk_remove(const disk *d, const char *path); /* a leftover is removed at the next open */
+void disk_remove(const disk *d, const char *path);     /* a leftover is removed at the next open */
 uint64_t disk_checksum(const void *bytes, size_t len); /* FNV-1a, 64 bits: against damage, not against malice */
 
 /* --- writing --- */
 
 typedef struct segment_writer segment_writer;
 /* ids (ascending) and lengths are borrowed until finish. */
-HTH_MUST_USE hth_status segment_writer_open(segment_writer **ret_writer, const disk *d, const char *path, const uint64_t *ids,
-                                            const uint16_t *lengths, uint32_t n_texts, uint64_t terms_total, uint32_t languages, hth_error *err);
+HTH_MUST_USE hth_status segment_writer_open(segment_writer **ret_writer, const disk *d, const char *path,
+                                            const uint64_t *ids, const uint16_t *lengths, uint32_t n_texts,
+                                            uint64_t terms_total, uint32_t languages, hth_error *err);
 /* Terms come ascending; docs are numbers of texts, ascending; df > 0. */
-HTH_MUST_USE hth_status segment_writer_term(segment_writer *writer, const char *term, size_t len, const uint32_t *docs, const uint32_t *tfs,
-                                            uint32_t df, hth_error *err);
+HTH_MUST_USE hth_status segment_writer_term(segment_writer *writer, const char *term, size_t len, const uint32_t *docs,
+                                            const uint32_t *tfs, uint32_t df, hth_error *err);
 /* The file is whole and synced when this succeeds. */
 HTH_MUST_USE hth_status segment_writer_finish(segment_writer *writer, hth_error *err);
 void segment_writer_close(segment_writer *writer); /* removes the file unless it was finished */
-static inline void segment_writer_close_p(segment_writer **w) { segment_writer_close(*w); }
+static inline void segment_writer_close_p(segment_writer **w)
+{
+	segment_writer_close(*w);
+}
 
 /* --- reading --- */
 
@@ -109,8 +114,8 @@ typedef struct cursor {
 	const segment_block *blocks;
 	const uint8_t *payload, *end;
 	uint32_t df, n_blocks;
-	uint32_t shallow;  /* first block that may hold what is looked for next */
-	uint32_t decoded;  /* the block that docs and tfs hold; UINT32_MAX: none */
+	uint32_t shallow; /* first block that may hold what is looked for next */
+	uint32_t decoded; /* the block that docs and tfs hold; UINT32_MAX: none */
 	uint32_t n, pos;
 	uint16_t bound;
 	bool has_tfs;

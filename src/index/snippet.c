@@ -1,4 +1,5 @@
-/* snippet.c - the window of a passage that shows best why it was found. A word of the text is marked when any language's form of it, or its plain one, was asked for. */
+/* snippet.c - the window of a passage that shows best why it was found. A word of the text is marked when any
+ * language's form of it, or its plain one, was asked for. */
 #include "index/snippet.h"
 
 #include "base/buf.h"
@@ -62,9 +63,13 @@ static size_t best_window(const marking *m, size_t len)
 	return len > SNIPPET_BYTES ? begin : 0;
 }
 
-static bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
+static bool is_space(char c)
+{
+	return c == ' ' || c == '\n' || c == '\t' || c == '\r';
+}
 
-hth_status snippet_make(hth_terms *terms, const hth_words_query *query, const char *text, char **ret_snippet, uint32_t (**ret_marks)[2], size_t *ret_n_marks, hth_error *err)
+hth_status snippet_make(hth_terms *terms, const hth_words_query *query, const char *text, char **ret_snippet,
+                        uint32_t (**ret_marks)[2], size_t *ret_n_marks, hth_error *err)
 {
 	size_t len = strlen(text);
 	HTH_AUTO_FREE marking *m = calloc(1, sizeof *m);
@@ -80,7 +85,9 @@ hth_status snippet_make(hth_terms *terms, const hth_words_query *query, const ch
 	qsort(m->marks, m->n, sizeof *m->marks, by_begin);
 	size_t begin = best_window(m, len), end = HTH_MIN(len, begin + SNIPPET_BYTES);
 	/* Whole words, whole characters. */
-	while (begin > 0 && begin < len && (!is_space(text[begin - 1]) || ((unsigned char)text[begin] & 0xc0) == 0x80) && (size_t)(end - begin) > SNIPPET_BYTES / 2)
+	while (begin > 0 && begin < len &&
+	       (!is_space(text[begin - 1]) || ((unsigned char)text[begin] & 0xc0) == 0x80) &&
+	       (size_t)(end - begin) > SNIPPET_BYTES / 2)
 		begin++;
 	while (begin < len && ((unsigned char)text[begin] & 0xc0) == 0x80)
 		begin++;

@@ -1,7 +1,7 @@
 /* terms.c - splitting, stemming and folding (terms.h says what becomes of a word).
  *
- * Words repeat, and a stemmer costs more than all the rest: a small table remembers what words became. Characters beyond ASCII are looked up
- * in sorted tables made from Unicode's data (scripts/fold-tables.py).
+ * Words repeat, and a stemmer costs more than all the rest: a small table remembers what words became. Characters
+ * beyond ASCII are looked up in sorted tables made from Unicode's data (scripts/fold-tables.py).
  */
 #include "index/terms.h"
 
@@ -41,21 +41,35 @@ static const struct {
 	const char *small; /* frequent words that others of the list have not, or seldom */
 } languages[HTH_LANGUAGE_COUNT] = {
     [HTH_LANGUAGE_NONE] = {"", NULL, ""},
-    [HTH_LANGUAGE_EN] = {"en", "english", " the of and to is that for it with was be by are this which from have you not "},
-    [HTH_LANGUAGE_DE] = {"de", "german", " der die und das ist nicht den von zu mit dem ein eine auf für sich im auch wird oder "},
-    [HTH_LANGUAGE_FR] = {"fr", "french", " le les des et est une dans que pour qui sur pas par plus au avec ce sont cette vous "},
-    [HTH_LANGUAGE_ES] = {"es", "spanish", " el los las y es una por con del que para se su al lo como más pero fue este "},
-    [HTH_LANGUAGE_IT] = {"it", "italian", " il di che è per non una sono con della del gli nel alla anche più dei questo ma dal "},
-    [HTH_LANGUAGE_PT] = {"pt", "portuguese", " o os do da em um uma não para com é que no na ao mais dos como foi pelo "},
-    [HTH_LANGUAGE_NL] = {"nl", "dutch", " het een van en dat niet zijn op te voor met ook aan er maar wordt naar bij deze hij "},
-    [HTH_LANGUAGE_DA] = {"da", "danish", " og det er af til på ikke med som der jeg har blev også efter hvor kan være vil nogle "},
-    [HTH_LANGUAGE_SV] = {"sv", "swedish", " och det är att som på av inte för jag har till med ett från också efter när eller vara "},
-    [HTH_LANGUAGE_NO] = {"no", "norwegian", " og det er av til på ikke med som jeg har ble også etter hvor kan være vil noen fra "},
-    [HTH_LANGUAGE_FI] = {"fi", "finnish", " ja on ei se että hän oli ovat mutta myös joka kun niin tai ole sen mukaan jos vain olla "},
-    [HTH_LANGUAGE_HU] = {"hu", "hungarian", " a az és hogy nem egy van meg is ezt volt csak mint már vagy ez ki kell lehet azt "},
-    [HTH_LANGUAGE_RO] = {"ro", "romanian", " și în de la cu nu este pe care sunt din că mai pentru fi au sau prin lui ale "},
+    [HTH_LANGUAGE_EN] = {"en", "english",
+                         " the of and to is that for it with was be by are this which from have you not "},
+    [HTH_LANGUAGE_DE] = {"de", "german",
+                         " der die und das ist nicht den von zu mit dem ein eine auf für sich im auch wird oder "},
+    [HTH_LANGUAGE_FR] = {"fr", "french",
+                         " le les des et est une dans que pour qui sur pas par plus au avec ce sont cette vous "},
+    [HTH_LANGUAGE_ES] = {"es", "spanish",
+                         " el los las y es una por con del que para se su al lo como más pero fue este "},
+    [HTH_LANGUAGE_IT] = {"it", "italian",
+                         " il di che è per non una sono con della del gli nel alla anche più dei questo ma dal "},
+    [HTH_LANGUAGE_PT] = {"pt", "portuguese",
+                         " o os do da em um uma não para com é que no na ao mais dos como foi pelo "},
+    [HTH_LANGUAGE_NL] = {"nl", "dutch",
+                         " het een van en dat niet zijn op te voor met ook aan er maar wordt naar bij deze hij "},
+    [HTH_LANGUAGE_DA] = {"da", "danish",
+                         " og det er af til på ikke med som der jeg har blev også efter hvor kan være vil nogle "},
+    [HTH_LANGUAGE_SV] = {"sv", "swedish",
+                         " och det är att som på av inte för jag har till med ett från också efter när eller vara "},
+    [HTH_LANGUAGE_NO] = {"no", "norwegian",
+                         " og det er av til på ikke med som jeg har ble også etter hvor kan være vil noen fra "},
+    [HTH_LANGUAGE_FI] = {"fi", "finnish",
+                         " ja on ei se että hän oli ovat mutta myös joka kun niin tai ole sen mukaan jos vain olla "},
+    [HTH_LANGUAGE_HU] = {"hu", "hungarian",
+                         " a az és hogy nem egy van meg is ezt volt csak mint már vagy ez ki kell lehet azt "},
+    [HTH_LANGUAGE_RO] = {"ro", "romanian",
+                         " și în de la cu nu este pe care sunt din că mai pentru fi au sau prin lui ale "},
     [HTH_LANGUAGE_RU] = {"ru", "russian", " и в не на что с по как это из за от для его все был так но бы к "},
-    [HTH_LANGUAGE_TR] = {"tr", "turkish", " ve bir bu için ile da de olarak çok daha olan gibi kadar sonra değil her ne var en ben "},
+    [HTH_LANGUAGE_TR] = {"tr", "turkish",
+                         " ve bir bu için ile da de olarak çok daha olan gibi kadar sonra değil her ne var en ben "},
 };
 
 const char *hth_language_code(hth_language language)
@@ -166,7 +180,8 @@ static size_t make_term(hth_terms *terms, hth_language language, const char *wor
 		for (size_t i = 0; i < len; i++)
 			hash = (hash ^ (unsigned char)word[i]) * 16777619u;
 		slot = &terms->cache[(hash ^ hash >> 15) % CACHE_SLOTS];
-		if (slot->word_len == len && slot->language == (unsigned char)language && memcmp(slot->word, word, len) == 0) {
+		if (slot->word_len == len && slot->language == (unsigned char)language &&
+		    memcmp(slot->word, word, len) == 0) {
 			memcpy(out, slot->term, slot->term_len);
 			return slot->term_len;
 		}
@@ -184,7 +199,8 @@ static size_t make_term(hth_terms *terms, hth_language language, const char *wor
 	}
 	size_t n = fold_word(stem, stem_len, out);
 	if (cacheable && n <= CACHED_MAX) {
-		*slot = (cached){.language = (unsigned char)language, .word_len = (unsigned char)len, .term_len = (unsigned char)n};
+		*slot = (cached){
+		    .language = (unsigned char)language, .word_len = (unsigned char)len, .term_len = (unsigned char)n};
 		memcpy(slot->word, word, len);
 		memcpy(slot->term, out, n);
 	}
@@ -196,12 +212,16 @@ static size_t make_term(hth_terms *terms, hth_language language, const char *wor
 /* What the splitter finds: a word in lower case, or one character of a paired script. */
 typedef struct splitter {
 	void (*word)(void *ctx, const char *lower, size_t len, size_t begin, size_t end);
-	/* previous: where the character before it begins when it is of the same run, else SIZE_MAX; last: nothing of the run follows. */
+	/* previous: where the character before it begins when it is of the same run, else SIZE_MAX; last: nothing of
+	 * the run follows. */
 	void (*paired)(void *ctx, size_t previous, size_t begin, size_t end, bool last);
 	void *ctx;
 } splitter;
 
-static bool is_apostrophe(uint32_t c) { return c == '\'' || c == 0x2019 || c == 0x02BC; }
+static bool is_apostrophe(uint32_t c)
+{
+	return c == '\'' || c == 0x2019 || c == 0x02BC;
+}
 
 static char_kind kind_at(const char *text, size_t len, size_t at, uint32_t *ret_c, size_t *ret_step)
 {

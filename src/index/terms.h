@@ -1,9 +1,11 @@
-/* terms.h - what words a text has, as the index knows them: split, stemmed by the rules of the text's language, and folded.
+/* terms.h - what words a text has, as the index knows them: split, stemmed by the rules of the text's language, and
+ * folded.
  *
- * A word is a run of letters, marks and digits. It is put in lower case, stemmed (Snowball, http://snowballstem.org), then folded: accents
- * and vowel points go, compatibility forms and digits of other scripts become plain (Unicode NFKD and case folding). So "Häuser" in a
- * German text, "häuser" and "HAUS" are one term. Scripts that are written without spaces (Han, kana, Hangul, Thai, ...) become single characters and
- * overlapping pairs. A hyphen at a line's end joins its word again. Short pieces around an apostrophe (l', 's, 't) are dropped.
+ * A word is a run of letters, marks and digits. It is put in lower case, stemmed (Snowball, http://snowballstem.org),
+ * then folded: accents and vowel points go, compatibility forms and digits of other scripts become plain (Unicode NFKD
+ * and case folding). So "Häuser" in a German text, "häuser" and "HAUS" are one term. Scripts that are written without
+ * spaces (Han, kana, Hangul, Thai, ...) become single characters and overlapping pairs. A hyphen at a line's end joins
+ * its word again. Short pieces around an apostrophe (l', 's, 't) are dropped.
  *
  * A query's language is not known, so it is stemmed by the rules of every language that the index has seen.
  * One handle belongs to one thread.
@@ -52,10 +54,13 @@ void hth_terms_destroy(hth_terms *terms);
 /* A term and the bytes [begin, end) of the text that it stands for. `term` is borrowed for the call. */
 typedef void (*hth_term_fn)(void *ctx, const char *term, size_t len, size_t begin, size_t end);
 /* Every term of a document's text (any bytes; what is no UTF-8 separates words). */
-void hth_terms_of_text(hth_terms *terms, hth_language language, const char *text, size_t len, hth_term_fn fn, void *ctx);
-/* The terms to look for: each word under every language of the mask (bit i: language i; bit 0: unstemmed), once each. Terms of one word have one
- * `word` number, in order. Paired scripts give pairs only, or one character that stands alone. */
+void hth_terms_of_text(hth_terms *terms, hth_language language, const char *text, size_t len, hth_term_fn fn,
+                       void *ctx);
+/* The terms to look for: each word under every language of the mask (bit i: language i; bit 0: unstemmed), once each.
+ * Terms of one word have one `word` number, in order. Paired scripts give pairs only, or one character that stands
+ * alone. */
 typedef void (*hth_query_term_fn)(void *ctx, const char *term, size_t len, size_t word);
-void hth_terms_of_query(hth_terms *terms, uint32_t languages, const char *text, size_t len, hth_query_term_fn fn, void *ctx);
+void hth_terms_of_query(hth_terms *terms, uint32_t languages, const char *text, size_t len, hth_query_term_fn fn,
+                        void *ctx);
 
 #endif

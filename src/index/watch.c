@@ -1,7 +1,8 @@
 /* watch.c - inotify tells which paths to look at again; whatever it misses, the next sweep finds. Thread: the index's.
  *
- * Events are gathered until half a second passed without one (at most three seconds), because programs write a file in many steps. A change among directories
- * (made, moved, gone) makes their folder walked as a whole. Where the system gives no more watches, sweeps are all there is.
+ * Events are gathered until half a second passed without one (at most three seconds), because programs write a file in
+ * many steps. A change among directories (made, moved, gone) makes their folder walked as a whole. Where the system
+ * gives no more watches, sweeps are all there is.
  */
 #include "index/keeper.h"
 
@@ -37,7 +38,8 @@ static void note_path(hth_index *ix, int64_t folder, const char *rel, const char
 	for (size_t i = ix->n_events; i-- > 0 && ix->n_events - i < 16;)
 		if (ix->events[i].folder == folder && strcmp(ix->events[i].rel, path) == 0)
 			return;
-	event_path *more = ix->n_events < EVENT_PATHS_MAX ? realloc(ix->events, (ix->n_events + 1) * sizeof *more) : NULL;
+	event_path *more =
+	    ix->n_events < EVENT_PATHS_MAX ? realloc(ix->events, (ix->n_events + 1) * sizeof *more) : NULL;
 	if (more == NULL) {
 		mark_dirty(ix, folder);
 		return;
@@ -124,7 +126,9 @@ void watch_directory(void *ctx, int64_t folder, const char *folder_path, const c
 	char path[HTH_INDEX_PATH_MAX];
 	if (ix->inotify < 0 || !record_path(path, folder_path, rel))
 		return;
-	int wd = inotify_add_watch(ix->inotify, path, IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF);
+	int wd = inotify_add_watch(ix->inotify, path,
+	                           IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE |
+	                               IN_DELETE_SELF | IN_MOVE_SELF);
 	if (wd < 0)
 		return;
 	if ((size_t)wd >= ix->n_watched) {
@@ -157,7 +161,10 @@ void watch_forget_folder(hth_index *ix, int64_t folder)
 	}
 }
 
-bool watch_has_events(const hth_index *ix) { return ix->first_event_ms != 0; }
+bool watch_has_events(const hth_index *ix)
+{
+	return ix->first_event_ms != 0;
+}
 
 bool watch_is_due(const hth_index *ix)
 {

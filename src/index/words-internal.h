@@ -43,7 +43,8 @@ typedef struct buffer {
 	bool failed; /* no memory in the middle of a text */
 	uint32_t text_len;
 } buffer;
-HTH_MUST_USE hth_status buffer_add(buffer *b, hth_terms *terms, uint64_t id, hth_language language, const char *text, size_t len, hth_error *err);
+HTH_MUST_USE hth_status buffer_add(buffer *b, hth_terms *terms, uint64_t id, hth_language language, const char *text,
+                                   size_t len, hth_error *err);
 HTH_MUST_USE hth_status buffer_write(buffer *b, const disk *d, const char *path, hth_error *err);
 void buffer_clear(buffer *b);
 
@@ -56,24 +57,31 @@ struct hth_words {
 	hth_terms *terms;
 	buffer buffer;
 	uint64_t last_id;
-	uint32_t number; /* of the next file: none is used twice, not even after a commit that failed */
+	uint32_t number;   /* of the next file: none is used twice, not even after a commit that failed */
 	uint64_t *removed; /* ranges that wait for a commit: first, last, ... */
 	size_t n_removed, cap_removed;
 	pthread_mutex_t mutex; /* guards the pointer below */
 	view *view;
 };
 
-static inline bool is_gone(const gone *g, uint32_t n) { return g != NULL && (g->bits[n / 64] >> (n % 64) & 1) != 0; }
+static inline bool is_gone(const gone *g, uint32_t n)
+{
+	return g != NULL && (g->bits[n / 64] >> (n % 64) & 1) != 0;
+}
 gone *gone_create(uint32_t n_bits, const gone *like); /* NULL: no memory */
 void gone_release(gone *g);
 view *view_create(size_t n_parts); /* with no parts yet; NULL: no memory */
 view *view_take(hth_words *words); /* the newest, to be released */
 void view_release(view *v);
-static inline void view_release_p(view **v) { view_release(*v); }
+static inline void view_release_p(view **v)
+{
+	view_release(*v);
+}
 void view_sum(view *v); /* sets the totals from the parts */
 /* Makes `next` what is searched; takes it over. */
 void view_set(hth_words *words, view *next);
-/* Commits `next`: the manifest, then the files that nobody names any more, then what is searched. Takes it over on success. */
+/* Commits `next`: the manifest, then the files that nobody names any more, then what is searched. Takes it over on
+ * success. */
 HTH_MUST_USE hth_status view_publish(hth_words *words, view *next, hth_error *err);
 
 /* Writes the manifest that names the view's parts: the moment of a commit. */

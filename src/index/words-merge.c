@@ -1,8 +1,10 @@
-/* words-merge.c - segments that are due become one. Thread: the index's writing one; searches go on in the old ones meanwhile.
+/* words-merge.c - segments that are due become one. Thread: the index's writing one; searches go on in the old ones
+ * meanwhile.
  *
- * Tiers: a segment's level is how often 8 goes into its texts (beyond 4096). Where 8 neighbours are of one level or lower they are merged, so a text is
- * copied once a level and there are at most 8 segments a level. Neighbours only: ids then rise within every segment and from one to the next.
- * A segment most of whose texts are removed, or any when everything must go (purge), is written anew without them.
+ * Tiers: a segment's level is how often 8 goes into its texts (beyond 4096). Where 8 neighbours are of one level or
+ * lower they are merged, so a text is copied once a level and there are at most 8 segments a level. Neighbours only:
+ * ids then rise within every segment and from one to the next. A segment most of whose texts are removed, or any when
+ * everything must go (purge), is written anew without them.
  */
 #include "base/mem.h"
 #include "index/words-internal.h"
@@ -165,7 +167,8 @@ static hth_status write_merged(merge *m, const disk *d, const char *path, hth_er
 	}
 	for (size_t i = 0; i < m->n; i++)
 		if (atomic_load(&m->inputs[i].s->damaged) || m->inputs[i].at < m->inputs[i].s->header->n_terms)
-			return hth_fail(err, HTH_BAD_FORMAT, "segment %u of the word index is damaged", m->inputs[i].s->number);
+			return hth_fail(err, HTH_BAD_FORMAT, "segment %u of the word index is damaged",
+			                m->inputs[i].s->number);
 	return segment_writer_finish(m->writer, err);
 }
 
@@ -189,7 +192,8 @@ static void keep_part(view *next, const part *p)
 	next->parts[next->n++] = *p;
 }
 
-hth_status hth_words_merge(hth_words *words, bool purge, bool (*keep_going)(void *ctx), void *ctx, bool *ret_did, hth_error *err)
+hth_status hth_words_merge(hth_words *words, bool purge, bool (*keep_going)(void *ctx), void *ctx, bool *ret_did,
+                           hth_error *err)
 {
 	const view *now = words->view;
 	size_t first = 0, n = 0;

@@ -1,12 +1,14 @@
 /* words-search.c - the k best texts. Any thread.
  *
- * Texts are looked at in windows of 4096. For each term the blocks that touch the window give a bound on what it can add there. A window whose
- * bounds together cannot beat the k-th best so far is skipped unread. Otherwise the terms are split as MaxScore has it (Turtle and Flood,
- * 1995; with block maxima: Ding and Suel, 2011): those whose bounds together stay below the k-th best cannot bring in a text alone, so
- * only the other lists are read, summed into an array (a term at a time, which keeps the loops short), and the rest is looked up for the texts that may still win.
+ * Texts are looked at in windows of 4096. For each term the blocks that touch the window give a bound on what it can
+ * add there. A window whose bounds together cannot beat the k-th best so far is skipped unread. Otherwise the terms are
+ * split as MaxScore has it (Turtle and Flood, 1995; with block maxima: Ding and Suel, 2011): those whose bounds
+ * together stay below the k-th best cannot bring in a text alone, so only the other lists are read, summed into an
+ * array (a term at a time, which keeps the loops short), and the rest is looked up for the texts that may still win.
  *
- * Scores are whole numbers (1/65536), so the order of summing changes nothing, and hth_words_search_all, which scores every match,
- * must and does give the same texts with the same scores. Equal scores rank by id; texts come in that order, so an equal newcomer loses.
+ * Scores are whole numbers (1/65536), so the order of summing changes nothing, and hth_words_search_all, which scores
+ * every match, must and does give the same texts with the same scores. Equal scores rank by id; texts come in that
+ * order, so an equal newcomer loses.
  */
 #include "base/mem.h"
 #include "index/words-internal.h"
@@ -40,13 +42,16 @@ typedef struct search {
 	struct ranked {
 		uint32_t score;
 		uint64_t id;
-	} *heap; /* the worst on top */
+	} * heap; /* the worst on top */
 	size_t n, k;
 } search;
 
 /* --- the k best --- */
 
-static bool is_worse(const struct ranked *a, const struct ranked *b) { return a->score != b->score ? a->score < b->score : a->id > b->id; }
+static bool is_worse(const struct ranked *a, const struct ranked *b)
+{
+	return a->score != b->score ? a->score < b->score : a->id > b->id;
+}
 
 static void sift_down(struct ranked *heap, size_t n, size_t at)
 {
@@ -84,9 +89,15 @@ static void offer(search *q, uint32_t score, uint64_t id)
 }
 
 /* A text must score more than this. */
-static uint32_t threshold(const search *q) { return q->n < q->k ? 0 : q->heap[0].score; }
+static uint32_t threshold(const search *q)
+{
+	return q->n < q->k ? 0 : q->heap[0].score;
+}
 
-static int best_first(const void *a, const void *b) { return is_worse(a, b) ? 1 : is_worse(b, a) ? -1 : 0; }
+static int best_first(const void *a, const void *b)
+{
+	return is_worse(a, b) ? 1 : is_worse(b, a) ? -1 : 0;
+}
 
 /* --- scores --- */
 
@@ -132,7 +143,8 @@ static hth_status prepare(search *q, const view *v, const hth_words_query *query
 		if (df == 0)
 			continue;
 		double n = (double)v->n_texts, idf = log(1 + (n - (double)df + 0.5) / ((double)df + 0.5));
-		q->terms[q->n_terms++] = (weighed){t, t->need == HTH_WORDS_MUST_NOT ? 0 : idf * t->times * (BM25_K1 + 1.0) * ONE, bit};
+		q->terms[q->n_terms++] =
+		    (weighed){t, t->need == HTH_WORDS_MUST_NOT ? 0 : idf * t->times * (BM25_K1 + 1.0) * ONE, bit};
 	}
 	q->heap = hth_alloc_array(k, sizeof *q->heap);
 	return q->heap != NULL ? HTH_OK : hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
@@ -226,7 +238,8 @@ static void sum_list(const search *q, list *l, window *w, uint32_t from, uint32_
 				w->words[at] |= l->term->need_bit;
 		}
 		c->pos = i;
-		more = i == c->n && c->blocks != NULL && c->shallow + 1 < c->n_blocks && cursor_seek(c, c->docs[c->n - 1] + 1);
+		more = i == c->n && c->blocks != NULL && c->shallow + 1 < c->n_blocks &&
+		       cursor_seek(c, c->docs[c->n - 1] + 1);
 	}
 }
 
@@ -245,7 +258,8 @@ static void search_window(search *q, const part *p, list **order, size_t n, wind
 		uint64_t bits = w->touched[i];
 		w->touched[i] = 0;
 		for (; bits != 0; bits &= bits - 1) {
-			uint32_t at = (uint32_t)(i * 64) + (uint32_t)__builtin_ctzll(bits), doc = from + at, sum = w->sums[at], words = w->words[at];
+			uint32_t at = (uint32_t)(i * 64) + (uint32_t)__builtin_ctzll(bits), doc = from + at,
+			         sum = w->sums[at], words = w->words[at];
 			w->sums[at] = 0;
 			w->words[at] = 0;
 			bar = threshold(q);
@@ -255,12 +269,14 @@ static void search_window(search *q, const part *p, list **order, size_t n, wind
 				list *l = order[k];
 				rest -= l->bound;
 				if (cursor_seek(&l->cursor, doc) && l->cursor.docs[l->cursor.pos] == doc) {
-					sum += contribution(q, l->weight, cursor_tfs(&l->cursor)[l->cursor.pos] + 1, p->s->lengths[doc]);
+					sum += contribution(q, l->weight, cursor_tfs(&l->cursor)[l->cursor.pos] + 1,
+					                    p->s->lengths[doc]);
 					words |= l->term->need_bit;
 				}
 				lost = (uint64_t)sum + rest <= bar;
 			}
-			if (lost || is_gone(p->gone, doc) || (needs && ((words & q->must) != q->must || (words & q->must_not) != 0)))
+			if (lost || is_gone(p->gone, doc) ||
+			    (needs && ((words & q->must) != q->must || (words & q->must_not) != 0)))
 				continue;
 			uint64_t id = p->s->header->first_id + p->s->ids[doc];
 			if (sum > 0 && is_in_ranges(q, id))
@@ -298,7 +314,9 @@ static void search_part(search *q, const part *p, list *lists, window *w)
 			for (size_t i = 0; i < n; i++) {
 				const cursor *c = &lists[i].cursor;
 				if (c->blocks == NULL ? c->n > 0 && c->docs[0] >= to : c->shallow < c->n_blocks) {
-					uint32_t begin = c->blocks == NULL ? c->docs[0] : c->shallow > 0 ? c->blocks[c->shallow - 1].last + 1 : 0;
+					uint32_t begin = c->blocks == NULL ? c->docs[0]
+					                 : c->shallow > 0  ? c->blocks[c->shallow - 1].last + 1
+					                                   : 0;
 					if (c->blocks != NULL && c->decoded == c->shallow && c->pos < c->n)
 						begin = c->docs[c->pos];
 					next = HTH_MIN(next, begin);
@@ -319,7 +337,8 @@ static void give(search *q, hth_words_hit *hits, size_t *ret_n)
 	*ret_n = q->n;
 }
 
-hth_status hth_words_search(hth_words *words, const hth_words_query *query, size_t k, hth_words_hit *hits, size_t *ret_n, hth_error *err)
+hth_status hth_words_search(hth_words *words, const hth_words_query *query, size_t k, hth_words_hit *hits,
+                            size_t *ret_n, hth_error *err)
 {
 	search q = {0};
 	HTH_CLEANUP(view_release_p) view *v = view_take(words);
@@ -345,20 +364,22 @@ static void score_part(search *q, const part *p, list *lists, uint32_t *sums, ui
 		for (uint32_t b = 0; b < c->n_blocks && cursor_decode(c, b); b++) {
 			const uint32_t *tfs = cursor_tfs(c);
 			for (uint32_t k = 0; k < c->n; k++) {
-				sums[c->docs[k]] += contribution(q, lists[i].weight, tfs[k] + 1, p->s->lengths[c->docs[k]]);
+				sums[c->docs[k]] +=
+				    contribution(q, lists[i].weight, tfs[k] + 1, p->s->lengths[c->docs[k]]);
 				present[c->docs[k]] |= lists[i].term->need_bit;
 			}
 		}
 	}
 	for (uint32_t doc = 0; doc < p->s->header->n_texts; doc++) {
 		uint64_t id = p->s->header->first_id + p->s->ids[doc];
-		if (sums[doc] > 0 && !is_gone(p->gone, doc) && (present[doc] & q->must) == q->must && (present[doc] & q->must_not) == 0 &&
-		    is_in_ranges(q, id))
+		if (sums[doc] > 0 && !is_gone(p->gone, doc) && (present[doc] & q->must) == q->must &&
+		    (present[doc] & q->must_not) == 0 && is_in_ranges(q, id))
 			offer(q, sums[doc], id);
 	}
 }
 
-hth_status hth_words_search_all(hth_words *words, const hth_words_query *query, size_t k, hth_words_hit *hits, size_t *ret_n, hth_error *err)
+hth_status hth_words_search_all(hth_words *words, const hth_words_query *query, size_t k, hth_words_hit *hits,
+                                size_t *ret_n, hth_error *err)
 {
 	search q = {0};
 	HTH_CLEANUP(view_release_p) view *v = view_take(words);
@@ -397,7 +418,8 @@ static void add_term(void *ctx, const char *term, size_t len, size_t word)
 	if (number > 255 || (a->need != HTH_WORDS_MAY && number > 31))
 		return;
 	for (size_t i = 0; i < q->n; i++)
-		if (q->terms[i].len == len && memcmp(q->terms[i].text, term, len) == 0 && (a->need == HTH_WORDS_MAY || q->terms[i].need == a->need)) {
+		if (q->terms[i].len == len && memcmp(q->terms[i].text, term, len) == 0 &&
+		    (a->need == HTH_WORDS_MAY || q->terms[i].need == a->need)) {
 			q->terms[i].times += q->terms[i].times < TIMES_MAX;
 			return;
 		}
@@ -408,7 +430,8 @@ static void add_term(void *ctx, const char *term, size_t len, size_t word)
 	memcpy(t->text, term, len);
 }
 
-void hth_words_query_add(hth_words_query *query, hth_terms *terms, uint32_t languages, const char *text, size_t len, hth_words_need need)
+void hth_words_query_add(hth_words_query *query, hth_terms *terms, uint32_t languages, const char *text, size_t len,
+                         hth_words_need need)
 {
 	adding a = {query, need, 0};
 	for (size_t i = 0; i < query->n; i++)

@@ -1,4 +1,5 @@
-/* The index as a whole: real files, the real extractor, and what is found. Argument of the program's environment: HEARTH_EXTRACT. */
+/* The index as a whole: real files, the real extractor, and what is found. Argument of the program's environment:
+ * HEARTH_EXTRACT. */
 #include "base/clock.h"
 #include "base/mem.h"
 #include "harness.h"
@@ -27,7 +28,10 @@ static void begin(void)
 	snprintf(docs, sizeof docs, "%s/docs", top);
 	mkdir(docs, 0755);
 }
-static void end(void) { nftw(top, remove_entry, 16, FTW_DEPTH | FTW_PHYS); }
+static void end(void)
+{
+	nftw(top, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
 
 static const char *at(const char *name)
 {
@@ -78,7 +82,10 @@ static size_t find(hth_index_query q)
 	hth_index_reader_close(reader);
 	return found.n;
 }
-static size_t find_text(const char *text) { return find((hth_index_query){.text = text}); }
+static size_t find_text(const char *text)
+{
+	return find((hth_index_query){.text = text});
+}
 static const char *first_file(void)
 {
 	const char *slash = found.n > 0 ? strrchr(found.list[0].file, '/') : NULL;
@@ -137,7 +144,8 @@ TEST(a_move_costs_no_reading_and_a_copy_shares_its_document)
 	REQUIRE(ix != NULL);
 	CHECK(settle(ix));
 	hth_index_stop(ix);
-	/* While nobody looks: a folder is renamed, a file copied. A file that cannot be read any more shows that it is not read again. */
+	/* While nobody looks: a folder is renamed, a file copied. A file that cannot be read any more shows that it is
+	 * not read again. */
 	CHECK(rename(at("a"), at("c")) == 0);
 	put("b/copy.txt", "A second paper about the car's inspection.");
 	chmod(at("c/one.txt"), 0);
@@ -249,7 +257,8 @@ TEST(queries_have_phrases_musts_and_filters)
 	put("a.txt", "The white house stands near the old mill.");
 	put("b.txt", "The house is white with snow, the mill is closed.");
 	put("c.md", "A white sheet of paper. No building at all.");
-	put("mail.eml", "From: Anna Smith <anna@example.org>\nTo: me@example.org\nSubject: Holiday plans\nDate: Mon, 3 Jun 2024 10:00:00 +0000\n"
+	put("mail.eml", "From: Anna Smith <anna@example.org>\nTo: me@example.org\nSubject: Holiday plans\nDate: Mon, 3 "
+	                "Jun 2024 10:00:00 +0000\n"
 	                "Content-Type: text/plain\n\nLet us rent the house with the white door.\n");
 	REQUIRE_OK(hth_index_folder_add(home, docs, false, &err));
 	hth_index *ix = keep();
@@ -284,8 +293,10 @@ TEST(queries_have_phrases_musts_and_filters)
 TEST(near_copies_are_one_hit)
 {
 	begin();
-	const char *letter = "%s, we write to tell you that the water supply of your street will be interrupted on Tuesday between eight and noon because "
-	                     "the main pipe must be replaced. Please keep a few bottles ready. With kind regards, the waterworks of the town.";
+	const char *letter = "%s, we write to tell you that the water supply of your street will be interrupted on "
+	                     "Tuesday between eight and noon because "
+	                     "the main pipe must be replaced. Please keep a few bottles ready. With kind regards, the "
+	                     "waterworks of the town.";
 	char text[600];
 	snprintf(text, sizeof text, letter, "Dear Mrs Miller");
 	put("scan1.txt", text);
@@ -321,7 +332,10 @@ TEST(a_kill_at_any_moment_loses_no_indexed_document)
 	for (int i = 0; i < FILES; i++) {
 		char name[32], text[400];
 		snprintf(name, sizeof name, "f%02d.txt", i);
-		snprintf(text, sizeof text, "Common text of all, and the mark unique%02dword. Some more words to make it longer than a line.", i);
+		snprintf(
+		    text, sizeof text,
+		    "Common text of all, and the mark unique%02dword. Some more words to make it longer than a line.",
+		    i);
 		put(name, text);
 	}
 	REQUIRE_OK(hth_index_folder_add(home, docs, false, &err));

@@ -1,4 +1,5 @@
-/* The word index: what words become, that pruning finds what scoring everything finds, and that no failed step loses a commit. */
+/* The word index: what words become, that pruning finds what scoring everything finds, and that no failed step loses a
+ * commit. */
 #include "base/mem.h"
 #include "base/rng.h"
 #include "harness.h"
@@ -67,8 +68,10 @@ TEST(scripts_without_spaces_become_characters_and_pairs)
 
 TEST(languages_are_told_by_their_small_words)
 {
-	const char *de = "Sehr geehrte Damen und Herren, hiermit kündige ich den Vertrag mit der Nummer 4711 zum nächsten Termin. Das ist nicht zu ändern.";
-	const char *en = "Dear Sir or Madam, this is to inform you that the contract was not renewed by the end of the year.";
+	const char *de = "Sehr geehrte Damen und Herren, hiermit kündige ich den Vertrag mit der Nummer 4711 zum "
+	                 "nächsten Termin. Das ist nicht zu ändern.";
+	const char *en =
+	    "Dear Sir or Madam, this is to inform you that the contract was not renewed by the end of the year.";
 	CHECK_INT(hth_language_detect(de, strlen(de), HTH_LANGUAGE_NONE), HTH_LANGUAGE_DE);
 	CHECK_INT(hth_language_detect(en, strlen(en), HTH_LANGUAGE_NONE), HTH_LANGUAGE_EN);
 	CHECK_INT(hth_language_detect("4711 0815", 9, HTH_LANGUAGE_FR), HTH_LANGUAGE_FR);
@@ -84,7 +87,8 @@ TEST(any_bytes_make_terms_without_harm)
 		char text[200];
 		size_t n = hth_rng_next(&rng) % sizeof text;
 		for (size_t k = 0; k < n; k++)
-			text[k] = hth_rng_next(&rng) % 3 == 0 ? (char)hth_rng_next(&rng) : "a'-\n \xC3\xA4\xE6\x9D\xB1Z9"[hth_rng_next(&rng) % 12];
+			text[k] = hth_rng_next(&rng) % 3 == 0 ? (char)hth_rng_next(&rng)
+			                                      : "a'-\n \xC3\xA4\xE6\x9D\xB1Z9"[hth_rng_next(&rng) % 12];
 		joined[0] = '\0';
 		HTH_AUTO_FREE char *exact = malloc(n ? n : 1); /* so that a sanitizer sees a read beyond it */
 		memcpy(exact, text, n);
@@ -98,7 +102,8 @@ TEST(any_bytes_make_terms_without_harm)
 static char folder[256];
 static const char *fresh_folder(void)
 {
-	/* Memory rather than a disk, where there is such a folder: a crash is tried at hundreds of steps, each with its syncs. */
+	/* Memory rather than a disk, where there is such a folder: a crash is tried at hundreds of steps, each with its
+	 * syncs. */
 	snprintf(folder, sizeof folder, "%s/hearth-words-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
 	return mkdtemp(folder);
 }
@@ -161,9 +166,13 @@ static void ask_both(hth_words *w, hth_rng *rng, unsigned vocabulary, const uint
 	size_t words = 1 + hth_rng_next(rng) % 6;
 	for (size_t i = 0; i < words; i++) {
 		char word[16];
-		unsigned number = (unsigned)(pow((double)vocabulary, hth_rng_unit(rng)) - 1), kind = (unsigned)(hth_rng_next(rng) % 8);
+		unsigned number = (unsigned)(pow((double)vocabulary, hth_rng_unit(rng)) - 1),
+		         kind = (unsigned)(hth_rng_next(rng) % 8);
 		snprintf(word, sizeof word, "w%u", number);
-		hth_words_query_add(&q, terms, 0, word, strlen(word), kind == 0 ? HTH_WORDS_MUST : kind == 1 ? HTH_WORDS_MUST_NOT : HTH_WORDS_MAY);
+		hth_words_query_add(&q, terms, 0, word, strlen(word),
+		                    kind == 0   ? HTH_WORDS_MUST
+		                    : kind == 1 ? HTH_WORDS_MUST_NOT
+		                                : HTH_WORDS_MAY);
 	}
 	size_t k = hth_rng_next(rng) % 3 == 0 ? 1000 : 1 + hth_rng_next(rng) % 12, n_a = 0, n_b = 0;
 	CHECK_OK(hth_words_search(w, &q, k, a, &n_a, &err));
@@ -171,8 +180,9 @@ static void ask_both(hth_words *w, hth_rng *rng, unsigned vocabulary, const uint
 	CHECK_INT(n_a, n_b);
 	for (size_t i = 0; i < n_a && i < n_b; i++) {
 		if (a[i].id != b[i].id || a[i].score != b[i].score) {
-			test_fail(__FILE__, __LINE__, "hit %zu of %zu: text %llu with %f, not %llu with %f", i, n_a, (unsigned long long)a[i].id,
-			          (double)a[i].score, (unsigned long long)b[i].id, (double)b[i].score);
+			test_fail(__FILE__, __LINE__, "hit %zu of %zu: text %llu with %f, not %llu with %f", i, n_a,
+			          (unsigned long long)a[i].id, (double)a[i].score, (unsigned long long)b[i].id,
+			          (double)b[i].score);
 			break;
 		}
 	}
@@ -250,7 +260,8 @@ TEST(scores_are_those_of_the_formula)
 	CHECK_OK(hth_words_search(w, &q, 4, hits, &n, &err));
 	CHECK_INT(n, 3);
 	double average = 11 / 4.0, idf = log(1 + (4 - 2 + 0.5) / (2 + 0.5));
-	double k3 = 1.2 * (0.25 + 0.75 * 3 / average), k2 = 1.2 * (0.25 + 0.75 * 2 / average), k1 = 1.2 * (0.25 + 0.75 * 1 / average);
+	double k3 = 1.2 * (0.25 + 0.75 * 3 / average), k2 = 1.2 * (0.25 + 0.75 * 2 / average),
+	       k1 = 1.2 * (0.25 + 0.75 * 1 / average);
 	CHECK_INT(hits[0].id, 1);
 	CHECK_NEAR(hits[0].score, idf * 2.2 * (2 / (2 + k3) + 1 / (1 + k3)), 1e-4);
 	CHECK_INT(hits[1].id, 4);

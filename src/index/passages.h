@@ -1,10 +1,12 @@
-/* reading.h - one document while the extractor tells it: its parts, and its text cut into passages. Only this folder includes it.
+/* passages.h - one document while the extractor tells it: its parts, and its text cut into passages. Only this folder
+ * includes it.
  *
- * A passage is about 1200 bytes of one part and one page: whole blocks while they fit, cut at a sentence or a space where one block is longer; a
- * heading begins a new one. The first passage of a part begins with its title, sender and receivers, so that these are found too.
+ * A passage is about 1200 bytes of one part and one page: whole blocks while they fit, cut at a sentence or a space
+ * where one block is longer; a heading begins a new one. The first passage of a part begins with its title, sender and
+ * receivers, so that these are found too.
  */
-#ifndef HTH_INDEX_READING_H
-#define HTH_INDEX_READING_H
+#ifndef HTH_INDEX_PASSAGES_H
+#define HTH_INDEX_PASSAGES_H
 
 #include "base/buf.h"
 #include "extract/extract.h"
@@ -13,16 +15,16 @@ enum { PASSAGE_GOAL = 1200, PASSAGE_MAX = 2000 };
 
 typedef struct reading_part {
 	uint32_t number, parent, pages;
-	int kind;       /* hth_extract_kind */
-	int64_t date;   /* 0: not known */
+	int kind;                                 /* hth_extract_kind */
+	int64_t date;                             /* 0: not known */
 	char *name, *title, *author, *recipients; /* "" when not known */
-	size_t first, last; /* places among passages; first > last: none */
-	bool named;     /* its first passage has begun */
+	size_t first, last;                       /* places among passages; first > last: none */
+	bool named;                               /* its first passage has begun */
 } reading_part;
 
 typedef struct reading_passage {
 	uint32_t part, page;
-	int64_t box; /* reading_pack_box; -1: none */
+	int64_t box;    /* reading_pack_box; -1: none */
 	size_t at, len; /* in text */
 } reading_passage;
 

@@ -1,5 +1,5 @@
-/* reading.c - from blocks to passages. Thread: the index's. */
-#include "index/reading.h"
+/* passages.c - from blocks to passages. Thread: the index's. */
+#include "index/passages.h"
 
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -163,7 +163,8 @@ static size_t cut(const char *text, size_t len, size_t goal)
 	if (len <= PASSAGE_MAX)
 		return len;
 	for (size_t i = goal; i > goal / 2; i--)
-		if ((text[i - 1] == '.' || text[i - 1] == '!' || text[i - 1] == '?' || text[i - 1] == '\n') && (text[i] == ' ' || text[i] == '\n'))
+		if ((text[i - 1] == '.' || text[i - 1] == '!' || text[i - 1] == '?' || text[i - 1] == '\n') &&
+		    (text[i] == ' ' || text[i] == '\n'))
 			return i;
 	for (size_t i = goal; i > goal / 2; i--)
 		if (text[i] == ' ' || text[i] == '\n' || text[i] == '\t')
@@ -174,8 +175,8 @@ static size_t cut(const char *text, size_t len, size_t goal)
 void reading_add_block(reading *r, const hth_extract_block *b)
 {
 	size_t have = r->open ? r->text.len - r->now.at : 0;
-	if (r->open && (r->now.part != b->part || r->now.page != b->page || have + b->len > PASSAGE_MAX || have >= PASSAGE_GOAL ||
-	                (b->role == HTH_ROLE_HEADING && have > PASSAGE_GOAL / 3)))
+	if (r->open && (r->now.part != b->part || r->now.page != b->page || have + b->len > PASSAGE_MAX ||
+	                have >= PASSAGE_GOAL || (b->role == HTH_ROLE_HEADING && have > PASSAGE_GOAL / 3)))
 		close_passage(r);
 	for (size_t at = 0; at < b->len;) {
 		if (!r->open)
@@ -196,7 +197,8 @@ void reading_add_block(reading *r, const hth_extract_block *b)
 void reading_end(reading *r)
 {
 	close_passage(r);
-	/* A part that says nothing may still have a name worth finding: a picture sent as "boiler-plate.jpg", a mail with only a subject. */
+	/* A part that says nothing may still have a name worth finding: a picture sent as "boiler-plate.jpg", a mail
+	 * with only a subject. */
 	for (size_t i = 0; i < r->n_parts; i++) {
 		reading_part *p = &r->parts[i];
 		if (p->named || (p->title == NULL && p->author == NULL && p->name == NULL))

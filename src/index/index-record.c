@@ -1,5 +1,5 @@
-/* record.c - record.db: opening it, its schema, and what is done to it in more than one place. */
-#include "index/record.h"
+/* index-record.c - record.db: opening it, its schema, and what is done to it in more than one place. */
+#include "index/index-record.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -11,22 +11,28 @@
 
 /* One entry per version; never edit one that was released. */
 static const char *const migrations[] = {
-    "CREATE TABLE folder (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, shared INTEGER NOT NULL, removed INTEGER NOT NULL DEFAULT 0,"
+    "CREATE TABLE folder (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, shared INTEGER NOT NULL, removed INTEGER "
+    "NOT NULL DEFAULT 0,"
     " missing INTEGER NOT NULL DEFAULT 0, dev INTEGER NOT NULL DEFAULT 0, unchanged INTEGER NOT NULL DEFAULT 0,"
     " skipped INTEGER NOT NULL DEFAULT 0, added INTEGER NOT NULL) STRICT;"
-    "CREATE TABLE document (id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, state INTEGER NOT NULL, reason TEXT NOT NULL,"
+    "CREATE TABLE document (id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, state INTEGER NOT NULL, reason TEXT NOT "
+    "NULL,"
     " pages INTEGER NOT NULL, text_bytes INTEGER NOT NULL) STRICT;"
-    "CREATE TABLE part (document INTEGER NOT NULL, number INTEGER NOT NULL, parent INTEGER NOT NULL, kind INTEGER NOT NULL,"
-    " date INTEGER NOT NULL, name TEXT NOT NULL, title TEXT NOT NULL, author TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,"
+    "CREATE TABLE part (document INTEGER NOT NULL, number INTEGER NOT NULL, parent INTEGER NOT NULL, kind INTEGER NOT "
+    "NULL,"
+    " date INTEGER NOT NULL, name TEXT NOT NULL, title TEXT NOT NULL, author TEXT NOT NULL, first INTEGER NOT NULL, "
+    "last INTEGER NOT NULL,"
     " PRIMARY KEY (document, number)) STRICT, WITHOUT ROWID;"
-    "CREATE TABLE file (id INTEGER PRIMARY KEY, folder INTEGER NOT NULL, path TEXT NOT NULL, dev INTEGER NOT NULL, inode INTEGER NOT NULL,"
+    "CREATE TABLE file (id INTEGER PRIMARY KEY, folder INTEGER NOT NULL, path TEXT NOT NULL, dev INTEGER NOT NULL, "
+    "inode INTEGER NOT NULL,"
     " size INTEGER NOT NULL, mtime INTEGER NOT NULL, state INTEGER NOT NULL, reason TEXT NOT NULL, document INTEGER,"
     " not_before INTEGER NOT NULL DEFAULT 0, UNIQUE (folder, path)) STRICT;"
     "CREATE INDEX file_document ON file (document);"
     "CREATE INDEX file_state ON file (state, not_before);"
     "CREATE INDEX file_inode ON file (inode, dev);"
     /* AUTOINCREMENT: no number is used twice, or the word index would take a new passage for a removed one. */
-    "CREATE TABLE passage (id INTEGER PRIMARY KEY AUTOINCREMENT, document INTEGER NOT NULL, part INTEGER NOT NULL, page INTEGER NOT NULL,"
+    "CREATE TABLE passage (id INTEGER PRIMARY KEY AUTOINCREMENT, document INTEGER NOT NULL, part INTEGER NOT NULL, "
+    "page INTEGER NOT NULL,"
     " box INTEGER, language INTEGER NOT NULL, text TEXT NOT NULL) STRICT;"
     "CREATE INDEX passage_document ON passage (document);"
     "CREATE TABLE removed (first INTEGER PRIMARY KEY, last INTEGER NOT NULL) STRICT;"
@@ -41,7 +47,10 @@ hth_status record_fail(record *r, int rc, const char *doing, hth_error *err)
 	if (rc == SQLITE_FULL)
 		return hth_fail(err, HTH_IO, "%s: the disk that holds the index is full", doing);
 	if (rc == SQLITE_CORRUPT || rc == SQLITE_NOTADB)
-		return hth_fail(err, HTH_BAD_FORMAT, "%s: the index's record is damaged; remove the folder `index` in the home and add the folders again", doing);
+		return hth_fail(err, HTH_BAD_FORMAT,
+		                "%s: the index's record is damaged; remove the folder `index` in the home and add the "
+		                "folders again",
+		                doing);
 	return hth_fail(err, rc == SQLITE_NOMEM ? HTH_NO_MEMORY : HTH_IO, "%s: %s", doing, sqlite3_errmsg(r->db));
 }
 
@@ -93,7 +102,8 @@ hth_status record_do(record *r, hth_error *err, const char *sql, const char *kin
 	return rc == SQLITE_DONE ? HTH_OK : record_fail(r, rc, "changing the index's record", err);
 }
 
-hth_status record_int(record *r, int64_t *ret_value, int64_t otherwise, hth_error *err, const char *sql, const char *kinds, ...)
+hth_status record_int(record *r, int64_t *ret_value, int64_t otherwise, hth_error *err, const char *sql,
+                      const char *kinds, ...)
 {
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
 	HTH_TRY(record_prepare(r, &stmt, err, sql));
@@ -104,7 +114,8 @@ hth_status record_int(record *r, int64_t *ret_value, int64_t otherwise, hth_erro
 	int rc = sqlite3_step(stmt);
 	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
 		return record_fail(r, rc, "reading the index's record", err);
-	*ret_value = rc == SQLITE_ROW && sqlite3_column_type(stmt, 0) != SQLITE_NULL ? sqlite3_column_int64(stmt, 0) : otherwise;
+	*ret_value =
+	    rc == SQLITE_ROW && sqlite3_column_type(stmt, 0) != SQLITE_NULL ? sqlite3_column_int64(stmt, 0) : otherwise;
 	return HTH_OK;
 }
 
@@ -117,8 +128,10 @@ static hth_status migrate(record *r, hth_error *err)
 	HTH_TRY(record_run(r, err, "BEGIN IMMEDIATE"));
 	hth_status status = record_int(r, &version, 0, err, "PRAGMA user_version", "");
 	if (status == HTH_OK && version > (int64_t)HTH_COUNT(migrations))
-		status = hth_fail(err, HTH_UNSUPPORTED, "the index was written by a newer Hearth (schema %lld, this one knows %zu); update Hearth",
-		                  (long long)version, HTH_COUNT(migrations));
+		status =
+		    hth_fail(err, HTH_UNSUPPORTED,
+		             "the index was written by a newer Hearth (schema %lld, this one knows %zu); update Hearth",
+		             (long long)version, HTH_COUNT(migrations));
 	for (; status == HTH_OK && version < (int64_t)HTH_COUNT(migrations); version++) {
 		char pragma[64];
 		snprintf(pragma, sizeof pragma, "PRAGMA user_version = %lld", (long long)version + 1);
@@ -146,7 +159,8 @@ hth_status record_open(record *ret_record, const char *home, bool make, hth_erro
 			if (failed != 0 && failed != EROFS)
 				return hth_fail_errno(err, HTH_IO, failed, "cannot make the folder of %s", path);
 		}
-		/* So that nobody else could read it even for a moment. One that is there is not opened: closing would drop SQLite's locks. */
+		/* So that nobody else could read it even for a moment. One that is there is not opened: closing would
+		 * drop SQLite's locks. */
 		int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 		if (fd < 0 && errno != EEXIST)
 			return hth_fail_errno(err, HTH_IO, errno, "cannot make %s", path);
@@ -161,7 +175,8 @@ hth_status record_open(record *ret_record, const char *home, bool make, hth_erro
 	if (status == HTH_OK) {
 		sqlite3_busy_timeout(r.db, 10000);
 		status = record_run(&r, err,
-		                    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF;"
+		                    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; "
+		                    "PRAGMA trusted_schema = OFF;"
 		                    "PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY;");
 	}
 	if (status == HTH_OK)
@@ -203,7 +218,8 @@ hth_status record_drop_document(record *r, int64_t document, hth_error *err)
 			return record_fail(r, rc, "removing a document", err);
 		int64_t id = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : -1;
 		if (first > 0 && id != last + 1) {
-			HTH_TRY(record_do(r, err, "INSERT OR REPLACE INTO removed (first, last) VALUES (?1, ?2)", "ii", first, last));
+			HTH_TRY(record_do(r, err, "INSERT OR REPLACE INTO removed (first, last) VALUES (?1, ?2)", "ii",
+			                  first, last));
 			first = 0;
 		}
 		if (id < 0)

@@ -1,9 +1,11 @@
-/* record.h - the record of documents: record.db, its schema, and the small helpers that its users share. Only this folder includes it.
+/* index-record.h - the record of documents: record.db, its schema, and the small helpers that its users share. Only
+ * this folder includes it.
  *
- * WAL, synchronous, deleted content is overwritten (secure_delete). One process writes passages; folders may be named by another.
+ * WAL, synchronous, deleted content is overwritten (secure_delete). One process writes passages; folders may be named
+ * by another.
  */
-#ifndef HTH_INDEX_RECORD_H
-#define HTH_INDEX_RECORD_H
+#ifndef HTH_INDEX_INDEX_RECORD_H
+#define HTH_INDEX_INDEX_RECORD_H
 
 #include "base/buf.h"
 #include "index/index.h"
@@ -20,14 +22,22 @@ void record_close(record *r);
 hth_status record_fail(record *r, int rc, const char *doing, hth_error *err);
 HTH_MUST_USE hth_status record_prepare(record *r, sqlite3_stmt **ret_stmt, hth_error *err, const char *sql);
 HTH_MUST_USE hth_status record_run(record *r, hth_error *err, const char *sql);
-/* Binds by kind: 'i' int64_t, 's' const char * (NULL is NULL), 'b' const void * and size_t; copied. Then steps to the end. */
+/* Binds by kind: 'i' int64_t, 's' const char * (NULL is NULL), 'b' const void * and size_t; copied. Then steps to the
+ * end. */
 HTH_MUST_USE hth_status record_do(record *r, hth_error *err, const char *sql, const char *kinds, ...);
 /* The same, and the first column of the first row; `otherwise` when there is no row. */
-HTH_MUST_USE hth_status record_int(record *r, int64_t *ret_value, int64_t otherwise, hth_error *err, const char *sql, const char *kinds, ...);
+HTH_MUST_USE hth_status record_int(record *r, int64_t *ret_value, int64_t otherwise, hth_error *err, const char *sql,
+                                   const char *kinds, ...);
 void record_bind(sqlite3_stmt *stmt, const char *kinds, va_list args);
 void record_bind_all(sqlite3_stmt *stmt, const char *kinds, ...);
-static inline void record_finalize_p(sqlite3_stmt **stmt) { sqlite3_finalize(*stmt); }
-static inline void record_close_p(record *r) { record_close(r); }
+static inline void record_finalize_p(sqlite3_stmt **stmt)
+{
+	sqlite3_finalize(*stmt);
+}
+static inline void record_close_p(record *r)
+{
+	record_close(r);
+}
 static inline const char *record_text(sqlite3_stmt *stmt, int column)
 {
 	const char *s = (const char *)sqlite3_column_text(stmt, column);
