@@ -17,6 +17,7 @@ test: ## install what is missing, build with sanitizers, run every test
 
 bench: build/hearth ## print the benchmark tables (takes minutes)
 	@python3 scripts/bench
+	@python3 scripts/bench-serving
 
 bench-peers: build/hearth ## speeds beside llama.cpp's, where it is found or can be installed
 	@python3 scripts/bench --peers

@@ -9,6 +9,7 @@
 
 struct hth_store {
 	sqlite3 *db;
+	sqlite3_stmt *count_keys; /* kept: every request asks; NULL until the first */
 	unsigned char key_secret[crypto_generichash_KEYBYTES]; /* keys are hashed under it */
 };
 

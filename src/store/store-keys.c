@@ -171,11 +171,13 @@ hth_status hth_store_key_find(hth_store *store, const char *text, hth_key *ret_k
 
 hth_status hth_store_key_count(hth_store *store, size_t *ret_n, hth_error *err)
 {
-	HTH_CLEANUP(store_finalize_p) sqlite3_stmt *stmt = NULL;
-	HTH_TRY(store_prepare(store, "SELECT count(*) FROM key", &stmt, err));
-	int rc = sqlite3_step(stmt);
-	if (rc != SQLITE_ROW)
-		return store_fail(store, rc, "counting the keys", err);
-	*ret_n = (size_t)sqlite3_column_int64(stmt, 0);
-	return HTH_OK;
+	if (store->count_keys == NULL)
+		HTH_TRY(store_prepare(store, "SELECT count(*) FROM key", &store->count_keys, err));
+	int rc = sqlite3_step(store->count_keys);
+	int64_t n = rc == SQLITE_ROW ? sqlite3_column_int64(store->count_keys, 0) : 0;
+	hth_status status = rc == SQLITE_ROW ? HTH_OK : store_fail(store, rc, "counting the keys", err);
+	sqlite3_reset(store->count_keys); /* so that others may write */
+	if (status == HTH_OK)
+		*ret_n = (size_t)n;
+	return status;
 }

@@ -138,6 +138,7 @@ void hth_store_close(hth_store *store)
 {
 	if (store == NULL)
 		return;
+	sqlite3_finalize(store->count_keys);
 	sqlite3_close(store->db);
 	sodium_memzero(store->key_secret, sizeof store->key_secret);
 	free(store);
