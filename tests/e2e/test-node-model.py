@@ -8,7 +8,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from e2e import SOURCE, Node, alive, in_parallel, resident_bytes, run_tests, test, wait_for  # noqa: E402
+from e2e import SOURCE, Node, alive, cpu_seconds, in_parallel, resident_bytes, run_tests, test, wait_for  # noqa: E402
 
 PROGRAM = os.environ["HEARTH_PROGRAM"].split()
 STARTER = os.path.join(SOURCE, "models", "starter.gguf")
@@ -258,6 +258,20 @@ def ending_while_answers_stream():
         n.process.wait(20)
         n.stop()
         assert not alive(pid)
+
+
+@test
+def a_loaded_model_that_nobody_asks_uses_no_processor_time():
+    with node("--threads", "4") as n:
+        n.chat(ASK, max_tokens=20)
+        time.sleep(0.3)
+        with open(f"/proc/{n.process.pid}/task/{n.process.pid}/children") as f:
+            pids = [n.process.pid] + [int(pid) for pid in f.read().split()]
+        assert len(pids) == 2, pids
+        before = [cpu_seconds(pid) for pid in pids]
+        time.sleep(1.5)
+        used = [cpu_seconds(pid) - b for pid, b in zip(pids, before)]
+        assert all(u <= 0.02 for u in used), used
 
 
 run_tests()

@@ -149,6 +149,64 @@ TEST(a_slow_core_does_not_hold_the_rest)
 	hth_threads_destroy(pool);
 }
 
+/* A worker whose core is taken by something else, for as long as it takes: it holds the task that it is in and no other. */
+typedef struct held_up {
+	atomic_uint done, by_held;
+	atomic_int held; /* 0: nobody yet, 1: one worker is stuck */
+	unsigned n;
+} held_up;
+static void held_up_task(void *ctx, size_t task, unsigned worker)
+{
+	held_up *h = ctx;
+	if (worker != 0 && atomic_exchange(&h->held, 1) == 0) {
+		/* All the rest must get done while this one stands still: if part of it had to wait for us, this would never end. */
+		for (int i = 0; i < 20000 && atomic_load(&h->done) < h->n - 1; i++)
+			nanosleep(&(struct timespec){0, 1000000}, NULL);
+		atomic_fetch_add(&h->by_held, 1);
+	} else if (worker == 0 && task == 0) {
+		while (atomic_load(&h->held) == 0) /* until somebody has joined */
+			nanosleep(&(struct timespec){0, 100000}, NULL);
+	}
+	atomic_fetch_add(&h->done, 1);
+}
+TEST(a_worker_that_is_held_up_keeps_one_task_and_no_more)
+{
+	hth_error err = HTH_ERROR_INIT;
+	for (unsigned count = 2; count <= 4; count++) {
+		hth_threads *pool = NULL;
+		REQUIRE_OK(hth_threads_create(&pool, count, &err));
+		held_up h = {.n = 500};
+		double before = cpu_seconds();
+		hth_threads_run(pool, h.n, held_up_task, &h);
+		CHECK_INT(h.done, h.n);
+		CHECK_INT(h.by_held, 1);
+		CHECK(cpu_seconds() - before < 2); /* and nobody spins meanwhile */
+		hth_threads_destroy(pool);
+	}
+}
+
+static void stand_still(void *ctx, size_t task, unsigned worker)
+{
+	atomic_int *joined = ctx;
+	if (worker != 0) {
+		atomic_store(joined, 1);
+		nanosleep(&(struct timespec){0, 400000000}, NULL);
+	}
+	while (atomic_load(joined) == 0)
+		nanosleep(&(struct timespec){0, 100000}, NULL);
+}
+TEST(waiting_for_a_worker_costs_no_processor_time)
+{
+	hth_error err = HTH_ERROR_INIT;
+	hth_threads *pool = NULL;
+	REQUIRE_OK(hth_threads_create(&pool, 2, &err));
+	atomic_int joined = 0;
+	double before = cpu_seconds();
+	hth_threads_run(pool, 2, stand_still, &joined); /* the caller's task ends at once, the worker's after 400 ms */
+	CHECK(cpu_seconds() - before < 0.2);
+	hth_threads_destroy(pool);
+}
+
 TEST(a_silly_number_of_threads_is_refused)
 {
 	hth_error err = HTH_ERROR_INIT;
