@@ -3,7 +3,7 @@
  * A slot is one child and the job that it reads. Slots 0 to n_workers-1 take TEXT and RENDER, the last one OCR. Children start when there
  * is work, end after IDLE_MS without any or when they say that they want to (memory that libraries did not give back), and are killed
  * when a file takes too long. A job whose child dies is tried once more in a fresh child if that child had read other files before
- * (they may be to blame); otherwise what it told so far counts as a part, or the file is unreadable.
+ * (they may be to blame) or was killed from outside; otherwise what it told so far counts as a part, or the file is unreadable.
  *
  * Callbacks may cancel jobs and destroy the extractor: `depth` counts who is inside, and the memory goes when the last one leaves; the
  * pump (a timer at 0 ms) starts jobs, so that submit calls nobody back. Thread: the loop's.
@@ -211,8 +211,14 @@ static void begin_job(slot *s)
 		hth_child_signal(s->child, SIGKILL); /* its end tells what becomes of the job */
 }
 
-/* The child is gone or must go, with the job in its hands. `why` is for people; blame: the file may be at fault. */
-static void lose_child(slot *s, bool blame, const char *why)
+typedef enum blame {
+	BLAME_FILE,    /* the file it read, or one before it */
+	BLAME_LIMIT,   /* the file, surely: it took too long */
+	BLAME_OUTSIDE, /* killed by somebody else: the kernel short of memory, a person */
+} blame;
+
+/* The child is gone or must go, with the job in its hands. `why` is for people. */
+static void lose_child(slot *s, blame by, const char *why)
 {
 	hth_extractor *x = s->x;
 	hth_extract_job *job = s->job;
@@ -226,7 +232,8 @@ static void lose_child(slot *s, bool blame, const char *why)
 	s->n_bad_starts = was_ready ? 0 : s->n_bad_starts + 1;
 	if (job == NULL)
 		return;
-	bool again = !was_sent ? s->n_bad_starts < STARTS_MAX : blame && had_others && job->tries == 0;
+	bool again = !was_sent ? s->n_bad_starts < STARTS_MAX
+	                       : job->tries == 0 && (by == BLAME_OUTSIDE || (by == BLAME_FILE && had_others));
 	if (job->cancelled) {
 		free_job(job);
 	} else if (again) {
@@ -443,7 +450,7 @@ static bool read_some(slot *s)
 	if (same && status != HTH_OK) {
 		char why[HTH_ERROR_MAX];
 		snprintf(why, sizeof why, "the reader went wrong on it (%.200s)", err.message);
-		lose_child(s, true, why);
+		lose_child(s, BLAME_FILE, why);
 	}
 	return same && status == HTH_OK;
 }
@@ -473,6 +480,8 @@ static void on_exited(void *ctx, int exit_status, int term_signal)
 			snprintf(why, sizeof why, "%s", s->broken.message);
 		else if (exit_status == HTH_EXTRACT_EXIT_MEMORY)
 			snprintf(why, sizeof why, "needs more than %llu MiB of memory to read", (unsigned long long)(x->memory_bytes >> 20));
+		else if (term_signal == SIGKILL)
+			snprintf(why, sizeof why, "its reader was killed twice; perhaps the machine ran out of memory");
 		else if (term_signal != 0)
 			snprintf(why, sizeof why, "damaged: its reader crashed (%s)", strsignal(term_signal));
 		else if (!s->ready)
@@ -483,7 +492,7 @@ static void on_exited(void *ctx, int exit_status, int term_signal)
 		if (idle) /* nobody's file: it retired */
 			close_child(s);
 		else
-			lose_child(s, true, why);
+			lose_child(s, term_signal == SIGKILL ? BLAME_OUTSIDE : BLAME_FILE, why);
 	}
 	leave(x);
 }
@@ -503,7 +512,7 @@ static void check_limits(slot *s)
 	}
 	if (!s->ready) {
 		if (now - s->started_ms > START_MS)
-			lose_child(s, false, "it was not ready after a minute");
+			lose_child(s, BLAME_LIMIT, "it was not ready after a minute");
 		return;
 	}
 	s->wall_ms += HTH_MIN(now - s->tick_ms, (uint64_t)1000); /* a machine that slept must not be held against a file */
@@ -516,7 +525,7 @@ static void check_limits(slot *s)
 	char why[128];
 	snprintf(why, sizeof why, "%s took longer than %llu s", s->job->order.mode == HTH_EXTRACT_MODE_OCR ? "reading a page" : "reading it",
 	         (unsigned long long)(cpu ? limit_ms : limit_ms * WALL_FACTOR) / 1000);
-	lose_child(s, false, why);
+	lose_child(s, BLAME_LIMIT, why);
 }
 
 static void on_tick(void *ctx)

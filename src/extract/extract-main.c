@@ -160,7 +160,7 @@ int main(int argc, char **argv)
 	bool ocr = strcmp(argv[2], "ocr") == 0;
 	/* Tesseract's threads cost more than they bring; OpenMP reads this before main. */
 	if (getenv("OMP_THREAD_LIMIT") == NULL && setenv("OMP_THREAD_LIMIT", "1", 1) == 0)
-		execv("/proc/self/exe", argv);
+		execv(argv[0], argv); /* not /proc/self/exe: it would be called "exe" in lists of processes */
 	uint64_t memory = strtoull(argv[3], NULL, 10);
 	static hth_tell tell;
 	hth_tell_init(&tell, HTH_EXTRACT_SOCKET);

@@ -24,7 +24,7 @@ static bool want(const char *name)
 {
 	static const char *const exact[] = {"docProps/core.xml", "xl/workbook.xml", "xl/_rels/workbook.xml.rels", "xl/sharedStrings.xml", "xl/styles.xml"};
 	static const char *const begins[] = {"word/document", "word/footnotes", "word/endnotes", "word/comments", "word/header", "word/footer",
-	                                     "xl/worksheets/", "ppt/slides/slide", "ppt/notesSlides/notesSlide"};
+	                                     "xl/worksheets/", "xl/comments", "ppt/slides/slide", "ppt/notesSlides/notesSlide"};
 	while (*name == '/')
 		name++;
 	for (size_t i = 0; i < HTH_COUNT(exact); i++)
@@ -110,6 +110,8 @@ static void words_close(void *ctx, const char *name)
 		else
 			flush_words(w, w->heading || w->title_shape ? HTH_ROLE_HEADING : HTH_ROLE_BODY, NULL);
 		w->heading = false;
+	} else if (strcmp(name, "comment") == 0) { /* of Excel, which has no paragraphs */
+		flush_words(w, HTH_ROLE_BODY, NULL);
 	} else if (strcmp(name, "tc") == 0) {
 		hth_buf_append_char(&w->text, '\t');
 	} else if (strcmp(name, "tr") == 0 && w->rows > 0 && --w->rows == 0) {
@@ -435,6 +437,7 @@ void hth_read_ooxml(hth_tell *tell, hth_source *source, hth_extract_kind kind, h
 	uint64_t before = tell->n_blocks;
 	if (kind == HTH_KIND_XLSX) {
 		ok = read_book(tell, &members, &facts);
+		ok = read_numbered(tell, &members, "xl/comments", false) && ok;
 	} else if (kind == HTH_KIND_DOCX) {
 		static const char *const parts[] = {"word/document", "word/footnotes", "word/endnotes", "word/comments", "word/header", "word/footer"};
 		hth_facts_tell(tell, &facts, kind, 0);
