@@ -77,10 +77,14 @@ static void set_vocabulary(hth_gguf_writer *w)
 			snprintf(pieces[i], sizeof pieces[i], "%c", 'a' + (int)(i - 259));
 		else if (i == 285)
 			snprintf(pieces[i], sizeof pieces[i], "\xE2\x96\x81");
-		else if (n_vocab > 32000 && i % 8 == 0)
+		else if (n_vocab > 32000 && i >= 988 && i % 8 == 0)
 			join_marks(pieces[i], sizeof pieces[i], i / 8);
-		else { /* a space and three letters: each is a number in base 26 */
-			uint32_t n = i - 286;
+		else if (i < 286 + 26) /* a space and one, two, then three letters: merges reach a word of three as one token */
+			snprintf(pieces[i], sizeof pieces[i], "\xE2\x96\x81%c", 'a' + (int)(i - 286));
+		else if (i < 312 + 676)
+			snprintf(pieces[i], sizeof pieces[i], "\xE2\x96\x81%c%c", 'a' + (int)((i - 312) % 26), 'a' + (int)((i - 312) / 26));
+		else { /* each is a number in base 26 */
+			uint32_t n = i - 988;
 			snprintf(pieces[i], sizeof pieces[i], n < 17576 ? "\xE2\x96\x81%c%c%c" : "%c%c%c%c", 'a' + (int)(n % 26), 'a' + (int)(n / 26 % 26),
 			         'a' + (int)(n / 676 % 26), 'a' + (int)(n / 17576));
 		}

@@ -14,11 +14,13 @@ enum { AVX2_ROWS = 8, AVX2_FLOAT_ROWS = 16 };
 #define AVX2_GEMM(kind) void hth_avx2_gemm_##kind(const hth_panel *, size_t, size_t, const hth_gemm_acts *, float *, size_t);
 AVX2_GEMM(u4) AVX2_GEMM(u5) AVX2_GEMM(u6) AVX2_GEMM(u3) AVX2_GEMM(u2) AVX2_GEMM(s8) /* see avx2-gemm.c */
 #undef AVX2_GEMM
+void hth_avx2_arrange_acts(void *, const hth_a8_line *, size_t, size_t);
 void hth_avx2_gemm_float(const float *, size_t, const float *const *, size_t, float *);
 
 #define AVX2_TYPE(name)                                                      \
 	void hth_avx2_unpack_##name(hth_panel *, const void *, size_t, size_t, size_t); \
-	void hth_avx2_gemv_##name(const void *, size_t, size_t, size_t, const char *, size_t, float *);
+	void hth_avx2_gemv_##name(const void *, size_t, size_t, size_t, const char *, size_t, float *);   \
+	void hth_avx2_few_##name(const hth_few *);
 AVX2_TYPE(q4_0) AVX2_TYPE(q4_1) AVX2_TYPE(q5_0) AVX2_TYPE(q5_1) AVX2_TYPE(q8_0) AVX2_TYPE(iq4_nl) AVX2_TYPE(mxfp4)
 AVX2_TYPE(q2_k) AVX2_TYPE(q3_k) AVX2_TYPE(q4_k) AVX2_TYPE(q5_k) AVX2_TYPE(q6_k) AVX2_TYPE(iq4_xs)
 #undef AVX2_TYPE

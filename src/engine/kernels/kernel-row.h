@@ -55,7 +55,14 @@ typedef struct hth_a8_lanes {
 	int32_t n[16];
 	int32_t unused[16];
 } hth_a8_lanes;
-static_assert(sizeof(hth_a8) == 512 && sizeof(hth_a8_lanes) == 512, "either fits acts.h's room");
+/* And in groups of 32: q[k], bytes 4 g to 4 g + 3 are columns 32 g + 4 k to 32 g + 4 k + 3; minus as in the lines. */
+typedef struct hth_a8_groups {
+	_Alignas(64) int8_t q[8][32];
+	float d[8], s32[8], s16[16];
+	int16_t minus[2][8][2];
+	int32_t unused[16];
+} hth_a8_groups;
+static_assert(sizeof(hth_a8) == 512 && sizeof(hth_a8_lanes) == 512 && sizeof(hth_a8_groups) == 512, "any fits acts.h's room");
 
 /* Whether the type is multiplied as codes, and whether its groups are of 16 columns (else 32). */
 bool hth_type_has_codes(hth_type type);
@@ -115,7 +122,7 @@ typedef struct hth_kernel_type {
 	hth_gemm_fn gemm;
 	bool own_panel; /* unpack leaves a form of its own, which only gemm knows */
 	hth_gemv_fn gemv;
-	hth_few_fn few; /* in place of gemv, and of gemm for a few tokens */
+	hth_few_fn few; /* in place of gemm for a few tokens, and for one where gemv is NULL */
 	/* floats: NULL means the portable ones over the type's dequantiser (kernels.c) */
 	hth_unpack_float_fn unpack_float;
 	hth_gemv_float_fn gemv_float;
@@ -125,9 +132,10 @@ typedef struct hth_kernel_row {
 	hth_vec_ops vec;
 	bool (*usable)(void);
 	unsigned group_rows, float_rows;
+	unsigned few_tokens; /* from 2, or 1 for types without gemv, up to so many tokens (<= 16) go through `few` where a type has one */
 	/* n <= 256 floats to ceil(n / 32) lines, `stride` bytes apart. */
 	void (*quantize_acts)(hth_a8_line *dst, size_t stride, const float *x, size_t n);
-	/* 512 bytes for gemv or few from the lines, `stride` bytes apart, of n_groups <= 8 groups of one token; NULL: hth_a8. */
+	/* 512 bytes for few from the lines, `stride` bytes apart, of n_groups <= 8 groups of one token (gemv has hth_a8). */
 	void (*arrange_acts)(void *dst, const hth_a8_line *lines, size_t stride, size_t n_groups);
 	hth_gemm_float_fn gemm_float;
 	/* For measure.c. A sum over n bytes (a multiple of 256) read as fast as can be; and a loop of multiply-adds on

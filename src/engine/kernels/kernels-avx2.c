@@ -1,6 +1,6 @@
 /* kernels-avx2.c - the AVX2 row of the table (with FMA and F16C), and its vector operations.
  *
- * Products are in avx2-gemm.c and avx2-rows.c. exp is a polynomial of our own: 2^k * e^r with r within ln(2) / 2, degree 6,
+ * Products are in avx2-gemm.c, avx2-few.c and avx2-rows.c. exp is a polynomial of our own: 2^k * e^r with r within ln(2) / 2, degree 6,
  * about 1 ulp, 0 below -87.3 (where floats become subnormal).
  */
 #include "engine/kernels/avx2-codes.h"
@@ -274,8 +274,10 @@ static uint64_t mac_float(size_t rounds)
 	return rounds * 8 * 8;
 }
 
-#define CODES(name, kind) {.unpack = hth_avx2_unpack_##name, .gemm = hth_avx2_gemm_##kind, .gemv = hth_avx2_gemv_##name}
-#define OWN(name, kind) {.unpack = hth_avx2_unpack_##name, .gemm = hth_avx2_gemm_##kind, .gemv = hth_avx2_gemv_##name, .own_panel = true}
+#define CODES(name, kind) {.unpack = hth_avx2_unpack_##name, .gemm = hth_avx2_gemm_##kind, .gemv = hth_avx2_gemv_##name, \
+	.few = hth_avx2_few_##name}
+#define OWN(name, kind) {.unpack = hth_avx2_unpack_##name, .gemm = hth_avx2_gemm_##kind, .gemv = hth_avx2_gemv_##name, \
+	.few = hth_avx2_few_##name, .own_panel = true}
 #define FLOATS(name) {.unpack_float = hth_avx2_unpack_##name, .gemv_float = hth_avx2_gemv_##name}
 
 const hth_kernel_row hth_kernels_avx2 = {
@@ -283,7 +285,9 @@ const hth_kernel_row hth_kernels_avx2 = {
     .usable = hth_cpu_has_avx2,
     .group_rows = AVX2_ROWS,
     .float_rows = AVX2_FLOAT_ROWS,
+    .few_tokens = 8,
     .quantize_acts = quantize_acts,
+    .arrange_acts = hth_avx2_arrange_acts,
     .gemm_float = hth_avx2_gemm_float,
     .read_bytes = read_bytes,
     .mac_peak = {mac_codes, mac_wide, mac_float},

@@ -223,6 +223,7 @@ const hth_kernel_row hth_kernels_avx512 = {
     .usable = hth_cpu_has_avx512,
     .group_rows = AVX512_ROWS,
     .float_rows = AVX512_FLOAT_ROWS,
+    .few_tokens = 16,
     .quantize_acts = quantize_acts,
     .arrange_acts = hth_avx512_arrange_acts,
     .gemm_float = hth_avx512_gemm_float,

@@ -169,7 +169,7 @@ enum {
 	BLOCK_TOKENS = 256,     /* of one task */
 	BLOCK_TOKENS_FLOAT = 128,
 	GEMV_BYTES = 64 * 1024,
-	FEW_TOKENS = 16,        /* up to so many go through a row's `few`, where it has one */
+	FEW_TOKENS = 16,        /* the most of any row's few_tokens */
 };
 
 typedef struct job_plan {
@@ -305,6 +305,12 @@ static void task_float(const run_plan *run, const job_plan *plan, void *scratch,
 	write_tile(plan, s->acc, G, row0, n_rows, token0, n_tokens);
 }
 
+/* A row has gemv for all types with codes or for none; which of the two forms activations take must not depend on the weights. */
+static bool by_gemv(const hth_kernel_row *row, const hth_acts *acts)
+{
+	return row->arrange_acts == NULL || (acts->n_tokens == 1 && row->types[HTH_Q8_0].gemv != NULL);
+}
+
 static void task_gemv(const run_plan *run, const job_plan *plan, size_t row0, size_t n_rows)
 {
 	const hth_matmul *job = plan->job;
@@ -314,7 +320,7 @@ static void task_gemv(const run_plan *run, const job_plan *plan, size_t row0, si
 	const char *data = (const char *)w->data + row0 * w->row_bytes;
 	size_t token = token_of(job, 0);
 	const float *x = acts->x + token * acts->x_stride;
-	if (plan->codes && type->few != NULL) {
+	if (plan->codes && !by_gemv(run->row, acts)) {
 		uint32_t offset[FEW_TOKENS];
 		for (size_t t = 0; t < plan->n_tokens; t++)
 			offset[t] = (uint32_t)(token_of(job, t) * sizeof(hth_a8));
@@ -362,7 +368,7 @@ typedef struct quantize_plan {
 	bool lines, a8; /* what to make */
 } quantize_plan;
 
-static void arrange_portable(void *dst, const hth_a8_line *lines, size_t stride, size_t n_groups)
+static void arrange_for_gemv(void *dst, const hth_a8_line *lines, size_t stride, size_t n_groups)
 {
 	static const hth_a8_line nothing;
 	hth_a8 *a = dst;
@@ -391,8 +397,8 @@ static void quantize_task(void *ctx, size_t task, unsigned worker)
 			if (plan->lines)
 				plan->row->quantize_acts(lines, stride, x, cols);
 			if (plan->a8)
-				(plan->row->arrange_acts != NULL ? plan->row->arrange_acts : arrange_portable)(
-				    acts->a8 + c / HTH_A8_COLS * n + t, lines, stride, (cols + 31) / 32);
+				(by_gemv(plan->row, acts) ? arrange_for_gemv : plan->row->arrange_acts)(acts->a8 + c / HTH_A8_COLS * n + t, lines, stride,
+				                                                                       (cols + 31) / 32);
 		}
 	}
 }
@@ -417,7 +423,7 @@ static void plan_job(const run_plan *run, job_plan *plan, const hth_matmul *job)
 	*plan = (job_plan){.job = job, .codes = hth_type_has_codes(w->type),
 	                   .n_tokens = job->select != NULL ? job->n_select : job->x->n_tokens, .block_tokens = 1};
 	const hth_kernel_type *type = &row->types[w->type];
-	plan->gemv = plan->n_tokens <= (plan->codes && type->few != NULL ? FEW_TOKENS : 1);
+	plan->gemv = plan->n_tokens <= (plan->codes && type->few != NULL ? HTH_MIN(row->few_tokens, (unsigned)FEW_TOKENS) : 1);
 	if (plan->codes && ((type->gemv == NULL && type->few == NULL) || job->x->n_tokens > ACTS_GEMV_TOKENS))
 		plan->gemv = false;
 	size_t workers = hth_threads_count(run->threads), step;
