@@ -112,6 +112,7 @@ struct hth_api_job {
 	const char *path_rest;
 	hth_request **requests; /* owned references */
 	size_t n_requests;
+	struct hth_own_tool *own_tool; /* offered to the model of request 0 (own-tool.h); NULL: none */
 	struct hth_answer_reader **readers; /* one per request once one of them is placed; NULL for those served elsewhere, or that are no chats */
 	bool stream;            /* the client wants the answer as it comes */
 	bool begun;             /* out->begin was called */
@@ -146,6 +147,17 @@ void hth_api_piece(hth_api_job *job, size_t i, const hth_answer_piece *piece);
 void hth_api_tokens(hth_api_job *job, size_t i, const int32_t *ids, size_t n);
 void hth_api_embedding(hth_api_job *job, size_t i, const float *values, size_t n);
 void hth_api_done(hth_api_job *job, size_t i);
+
+/* --- the node's own tool web_fetch (own-tool.h) --- */
+/* Offers it to the job's model, once it is parsed. HTH_INVALID: the call asks for several answers, or for none of a model's. */
+HTH_MUST_USE hth_status hth_api_offer_fetch(hth_api_job *job, const char *hosts, hth_error *err);
+/* After hth_api_done: the answer has not ended, its model waits for a page. */
+bool hth_api_waits_for_page(const hth_api_job *job);
+/* Which one; HTH_INVALID with words that are to go to the model instead. Borrowed. */
+HTH_MUST_USE hth_status hth_api_page_url(hth_api_job *job, const char **ret_url, hth_error *err);
+/* What came of it; request 0 is a new one then, to be admitted. */
+HTH_MUST_USE hth_status hth_api_give_page(hth_api_job *job, const char *text, size_t len, hth_error *err);
+
 /* The whole call has failed; the first failure counts. The caller cancels the other requests. */
 void hth_api_fail(hth_api_job *job, const hth_error *error);
 

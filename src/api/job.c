@@ -6,6 +6,7 @@
 #include "api/answer-reader.h"
 #include "api/binding.h"
 #include "api/families.h"
+#include "api/own-tool.h"
 
 #include "base/clock.h"
 
@@ -94,6 +95,7 @@ void hth_api_job_destroy(hth_api_job *job)
 			hth_answer_reader_destroy(job->readers[i]);
 		hth_request_unref(job->requests[i]);
 	}
+	hth_own_tool_destroy(job->own_tool);
 	free(job->readers);
 	free(job->requests);
 	hth_buf_finish(&job->scratch);
@@ -184,15 +186,19 @@ void hth_api_reply(hth_api_job *job, const char *content_type, const hth_buf *bo
 
 void hth_api_started(hth_api_job *job, size_t i)
 {
-	if (!job->finished && job->endpoint->writer->started != NULL)
+	bool goes_on = job->own_tool != NULL && hth_own_tool_rounds(job->own_tool) > 0;
+	if (!job->finished && !goes_on && job->endpoint->writer->started != NULL)
 		job->endpoint->writer->started(job, i);
 }
 
 static void give_event(void *ctx, size_t i, const hth_api_event *event)
 {
 	hth_api_job *job = ctx;
+	hth_api_event shown = *event;
+	if (job->own_tool != NULL && hth_own_tool_take(job->own_tool, &shown))
+		return;
 	if (!job->finished && job->endpoint->writer->event != NULL)
-		job->endpoint->writer->event(job, i, event);
+		job->endpoint->writer->event(job, i, &shown);
 }
 
 hth_status hth_api_placed(hth_api_job *job, size_t i, const hth_runner_info *info, hth_error *err)
@@ -261,19 +267,51 @@ void hth_api_embedding(hth_api_job *job, size_t i, const float *values, size_t n
 
 void hth_api_done(hth_api_job *job, size_t i)
 {
-	const hth_request *request = job->requests[i];
-	job->n_ended++;
-	if (job->finished)
+	hth_request *request = job->requests[i];
+	if (job->finished) {
+		job->n_ended++;
 		return;
+	}
 	/* A stop string may have cut a call off. */
 	if (job->readers != NULL && job->readers[i] != NULL)
 		hth_answer_reader_end(job->readers[i], request->finish_reason == HTH_FINISH_STOP && request->stop_hit == NULL);
+	if (hth_api_waits_for_page(job))
+		return;
+	if (job->own_tool != NULL)
+		hth_own_tool_add_usage(job->own_tool, &request->usage);
+	job->n_ended++;
 	if (job->finished)
 		return;
 	if (job->endpoint->writer->ended != NULL)
 		job->endpoint->writer->ended(job, i);
 	if (job->n_ended == job->n_requests && !job->finished)
 		job->endpoint->writer->finished(job);
+}
+
+/* --- a page for the model --- */
+
+hth_status hth_api_offer_fetch(hth_api_job *job, const char *hosts, hth_error *err)
+{
+	if (job->n_requests != 1)
+		return hth_fail_param(err, HTH_INVALID, "Hearth-Tools", "web_fetch is for calls that ask a model for one answer");
+	return hth_own_tool_offer(&job->own_tool, job->requests[0], hosts, err);
+}
+
+bool hth_api_waits_for_page(const hth_api_job *job) { return job->own_tool != NULL && !job->finished && hth_own_tool_waits(job->own_tool); }
+
+hth_status hth_api_page_url(hth_api_job *job, const char **ret_url, hth_error *err) { return hth_own_tool_url(job->own_tool, ret_url, err); }
+
+hth_status hth_api_give_page(hth_api_job *job, const char *text, size_t len, hth_error *err)
+{
+	hth_request *next;
+	HTH_TRY(hth_own_tool_next(job->own_tool, job->requests[0], text, len, &next, err));
+	if (job->readers != NULL) {
+		hth_answer_reader_destroy(job->readers[0]);
+		job->readers[0] = NULL;
+	}
+	hth_request_unref(job->requests[0]);
+	job->requests[0] = next;
+	return HTH_OK;
 }
 
 void hth_api_fail(hth_api_job *job, const hth_error *error)

@@ -4,6 +4,7 @@
 
 #include "api/api.h"
 #include "api/response-store.h"
+#include "fetch/fetch.h"
 #include "http/http.h"
 #include "node/node.h"
 #include "route/route.h"
@@ -79,6 +80,11 @@ void hth_node_call_ended(hth_node *node);
 HTH_MUST_USE hth_status hth_tasks_create(hth_tasks **ret_tasks, hth_node *node, hth_error *err);
 void hth_tasks_destroy(hth_tasks *tasks);
 void hth_tasks_pull(hth_node *node, hth_exchange *exchange);  /* POST /api/pull, as Ollama has it */
+/* A page for a model. fn is called once, later: page or why_not; with HTH_CANCELLED after a cancel, or when the node stops. */
+typedef struct hth_task hth_task;
+typedef void (*hth_page_fn)(void *ctx, const hth_fetch_result *page, const hth_error *why_not);
+HTH_MUST_USE hth_status hth_tasks_page(hth_node *node, const char *url, const char *reason, hth_page_fn fn, void *ctx, hth_task **ret_task, hth_error *err);
+void hth_tasks_cancel(hth_task *task);
 void hth_tasks_fetch(hth_node *node, hth_exchange *exchange); /* POST /hearth/fetch */
 
 /* keys.c: named keys. */

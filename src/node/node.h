@@ -28,6 +28,8 @@
  *   POST /hearth/stop {"model":"starter"}
  *     Unloads the model once its running answers have ended ("now":true cancels them). {"stopped":true} when the runner has been told;
  *     404 when the model is not loaded.
+ *   A chat call of any family with the header `Hearth-Tools: web_fetch` offers the model the node's own tool of that name: the pages it asks
+ *     for are fetched by the same rules and given to it, at most five, and the client sees one answer. 403 when it is off.
  *   POST /hearth/fetch {"url":"https://..."}
  *     A page for a model's tool (fetch.h), when the setting fetch_hosts allows: 
  *     {"status":200,"type":"text/html","url":"...","title":"...","links":[{"url":"...","text":"..."}],"text":"...","cut":false}.
@@ -42,6 +44,7 @@ typedef struct hth_node_callbacks {
 	/* The node listens: "127.0.0.1:4327" or "[::1]:4327", with the port that was bound. May be NULL. */
 	void (*ready)(void *ctx, const char *address);
 	void *ctx;
+	bool (*fetch_address_ok)(void *ctx, const char *address); /* for tests: as in fetch.h; NULL: addresses of the public Internet only */
 	const char *program; /* the binary that has `__runner` as its first argument; NULL: /proc/self/exe */
 } hth_node_callbacks;
 

@@ -1,4 +1,4 @@
-/* tasks.c - what a client asks that takes a thread, not a model: pulling one (POST /api/pull), fetching a page (POST /hearth/fetch).
+/* tasks.c - what a client asks that takes a thread, not a model: pulling one (POST /api/pull), fetching a page (POST /hearth/fetch, or for a model).
  *
  * A task's thread blocks in src/pull or src/fetch; it leaves its latest progress in the task and posts the task when none is under way,
  * so a slow client gets fewer lines, never a queue of them. A client that leaves cancels its task; a pull that is cancelled keeps
@@ -8,7 +8,6 @@
 
 #include "base/log.h"
 #include "catalog/record.h"
-#include "fetch/fetch.h"
 #include "pull/pull.h"
 
 #include <pthread.h>
@@ -20,12 +19,14 @@ enum { TASKS_MAX = 32 };
 
 typedef enum task_kind { TASK_PULL, TASK_FETCH } task_kind;
 
-typedef struct task {
+struct hth_task {
 	hth_holder holder; /* first: it is the exchange's user */
 	hth_tasks *all;
 	hth_exchange *exchange; /* NULL: answered, or the client has left */
 	task_kind kind;
 	bool stream, begun;
+	hth_page_fn page_fn; /* instead of an exchange */
+	void *page_ctx;
 	char *what;    /* model or URL; owned */
 	char reason[128];
 	pthread_t thread;
@@ -40,8 +41,9 @@ typedef struct task {
 	hth_status status;
 	hth_error error;
 	hth_fetch_result page;
-	struct task *prev, *next;
-} task;
+	struct hth_task *prev, *next;
+};
+typedef struct hth_task task;
 
 struct hth_tasks {
 	hth_node *node;
@@ -88,7 +90,7 @@ static void *thread_main(void *ctx)
 		t->status = hth_pull(t->what, &o, &result, &t->error);
 	} else {
 		const hth_fetch_options o = {.home = c->home, .hosts = c->fetch_hosts, .max_bytes = c->fetch_max, .total_ms = c->fetch_timeout_s * 1000,
-		                             .reason = t->reason, .cancelled = is_cancelled, .ctx = t};
+		                             .reason = t->reason, .address_ok = t->all->node->callbacks->fetch_address_ok, .cancelled = is_cancelled, .ctx = t};
 		t->status = hth_fetch(t->what, &o, &t->page, &t->error);
 	}
 	post(t, true);
@@ -227,7 +229,9 @@ static void on_mail(void *ctx, void *mail)
 		hth_exchange_set_user(t->exchange, NULL);
 		answer(t);
 	}
-	hth_log(HTH_LOG_INFO, "%s %s", t->kind == TASK_PULL ? "POST /api/pull" : "POST /hearth/fetch", hth_status_name(t->status));
+	if (t->page_fn != NULL)
+		t->page_fn(t->page_ctx, t->status == HTH_OK ? &t->page : NULL, &t->error);
+	hth_log(HTH_LOG_INFO, "%s %s", t->kind == TASK_PULL ? "POST /api/pull" : t->page_fn != NULL ? t->reason : "POST /hearth/fetch", hth_status_name(t->status));
 	free_task(t);
 }
 
@@ -238,23 +242,30 @@ static void on_gone(hth_holder *holder)
 	atomic_store(&t->cancelled, true);
 }
 
-static hth_status start(hth_tasks *all, hth_exchange *exchange, task_kind kind, const char *what, bool stream, hth_error *err)
+static task *new_task(hth_tasks *all, task_kind kind, const char *what, hth_error *err)
 {
-	if (all->n >= TASKS_MAX)
-		return hth_fail(err, HTH_BUSY, "%zu downloads run already; try again when one has ended", all->n);
+	if (all->n >= TASKS_MAX) {
+		hth_fail(err, HTH_BUSY, "%zu downloads run already; try again when one has ended", all->n);
+		return NULL;
+	}
 	task *t = calloc(1, sizeof *t);
 	if (t == NULL || (t->what = strdup(what)) == NULL) {
 		free(t);
-		return hth_fail(err, HTH_NO_MEMORY, "no memory for the request");
+		hth_fail(err, HTH_NO_MEMORY, "no memory for the request");
+		return NULL;
 	}
 	t->holder.gone = on_gone;
 	t->all = all;
-	t->exchange = exchange;
 	t->kind = kind;
-	t->stream = stream;
-	snprintf(t->reason, sizeof t->reason, "web_fetch for %.60s", hth_exchange_client(exchange));
 	atomic_init(&t->cancelled, false);
 	pthread_mutex_init(&t->mutex, NULL);
+	return t;
+}
+
+/* Frees it on failure. */
+static hth_status start_thread(task *t, hth_error *err)
+{
+	hth_tasks *all = t->all;
 	sigset_t every, before;
 	sigfillset(&every);
 	pthread_sigmask(SIG_SETMASK, &every, &before);
@@ -269,9 +280,36 @@ static hth_status start(hth_tasks *all, hth_exchange *exchange, task_kind kind, 
 		t->next->prev = t;
 	all->tasks = t;
 	all->n++;
+	return HTH_OK;
+}
+
+static hth_status start(hth_tasks *all, hth_exchange *exchange, task_kind kind, const char *what, bool stream, hth_error *err)
+{
+	task *t = new_task(all, kind, what, err);
+	if (t == NULL)
+		return err->status;
+	t->exchange = exchange;
+	t->stream = stream;
+	snprintf(t->reason, sizeof t->reason, "web_fetch for %.60s", hth_exchange_client(exchange));
+	HTH_TRY(start_thread(t, err));
 	hth_exchange_set_user(exchange, &t->holder);
 	return HTH_OK;
 }
+
+hth_status hth_tasks_page(hth_node *node, const char *url, const char *reason, hth_page_fn fn, void *ctx, hth_task **ret_task, hth_error *err)
+{
+	task *t = new_task(node->tasks, TASK_FETCH, url, err);
+	if (t == NULL)
+		return err->status;
+	t->page_fn = fn;
+	t->page_ctx = ctx;
+	snprintf(t->reason, sizeof t->reason, "%s", reason);
+	HTH_TRY(start_thread(t, err));
+	*ret_task = t;
+	return HTH_OK;
+}
+
+void hth_tasks_cancel(hth_task *t) { atomic_store(&t->cancelled, true); }
 
 /* ---- asking ---- */
 
@@ -359,6 +397,8 @@ void hth_tasks_destroy(hth_tasks *all)
 	while (all->tasks != NULL) {
 		task *t = all->tasks;
 		pthread_join(t->thread, NULL);
+		if (t->page_fn != NULL)
+			t->page_fn(t->page_ctx, NULL, &(hth_error){.status = HTH_CANCELLED, .message = "the node is stopping"});
 		free_task(t);
 	}
 	hth_mailbox_close(all->mailbox);

@@ -13,8 +13,11 @@
  */
 #include "node/node-internal.h"
 
+#include "api/own-tool.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mem.h"
+#include "base/utf8.h"
 #include "privacy/privacy.h"
 
 #include <stdio.h>
@@ -31,6 +34,7 @@ typedef struct hth_call {
 	hth_api_job *job;       /* NULL until it is read */
 	hth_privacy_class wish;
 	size_t n_admitted, in_flight;
+	hth_task *page;  /* being fetched for the model; counts as in flight */
 	bool gone;       /* the client has left */
 	bool refused;    /* it could not be read, and was told so */
 	unsigned inside; /* depth of functions that work on it */
@@ -101,6 +105,67 @@ static void count_end(hth_metrics *m, const hth_request *r)
 		m->failed++;
 }
 
+/* ---- a page that the model asked for (own-tool.h) ---- */
+
+static void admit(hth_call *call, hth_request *request);
+
+/* Words for the model; then it goes on. */
+static void give_page(hth_call *call, const char *text, size_t len)
+{
+	hth_error err;
+	if (hth_api_give_page(call->job, text, len, &err) != HTH_OK)
+		hth_api_fail(call->job, &err);
+	else
+		admit(call, call->job->requests[0]);
+}
+
+static void write_page(const hth_fetch_result *page, hth_buf *out)
+{
+	enum { LINKS_SHOWN = 20 };
+	size_t room = HTH_OWN_TOOL_TEXT_MAX;
+	hth_buf_appendf(out, "%s%s%sAddress: %s\nStatus: %d\n\n", page->title != NULL ? "Title: " : "", page->title != NULL ? page->title : "", page->title != NULL ? "\n" : "",
+	                page->url != NULL ? page->url : "", page->code);
+	size_t n = HTH_MIN(page->len, room);
+	n -= hth_utf8_incomplete_suffix(page->text, n);
+	hth_buf_append(out, page->text, n);
+	if (n < page->len || page->cut)
+		hth_buf_append_str(out, "\n[The page goes on.]");
+	for (size_t i = 0; i < HTH_MIN(page->n_links, (size_t)LINKS_SHOWN); i++)
+		hth_buf_appendf(out, "%s- %s: %s\n", i == 0 ? "\n\nLinks:\n" : "", page->links[i].text, page->links[i].url);
+}
+
+static void on_page(void *ctx, const hth_fetch_result *page, const hth_error *why_not)
+{
+	hth_call *call = ctx;
+	HTH_CLEANUP(hth_buf_finish) hth_buf text = HTH_BUF_INIT(1 << 20);
+	enter(call);
+	call->page = NULL;
+	call->in_flight--;
+	if (!call->gone && !call->job->finished) {
+		if (page != NULL)
+			write_page(page, &text);
+		else
+			hth_buf_appendf(&text, "The page could not be fetched: %s", why_not->message);
+		give_page(call, text.data != NULL ? text.data : "", text.len);
+	}
+	leave(call);
+}
+
+static void fetch_page(hth_call *call)
+{
+	hth_error err = HTH_ERROR_INIT;
+	const char *url;
+	char reason[96];
+	snprintf(reason, sizeof reason, "web_fetch for %s", call->job->requests[0]->id);
+	hth_status status = hth_api_page_url(call->job, &url, &err);
+	if (status == HTH_OK)
+		status = hth_tasks_page(call->node, url, reason, on_page, call, &call->page, &err);
+	if (status == HTH_OK)
+		call->in_flight++;
+	else
+		give_page(call, err.message, strlen(err.message));
+}
+
 static void on_ended(void *ctx, hth_request *request)
 {
 	hth_call *call = ctx;
@@ -110,6 +175,8 @@ static void on_ended(void *ctx, hth_request *request)
 	call->in_flight--;
 	if (request->state == HTH_REQUEST_DONE) {
 		hth_api_done(call->job, number_of(call, request));
+		if (!call->gone && hth_api_waits_for_page(call->job))
+			fetch_page(call);
 	} else if (!call->gone) {
 		/* One failure fails the call. A cancelled request of a client that is still there: see hth_verbs_cancel_all. */
 		hth_api_fail(call->job, &request->error);
@@ -289,7 +356,22 @@ static hth_status read_call(hth_call *call, hth_error *err)
 	const hth_api_out out = {call, out_header, out_reply, out_begin, out_send, out_finish};
 	size_t len;
 	const char *body = hth_exchange_body(call->exchange, &len);
-	return hth_api_parse(&call->job, call->endpoint, &call->node->api_host, &out, hth_exchange_path(call->exchange), body, len, err);
+	const char *tools = hth_exchange_header(call->exchange, "Hearth-Tools");
+	bool fetch = tools != NULL && tools[0] != '\0';
+	if (fetch && strcmp(tools, "web_fetch") != 0)
+		return hth_fail_param(err, HTH_INVALID, "Hearth-Tools", "the node's own tools are web_fetch, not '%.60s'", tools);
+	const char *hosts = call->node->config->fetch_hosts;
+	if (fetch && hosts[strspn(hosts, ", \t")] == '\0')
+		return hth_fail_param(err, HTH_DENIED, "Hearth-Tools", "fetching from the web is off; the setting fetch_hosts lists the hosts that may be fetched from");
+	HTH_TRY(hth_api_parse(&call->job, call->endpoint, &call->node->api_host, &out, hth_exchange_path(call->exchange), body, len, err));
+	if (!fetch || call->job->finished)
+		return HTH_OK;
+	hth_status status = hth_api_offer_fetch(call->job, hosts, err);
+	if (status != HTH_OK) {
+		hth_api_job_destroy(call->job);
+		call->job = NULL;
+	}
+	return status;
 }
 
 /* Everything that its reading needs is known. */
@@ -373,6 +455,8 @@ static void on_gone(hth_holder *holder)
 	call->exchange = NULL;
 	call->gone = true;
 	hth_inspector_forget(call->node->inspector, call);
+	if (call->page != NULL)
+		hth_tasks_cancel(call->page);
 	cancel_rest(call);
 	leave(call);
 }
@@ -400,6 +484,8 @@ void hth_verbs_cancel_all(hth_node *node, const hth_error *why)
 			call->exchange = NULL;
 			call->refused = true;
 		}
+		if (call->page != NULL)
+			hth_tasks_cancel(call->page);
 		cancel_rest(call);
 		leave(call);
 	}

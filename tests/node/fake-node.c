@@ -24,6 +24,13 @@ static void on_ready(void *ctx, const char *address)
 	fflush(stdout);
 }
 
+/* The pages of tests are on this machine. */
+static bool any_address(void *ctx, const char *address)
+{
+	(void)ctx;
+	return strncmp(address, "127.", 4) == 0;
+}
+
 int main(int argc, char **argv)
 {
 	static hth_config config;
@@ -33,7 +40,7 @@ int main(int argc, char **argv)
 	fake = (fake_settings){.load_ms = env("FAKE_LOAD_MS", 20), .piece_ms = env("FAKE_PIECE_MS", 2), .n_pieces = env("FAKE_PIECES", 5),
 	                       .n_slots = env("FAKE_SLOTS", 2), .weight_bytes = 1 << 20, .plan_bytes = 1 << 20};
 	if (hth_config_load(&config, &argc, argv, &err) == HTH_OK &&
-	    hth_node_run(&config, &(hth_node_callbacks){.ready = on_ready}, &err) == HTH_OK)
+	    hth_node_run(&config, &(hth_node_callbacks){.ready = on_ready, .fetch_address_ok = getenv("FAKE_FETCH_LOCAL") != NULL ? any_address : NULL}, &err) == HTH_OK)
 		return 0;
 	fprintf(stderr, "fake-node: %s\n", err.message);
 	return 1;

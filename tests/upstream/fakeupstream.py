@@ -13,6 +13,7 @@ class FakeUpstream:
         self.gone = threading.Event()   # a client left in the middle of a stream
         self.active = 0
         self.words = ["Hello", " from", " upstream"]
+        self.script = None   # body -> [(delta, finish), ...] of a chat
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -79,6 +80,13 @@ class FakeUpstream:
                         rivals = [{"token": w, "logprob": -1.5 - i, "bytes": list(w.encode())} for i, w in enumerate(("a", "\u00e9"))][:body.get("top_logprobs", 0)]
                         choice["logprobs"] = {"content": [{"token": delta["content"], "logprob": -0.25, "bytes": list(delta["content"].encode()), "top_logprobs": rivals}]}
                     self.chunk({"id": "x", "choices": [choice]})
+                if chat and outer.script:
+                    for delta, finish in outer.script(body):
+                        say(delta, finish)
+                    self.chunk({"id": "x", "choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}})
+                    self.chunk(b"data: [DONE]\n\n")
+                    self.chunk(b"")
+                    return
                 if chat:
                     say({"role": "assistant", "content": ""})
                     if outer.mode == "think":
