@@ -18,28 +18,29 @@ static void write_text(hth_buf *out, const hth_buf *text)
 	hth_json_write_string(text->data != NULL ? text->data : "", text->len, out);
 }
 
-static void write_text_part(hth_buf *out, const hth_response_item *item, const hth_buf *logprobs)
+/* The one part of a message or of reasoning, as it stands. */
+static void write_part(hth_buf *out, const hth_response_item *item)
 {
-	hth_buf_append_str(out, "{\"type\":\"output_text\",\"annotations\":[],\"logprobs\":[");
-	if (logprobs != NULL && logprobs->len > 0)
-		hth_buf_append(out, logprobs->data, logprobs->len);
-	hth_buf_append_str(out, "],\"text\":");
+	if (item->kind == HTH_EVENT_REASONING) {
+		hth_buf_append_str(out, "{\"type\":\"reasoning_text\",\"text\":");
+	} else {
+		hth_buf_append_str(out, "{\"type\":\"output_text\",\"annotations\":[],\"logprobs\":[");
+		hth_buf_append(out, item->logprobs.data != NULL ? item->logprobs.data : "", item->logprobs.len);
+		hth_buf_append_str(out, "],\"text\":");
+	}
 	write_text(out, &item->text);
 	hth_buf_append_char(out, '}');
 }
 
 /* An item as it stands; `open`: as it is announced, before its content. */
-static void write_item(hth_buf *out, const hth_response_item *item, const hth_buf *logprobs, bool open)
+static void write_item(hth_buf *out, const hth_response_item *item, bool open)
 {
 	const char *status = open ? "in_progress" : "completed";
 	switch (item->kind) {
 	case HTH_EVENT_REASONING:
 		hth_buf_appendf(out, "{\"id\":\"%s\",\"type\":\"reasoning\",\"summary\":[],\"content\":[", item->id);
-		if (!open) {
-			hth_buf_append_str(out, "{\"type\":\"reasoning_text\",\"text\":");
-			write_text(out, &item->text);
-			hth_buf_append_char(out, '}');
-		}
+		if (!open)
+			write_part(out, item);
 		hth_buf_appendf(out, "],\"status\":\"%s\"}", status);
 		break;
 	case HTH_EVENT_TOOL_CALL:
@@ -57,7 +58,7 @@ static void write_item(hth_buf *out, const hth_response_item *item, const hth_bu
 	default:
 		hth_buf_appendf(out, "{\"id\":\"%s\",\"type\":\"message\",\"status\":\"%s\",\"role\":\"assistant\",\"content\":[", item->id, status);
 		if (!open)
-			write_text_part(out, item, logprobs);
+			write_part(out, item);
 		hth_buf_append_str(out, "]}");
 		break;
 	}
@@ -84,7 +85,7 @@ static void write_response(hth_buf *out, hth_api_job *job, const char *status, c
 	hth_buf_append_str(out, ",\"output\":[");
 	for (size_t i = 0; i < state->n_items && !in_progress; i++) {
 		hth_buf_append_str(out, i > 0 ? "," : "");
-		write_item(out, &state->items[i], state->items[i].kind == HTH_EVENT_CONTENT ? &state->logprobs_json : NULL, false);
+		write_item(out, &state->items[i], false);
 	}
 	hth_buf_append_str(out, "],\"previous_response_id\":");
 	if (state->previous_id != NULL)
@@ -155,24 +156,20 @@ static void close_item(hth_api_job *job)
 		hth_buf_append_str(out, ",\"arguments\":");
 		write_text(out, &item->text);
 		close_event(job);
-	} else if (item->kind == HTH_EVENT_REASONING) {
-		out = open_item_event(job, "reasoning_text.done", true);
-		hth_buf_append_str(out, ",\"text\":");
-		write_text(out, &item->text);
-		close_event(job);
 	} else {
-		out = open_item_event(job, "output_text.done", true);
-		hth_buf_append_str(out, ",\"logprobs\":[],\"text\":");
+		bool content = item->kind == HTH_EVENT_CONTENT;
+		out = open_item_event(job, content ? "output_text.done" : "reasoning_text.done", true);
+		hth_buf_append_str(out, content ? ",\"logprobs\":[],\"text\":" : ",\"text\":");
 		write_text(out, &item->text);
 		close_event(job);
 		out = open_item_event(job, "content_part.done", true);
 		hth_buf_append_str(out, ",\"part\":");
-		write_text_part(out, item, &state->logprobs_json);
+		write_part(out, item);
 		close_event(job);
 	}
 	out = open_event(job, "output_item.done");
 	hth_buf_appendf(out, ",\"output_index\":%zu,\"item\":", state->n_items - 1);
-	write_item(out, item, item->kind == HTH_EVENT_CONTENT ? &state->logprobs_json : NULL, false);
+	write_item(out, item, false);
 	close_event(job);
 }
 
@@ -185,7 +182,7 @@ static bool open_item(hth_api_job *job, hth_api_event_kind kind, const hth_api_e
 		return false;
 	state->items = grown;
 	hth_response_item *item = &grown[state->n_items];
-	*item = (hth_response_item){.kind = kind, .text = HTH_BUF_INIT(HTH_API_ANSWER_MAX)};
+	*item = (hth_response_item){.kind = kind, .text = HTH_BUF_INIT(HTH_API_ANSWER_MAX), .logprobs = HTH_BUF_INIT(HTH_API_ANSWER_MAX)};
 	snprintf(item->id, sizeof item->id, "%s_%s%zu", kind == HTH_EVENT_TOOL_CALL ? "fc" : kind == HTH_EVENT_REASONING ? "rs" : "msg", job->id + 5,
 	         state->n_items);
 	if (kind == HTH_EVENT_TOOL_CALL) {
@@ -203,12 +200,12 @@ static bool open_item(hth_api_job *job, hth_api_event_kind kind, const hth_api_e
 		return true;
 	hth_buf *out = open_event(job, "output_item.added");
 	hth_buf_appendf(out, ",\"output_index\":%zu,\"item\":", state->n_items - 1);
-	write_item(out, item, NULL, true);
+	write_item(out, item, true);
 	close_event(job);
-	if (kind == HTH_EVENT_CONTENT) {
+	if (kind != HTH_EVENT_TOOL_CALL) {
 		out = open_item_event(job, "content_part.added", true);
 		hth_buf_append_str(out, ",\"part\":");
-		write_text_part(out, item, NULL);
+		write_part(out, item);
 		close_event(job);
 	}
 	return true;
@@ -248,8 +245,8 @@ static void on_event(hth_api_job *job, size_t i, const hth_api_event *event)
 	if (!hth_buf_append(&item->text, event->text, event->len))
 		state->failed = true;
 	if (has_logprobs) {
-		hth_buf_append_str(&state->logprobs_json, state->logprobs_json.len > 0 ? "," : "");
-		hth_wire_logprobs(&state->logprobs_json, event->piece);
+		hth_buf_append_str(&item->logprobs, item->logprobs.len > 0 ? "," : "");
+		hth_wire_logprobs(&item->logprobs, event->piece);
 	}
 	if (!job->stream)
 		return;

@@ -22,14 +22,16 @@ static void free_state(hth_api_job *job)
 		hth_response_item *item = &state->items[i];
 		if (item->text.data != NULL)
 			explicit_bzero(item->text.data, item->text.cap);
+		if (item->logprobs.data != NULL)
+			explicit_bzero(item->logprobs.data, item->logprobs.cap);
 		hth_buf_finish(&item->text);
+		hth_buf_finish(&item->logprobs);
 		free(item->name);
 		free(item->call_id);
 	}
 	free(state->items);
 	free(state->previous_id);
 	free(state->echo);
-	hth_buf_finish(&state->logprobs_json);
 	free(state);
 }
 
@@ -199,7 +201,6 @@ static hth_status parse_responses(hth_api_job *job, const json_t *body, hth_erro
 	job->state = state;
 	job->free_state = free_state;
 	state->store = true;
-	state->logprobs_json = HTH_BUF_INIT(HTH_API_ANSWER_MAX);
 	HTH_TRY(hth_json_get_string(body, "model", &model, err));
 	HTH_TRY(hth_json_get_bool(body, "stream", &job->stream, err));
 	HTH_TRY(hth_json_get_bool(body, "store", &state->store, err));

@@ -10,6 +10,7 @@ typedef struct hth_response_item {
 	char id[40];
 	char *name, *call_id;    /* of a function call; owned */
 	hth_buf text;            /* content, reasoning or arguments */
+	hth_buf logprobs;        /* of content: JSON objects, comma-separated */
 } hth_response_item;
 
 typedef struct hth_response_state {
@@ -21,7 +22,6 @@ typedef struct hth_response_state {
 	bool item_open;
 	bool failed;             /* no memory, or an answer over its limit */
 	uint64_t sequence;       /* of the next event */
-	hth_buf logprobs_json;   /* of the open item */
 } hth_response_state;
 
 extern const hth_api_writer hth_responses_writer;

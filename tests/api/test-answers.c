@@ -168,7 +168,8 @@ TEST(responses_sends_items_in_the_official_order)
 	say_everything();
 	done(HTH_FINISH_STOP);
 	ORDER("event: response.created\n", "event: response.in_progress\n", "event: response.output_item.added\n", "\"output_index\":0,\"item\":{\"id\":\"rs_", "\"type\":\"reasoning\"",
-	      "event: response.reasoning_text.delta\n", "event: response.reasoning_text.done\n", "\"text\":\"hm\"", "event: response.output_item.done\n", "event: response.output_item.added\n",
+	      "event: response.content_part.added\n", "\"part\":{\"type\":\"reasoning_text\",\"text\":\"\"}", "event: response.reasoning_text.delta\n", "event: response.reasoning_text.done\n",
+	      "\"text\":\"hm\"", "event: response.content_part.done\n", "event: response.output_item.done\n", "event: response.output_item.added\n",
 	      "\"output_index\":1,\"item\":{\"id\":\"msg_", "event: response.content_part.added\n", "event: response.output_text.delta\n", "event: response.output_text.done\n",
 	      "event: response.content_part.done\n", "event: response.output_item.done\n", "event: response.output_item.added\n", "\"output_index\":2,\"item\":{\"id\":\"fc_",
 	      "\"type\":\"function_call\",\"status\":\"in_progress\"", "event: response.function_call_arguments.delta\n", "event: response.function_call_arguments.done\n",

@@ -264,6 +264,30 @@ test("openai: responses with forced calls, and their results sent back", async (
   assert.ok(second.usage.input_tokens > first.usage.input_tokens);
 });
 
+test("reasoning that a template opens, through every client", async () => {
+  const template = "{% for m in messages %}<|user|>{{ m.content }}\n{% endfor %}<|assistant|><think>\n";
+  await ollama.create({ model: "thinker", from: model, template, parameters: { temperature: 0, num_predict: 20 } });
+  const on = { ignore_eos: true }; // else the starter, which does not know the mark, ends at once
+  const r = await openai.chat.completions.create({ model: "thinker", messages: ask, ...on });
+  const thought = r.choices[0].message.reasoning_content;
+  assert.ok(thought.length > 0 && r.choices[0].message.content === "");
+  assert.ok(r.usage.completion_tokens_details.reasoning_tokens > 0);
+  const stream = openai.responses.stream({ model: "thinker", input: ask[0].content, ...on });
+  let deltas = "";
+  stream.on("response.reasoning_text.delta", (e) => (deltas += e.delta));
+  await stream.done();
+  assert.equal(deltas, thought);
+  const built = await anthropic.messages.stream({ model: "thinker", max_tokens: 20, messages: ask, ...on }).finalMessage();
+  assert.equal(built.content[0].type, "thinking");
+  assert.equal(built.content[0].thinking, thought);
+  let thinking = "";
+  for await (const part of await ollama.chat({ model: "thinker", messages: ask, stream: true, think: true, options: on })) thinking += part.message.thinking ?? "";
+  assert.equal(thinking, thought);
+  const s = streamText({ model: aisdk("thinker"), messages: ask, maxRetries: 0, providerOptions: { hearth: on } });
+  assert.equal(await s.reasoningText, thought);
+  await ollama.delete({ model: "thinker" });
+});
+
 test("openai: what cannot be bound is a typed error", async () => {
   const schema = { type: "object", properties: { a: { type: "array", unevaluatedItems: false } } };
   await assert.rejects(openai.chat.completions.create({ model, messages: ask, response_format: { type: "json_schema", json_schema: { name: "n", schema } } }),
