@@ -20,7 +20,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-enum { KNOWN_MAX = 4096, BLOCK = 1 << 20 };
+enum { KNOWN_MAX = 4096, BLOCK = 1 << 20, LARGE = 256 << 20 };
 
 typedef struct known_file {
 	hth_file_identity file;
@@ -51,6 +51,7 @@ static void *thread_main(void *ctx)
 	unsigned char hash[crypto_hash_sha256_BYTES], *block = malloc(BLOCK);
 	bool whole = block != NULL;
 	uint64_t at = 0;
+	bool large = d->now.file.bytes > LARGE;
 	(void)!setpriority(PRIO_PROCESS, 0, 19); /* of this thread alone, on Linux */
 	(void)!syscall(SYS_ioprio_set, 1, 0, 3 << 13); /* idle: only while nobody else wants the disk */
 	crypto_hash_sha256_init(&sha);
@@ -62,6 +63,9 @@ static void *thread_main(void *ctx)
 		if (n <= 0)
 			break;
 		crypto_hash_sha256_update(&sha, block, (size_t)n);
+		/* What was only read for this must not push a loaded model out of memory (pages that are mapped stay). */
+		if (large)
+			(void)!posix_fadvise(d->fd, (off_t)at, n, POSIX_FADV_DONTNEED);
 		at += (uint64_t)n;
 	}
 	crypto_hash_sha256_final(&sha, hash);

@@ -90,6 +90,23 @@ def a_page_goes_to_the_model_and_one_answer_to_the_client():
 
 
 @test
+def a_model_of_this_home_is_offered_it_too():
+    pages, up = world(reader)
+    said = "I look. " + '<tool_call>\n{"name": "web_fetch", "arguments": {"url": "' + pages.url + '/page.html"}}\n</tool_call>'
+    with start(pages, up, env={"FAKE_FETCH_LOCAL": "1", "FAKE_TEXT": said}) as n:
+        for stream in (False, True):
+            if stream:
+                s = n.stream("/v1/chat/completions", {"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True}, headers=ASK)
+                text = "".join(e["choices"][0]["delta"].get("content") or "" for e in s.events() if e != "[DONE]" and e["choices"])
+            else:
+                a = ask(n, model="m").json
+                text = a["choices"][0]["message"]["content"]
+                assert a["usage"]["prompt_tokens"] == 14 and a["usage"]["completion_tokens"] == 4 and a["choices"][0]["finish_reason"] == "stop", a
+            assert text.replace("\n", "").endswith("I have read it.") and "I look." in text and "tool_call" not in text and "web_fetch" not in text, text
+        assert sum("page.html" in p for p in pages.paths()) == 2
+
+
+@test
 def what_may_not_be_fetched_is_told_to_the_model():
     urls = ["http://other.invalid/", "file:///etc/passwd", None, "http://[broken"]
     told = []

@@ -71,6 +71,19 @@ static void step(fake_job *job)
 		hth_request_done(q, HTH_FINISH_STOP, NULL);
 		return;
 	}
+	if (fake.text != NULL && q->kind == HTH_CHAT) {
+		bool told = strstr(q->input.messages_json, "\"role\":\"tool\"") != NULL;
+		const char *text = told ? "I have read it." : fake.text;
+		/* In two pieces, as models come. */
+		size_t half = strlen(text) / 2;
+		hth_request_ref(q);
+		hth_request_piece(q, &(hth_answer_piece){.text = text, .len = half, .n_tokens = 1});
+		if (!hth_request_has_ended(q))
+			hth_request_piece(q, &(hth_answer_piece){.text = text + half, .len = strlen(text) - half, .n_tokens = 1});
+		hth_request_done(q, HTH_FINISH_STOP, &(hth_usage){.prompt_tokens = 7, .answer_tokens = 2});
+		hth_request_unref(q);
+		return;
+	}
 	if ((long)job->at < limit) {
 		snprintf(word, sizeof word, "word%u ", job->at++);
 		hth_request_piece(q, &(hth_answer_piece){.text = word, .len = strlen(word), .n_tokens = 1});

@@ -16,6 +16,7 @@ typedef struct fake_settings {
 	bool load_fails;
 	hth_status load_status;
 	bool start_fails;
+	const char *text;        /* of a chat's answer, until the conversation has a tool's result; NULL: words */
 } fake_settings;
 extern fake_settings fake;
 
