@@ -150,7 +150,8 @@ static void name_binary(const char *head, size_t n, const char *ending, hth_verd
 	if (text == NULL || *text == '\0' || strcmp(text, "data") == 0)
 		text = "data of no known kind";
 	bool document = strcasestr(text, "document") != NULL || strcasestr(text, "wordperfect") != NULL || strcasestr(text, "spreadsheet") != NULL ||
-	                strcasestr(text, "transport neutral") != NULL || strcasestr(text, "mobipocket") != NULL || strcasestr(text, "lotus") != NULL;
+	                strcasestr(text, "transport neutral") != NULL || strcasestr(text, "mobipocket") != NULL || strcasestr(text, "lotus") != NULL ||
+	                strcasestr(text, "worksheet") != NULL || strcasestr(text, "htmlhelp") != NULL;
 	if (document || (is_one_of(ending, documents) && strcasestr(text, "data of no known") != NULL))
 		hth_verdict_unreadable(verdict, "a format that is not read: %.180s", text);
 	else
