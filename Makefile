@@ -15,6 +15,9 @@ test: ## install what is missing, build with sanitizers, run every test
 	@scripts/install-deps build test
 	@python3 scripts/run-tests.py
 
+documents: build/hearth ## every document of ../shared through the extractor: states, words, OCR (a minute)
+	@HEARTH_BUILD=build python3 tests/extract/test-documents.py --all
+
 bench: build/hearth ## print the benchmark tables (takes minutes)
 	@python3 scripts/bench
 	@python3 scripts/bench-serving
@@ -56,4 +59,4 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
 
 FORCE:
-.PHONY: all run test bench bench-peers load lint asan tsan fuzz install clean help FORCE
+.PHONY: all run test documents bench bench-peers load lint asan tsan fuzz install clean help FORCE

@@ -24,7 +24,7 @@ static bool want(const char *name)
 {
 	static const char *const exact[] = {"docProps/core.xml", "xl/workbook.xml", "xl/_rels/workbook.xml.rels", "xl/sharedStrings.xml", "xl/styles.xml"};
 	static const char *const begins[] = {"word/document", "word/footnotes", "word/endnotes", "word/comments", "word/header", "word/footer",
-	                                     "xl/worksheets/", "xl/comments", "ppt/slides/slide", "ppt/notesSlides/notesSlide"};
+	                                     "xl/worksheets/", "xl/comments", "xl/threadedComments/", "ppt/comments/", "ppt/slides/slide", "ppt/notesSlides/notesSlide"};
 	while (*name == '/')
 		name++;
 	for (size_t i = 0; i < HTH_COUNT(exact); i++)
@@ -72,7 +72,7 @@ static void words_open(void *ctx, hth_markup *markup, const char *name)
 	}
 	if (w->tell->full)
 		hth_markup_stop(markup);
-	if (strcmp(name, "t") == 0) {
+	if (strcmp(name, "t") == 0 || strcmp(name, "text") == 0) { /* text: of comments */
 		w->in_text = true;
 	} else if (strcmp(name, "tab") == 0 && w->text.len > 0) {
 		hth_buf_append_char(&w->text, '\t');
@@ -102,7 +102,7 @@ static void words_close(void *ctx, const char *name)
 		w->skip--;
 		return;
 	}
-	if (strcmp(name, "t") == 0) {
+	if (strcmp(name, "t") == 0 || strcmp(name, "text") == 0) {
 		w->in_text = false;
 	} else if (strcmp(name, "p") == 0) {
 		if (w->rows > 0)
@@ -110,7 +110,7 @@ static void words_close(void *ctx, const char *name)
 		else
 			flush_words(w, w->heading || w->title_shape ? HTH_ROLE_HEADING : HTH_ROLE_BODY, NULL);
 		w->heading = false;
-	} else if (strcmp(name, "comment") == 0) { /* of Excel, which has no paragraphs */
+	} else if (strcmp(name, "comment") == 0 || strcmp(name, "cm") == 0 || strcmp(name, "threadedComment") == 0) { /* without paragraphs */
 		flush_words(w, HTH_ROLE_BODY, NULL);
 	} else if (strcmp(name, "tc") == 0) {
 		hth_buf_append_char(&w->text, '\t');
@@ -438,6 +438,7 @@ void hth_read_ooxml(hth_tell *tell, hth_source *source, hth_extract_kind kind, h
 	if (kind == HTH_KIND_XLSX) {
 		ok = read_book(tell, &members, &facts);
 		ok = read_numbered(tell, &members, "xl/comments", false) && ok;
+		ok = read_numbered(tell, &members, "xl/threadedComments/", false) && ok;
 	} else if (kind == HTH_KIND_DOCX) {
 		static const char *const parts[] = {"word/document", "word/footnotes", "word/endnotes", "word/comments", "word/header", "word/footer"};
 		hth_facts_tell(tell, &facts, kind, 0);
@@ -447,6 +448,7 @@ void hth_read_ooxml(hth_tell *tell, hth_source *source, hth_extract_kind kind, h
 		hth_facts_tell(tell, &facts, kind, count_named(&members, "ppt/slides/slide"));
 		ok = read_numbered(tell, &members, "ppt/slides/slide", true);
 		ok = read_numbered(tell, &members, "ppt/notesSlides/notesSlide", true) && ok;
+		ok = read_numbered(tell, &members, "ppt/comments/", false) && ok;
 	}
 	ok = ok && !members.damaged;
 	if (members.encrypted)
