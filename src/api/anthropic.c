@@ -263,7 +263,7 @@ static hth_status new_request(hth_api_job *job, const json_t *body, hth_request_
 	HTH_TRY(read_conversation(body, &(*ret_request)->input, err));
 	HTH_TRY(read_tools(body, &(*ret_request)->input, err));
 	HTH_TRY(read_output(body, &(*ret_request)->input, err));
-	HTH_TRY(hth_binding_check(&(*ret_request)->input, "output_config.format", ".input_schema", err));
+	HTH_TRY(hth_binding_check(&(*ret_request)->input, "output_config.format", ".input_schema", job->host->bindings, err));
 	return read_thinking(body, &(*ret_request)->input, err);
 }
 

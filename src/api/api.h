@@ -50,6 +50,7 @@ typedef struct hth_api_host {
 	void *ctx;
 	const char *default_model; /* answers when a request names none */
 	struct hth_response_store *responses; /* conversations to go on with; NULL: none are kept */
+	struct hth_binding_cache *bindings;   /* grammars of earlier requests; NULL: none are kept */
 	/* Calls fn for every model on disk, sorted by name. */
 	hth_status (*each_model)(void *ctx, hth_api_model_fn fn, void *fn_ctx, hth_error *err);
 	/* As above for one model, by any of its names. HTH_NOT_FOUND. */

@@ -13,7 +13,7 @@
 #include <string.h>
 
 /* Over this, tools that the model need not call are not worth a grammar. */
-enum { AUTO_GRAMMAR_MAX = 256 << 10, GRAMMAR_MAX = 8 << 20 };
+enum { AUTO_GRAMMAR_MAX = 256 << 10, GRAMMAR_MAX = 8 << 20, KEY_MAX = 256 << 20 };
 
 typedef struct tool_list {
 	json_t *json; /* owns what tools point to */
@@ -66,7 +66,25 @@ static hth_status try_schema(const json_t *schema, hth_error *err)
 	return status;
 }
 
-hth_status hth_binding_check(const hth_request_input *input, const char *format_param, const char *tool_member, hth_error *err)
+/* Everything that a binding depends on. kind: of the entry; source: NULL before the model is known. Wiped by the caller. */
+static void write_key(const hth_request_input *input, const char *kind, const char *source, hth_buf *key)
+{
+	const char *const texts[] = {kind, input->tools_json, input->format_json, input->must_call_name, input->template_json, source};
+	for (size_t i = 0; i < HTH_COUNT(texts); i++) {
+		hth_buf_append_str(key, texts[i] != NULL ? texts[i] : "");
+		hth_buf_append_char(key, '\0');
+	}
+	hth_buf_append_char(key, (char)('0' + input->must_call + 2 * input->one_call));
+}
+
+static void finish_key(hth_buf *key)
+{
+	if (key->data != NULL)
+		explicit_bzero(key->data, key->cap);
+	hth_buf_finish(key);
+}
+
+static hth_status check(const hth_request_input *input, const char *format_param, const char *tool_member, hth_error *err)
 {
 	HTH_CLEANUP(finish_tools) tool_list list = {0};
 	if (input->format_json != NULL) {
@@ -88,6 +106,19 @@ hth_status hth_binding_check(const hth_request_input *input, const char *format_
 		snprintf(err->param, sizeof err->param, "tools[%zu]%s", list.numbers[i], tool_member);
 		return hth_fail_prefix(err, "tools[%zu]%s", list.numbers[i], tool_member);
 	}
+	return HTH_OK;
+}
+
+hth_status hth_binding_check(const hth_request_input *input, const char *format_param, const char *tool_member, hth_binding_cache *cache, hth_error *err)
+{
+	if (input->tools_json == NULL && input->format_json == NULL && !input->must_call)
+		return HTH_OK;
+	HTH_CLEANUP(finish_key) hth_buf key = HTH_BUF_INIT(KEY_MAX);
+	write_key(input, "fine", NULL, &key);
+	if (hth_binding_cache_find(cache, &key) != NULL)
+		return HTH_OK;
+	HTH_TRY(check(input, format_param, tool_member, err));
+	hth_binding_cache_put(cache, &key, &(hth_binding){0});
 	return HTH_OK;
 }
 
@@ -198,13 +229,10 @@ static hth_status build(hth_request *request, hth_toolcalls_style *style, const 
 	return HTH_OK;
 }
 
-hth_status hth_binding_apply(hth_request *request, hth_toolcalls_style *style, const char *source, hth_error *err)
+static hth_status make(hth_request *request, hth_toolcalls_style *style, const char *source, hth_error *err)
 {
-	const hth_request_input *input = &request->input;
-	if (request->params.grammar != NULL || (input->tools_json == NULL && input->format_json == NULL))
-		return HTH_OK;
 	HTH_CLEANUP(finish_tools) tool_list list = {0};
-	HTH_TRY(read_tools(input, &list, err));
+	HTH_TRY(read_tools(&request->input, &list, err));
 	HTH_CLEANUP(hth_buf_finish) hth_buf out = HTH_BUF_INIT(GRAMMAR_MAX);
 	hth_schema_set *set = NULL;
 	HTH_TRY(hth_schema_set_create(&set, err));
@@ -215,6 +243,39 @@ hth_status hth_binding_apply(hth_request *request, hth_toolcalls_style *style, c
 	if (out.len > 0)
 		request->params.grammar = hth_buf_steal(&out, NULL);
 	return HTH_OK;
+}
+
+/* A grammar that the body brought binds the answer, which begins after the reasoning that the prompt opened. */
+static hth_status wait_for_thought(hth_request *request, const hth_toolcalls_style *style, hth_error *err)
+{
+	if (style->think_open == NULL)
+		return HTH_OK;
+	HTH_TRY(copy(style->think_close, &request->params.grammar_trigger, err));
+	return copy(style->think_open, &request->params.grammar_trigger_if, err);
+}
+
+hth_status hth_binding_apply(hth_request *request, hth_toolcalls_style *style, const char *source, hth_binding_cache *cache, hth_error *err)
+{
+	const hth_request_input *input = &request->input;
+	hth_request_params *params = &request->params;
+	if (params->grammar != NULL)
+		return wait_for_thought(request, style, err);
+	if (input->tools_json == NULL && input->format_json == NULL)
+		return HTH_OK;
+	HTH_CLEANUP(finish_key) hth_buf key = HTH_BUF_INIT(KEY_MAX);
+	write_key(input, hth_toolcalls_format_name(style->format), source, &key);
+	const hth_binding *known = hth_binding_cache_find(cache, &key);
+	if (known == NULL) {
+		HTH_TRY(make(request, style, source, err));
+		hth_binding_cache_put(cache, &key, &(hth_binding){params->grammar, params->grammar_trigger, params->grammar_trigger_if, (int)style->format});
+		return HTH_OK;
+	}
+	style->format = (hth_toolcalls_format)known->format;
+	if (known->grammar != NULL)
+		HTH_TRY(copy(known->grammar, &params->grammar, err));
+	if (known->trigger != NULL)
+		HTH_TRY(copy(known->trigger, &params->grammar_trigger, err));
+	return known->trigger_if != NULL ? copy(known->trigger_if, &params->grammar_trigger_if, err) : HTH_OK;
 }
 
 hth_status hth_binding_plain(hth_request *request, hth_error *err)

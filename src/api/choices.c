@@ -132,6 +132,6 @@ hth_status hth_choices_grammar(const json_t *body, hth_request *request, hth_err
 	HTH_TRY(hth_choices_schema(schema, "json_schema", input, err));
 	if (request->kind == HTH_CHAT)
 		return HTH_OK;
-	HTH_TRY(hth_binding_check(input, "json_schema", "", err));
+	HTH_TRY(hth_binding_check(input, "json_schema", "", NULL, err));
 	return hth_binding_plain(request, err);
 }

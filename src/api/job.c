@@ -218,7 +218,7 @@ hth_status hth_api_placed(hth_api_job *job, size_t i, const hth_runner_info *inf
 		job->readers = calloc(job->n_requests, sizeof(hth_answer_reader *));
 	if (job->readers == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory to read an answer");
-	HTH_TRY(hth_binding_apply(request, &style, source, err));
+	HTH_TRY(hth_binding_apply(request, &style, source, job->host->bindings, err));
 	/* Marks may be special tokens, whose text is not shown otherwise. */
 	request->params.special_text = style.format != HTH_TOOLCALLS_GENERIC || info->thinking || request->input.tools_json != NULL;
 	hth_answer_reader_destroy(job->readers[i]);

@@ -108,14 +108,13 @@ hth_status hth_ollama_model(const json_t *body, const char **ret_model, hth_erro
 }
 
 /* "json" or a schema; for a raw prompt the grammar at once. */
-static hth_status read_format(const json_t *body, hth_request *request, hth_error *err)
+static hth_status read_format(hth_api_job *job, const json_t *body, hth_request *request, hth_error *err)
 {
 	const json_t *format = json_object_get(body, "format");
-	if (format == NULL || json_is_null(format) || (json_is_string(format) && json_string_length(format) == 0))
-		return HTH_OK;
-	HTH_TRY(hth_choices_schema(format, "format", &request->input, err));
-	HTH_TRY(hth_binding_check(&request->input, "format", "", err));
-	return request->kind == HTH_CHAT ? HTH_OK : hth_binding_plain(request, err);
+	if (format != NULL && !json_is_null(format) && !(json_is_string(format) && json_string_length(format) == 0))
+		HTH_TRY(hth_choices_schema(format, "format", &request->input, err));
+	HTH_TRY(hth_binding_check(&request->input, "format", ".function.parameters", job->host->bindings, err));
+	return request->kind == HTH_CHAT || request->input.format_json == NULL ? HTH_OK : hth_binding_plain(request, err);
 }
 
 static hth_status new_state(hth_api_job *job, const json_t *body, const char **ret_model, hth_error *err)
@@ -161,8 +160,7 @@ static hth_status parse_chat(hth_api_job *job, const json_t *body, hth_error *er
 		HTH_TRY(hth_fields_dump(tools, &r->input.tools_json, err));
 	}
 	HTH_TRY(read_think(body, &r->input, err));
-	HTH_TRY(read_format(body, r, err));
-	HTH_TRY(hth_binding_check(&r->input, "format", ".function.parameters", err));
+	HTH_TRY(read_format(job, body, r, err));
 	return hth_ollama_options(body, &r->params, err);
 }
 
@@ -198,7 +196,7 @@ static hth_status parse_generate(hth_api_job *job, const json_t *body, hth_error
 		HTH_TRY(hth_fields_dump(messages, &r->input.messages_json, err));
 		HTH_TRY(read_think(body, &r->input, err));
 	}
-	HTH_TRY(read_format(body, r, err));
+	HTH_TRY(read_format(job, body, r, err));
 	return hth_ollama_options(body, &r->params, err);
 }
 

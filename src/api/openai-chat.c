@@ -45,7 +45,7 @@ static hth_status read_template_variables(const json_t *body, hth_request_input 
 	return hth_fields_dump(all, &input->template_json, err);
 }
 
-static hth_status read_shape(const json_t *body, hth_request *request, hth_error *err)
+static hth_status read_shape(hth_api_job *job, const json_t *body, hth_request *request, hth_error *err)
 {
 	hth_request_input *input = &request->input;
 	const json_t *tools = json_object_get(body, "tools");
@@ -61,7 +61,7 @@ static hth_status read_shape(const json_t *body, hth_request *request, hth_error
 	input->one_call = !parallel;
 	HTH_TRY(hth_choices_format(json_object_get(body, "response_format"), "response_format", input, err));
 	HTH_TRY(hth_choices_grammar(body, request, err));
-	return hth_binding_check(input, "response_format", ".function.parameters", err);
+	return hth_binding_check(input, "response_format", ".function.parameters", job->host->bindings, err);
 }
 
 static hth_status read_logprobs(const json_t *body, chat_state *state, hth_request_params *params, hth_error *err)
@@ -107,7 +107,7 @@ static hth_status parse_chat(hth_api_job *job, const json_t *body, hth_error *er
 	HTH_TRY(hth_fields_stop(body, "stop", &first->params, err));
 	HTH_TRY(hth_fields_max_tokens(body, max_keys, HTH_COUNT(max_keys), &first->params, err));
 	HTH_TRY(hth_fields_keep_alive(body, &first->params.keep_alive_s, err));
-	HTH_TRY(read_shape(body, first, err));
+	HTH_TRY(read_shape(job, body, first, err));
 	HTH_TRY(read_logprobs(body, state, &first->params, err));
 	for (int64_t k = 1; k < n; k++) {
 		hth_request *more;

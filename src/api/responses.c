@@ -137,7 +137,7 @@ static hth_status read_conversation(hth_api_job *job, const json_t *body, json_t
 }
 
 /* {"type":"function","name",...} becomes the nested form of the chat API. */
-static hth_status read_shape(const json_t *body, hth_request_input *input, hth_error *err)
+static hth_status read_shape(hth_api_job *job, const json_t *body, hth_request_input *input, hth_error *err)
 {
 	const json_t *tools = json_object_get(body, "tools"), *choice = json_object_get(body, "tool_choice");
 	bool parallel = true;
@@ -160,7 +160,7 @@ static hth_status read_shape(const json_t *body, hth_request_input *input, hth_e
 	HTH_TRY(hth_messages_check_tools(out, err));
 	HTH_TRY(hth_choices_tools(out, choice, input, err));
 	HTH_TRY(hth_choices_format(json_object_get(json_object_get(body, "text"), "format"), "text.format", input, err));
-	return hth_binding_check(input, "text.format", ".parameters", err);
+	return hth_binding_check(input, "text.format", ".parameters", job->host->bindings, err);
 }
 
 /* What the response repeats of its request, with the defaults that clients expect to find. */
@@ -217,7 +217,7 @@ static hth_status parse_responses(hth_api_job *job, const json_t *body, hth_erro
 			return no_memory(err);
 	}
 	HTH_TRY(hth_fields_dump(messages, &r->input.messages_json, err));
-	HTH_TRY(read_shape(body, &r->input, err));
+	HTH_TRY(read_shape(job, body, &r->input, err));
 	if (json_is_object(json_object_get(body, "reasoning")))
 		HTH_TRY(hth_json_get_string(json_object_get(body, "reasoning"), "effort", &effort, err));
 	if (effort != NULL) {

@@ -129,6 +129,7 @@ void hth_models_init(hth_node *node)
 	node->api_host = (hth_api_host){.ctx = node,
 	                                .default_model = hth_router_default_model(node->router),
 	                                .responses = node->responses,
+	                                .bindings = node->bindings,
 	                                .each_model = each_model,
 	                                .find_model = find_model,
 	                                .delete_model = delete_model,

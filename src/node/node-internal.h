@@ -3,6 +3,7 @@
 #define HTH_NODE_NODE_INTERNAL_H
 
 #include "api/api.h"
+#include "api/binding-cache.h"
 #include "api/response-store.h"
 #include "fetch/fetch.h"
 #include "http/http.h"
@@ -54,6 +55,7 @@ typedef struct hth_node {
 	hth_settings *settings;
 	hth_digests *digests;
 	hth_upstreams *upstreams;
+	hth_binding_cache *bindings;   /* grammars of earlier requests */
 	hth_response_store *responses; /* conversations that clients may go on with */
 	hth_api_host api_host;
 	hth_metrics metrics;

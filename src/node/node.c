@@ -100,6 +100,7 @@ static hth_status start(hth_node *node, hth_error *err)
 	HTH_TRY(hth_router_create(&node->router, node->loop, &route, err));
 	HTH_TRY(hth_inspector_create(&node->inspector, node, err));
 	HTH_TRY(hth_response_store_create(&node->responses, err));
+	HTH_TRY(hth_binding_cache_create(&node->bindings, err));
 	HTH_TRY(hth_digests_create(&node->digests, node, err));
 	HTH_TRY(hth_settings_create(&node->settings, node, err));
 	hth_models_init(node);
@@ -128,6 +129,7 @@ static bool finish(hth_node *node)
 	hth_tasks_destroy(node->tasks);
 	hth_router_destroy(node->router);
 	hth_response_store_destroy(node->responses);
+	hth_binding_cache_destroy(node->bindings);
 	hth_settings_destroy(node->settings);
 	hth_digests_destroy(node->digests);
 	hth_timer_close(node->stop_timer);

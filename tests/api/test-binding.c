@@ -57,6 +57,8 @@ static void finish_bound(bound *b)
 }
 #define BOUND __attribute__((cleanup(finish_bound))) bound
 
+static hth_binding_cache *cache; /* NULL but where it is tested */
+
 static bound bind(const char *source, const char *tools, bool must, const char *format)
 {
 	bound b = {.style = hth_toolcalls_detect(source, strlen(source))};
@@ -66,8 +68,8 @@ static bound bind(const char *source, const char *tools, bool must, const char *
 	b.request->input.tools_json = tools != NULL ? strdup(tools) : NULL;
 	b.request->input.format_json = format != NULL ? strdup(format) : NULL;
 	b.request->input.must_call = must;
-	CHECK_OK(hth_binding_check(&b.request->input, "format", ".parameters", &err));
-	CHECK_OK(hth_binding_apply(b.request, &b.style, source, &err));
+	CHECK_OK(hth_binding_check(&b.request->input, "format", ".parameters", cache, &err));
+	CHECK_OK(hth_binding_apply(b.request, &b.style, source, cache, &err));
 	const char *text = b.request->params.grammar;
 	if (text != NULL && hth_grammar_compile(&b.grammar, NULL, text, strlen(text), &err) != HTH_OK)
 		test_fail(__FILE__, __LINE__, "%s: %s\n%s", source, err.message, text);
@@ -218,6 +220,49 @@ TEST(calls_are_written_as_the_families_write_them)
 	CHECK(b.request->params.grammar_trigger == NULL);
 }
 
+static bool same(const char *a, const char *b) { return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0); }
+
+TEST(what_was_bound_before_is_bound_alike_from_the_cache)
+{
+	static const struct {
+		const char *source;
+		const char *tools;
+		bool must;
+		const char *format;
+	} cases[] = {{"<tool_call>", tools_text, true, NULL}, {"<tool_call>", tools_text, false, NULL}, {"<tool_call> <think> </think>", tools_text, true, NULL},
+	             {"<|tool_call_start|>", tools_text, true, NULL}, {"", NULL, false, "{\"type\":\"integer\"}"}, {"", tools_text, false, NULL}};
+	hth_error err;
+	for (int kept = 0; kept < 2; kept++) {
+		for (size_t i = 0; i < HTH_COUNT(cases); i++) {
+			BOUND plain = bind(cases[i].source, cases[i].tools, cases[i].must, cases[i].format);
+			if (cache == NULL)
+				REQUIRE_OK(hth_binding_cache_create(&cache, &err));
+			BOUND again = bind(cases[i].source, cases[i].tools, cases[i].must, cases[i].format);
+			const hth_request_params *a = &plain.request->params, *b = &again.request->params;
+			CHECK(same(b->grammar, a->grammar));
+			CHECK(same(b->grammar_trigger, a->grammar_trigger));
+			CHECK(same(b->grammar_trigger_if, a->grammar_trigger_if));
+			CHECK_INT(again.style.format, plain.style.format);
+			if (kept == 0 && i + 1 < HTH_COUNT(cases)) {
+				hth_binding_cache *full = cache;
+				cache = NULL; /* the next plain one is made anew */
+				hth_binding_cache_destroy(full);
+			}
+		}
+	}
+	/* More than it holds: the latest stay right. */
+	for (int i = 0; i < 100; i++) {
+		char schema[64];
+		snprintf(schema, sizeof schema, "{\"const\":%d}", i);
+		BOUND b = bind("", NULL, false, schema);
+		char text[8];
+		snprintf(text, sizeof text, "%d", i);
+		CHECK(allows(&b, text) && !allows(&b, "-1"));
+	}
+	hth_binding_cache_destroy(cache);
+	cache = NULL;
+}
+
 TEST(one_call_is_one_call)
 {
 	const char *two = "[TOOL_CALLS]now[ARGS]{}[TOOL_CALLS]now[ARGS]{}", *one = "[TOOL_CALLS]now[ARGS]{}", *source = "[TOOL_CALLS] [ARGS]";
@@ -230,7 +275,7 @@ TEST(one_call_is_one_call)
 		input->must_call = true;
 		input->one_call = k == 0;
 		input->must_call_name = k == 1 ? strdup("now") : NULL;
-		CHECK_OK(hth_binding_apply(b.request, &b.style, source, &err));
+		CHECK_OK(hth_binding_apply(b.request, &b.style, source, cache, &err));
 		CHECK_OK(hth_grammar_compile(&b.grammar, NULL, b.request->params.grammar, strlen(b.request->params.grammar), &err));
 		CHECK(allows(&b, one) && !allows(&b, two));
 		CHECK(allows(&b, "[TOOL_CALLS]weather[ARGS]{\"place\": \"Oslo\", \"days\": 1}") == (k == 0));

@@ -78,21 +78,20 @@ def every_notation_can_be_forced():
         for name, marks in TEMPLATES.items():
             made = n.post("/api/create", {"model": name, "from": "starter", "template": body.replace("MARKS", marks), "stream": False})
             assert made.status == 200, made.body
-            for seed in range(2):
-                a = n.post(CHAT, {"model": name, "messages": USER, "tools": TOOLS, "tool_choice": "required", "parallel_tool_calls": False, "seed": seed, "max_tokens": 450})
-                assert a.status == 200, (name, a.body)
-                choice = a.json["choices"][0]
-                if choice["finish_reason"] == "length" and choice["message"].get("reasoning_content"):
-                    continue  # it thinks for ever: that is its right
-                assert choice["finish_reason"] == "tool_calls" and len(choice["message"]["tool_calls"]) == 1, (name, a.body)
-                check_calls([(c["function"]["name"], json.loads(c["function"]["arguments"])) for c in choice["message"]["tool_calls"]])
+            a = n.post(CHAT, {"model": name, "messages": USER, "tools": TOOLS, "tool_choice": "required", "parallel_tool_calls": False, "seed": 1, "max_tokens": 450})
+            assert a.status == 200, (name, a.body)
+            choice = a.json["choices"][0]
+            if choice["finish_reason"] == "length" and choice["message"].get("reasoning_content"):
+                continue  # it thinks for ever: that is its right
+            assert choice["finish_reason"] == "tool_calls" and len(choice["message"]["tool_calls"]) == 1, (name, a.body)
+            check_calls([(c["function"]["name"], json.loads(c["function"]["arguments"])) for c in choice["message"]["tool_calls"]])
 
 
 @test
 def a_schema_binds_the_text_of_every_api():
     with node() as n:
         wanted = {"type": "json_schema", "json_schema": {"name": "n", "strict": True, "schema": SCHEMA}}
-        for seed in range(3):
+        for seed in range(2):
             texts = [n.post(CHAT, {"messages": USER, "response_format": wanted, "seed": seed}).json["choices"][0]["message"]["content"],
                      n.post("/v1/responses", {"input": "x", "text": {"format": dict(wanted["json_schema"], type="json_schema")}, "seed": seed}).json["output"][0]["content"][0]["text"],
                      n.post("/api/chat", {"model": "starter", "messages": USER, "stream": False, "format": SCHEMA, "options": {"seed": seed}}).json["message"]["content"],
