@@ -59,6 +59,21 @@ static void check_mask(const hth_grammar_matcher *m)
 		check(hth_grammar_accept(copy, t) == (kept[t / 32] >> (t % 32) & 1));
 		hth_grammar_matcher_destroy(copy);
 	}
+	/* And the way to the end, where it is short: every byte is a token. */
+	size_t left = hth_grammar_distance(at);
+	if (left < 200)
+		check(hth_grammar_can_end_within(at, left));
+	for (; left < 200 && !hth_grammar_may_end(at); left--) {
+		mask = hth_grammar_mask_nearer(at, left);
+		check(mask != NULL && left > 0);
+		int32_t t = (int32_t)hth_tokenizer_vocab_size(vocab_file.t);
+		while (t > 0 && !(mask[(t - 1) / 32] >> ((t - 1) % 32) & 1))
+			t--;
+		check(t > 0);
+		if (hth_tokenizer_is_end(vocab_file.t, t - 1))
+			break;
+		check(hth_grammar_accept(at, t - 1));
+	}
 	hth_grammar_matcher_destroy(at);
 }
 

@@ -65,7 +65,8 @@ typedef struct hth_request_params {
 	int32_t top_logprobs;         /* -1: no logprobs; else 0 to HTH_TOP_LOGPROBS_MAX. They are the model's own: before biases,
 	                               * penalties, temperature and a grammar's mask */
 	bool ignore_eos;
-	char *grammar;                /* owned; GBNF that binds the answer (a schema, a tool call); NULL: nothing */
+	char *grammar;                /* owned; GBNF that binds the answer (a schema, a tool call); NULL: nothing. Where max_tokens, or what the context
+	                               * has room for, suffices to end the sentence, it is ended in time, with HTH_FINISH_STOP */
 	char *grammar_trigger;        /* owned; the grammar begins right after this text appeared; NULL: with the answer */
 	char *grammar_trigger_if;     /* owned; for prompts that do not end with this text (white space aside) the grammar begins with the answer all the
 	                               * same: reasoning that the prompt opened must be closed first; and the answer

@@ -28,6 +28,7 @@ void hth_job_destroy(hth_job *job)
 	if (job->grammar != NULL)
 		hth_grammar_cache_give_back(job->grammars, job->grammar);
 	free(job->allowed);
+	free(job->spare);
 	if (job->tokens != NULL)
 		explicit_bzero(job->tokens, job->n_tokens * sizeof *job->tokens);
 	if (job->echo != NULL)

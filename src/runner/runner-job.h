@@ -53,6 +53,8 @@ typedef struct hth_job {
 	bool started; /* sampler and answer exist */
 	hth_grammar_matcher *matcher; /* where the answer stands in the grammar */
 	uint32_t *allowed;            /* the mask for the next token */
+	float *spare;                 /* logits, while it may be that a token must be chosen once more to end in time; NULL until then */
+	bool hurried;                 /* a token was chosen to end in time */
 	float *raw;   /* logits before the sampler changes them; only with logprobs */
 	uint64_t admitted_ns, first_ns;
 	uint32_t n_answer;

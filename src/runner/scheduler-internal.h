@@ -24,6 +24,7 @@ typedef struct step_member {
 	uint32_t n_chosen;
 	bool ended; /* by a token that ends answers, which is not among chosen */
 	bool stuck; /* its grammar has no way to go on */
+	bool tight; /* the rest of its tokens may be just enough for its grammar */
 	float logprob;
 	hth_logprob top[HTH_TOP_LOGPROBS_MAX];
 } step_member;

@@ -9,6 +9,8 @@
 
 /* Breaking off a step costs everyone in it what was computed: only when waiting for its end would be felt. */
 enum { BREAK_NS = 100 * 1000 * 1000 };
+/* Bytes by which one token may move the end of a bound answer away: only so near its last token is each one looked at twice. */
+enum { TIGHT_BYTES = 256 };
 
 static void add_member(step_batch *b, hth_job *job, uint32_t n_rows, uint32_t n_drafts)
 {
@@ -18,7 +20,7 @@ static void add_member(step_batch *b, hth_job *job, uint32_t n_rows, uint32_t n_
 	m->n_drafts = n_drafts;
 	m->n_wants = 0;
 	m->n_chosen = 0;
-	m->ended = m->stuck = false;
+	m->ended = m->stuck = m->tight = false;
 }
 
 static uint32_t draft(hth_scheduler *s, hth_job *job, size_t rows, uint32_t n_decoding, int32_t *drafts)
@@ -161,6 +163,18 @@ static void build_batches(hth_scheduler *s)
 	write_rows(b);
 }
 
+/* A bound answer ends whole where its tokens suffice: towards their end, a token after which they would not is not taken. */
+static bool is_tight(const hth_scheduler *s, hth_job *job)
+{
+	size_t left = job->max_answer - job->n_answer;
+	bool may_never_begin = hth_grammar_matcher_waits(job->matcher) && hth_grammar_may_end(job->matcher);
+	if (may_never_begin || hth_grammar_distance(job->matcher) + TIGHT_BYTES < left || !hth_grammar_can_end_within(job->matcher, left))
+		return false;
+	if (job->spare == NULL)
+		job->spare = hth_alloc_array(s->compute.n_vocab, sizeof *job->spare);
+	return job->spare != NULL;
+}
+
 /* Grammars are one thread's, so the masks are made before the workers choose. A mask is good until the grammar's next use, which
  * may be for another member, so it is copied. */
 static void make_masks(const hth_scheduler *s, const step_batch *b)
@@ -174,7 +188,22 @@ static void make_masks(const hth_scheduler *s, const step_batch *b)
 		m->stuck = mask == NULL;
 		if (mask != NULL)
 			memcpy(job->allowed, mask, (s->compute.n_vocab + 31) / 32 * sizeof *mask);
+		m->tight = mask != NULL && is_tight(s, job);
 	}
+}
+
+static int32_t draw(const hth_scheduler *s, step_member *m, float *logits)
+{
+	hth_job *job = m->job;
+	if (job->raw != NULL)
+		memcpy(job->raw, logits, s->compute.n_vocab * sizeof *logits);
+	if (job->ask.params.ignore_eos)
+		for (size_t k = 0; k < s->n_end_ids; k++)
+			logits[s->end_ids[k]] = -HUGE_VALF;
+	int32_t token = hth_sampler_sample(job->sampler, logits, job->matcher != NULL ? job->allowed : NULL);
+	if (job->raw != NULL)
+		hth_logprobs(job->raw, s->compute.n_vocab, token, &m->logprob, m->top, job->answer.n_top);
+	return token;
 }
 
 /* Reads one member's logits: draws a token from the first, and goes on to the next row while the guess was right. */
@@ -187,20 +216,16 @@ static void choose(void *ctx, size_t task, unsigned worker)
 	bool bound = job->matcher != NULL && !hth_grammar_matcher_waits(job->matcher);
 	for (uint32_t i = 0; i < m->n_wants && !m->stuck; i++) {
 		float *logits = s->compute.logits(s->compute.ctx, m->first_want + i);
-		if (job->raw != NULL)
-			memcpy(job->raw, logits, s->compute.n_vocab * sizeof *logits);
-		if (job->ask.params.ignore_eos)
-			for (size_t k = 0; k < s->n_end_ids; k++)
-				logits[s->end_ids[k]] = -HUGE_VALF;
-		int32_t token = hth_sampler_sample(job->sampler, logits, job->matcher != NULL ? job->allowed : NULL);
-		if (job->raw != NULL)
-			hth_logprobs(job->raw, s->compute.n_vocab, token, &m->logprob, m->top, job->answer.n_top);
+		if (m->tight)
+			memcpy(job->spare, logits, s->compute.n_vocab * sizeof *logits);
+		int32_t token = draw(s, m, logits);
 		/* Where a grammar leaves nothing but the end, ignore_eos cannot go on either. */
 		if ((bound || !job->ask.params.ignore_eos) && hth_tokenizer_is_end(s->compute.tokenizer, token)) {
 			m->ended = true;
 			return;
 		}
-		hth_sampler_accept(job->sampler, token);
+		if (job->matcher == NULL) /* else it may still change */
+			hth_sampler_accept(job->sampler, token);
 		m->chosen[m->n_chosen++] = token;
 		if (i >= m->n_drafts || token != m->drafts[i] || job->n_answer + m->n_chosen >= job->max_answer)
 			return;
@@ -225,6 +250,26 @@ static void end_answer(hth_scheduler *s, hth_job *job, hth_finish_reason reason,
 	                           .prefill_ns = first - job->admitted_ns,
 	                           .decode_ns = now - first}};
 	hth_scheduler_end_running(s, job, &done, NULL);
+}
+
+/* Chooses once more where the token that was chosen would not let the answer end in time. */
+static void keep_in_time(hth_scheduler *s, step_member *m)
+{
+	hth_job *job = m->job;
+	hth_grammar_matcher *after = NULL;
+	size_t left = job->max_answer - job->n_answer;
+	if (!m->tight || m->n_chosen == 0 || hth_grammar_matcher_copy(&after, job->matcher, NULL) != HTH_OK)
+		return;
+	bool in_time = hth_grammar_accept(after, m->chosen[0]) && hth_grammar_can_end_within(after, left - 1);
+	hth_grammar_matcher_destroy(after);
+	const uint32_t *nearer = in_time ? NULL : hth_grammar_mask_nearer(job->matcher, left);
+	if (nearer == NULL)
+		return;
+	memcpy(job->allowed, nearer, (s->compute.n_vocab + 31) / 32 * sizeof *nearer);
+	m->chosen[0] = draw(s, m, job->spare);
+	m->ended = hth_tokenizer_is_end(s->compute.tokenizer, m->chosen[0]);
+	m->n_chosen = m->ended ? 0 : 1;
+	job->hurried = true;
 }
 
 static void fail_stuck(hth_scheduler *s, hth_job *job)
@@ -266,7 +311,9 @@ static void apply(hth_scheduler *s, step_member *m)
 	bool whole = false; /* the grammar's sentence: nothing can follow */
 	for (uint32_t i = 0; i < m->n_chosen && job->matcher != NULL && !m->stuck; i++) {
 		m->stuck = !hth_grammar_accept(job->matcher, m->chosen[i]);
-		whole = !m->stuck && hth_grammar_must_end(job->matcher);
+		hth_sampler_accept(job->sampler, m->chosen[i]);
+		bool in_it = !hth_grammar_matcher_waits(job->matcher);
+		whole = !m->stuck && in_it && (hth_grammar_must_end(job->matcher) || (job->hurried && hth_grammar_may_end(job->matcher)));
 	}
 	if (m->stuck) {
 		fail_stuck(s, job);
@@ -306,8 +353,10 @@ static void choose_and_apply(hth_scheduler *s, step_batch *b, size_t n_rows, uin
 	s->chosen = b;
 	make_masks(s, b);
 	s->compute.parallel(s->compute.ctx, b->n_members, choose, s);
-	for (uint32_t i = 0; i < b->n_members; i++)
+	for (uint32_t i = 0; i < b->n_members; i++) {
+		keep_in_time(s, &b->members[i]);
 		apply(s, &b->members[i]);
+	}
 }
 
 static bool begin_compute(hth_scheduler *s, const step_batch *b, bool may_break)

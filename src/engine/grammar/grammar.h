@@ -75,6 +75,15 @@ size_t hth_grammar_mask_words(const hth_grammar_vocab *vocab);
 HTH_MUST_USE bool hth_grammar_accept(hth_grammar_matcher *matcher, int32_t token);
 HTH_MUST_USE bool hth_grammar_accept_bytes(hth_grammar_matcher *matcher, const char *bytes, size_t len);
 
+/* Ending in time. Whether so many tokens are known to be enough to end the sentence (the text that is waited for included, if it must
+ * come; true while it need not). */
+bool hth_grammar_can_end_within(hth_grammar_matcher *matcher, size_t tokens);
+/* The fewest bytes, and so at most so many tokens, until the sentence may end. */
+size_t hth_grammar_distance(const hth_grammar_matcher *matcher);
+/* As hth_grammar_mask, but only what leads nearer to the end; where only the longest steps are short enough for so many tokens, the
+ * longest. Ends where the sentence may end. NULL: nothing is known to. */
+const uint32_t *hth_grammar_mask_nearer(hth_grammar_matcher *matcher, size_t tokens);
+
 bool hth_grammar_may_end(const hth_grammar_matcher *matcher);  /* what was accepted is a whole sentence, or it waits and may */
 bool hth_grammar_must_end(const hth_grammar_matcher *matcher); /* and nothing can follow: stop without another token */
 

@@ -325,3 +325,80 @@ bool hth_states_mask_without_space(hth_grammar *g, uint32_t state, uint32_t *mas
 			return true;
 	return false;
 }
+
+/* ---- towards the end ---- */
+
+typedef struct nearer {
+	uint32_t *mask;   /* NULL: only the farthest is wanted */
+	int32_t farthest; /* -1: none yet */
+	uint32_t distance, state;
+} nearer;
+
+static void take_nearer(const hth_grammar *g, nearer *n, int32_t token, uint32_t state)
+{
+	uint32_t distance = g->set.states[state].distance;
+	if (n->mask != NULL)
+		set_token(g->vocab, n->mask, token);
+	if (n->farthest < 0 || distance < n->distance) {
+		n->farthest = token;
+		n->distance = distance;
+		n->state = state;
+	}
+}
+
+static void walk_nearer(hth_grammar *g, uint32_t from, nearer *n)
+{
+	hth_grammar_vocab *v = g->vocab;
+	uint32_t *at = v->depth_state;
+	at[0] = from;
+	for (uint32_t i = 1; i < v->n_nodes;) {
+		const hth_token_node *node = &v->nodes[i];
+		uint32_t before = at[node->depth - 1], to = hth_states_step(g, before, node->byte);
+		if (to == DEAD || g->set.states[to].distance >= g->set.states[before].distance) {
+			i = node->end;
+			continue;
+		}
+		at[node->depth] = to;
+		if (node->token >= 0)
+			take_nearer(g, n, node->token, to);
+		i++;
+	}
+}
+
+static void special_nearer(hth_grammar *g, uint32_t from, nearer *n)
+{
+	const hth_grammar_vocab *v = g->vocab;
+	for (size_t i = 0; i < v->n_special && g->use_special; i++) {
+		hth_view bytes = hth_token_bytes(v, v->special[i]);
+		uint32_t state = from;
+		for (size_t k = 0; k < bytes.len && state != DEAD; k++)
+			state = hth_states_step_literal(g, state, (uint8_t)bytes.data[k]);
+		bool is_end = hth_token_bit(v->ends, v->special[i]);
+		if (state == DEAD || g->set.states[state].distance >= g->set.states[from].distance || (is_end && !g->set.states[state].may_end))
+			continue;
+		take_nearer(g, n, v->special[i], state);
+	}
+}
+
+bool hth_states_mask_nearer(hth_grammar *g, uint32_t state, uint32_t *mask)
+{
+	const hth_grammar_vocab *v = g->vocab;
+	nearer n = {.mask = mask, .farthest = -1};
+	memset(mask, 0, v->n_words * sizeof *mask);
+	if (g->set.states[state].may_end) {
+		memcpy(mask, v->ends, v->n_words * sizeof *mask);
+		return true;
+	}
+	walk_nearer(g, state, &n);
+	special_nearer(g, state, &n);
+	return n.farthest >= 0;
+}
+
+int32_t hth_states_farthest(hth_grammar *g, uint32_t state, uint32_t *ret_state)
+{
+	nearer n = {.farthest = -1};
+	walk_nearer(g, state, &n);
+	special_nearer(g, state, &n);
+	*ret_state = n.state;
+	return n.farthest;
+}

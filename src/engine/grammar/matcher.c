@@ -325,6 +325,94 @@ const uint32_t *hth_grammar_mask(hth_grammar_matcher *m)
 	return mask != NULL && m->state != DEAD && hth_states_mask_without_space(g, m->state, mask) ? mask : NULL;
 }
 
+/* ---- towards the end ---- */
+
+size_t hth_grammar_distance(const hth_grammar_matcher *m)
+{
+	const hth_grammar *g = m->grammar;
+	if (hth_grammar_matcher_waits(m))
+		return m->wait->may_end ? 0 : (size_t)(m->wait->len - m->wait->matched) + g->set.states[g->start].distance;
+	return g->set.states[m->state].distance;
+}
+
+/* The control token that is all of what is still waited for; -1: none. */
+static int32_t whole_rest(const hth_grammar *g, const struct hth_grammar_wait *w)
+{
+	const hth_grammar_vocab *v = g->vocab;
+	for (size_t i = 0; i < v->n_special; i++) {
+		hth_view bytes = hth_token_bytes(v, v->special[i]);
+		if (bytes.len == (size_t)(w->len - w->matched) && memcmp(bytes.data, w->text + w->matched, bytes.len) == 0 &&
+		    !hth_token_bit(v->ends, v->special[i]))
+			return v->special[i];
+	}
+	return -1;
+}
+
+bool hth_grammar_can_end_within(hth_grammar_matcher *m, size_t tokens)
+{
+	hth_grammar *g = m->grammar;
+	uint32_t state = m->state;
+	size_t n = 0;
+	if (hth_grammar_distance(m) <= tokens)
+		return true;
+	if (g->vocab == NULL || state == DEAD)
+		return false;
+	if (hth_grammar_matcher_waits(m)) {
+		n = whole_rest(g, m->wait) >= 0 ? 1 : (size_t)(m->wait->len - m->wait->matched);
+		state = g->start;
+	}
+	/* The longest step each time: not always the fewest, but they are there. */
+	for (; n < tokens && !g->set.states[state].may_end; n++)
+		if (hth_states_farthest(g, state, &state) < 0)
+			return false;
+	return g->set.states[state].may_end;
+}
+
+/* Tokens that are the next bytes of the text that must come; the one that is all of it where nothing else is short enough. */
+static bool waiting_nearer(hth_grammar *g, const struct hth_grammar_wait *w, bool only_longest, uint32_t *mask)
+{
+	const hth_grammar_vocab *v = g->vocab;
+	int32_t whole = whole_rest(g, w);
+	bool any = whole >= 0;
+	memset(mask, 0, v->n_words * sizeof *mask);
+	if (any)
+		mask[whole / 32] |= 1u << (whole % 32);
+	uint32_t node = 0;
+	for (size_t i = w->matched; i < w->len && !(whole >= 0 && only_longest); i++) {
+		uint32_t k = node + 1, end = v->nodes[node].end;
+		while (k < end && v->nodes[k].byte != (uint8_t)w->text[i])
+			k = v->nodes[k].end;
+		if (k >= end)
+			break;
+		node = k;
+		for (int32_t t = v->nodes[k].token; t >= 0; t = v->twin[t]) {
+			mask[t / 32] |= 1u << (t % 32);
+			any = true;
+		}
+	}
+	return any;
+}
+
+const uint32_t *hth_grammar_mask_nearer(hth_grammar_matcher *m, size_t tokens)
+{
+	hth_grammar *g = m->grammar;
+	hth_states_settle(g);
+	uint32_t *mask = g->vocab != NULL ? own_mask(m) : NULL;
+	if (mask == NULL || m->state == DEAD)
+		return NULL;
+	if (hth_grammar_matcher_waits(m))
+		return waiting_nearer(g, m->wait, hth_grammar_distance(m) > tokens, mask) ? mask : NULL;
+	if (!hth_states_mask_nearer(g, m->state, mask))
+		return NULL;
+	if (hth_grammar_distance(m) > tokens) {
+		uint32_t state;
+		int32_t farthest = hth_states_farthest(g, m->state, &state);
+		memset(mask, 0, g->vocab->n_words * sizeof *mask);
+		mask[farthest / 32] |= 1u << (farthest % 32);
+	}
+	return mask;
+}
+
 bool hth_grammar_may_end(const hth_grammar_matcher *m)
 {
 	if (hth_grammar_matcher_waits(m))

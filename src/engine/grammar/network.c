@@ -18,6 +18,8 @@ void hth_network_finish(hth_network *net)
 	free(net->links);
 	free(net->last);
 	free(net->rule_slots);
+	free(net->distance);
+	free(net->counter);
 	*net = (hth_network){0};
 }
 
@@ -625,5 +627,5 @@ hth_status hth_network_close(hth_network *net, hth_error *err)
 	shorten(net);
 	net->root = net->rules[root].start;
 	net->root_nullable = net->rules[root].nullable;
-	return HTH_OK;
+	return hth_network_measure(net, err);
 }

@@ -7,7 +7,8 @@
 
 #include <stdint.h>
 
-enum { REPEAT_FOREVER = UINT32_MAX - 1 };
+enum { REPEAT_FOREVER = UINT32_MAX - 1, FAR = 1 << 24 };
+#define NO_COUNTER UINT32_MAX
 
 typedef enum edge_kind {
 	EDGE_BYTES, /* lo to hi, then `to` */
@@ -57,6 +58,8 @@ typedef struct hth_network {
 	hth_net_class *classes;
 	size_t n_nodes, n_edges, n_rules, n_ranges, n_classes;
 	uint32_t root; /* start node */
+	uint32_t *distance; /* per node: the fewest bytes to its rule's end, in a counted part to the end of one repetition */
+	uint32_t *counter;  /* per node: the counting node in whose part it lies, or NO_COUNTER */
 	bool root_nullable;
 	/* While building. */
 	struct hth_net_link {
@@ -82,6 +85,11 @@ HTH_MUST_USE hth_status hth_network_add_class(hth_network *net, hth_net_range *r
 /* After the last rule: checks that every rule is defined and none calls itself at its own beginning, finds what may be
  * empty, lays edges out. */
 HTH_MUST_USE hth_status hth_network_close(hth_network *net, hth_error *err);
+
+/* distance.c: the fewest bytes from each node to its rule's end. */
+HTH_MUST_USE hth_status hth_network_measure(hth_network *net, hth_error *err);
+/* From a node whose rule was repeated so often; FAR: no way is known. */
+uint32_t hth_network_distance(const hth_network *net, uint32_t node, uint32_t count);
 
 /* gbnf.c: the whole text. */
 HTH_MUST_USE hth_status hth_gbnf_parse(hth_network *net, const char *text, size_t len, hth_error *err);

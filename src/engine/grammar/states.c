@@ -55,7 +55,7 @@ static bool grow_frame_slots(hth_frame_set *s)
 /* 0 when there is no memory. */
 static uint32_t intern_frame(hth_frame_set *s, uint32_t node, uint32_t count, uint32_t parent)
 {
-	hth_frame f = {node, count, parent, 0};
+	hth_frame f = {.node = node, .count = count, .parent = parent};
 	if (s->n_frames * 2 >= s->n_frame_slots && !grow_frame_slots(s))
 		return 0;
 	size_t i = hash_frame(&f) & (s->n_frame_slots - 1);
@@ -69,6 +69,7 @@ static uint32_t intern_frame(hth_frame_set *s, uint32_t node, uint32_t count, ui
 	if (!grow(&s->frames, &s->frame_cap, s->n_frames + 1, sizeof *s->frames))
 		return 0;
 	f.depth = parent ? s->frames[parent].depth + 1 : 0;
+	f.distance = HTH_MIN(hth_network_distance(s->net, node, count) + (parent ? s->frames[parent].distance : 0), (uint32_t)FAR);
 	s->frames[s->n_frames] = f;
 	s->frame_slots[i] = (uint32_t)s->n_frames;
 	return (uint32_t)s->n_frames++;
@@ -119,7 +120,11 @@ static uint32_t intern_state(hth_frame_set *s, const uint32_t *frames, size_t n,
 	if (!grow(&s->states, &s->state_cap, s->n_states + 1, sizeof *s->states) ||
 	    !grow(&s->pool, &s->pool_cap, s->n_pool + n, sizeof *s->pool))
 		return DEAD;
-	s->states[s->n_states] = (hth_state){.first = (uint32_t)s->n_pool, .n = (uint32_t)n, .may_end = may_end};
+	uint32_t distance = may_end ? 0 : FAR;
+	for (size_t k = 0; k < n; k++)
+		distance = HTH_MIN(distance, s->frames[frames[k]].distance);
+	s->states[s->n_states] =
+	    (hth_state){.first = (uint32_t)s->n_pool, .n = (uint32_t)n, .may_end = may_end, .distance = distance};
 	if (n > 0)
 		memcpy(s->pool + s->n_pool, frames, n * sizeof *frames);
 	s->n_pool += n;
@@ -415,7 +420,7 @@ void hth_states_settle(hth_grammar *g)
 	if (bytes_used(&g->set) <= BUDGET)
 		return;
 	hth_frame_set old = g->set;
-	g->set = (hth_frame_set){0};
+	g->set = (hth_frame_set){.net = &g->net};
 	g->start = copy_state(g, &g->set, &old, g->start);
 	for (hth_grammar_matcher *m = g->matchers; m != NULL; m = m->next)
 		m->state = copy_state(g, &g->set, &old, m->state);
@@ -439,6 +444,7 @@ hth_status hth_grammar_compile(hth_grammar **ret_grammar, hth_grammar_vocab *voc
 	text[len] = '\0';
 	g->text = text;
 	g->vocab = vocab;
+	g->set.net = &g->net;
 	hth_status status = hth_gbnf_parse(&g->net, text, len, err);
 	if (status == HTH_OK && (g->start = start_state(g)) == DEAD)
 		status = g->visit_stamps == NULL ? hth_fail(err, HTH_NO_MEMORY, "no memory for a grammar")

@@ -26,6 +26,7 @@ enum {
 typedef struct hth_frame {
 	uint32_t node, count, parent; /* parent 0: the sentence itself */
 	uint32_t depth;
+	uint32_t distance; /* the fewest bytes to the sentence's end */
 } hth_frame;
 
 typedef struct hth_state {
@@ -35,10 +36,12 @@ typedef struct hth_state {
 	uint32_t few_to[FEW_STEPS];
 	uint8_t few_bytes[FEW_STEPS], n_few;
 	bool may_end;
+	uint32_t distance; /* of the nearest frame; 0 where it may end */
 	uint32_t *mask; /* NULL until asked for */
 } hth_state;
 
 typedef struct hth_frame_set { /* frames and states that belong together */
+	const hth_network *net;
 	hth_frame *frames;
 	uint32_t *frame_slots;
 	hth_state *states;
@@ -105,6 +108,10 @@ void hth_states_settle(hth_grammar *grammar);
 
 /* mask.c */
 const uint32_t *hth_states_mask(hth_grammar *grammar, uint32_t state);
+/* The tokens that lead from the state nearer to the sentence's end with every byte. False: there is none. */
+bool hth_states_mask_nearer(hth_grammar *grammar, uint32_t state, uint32_t *mask);
+/* Of these the one that leads farthest, and the state it leads to; -1: there is none. */
+int32_t hth_states_farthest(hth_grammar *grammar, uint32_t state, uint32_t *ret_state);
 /* A mask in which a space at a token's beginning counts for nothing. False: nothing may come, or no memory. */
 bool hth_states_mask_without_space(hth_grammar *grammar, uint32_t state, uint32_t *mask);
 

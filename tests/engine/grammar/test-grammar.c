@@ -526,6 +526,100 @@ TEST(what_is_remembered_is_forgotten_in_time_and_matchers_stay_where_they_are)
 	vocab_free(&vocab);
 }
 
+TEST(distances_are_the_fewest_bytes_to_the_end)
+{
+	static const struct {
+		const char *grammar, *before;
+		size_t distance;
+	} cases[] = {{"root ::= \"abc\" | \"de\"", "", 2},
+	             {"root ::= \"abc\" | \"de\"", "a", 2},
+	             {"root ::= \"abc\" | \"de\"", "de", 0},
+	             {"root ::= \"\\\"\" [^\"]* \"\\\"\"", "\"abc", 1},
+	             {"root ::= \"\\\"\" [^\"]{20,30} \"\\\"\"", "", 22},
+	             {"root ::= \"\\\"\" [^\"]{20,30} \"\\\"\"", "\"abcde", 16},
+	             {"root ::= \"\\\"\" [^\"]{20,} \"\\\"\"", "\"abcdeabcdeabcdeabcdeabcdeabcde", 1},
+	             {"root ::= (\"ab\" x \";\"){10,12}\nx ::= [0-9]{2}", "", 50},
+	             {"root ::= (\"ab\" x \";\"){10,12}\nx ::= [0-9]{2}", "ab12;ab1", 42},
+	             {"root ::= v\nv ::= \"[\" (v (\",\" v)*)? \"]\" | \"null\"", "[[[n", 6},
+	             {"root ::= \"(\" root \")\" | \"x\"", "((((", 5},
+	             {"root ::= [\\u00e0-\\u00ff]", "", 2},
+	             {"root ::= a? b*\na ::= \"xyz\"\nb ::= \"q\"", "", 0},
+	             {"root ::= a \"!\"\na ::= b\nb ::= c c\nc ::= \"12\" | \"3\"", "", 3}};
+	for (size_t i = 0; i < HTH_COUNT(cases); i++) {
+		hth_grammar *g = compile(cases[i].grammar, NULL);
+		hth_grammar_matcher *m = NULL;
+		hth_error err = HTH_ERROR_INIT;
+		REQUIRE_OK(hth_grammar_matcher_create(&m, g, &err));
+		CHECK(hth_grammar_accept_bytes(m, cases[i].before, strlen(cases[i].before)));
+		if (hth_grammar_distance(m) != cases[i].distance)
+			test_fail(__FILE__, __LINE__, "%s after %s: %zu, not %zu", cases[i].grammar, cases[i].before, hth_grammar_distance(m),
+			          cases[i].distance);
+		CHECK(hth_grammar_can_end_within(m, cases[i].distance));
+		hth_grammar_matcher_destroy(m);
+		hth_grammar_destroy(g);
+	}
+}
+
+/* From anywhere, whichever of the tokens that lead nearer to the end is taken, it is reached with as many tokens as were said to do. */
+TEST(nearer_tokens_end_in_time)
+{
+	static const char *const grammars[] = {
+	    "root ::= \"{\" s \":\" (s | n) (\",\" s \":\" (s | n))* \"}\"\ns ::= \"\\\"\" c{0,7} \"\\\"\"\nc ::= [^\"\\\\]\nn ::= [0-9]+ (\".\" [0-9]+)?",
+	    "root ::= v\nv ::= \"[\" (v (\",\" v)*)? \"]\" | [0-9]{1,5} | \"\\\"\" [^\"]* \"\\\"\"",
+	    "root ::= \"hello\" (\" \" [a-z]{6,20}){3,9} \".\"", "root ::= [^a]* \"a\" [^b]{2,4}", "root ::= \"<tool>\" [a-z]{3} \"<|call|>\"",
+	    "root ::= [a-z]* \"<tool>\" \"x\"? \"{\\\"\""};
+	made m;
+	open_vocab(&m);
+	hth_grammar_vocab *v = NULL;
+	hth_error err = HTH_ERROR_INIT;
+	hth_rng rng;
+	hth_rng_seed(&rng, 9);
+	REQUIRE_OK(hth_grammar_vocab_create(&v, m.t, &err));
+	size_t n_vocab = hth_tokenizer_vocab_size(m.t);
+	for (size_t i = 0; i < 4 * HTH_COUNT(grammars); i++) {
+		hth_grammar *g = compile(grammars[i / 4], v);
+		hth_grammar_matcher *at = NULL;
+		if (i % 2 == 0)
+			hth_grammar_use_special(g);
+		REQUIRE_OK(hth_grammar_matcher_create(&at, g, &err));
+		if (i % 4 >= 2)
+			REQUIRE_OK(hth_grammar_matcher_wait(at, "<tool>", 6, false, &err));
+		for (size_t step = 0; step < i; step++) {
+			int32_t t = check_mask(&m, at, &rng, grammars[i / 4]);
+			if (t < 0 || hth_tokenizer_is_end(m.t, t))
+				break;
+			CHECK(hth_grammar_accept(at, t));
+		}
+		/* With tokens enough for its bytes, and with no more than the longest steps take. */
+		size_t fewest = 0;
+		while (!hth_grammar_can_end_within(at, fewest) && fewest < 200)
+			fewest++;
+		size_t left = i % 3 == 0 ? fewest : hth_grammar_distance(at);
+		CHECK(fewest <= left);
+		while (!hth_grammar_may_end(at) && left > 0) {
+			const uint32_t *mask = hth_grammar_mask_nearer(at, left--);
+			REQUIRE(mask != NULL);
+			int32_t chosen = -1;
+			for (size_t t = 0, seen = 0; t < n_vocab; t++)
+				if ((mask[t / 32] >> (t % 32) & 1) && hth_rng_next(&rng) % ++seen == 0)
+					chosen = (int32_t)t;
+			REQUIRE(chosen >= 0);
+			bool ends = hth_tokenizer_is_end(m.t, chosen);
+			CHECK(may_come(at, chosen) && hth_grammar_accept(at, chosen));
+			if (ends)
+				break;
+		}
+		CHECK(hth_grammar_may_end(at));
+		const uint32_t *mask = hth_grammar_mask_nearer(at, 3);
+		CHECK(mask != NULL && !(mask['a' / 32] >> ('a' % 32) & 1)); /* nothing but an end */
+		hth_grammar_matcher_destroy(at);
+		hth_grammar_destroy(g);
+	}
+	hth_grammar_vocab_destroy(v);
+	made_close(&m);
+	vocab_free(&vocab);
+}
+
 TEST(mask_that_would_take_a_long_search_is_given_up)
 {
 	/* With a real vocabulary; a small one's search is short whatever the grammar. */
