@@ -225,13 +225,14 @@ hth_extract_kind hth_sniff(const hth_source *source, hth_verdict *verdict)
 		return sniff_ole(source, ending, verdict);
 	if (is_image(head, n))
 		return HTH_KIND_IMAGE;
+	if (starts(head, n, "\x1F\x8B\x08", 3) || starts(head, n, "\xFD" "7zXZ", 5) || starts(head, n, "7z\xBC\xAF", 4) ||
+	    starts(head, n, "\x28\xB5\x2F\xFD", 4) || starts(head, n, "\x1F\x9D", 2))
+		return HTH_KIND_ARCHIVE;
 	bool is_text = n == 0 || hth_charset_is_text(head, n);
 	if (!is_text || is_one_of(ending, "tar")) { /* tar has a magic at 257, but many are text to the eye */
 		if (n > 262 && memcmp(head + 257, "ustar", 5) == 0)
 			return HTH_KIND_ARCHIVE;
-		if (!starts(head, n, "%!PS", 4) && (starts(head, n, "\x1F\x8B", 2) || starts(head, n, "BZh", 3) || starts(head, n, "\xFD" "7zXZ", 5) ||
-		                                    starts(head, n, "7z\xBC\xAF", 4) || starts(head, n, "Rar!", 4) || starts(head, n, "\x28\xB5\x2F\xFD", 4) ||
-		                                    starts(head, n, "MSCF", 4) || starts(head, n, "\x1F\x9D", 2) || starts(head, n, "LZIP", 4)))
+		if (starts(head, n, "BZh", 3) || starts(head, n, "Rar!", 4) || starts(head, n, "MSCF", 4) || starts(head, n, "LZIP", 4))
 			return HTH_KIND_ARCHIVE;
 		if (n > 24 && memcmp(head + 2, "-lh", 3) == 0)
 			return HTH_KIND_ARCHIVE;
