@@ -2,6 +2,9 @@
  * makes no sense as a call is content. Thread: the loop's. */
 #include "api/answer-reader.h"
 
+#include "api/binding.h"
+#include "api/toolcalls.h"
+
 enum { ROW_BYTES_MAX = 256 << 20 };
 
 /* One token's rows, waiting: [begin, end) is its text in the bytes of the answer. */
@@ -27,13 +30,23 @@ struct hth_answer_reader {
 	hth_buf bytes;
 };
 
-hth_status hth_answer_reader_create(hth_answer_reader **ret_reader, const hth_request *request, size_t i,
-                                    const hth_toolcalls_style *style, hth_answer_reader_fn fn, void *ctx, hth_error *err)
+hth_status hth_answer_reader_create(hth_answer_reader **ret_reader, hth_request *request, size_t i, const hth_runner_info *info,
+                                    hth_binding_cache *cache, hth_answer_reader_fn fn, void *ctx, hth_error *err)
 {
+	HTH_AUTO_JSON json_t *settings = NULL;
+	/* A made model may have a template of its own. */
+	if (request->input.settings_json != NULL)
+		HTH_TRY(hth_json_parse(&settings, request->input.settings_json, strlen(request->input.settings_json), err));
+	const char *source = json_string_value(json_object_get(settings, "template"));
+	if (source == NULL)
+		source = info->chat_template;
+	hth_toolcalls_style style = hth_toolcalls_detect(source, strlen(source));
+	HTH_TRY(hth_binding_apply(request, &style, source, cache, err));
+	request->params.special_text = style.format != HTH_TOOLCALLS_GENERIC || info->thinking || request->input.tools_json != NULL;
 	hth_answer_reader *r = calloc(1, sizeof *r);
 	if (r == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory to read an answer");
-	*r = (hth_answer_reader){.request = request, .i = i, .style = *style, .fn = fn, .ctx = ctx, .bytes = HTH_BUF_INIT(ROW_BYTES_MAX)};
+	*r = (hth_answer_reader){.request = request, .i = i, .style = style, .fn = fn, .ctx = ctx, .bytes = HTH_BUF_INIT(ROW_BYTES_MAX)};
 	*ret_reader = r;
 	return HTH_OK;
 }

@@ -4,7 +4,6 @@
  * not a JSON object and methods that a path does not have. Thread: the loop's.
  */
 #include "api/answer-reader.h"
-#include "api/binding.h"
 #include "api/families.h"
 #include "api/own-tool.h"
 
@@ -206,24 +205,13 @@ hth_status hth_api_placed(hth_api_job *job, size_t i, const hth_runner_info *inf
 	hth_request *request = job->requests[i];
 	if (request->kind != HTH_CHAT)
 		return HTH_OK;
-	/* A made model may have a template of its own. */
-	HTH_AUTO_JSON json_t *settings = NULL;
-	if (request->input.settings_json != NULL)
-		HTH_TRY(hth_json_parse(&settings, request->input.settings_json, strlen(request->input.settings_json), err));
-	const char *source = json_string_value(json_object_get(settings, "template"));
-	if (source == NULL)
-		source = info->chat_template;
-	hth_toolcalls_style style = hth_toolcalls_detect(source, strlen(source));
 	if (job->readers == NULL)
 		job->readers = calloc(job->n_requests, sizeof(hth_answer_reader *));
 	if (job->readers == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory to read an answer");
-	HTH_TRY(hth_binding_apply(request, &style, source, job->host->bindings, err));
-	/* Marks may be special tokens, whose text is not shown otherwise. */
-	request->params.special_text = style.format != HTH_TOOLCALLS_GENERIC || info->thinking || request->input.tools_json != NULL;
 	hth_answer_reader_destroy(job->readers[i]);
 	job->readers[i] = NULL;
-	return hth_answer_reader_create(&job->readers[i], request, i, &style, give_event, job, err);
+	return hth_answer_reader_create(&job->readers[i], request, i, info, job->host->bindings, give_event, job, err);
 }
 
 uint32_t hth_api_reasoning_tokens(const hth_api_job *job, size_t i)

@@ -3,6 +3,7 @@
  * The same sandboxed runner serves as under the node, so a model file is as far from everything here as there. The loop turns only while
  * somebody waits for an answer; a timer looks at `cancel`, since a signal's handler may only set it.
  */
+#include "api/answer-reader.h"
 #include "api/made.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -23,6 +24,7 @@ typedef struct own_chat {
 	hth_error exit_reason;
 	/* The answer that runs. */
 	hth_request *request; /* NULL: none */
+	hth_answer_reader *reader; /* of a chat; NULL for text that goes on */
 	bool ended;
 	hth_chat_text_fn fn;
 	void *ctx;
@@ -51,17 +53,34 @@ static void on_tick(void *ctx)
 		hth_request_cancel(chat->request);
 }
 
+static void on_event(void *ctx, size_t i, const hth_api_event *event)
+{
+	own_chat *chat = ctx;
+	if (event->len > 0)
+		chat->fn(chat->ctx, event->text, event->len, event->kind == HTH_EVENT_REASONING);
+}
+
 static void on_piece(void *ctx, hth_request *request, const hth_answer_piece *piece)
 {
 	own_chat *chat = ctx;
+	hth_error err;
 	if (piece->len == 0)
 		return;
 	chat->last_ns = hth_clock_ns();
 	if (chat->first_ns == 0)
 		chat->first_ns = chat->last_ns;
-	chat->fn(chat->ctx, piece->text, piece->len, false);
+	if (chat->reader == NULL)
+		chat->fn(chat->ctx, piece->text, piece->len, false);
+	else if (hth_answer_reader_piece(chat->reader, piece, &err) != HTH_OK)
+		hth_request_fail(request, &err);
 }
-static void on_ended(void *ctx, hth_request *request) { ((own_chat *)ctx)->ended = true; }
+static void on_ended(void *ctx, hth_request *request)
+{
+	own_chat *chat = ctx;
+	chat->ended = true;
+	if (chat->reader != NULL)
+		hth_answer_reader_end(chat->reader, request->state == HTH_REQUEST_DONE && request->finish_reason == HTH_FINISH_STOP);
+}
 static void on_started(void *ctx, hth_request *request) {}
 static const hth_request_sink sink = {.started = on_started, .piece = on_piece, .ended = on_ended};
 
@@ -128,6 +147,8 @@ static hth_status ask(void *state, const json_t *messages, const hth_chat_params
 	chat->first_ns = chat->last_ns = 0;
 	chat->asked_ns = hth_clock_ns();
 	hth_status status = fill(chat, request, messages, params, err);
+	if (status == HTH_OK && !params->raw)
+		status = hth_answer_reader_create(&chat->reader, request, 0, hth_runner_get_info(chat->runner), NULL, on_event, chat, err);
 	if (status == HTH_OK)
 		status = start(chat, request, err);
 	if (status == HTH_OK) {
@@ -154,6 +175,8 @@ static hth_status ask(void *state, const json_t *messages, const hth_chat_params
 	} else if (!hth_request_has_ended(request)) {
 		hth_request_cancel(request);
 	}
+	hth_answer_reader_destroy(chat->reader);
+	chat->reader = NULL;
 	hth_request_unref(request);
 	return status;
 }
