@@ -348,6 +348,9 @@ static int32_t whole_rest(const hth_grammar *g, const struct hth_grammar_wait *w
 	return -1;
 }
 
+/* Bytes: a longer way is not looked for with real tokens, which takes time at each step. */
+enum { STEPS_BYTES_MAX = 1024 };
+
 bool hth_grammar_can_end_within(hth_grammar_matcher *m, size_t tokens)
 {
 	hth_grammar *g = m->grammar;
@@ -355,7 +358,7 @@ bool hth_grammar_can_end_within(hth_grammar_matcher *m, size_t tokens)
 	size_t n = 0;
 	if (hth_grammar_distance(m) <= tokens)
 		return true;
-	if (g->vocab == NULL || state == DEAD)
+	if (g->vocab == NULL || state == DEAD || hth_grammar_distance(m) > STEPS_BYTES_MAX)
 		return false;
 	if (hth_grammar_matcher_waits(m)) {
 		n = whole_rest(g, m->wait) >= 0 ? 1 : (size_t)(m->wait->len - m->wait->matched);
