@@ -55,7 +55,7 @@ void hth_grammar_matcher_destroy(hth_grammar_matcher *matcher); /* NULL is fine 
 void hth_grammar_matcher_reset(hth_grammar_matcher *matcher);
 /* At the beginning: the matcher waits. Anything may come until `text` (1 to HTH_GRAMMAR_TRIGGER_MAX bytes) has appeared in what
  * the tokens spell, control tokens included; the sentence begins with the byte behind it, be that inside a token. may_end: the
- * generation may end before that. */
+ * generation may end before that; else other control tokens may not come either. */
 HTH_MUST_USE hth_status hth_grammar_matcher_wait(hth_grammar_matcher *matcher, const char *text, size_t len, bool may_end,
                                                  hth_error *err);
 bool hth_grammar_matcher_waits(const hth_grammar_matcher *matcher);

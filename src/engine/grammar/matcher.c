@@ -170,16 +170,24 @@ static uint32_t after_special(hth_grammar_matcher *m, int32_t token)
 	return state;
 }
 
+/* A control token in the middle of text that must be followed by another one: it would lead the answer past that. */
+static bool is_out_of_place(const struct hth_grammar_wait *w, hth_view bytes)
+{
+	size_t matched = w->matched;
+	look_for(w, bytes.data, bytes.len, &matched);
+	return !w->may_end && matched == 0;
+}
+
 static bool accept_special(hth_grammar_matcher *m, int32_t token)
 {
 	hth_grammar *g = m->grammar;
 	bool is_end = hth_token_bit(g->vocab->ends, token);
 	if (is_end && hth_grammar_may_end(m))
 		return true;
-	if (hth_grammar_matcher_waits(m) && is_end)
-		return false;
 	if (hth_grammar_matcher_waits(m)) {
 		hth_view bytes = hth_token_bytes(g->vocab, token);
+		if (is_end || is_out_of_place(m->wait, bytes))
+			return false;
 		return hth_grammar_accept_bytes(m, bytes.data, bytes.len);
 	}
 	uint32_t state = after_special(m, token);
@@ -239,14 +247,15 @@ static void decide_completing(hth_grammar *g, const struct hth_grammar_wait *w, 
 		}
 }
 
-static void clear_special(hth_grammar *g, const struct hth_grammar_wait *w, size_t matched, uint32_t *mask)
+/* Control tokens: each is looked at. */
+static void decide_special(hth_grammar *g, const struct hth_grammar_wait *w, size_t matched, uint32_t *mask)
 {
 	const hth_grammar_vocab *v = g->vocab;
 	for (int32_t i = 0; (size_t)i < v->n_words; i++)
 		for (uint32_t bits = v->special_bits[i] & ~v->ends[i]; bits != 0; bits &= bits - 1) {
 			int32_t t = i * 32 + __builtin_ctz(bits);
-			if (completes_badly(g, w, matched, t))
-				mask[i] &= ~(1u << (t % 32));
+			bool no = completes_badly(g, w, matched, t) || is_out_of_place(w, hth_token_bytes(v, t));
+			mask[i] = no ? mask[i] & ~(1u << (t % 32)) : mask[i] | 1u << (t % 32);
 		}
 }
 
@@ -279,7 +288,9 @@ static const uint32_t *far_mask(hth_grammar *g, const struct hth_grammar_wait *w
 		         completes_badly(g, w, 0, t))
 			mask[t / 32] &= ~(1u << (t % 32));
 	}
-	clear_special(g, w, 0, mask);
+	struct hth_grammar_wait far = *w;
+	far.may_end = true; /* the mask is for both kinds */
+	decide_special(g, &far, 0, mask);
 	return mask;
 }
 
@@ -304,8 +315,7 @@ static const uint32_t *waiting_mask(hth_grammar_matcher *m)
 	/* Every end of what stands that is a beginning of the text. */
 	for (size_t k = w->matched; k > 0; k = w->border[k - 1])
 		decide_completing(g, w, k, mask);
-	if (w->matched > 0)
-		clear_special(g, w, w->matched, mask);
+	decide_special(g, w, w->matched, mask);
 	for (size_t i = 0; i < g->vocab->n_words && !w->may_end; i++)
 		mask[i] &= ~g->vocab->ends[i];
 	return mask;

@@ -425,6 +425,7 @@ TEST(a_matcher_waits_for_its_text_and_masks_stay_exact)
 	hth_grammar_matcher_reset(at);
 	REQUIRE_OK(hth_grammar_matcher_wait(at, "<tool>", 6, false, &err)); /* must come */
 	CHECK(!may_come(at, end) && !hth_grammar_accept(at, end) && !hth_grammar_may_end(at) && may_come(at, 'a'));
+	CHECK(may_come(at, tool) && may_come(at, tool - 1) && !may_come(at, end + 1)); /* no other control token before it */
 	CHECK(!hth_grammar_accept_bytes(at, "<tool>a", 7) && hth_grammar_matcher_waits(at)); /* and nothing changed */
 	CHECK(hth_grammar_accept_bytes(at, "<tool>b", 7));
 	hth_grammar_matcher_destroy(at);
