@@ -66,6 +66,9 @@ void hth_session_destroy(hth_session *session);
 uint64_t hth_session_plan_bytes(const hth_model *model, const hth_session_options *options);
 uint32_t hth_session_n_ctx(const hth_session *session);
 uint32_t hth_session_n_batch(const hth_session *session);
+/* A batch of up to so many tokens gives each the logits, to the last bit, that it gets in any other such batch: 1 where kernels for one
+ * token and for several round differently. */
+uint32_t hth_session_exact_rows(const hth_session *session);
 uint32_t hth_session_n_slice(const hth_session *session);
 uint32_t hth_session_n_seq(const hth_session *session);
 

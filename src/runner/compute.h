@@ -14,10 +14,9 @@ typedef struct hth_compute {
 	uint32_t n_layer;
 	uint32_t n_vocab, n_embd;
 	bool embedding; /* an encoder: embed works, decode does not */
-	/* A token's logits are the same to the last bit whatever else is in the batch. Where kernels for one row and for
-	 * several round differently, the scheduler keeps what is measured (guesses, chunks) from deciding between the two
-	 * where an answer is expected to repeat itself. */
-	bool exact_rows;
+	/* A token's logits are the same to the last bit in any batch of up to so many rows; UINT32_MAX: in any. Beyond it the scheduler
+	 * keeps what is measured (guesses, chunks) from deciding how an answer that is expected to repeat itself is rounded. */
+	uint32_t exact_rows;
 	const hth_tokenizer *tokenizer;
 	uint64_t (*now_ns)(void *ctx);
 	/* What its workers have computed so far, each on average: the cost of a step is learned from this, because on a clock's time

@@ -2,9 +2,7 @@
 #include "runner/runner-engine.h"
 
 #include "base/clock.h"
-#include "engine/kernels/kernels.h"
 
-#include <string.h>
 #include <time.h>
 
 static hth_status decode(void *ctx, const hth_batch_token *tokens, size_t n, const atomic_bool *cancel, hth_error *err)
@@ -64,7 +62,7 @@ hth_compute hth_runner_engine_compute(hth_runner_engine *engine)
 	                     .n_vocab = info->n_vocab,
 	                     .n_embd = info->n_embd,
 	                     .embedding = info->embedding,
-	                     .exact_rows = strcmp(hth_kernels_name(), "c") == 0,
+	                     .exact_rows = hth_session_exact_rows(engine->session),
 	                     .tokenizer = hth_model_tokenizer(engine->model),
 	                     .now_ns = now_ns,
 	                     .busy_ns = busy_ns,

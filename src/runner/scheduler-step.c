@@ -29,13 +29,13 @@ static uint32_t draft(hth_scheduler *s, hth_job *job, size_t rows, uint32_t n_de
 	 * the workers choose, one for each answer. */
 	if (job->raw != NULL || job->matcher != NULL)
 		return 0;
-	/* Whether to guess is decided by measured time, so where a guess may change the last bits of logits, an answer that
-	 * is expected to come out the same each time goes without. */
-	const hth_sampling *sampling = &job->ask.params.sampling;
-	if (!s->compute.exact_rows && (sampling->seed_given || sampling->temperature == 0))
-		return 0;
 	uint32_t answer_left = job->max_answer - job->n_answer, room = s->compute.n_ctx - job->n_tokens;
 	uint32_t max = HTH_MIN(HTH_MIN(answer_left - 1, room), (uint32_t)HTH_DRAFT_MAX);
+	/* Whether to guess is decided by measured time, so where a guess may change the last bits of logits, its own or those of others in
+	 * the step, an answer that is expected to come out the same each time goes without. */
+	const hth_sampling *sampling = &job->ask.params.sampling;
+	if (s->compute.exact_rows > 1 || sampling->seed_given || sampling->temperature == 0)
+		max = rows < s->compute.exact_rows ? HTH_MIN(max, s->compute.exact_rows - (uint32_t)rows) : 0;
 	if (max == 0 || rows + max > s->compute.n_batch)
 		return 0;
 	if (job->speculation == NULL) {

@@ -306,7 +306,7 @@ static bool take_sequence(hth_scheduler *s, hth_job *job)
 {
 	/* The last token is always computed, because its logits are wanted; and another one where a single row may round differently
 	 * from the several of the first time. */
-	uint32_t from = 0, always = s->compute.exact_rows ? 1 : 2, max = job->n_tokens > always ? job->n_tokens - always : 0;
+	uint32_t from = 0, always = s->compute.exact_rows == UINT32_MAX ? 1 : 2, max = job->n_tokens > always ? job->n_tokens - always : 0;
 	uint32_t length = hth_sequences_find(s->sequences, job->tokens, max, &from);
 	if (length < SHARE_MIN)
 		length = 0;

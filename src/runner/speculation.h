@@ -3,7 +3,8 @@
  * step for little more than the price of one.
  *
  * The guesses only ever save time: each is compared with what the sampler draws from the true logits, and the first
- * that differs ends them. So the answer is distributed exactly as without. Whether it pays is measured: how many
+ * that differs ends them. So the answer is distributed exactly as without; and where kernels give a few rows the bits of one
+ * (hth_session_exact_rows), greedy and seeded answers are the same to the letter. Whether it pays is measured: how many
  * guesses were right lately, and what a row costs (pace.h).
  */
 #ifndef HTH_RUNNER_SPECULATION_H

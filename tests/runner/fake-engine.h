@@ -277,7 +277,7 @@ static inline fake_engine *fake_create(const hth_tokenizer *tokenizer, uint32_t 
 	                             .n_vocab = f->n_vocab,
 	                             .n_embd = 2,
 	                             .tokenizer = tokenizer,
-	                             .exact_rows = true,
+	                             .exact_rows = UINT32_MAX,
 	                             .now_ns = fake_now,
 	                             .busy_ns = fake_now,
 	                             .decode = fake_decode,

@@ -460,3 +460,14 @@ void hth_matmul_run(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs)
 		}
 	}
 }
+
+size_t hth_matrix_exact_tokens(const hth_matrix *matrix)
+{
+	const hth_kernel_row *row = hth_kernels_row();
+	const hth_kernel_type *type = &row->types[matrix->type];
+	if (!hth_type_has_codes(matrix->type))
+		return 1;
+	if (strcmp(hth_kernels_name(), "c") == 0)
+		return SIZE_MAX;
+	return type->gemv == NULL && type->few != NULL ? HTH_MAX(row->few_tokens, 1u) : 1;
+}

@@ -48,6 +48,9 @@ typedef struct hth_matmul {
 /* Runs several independent products as one piece of parallel work (q, k and v; gate and up; all experts). */
 void hth_matmul_run(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs);
 
+/* Up to so many tokens at once, the product of each is to the last bit what it is alone: 1 where one token has a kernel of its own. */
+size_t hth_matrix_exact_tokens(const hth_matrix *matrix);
+
 /* Vector operations, single-threaded, any n. */
 typedef struct hth_vec_ops {
 	const char *name; /* "c", "avx2", "avx512", "neon" */

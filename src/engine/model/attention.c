@@ -320,6 +320,11 @@ static uint32_t choose_splits(const hth_pass *p, size_t n_tasks, uint32_t block_
 	return (uint32_t)HTH_MAX(HTH_MIN(wanted, most), (size_t)1);
 }
 
+bool hth_attention_is_exact(const hth_params *params, unsigned n_workers)
+{
+	return (size_t)SPLIT_TASKS_PER_WORKER * n_workers / params->n_head_kv <= 1; /* one task a head at least */
+}
+
 /* In the last layer only wanted rows go on: their rows of x and q move to the front. */
 static void narrow(hth_pass *p)
 {

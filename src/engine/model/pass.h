@@ -76,6 +76,8 @@ void hth_pass_attention(hth_pass *p, const hth_layer *l);
 /* What attention needs of scratch (per worker) and partial, in floats. */
 size_t hth_attention_scratch_len(const hth_params *params);
 size_t hth_attention_partial_len(const hth_params *params, unsigned n_workers);
+/* Whether a row's attention is to the last bit the same whatever else the batch holds: no task is ever cut into stretches. */
+bool hth_attention_is_exact(const hth_params *params, unsigned n_workers);
 /* rms_norm(h) -> h (norms after a part, as gemma has them). */
 void hth_pass_post_norm(hth_pass *p, const float *weight);
 /* x += residual_scale * h. */

@@ -263,6 +263,21 @@ uint32_t hth_session_n_batch(const hth_session *session)
 {
 	return session->n_batch;
 }
+uint32_t hth_session_exact_rows(const hth_session *session)
+{
+	const hth_model *m = session->model;
+	if (m->params.n_expert > 0 || !hth_attention_is_exact(&m->params, hth_threads_count(session->threads)))
+		return 1;
+	size_t n = hth_matrix_exact_tokens(&m->output);
+	for (uint32_t i = 0; i < m->params.n_layer; i++) {
+		const hth_layer *l = &m->layers[i];
+		const hth_matrix *all[] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down};
+		for (size_t k = 0; k < HTH_COUNT(all); k++)
+			if (all[k]->rows > 0)
+				n = HTH_MIN(n, hth_matrix_exact_tokens(all[k]));
+	}
+	return (uint32_t)HTH_MIN(n, (size_t)UINT32_MAX);
+}
 uint32_t hth_session_n_slice(const hth_session *session)
 {
 	return session->sliced.n_batch;

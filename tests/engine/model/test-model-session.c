@@ -1,4 +1,5 @@
 /* What a session promises: batches, chunks, sharing, cutting, cancelling, running out, and never allocating. */
+#include "engine/kernels/kernels.h"
 #include "engine/model/perplexity.h"
 #include "tiny.h"
 
@@ -370,6 +371,49 @@ TEST(a_batch_in_slices_goes_on_between_others)
 		CHECK_SAME(feed(b, 1, b->text[1], 20, 60), b->text[1], 60);
 		stop(b);
 	}
+}
+
+/* The promise that guesses at an answer's next tokens rest on: on every row of kernels, in the types that models come in. */
+TEST(few_rows_give_the_bits_of_one_as_far_as_is_said)
+{
+	static const hth_type types[] = {HTH_Q4_K, HTH_Q6_K, HTH_Q8_0, HTH_IQ4_XS, HTH_F16};
+	const char *was = hth_kernels_name();
+	for (const char *const *name = hth_kernels_available(); *name != NULL; name++) {
+		REQUIRE_OK(hth_kernels_select(*name, &err));
+		for (size_t k = 0; k < HTH_COUNT(types); k++) {
+			const tiny_spec spec = {.arch = "llama", .n_embd = 256, .n_layer = 2, .n_head = 8, .n_head_kv = 4, .head_dim = 32, .n_ff = 512,
+			                        .pairs = true, .type = types[k]};
+			bench *b = start(&spec, 2, &(hth_session_options){.n_seq = 3, .n_ctx = 256});
+			uint32_t exact = HTH_MIN(hth_session_exact_rows(b->session), (uint32_t)18);
+			feed(b, 0, b->text[0], 0, 70);
+			feed(b, 1, b->text[1], 0, 50);
+			float *alone[18];
+			for (uint32_t i = 0; i < exact; i++) {
+				alone[i] = malloc(TINY_VOCAB * sizeof(float));
+				memcpy(alone[i], feed(b, 0, b->text[0], 70 + i, 71 + i), TINY_VOCAB * sizeof(float));
+			}
+			bool same = true;
+			for (uint32_t n = 1; n <= exact; n += 1 + n / 4) { /* n - 1 of this sequence, one of another among them */
+				hth_batch_token batch[18];
+				hth_session_truncate(b->session, 0, 70);
+				hth_session_truncate(b->session, 1, 50);
+				for (uint32_t i = 0; i < n; i++)
+					batch[i] = (hth_batch_token){b->text[0][70 + i], 0, true};
+				if (n > 1)
+					batch[n - 1] = (hth_batch_token){b->text[1][50], 1, false};
+				REQUIRE_OK(hth_session_decode(b->session, batch, n, NULL, &err));
+				for (uint32_t i = 0; i < HTH_MAX(n - 1, 1u); i++)
+					same &= memcmp(hth_session_logits(b->session, i), alone[i], TINY_VOCAB * sizeof(float)) == 0;
+			}
+			printf("# %s, type %zu: exact up to %u rows%s\n", *name, k, exact, same ? "" : ", it says");
+			CHECK(same);
+			CHECK(strcmp(*name, "c") != 0 || k == 4 || exact == 18);
+			for (uint32_t i = 0; i < exact; i++)
+				free(alone[i]);
+			stop(b);
+		}
+	}
+	REQUIRE_OK(hth_kernels_select(was, &err));
 }
 
 TEST(smaller_caches_stay_close)
