@@ -1,8 +1,8 @@
 /* ollama-create.c - POST /api/create: a model of one that is here, with parameters, a system message, a template and first messages.
  *
  * Format: Ollama's API reference (docs/api.md). Both forms: members of the body ("from", "parameters", "system", ...) and the older
- * "modelfile" text, whose words stand under the members'. The new name shares the weights' file. What Hearth does not do (quantising on the
- * way, adapters, weights sent along) is refused by name. Thread: the loop's.
+ * "modelfile" text, whose words stand under the members'. The new name shares the weights' file, or takes a blob that was sent before
+ * (src/node/blobs.c). What Hearth does not do (quantising on the way, adapters) is refused by name. Thread: the loop's.
  */
 #include "api/families.h"
 #include "api/fields.h"
@@ -25,7 +25,7 @@ static hth_status refuse_others(const json_t *body, hth_error *err)
 	} others[] = {{"quantize", "quantising while creating is not supported; use `hearth quantize`, which makes a file of its own"},
 	              {"quantization", "quantising while creating is not supported; use `hearth quantize`, which makes a file of its own"},
 	              {"adapters", "adapters are not supported"},
-	              {"files", "weights sent along are not supported; put the .gguf file into the home's models folder, or `hearth pull` it"},
+	              {"splits", "weights in several files are not supported; `hearth pull` takes them"},
 	              {"path", "a path of the client's machine means nothing here; send the Modelfile's text as modelfile"}};
 	for (size_t i = 0; i < HTH_COUNT(others); i++)
 		if (is_given(json_object_get(body, others[i].key)))
@@ -81,6 +81,24 @@ static hth_status check_template(const char *text, hth_error *err)
 	return HTH_OK;
 }
 
+/* "files": {"model.gguf": "sha256:..."}, a blob that was sent before. */
+static hth_status read_file(const json_t *body, const char **ret_digest, hth_error *err)
+{
+	const json_t *files = json_object_get(body, "files");
+	const char *name, *digest = NULL;
+	json_t *value;
+	if (!is_given(files))
+		return HTH_OK;
+	if (!json_is_object(files) || json_object_size(files) != 1)
+		return hth_fail_param(err, HTH_UNSUPPORTED, "files", "files must be an object with one GGUF file; `hearth pull` takes models of several");
+	json_object_foreach ((json_t *)files, name, value)
+		digest = json_string_value(value);
+	if (digest == NULL || strncmp(digest, "sha256:", 7) != 0)
+		return hth_fail_param(err, HTH_INVALID, "files", "files must give a blob's digest, sha256:...");
+	*ret_digest = digest;
+	return HTH_OK;
+}
+
 static void say(hth_buf *out, bool stream, const char *status)
 {
 	if (!stream)
@@ -92,7 +110,7 @@ static void say(hth_buf *out, bool stream, const char *status)
 
 static hth_status create(hth_api_job *job, const json_t *body, hth_error *err)
 {
-	const char *model, *from = NULL, *modelfile = NULL;
+	const char *model, *from = NULL, *modelfile = NULL, *file = NULL;
 	HTH_AUTO_FREE char *from_file = NULL;
 	HTH_AUTO_JSON json_t *settings = NULL;
 	bool stream = true;
@@ -101,12 +119,17 @@ static hth_status create(hth_api_job *job, const json_t *body, hth_error *err)
 	HTH_TRY(hth_json_get_string(body, "from", &from, err));
 	HTH_TRY(hth_json_get_string(body, "modelfile", &modelfile, err));
 	HTH_TRY(refuse_others(body, err));
+	HTH_TRY(read_file(body, &file, err));
 	if (modelfile != NULL && modelfile[0] != '\0')
 		HTH_TRY(hth_modelfile_parse(modelfile, strlen(modelfile), &from_file, &settings, err));
 	else if ((settings = json_object()) == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a model's settings");
 	if (from == NULL || from[0] == '\0')
 		from = from_file;
+	if (file != NULL)
+		from = file;
+	else if (from != NULL && strncmp(from, "@sha256:", 8) == 0)
+		from++; /* a blob, as older clients name it in their Modelfile */
 	if (from == NULL)
 		return hth_fail_param(err, HTH_INVALID, "from", "from is missing: the model that the new one is made of");
 	HTH_TRY(read_members(body, settings, err));

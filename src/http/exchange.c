@@ -156,6 +156,18 @@ static enum MHD_Result on_headers(hth_http *http, struct MHD_Connection *mhd, co
 	if (header_bytes > http->options.max_header)
 		status = 431;
 	const char *length = MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, "Content-Length");
+	bool body = length != NULL || MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, "Transfer-Encoding") != NULL;
+	if (status == 0 && body && http->handler.headers != NULL) {
+		ex->state = HTH_EX_HANDLED; /* it may answer */
+		http->handler.headers(http->ctx, ex);
+		if (ex->response != NULL) {
+			hth_http_linger(http, conn->fd);
+			return queue(ex, mhd);
+		}
+		ex->state = HTH_EX_RECEIVING;
+	}
+	if (ex->sink != NULL)
+		return MHD_YES;
 	if (length != NULL) {
 		errno = 0;
 		unsigned long long n = strtoull(length, NULL, 10);
@@ -168,7 +180,7 @@ static enum MHD_Result on_headers(hth_http *http, struct MHD_Connection *mhd, co
 		return MHD_YES;
 	refuse(ex, status);
 	/* The body may be on its way whatever we answer. */
-	if (length != NULL || MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, "Transfer-Encoding") != NULL)
+	if (body)
 		hth_http_linger(http, conn->fd);
 	return queue(ex, mhd);
 }
@@ -178,6 +190,10 @@ static enum MHD_Result on_body(hth_exchange *ex, const char *data, size_t *len)
 	hth_http *http = ex->http;
 	size_t n = *len;
 	*len = 0;
+	if (ex->sink != NULL) {
+		ex->conn->since_ms = hth_clock_ms(); /* as long as it comes */
+		return ex->sink(ex->sink_ctx, data, n) ? MHD_YES : MHD_NO;
+	}
 	if (ex->refuse_status == 0) {
 		if (n > http->options.max_body - ex->body.len)
 			ex->refuse_status = 413;
@@ -240,7 +256,8 @@ void hth_exchange_completed(void *cls, struct MHD_Connection *mhd, void **con_cl
 		return;
 	*con_cls = NULL;
 	unwatch(ex);
-	if (ex->state == HTH_EX_HANDLED || ex->state == HTH_EX_BEGUN) {
+	bool broke_off = ex->state == HTH_EX_RECEIVING && ex->sink != NULL;
+	if (broke_off || ex->state == HTH_EX_HANDLED || ex->state == HTH_EX_BEGUN) {
 		ex->state = HTH_EX_DEAD;
 		ex->http->handler.gone(ex->http->ctx, ex);
 	}
@@ -251,6 +268,12 @@ void hth_exchange_completed(void *cls, struct MHD_Connection *mhd, void **con_cl
 }
 
 /* --- the request as the handler sees it --- */
+
+void hth_exchange_set_sink(hth_exchange *ex, hth_http_sink sink, void *ctx)
+{
+	ex->sink = sink;
+	ex->sink_ctx = ctx;
+}
 
 const char *hth_exchange_method(const hth_exchange *ex) { return ex->method; }
 const char *hth_exchange_path(const hth_exchange *ex) { return ex->path; }

@@ -63,6 +63,8 @@ struct hth_exchange {
 	hth_exchange_state state;
 	char *method, *path;
 	hth_buf body;
+	hth_http_sink sink; /* NULL: body is buffered */
+	void *sink_ctx;
 	size_t discarded;  /* bytes of a refused body */
 	int refuse_status; /* not 0: answer this once the body is through */
 	struct {

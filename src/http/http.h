@@ -37,12 +37,18 @@ typedef struct hth_http_options {
 	size_t max_unsent;        /* bytes a streaming client may lag behind before it counts as gone; 0: 8 MiB */
 } hth_http_options;
 
+/* Takes a body as it comes, instead of a buffer. False: it cannot (a full disk); the connection is closed. */
+typedef bool (*hth_http_sink)(void *ctx, const void *data, size_t len);
+
 typedef struct hth_http_handler {
 	/* The request is whole. Must answer now or keep the exchange and answer later. */
 	void (*handle)(void *ctx, hth_exchange *exchange);
 	/* The client left (or fell too far behind) before the response was complete, or the server is stopping. The exchange is freed after
 	 * this returns; nothing may be sent to it. Not called once the response is complete. */
 	void (*gone)(void *ctx, hth_exchange *exchange);
+	/* The headers of a request with a body are here. May answer at once (the body is not wanted then), or give it to a sink; such a body has no
+	 * limit of size and of time but that it keeps coming, and `gone` is called also when it breaks off. May be NULL. */
+	void (*headers)(void *ctx, hth_exchange *exchange);
 } hth_http_handler;
 
 HTH_MUST_USE hth_status hth_http_start(hth_http **ret_http, hth_loop *loop, const hth_http_options *options,
@@ -57,6 +63,8 @@ const char *hth_exchange_path(const hth_exchange *exchange); /* decoded, without
 const char *hth_exchange_query(const hth_exchange *exchange, const char *name);  /* NULL: absent */
 const char *hth_exchange_header(const hth_exchange *exchange, const char *name); /* NULL: absent; case-insensitive */
 const char *hth_exchange_body(const hth_exchange *exchange, size_t *ret_len); /* NUL-terminated; never NULL */
+/* In `headers` only. */
+void hth_exchange_set_sink(hth_exchange *exchange, hth_http_sink sink, void *ctx);
 /* Wipes and frees the body once it has been read: answers may take long, and max_buffered counts bodies until then. */
 void hth_exchange_drop_body(hth_exchange *exchange);
 const char *hth_exchange_client(const hth_exchange *exchange); /* "127.0.0.1" */

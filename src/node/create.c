@@ -134,11 +134,14 @@ hth_status hth_create_copy(void *ctx, const char *from, const char *to, hth_erro
 	return HTH_OK;
 }
 
+/* Made here, not brought by a pull or by hand: making it anew may replace it. */
+static bool was_made(const json_t *record) { return json_object_get(record, "created_unix") != NULL && json_object_get(record, "source") == NULL; }
+
 /* The settings of what it is made from, with the new ones over them. */
 static json_t *merge(const json_t *base, const char *from, const json_t *settings)
 {
 	static const char *const kept[] = {"template", "system", "license", "params", "messages"};
-	json_t *record = json_pack("{s:s, s:I}", "from", from, "created_unix", (json_int_t)hth_clock_unix());
+	json_t *record = json_pack("{s:s*, s:I}", "from", from, "created_unix", (json_int_t)hth_clock_unix());
 	bool ok = record != NULL;
 	for (size_t i = 0; ok && i < HTH_COUNT(kept); i++) {
 		json_t *before = json_object_get(base, kept[i]), *now = json_object_get(settings, kept[i]);
@@ -155,6 +158,37 @@ static json_t *merge(const json_t *base, const char *from, const json_t *setting
 	return NULL;
 }
 
+/* Weights that were sent along: the blob itself becomes the model's file. */
+static hth_status create_of_blob(hth_node *node, const char *name, const char *digest, const json_t *settings, hth_error *err)
+{
+	char blob[PATH_ROOM], path[PATH_ROOM], magic[4] = "";
+	HTH_CLEANUP(hth_catalog_finish) hth_catalog catalog = {0};
+	if (!hth_blobs_path(node, digest, blob, sizeof blob))
+		return hth_fail_param(err, HTH_INVALID, "files", "'%.80s' is no digest: sha256: and 64 hex digits", digest);
+	HTH_AUTO_CLOSE int fd = open(blob, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return hth_fail_param(err, HTH_NOT_FOUND, "files", "there is no blob %.80s; send it first (POST /api/blobs/%.80s)", digest, digest);
+	if (read(fd, magic, sizeof magic) != (ssize_t)sizeof magic || memcmp(magic, "GGUF", 4) != 0)
+		return hth_fail_param(err, HTH_UNSUPPORTED, "files", "the blob is no GGUF file, which is the one format of weights here");
+	HTH_TRY(hth_router_catalog(node->router, &catalog, err));
+	const hth_catalog_model *there = hth_catalog_find(&catalog, name);
+	HTH_AUTO_JSON json_t *old = there != NULL ? hth_record_of(node->config->home, there) : NULL;
+	if (there != NULL && !there->built_in && !was_made(old))
+		return hth_fail_param(err, HTH_CONFLICT, "model", "there is a model %s already, with weights of its own; delete it first", name);
+	HTH_AUTO_JSON json_t *record = merge(NULL, NULL, settings);
+	if (record == NULL)
+		return hth_fail(err, HTH_NO_MEMORY, "no memory for the record of a model");
+	HTH_TRY(hth_record_write(node->config->home, name, record, err));
+	file_path(node, name, 0, 1, "", path);
+	if (rename(blob, path) != 0)
+		return hth_fail_errno(err, HTH_IO, errno, "cannot make %s", path);
+	(void)!chmod(path, 0644);
+	if (there != NULL && !there->built_in)
+		remove_others(node, there, name, 1);
+	announce(node, name, "weights that were sent along");
+	return HTH_OK;
+}
+
 hth_status hth_create_model(void *ctx, const char *to, const char *from, const json_t *settings, hth_error *err)
 {
 	hth_node *node = ctx;
@@ -162,9 +196,11 @@ hth_status hth_create_model(void *ctx, const char *to, const char *from, const j
 	HTH_CLEANUP(hth_catalog_finish) hth_catalog catalog = {0};
 	const hth_catalog_model *model, *there;
 	HTH_TRY(file_name(to, "model", name, err));
+	if (strncmp(from, "sha256:", 7) == 0)
+		return create_of_blob(node, name, from, settings, err);
 	HTH_TRY(prepare(node, &catalog, from, "from", name, &model, &there, err));
 	HTH_AUTO_JSON json_t *old = there != NULL && !there->built_in ? hth_record_read(node->config->home, name) : NULL;
-	if (there != NULL && there != model && json_object_get(old, "from") == NULL)
+	if (there != NULL && there != model && !there->built_in && !was_made(old))
 		return hth_fail_param(err, HTH_CONFLICT, "model", "there is a model %s already, with weights of its own; delete it first", name);
 	HTH_AUTO_JSON json_t *base = hth_record_of(node->config->home, model);
 	HTH_AUTO_JSON json_t *record = merge(base, model->name, settings);

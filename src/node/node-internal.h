@@ -54,6 +54,7 @@ typedef struct hth_node {
 	hth_tasks *tasks;
 	hth_settings *settings;
 	hth_digests *digests;
+	unsigned n_uploads; /* blobs.c */
 	hth_upstreams *upstreams;
 	hth_binding_cache *bindings;   /* grammars of earlier requests */
 	hth_response_store *responses; /* conversations that clients may go on with */
@@ -116,6 +117,14 @@ void hth_models_init(hth_node *node); /* fills api_host */
 /* create.c: models made of others. Members of api_host. */
 hth_status hth_create_model(void *node, const char *name, const char *from, const json_t *settings, hth_error *err);
 hth_status hth_create_copy(void *node, const char *from, const char *to, hth_error *err);
+
+/* blobs.c: weights that a client sends along. */
+void hth_blobs_headers(void *node, hth_exchange *exchange);    /* hth_http_handler's */
+bool hth_blobs_end(hth_node *node, hth_exchange *exchange);    /* the body is whole; false: it is none of ours */
+bool hth_blobs_look(hth_node *node, hth_exchange *exchange);   /* HEAD; false: no such path */
+/* Where the blob "sha256:HEX" is or would be; false: it is no digest. */
+bool hth_blobs_path(const hth_node *node, const char *digest, char *out, size_t out_len);
+void hth_blobs_clean(const hth_node *node); /* what nobody took */
 
 /* settings.c: what a made model brings to its requests. */
 HTH_MUST_USE hth_status hth_settings_create(hth_settings **ret_settings, hth_node *node, hth_error *err);

@@ -83,7 +83,7 @@ static hth_status start_upstreams(hth_node *node, hth_error *err)
 static hth_status start(hth_node *node, hth_error *err)
 {
 	const hth_config *c = node->config;
-	static const hth_http_handler handler = {hth_verbs_handle, hth_verbs_gone};
+	static const hth_http_handler handler = {hth_verbs_handle, hth_verbs_gone, hth_blobs_headers};
 	HTH_TRY(hth_guard_init(node, err));
 	HTH_TRY(hth_loop_create(&node->loop, err));
 	const hth_router_options route = {.home = c->home,
@@ -101,6 +101,7 @@ static hth_status start(hth_node *node, hth_error *err)
 	HTH_TRY(hth_inspector_create(&node->inspector, node, err));
 	HTH_TRY(hth_response_store_create(&node->responses, err));
 	HTH_TRY(hth_binding_cache_create(&node->bindings, err));
+	hth_blobs_clean(node);
 	HTH_TRY(hth_digests_create(&node->digests, node, err));
 	HTH_TRY(hth_settings_create(&node->settings, node, err));
 	hth_models_init(node);

@@ -428,13 +428,15 @@ void hth_verbs_handle(void *ctx, hth_exchange *exchange)
 	hth_caller caller;
 	/* Found first, because each family of clients reads errors in its own shape. */
 	const hth_api_endpoint *endpoint = hth_api_find(hth_exchange_method(exchange), hth_exchange_path(exchange), &allow);
+	if (hth_blobs_end(node, exchange)) /* who sent it was asked before */
+		return;
 	hth_exchange_set_user(exchange, NULL);
 	if (hth_guard_check(node, exchange, &caller, &err) != HTH_OK) {
 		node->metrics.denied++;
 		hth_keys_refuse(exchange, endpoint, &caller, &err);
 		return;
 	}
-	if (hth_pages_handle(node, exchange))
+	if (hth_pages_handle(node, exchange) || hth_blobs_look(node, exchange))
 		return;
 	if (endpoint == NULL && allow != NULL) {
 		hth_pages_wrong_method(exchange, allow);
