@@ -9,6 +9,8 @@
 
 #include <stdio.h>
 
+enum { TOOL_NAME_MAX = 127 };
+
 static hth_status bad(hth_error *err, hth_status status, size_t i, const char *member, const char *what)
 {
 	char place[64];
@@ -169,6 +171,12 @@ hth_status hth_messages_check_tools(const json_t *tools, hth_error *err)
 		const char *name = json_string_value(json_object_get(function, "name"));
 		if (name == NULL || name[0] == '\0')
 			return hth_fail_param(err, HTH_INVALID, "tools", "tools[%zu].function.name is missing", i);
+		/* Names stand as they are in the marks of every notation. */
+		bool fits = strlen(name) <= TOOL_NAME_MAX && strpbrk(name, "\"\\'`<>{}[]()|,\x7F") == NULL;
+		for (const char *c = name; *c != '\0'; c++)
+			fits = fits && (unsigned char)*c > ' ';
+		if (!fits)
+			return hth_fail_param(err, HTH_INVALID, "tools", "tools[%zu].function.name must have at most %d bytes, and no space, quote or bracket", i, TOOL_NAME_MAX);
 		const json_t *parameters = json_object_get(function, "parameters");
 		if (parameters != NULL && !json_is_null(parameters) && !json_is_object(parameters))
 			return hth_fail_param(err, HTH_INVALID, "tools", "tools[%zu].function.parameters must be a JSON schema", i);

@@ -226,22 +226,24 @@ static void write_words(hth_api_job *job, const char *text, size_t len, const ch
 	}
 }
 
-/* Calls from number `from` on: their arguments as objects. */
+/* Calls from number `from` on: their arguments as objects. A call that broke off is none: here its arguments could not show it. */
 static void write_calls(hth_buf *out, const hth_wire_answer *answer, size_t from)
 {
+	bool any = false;
 	for (size_t k = from; k < answer->n_tool_calls; k++) {
 		const hth_wire_tool_call *call = &answer->tool_calls[k];
-		hth_buf_append_str(out, k == from ? ",\"tool_calls\":[{\"function\":{\"index\":" : ",{\"function\":{\"index\":");
+		HTH_AUTO_JSON json_t *parsed = NULL;
+		if (call->arguments.len == 0 || hth_json_parse(&parsed, call->arguments.data, call->arguments.len, NULL) != HTH_OK || !json_is_object(parsed))
+			continue;
+		hth_buf_append_str(out, any ? ",{\"function\":{\"index\":" : ",\"tool_calls\":[{\"function\":{\"index\":");
 		hth_buf_appendf(out, "%zu,\"name\":", k);
 		hth_wire_string(out, call->name);
 		hth_buf_append_str(out, ",\"arguments\":");
-		HTH_AUTO_JSON json_t *parsed = NULL;
-		if (call->arguments.len > 0 && hth_json_parse(&parsed, call->arguments.data, call->arguments.len, NULL) == HTH_OK && json_is_object(parsed))
-			hth_buf_append(out, call->arguments.data, call->arguments.len);
-		else
-			hth_buf_append_str(out, "{}");
-		hth_buf_append_str(out, k + 1 == answer->n_tool_calls ? "}}]" : "}}");
+		hth_buf_append(out, call->arguments.data, call->arguments.len);
+		hth_buf_append_str(out, "}}");
+		any = true;
 	}
+	hth_buf_append_str(out, any ? "]" : "");
 }
 
 static void close_words(hth_api_job *job)

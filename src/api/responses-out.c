@@ -35,7 +35,7 @@ static void write_part(hth_buf *out, const hth_response_item *item)
 /* An item as it stands; `open`: as it is announced, before its content. */
 static void write_item(hth_buf *out, const hth_response_item *item, bool open)
 {
-	const char *status = open ? "in_progress" : "completed";
+	const char *status = open ? "in_progress" : item->cut ? "incomplete" : "completed";
 	switch (item->kind) {
 	case HTH_EVENT_REASONING:
 		hth_buf_appendf(out, "{\"id\":\"%s\",\"type\":\"reasoning\",\"summary\":[],\"content\":[", item->id);
@@ -304,8 +304,11 @@ static void on_finished(hth_api_job *job)
 	hth_response_state *state = job->state;
 	if (state->n_items == 0 && !open_item(job, HTH_EVENT_CONTENT, NULL)) /* an empty answer is an answer */
 		state->failed = true;
+	bool cut = job->requests[0]->finish_reason == HTH_FINISH_LENGTH;
+	if (cut && state->item_open)
+		state->items[state->n_items - 1].cut = true;
 	close_item(job);
-	const char *status = job->requests[0]->finish_reason == HTH_FINISH_LENGTH ? "incomplete" : "completed";
+	const char *status = cut ? "incomplete" : "completed";
 	HTH_CLEANUP(hth_buf_finish) hth_buf response = HTH_BUF_INIT(HTH_API_ANSWER_MAX);
 	write_response(&response, job, status, NULL);
 	response.failed |= state->failed;

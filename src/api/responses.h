@@ -10,6 +10,7 @@ typedef struct hth_response_item {
 	char id[40];
 	char *name, *call_id;    /* of a function call; owned */
 	hth_buf text;            /* content, reasoning or arguments */
+	bool cut;                /* the answer broke off in it */
 	hth_buf logprobs;        /* of content: JSON objects, comma-separated */
 } hth_response_item;
 

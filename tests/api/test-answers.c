@@ -140,6 +140,28 @@ TEST(ollama_sends_thinking_and_whole_calls_with_arguments_as_objects)
 	over();
 }
 
+TEST(a_call_that_was_cut_is_not_one_that_was_made)
+{
+	static const char cut[] = "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": ";
+	for (int stream = 0; stream < 2; stream++) {
+		CHECK_INT(call("POST", "/api/chat", stream ? "{\"model\":\"m\"," USER "," TOOLS "}" : "{\"model\":\"m\",\"stream\":false," USER "," TOOLS "}"), HTH_OK);
+		placed(HERMES);
+		say(cut);
+		done(HTH_FINISH_LENGTH);
+		CHECK(!sent("tool_calls") && sent("\"done_reason\":\"length\""));
+		over();
+	}
+	CHECK_INT(call("POST", "/v1/responses", "{\"input\":\"x\"," FLAT_TOOLS "}"), HTH_OK);
+	placed(HERMES);
+	say(cut);
+	done(HTH_FINISH_LENGTH);
+	CHECK(sent("\"status\":\"incomplete\",\"model\"") && sent("\"type\":\"function_call\",\"status\":\"incomplete\"") && sent("\"arguments\":\"{\\\"a\\\": \""));
+	over();
+	CHECK_INT(call("POST", "/v1/chat/completions", "{" USER ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"a\\\"b\"}}]}"), HTH_INVALID);
+	CHECK_STR(t.err.param, "tools");
+	over();
+}
+
 TEST(anthropic_streams_blocks_in_order)
 {
 	CHECK_INT(call("POST", "/v1/messages", "{\"max_tokens\":9,\"stream\":true," USER "," SCHEMA_TOOLS "}"), HTH_OK);
