@@ -64,9 +64,13 @@ INLINE void steps(__m256i sum[2][TOKENS], const hth_panel *panels, const int P, 
 	}
 }
 
+/* The first panels ask for the lines of the tokens that come next: they lie in runs of 2 KiB, too short for the processor to foresee.
+ * (Where tokens are selected nothing is lost.) The others ask for what is there. */
+#define ASK(p) ((p) == 0 ? HTH_NEAR_TOKENS * sizeof(hth_a8_line) : 0)
+
 /* Groups of 32 with minimums; centred: less 16. P panels by T tokens. */
 INLINE void block32(const hth_panel *panels, const int P, size_t n, const hth_gemm_acts *acts, size_t t0, const int T, float *acc,
-                    size_t acc_stride, const bool centred)
+                    size_t acc_stride, size_t ask, const bool centred)
 {
 	const char *line[TOKENS];
 #pragma GCC unroll 4
@@ -93,6 +97,7 @@ INLINE void block32(const hth_panel *panels, const int P, size_t n, const hth_ge
 				__m256 old = _mm256_fmadd_ps(_mm256_load_ps(panels[p].min + 8 * g), s32, _mm256_load_ps(to));
 				_mm256_store_ps(to, _mm256_fmadd_ps(v, _mm256_load_ps(panels[p].scale + 8 * g), old));
 			}
+			_mm_prefetch(line[t] + ask, _MM_HINT_T0);
 			line[t] += acts->group_stride;
 		}
 	}
@@ -100,7 +105,7 @@ INLINE void block32(const hth_panel *panels, const int P, size_t n, const hth_ge
 
 /* Groups of 16 with integer scales, whose codes have an offset of 2^shift, or (shift 0) minimums. */
 INLINE void block16(const hth_panel *panels, const int P, size_t n, const hth_gemm_acts *acts, size_t t0, const int T, float *acc,
-                    size_t acc_stride, const int shift)
+                    size_t acc_stride, size_t ask, const int shift)
 {
 	const char *line[TOKENS];
 #pragma GCC unroll 4
@@ -142,6 +147,7 @@ INLINE void block16(const hth_panel *panels, const int P, size_t n, const hth_ge
 				}
 				_mm256_store_ps(to, _mm256_fmadd_ps(v, _mm256_load_ps(AVX2_ROW_SCALE(&panels[p])), old));
 			}
+			_mm_prefetch(line[t] + ask, _MM_HINT_T0);
 			line[t] += acts->group_stride;
 		}
 	}
@@ -211,10 +217,10 @@ INLINE void block_wide(const hth_panel *panels, const int P, size_t g, const wid
 		if (p < n_panels)                                                                                                 \
 			ALL_TOKENS(acts->n_tokens, ONE_##block);                                                                  \
 	}
-#define PAIR_block32(T) block32(panels + p, 2, n, acts, t, T, acc + p * acc_stride, acc_stride, CENTRED)
-#define ONE_block32(T) block32(panels + p, 1, n, acts, t, T, acc + p * acc_stride, acc_stride, CENTRED)
-#define PAIR_block16(T) block16(panels + p, 2, n, acts, t, T, acc + p * acc_stride, acc_stride, SHIFT)
-#define ONE_block16(T) block16(panels + p, 1, n, acts, t, T, acc + p * acc_stride, acc_stride, SHIFT)
+#define PAIR_block32(T) block32(panels + p, 2, n, acts, t, T, acc + p * acc_stride, acc_stride, ASK(p), CENTRED)
+#define ONE_block32(T) block32(panels + p, 1, n, acts, t, T, acc + p * acc_stride, acc_stride, ASK(p), CENTRED)
+#define PAIR_block16(T) block16(panels + p, 2, n, acts, t, T, acc + p * acc_stride, acc_stride, ASK(p), SHIFT)
+#define ONE_block16(T) block16(panels + p, 1, n, acts, t, T, acc + p * acc_stride, acc_stride, ASK(p), SHIFT)
 #define CENTRED false
 GEMM(u4, block32)
 #undef CENTRED
@@ -239,6 +245,7 @@ void hth_avx2_gemm_s8(const hth_panel *panels, size_t n_panels, size_t n, const 
 		for (size_t t = 0; t < n_tokens; t++) {
 			const hth_a8_line *a = (const hth_a8_line *)(acts->lines + g * acts->group_stride + acts->offset[t]);
 			__m256i q = aligned256(a->q);
+			_mm_prefetch((const char *)(a + HTH_NEAR_TOKENS), _MM_HINT_T0);
 			_mm256_store_si256((__m256i *)wide.q[t], _mm256_srai_epi16(_mm256_slli_epi16(q, 8), 8));
 			_mm256_store_si256((__m256i *)wide.q[t] + 1, _mm256_srai_epi16(q, 8));
 			wide.d[t] = a->d;

@@ -18,9 +18,10 @@ INLINE __m512i broadcast4(const int8_t *q)
 	return _mm512_set1_epi32(v);
 }
 
-/* P panels (1 or 2), one group of 32 columns, scales per group of 32 or of 16. */
+/* P panels (1 or 2), one group of 32 columns, scales per group of 32 or of 16. ask: ask for the lines of the next tokens (they lie in runs
+ * of 2 KiB, too short for the processor to foresee; where tokens are selected, nothing is lost). */
 INLINE void group(const hth_panel *panels, const int P, size_t g, const hth_gemm_acts *acts, float *acc, size_t acc_stride,
-                  const bool by16, const bool has_min)
+                  const bool by16, const bool has_min, const bool ask)
 {
 	__m512i w[2][8];
 	__m512 scale[2][2], min[2][2];
@@ -41,6 +42,8 @@ INLINE void group(const hth_panel *panels, const int P, size_t g, const hth_gemm
 	for (size_t t = 0, n_tokens = acts->n_tokens; t < n_tokens; t++) {
 		const hth_a8_line *a = (const hth_a8_line *)(lines + offset[t]);
 		const int8_t *q = a->q;
+		if (ask)
+			_mm_prefetch((const char *)(a + HTH_NEAR_TOKENS), _MM_HINT_T0);
 		/* Two chains for each panel, over 16 columns each: one chain would be too long to hide. */
 		__m512i dot[2][2], start[2];
 		start[0] = has_min ? _mm512_setzero_si512() : _mm512_set1_epi32(a->n16[0]);
@@ -91,11 +94,15 @@ INLINE void group(const hth_panel *panels, const int P, size_t g, const hth_gemm
 	{                                                                                                                   \
 		size_t p = 0;                                                                                               \
 		for (; p + 2 <= n_panels; p += 2)                                                                           \
-			for (size_t g = 0; g < n / 32; g++)                                                                 \
-				group(panels + p, 2, g, acts, acc + p * acc_stride, acc_stride, by16, has_min);             \
+			for (size_t g = 0; g < n / 32; g++) {                                                               \
+				if (p == 0)                                                                                 \
+					group(panels, 2, g, acts, acc, acc_stride, by16, has_min, true);                    \
+				else                                                                                        \
+					group(panels + p, 2, g, acts, acc + p * acc_stride, acc_stride, by16, has_min, false); \
+			}                                                                                                   \
 		if (p < n_panels)                                                                                           \
 			for (size_t g = 0; g < n / 32; g++)                                                                 \
-				group(panels + p, 1, g, acts, acc + p * acc_stride, acc_stride, by16, has_min);             \
+				group(panels + p, 1, g, acts, acc + p * acc_stride, acc_stride, by16, has_min, false);      \
 	}
 GEMM(min, 0, 1)
 GEMM(min16, 1, 1)
