@@ -88,6 +88,19 @@ def every_notation_can_be_forced():
 
 
 @test
+def what_is_asked_for_follows_the_reasoning_that_the_prompt_opened():
+    with node() as n:
+        template = "{% for m in messages %}<|user|>{{ m.content }}\n{% endfor %}<|assistant|><think>{% if false %}<tool_call></think>{% endif %}"
+        assert n.post("/api/create", {"model": "thinks", "from": "starter", "template": template, "stream": False}).status == 200
+        body = {"model": "thinks", "messages": [{"role": "user", "content": "I want a table"}], "seed": 1, "max_tokens": 80}
+        a = n.post(CHAT, dict(body, tools=TOOLS[1:], tool_choice="required", parallel_tool_calls=False)).json["choices"][0]
+        assert a["finish_reason"] == "tool_calls" and a["message"]["reasoning_content"] and a["message"]["content"] is None, a
+        check_calls([(c["function"]["name"], json.loads(c["function"]["arguments"])) for c in a["message"]["tool_calls"]])
+        a = n.post(CHAT, dict(body, response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": OTHER}})).json["choices"][0]
+        assert a["message"]["reasoning_content"] and fits("lamp", json.loads(a["message"]["content"])), a
+
+
+@test
 def a_schema_binds_the_text_of_every_api():
     with node() as n:
         wanted = {"type": "json_schema", "json_schema": {"name": "n", "strict": True, "schema": SCHEMA}}
