@@ -10,7 +10,7 @@ _hearth() {
 		case ${COMP_WORDS[i]} in -*) ;; *) command=${COMP_WORDS[i]}; break ;; esac
 	done
 	if [ -z "$command" ]; then
-		COMPREPLY=($(compgen -W "serve run list show pull rm ps stop status doctor key privacy config bench quantize tokenize perplexity embed extract render help --help --version" -- "$cur"))
+		COMPREPLY=($(compgen -W "serve run list show pull rm ps stop status doctor index search ask key privacy config bench quantize tokenize perplexity embed extract render help --help --version" -- "$cur"))
 		return
 	fi
 	case $prev in
@@ -33,9 +33,12 @@ _hearth() {
 	tokenize) options="--file --special --json" ;;
 	perplexity) options="--limit --json" ;;
 	embed) options="--file --json" ;;
+	index) options="--wait --shared --json" ;;
+	search) options="--k --folder --type --from --after --before --json" ;;
+	ask) options="--with --k --folder --json" ;;
 	extract) options="--ocr --languages --page --output --dpi --seconds --memory --json" ;;
 	render) options="--case" ;;
-	help) COMPREPLY=($(compgen -W "serve run list show pull rm ps stop status doctor key privacy config bench quantize tokenize perplexity embed extract render" -- "$cur")); return ;;
+	help) COMPREPLY=($(compgen -W "serve run list show pull rm ps stop status doctor index search ask key privacy config bench quantize tokenize perplexity embed extract render" -- "$cur")); return ;;
 	esac
 	case $cur in
 	-*)
@@ -43,6 +46,7 @@ _hearth() {
 		return ;;
 	esac
 	case $command in
+	index) if [ "$COMP_CWORD" -ge 3 ]; then COMPREPLY=($(compgen -d -- "$cur")); else COMPREPLY=($(compgen -W "add rm status" -- "$cur")); fi ;;
 	key) COMPREPLY=($(compgen -W "add list rm" -- "$cur")) ;;
 	privacy) COMPREPLY=($(compgen -W "log explain" -- "$cur")) ;;
 	pull) COMPREPLY=($(compgen -f -- "$cur")) ;;

@@ -2,7 +2,7 @@
 function __hearth_models
 	hearth list --json 2>/dev/null | string replace -ra '[{,]' '\n' | string replace -rf '^"name":"([^"]*)"$' '$1'
 end
-set -l commands serve run list show pull rm ps stop status doctor key privacy config bench quantize tokenize perplexity embed extract render help
+set -l commands serve run list show pull rm ps stop status doctor index search ask key privacy config bench quantize tokenize perplexity embed extract render help
 complete -c hearth -f
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a serve -d 'run the node in the foreground'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a run -d 'chat with a model'
@@ -11,6 +11,9 @@ complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a show -d 'wh
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a pull -d 'bring a model home'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a rm -d 'remove a model from this disk'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a key -d 'who may ask the node'
+complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a index -d 'which folders are searched, and how far they are read'
+complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a search -d 'what the documents say, with file and page'
+complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a ask -d 'an answer from the documents, with its pages'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a privacy -d 'what left this house, and what keeps a text in it'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a ps -d 'models that the node has loaded'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a stop -d 'unload a model from the node'
@@ -28,7 +31,7 @@ complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a help -d 'wh
 complete -c hearth -n "__fish_seen_subcommand_from run show rm stop bench tokenize perplexity embed quantize" -a '(__hearth_models)' -F
 complete -c hearth -n "__fish_seen_subcommand_from render perplexity" -F
 complete -c hearth -n "__fish_seen_subcommand_from quantize" -a '(hearth quantize --list 2>/dev/null)'
-complete -c hearth -n "__fish_seen_subcommand_from list show pull rm key privacy ps stop status doctor config bench quantize tokenize perplexity embed extract" -l json -d 'answer in JSON'
+complete -c hearth -n "__fish_seen_subcommand_from list show pull rm key privacy index search ask ps stop status doctor config bench quantize tokenize perplexity embed extract" -l json -d 'answer in JSON'
 complete -c hearth -n "__fish_seen_subcommand_from run" -s n -l max-tokens -x -d 'at most N tokens of answer'
 complete -c hearth -n "__fish_seen_subcommand_from run" -s t -l temp -x -d temperature
 complete -c hearth -n "__fish_seen_subcommand_from run" -s s -l seed -x -d 'the same seed gives the same answer'
@@ -58,6 +61,16 @@ complete -c hearth -n "__fish_seen_subcommand_from bench" -s c -l context-tokens
 complete -c hearth -n "__fish_seen_subcommand_from bench" -s b -l streams -x -d 'sequences decoded together'
 complete -c hearth -n "__fish_seen_subcommand_from bench" -s t -l n-threads -x -d 'threads that compute'
 complete -c hearth -n "__fish_seen_subcommand_from quantize" -l list -d 'the types there are'
+complete -c hearth -n "__fish_seen_subcommand_from index" -F -a "add rm status"
+complete -c hearth -n "__fish_seen_subcommand_from index" -l wait -d 'until all of it is read'
+complete -c hearth -n "__fish_seen_subcommand_from index" -l shared -d 'neighbours may be shown what it says'
+complete -c hearth -n "__fish_seen_subcommand_from search ask" -s k -l k -x -d 'at most N'
+complete -c hearth -n "__fish_seen_subcommand_from search ask" -l folder -r -d 'only files within it'
+complete -c hearth -n "__fish_seen_subcommand_from search" -l type -x -a 'pdf docx xlsx pptx odt mail image plain markdown html' -d 'only of this kind'
+complete -c hearth -n "__fish_seen_subcommand_from search" -l from -x -d 'only of this author or sender'
+complete -c hearth -n "__fish_seen_subcommand_from search" -l after -x -d 'only of this day or later'
+complete -c hearth -n "__fish_seen_subcommand_from search" -l before -x -d 'only of days before'
+complete -c hearth -n "__fish_seen_subcommand_from ask" -s m -l with -x -d 'the model that answers'
 complete -c hearth -n "__fish_seen_subcommand_from extract" -F
 complete -c hearth -n "__fish_seen_subcommand_from extract" -l ocr -d 'also read pages and pictures without text'
 complete -c hearth -n "__fish_seen_subcommand_from extract" -s l -l languages -x -d 'of OCR'

@@ -11,7 +11,7 @@
 static const struct {
 	const char *name;
 	unsigned scope;
-} scopes[] = {{"chat", HTH_SCOPE_CHAT}, {"embed", HTH_SCOPE_EMBED}, {"admin", HTH_SCOPE_ADMIN}, {"all", HTH_SCOPE_ALL}};
+} scopes[] = {{"chat", HTH_SCOPE_CHAT}, {"embed", HTH_SCOPE_EMBED}, {"admin", HTH_SCOPE_ADMIN}, {"documents", HTH_SCOPE_DOCUMENTS}, {"all", HTH_SCOPE_ALL}};
 
 static bool read_scopes(const char *text, unsigned *ret_scopes)
 {
@@ -31,7 +31,7 @@ static bool read_scopes(const char *text, unsigned *ret_scopes)
 static const char *scope_names(unsigned set, char out[32])
 {
 	out[0] = '\0';
-	for (size_t i = 0; i < 3; i++)
+	for (size_t i = 0; i < HTH_COUNT(scopes) - 1; i++)
 		if (set & scopes[i].scope)
 			snprintf(out + strlen(out), 32 - strlen(out), "%s%s", *out ? "," : "", scopes[i].name);
 	return out;
@@ -61,7 +61,7 @@ static int list(hth_invocation *in, hth_store *store, bool json)
 			hth_buf_append_str(&out, i > 0 ? ",{\"name\":" : "{\"name\":");
 			hth_json_write_string(keys[i].name, strlen(keys[i].name), &out);
 			hth_buf_append_str(&out, ",\"scopes\":[");
-			for (size_t k = 0, said = 0; k < 3; k++)
+			for (size_t k = 0, said = 0; k < HTH_COUNT(scopes) - 1; k++)
 				if (keys[i].scopes & scopes[k].scope)
 					hth_buf_appendf(&out, "%s\"%s\"", said++ > 0 ? "," : "", scopes[k].name);
 			hth_buf_appendf(&out, "],\"per_minute\":%u,\"privacy\":\"%s\",\"created_unix\":%lld,\"last_used_unix\":%lld}", keys[i].per_minute,
@@ -113,7 +113,7 @@ int hth_cmd_key(hth_invocation *in)
 	bool json = false;
 	const char *scope = NULL, *privacy = NULL;
 	int64_t per_minute = 0;
-	const hth_option options[] = {{"scope", 0, HTH_OPTION_TEXT, &scope, "LIST", "what it may do: chat, embed, admin, all; default chat,embed", 0, 0, NULL},
+	const hth_option options[] = {{"scope", 0, HTH_OPTION_TEXT, &scope, "LIST", "what it may do: chat, embed, admin, documents, all; default chat,embed", 0, 0, NULL},
 	                              {"per-minute", 0, HTH_OPTION_INT, &per_minute, "N", "requests a minute; 0: any number", 0, 1e6, NULL},
 	                              {"privacy", 0, HTH_OPTION_TEXT, &privacy, "CLASS", "class of its requests: private, neighbours, public", 0, 0, NULL},
 	                              HTH_OPTION_JSON(&json)};
@@ -128,7 +128,7 @@ int hth_cmd_key(hth_invocation *in)
 	hth_key key = {.scopes = HTH_SCOPE_CHAT | HTH_SCOPE_EMBED, .per_minute = (uint32_t)per_minute};
 	hth_privacy_class class = HTH_PRIVATE;
 	if (scope != NULL && !read_scopes(scope, &key.scopes))
-		return hth_cmd_usage(in, "--scope '%.60s' should be of chat, embed, admin, all, with commas between", scope);
+		return hth_cmd_usage(in, "--scope '%.60s' should be of chat, embed, admin, documents, all, with commas between", scope);
 	if (privacy != NULL && hth_privacy_parse(privacy, &class, NULL) != HTH_OK)
 		return hth_cmd_usage(in, "--privacy '%.60s' should be private, neighbours or public", privacy);
 	key.privacy = (int)class;

@@ -75,6 +75,8 @@ typedef struct asked {
 	phrase phrases[8];
 	size_t n_phrases;
 	size_t n_positive;
+	double rarity[64]; /* of each word */
+	double all;
 } asked;
 
 static void parse_query(hth_index_reader *reader, uint32_t languages, const char *text, asked *a)
@@ -103,12 +105,47 @@ static void parse_query(hth_index_reader *reader, uint32_t languages, const char
 	}
 }
 
+/* A word is as rare as its most common form. */
+static void weigh_words(hth_index_reader *reader, asked *a)
+{
+	double idf[HTH_WORDS_QUERY_MAX];
+	if (reader->words == NULL)
+		return;
+	hth_words_rarity(reader->words, &a->words, idf);
+	for (size_t i = 0; i < a->words.n; i++) {
+		const hth_words_term *t = &a->words.terms[i];
+		if (t->need != HTH_WORDS_MUST_NOT && t->word < 64)
+			a->rarity[t->word] = a->rarity[t->word] > 0 ? HTH_MIN(a->rarity[t->word], idf[i]) : idf[i];
+	}
+	/* Small words of a question ("what is the ...") count only when it has no others. */
+	uint64_t small = 0, large = 0;
+	for (size_t i = 0; i < a->words.n; i++) {
+		const hth_words_term *t = &a->words.terms[i];
+		if (t->need != HTH_WORDS_MUST_NOT && t->word < 64)
+			*(hth_terms_is_small(a->words.languages, t->text, t->len) ? &small : &large) |= 1ull << t->word;
+	}
+	for (size_t i = 0; i < HTH_COUNT(a->rarity); i++) {
+		if ((large & ~small) != 0 && (small >> i & 1) != 0)
+			a->rarity[i] = 0;
+		a->all += a->rarity[i];
+	}
+}
+
+static double share_of(hth_index_reader *reader, const asked *a, const char *text)
+{
+	uint64_t words = snippet_words(reader->terms, &a->words, text);
+	double has = 0;
+	for (size_t i = 0; i < HTH_COUNT(a->rarity); i++)
+		has += words >> i & 1 ? a->rarity[i] : 0;
+	return a->all > 0 ? has / a->all : 0;
+}
+
 /* --- filters --- */
 
 static bool has_filter(const hth_index_query *q)
 {
-	return (q->folder != NULL && *q->folder) || (q->type != NULL && *q->type) || (q->from != NULL && *q->from) ||
-	       q->after != 0 || q->before != 0 || q->shared_only;
+	return (q->folder != NULL && *q->folder) || (q->type != NULL && *q->type) || (q->from != NULL && *q->from) || q->after != 0 ||
+	       q->before != 0 || q->shared_only;
 }
 
 static bool is_under(const char *path, const char *folder)
@@ -153,9 +190,8 @@ static hth_status read_part(hth_index_reader *reader, source *s, hth_error *err)
 	uint32_t number = s->part;
 	for (int depth = 0; depth < 10; depth++) {
 		HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
-		HTH_TRY(record_prepare(
-		    &reader->r, &stmt, err,
-		    "SELECT parent, kind, date, name, title, author FROM part WHERE document = ?1 AND number = ?2"));
+		HTH_TRY(record_prepare(&reader->r, &stmt, err,
+		                       "SELECT parent, kind, date, name, title, author FROM part WHERE document = ?1 AND number = ?2"));
 		record_bind_all(stmt, "ii", s->document, (int64_t)number);
 		if (sqlite3_step(stmt) != SQLITE_ROW)
 			break;
@@ -178,16 +214,14 @@ static hth_status read_part(hth_index_reader *reader, source *s, hth_error *err)
 static hth_status read_files(hth_index_reader *reader, const hth_index_query *q, source *s, hth_error *err)
 {
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
-	HTH_TRY(record_prepare(
-	    &reader->r, &stmt, err,
-	    "SELECT folder.path, file.path, file.mtime, folder.shared FROM file JOIN folder ON folder.id = file.folder"
-	    " WHERE document = ?1 AND folder.removed = 0 ORDER BY file.id"));
+	HTH_TRY(record_prepare(&reader->r, &stmt, err,
+	                       "SELECT folder.path, file.path, file.mtime, folder.shared FROM file JOIN folder ON folder.id = file.folder"
+	                       " WHERE document = ?1 AND folder.removed = 0 ORDER BY file.id"));
 	sqlite3_bind_int64(stmt, 1, s->document);
 	while (sqlite3_step(stmt) == SQLITE_ROW) {
 		char path[HTH_INDEX_PATH_MAX];
 		if (!record_path(path, record_text(stmt, 0), record_text(stmt, 1)) ||
-		    (q->shared_only && sqlite3_column_int(stmt, 3) == 0) ||
-		    (q->folder != NULL && *q->folder && !is_under(path, q->folder)))
+		    (q->shared_only && sqlite3_column_int(stmt, 3) == 0) || (q->folder != NULL && *q->folder && !is_under(path, q->folder)))
 			continue;
 		if (s->n_files++ > 0)
 			continue;
@@ -198,14 +232,13 @@ static hth_status read_files(hth_index_reader *reader, const hth_index_query *q,
 }
 
 /* *ret_fits: it is still there, and passes the filters. */
-static hth_status read_source(hth_index_reader *reader, const hth_index_query *q, uint64_t passage, source *s,
-                              bool *ret_fits, hth_error *err)
+static hth_status read_source(hth_index_reader *reader, const hth_index_query *q, uint64_t passage, source *s, bool *ret_fits,
+                              hth_error *err)
 {
 	*ret_fits = false;
 	{
 		HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
-		HTH_TRY(record_prepare(&reader->r, &stmt, err,
-		                       "SELECT document, part, page, box, text FROM passage WHERE id = ?1"));
+		HTH_TRY(record_prepare(&reader->r, &stmt, err, "SELECT document, part, page, box, text FROM passage WHERE id = ?1"));
 		sqlite3_bind_int64(stmt, 1, (int64_t)passage);
 		int rc = sqlite3_step(stmt);
 		if (rc == SQLITE_DONE)
@@ -223,11 +256,10 @@ static hth_status read_source(hth_index_reader *reader, const hth_index_query *q
 	if (s->text == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
 	int64_t date = s->date != 0 ? s->date : s->changed;
-	*ret_fits =
-	    s->path != NULL &&
-	    (q->type == NULL || !*q->type || strcmp(q->type, hth_extract_kind_name((hth_extract_kind)s->kind)) == 0) &&
-	    (q->from == NULL || !*q->from || (s->author != NULL && contains_folded(s->author, q->from))) &&
-	    (q->after == 0 || date >= q->after) && (q->before == 0 || date < q->before);
+	*ret_fits = s->path != NULL &&
+	            (q->type == NULL || !*q->type || strcmp(q->type, hth_extract_kind_name((hth_extract_kind)s->kind)) == 0) &&
+	            (q->from == NULL || !*q->from || (s->author != NULL && contains_folded(s->author, q->from))) &&
+	            (q->after == 0 || date >= q->after) && (q->before == 0 || date < q->before);
 	return HTH_OK;
 }
 
@@ -323,9 +355,9 @@ static hth_status gather(gathering *g, uint64_t passage, double score, hth_error
 	bool fits;
 	HTH_TRY(read_source(g->reader, g->query, passage, &s, &fits, err));
 	for (size_t i = 0; fits && i < g->asked->n_phrases; i++)
-		fits =
-		    snippet_has_phrase(g->reader->terms, s.text, g->asked->phrases[i].text, g->asked->phrases[i].len);
-	if (!fits)
+		fits = snippet_has_phrase(g->reader->terms, s.text, g->asked->phrases[i].text, g->asked->phrases[i].len);
+	double share = fits ? share_of(g->reader, g->asked, s.text) : 0;
+	if (!fits || share < g->query->least_share)
 		return HTH_OK;
 	size_t same_page = 0, same_file = 0;
 	uint32_t page = s.page > 0 ? s.page : 1;
@@ -352,6 +384,7 @@ static hth_status gather(gathering *g, uint64_t passage, double score, hth_error
 	                     .type = hth_extract_kind_name((hth_extract_kind)s.kind),
 	                     .page = page,
 	                     .score = score,
+	                     .share = share,
 	                     .date = s.date != 0 ? s.date : s.changed,
 	                     .n_copies = s.n_files - 1,
 	                     .passage = passage};
@@ -362,14 +395,12 @@ static hth_status gather(gathering *g, uint64_t passage, double score, hth_error
 	return snippet_make(g->reader->terms, &g->asked->words, h->text, &h->snippet, &h->marks, &h->n_marks, err);
 }
 
-hth_status hth_index_search(hth_index_reader *reader, const hth_index_query *query, hth_index_hits *ret_hits,
-                            hth_error *err)
+hth_status hth_index_search(hth_index_reader *reader, const hth_index_query *query, hth_index_hits *ret_hits, hth_error *err)
 {
 	size_t len = strnlen(query->text, HTH_INDEX_QUERY_MAX + 1);
 	if (len > HTH_INDEX_QUERY_MAX)
 		return hth_fail(err, HTH_INVALID, "a query has at most %d bytes", HTH_INDEX_QUERY_MAX);
-	gathering g = {
-	    .reader = reader, .query = query, .k = query->k > 0 ? HTH_MIN(query->k, (size_t)HTH_INDEX_K_MAX) : 10};
+	gathering g = {.reader = reader, .query = query, .k = query->k > 0 ? HTH_MIN(query->k, (size_t)HTH_INDEX_K_MAX) : 10};
 	asked a = {0};
 	hth_words_info info = {0};
 	hth_status status = refresh(reader, err);
@@ -386,21 +417,19 @@ hth_status hth_index_search(hth_index_reader *reader, const hth_index_query *que
 		*ret_hits = (hth_index_hits){0};
 		return HTH_OK;
 	}
+	weigh_words(reader, &a);
 	g.asked = &a;
 	g.hits.list = hth_alloc_array(g.k, sizeof *g.hits.list);
 	g.sets = hth_alloc_array(g.k, sizeof *g.sets);
 	HTH_AUTO_FREE hth_words_hit *best = hth_alloc_array(HTH_WORDS_K_MAX, sizeof *best);
-	status = g.hits.list != NULL && g.sets != NULL && best != NULL
-	             ? HTH_OK
-	             : hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
+	status = g.hits.list != NULL && g.sets != NULL && best != NULL ? HTH_OK : hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
 	/* Each time many more, until there are enough hits or no more passages. A filter or a phrase may need all of
 	 * them. */
 	size_t looked = 0, asked_for = HTH_MAX((size_t)FIRST_ASKED, g.k * 4);
 	bool selective = has_filter(query) || a.n_phrases > 0;
 	while (status == HTH_OK && g.hits.n < g.k) {
 		size_t n = 0;
-		status = hth_words_search(reader->words, &a.words, HTH_MIN(asked_for, (size_t)HTH_WORDS_K_MAX), best,
-		                          &n, err);
+		status = hth_words_search(reader->words, &a.words, HTH_MIN(asked_for, (size_t)HTH_WORDS_K_MAX), best, &n, err);
 		for (; status == HTH_OK && looked < n && g.hits.n < g.k; looked++)
 			status = gather(&g, best[looked].id, (double)best[looked].score, err);
 		if (n < asked_for || asked_for >= HTH_WORDS_K_MAX || (!selective && asked_for > 8u * FIRST_ASKED))

@@ -11,8 +11,7 @@
 
 const char *hth_index_state_name(hth_index_state state)
 {
-	static const char *const names[HTH_INDEX_STATE_COUNT] = {"waiting", "indexed", "waiting_ocr", "unreadable",
-	                                                         "excluded"};
+	static const char *const names[HTH_INDEX_STATE_COUNT] = {"waiting", "indexed", "waiting_ocr", "unreadable", "excluded"};
 	return (unsigned)state < HTH_INDEX_STATE_COUNT ? names[state] : "unknown";
 }
 
@@ -34,8 +33,7 @@ static hth_status check_apart(record *r, const char *path, hth_error *err)
 		if (is_within(path, other))
 			return hth_fail(err, HTH_CONFLICT, "%s is within %s, which is indexed already", path, other);
 		if (is_within(other, path))
-			return hth_fail(err, HTH_CONFLICT, "%s is within %s and indexed already; remove it first",
-			                other, path);
+			return hth_fail(err, HTH_CONFLICT, "%s is within %s and indexed already; remove it first", other, path);
 	}
 	return rc == SQLITE_DONE ? HTH_OK : record_fail(r, rc, "reading the index's folders", err);
 }
@@ -44,8 +42,7 @@ hth_status hth_index_folder_add(const char *home, const char *path, bool shared,
 {
 	char whole[PATH_MAX], own[PATH_MAX];
 	if (realpath(path, whole) == NULL)
-		return hth_fail_errno(err, errno == ENOENT || errno == ENOTDIR ? HTH_NOT_FOUND : HTH_IO, errno,
-		                      "cannot index %s", path);
+		return hth_fail_errno(err, errno == ENOENT || errno == ENOTDIR ? HTH_NOT_FOUND : HTH_IO, errno, "cannot index %s", path);
 	struct stat st;
 	if (stat(whole, &st) != 0 || !(S_ISDIR(st.st_mode) || S_ISREG(st.st_mode)))
 		return hth_fail(err, HTH_INVALID, "%s is neither a folder nor a file", whole);
@@ -77,8 +74,7 @@ hth_status hth_index_folder_remove(const char *home, const char *path, hth_error
 	/* A folder that is gone from the disk is removed by the name it had. */
 	const char *names[2] = {realpath(path, whole) != NULL ? whole : path, path};
 	for (size_t i = 0; i < 2; i++) {
-		HTH_TRY(
-		    record_do(&r, err, "UPDATE folder SET removed = 1 WHERE path = ?1 AND removed = 0", "s", names[i]));
+		HTH_TRY(record_do(&r, err, "UPDATE folder SET removed = 1 WHERE path = ?1 AND removed = 0", "s", names[i]));
 		if (sqlite3_changes(r.db) > 0)
 			return HTH_OK;
 	}
@@ -102,18 +98,16 @@ hth_status hth_index_each_folder(const char *home, hth_index_folder_fn fn, void 
 	return rc == SQLITE_DONE ? HTH_OK : record_fail(&r, rc, "reading the index's folders", err);
 }
 
-hth_status hth_index_each_file(const char *home, hth_index_state state, size_t limit, hth_index_file_fn fn, void *ctx,
-                               hth_error *err)
+hth_status hth_index_each_file(const char *home, hth_index_state state, size_t limit, hth_index_file_fn fn, void *ctx, hth_error *err)
 {
 	HTH_CLEANUP(record_close_p) record r = {0};
 	hth_status status = record_open(&r, home, false, err);
 	if (status != HTH_OK)
 		return status == HTH_NOT_FOUND ? HTH_OK : status;
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
-	HTH_TRY(
-	    record_prepare(&r, &stmt, err,
-	                   "SELECT folder.path, file.path, file.reason FROM file JOIN folder ON folder.id = file.folder"
-	                   " WHERE file.state = ?1 AND folder.removed = 0 ORDER BY folder.path, file.path LIMIT ?2"));
+	HTH_TRY(record_prepare(&r, &stmt, err,
+	                       "SELECT folder.path, file.path, file.reason FROM file JOIN folder ON folder.id = file.folder"
+	                       " WHERE file.state = ?1 AND folder.removed = 0 ORDER BY folder.path, file.path LIMIT ?2"));
 	sqlite3_bind_int64(stmt, 1, state);
 	sqlite3_bind_int64(stmt, 2, (int64_t)HTH_MIN(limit, (size_t)1000000));
 	int rc;
@@ -143,12 +137,11 @@ hth_status index_read_status(const char *home, hth_index_status *s, hth_error *e
 			s->files[state] = (uint64_t)sqlite3_column_int64(stmt, 1);
 	}
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *sums = NULL;
-	HTH_TRY(record_prepare(
-	    &r, &sums, err,
-	    "SELECT count(*), coalesce(sum(missing), 0), coalesce(sum(unchanged), 0), coalesce(sum(skipped), 0),"
-	    " (SELECT count(*) FROM document), (SELECT coalesce(sum(text_bytes), 0) FROM document),"
-	    " (SELECT coalesce(sum(pages), 0) FROM document), (SELECT count(*) FROM passage),"
-	    " (SELECT value FROM total WHERE name = 'cpu_seconds') FROM folder WHERE removed = 0"));
+	HTH_TRY(record_prepare(&r, &sums, err,
+	                       "SELECT count(*), coalesce(sum(missing), 0), coalesce(sum(unchanged), 0), coalesce(sum(skipped), 0),"
+	                       " (SELECT count(*) FROM document), (SELECT coalesce(sum(text_bytes), 0) FROM document),"
+	                       " (SELECT coalesce(sum(pages), 0) FROM document), (SELECT count(*) FROM passage),"
+	                       " (SELECT value FROM total WHERE name = 'cpu_seconds') FROM folder WHERE removed = 0"));
 	if (sqlite3_step(sums) == SQLITE_ROW) {
 		s->folders = (uint32_t)sqlite3_column_int64(sums, 0);
 		s->missing_folders = (uint32_t)sqlite3_column_int64(sums, 1);

@@ -102,8 +102,7 @@ hth_status record_do(record *r, hth_error *err, const char *sql, const char *kin
 	return rc == SQLITE_DONE ? HTH_OK : record_fail(r, rc, "changing the index's record", err);
 }
 
-hth_status record_int(record *r, int64_t *ret_value, int64_t otherwise, hth_error *err, const char *sql,
-                      const char *kinds, ...)
+hth_status record_int(record *r, int64_t *ret_value, int64_t otherwise, hth_error *err, const char *sql, const char *kinds, ...)
 {
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
 	HTH_TRY(record_prepare(r, &stmt, err, sql));
@@ -114,8 +113,7 @@ hth_status record_int(record *r, int64_t *ret_value, int64_t otherwise, hth_erro
 	int rc = sqlite3_step(stmt);
 	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
 		return record_fail(r, rc, "reading the index's record", err);
-	*ret_value =
-	    rc == SQLITE_ROW && sqlite3_column_type(stmt, 0) != SQLITE_NULL ? sqlite3_column_int64(stmt, 0) : otherwise;
+	*ret_value = rc == SQLITE_ROW && sqlite3_column_type(stmt, 0) != SQLITE_NULL ? sqlite3_column_int64(stmt, 0) : otherwise;
 	return HTH_OK;
 }
 
@@ -128,10 +126,9 @@ static hth_status migrate(record *r, hth_error *err)
 	HTH_TRY(record_run(r, err, "BEGIN IMMEDIATE"));
 	hth_status status = record_int(r, &version, 0, err, "PRAGMA user_version", "");
 	if (status == HTH_OK && version > (int64_t)HTH_COUNT(migrations))
-		status =
-		    hth_fail(err, HTH_UNSUPPORTED,
-		             "the index was written by a newer Hearth (schema %lld, this one knows %zu); update Hearth",
-		             (long long)version, HTH_COUNT(migrations));
+		status = hth_fail(err, HTH_UNSUPPORTED,
+		                  "the index was written by a newer Hearth (schema %lld, this one knows %zu); update Hearth",
+		                  (long long)version, HTH_COUNT(migrations));
 	for (; status == HTH_OK && version < (int64_t)HTH_COUNT(migrations); version++) {
 		char pragma[64];
 		snprintf(pragma, sizeof pragma, "PRAGMA user_version = %lld", (long long)version + 1);
@@ -218,8 +215,7 @@ hth_status record_drop_document(record *r, int64_t document, hth_error *err)
 			return record_fail(r, rc, "removing a document", err);
 		int64_t id = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : -1;
 		if (first > 0 && id != last + 1) {
-			HTH_TRY(record_do(r, err, "INSERT OR REPLACE INTO removed (first, last) VALUES (?1, ?2)", "ii",
-			                  first, last));
+			HTH_TRY(record_do(r, err, "INSERT OR REPLACE INTO removed (first, last) VALUES (?1, ?2)", "ii", first, last));
 			first = 0;
 		}
 		if (id < 0)

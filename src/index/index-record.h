@@ -26,8 +26,8 @@ HTH_MUST_USE hth_status record_run(record *r, hth_error *err, const char *sql);
  * end. */
 HTH_MUST_USE hth_status record_do(record *r, hth_error *err, const char *sql, const char *kinds, ...);
 /* The same, and the first column of the first row; `otherwise` when there is no row. */
-HTH_MUST_USE hth_status record_int(record *r, int64_t *ret_value, int64_t otherwise, hth_error *err, const char *sql,
-                                   const char *kinds, ...);
+HTH_MUST_USE hth_status record_int(record *r, int64_t *ret_value, int64_t otherwise, hth_error *err, const char *sql, const char *kinds,
+                                   ...);
 void record_bind(sqlite3_stmt *stmt, const char *kinds, va_list args);
 void record_bind_all(sqlite3_stmt *stmt, const char *kinds, ...);
 static inline void record_finalize_p(sqlite3_stmt **stmt)

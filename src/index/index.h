@@ -30,8 +30,7 @@ typedef enum hth_index_state {
 	HTH_INDEX_EXCLUDED,    /* too large, or of a kind that holds no text: the reason says why */
 	HTH_INDEX_STATE_COUNT
 } hth_index_state;
-const char *
-hth_index_state_name(hth_index_state state); /* "waiting", "indexed", "waiting_ocr", "unreadable", "excluded" */
+const char *hth_index_state_name(hth_index_state state); /* "waiting", "indexed", "waiting_ocr", "unreadable", "excluded" */
 
 enum { HTH_INDEX_PATH_MAX = 4096, HTH_INDEX_QUERY_MAX = 2000, HTH_INDEX_K_MAX = 200 };
 
@@ -81,16 +80,15 @@ typedef struct hth_index_status {
 	uint64_t seconds_left; /* for the files that wait, at that rate; 0: none or not known */
 } hth_index_status;
 /* index may be NULL. */
-HTH_MUST_USE hth_status hth_index_get_status(const char *home, hth_index *index, hth_index_status *ret_status,
-                                             hth_error *err);
+HTH_MUST_USE hth_status hth_index_get_status(const char *home, hth_index *index, hth_index_status *ret_status, hth_error *err);
 
 /* Calls fn for each folder, and for up to `limit` files of the given state; any process. Texts are borrowed for the
  * call. */
 typedef void (*hth_index_folder_fn)(void *ctx, const char *path, bool shared, bool missing, uint64_t files);
 HTH_MUST_USE hth_status hth_index_each_folder(const char *home, hth_index_folder_fn fn, void *ctx, hth_error *err);
 typedef void (*hth_index_file_fn)(void *ctx, const char *path, const char *reason);
-HTH_MUST_USE hth_status hth_index_each_file(const char *home, hth_index_state state, size_t limit, hth_index_file_fn fn,
-                                            void *ctx, hth_error *err);
+HTH_MUST_USE hth_status hth_index_each_file(const char *home, hth_index_state state, size_t limit, hth_index_file_fn fn, void *ctx,
+                                            hth_error *err);
 
 /* --- Searching --- */
 
@@ -102,13 +100,13 @@ void hth_index_reader_close(hth_index_reader *reader);
 /* text: words, "phrases", +must, -must_not. Filters: NULL or 0 for none. */
 typedef struct hth_index_query {
 	const char *text;
-	size_t k;           /* 0: 10 */
-	const char *folder; /* path: only files within it */
-	const char *type;   /* "pdf", "mail", ...: extract/'s kinds */
-	const char *from;   /* a part of the author's or sender's name or address, letters' case aside */
-	int64_t after,
-	    before; /* seconds since 1970 of the document's own date, else of the file's change; before is exclusive */
-	bool shared_only; /* only folders that are marked for neighbours */
+	size_t k;              /* 0: 10 */
+	const char *folder;    /* path: only files within it */
+	const char *type;      /* "pdf", "mail", ...: extract/'s kinds */
+	const char *from;      /* a part of the author's or sender's name or address, letters' case aside */
+	int64_t after, before; /* seconds since 1970 of the document's own date, else of the file's change; before is exclusive */
+	double least_share;    /* only passages whose share (below) is at least this; 0: any */
+	bool shared_only;      /* only folders that are marked for neighbours */
 } hth_index_query;
 
 typedef struct hth_index_hit {
@@ -118,6 +116,7 @@ typedef struct hth_index_hit {
 	bool has_box;
 	float box[4]; /* as in extract.h */
 	double score;
+	double share;         /* 0 to 1: how much of what was asked it has, each word counted by how rare it is */
 	char *text, *snippet; /* the whole passage; about 240 bytes of it around what was found, on one line */
 	uint32_t (*marks)[2]; /* parts of the snippet that were asked for: [begin, end) in characters, ascending */
 	size_t n_marks;
@@ -132,7 +131,6 @@ typedef struct hth_index_hits {
 void hth_index_hits_finish(hth_index_hits *hits);
 
 /* Best first. At most two hits a page and three a file. HTH_INVALID: the query has no word, or is too long. */
-HTH_MUST_USE hth_status hth_index_search(hth_index_reader *reader, const hth_index_query *query,
-                                         hth_index_hits *ret_hits, hth_error *err);
+HTH_MUST_USE hth_status hth_index_search(hth_index_reader *reader, const hth_index_query *query, hth_index_hits *ret_hits, hth_error *err);
 
 #endif

@@ -75,8 +75,7 @@ static hth_status feed_removed(hth_index *ix, hth_error *err)
 	HTH_TRY(record_prepare(&ix->r, &stmt, err, "SELECT first, last FROM removed"));
 	int rc;
 	while ((rc = sqlite3_step(stmt)) == SQLITE_ROW)
-		HTH_TRY(hth_words_remove(ix->words, (uint64_t)sqlite3_column_int64(stmt, 0),
-		                         (uint64_t)sqlite3_column_int64(stmt, 1), err));
+		HTH_TRY(hth_words_remove(ix->words, (uint64_t)sqlite3_column_int64(stmt, 0), (uint64_t)sqlite3_column_int64(stmt, 1), err));
 	return rc == SQLITE_DONE ? HTH_OK : record_fail(&ix->r, rc, "reading what was removed", err);
 }
 
@@ -129,8 +128,8 @@ static void note_done(hth_index *ix)
 }
 
 /* The file takes the document; the one that it had goes, when nobody else has it. */
-static hth_status link_file(hth_index *ix, int64_t file, int64_t document, int64_t state, const char *reason,
-                            const struct stat *st, hth_error *err)
+static hth_status link_file(hth_index *ix, int64_t file, int64_t document, int64_t state, const char *reason, const struct stat *st,
+                            hth_error *err)
 {
 	int64_t before = 0;
 	HTH_TRY(begin(ix, err));
@@ -139,8 +138,7 @@ static hth_status link_file(hth_index *ix, int64_t file, int64_t document, int64
 	                  "UPDATE file SET document = nullif(?2, 0), state = ?3, reason = ?4, size = ?5, mtime = ?6, "
 	                  "dev = ?7, inode = ?8, not_before = 0 WHERE id = ?1",
 	                  "iiisiiii", file, document, state, reason, (int64_t)st->st_size,
-	                  (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec, (int64_t)st->st_dev,
-	                  (int64_t)st->st_ino));
+	                  (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec, (int64_t)st->st_dev, (int64_t)st->st_ino));
 	if (before > 0 && before != document)
 		HTH_TRY(record_drop_document(&ix->r, before, err));
 	/* A file whose row went while it was read: nobody has the document now. */
@@ -154,9 +152,8 @@ static hth_status insert_passages(hth_index *ix, intake_job *j, int64_t document
 {
 	reading *rd = &j->reading;
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
-	HTH_TRY(record_prepare(
-	    &ix->r, &stmt, err,
-	    "INSERT INTO passage (document, part, page, box, language, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"));
+	HTH_TRY(record_prepare(&ix->r, &stmt, err,
+	                       "INSERT INTO passage (document, part, page, box, language, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"));
 	const char *lang = getenv("LANG");
 	char code[3] = {lang != NULL ? lang[0] : 'e', lang != NULL && lang[0] != '\0' ? lang[1] : 'n', '\0'};
 	hth_language home = hth_language_of_code(code);
@@ -196,10 +193,9 @@ static hth_status insert_parts(hth_index *ix, intake_job *j, int64_t document, i
 		                  "INSERT OR REPLACE INTO part (document, number, parent, kind, date, name, title, "
 		                  "author, first, last)"
 		                  " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-		                  "iiiiisssii", document, (int64_t)p->number, (int64_t)p->parent, (int64_t)p->kind,
-		                  p->date, p->name ? p->name : "", p->title ? p->title : "", p->author ? p->author : "",
-		                  any ? first + (int64_t)p->first : (int64_t)0,
-		                  any ? first + (int64_t)p->last : (int64_t)-1));
+		                  "iiiiisssii", document, (int64_t)p->number, (int64_t)p->parent, (int64_t)p->kind, p->date,
+		                  p->name ? p->name : "", p->title ? p->title : "", p->author ? p->author : "",
+		                  any ? first + (int64_t)p->first : (int64_t)0, any ? first + (int64_t)p->last : (int64_t)-1));
 	}
 	return HTH_OK;
 }
@@ -209,14 +205,11 @@ static hth_status store_document(hth_index *ix, intake_job *j, int64_t state, co
 	int64_t document = 0, first = 0;
 	HTH_TRY(begin(ix, err));
 	/* Another file of the same content may have been read at the same time. */
-	HTH_TRY(record_int(&ix->r, &document, 0, err, "SELECT id FROM document WHERE hash = ?1", "b", j->hash,
-	                   sizeof j->hash));
+	HTH_TRY(record_int(&ix->r, &document, 0, err, "SELECT id FROM document WHERE hash = ?1", "b", j->hash, sizeof j->hash));
 	if (document == 0) {
-		HTH_TRY(record_do(
-		    &ix->r, err,
-		    "INSERT INTO document (hash, state, reason, pages, text_bytes) VALUES (?1, ?2, ?3, ?4, ?5)",
-		    "bisii", j->hash, sizeof j->hash, state, reason, (int64_t)j->reading.pages,
-		    (int64_t)j->reading.text.len));
+		HTH_TRY(record_do(&ix->r, err, "INSERT INTO document (hash, state, reason, pages, text_bytes) VALUES (?1, ?2, ?3, ?4, ?5)",
+		                  "bisii", j->hash, sizeof j->hash, state, reason, (int64_t)j->reading.pages,
+		                  (int64_t)j->reading.text.len));
 		document = sqlite3_last_insert_rowid(ix->r.db);
 		HTH_TRY(insert_passages(ix, j, document, &first, err));
 		HTH_TRY(insert_parts(ix, j, document, first, err));
@@ -229,24 +222,21 @@ static hth_status store_ocr(hth_index *ix, intake_job *j, const hth_extract_resu
 	int64_t first, there = 0, text = 0;
 	char reason[HTH_EXTRACT_REASON_MAX + 32] = "";
 	HTH_TRY(begin(ix, err));
-	HTH_TRY(record_int(&ix->r, &there, 0, err, "SELECT 1 FROM document WHERE id = ?1 AND state = ?2", "ii",
-	                   j->document, (int64_t)HTH_INDEX_WAITING_OCR));
+	HTH_TRY(record_int(&ix->r, &there, 0, err, "SELECT 1 FROM document WHERE id = ?1 AND state = ?2", "ii", j->document,
+	                   (int64_t)HTH_INDEX_WAITING_OCR));
 	if (there == 0)
 		return HTH_OK; /* removed meanwhile */
 	bool failed = result->state == HTH_EXTRACT_UNREADABLE;
-	HTH_TRY(
-	    record_int(&ix->r, &text, 0, err, "SELECT 1 FROM passage WHERE document = ?1 LIMIT 1", "i", j->document));
+	HTH_TRY(record_int(&ix->r, &text, 0, err, "SELECT 1 FROM passage WHERE document = ?1 LIMIT 1", "i", j->document));
 	if (result->reason[0] != '\0')
-		snprintf(reason, sizeof reason, "%s%s", failed && text != 0 ? "its pictures were not read: " : "",
-		         result->reason);
+		snprintf(reason, sizeof reason, "%s%s", failed && text != 0 ? "its pictures were not read: " : "", result->reason);
 	if (!failed || j->reading.n_passages > 0)
 		HTH_TRY(insert_passages(ix, j, j->document, &first, err));
 	int64_t state = failed && text == 0 ? HTH_INDEX_UNREADABLE : HTH_INDEX_INDEXED;
-	HTH_TRY(record_do(&ix->r, err,
-	                  "UPDATE document SET state = ?2, reason = ?3, text_bytes = text_bytes + ?4 WHERE id = ?1",
-	                  "iisi", j->document, state, reason, (int64_t)j->reading.text.len));
-	HTH_TRY(record_do(&ix->r, err, "UPDATE file SET state = ?2, reason = ?3 WHERE document = ?1 AND state = ?4",
-	                  "iisi", j->document, state, reason, (int64_t)HTH_INDEX_WAITING_OCR));
+	HTH_TRY(record_do(&ix->r, err, "UPDATE document SET state = ?2, reason = ?3, text_bytes = text_bytes + ?4 WHERE id = ?1", "iisi",
+	                  j->document, state, reason, (int64_t)j->reading.text.len));
+	HTH_TRY(record_do(&ix->r, err, "UPDATE file SET state = ?2, reason = ?3 WHERE document = ?1 AND state = ?4", "iisi", j->document,
+	                  state, reason, (int64_t)HTH_INDEX_WAITING_OCR));
 	note_done(ix);
 	return HTH_OK;
 }
@@ -254,8 +244,7 @@ static hth_status store_ocr(hth_index *ix, intake_job *j, const hth_extract_resu
 static hth_status put_off(hth_index *ix, int64_t file, hth_error *err)
 {
 	HTH_TRY(begin(ix, err));
-	return record_do(&ix->r, err, "UPDATE file SET not_before = ?2 WHERE id = ?1", "ii", file,
-	                 hth_clock_unix() + RETRY_CHANGED_S);
+	return record_do(&ix->r, err, "UPDATE file SET not_before = ?2 WHERE id = ?1", "ii", file, hth_clock_unix() + RETRY_CHANGED_S);
 }
 
 /* --- what the extractor tells --- */
@@ -321,8 +310,7 @@ static void on_end(void *ctx, const hth_extract_result *result)
 	hth_error err = HTH_ERROR_INIT;
 	if (store(ix, j, result, &err) != HTH_OK) {
 		/* All of the transaction is undone; its files wait again. */
-		hth_log(HTH_LOG_WARN, "index: what was read could not be stored (%s); it is tried again",
-		        hth_status_name(err.status));
+		hth_log(HTH_LOG_WARN, "index: what was read could not be stored (%s); it is tried again", hth_status_name(err.status));
 		intake_roll_back(ix);
 		ix->retry_ms = hth_clock_ms() + 10000;
 	}
@@ -357,8 +345,7 @@ static hth_status hash_file(int fd, uint8_t out[HASH_BYTES], hth_error *err)
 	return HTH_OK;
 }
 
-static hth_status mark(hth_index *ix, int64_t file, hth_index_state state, const char *reason, const struct stat *st,
-                       hth_error *err)
+static hth_status mark(hth_index *ix, int64_t file, hth_index_state state, const char *reason, const struct stat *st, hth_error *err)
 {
 	return link_file(ix, file, 0, state, reason, st, err);
 }
@@ -407,8 +394,8 @@ static hth_status find_next(hth_index *ix, bool ocr, candidate *ret, bool *ret_f
 	return rc == SQLITE_DONE ? HTH_OK : record_fail(&ix->r, rc, "looking for files to read", err);
 }
 
-static hth_status submit(hth_index *ix, const candidate *c, bool ocr, int fd, const struct stat *st,
-                         const uint8_t hash[HASH_BYTES], hth_error *err)
+static hth_status submit(hth_index *ix, const candidate *c, bool ocr, int fd, const struct stat *st, const uint8_t hash[HASH_BYTES],
+                         hth_error *err)
 {
 	intake_job *j = calloc(1, sizeof *j);
 	if (j == NULL) {
@@ -455,14 +442,13 @@ static hth_status begin_file(hth_index *ix, const candidate *c, bool ocr, hth_er
 			return mark(ix, c->file, HTH_INDEX_UNREADABLE, why.message, &st, err);
 		}
 		struct stat after;
-		if (fstat(fd, &after) != 0 || after.st_size != st.st_size ||
-		    after.st_mtim.tv_sec != st.st_mtim.tv_sec || after.st_mtim.tv_nsec != st.st_mtim.tv_nsec) {
+		if (fstat(fd, &after) != 0 || after.st_size != st.st_size || after.st_mtim.tv_sec != st.st_mtim.tv_sec ||
+		    after.st_mtim.tv_nsec != st.st_mtim.tv_nsec) {
 			close(fd);
 			return put_off(ix, c->file, err);
 		}
 		HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
-		hth_status status =
-		    record_prepare(&ix->r, &stmt, err, "SELECT id, state, reason FROM document WHERE hash = ?1");
+		hth_status status = record_prepare(&ix->r, &stmt, err, "SELECT id, state, reason FROM document WHERE hash = ?1");
 		if (status != HTH_OK) {
 			close(fd);
 			return status;

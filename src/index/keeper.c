@@ -71,9 +71,8 @@ static hth_status sweep_all(hth_index *ix, hth_error *err)
 		char path[HTH_INDEX_PATH_MAX];
 		{
 			HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
-			HTH_TRY(record_prepare(
-			    &ix->r, &stmt, err,
-			    "SELECT id, path FROM folder WHERE removed = 0 AND id > ?1 ORDER BY id LIMIT 1"));
+			HTH_TRY(record_prepare(&ix->r, &stmt, err,
+			                       "SELECT id, path FROM folder WHERE removed = 0 AND id > ?1 ORDER BY id LIMIT 1"));
 			sqlite3_bind_int64(stmt, 1, last);
 			if (sqlite3_step(stmt) != SQLITE_ROW)
 				return HTH_OK;
@@ -186,8 +185,7 @@ static hth_status turn(hth_index *ix, bool *ret_again, hth_error *err)
 	*ret_again |= more;
 	bool nothing_left = ix->n_jobs == 0 && !more;
 	now = hth_clock_ms();
-	if (ix->in_transaction &&
-	    (nothing_left || now - ix->transaction_ms >= STORE_MS || ix->transaction_bytes >= STORE_BYTES))
+	if (ix->in_transaction && (nothing_left || now - ix->transaction_ms >= STORE_MS || ix->transaction_bytes >= STORE_BYTES))
 		HTH_TRY(intake_commit(ix, err));
 	if (!ix->in_transaction && (nothing_left || now - ix->words_committed_ms >= WORDS_MS))
 		HTH_TRY(intake_feed_words(ix, true, err));
@@ -290,8 +288,7 @@ static hth_status start(hth_index *ix, const hth_index_options *o, hth_error *er
 	HTH_TRY(record_open(&ix->r, ix->home, true, err));
 	HTH_TRY(open_words(ix, err));
 	HTH_TRY(hth_loop_create(&ix->loop, err));
-	const hth_extractor_options extractor = {
-	    .program = o->extractor, .file_bytes_max = ix->file_bytes_max, .n_workers = IN_FLIGHT_MAX};
+	const hth_extractor_options extractor = {.program = o->extractor, .file_bytes_max = ix->file_bytes_max, .n_workers = IN_FLIGHT_MAX};
 	HTH_TRY(hth_extractor_create(&ix->extractor, ix->loop, &extractor, err));
 	HTH_TRY(hth_mailbox_open(&ix->mailbox, ix->loop, on_mail, ix, err));
 	HTH_TRY(hth_timer_open(&ix->tick, ix->loop, on_tick, ix, err));

@@ -175,8 +175,8 @@ static size_t cut(const char *text, size_t len, size_t goal)
 void reading_add_block(reading *r, const hth_extract_block *b)
 {
 	size_t have = r->open ? r->text.len - r->now.at : 0;
-	if (r->open && (r->now.part != b->part || r->now.page != b->page || have + b->len > PASSAGE_MAX ||
-	                have >= PASSAGE_GOAL || (b->role == HTH_ROLE_HEADING && have > PASSAGE_GOAL / 3)))
+	if (r->open && (r->now.part != b->part || r->now.page != b->page || have + b->len > PASSAGE_MAX || have >= PASSAGE_GOAL ||
+	                (b->role == HTH_ROLE_HEADING && have > PASSAGE_GOAL / 3)))
 		close_passage(r);
 	for (size_t at = 0; at < b->len;) {
 		if (!r->open)

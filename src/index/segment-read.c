@@ -12,8 +12,7 @@
 static bool section_fits(uint64_t at, uint64_t count, uint64_t size, uint64_t end)
 {
 	uint64_t bytes, to;
-	return at % 8 == 0 && !hth_mul_overflows(count, size, &bytes) && !hth_add_overflows(at, bytes, &to) &&
-	       to <= end;
+	return at % 8 == 0 && !hth_mul_overflows(count, size, &bytes) && !hth_add_overflows(at, bytes, &to) && to <= end;
 }
 
 static const char *check(const segment_header *h, uint64_t len)
@@ -24,9 +23,8 @@ static const char *check(const segment_header *h, uint64_t len)
 		return "is of another version";
 	if (h->checksum != disk_checksum(h, offsetof(segment_header, checksum)) || h->file_len != len)
 		return "is damaged";
-	if (h->postings_at > h->terms_at ||
-	    !section_fits(h->terms_at, h->n_terms, sizeof(segment_term), h->strings_at) || h->strings_at > h->ids_at ||
-	    !section_fits(h->ids_at, h->n_texts, sizeof(uint32_t), h->lengths_at) ||
+	if (h->postings_at > h->terms_at || !section_fits(h->terms_at, h->n_terms, sizeof(segment_term), h->strings_at) ||
+	    h->strings_at > h->ids_at || !section_fits(h->ids_at, h->n_texts, sizeof(uint32_t), h->lengths_at) ||
 	    !section_fits(h->lengths_at, h->n_texts, sizeof(uint16_t), len) || h->file_len < 8 || !(h->average > 0))
 		return "is damaged";
 	return NULL;
@@ -144,8 +142,8 @@ void cursor_open(cursor *c, segment *s, const segment_term *t)
 		return;
 	}
 	uint64_t n_blocks = ((uint64_t)t->df + SEGMENT_BLOCK - 1) / SEGMENT_BLOCK, end = s->header->terms_at;
-	if (t->df == 0 || t->df > s->header->n_texts || t->at % 4 != 0 || t->at < s->header->postings_at ||
-	    t->at > end || n_blocks * sizeof(segment_block) > end - t->at) {
+	if (t->df == 0 || t->df > s->header->n_texts || t->at % 4 != 0 || t->at < s->header->postings_at || t->at > end ||
+	    n_blocks * sizeof(segment_block) > end - t->at) {
 		end_damaged(c);
 		return;
 	}

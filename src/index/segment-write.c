@@ -55,9 +55,8 @@ static hth_status align(segment_writer *w, hth_error *err)
 	return put(w, zeros, (8 - w->at % 8) % 8, err);
 }
 
-hth_status segment_writer_open(segment_writer **ret_writer, const disk *d, const char *path, const uint64_t *ids,
-                               const uint16_t *lengths, uint32_t n_texts, uint64_t terms_total, uint32_t languages,
-                               hth_error *err)
+hth_status segment_writer_open(segment_writer **ret_writer, const disk *d, const char *path, const uint64_t *ids, const uint16_t *lengths,
+                               uint32_t n_texts, uint64_t terms_total, uint32_t languages, hth_error *err)
 {
 	segment_writer *w = calloc(1, sizeof *w);
 	if (w == NULL)
@@ -124,8 +123,8 @@ static uint16_t bound_of(const segment_writer *w, uint32_t doc, uint32_t tf)
 	return (uint16_t)HTH_MIN(up, 65535u);
 }
 
-hth_status segment_writer_term(segment_writer *w, const char *term, size_t len, const uint32_t *docs,
-                               const uint32_t *tfs, uint32_t df, hth_error *err)
+hth_status segment_writer_term(segment_writer *w, const char *term, size_t len, const uint32_t *docs, const uint32_t *tfs, uint32_t df,
+                               hth_error *err)
 {
 	segment_term t = {.string = (uint32_t)w->strings.len, .df = df, .len = (uint8_t)len};
 	if (df == 1) {
@@ -181,8 +180,7 @@ static hth_status put_ids(segment_writer *w, hth_error *err)
 		for (; n < HTH_COUNT(some) && i < w->header.n_texts; n++, i++) {
 			uint64_t distance = w->ids[i] - w->header.first_id;
 			if (distance > UINT32_MAX)
-				return hth_fail(err, HTH_TOO_LARGE,
-				                "a segment of the word index would span too many ids");
+				return hth_fail(err, HTH_TOO_LARGE, "a segment of the word index would span too many ids");
 			some[n] = (uint32_t)distance;
 		}
 		HTH_TRY(put(w, some, n * sizeof *some, err));

@@ -73,12 +73,12 @@ uint64_t disk_checksum(const void *bytes, size_t len); /* FNV-1a, 64 bits: again
 
 typedef struct segment_writer segment_writer;
 /* ids (ascending) and lengths are borrowed until finish. */
-HTH_MUST_USE hth_status segment_writer_open(segment_writer **ret_writer, const disk *d, const char *path,
-                                            const uint64_t *ids, const uint16_t *lengths, uint32_t n_texts,
-                                            uint64_t terms_total, uint32_t languages, hth_error *err);
+HTH_MUST_USE hth_status segment_writer_open(segment_writer **ret_writer, const disk *d, const char *path, const uint64_t *ids,
+                                            const uint16_t *lengths, uint32_t n_texts, uint64_t terms_total, uint32_t languages,
+                                            hth_error *err);
 /* Terms come ascending; docs are numbers of texts, ascending; df > 0. */
-HTH_MUST_USE hth_status segment_writer_term(segment_writer *writer, const char *term, size_t len, const uint32_t *docs,
-                                            const uint32_t *tfs, uint32_t df, hth_error *err);
+HTH_MUST_USE hth_status segment_writer_term(segment_writer *writer, const char *term, size_t len, const uint32_t *docs, const uint32_t *tfs,
+                                            uint32_t df, hth_error *err);
 /* The file is whole and synced when this succeeds. */
 HTH_MUST_USE hth_status segment_writer_finish(segment_writer *writer, hth_error *err);
 void segment_writer_close(segment_writer *writer); /* removes the file unless it was finished */

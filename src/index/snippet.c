@@ -34,6 +34,14 @@ static void mark_term(void *ctx, const char *term, size_t len, size_t begin, siz
 	}
 }
 
+/* The language of the passage is not asked for: a word counts under any. */
+static void mark_all(hth_terms *terms, const char *text, marking *m)
+{
+	for (unsigned l = 0; l < HTH_LANGUAGE_COUNT; l++)
+		if (l == HTH_LANGUAGE_NONE || (m->query->languages >> l & 1) != 0)
+			hth_terms_of_text(terms, (hth_language)l, text, strlen(text), mark_term, m);
+}
+
 static int by_begin(const void *a, const void *b)
 {
 	const mark *x = a, *y = b;
@@ -68,8 +76,8 @@ static bool is_space(char c)
 	return c == ' ' || c == '\n' || c == '\t' || c == '\r';
 }
 
-hth_status snippet_make(hth_terms *terms, const hth_words_query *query, const char *text, char **ret_snippet,
-                        uint32_t (**ret_marks)[2], size_t *ret_n_marks, hth_error *err)
+hth_status snippet_make(hth_terms *terms, const hth_words_query *query, const char *text, char **ret_snippet, uint32_t (**ret_marks)[2],
+                        size_t *ret_n_marks, hth_error *err)
 {
 	size_t len = strlen(text);
 	HTH_AUTO_FREE marking *m = calloc(1, sizeof *m);
@@ -80,13 +88,11 @@ hth_status snippet_make(hth_terms *terms, const hth_words_query *query, const ch
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
 	}
 	m->query = query;
-	for (unsigned l = 0; l < HTH_LANGUAGE_COUNT; l++)
-		hth_terms_of_text(terms, (hth_language)l, text, len, mark_term, m);
+	mark_all(terms, text, m);
 	qsort(m->marks, m->n, sizeof *m->marks, by_begin);
 	size_t begin = best_window(m, len), end = HTH_MIN(len, begin + SNIPPET_BYTES);
 	/* Whole words, whole characters. */
-	while (begin > 0 && begin < len &&
-	       (!is_space(text[begin - 1]) || ((unsigned char)text[begin] & 0xc0) == 0x80) &&
+	while (begin > 0 && begin < len && (!is_space(text[begin - 1]) || ((unsigned char)text[begin] & 0xc0) == 0x80) &&
 	       (size_t)(end - begin) > SNIPPET_BYTES / 2)
 		begin++;
 	while (begin < len && ((unsigned char)text[begin] & 0xc0) == 0x80)
@@ -152,6 +158,19 @@ hth_status snippet_make(hth_terms *terms, const hth_words_query *query, const ch
 	*ret_marks = marks;
 	*ret_n_marks = n_marks;
 	return HTH_OK;
+}
+
+uint64_t snippet_words(hth_terms *terms, const hth_words_query *query, const char *text)
+{
+	uint64_t words = 0;
+	HTH_AUTO_FREE marking *m = calloc(1, sizeof *m);
+	if (m == NULL)
+		return 0;
+	m->query = query;
+	mark_all(terms, text, m);
+	for (size_t i = 0; i < m->n; i++)
+		words |= m->marks[i].word < 64 ? 1ull << m->marks[i].word : 0;
+	return words;
 }
 
 /* --- phrases --- */

@@ -6,9 +6,10 @@
 
 /* About 240 bytes of the text, on one line, where most of the query's different words are; and the places of those
  * words in it, in characters. */
-HTH_MUST_USE hth_status snippet_make(hth_terms *terms, const hth_words_query *query, const char *text,
-                                     char **ret_snippet, uint32_t (**ret_marks)[2], size_t *ret_n_marks,
-                                     hth_error *err);
+HTH_MUST_USE hth_status snippet_make(hth_terms *terms, const hth_words_query *query, const char *text, char **ret_snippet,
+                                     uint32_t (**ret_marks)[2], size_t *ret_n_marks, hth_error *err);
+/* Bit i: the text has a form of the query's word i (i < 64). */
+uint64_t snippet_words(hth_terms *terms, const hth_words_query *query, const char *text);
 /* The phrase's words, folded but not stemmed, follow each other in the text. */
 bool snippet_has_phrase(hth_terms *terms, const char *text, const char *phrase, size_t phrase_len);
 

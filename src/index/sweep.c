@@ -78,8 +78,7 @@ static hth_status step(sweep *s, sqlite3_stmt *stmt)
 
 static hth_status prepare_all(sweep *s)
 {
-	HTH_TRY(record_prepare(s->r, &s->find, s->err,
-	                       "SELECT id, dev, inode, size, mtime FROM file WHERE folder = ?1 AND path = ?2"));
+	HTH_TRY(record_prepare(s->r, &s->find, s->err, "SELECT id, dev, inode, size, mtime FROM file WHERE folder = ?1 AND path = ?2"));
 	HTH_TRY(record_prepare(s->r, &s->by_inode, s->err,
 	                       "SELECT file.id, folder.path, file.path FROM file JOIN folder ON folder.id = file.folder"
 	                       " WHERE inode = ?1 AND file.dev = ?2 AND size = ?3 AND mtime = ?4"));
@@ -89,8 +88,7 @@ static hth_status prepare_all(sweep *s)
 	HTH_TRY(record_prepare(s->r, &s->update, s->err,
 	                       "UPDATE file SET dev = ?2, inode = ?3, size = ?4, mtime = ?5, state = ?6, reason = ?7, "
 	                       "not_before = 0 WHERE id = ?1"));
-	return record_prepare(s->r, &s->move, s->err,
-	                      "UPDATE OR REPLACE file SET folder = ?2, path = ?3 WHERE id = ?1");
+	return record_prepare(s->r, &s->move, s->err, "UPDATE OR REPLACE file SET folder = ?2, path = ?3 WHERE id = ?1");
 }
 
 static void finish(sweep *s)
@@ -116,8 +114,7 @@ static void finish(sweep *s)
 static hth_status load_rows(sweep *s)
 {
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
-	HTH_TRY(record_prepare(s->r, &stmt, s->err,
-	                       "SELECT id, path, dev, inode, size, mtime FROM file WHERE folder = ?1"));
+	HTH_TRY(record_prepare(s->r, &stmt, s->err, "SELECT id, path, dev, inode, size, mtime FROM file WHERE folder = ?1"));
 	sqlite3_bind_int64(stmt, 1, s->folder);
 	size_t cap = 0;
 	int rc;
@@ -170,16 +167,14 @@ static known *find_row(sweep *s, const char *rel)
 
 static bool is_same(const known *k, const struct stat *st)
 {
-	return k->size == st->st_size && k->mtime == mtime_of(st) && k->inode == (int64_t)st->st_ino &&
-	       k->dev == (int64_t)st->st_dev;
+	return k->size == st->st_size && k->mtime == mtime_of(st) && k->inode == (int64_t)st->st_ino && k->dev == (int64_t)st->st_dev;
 }
 
 /* A row of this inode whose own path is gone takes this path. */
 static hth_status try_move(sweep *s, const struct stat *st, bool *ret_moved)
 {
 	*ret_moved = false;
-	record_bind_all(s->by_inode, "iiii", (int64_t)st->st_ino, (int64_t)st->st_dev, (int64_t)st->st_size,
-	                mtime_of(st));
+	record_bind_all(s->by_inode, "iiii", (int64_t)st->st_ino, (int64_t)st->st_dev, (int64_t)st->st_size, mtime_of(st));
 	int64_t id = 0;
 	known *was = NULL;
 	while (id == 0 && sqlite3_step(s->by_inode) == SQLITE_ROW) {
@@ -223,18 +218,18 @@ static hth_status consider(sweep *s, const struct stat *st, known *k)
 	int64_t state = HTH_INDEX_WAITING;
 	if ((uint64_t)st->st_size > s->file_bytes_max) {
 		state = HTH_INDEX_EXCLUDED;
-		snprintf(reason, sizeof reason, "too large: %llu MB, over the limit of %llu",
-		         (unsigned long long)st->st_size / 1000000, (unsigned long long)s->file_bytes_max / 1000000);
+		snprintf(reason, sizeof reason, "too large: %llu MB, over the limit of %llu", (unsigned long long)st->st_size / 1000000,
+		         (unsigned long long)s->file_bytes_max / 1000000);
 	}
 	HTH_TRY(begin(s));
 	sqlite3_stmt *stmt = k != NULL ? s->update : s->insert;
 	if (k != NULL) {
-		record_bind_all(stmt, "iiiiiis", k->id, (int64_t)st->st_dev, (int64_t)st->st_ino, (int64_t)st->st_size,
-		                mtime_of(st), state, reason);
+		record_bind_all(stmt, "iiiiiis", k->id, (int64_t)st->st_dev, (int64_t)st->st_ino, (int64_t)st->st_size, mtime_of(st), state,
+		                reason);
 		s->result->changed++;
 	} else {
-		record_bind_all(stmt, "isiiiiis", s->folder, s->rel, (int64_t)st->st_dev, (int64_t)st->st_ino,
-		                (int64_t)st->st_size, mtime_of(st), state, reason);
+		record_bind_all(stmt, "isiiiiis", s->folder, s->rel, (int64_t)st->st_dev, (int64_t)st->st_ino, (int64_t)st->st_size,
+		                mtime_of(st), state, reason);
 		s->result->fresh++;
 	}
 	return step(s, stmt);
@@ -253,8 +248,7 @@ static bool note_unread(sweep *s, const char *rel)
 
 static hth_status ask(sweep *s)
 {
-	if (++s->asked % ASK_EVERY == 0 && s->hooks != NULL && s->hooks->keep_going != NULL &&
-	    !s->hooks->keep_going(s->hooks->ctx))
+	if (++s->asked % ASK_EVERY == 0 && s->hooks != NULL && s->hooks->keep_going != NULL && !s->hooks->keep_going(s->hooks->ctx))
 		return hth_fail(s->err, HTH_CANCELLED, "the look through a folder was stopped");
 	return HTH_OK;
 }
@@ -266,11 +260,9 @@ static hth_status walk(sweep *s, int fd, ignore_rules *above, unsigned depth)
 	DIR *dir = fdopendir(fd);
 	if (dir == NULL) {
 		close(fd);
-		return note_unread(s, s->rel) ? HTH_OK
-		                              : hth_fail(s->err, HTH_NO_MEMORY, "no memory to look through a folder");
+		return note_unread(s, s->rel) ? HTH_OK : hth_fail(s->err, HTH_NO_MEMORY, "no memory to look through a folder");
 	}
-	if (s->hooks != NULL &&
-	    s->hooks->directory != NULL) /* watched before it is read, so nothing falls in between */
+	if (s->hooks != NULL && s->hooks->directory != NULL) /* watched before it is read, so nothing falls in between */
 		s->hooks->directory(s->hooks->ctx, s->folder, s->path, s->rel);
 	ignore_rules *rules = ignore_enter(above, fd, s->rel);
 	hth_status status = HTH_OK;
@@ -282,8 +274,7 @@ static hth_status walk(sweep *s, int fd, ignore_rules *above, unsigned depth)
 		struct stat st;
 		if (status != HTH_OK || fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
 			continue;
-		size_t n = (size_t)snprintf(s->rel + rel_len, sizeof s->rel - rel_len, "%s%s", rel_len > 0 ? "/" : "",
-		                            e->d_name);
+		size_t n = (size_t)snprintf(s->rel + rel_len, sizeof s->rel - rel_len, "%s%s", rel_len > 0 ? "/" : "", e->d_name);
 		bool is_folder = S_ISDIR(st.st_mode);
 		/* A file name is any bytes, the record holds text: what is no UTF-8 would not be found again. sqlite
 		 * keeps bytes as they are. */
@@ -349,8 +340,7 @@ static hth_status walk_top(sweep *s)
 	if (other_disk) {
 		DIR *dir = opendir(s->path);
 		struct dirent *e = NULL;
-		while (dir != NULL && (e = readdir(dir)) != NULL &&
-		       (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0))
+		while (dir != NULL && (e = readdir(dir)) != NULL && (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0))
 			;
 		other_disk = e == NULL;
 		if (dir != NULL)
@@ -364,9 +354,9 @@ static hth_status walk_top(sweep *s)
 	}
 	HTH_TRY(walk(s, fd, NULL, 0));
 	HTH_TRY(remove_rest(s));
-	return dev == (int64_t)st.st_dev ? HTH_OK
-	                                 : record_do(s->r, s->err, "UPDATE folder SET dev = ?2 WHERE id = ?1", "ii",
-	                                             s->folder, (int64_t)st.st_dev);
+	return dev == (int64_t)st.st_dev
+	           ? HTH_OK
+	           : record_do(s->r, s->err, "UPDATE folder SET dev = ?2 WHERE id = ?1", "ii", s->folder, (int64_t)st.st_dev);
 }
 
 hth_status sweep_folder(record *r, int64_t folder, const char *path, uint64_t file_bytes_max, const sweep_hooks *hooks,
@@ -374,13 +364,7 @@ hth_status sweep_folder(record *r, int64_t folder, const char *path, uint64_t fi
 {
 	sweep_result result = {0};
 	HTH_CLEANUP(finish)
-	sweep s = {.r = r,
-	           .folder = folder,
-	           .path = path,
-	           .file_bytes_max = file_bytes_max,
-	           .hooks = hooks,
-	           .result = &result,
-	           .err = err};
+	sweep s = {.r = r, .folder = folder, .path = path, .file_bytes_max = file_bytes_max, .hooks = hooks, .result = &result, .err = err};
 	HTH_TRY(prepare_all(&s));
 	HTH_TRY(load_rows(&s));
 	HTH_TRY(walk_top(&s));
@@ -417,8 +401,7 @@ static bool is_reached(const sweep *s, const char *rel, struct stat *st)
 			name[-1] = '/';
 		if (end != NULL)
 			*end = '\0';
-		reached =
-		    fstatat(at, name, st, AT_SYMLINK_NOFOLLOW) == 0 && !ignore_matches(rules, path, name, end != NULL);
+		reached = fstatat(at, name, st, AT_SYMLINK_NOFOLLOW) == 0 && !ignore_matches(rules, path, name, end != NULL);
 		if (end == NULL) {
 			reached = reached && S_ISREG(st->st_mode);
 			break;
@@ -434,13 +417,11 @@ static bool is_reached(const sweep *s, const char *rel, struct stat *st)
 	return reached;
 }
 
-hth_status sweep_paths(record *r, int64_t folder, const char *path, uint64_t file_bytes_max, char **rels, size_t n,
-                       hth_error *err)
+hth_status sweep_paths(record *r, int64_t folder, const char *path, uint64_t file_bytes_max, char **rels, size_t n, hth_error *err)
 {
 	sweep_result result = {0};
 	HTH_CLEANUP(finish)
-	sweep s = {
-	    .r = r, .folder = folder, .path = path, .file_bytes_max = file_bytes_max, .result = &result, .err = err};
+	sweep s = {.r = r, .folder = folder, .path = path, .file_bytes_max = file_bytes_max, .result = &result, .err = err};
 	HTH_TRY(prepare_all(&s));
 	/* What is there first: a row whose path is gone may be one of these. */
 	for (int pass = 0; pass < 2; pass++) {

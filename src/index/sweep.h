@@ -23,10 +23,10 @@ typedef struct sweep_hooks {
 /* Walks the folder; files that are new or changed become WAITING, moved ones get their new path, and those that are
  * gone are removed with all they said. One transaction at most every few thousand files. A directory that cannot be
  * read keeps its files. */
-HTH_MUST_USE hth_status sweep_folder(record *r, int64_t folder, const char *path, uint64_t file_bytes_max,
-                                     const sweep_hooks *hooks, sweep_result *ret_result, hth_error *err);
+HTH_MUST_USE hth_status sweep_folder(record *r, int64_t folder, const char *path, uint64_t file_bytes_max, const sweep_hooks *hooks,
+                                     sweep_result *ret_result, hth_error *err);
 /* Looks at the given paths (from the top of the folder) only. */
-HTH_MUST_USE hth_status sweep_paths(record *r, int64_t folder, const char *path, uint64_t file_bytes_max, char **rels,
-                                    size_t n, hth_error *err);
+HTH_MUST_USE hth_status sweep_paths(record *r, int64_t folder, const char *path, uint64_t file_bytes_max, char **rels, size_t n,
+                                    hth_error *err);
 
 #endif

@@ -42,34 +42,24 @@ static const struct {
 } languages[HTH_LANGUAGE_COUNT] = {
     [HTH_LANGUAGE_NONE] = {"", NULL, ""},
     [HTH_LANGUAGE_EN] = {"en", "english",
-                         " the of and to is that for it with was be by are this which from have you not "},
+                         " the of and to is that for it with was be by are this which from have you not what when where who how why does "
+                         "do did there a an in on at as or my our your their its his her "},
     [HTH_LANGUAGE_DE] = {"de", "german",
-                         " der die und das ist nicht den von zu mit dem ein eine auf für sich im auch wird oder "},
-    [HTH_LANGUAGE_FR] = {"fr", "french",
-                         " le les des et est une dans que pour qui sur pas par plus au avec ce sont cette vous "},
-    [HTH_LANGUAGE_ES] = {"es", "spanish",
-                         " el los las y es una por con del que para se su al lo como más pero fue este "},
-    [HTH_LANGUAGE_IT] = {"it", "italian",
-                         " il di che è per non una sono con della del gli nel alla anche più dei questo ma dal "},
-    [HTH_LANGUAGE_PT] = {"pt", "portuguese",
-                         " o os do da em um uma não para com é que no na ao mais dos como foi pelo "},
-    [HTH_LANGUAGE_NL] = {"nl", "dutch",
-                         " het een van en dat niet zijn op te voor met ook aan er maar wordt naar bij deze hij "},
-    [HTH_LANGUAGE_DA] = {"da", "danish",
-                         " og det er af til på ikke med som der jeg har blev også efter hvor kan være vil nogle "},
-    [HTH_LANGUAGE_SV] = {"sv", "swedish",
-                         " och det är att som på av inte för jag har till med ett från också efter när eller vara "},
-    [HTH_LANGUAGE_NO] = {"no", "norwegian",
-                         " og det er av til på ikke med som jeg har ble også etter hvor kan være vil noen fra "},
-    [HTH_LANGUAGE_FI] = {"fi", "finnish",
-                         " ja on ei se että hän oli ovat mutta myös joka kun niin tai ole sen mukaan jos vain olla "},
-    [HTH_LANGUAGE_HU] = {"hu", "hungarian",
-                         " a az és hogy nem egy van meg is ezt volt csak mint már vagy ez ki kell lehet azt "},
-    [HTH_LANGUAGE_RO] = {"ro", "romanian",
-                         " și în de la cu nu este pe care sunt din că mai pentru fi au sau prin lui ale "},
+                         " der die und das ist nicht den von zu mit dem ein eine auf für sich im auch wird oder wer wie wann warum wo "
+                         "welche welcher hat ist wurde sind mein unser ihr an bei "},
+    [HTH_LANGUAGE_FR] = {"fr", "french", " le les des et est une dans que pour qui sur pas par plus au avec ce sont cette vous "},
+    [HTH_LANGUAGE_ES] = {"es", "spanish", " el los las y es una por con del que para se su al lo como más pero fue este "},
+    [HTH_LANGUAGE_IT] = {"it", "italian", " il di che è per non una sono con della del gli nel alla anche più dei questo ma dal "},
+    [HTH_LANGUAGE_PT] = {"pt", "portuguese", " o os do da em um uma não para com é que no na ao mais dos como foi pelo "},
+    [HTH_LANGUAGE_NL] = {"nl", "dutch", " het een van en dat niet zijn op te voor met ook aan er maar wordt naar bij deze hij "},
+    [HTH_LANGUAGE_DA] = {"da", "danish", " og det er af til på ikke med som der jeg har blev også efter hvor kan være vil nogle "},
+    [HTH_LANGUAGE_SV] = {"sv", "swedish", " och det är att som på av inte för jag har till med ett från också efter när eller vara "},
+    [HTH_LANGUAGE_NO] = {"no", "norwegian", " og det er av til på ikke med som jeg har ble også etter hvor kan være vil noen fra "},
+    [HTH_LANGUAGE_FI] = {"fi", "finnish", " ja on ei se että hän oli ovat mutta myös joka kun niin tai ole sen mukaan jos vain olla "},
+    [HTH_LANGUAGE_HU] = {"hu", "hungarian", " a az és hogy nem egy van meg is ezt volt csak mint már vagy ez ki kell lehet azt "},
+    [HTH_LANGUAGE_RO] = {"ro", "romanian", " și în de la cu nu este pe care sunt din că mai pentru fi au sau prin lui ale "},
     [HTH_LANGUAGE_RU] = {"ru", "russian", " и в не на что с по как это из за от для его все был так но бы к "},
-    [HTH_LANGUAGE_TR] = {"tr", "turkish",
-                         " ve bir bu için ile da de olarak çok daha olan gibi kadar sonra değil her ne var en ben "},
+    [HTH_LANGUAGE_TR] = {"tr", "turkish", " ve bir bu için ile da de olarak çok daha olan gibi kadar sonra değil her ne var en ben "},
 };
 
 const char *hth_language_code(hth_language language)
@@ -83,6 +73,19 @@ hth_language hth_language_of_code(const char *code)
 		if (strcmp(code, languages[i].code) == 0)
 			return (hth_language)i;
 	return HTH_LANGUAGE_NONE;
+}
+
+bool hth_terms_is_small(uint32_t mask, const char *term, size_t len)
+{
+	if (len > 12)
+		return false;
+	char padded[16] = " ";
+	memcpy(padded + 1, term, len);
+	memcpy(padded + 1 + len, " ", 2);
+	for (unsigned l = 1; l < HTH_LANGUAGE_COUNT; l++)
+		if ((mask >> l & 1) != 0 && strstr(languages[l].small, padded) != NULL)
+			return true;
+	return false;
 }
 
 /* --- characters --- */
@@ -180,8 +183,7 @@ static size_t make_term(hth_terms *terms, hth_language language, const char *wor
 		for (size_t i = 0; i < len; i++)
 			hash = (hash ^ (unsigned char)word[i]) * 16777619u;
 		slot = &terms->cache[(hash ^ hash >> 15) % CACHE_SLOTS];
-		if (slot->word_len == len && slot->language == (unsigned char)language &&
-		    memcmp(slot->word, word, len) == 0) {
+		if (slot->word_len == len && slot->language == (unsigned char)language && memcmp(slot->word, word, len) == 0) {
 			memcpy(out, slot->term, slot->term_len);
 			return slot->term_len;
 		}
@@ -199,8 +201,7 @@ static size_t make_term(hth_terms *terms, hth_language language, const char *wor
 	}
 	size_t n = fold_word(stem, stem_len, out);
 	if (cacheable && n <= CACHED_MAX) {
-		*slot = (cached){
-		    .language = (unsigned char)language, .word_len = (unsigned char)len, .term_len = (unsigned char)n};
+		*slot = (cached){.language = (unsigned char)language, .word_len = (unsigned char)len, .term_len = (unsigned char)n};
 		memcpy(slot->word, word, len);
 		memcpy(slot->term, out, n);
 	}

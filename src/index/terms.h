@@ -47,6 +47,9 @@ hth_language hth_language_of_code(const char *code); /* HTH_LANGUAGE_NONE when u
 /* By the most frequent small words of each, in the first few KiB. `otherwise` when none stands out. */
 hth_language hth_language_detect(const char *text, size_t len, hth_language otherwise);
 
+/* Whether a term is one of the small words of a language of the mask, which say little of what a question is about. */
+bool hth_terms_is_small(uint32_t languages, const char *term, size_t len);
+
 typedef struct hth_terms hth_terms;
 HTH_MUST_USE hth_status hth_terms_create(hth_terms **ret_terms, hth_error *err);
 void hth_terms_destroy(hth_terms *terms);
@@ -54,13 +57,11 @@ void hth_terms_destroy(hth_terms *terms);
 /* A term and the bytes [begin, end) of the text that it stands for. `term` is borrowed for the call. */
 typedef void (*hth_term_fn)(void *ctx, const char *term, size_t len, size_t begin, size_t end);
 /* Every term of a document's text (any bytes; what is no UTF-8 separates words). */
-void hth_terms_of_text(hth_terms *terms, hth_language language, const char *text, size_t len, hth_term_fn fn,
-                       void *ctx);
+void hth_terms_of_text(hth_terms *terms, hth_language language, const char *text, size_t len, hth_term_fn fn, void *ctx);
 /* The terms to look for: each word under every language of the mask (bit i: language i; bit 0: unstemmed), once each.
  * Terms of one word have one `word` number, in order. Paired scripts give pairs only, or one character that stands
  * alone. */
 typedef void (*hth_query_term_fn)(void *ctx, const char *term, size_t len, size_t word);
-void hth_terms_of_query(hth_terms *terms, uint32_t languages, const char *text, size_t len, hth_query_term_fn fn,
-                        void *ctx);
+void hth_terms_of_query(hth_terms *terms, uint32_t languages, const char *text, size_t len, hth_query_term_fn fn, void *ctx);
 
 #endif

@@ -38,8 +38,7 @@ static void note_path(hth_index *ix, int64_t folder, const char *rel, const char
 	for (size_t i = ix->n_events; i-- > 0 && ix->n_events - i < 16;)
 		if (ix->events[i].folder == folder && strcmp(ix->events[i].rel, path) == 0)
 			return;
-	event_path *more =
-	    ix->n_events < EVENT_PATHS_MAX ? realloc(ix->events, (ix->n_events + 1) * sizeof *more) : NULL;
+	event_path *more = ix->n_events < EVENT_PATHS_MAX ? realloc(ix->events, (ix->n_events + 1) * sizeof *more) : NULL;
 	if (more == NULL) {
 		mark_dirty(ix, folder);
 		return;
@@ -127,8 +126,7 @@ void watch_directory(void *ctx, int64_t folder, const char *folder_path, const c
 	if (ix->inotify < 0 || !record_path(path, folder_path, rel))
 		return;
 	int wd = inotify_add_watch(ix->inotify, path,
-	                           IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE |
-	                               IN_DELETE_SELF | IN_MOVE_SELF);
+	                           IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF);
 	if (wd < 0)
 		return;
 	if ((size_t)wd >= ix->n_watched) {

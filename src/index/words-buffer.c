@@ -139,8 +139,7 @@ static void on_term(void *ctx, const char *text, size_t len, size_t begin, size_
 	b->text_len++;
 }
 
-hth_status buffer_add(buffer *b, hth_terms *terms, uint64_t id, hth_language language, const char *text, size_t len,
-                      hth_error *err)
+hth_status buffer_add(buffer *b, hth_terms *terms, uint64_t id, hth_language language, const char *text, size_t len, hth_error *err)
 {
 	if (b->failed)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for the word index");
@@ -193,8 +192,7 @@ hth_status buffer_write(buffer *b, const disk *d, const char *path, hth_error *e
 	}
 	qsort(sorted, n, sizeof *sorted, by_text);
 	HTH_CLEANUP(segment_writer_close_p) segment_writer *w = NULL;
-	HTH_TRY(segment_writer_open(&w, d, path, b->ids, b->lengths, (uint32_t)b->n_texts, b->terms_total, b->languages,
-	                            err));
+	HTH_TRY(segment_writer_open(&w, d, path, b->ids, b->lengths, (uint32_t)b->n_texts, b->terms_total, b->languages, err));
 	for (size_t i = 0; i < n; i++) {
 		const uint8_t *at = sorted[i]->postings;
 		uint32_t next = 0;

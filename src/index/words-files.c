@@ -118,8 +118,7 @@ hth_status manifest_write(hth_words *words, const view *v, hth_error *err)
 	char path[4200], fresh[4200];
 	snprintf(path, sizeof path, "%s/MANIFEST", words->folder);
 	snprintf(fresh, sizeof fresh, "%s/MANIFEST.new", words->folder);
-	const manifest_header h = {"HTHWMANI", SEGMENT_FORMAT, (uint32_t)v->n, v->mark,
-	                           v->last_id, v->next_number, v->languages};
+	const manifest_header h = {"HTHWMANI", SEGMENT_FORMAT, (uint32_t)v->n, v->mark, v->last_id, v->next_number, v->languages};
 	HTH_CLEANUP(hth_buf_finish) hth_buf bytes = HTH_BUF_INIT(1 << 20);
 	hth_buf_append(&bytes, &h, sizeof h);
 	for (size_t i = 0; i < v->n; i++) {
@@ -128,8 +127,7 @@ hth_status manifest_write(hth_words *words, const view *v, hth_error *err)
 	}
 	if (bytes.failed || !seal(&bytes))
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for the word index");
-	HTH_TRY(disk_sync_folder(&words->disk, words->folder,
-	                         err)); /* the names of the new files, before they are named here */
+	HTH_TRY(disk_sync_folder(&words->disk, words->folder, err)); /* the names of the new files, before they are named here */
 	HTH_TRY(write_file(words, fresh, &bytes, err));
 	HTH_TRY(disk_rename(&words->disk, fresh, path, err));
 	/* A failure now leaves it open whether the old or the new one is there after a power cut; both are whole, and
@@ -240,8 +238,7 @@ hth_status hth_words_erase(const char *folder, hth_error *err)
 	hth_status status = HTH_OK;
 	for (struct dirent *e; (e = readdir(dir)) != NULL;) {
 		size_t n = strlen(e->d_name);
-		bool ours = strncmp(e->d_name, "MANIFEST", 8) == 0 ||
-		            (n > 6 && strcmp(e->d_name + n - 6, ".words") == 0) ||
+		bool ours = strncmp(e->d_name, "MANIFEST", 8) == 0 || (n > 6 && strcmp(e->d_name + n - 6, ".words") == 0) ||
 		            (n > 5 && strcmp(e->d_name + n - 5, ".gone") == 0);
 		if (ours && unlinkat(dirfd(dir), e->d_name, 0) != 0)
 			status = hth_fail_errno(err, HTH_IO, errno, "cannot remove %s/%s", folder, e->d_name);

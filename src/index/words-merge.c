@@ -167,8 +167,7 @@ static hth_status write_merged(merge *m, const disk *d, const char *path, hth_er
 	}
 	for (size_t i = 0; i < m->n; i++)
 		if (atomic_load(&m->inputs[i].s->damaged) || m->inputs[i].at < m->inputs[i].s->header->n_terms)
-			return hth_fail(err, HTH_BAD_FORMAT, "segment %u of the word index is damaged",
-			                m->inputs[i].s->number);
+			return hth_fail(err, HTH_BAD_FORMAT, "segment %u of the word index is damaged", m->inputs[i].s->number);
 	return segment_writer_finish(m->writer, err);
 }
 
@@ -192,8 +191,7 @@ static void keep_part(view *next, const part *p)
 	next->parts[next->n++] = *p;
 }
 
-hth_status hth_words_merge(hth_words *words, bool purge, bool (*keep_going)(void *ctx), void *ctx, bool *ret_did,
-                           hth_error *err)
+hth_status hth_words_merge(hth_words *words, bool purge, bool (*keep_going)(void *ctx), void *ctx, bool *ret_did, hth_error *err)
 {
 	const view *now = words->view;
 	size_t first = 0, n = 0;

@@ -118,6 +118,30 @@ static uint32_t bound_on(const search *q, const list *l, uint16_t stored)
 	return (uint32_t)((double)l->weight * s * 1.000001) + 2;
 }
 
+static uint64_t count_texts(const view *v, const hth_words_term *t)
+{
+	uint64_t df = 0;
+	for (size_t p = 0; p < v->n; p++) {
+		const segment_term *found = segment_find(v->parts[p].s, t->text, t->len);
+		df += found != NULL ? found->df : 0;
+	}
+	return df;
+}
+
+static double idf_of(const view *v, uint64_t df)
+{
+	double n = (double)v->n_texts;
+	return log(1 + (n - (double)df + 0.5) / ((double)df + 0.5));
+}
+
+void hth_words_rarity(hth_words *words, const hth_words_query *query, double ret_idf[HTH_WORDS_QUERY_MAX])
+{
+	view *v = view_take(words);
+	for (size_t i = 0; i < query->n; i++)
+		ret_idf[i] = idf_of(v, count_texts(v, &query->terms[i]));
+	view_release(v);
+}
+
 static hth_status prepare(search *q, const view *v, const hth_words_query *query, size_t k, hth_error *err)
 {
 	if (k == 0 || k > HTH_WORDS_K_MAX)
@@ -132,19 +156,14 @@ static hth_status prepare(search *q, const view *v, const hth_words_query *query
 	q->k_len = BM25_K1 * BM25_B / q->average;
 	for (size_t i = 0; i < query->n; i++) {
 		const hth_words_term *t = &query->terms[i];
-		uint64_t df = 0;
-		for (size_t p = 0; p < v->n; p++) {
-			const segment_term *found = segment_find(v->parts[p].s, t->text, t->len);
-			df += found != NULL ? found->df : 0;
-		}
+		uint64_t df = count_texts(v, t);
 		uint32_t bit = t->need != HTH_WORDS_MAY ? 1u << (t->word & 31) : 0;
 		q->must |= t->need == HTH_WORDS_MUST ? bit : 0;
 		q->must_not |= t->need == HTH_WORDS_MUST_NOT ? bit : 0;
 		if (df == 0)
 			continue;
-		double n = (double)v->n_texts, idf = log(1 + (n - (double)df + 0.5) / ((double)df + 0.5));
-		q->terms[q->n_terms++] =
-		    (weighed){t, t->need == HTH_WORDS_MUST_NOT ? 0 : idf * t->times * (BM25_K1 + 1.0) * ONE, bit};
+		double idf = idf_of(v, df);
+		q->terms[q->n_terms++] = (weighed){t, t->need == HTH_WORDS_MUST_NOT ? 0 : idf * t->times * (BM25_K1 + 1.0) * ONE, bit};
 	}
 	q->heap = hth_alloc_array(k, sizeof *q->heap);
 	return q->heap != NULL ? HTH_OK : hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
@@ -238,8 +257,7 @@ static void sum_list(const search *q, list *l, window *w, uint32_t from, uint32_
 				w->words[at] |= l->term->need_bit;
 		}
 		c->pos = i;
-		more = i == c->n && c->blocks != NULL && c->shallow + 1 < c->n_blocks &&
-		       cursor_seek(c, c->docs[c->n - 1] + 1);
+		more = i == c->n && c->blocks != NULL && c->shallow + 1 < c->n_blocks && cursor_seek(c, c->docs[c->n - 1] + 1);
 	}
 }
 
@@ -258,8 +276,8 @@ static void search_window(search *q, const part *p, list **order, size_t n, wind
 		uint64_t bits = w->touched[i];
 		w->touched[i] = 0;
 		for (; bits != 0; bits &= bits - 1) {
-			uint32_t at = (uint32_t)(i * 64) + (uint32_t)__builtin_ctzll(bits), doc = from + at,
-			         sum = w->sums[at], words = w->words[at];
+			uint32_t at = (uint32_t)(i * 64) + (uint32_t)__builtin_ctzll(bits), doc = from + at, sum = w->sums[at],
+			         words = w->words[at];
 			w->sums[at] = 0;
 			w->words[at] = 0;
 			bar = threshold(q);
@@ -269,14 +287,12 @@ static void search_window(search *q, const part *p, list **order, size_t n, wind
 				list *l = order[k];
 				rest -= l->bound;
 				if (cursor_seek(&l->cursor, doc) && l->cursor.docs[l->cursor.pos] == doc) {
-					sum += contribution(q, l->weight, cursor_tfs(&l->cursor)[l->cursor.pos] + 1,
-					                    p->s->lengths[doc]);
+					sum += contribution(q, l->weight, cursor_tfs(&l->cursor)[l->cursor.pos] + 1, p->s->lengths[doc]);
 					words |= l->term->need_bit;
 				}
 				lost = (uint64_t)sum + rest <= bar;
 			}
-			if (lost || is_gone(p->gone, doc) ||
-			    (needs && ((words & q->must) != q->must || (words & q->must_not) != 0)))
+			if (lost || is_gone(p->gone, doc) || (needs && ((words & q->must) != q->must || (words & q->must_not) != 0)))
 				continue;
 			uint64_t id = p->s->header->first_id + p->s->ids[doc];
 			if (sum > 0 && is_in_ranges(q, id))
@@ -337,8 +353,7 @@ static void give(search *q, hth_words_hit *hits, size_t *ret_n)
 	*ret_n = q->n;
 }
 
-hth_status hth_words_search(hth_words *words, const hth_words_query *query, size_t k, hth_words_hit *hits,
-                            size_t *ret_n, hth_error *err)
+hth_status hth_words_search(hth_words *words, const hth_words_query *query, size_t k, hth_words_hit *hits, size_t *ret_n, hth_error *err)
 {
 	search q = {0};
 	HTH_CLEANUP(view_release_p) view *v = view_take(words);
@@ -364,22 +379,21 @@ static void score_part(search *q, const part *p, list *lists, uint32_t *sums, ui
 		for (uint32_t b = 0; b < c->n_blocks && cursor_decode(c, b); b++) {
 			const uint32_t *tfs = cursor_tfs(c);
 			for (uint32_t k = 0; k < c->n; k++) {
-				sums[c->docs[k]] +=
-				    contribution(q, lists[i].weight, tfs[k] + 1, p->s->lengths[c->docs[k]]);
+				sums[c->docs[k]] += contribution(q, lists[i].weight, tfs[k] + 1, p->s->lengths[c->docs[k]]);
 				present[c->docs[k]] |= lists[i].term->need_bit;
 			}
 		}
 	}
 	for (uint32_t doc = 0; doc < p->s->header->n_texts; doc++) {
 		uint64_t id = p->s->header->first_id + p->s->ids[doc];
-		if (sums[doc] > 0 && !is_gone(p->gone, doc) && (present[doc] & q->must) == q->must &&
-		    (present[doc] & q->must_not) == 0 && is_in_ranges(q, id))
+		if (sums[doc] > 0 && !is_gone(p->gone, doc) && (present[doc] & q->must) == q->must && (present[doc] & q->must_not) == 0 &&
+		    is_in_ranges(q, id))
 			offer(q, sums[doc], id);
 	}
 }
 
-hth_status hth_words_search_all(hth_words *words, const hth_words_query *query, size_t k, hth_words_hit *hits,
-                                size_t *ret_n, hth_error *err)
+hth_status hth_words_search_all(hth_words *words, const hth_words_query *query, size_t k, hth_words_hit *hits, size_t *ret_n,
+                                hth_error *err)
 {
 	search q = {0};
 	HTH_CLEANUP(view_release_p) view *v = view_take(words);
@@ -430,10 +444,10 @@ static void add_term(void *ctx, const char *term, size_t len, size_t word)
 	memcpy(t->text, term, len);
 }
 
-void hth_words_query_add(hth_words_query *query, hth_terms *terms, uint32_t languages, const char *text, size_t len,
-                         hth_words_need need)
+void hth_words_query_add(hth_words_query *query, hth_terms *terms, uint32_t languages, const char *text, size_t len, hth_words_need need)
 {
 	adding a = {query, need, 0};
+	query->languages |= languages;
 	for (size_t i = 0; i < query->n; i++)
 		a.first_word = HTH_MAX(a.first_word, query->terms[i].word + (size_t)1);
 	hth_terms_of_query(terms, languages, text, len, add_term, &a);

@@ -110,9 +110,8 @@ static hth_status lock(hth_words *words, hth_error *err)
 	if (words->lock_fd < 0)
 		return hth_fail_errno(err, HTH_IO, errno, "cannot make %s", path);
 	if (flock(words->lock_fd, LOCK_EX | LOCK_NB) != 0)
-		return errno == EWOULDBLOCK
-		           ? hth_fail(err, HTH_BUSY, "another process writes the index in %s", words->folder)
-		           : hth_fail_errno(err, HTH_IO, errno, "cannot lock %s", path);
+		return errno == EWOULDBLOCK ? hth_fail(err, HTH_BUSY, "another process writes the index in %s", words->folder)
+		                            : hth_fail_errno(err, HTH_IO, errno, "cannot lock %s", path);
 	return HTH_OK;
 }
 
@@ -150,9 +149,8 @@ hth_status hth_words_open(hth_words **ret_words, const char *folder, const hth_w
 	if (status == HTH_OK) {
 		status = read_newest(words, &words->view, err);
 		if (status == HTH_NOT_FOUND && words->write)
-			status = (words->view = view_create(0)) != NULL
-			             ? HTH_OK
-			             : hth_fail(err, HTH_NO_MEMORY, "no memory for the word index");
+			status =
+			    (words->view = view_create(0)) != NULL ? HTH_OK : hth_fail(err, HTH_NO_MEMORY, "no memory for the word index");
 	}
 	if (status != HTH_OK) {
 		hth_words_close(words);
@@ -192,14 +190,13 @@ hth_status hth_words_refresh(hth_words *words, hth_error *err)
 
 /* --- changes --- */
 
-hth_status hth_words_add(hth_words *words, uint64_t id, hth_language language, const char *text, size_t len,
-                         hth_error *err)
+hth_status hth_words_add(hth_words *words, uint64_t id, hth_language language, const char *text, size_t len, hth_error *err)
 {
 	if (!words->write)
 		return hth_fail(err, HTH_CONFLICT, "the index was opened for searching");
 	if (id <= words->last_id)
-		return hth_fail(err, HTH_CONFLICT, "text %llu is not after text %llu of the index",
-		                (unsigned long long)id, (unsigned long long)words->last_id);
+		return hth_fail(err, HTH_CONFLICT, "text %llu is not after text %llu of the index", (unsigned long long)id,
+		                (unsigned long long)words->last_id);
 	if (words->buffer.bytes >= words->buffer_max || words->buffer.n_texts >= UINT32_MAX / 2 ||
 	    (words->buffer.n_texts > 0 && id - words->buffer.ids[0] > UINT32_MAX))
 		return hth_fail(err, HTH_BUSY, "the index's buffer is full");
@@ -248,8 +245,7 @@ static hth_status remove_from(hth_words *words, part *p, hth_error *err)
 	const segment *s = p->s;
 	gone *changed = NULL;
 	for (size_t i = 0; i < words->n_removed; i += 2) {
-		uint32_t from = segment_number_of(s, words->removed[i]),
-		         to = segment_number_of(s, words->removed[i + 1] + 1);
+		uint32_t from = segment_number_of(s, words->removed[i]), to = segment_number_of(s, words->removed[i + 1] + 1);
 		for (uint32_t n = from; n < to; n++) {
 			if (is_gone(changed != NULL ? changed : p->gone, n))
 				continue;

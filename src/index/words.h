@@ -40,16 +40,14 @@ typedef struct hth_words_options {
 /* Opens the index in `folder` (made, 0700, when writing). HTH_BUSY: another process writes it. HTH_NOT_FOUND: reading,
  * and nothing there. HTH_BAD_FORMAT: a file is damaged or of another version (the caller starts afresh with
  * hth_words_erase; texts are in its record). */
-HTH_MUST_USE hth_status hth_words_open(hth_words **ret_words, const char *folder, const hth_words_options *options,
-                                       hth_error *err);
+HTH_MUST_USE hth_status hth_words_open(hth_words **ret_words, const char *folder, const hth_words_options *options, hth_error *err);
 /* What was not committed is lost. */
 void hth_words_close(hth_words *words);
 /* Removes every file of an index that is not open. */
 HTH_MUST_USE hth_status hth_words_erase(const char *folder, hth_error *err);
 
 /* Adds a text. id must be greater than every id before. When the buffer is full HTH_BUSY: commit, and add again. */
-HTH_MUST_USE hth_status hth_words_add(hth_words *words, uint64_t id, hth_language language, const char *text,
-                                      size_t len, hth_error *err);
+HTH_MUST_USE hth_status hth_words_add(hth_words *words, uint64_t id, hth_language language, const char *text, size_t len, hth_error *err);
 /* Removes texts first..last (inclusive), committed or not; ids that are not there are ignored. Durable with the next
  * commit. */
 HTH_MUST_USE hth_status hth_words_remove(hth_words *words, uint64_t first, uint64_t last, hth_error *err);
@@ -65,8 +63,8 @@ uint64_t hth_words_pending(const hth_words *words);
 /* Merges one run of segments that are due, if any (*ret_did tells). purge: also rewrites a segment that has a removed
  * text, so that nothing of it stays. keep_going (may be NULL) is asked often; false ends the merge with HTH_CANCELLED
  * and no change. */
-HTH_MUST_USE hth_status hth_words_merge(hth_words *words, bool purge, bool (*keep_going)(void *ctx), void *ctx,
-                                        bool *ret_did, hth_error *err);
+HTH_MUST_USE hth_status hth_words_merge(hth_words *words, bool purge, bool (*keep_going)(void *ctx), void *ctx, bool *ret_did,
+                                        hth_error *err);
 /* Takes up what another process has committed. Cheap when nothing has changed. Any thread, but no two at once. */
 HTH_MUST_USE hth_status hth_words_refresh(hth_words *words, hth_error *err);
 
@@ -96,6 +94,7 @@ typedef struct hth_words_term {
 typedef struct hth_words_query {
 	hth_words_term terms[HTH_WORDS_QUERY_MAX];
 	size_t n;
+	uint32_t languages; /* that its words were stemmed for */
 	/* Only texts within these ranges of ids, ascending and apart: first0, last0, first1, ... NULL: all. Borrowed.
 	 */
 	const uint64_t *ranges;
@@ -108,14 +107,15 @@ typedef struct hth_words_hit {
 } hth_words_hit;
 
 /* Appends the words of `text` with one need, as many as there is room for (a repeated term counts as often). */
-void hth_words_query_add(hth_words_query *query, hth_terms *terms, uint32_t languages, const char *text, size_t len,
-                         hth_words_need need);
+void hth_words_query_add(hth_words_query *query, hth_terms *terms, uint32_t languages, const char *text, size_t len, hth_words_need need);
 
+/* How rare each of the query's terms is: the formula's ln(...). What no text has is rarest. */
+void hth_words_rarity(hth_words *words, const hth_words_query *query, double ret_idf[HTH_WORDS_QUERY_MAX]);
 /* The k best texts, best first, equal ones by id. hits has room for k (at most HTH_WORDS_K_MAX). */
-HTH_MUST_USE hth_status hth_words_search(hth_words *words, const hth_words_query *query, size_t k, hth_words_hit *hits,
-                                         size_t *ret_n, hth_error *err);
+HTH_MUST_USE hth_status hth_words_search(hth_words *words, const hth_words_query *query, size_t k, hth_words_hit *hits, size_t *ret_n,
+                                         hth_error *err);
 /* The same by scoring every match: the reference that tests hold hth_words_search against. */
-HTH_MUST_USE hth_status hth_words_search_all(hth_words *words, const hth_words_query *query, size_t k,
-                                             hth_words_hit *hits, size_t *ret_n, hth_error *err);
+HTH_MUST_USE hth_status hth_words_search_all(hth_words *words, const hth_words_query *query, size_t k, hth_words_hit *hits, size_t *ret_n,
+                                             hth_error *err);
 
 #endif

@@ -67,6 +67,8 @@ static unsigned scope_of(const char *method, const char *path)
 	static const char *const embed[] = {"/v1/embeddings", "/api/embed"};
 	if (strcmp(path, "/hearth/fetch") == 0)
 		return HTH_SCOPE_CHAT;
+	if (strcmp(path, "/search") == 0)
+		return HTH_SCOPE_DOCUMENTS; /* a key to chat with does not open the family's papers */
 	for (size_t i = 0; i < HTH_COUNT(admin); i++)
 		if (begins(path, admin[i]))
 			return HTH_SCOPE_ADMIN;
@@ -125,7 +127,7 @@ hth_status hth_keys_check(hth_keys *keys, hth_exchange *exchange, const char *te
 	unsigned needs = scope_of(hth_exchange_method(exchange), hth_exchange_path(exchange));
 	if ((key.scopes & needs) != needs)
 		return hth_fail(err, HTH_DENIED, "the key '%s' may not do this: it has not the scope '%s'", key.name,
-		                needs == HTH_SCOPE_ADMIN ? "admin" : needs == HTH_SCOPE_EMBED ? "embed" : "chat");
+		                needs == HTH_SCOPE_ADMIN ? "admin" : needs == HTH_SCOPE_EMBED ? "embed" : needs == HTH_SCOPE_DOCUMENTS ? "documents" : "chat");
 	ret_caller->retry_s = take(keys, &key);
 	if (ret_caller->retry_s > 0)
 		return hth_fail(err, HTH_BUSY, "the key '%s' may ask %u times a minute, and has; it may again in %u s", key.name, key.per_minute, ret_caller->retry_s);

@@ -29,6 +29,7 @@ typedef struct hth_metrics {
 typedef struct hth_inspector hth_inspector;
 typedef struct hth_keys hth_keys;
 typedef struct hth_tasks hth_tasks;
+typedef struct hth_documents hth_documents;
 typedef struct hth_settings hth_settings;
 typedef struct hth_digests hth_digests;
 
@@ -52,6 +53,7 @@ typedef struct hth_node {
 	hth_inspector *inspector;
 	hth_keys *keys;
 	hth_tasks *tasks;
+	hth_documents *documents;
 	hth_settings *settings;
 	hth_digests *digests;
 	unsigned n_uploads; /* blobs.c */
@@ -89,6 +91,14 @@ typedef void (*hth_page_fn)(void *ctx, const hth_fetch_result *page, const hth_e
 HTH_MUST_USE hth_status hth_tasks_page(hth_node *node, const char *url, const char *reason, hth_page_fn fn, void *ctx, hth_task **ret_task, hth_error *err);
 void hth_tasks_cancel(hth_task *task);
 void hth_tasks_fetch(hth_node *node, hth_exchange *exchange); /* POST /hearth/fetch */
+
+/* documents.c: the household's documents. */
+HTH_MUST_USE hth_status hth_documents_create(hth_documents **ret_documents, hth_node *node, hth_error *err);
+void hth_documents_destroy(hth_documents *documents);
+void hth_documents_rest(hth_node *node); /* called whenever metrics.active has changed */
+void hth_documents_search(hth_node *node, hth_exchange *exchange); /* GET /search */
+void hth_documents_status(hth_node *node, hth_exchange *exchange); /* GET /hearth/index */
+void hth_documents_change(hth_node *node, hth_exchange *exchange); /* POST /hearth/index */
 
 /* keys.c: named keys. */
 HTH_MUST_USE hth_status hth_keys_create(hth_keys **ret_keys, const char *home, hth_error *err);

@@ -30,6 +30,10 @@
  *     404 when the model is not loaded.
  *   A chat call of any family with the header `Hearth-Tools: web_fetch` offers the model the node's own tool of that name: the pages it asks
  *     for are fetched by the same rules and given to it, at most five, and the client sees one answer. 403 when it is off.
+ *   GET /hearth/index, POST /hearth/index {"add":"/path","shared":false} or {"remove":"/path"}
+ *     The indexed folders and how far they are read (index/index-json.h), and changing which they are. Needs the scope admin.
+ *   GET /search?q=&k=[&folder=&type=&from=&after=&before=&least=&text=1]
+ *     What the household's documents say, as `hearth search --json` answers; least: a share of 0 to 100 that a hit must have. Needs the scope documents.
  *   POST /hearth/fetch {"url":"https://..."}
  *     A page for a model's tool (fetch.h), when the setting fetch_hosts allows: 
  *     {"status":200,"type":"text/html","url":"...","title":"...","links":[{"url":"...","text":"..."}],"text":"...","cut":false}.

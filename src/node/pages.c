@@ -126,8 +126,10 @@ bool hth_pages_handle(hth_node *node, hth_exchange *exchange)
 		void (*fn)(hth_node *node, hth_exchange *exchange);
 	} pages[] = {{"/", "GET", front},           {"/health", "GET", health},       {"/metrics", "GET", metrics},
 	             {"/hearth/status", "GET", status}, {"/hearth/stop", "POST", stop},
-	             {"/hearth/fetch", "POST", hth_tasks_fetch}, {"/api/pull", "POST", hth_tasks_pull}};
+	             {"/search", "GET", hth_documents_search}, {"/hearth/index", "GET", hth_documents_status},
+	             {"/hearth/index", "POST", hth_documents_change}, {"/hearth/fetch", "POST", hth_tasks_fetch}, {"/api/pull", "POST", hth_tasks_pull}};
 	const char *method = hth_exchange_method(exchange), *path = hth_exchange_path(exchange);
+	char allow[32] = "";
 	if (strcmp(method, "OPTIONS") == 0) {
 		hth_guard_preflight(exchange);
 		return true;
@@ -137,11 +139,13 @@ bool hth_pages_handle(hth_node *node, hth_exchange *exchange)
 	for (size_t i = 0; i < HTH_COUNT(pages); i++) {
 		if (strcmp(path, pages[i].path) != 0)
 			continue;
-		if (strcmp(method, pages[i].method) == 0)
+		if (strcmp(method, pages[i].method) == 0) {
 			pages[i].fn(node, exchange);
-		else
-			hth_pages_wrong_method(exchange, pages[i].method);
-		return true;
+			return true;
+		}
+		snprintf(allow + strlen(allow), sizeof allow - strlen(allow), "%s%s", *allow ? ", " : "", pages[i].method);
 	}
-	return false;
+	if (*allow)
+		hth_pages_wrong_method(exchange, allow);
+	return *allow != '\0';
 }

@@ -171,6 +171,7 @@ static void on_ended(void *ctx, hth_request *request)
 	hth_call *call = ctx;
 	enter(call);
 	count_end(&call->node->metrics, request);
+	hth_documents_rest(call->node);
 	log_end(call, request);
 	call->in_flight--;
 	if (request->state == HTH_REQUEST_DONE) {
@@ -290,6 +291,7 @@ static void admit(hth_call *call, hth_request *request)
 	request->sink_ctx = call;
 	call->in_flight++;
 	call->node->metrics.active++;
+	hth_documents_rest(call->node);
 	if (hth_request_admit(request, &err) != HTH_OK || classify(call, request, &err) != HTH_OK)
 		hth_request_fail(request, &err);
 	else

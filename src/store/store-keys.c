@@ -45,7 +45,7 @@ static hth_status check_new_key(const hth_key *key, hth_error *err)
 		if (!isgraph((unsigned char)key->name[i]))
 			return hth_fail(err, HTH_INVALID, "a key's name may hold printable ASCII characters without spaces only");
 	if (key->scopes == 0 || (key->scopes & ~(unsigned)HTH_SCOPE_ALL) != 0)
-		return hth_fail(err, HTH_INVALID, "a key needs at least one of the scopes chat, embed, admin");
+		return hth_fail(err, HTH_INVALID, "a key needs at least one of the scopes chat, embed, admin, documents");
 	if (key->privacy < 0 || key->privacy > 2)
 		return hth_fail(err, HTH_INVALID, "a key's privacy class must be private, neighbours or public");
 	return HTH_OK;

@@ -22,7 +22,7 @@ void hth_store_close(hth_store *store);
 /* --- API keys: kept as keyed hashes (BLAKE2b), never as themselves --------------------------------------------------- */
 
 enum { HTH_KEY_NAME_MAX = 64, HTH_KEY_TEXT_MAX = 64 };
-enum { HTH_SCOPE_CHAT = 1, HTH_SCOPE_EMBED = 2, HTH_SCOPE_ADMIN = 4, HTH_SCOPE_ALL = 7 };
+enum { HTH_SCOPE_CHAT = 1, HTH_SCOPE_EMBED = 2, HTH_SCOPE_ADMIN = 4, HTH_SCOPE_DOCUMENTS = 8, HTH_SCOPE_ALL = 15 };
 
 typedef struct hth_key {
 	int64_t id;

@@ -138,7 +138,7 @@ TEST(a_key_needs_a_name_a_scope_and_a_known_class)
 	hth_store *store = NULL;
 	REQUIRE_OK(hth_store_open(&store, home, &err));
 	char text[HTH_KEY_TEXT_MAX];
-	hth_key bad[] = {named("", HTH_SCOPE_CHAT), named("two words", HTH_SCOPE_CHAT), named("none", 0), named("extra", 8),
+	hth_key bad[] = {named("", HTH_SCOPE_CHAT), named("two words", HTH_SCOPE_CHAT), named("none", 0), named("extra", 16),
 	                 named("class", HTH_SCOPE_CHAT)};
 	bad[4].privacy = 7;
 	for (size_t i = 0; i < 5; i++)

@@ -1,0 +1,83 @@
+/* index-json.c - hits and status written as JSON (index-json.h has their shapes). */
+#include "index/index-json.h"
+
+#include "json/json.h"
+
+static void put(hth_buf *out, const char *key, const char *value)
+{
+	hth_buf_appendf(out, ",\"%s\":", key);
+	hth_json_write_string(value, strlen(value), out);
+}
+
+void hth_index_write_hits(const hth_index_hits *hits, bool with_text, hth_buf *out)
+{
+	hth_buf_append_str(out, "{\"hits\":[");
+	for (size_t i = 0; i < hits->n; i++) {
+		const hth_index_hit *h = &hits->list[i];
+		hth_buf_append_str(out, i > 0 ? ",{\"file\":" : "{\"file\":");
+		hth_json_write_string(h->file, strlen(h->file), out);
+		hth_buf_appendf(out, ",\"page\":%u,\"score\":%.4f,\"share\":%.3f", h->page, h->score, h->share);
+		put(out, "snippet", h->snippet);
+		hth_buf_append_str(out, ",\"highlights\":[");
+		for (size_t k = 0; k < h->n_marks; k++)
+			hth_buf_appendf(out, "%s[%u,%u]", k > 0 ? "," : "", h->marks[k][0], h->marks[k][1]);
+		hth_buf_appendf(out, "],\"type\":\"%s\"", h->type);
+		if (h->part[0] != '\0')
+			put(out, "part", h->part);
+		if (h->title[0] != '\0')
+			put(out, "title", h->title);
+		if (h->author[0] != '\0')
+			put(out, "author", h->author);
+		if (h->date != 0)
+			hth_buf_appendf(out, ",\"date\":%lld", (long long)h->date);
+		if (h->has_box)
+			hth_buf_appendf(out, ",\"box\":[%.4f,%.4f,%.4f,%.4f]", (double)h->box[0], (double)h->box[1], (double)h->box[2],
+			                (double)h->box[3]);
+		hth_buf_appendf(out, ",\"copies\":%zu", h->n_copies);
+		if (with_text)
+			put(out, "text", h->text);
+		hth_buf_append_char(out, '}');
+	}
+	hth_buf_append_str(out, "]}");
+}
+
+typedef struct folder_list {
+	hth_buf *out;
+	bool any;
+} folder_list;
+
+static void put_folder(void *ctx, const char *path, bool shared, bool missing, uint64_t files)
+{
+	folder_list *l = ctx;
+	hth_buf_append_str(l->out, l->any ? ",{\"path\":" : "{\"path\":");
+	l->any = true;
+	hth_json_write_string(path, strlen(path), l->out);
+	hth_buf_appendf(l->out, ",\"shared\":%s,\"missing\":%s,\"files\":%llu}", shared ? "true" : "false", missing ? "true" : "false",
+	                (unsigned long long)files);
+}
+
+hth_status hth_index_write_status(const char *home, hth_index *index, hth_buf *out, hth_error *err)
+{
+	hth_index_status s;
+	bool idle = index != NULL && hth_index_is_idle(index); /* asked first: what it says is then among the numbers */
+	HTH_TRY(hth_index_get_status(home, index, &s, err));
+	hth_buf_append_str(out, "{\"files\":{");
+	for (int i = 0; i < HTH_INDEX_STATE_COUNT; i++)
+		hth_buf_appendf(out, "\"%s\":%llu,", hth_index_state_name((hth_index_state)i), (unsigned long long)s.files[i]);
+	hth_buf_appendf(out, "\"unchanged\":%llu,\"skipped\":%llu}", (unsigned long long)s.unchanged, (unsigned long long)s.skipped);
+	hth_buf_appendf(out,
+	                ",\"documents\":%llu,\"passages\":%llu,\"pages\":%llu,\"text_bytes\":%llu,\"word_bytes\":%llu,\"cpu_seconds\":%.3f",
+	                (unsigned long long)s.documents, (unsigned long long)s.passages, (unsigned long long)s.pages,
+	                (unsigned long long)s.text_bytes, (unsigned long long)s.word_bytes, s.cpu_seconds);
+	hth_buf_appendf(out, ",\"kept\":%s,\"idle\":%s,\"paused\":%s,\"files_per_s\":%.2f", s.kept ? "true" : "false",
+	                idle ? "true" : "false", s.paused ? "true" : "false", s.files_per_s);
+	if (s.seconds_left > 0)
+		hth_buf_appendf(out, ",\"seconds_left\":%llu", (unsigned long long)s.seconds_left);
+	else
+		hth_buf_append_str(out, ",\"seconds_left\":null");
+	hth_buf_append_str(out, ",\"folders\":[");
+	folder_list list = {out, false};
+	HTH_TRY(hth_index_each_folder(home, put_folder, &list, err));
+	hth_buf_append_str(out, "]}");
+	return hth_buf_check(out, "the index's status", err);
+}

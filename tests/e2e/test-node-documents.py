@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+"""The household's documents in a real node: kept while it runs, searched over HTTP and by the program, behind their own scope."""
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+
+from e2e import Node, run_tests, test, wait_for
+
+PROGRAM = os.environ["HEARTH_PROGRAM"]
+
+
+def cli(node, *args, code=0, key=None):
+    env = {**os.environ, "HEARTH_HOME": node.home, "HEARTH_LISTEN": f"127.0.0.1:{node.port}", "NO_COLOR": "1"}
+    if key:
+        env["HEARTH_API_KEY"] = key
+    done = subprocess.run([PROGRAM, *args], env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == code, (args, done.returncode, done.stdout, done.stderr)
+    return done.stdout
+
+
+class Papers:
+    def __enter__(self):
+        self.folder = os.path.realpath(tempfile.mkdtemp(prefix="hearth-papers-"))
+        return self
+
+    def __exit__(self, *_):
+        shutil.rmtree(self.folder)
+
+    def put(self, name, text):
+        with open(os.path.join(self.folder, name), "w") as f:
+            f.write(text)
+
+
+@test
+def folders_are_read_watched_searched_and_removed():
+    with Papers() as papers, Node([PROGRAM, "serve"]) as node:
+        assert node.get("/search?q=boiler").json == {"hits": []}
+        papers.put("boiler.txt", "The boiler's pressure valve must be replaced before winter.")
+        papers.put("rent.txt", "The rent of 740 euros is due on the third day of the month.")
+        cli(node, "index", "add", papers.folder, "--wait")
+        status = node.get("/hearth/index").json
+        assert status["files"]["indexed"] == 2 and status["kept"] and status["folders"][0]["path"] == papers.folder, status
+        hit = node.get("/search?q=pressure%20valves&k=3").json["hits"][0]
+        assert hit["file"] == os.path.join(papers.folder, "boiler.txt") and hit["page"] == 1 and hit["score"] > 0
+        assert [hit["snippet"][a:b] for a, b in hit["highlights"]] == ["pressure", "valve"]
+        assert "rent.txt" in cli(node, "search", "rent")
+        papers.put("new.txt", "A telescope was bought in autumn.")
+        wait_for("a new file to be found", 30, lambda: node.get("/search?q=telescope").json["hits"], 0.1)
+        os.unlink(os.path.join(papers.folder, "rent.txt"))
+        wait_for("a removed file to be gone", 30, lambda: not node.get("/search?q=rent").json["hits"], 0.1)
+        assert "boiler.txt" in cli(node, "ask", "When must the valve be replaced?")
+        assert "Nothing" in cli(node, "ask", "What is the name of the neighbour's dog?")
+        cli(node, "index", "rm", papers.folder, "--wait")
+        assert node.get("/search?q=boiler").json["hits"] == []
+        assert "valve" not in node.log() and "telescope" not in node.log()
+
+
+@test
+def wrong_searches_are_refused_with_their_field():
+    with Node([PROGRAM, "serve"]) as node:
+        for path, param in (("/search", "q"), ("/search?q=a&k=0", "k"), ("/search?q=a&k=many", "k"), ("/search?q=a&k=100000", "k")):
+            answer = node.get(path)
+            assert answer.status == 400 and answer.error()["param"] == param, (path, answer.body)
+        assert node.post("/search?q=a", {}).status == 405
+        assert node.ask("DELETE", "/hearth/index").headers["Allow"] == "GET, POST"
+        for body in ({}, {"add": "relative"}, {"add": "/a", "remove": "/b"}, {"add": "/no/such/folder"}, {"add": node.home}):
+            assert node.post("/hearth/index", body).status in (400, 404), body
+
+
+@test
+def papers_have_a_scope_of_their_own():
+    with Papers() as papers, Node([PROGRAM, "serve"]) as node:
+        papers.put("secret.txt", "The treasure is under the apple tree.")
+        cli(node, "index", "add", papers.folder, "--wait")
+        chat = cli(node, "key", "add", "guest", "--scope", "chat,embed").strip()
+        reader = cli(node, "key", "add", "reader", "--scope", "documents").strip()
+        bearer = lambda key: {"Authorization": "Bearer " + key}
+        assert node.get("/search?q=treasure").status == 401
+        refused = node.get("/search?q=treasure", headers=bearer(chat))
+        assert refused.status == 403 and "documents" in refused.error()["message"]
+        assert len(node.get("/search?q=treasure", headers=bearer(reader)).json["hits"]) == 1
+        assert node.get("/hearth/index", headers=bearer(reader)).status == 403
+
+
+@test
+def a_node_that_is_killed_goes_on_where_it_was():
+    with Papers() as papers, Node([PROGRAM, "serve"]) as node:
+        for i in range(40):
+            papers.put(f"f{i}.txt", f"Paper with the word unique{i}x and some others.")
+        cli(node, "index", "add", papers.folder)
+        node.process.send_signal(signal.SIGKILL)
+        node.process.wait()
+        # Without a node the program reads by itself.
+        node.port = 9
+        cli(node, "index", "add", papers.folder, "--wait")
+        for i in (0, 17, 39):
+            assert f"f{i}.txt" in cli(node, "search", f"unique{i}x")
+        node.stop = lambda *a, **k: None
+
+
+run_tests()
