@@ -11,6 +11,8 @@
 enum { BREAK_NS = 100 * 1000 * 1000 };
 /* Bytes by which one token may move the end of a bound answer away: only so near its last token is each one looked at twice. */
 enum { TIGHT_BYTES = 256 };
+/* Reasoning that must be closed before the answer leaves it a part of the tokens, not only the fewest. */
+enum { RESERVED_SHARE = 4, RESERVED_MAX = 1024 };
 
 static void add_member(step_batch *b, hth_job *job, uint32_t n_rows, uint32_t n_drafts)
 {
@@ -163,12 +165,17 @@ static void build_batches(hth_scheduler *s)
 	write_rows(b);
 }
 
+static size_t reserved_tokens(const hth_job *job, const hth_grammar_matcher *matcher)
+{
+	return hth_grammar_matcher_waits(matcher) ? HTH_MIN(job->max_answer / RESERVED_SHARE, (uint32_t)RESERVED_MAX) : 0;
+}
+
 /* A bound answer ends whole where its tokens suffice: towards their end, a token after which they would not is not taken. */
 static bool is_tight(const hth_scheduler *s, hth_job *job)
 {
-	size_t left = job->max_answer - job->n_answer;
+	size_t left = job->max_answer - job->n_answer, reserved = reserved_tokens(job, job->matcher);
 	bool may_never_begin = hth_grammar_matcher_waits(job->matcher) && hth_grammar_may_end(job->matcher);
-	if (may_never_begin || hth_grammar_distance(job->matcher) + TIGHT_BYTES < left || !hth_grammar_can_end_within(job->matcher, left))
+	if (may_never_begin || hth_grammar_distance(job->matcher) + TIGHT_BYTES + reserved < left || !hth_grammar_can_end_within(job->matcher, left))
 		return false;
 	if (job->spare == NULL)
 		job->spare = hth_alloc_array(s->compute.n_vocab, sizeof *job->spare);
@@ -260,7 +267,9 @@ static void keep_in_time(hth_scheduler *s, step_member *m)
 	size_t left = job->max_answer - job->n_answer;
 	if (!m->tight || m->n_chosen == 0 || hth_grammar_matcher_copy(&after, job->matcher, NULL) != HTH_OK)
 		return;
-	bool in_time = hth_grammar_accept(after, m->chosen[0]) && hth_grammar_can_end_within(after, left - 1);
+	bool in_time = hth_grammar_accept(after, m->chosen[0]);
+	size_t reserved = reserved_tokens(job, after);
+	in_time = in_time && left > reserved && hth_grammar_can_end_within(after, left - 1 - reserved);
 	hth_grammar_matcher_destroy(after);
 	const uint32_t *nearer = in_time ? NULL : hth_grammar_mask_nearer(job->matcher, left);
 	if (nearer == NULL)
