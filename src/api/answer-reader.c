@@ -191,6 +191,7 @@ static hth_status begin(hth_answer_reader *r, hth_error *err)
 		HTH_TRY(hth_json_parse(&r->tools, tools, strlen(tools), err));
 	const hth_toolcalls_options options = {
 	    .calls = tools != NULL,
+	    .bound = tools != NULL && request->params.grammar_trigger != NULL && request->params.grammar_trigger_if == NULL,
 	    .starts_in_reasoning = hth_toolcalls_prompt_thinks(&r->style, request->prompt_tail, strlen(request->prompt_tail)),
 	    .tools = r->tools,
 	    /* "req-" and random digits */

@@ -208,7 +208,7 @@ static found_mark find_mark(const tcp *p, bool in_reasoning, size_t *held)
 		if (look(p, family->noise[i], &f, held))
 			f.noise = true;
 	for (size_t i = 0; p->options.calls && i < HTH_TC_MARKS_MAX && family->marks[i].text != NULL; i++)
-		if ((!in_reasoning || family->marks[i].strong) && look(p, family->marks[i].text, &f, held))
+		if ((!in_reasoning || family->marks[i].strong || p->options.bound) && look(p, family->marks[i].text, &f, held))
 			f.mark = &family->marks[i];
 	return f;
 }

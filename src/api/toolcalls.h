@@ -61,6 +61,7 @@ typedef struct hth_toolcalls_sink {
 typedef struct hth_toolcalls_options {
 	bool calls;              /* false: tool calls stay content (the request has no tools, or tool_choice is none) */
 	bool starts_in_reasoning;
+	bool bound;              /* the sampler was bound to a call from its opening mark on, wherever that stood: also in reasoning it is a call */
 	bool keep_reasoning_in_content; /* the client wants the raw text: reasoning is sent as content, with its marks */
 	const json_t *tools;     /* the request's tools in OpenAI's shape, for the types of parameters; borrowed; NULL: not known */
 	uint64_t seed;           /* of the ids of calls: a random number */

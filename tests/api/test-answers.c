@@ -81,6 +81,25 @@ TEST(reasoning_that_the_prompt_opened_is_reasoning)
 	over();
 }
 
+TEST(a_call_that_the_sampler_was_bound_to_is_one_also_in_reasoning)
+{
+	static const char text[] = "<think>so <tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>";
+	CHECK_INT(call("POST", "/v1/chat/completions", "{" USER "," TOOLS "}"), HTH_OK);
+	placed(HERMES);
+	CHECK_STR(request(0)->params.grammar_trigger, "<tool_call>");
+	say(text);
+	done(HTH_FINISH_STOP);
+	CHECK(sent("\"reasoning_content\":\"so\"") && sent("\"name\":\"f\"") && sent("\"finish_reason\":\"tool_calls\""));
+	over();
+	/* A client's own grammar has nothing to do with calls. */
+	CHECK_INT(call("POST", "/v1/chat/completions", "{\"grammar\":\"root ::= [a-z]\"," USER "," TOOLS "}"), HTH_OK);
+	placed(HERMES);
+	say(text);
+	done(HTH_FINISH_STOP);
+	CHECK(!sent("tool_calls"));
+	over();
+}
+
 TEST(pieces_of_an_upstream_are_told_apart_already)
 {
 	CHECK_INT(call("POST", "/v1/chat/completions", "{" USER "," TOOLS "}"), HTH_OK);
