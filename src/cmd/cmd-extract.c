@@ -253,7 +253,7 @@ int hth_cmd_extract(hth_invocation *in)
 	if ((all.page > 0) != (all.output != NULL) || (all.page > 0 && (in->argc != 1 || all.ocr)))
 		return hth_cmd_usage(in, "--page and --output go together, for one file and without --ocr");
 	hth_error err = HTH_ERROR_INIT;
-	hth_extractor_options wishes = {.languages = languages, .seconds = (uint32_t)seconds, .memory_bytes = (uint64_t)memory << 20};
+	hth_extractor_options wishes = {.foreground = true, .languages = languages, .seconds = (uint32_t)seconds, .memory_bytes = (uint64_t)memory << 20};
 	all.n_files = (size_t)in->argc;
 	all.files = hth_alloc_array(all.n_files, sizeof *all.files);
 	hth_status status = all.files != NULL ? hth_loop_create(&all.loop, &err) : hth_fail(&err, HTH_NO_MEMORY, "no memory for a list of files");

@@ -28,8 +28,8 @@ enum {
 	TICK_MS = 200,
 	IDLE_MS = 30000,
 	JOBS_PER_CHILD = 400, /* then a fresh one: libraries leak */
-	START_MS = 60000,
-	WALL_FACTOR = 8,
+	START_MS = 120000,
+	WALL_FACTOR = 30, /* a busy machine must not be held against a file; only what waits for ever must end */
 	STARTS_MAX = 3, /* children in a row that died before they were ready */
 };
 
@@ -148,7 +148,7 @@ static hth_status start_child(slot *s, hth_error *err)
 	char memory[24], version[8];
 	snprintf(memory, sizeof memory, "%llu", (unsigned long long)x->memory_bytes);
 	snprintf(version, sizeof version, "%d", HTH_EXTRACT_FRAMES_VERSION);
-	const char *argv[] = {x->program, version, s->ocr ? "ocr" : "text", memory, x->languages, NULL};
+	const char *argv[] = {x->program, version, s->ocr ? "ocr" : "text", memory, x->languages, x->foreground ? "0" : s->ocr ? "19" : "5", NULL};
 	int fds[] = {-1, -1, HTH_SANITIZED || getenv("HEARTH_EXTRACT_STDERR") != NULL ? 2 : -1, pair[1]};
 	_Static_assert(HTH_EXTRACT_SOCKET == 3, "the socket's place in fds");
 	hth_status status = hth_watch_open(&s->watch, x->loop, s->fd, HTH_READABLE, on_watch, s, err);
@@ -512,7 +512,7 @@ static void check_limits(slot *s)
 	}
 	if (!s->ready) {
 		if (now - s->started_ms > START_MS)
-			lose_child(s, BLAME_LIMIT, "it was not ready after a minute");
+			lose_child(s, BLAME_LIMIT, "it was not ready after two minutes");
 		return;
 	}
 	s->wall_ms += HTH_MIN(now - s->tick_ms, (uint64_t)1000); /* a machine that slept must not be held against a file */
@@ -625,6 +625,7 @@ hth_status hth_extractor_create(hth_extractor **ret_extractor, hth_loop *loop, c
 	if (x == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for an extractor");
 	x->loop = loop;
+	x->foreground = options->foreground;
 	x->memory_bytes = options->memory_bytes ? options->memory_bytes : (uint64_t)1 << 30;
 	x->seconds = options->seconds ? HTH_MIN(options->seconds, 3600u) : 60;
 	x->file_bytes_max = options->file_bytes_max ? options->file_bytes_max : (uint64_t)2 << 30;

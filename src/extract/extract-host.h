@@ -46,7 +46,7 @@ typedef struct slot {
 struct hth_extractor {
 	hth_loop *loop;
 	hth_timer *pump, *tick;
-	bool ticking, paused, destroyed;
+	bool ticking, paused, destroyed, foreground;
 	unsigned depth;
 	char program[2100], languages[256];
 	uint64_t memory_bytes, file_bytes_max;

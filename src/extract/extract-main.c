@@ -1,6 +1,6 @@
 /* extract-main.c - the main of hearth-extract: prepares its libraries, locks itself in, then reads one file after the other.
  *
- *    hearth-extract VERSION text|ocr MEMORY-BYTES LANGUAGES     with the daemon's socket as descriptor 3
+ *    hearth-extract VERSION text|ocr MEMORY-BYTES LANGUAGES NICENESS     with the daemon's socket as descriptor 3
  *
  * What libraries need from the disk (conversion tables, fonts' lists, the table of kinds, languages of OCR) is loaded before the sandbox;
  * not a byte of a document is read before it. A file comes as a descriptor beside its JOB frame. Memory that runs out ends the process
@@ -52,7 +52,7 @@ static uint64_t address_space(void)
 	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-static void before_sandbox(bool ocr)
+static void before_sandbox(int niceness)
 {
 	/* The daemon decides when this ends. A Ctrl-C at the terminal must not cost the file that is being read. */
 	static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
@@ -66,7 +66,7 @@ static void before_sandbox(bool ocr)
 		(void)!write(fd, "500", 3);
 		close(fd);
 	}
-	setpriority(PRIO_PROCESS, 0, ocr ? 19 : 5);
+	setpriority(PRIO_PROCESS, 0, niceness);
 	setlocale(LC_ALL, "C.UTF-8");
 	setenv("TZ", "UTC", 1);
 	tzset();
@@ -153,7 +153,7 @@ static void serve(hth_tell *tell)
 int main(int argc, char **argv)
 {
 	struct stat st;
-	if (argc != 5 || atoi(argv[1]) != HTH_EXTRACT_FRAMES_VERSION || fstat(HTH_EXTRACT_SOCKET, &st) != 0 || !S_ISSOCK(st.st_mode)) {
+	if (argc != 6 || atoi(argv[1]) != HTH_EXTRACT_FRAMES_VERSION || fstat(HTH_EXTRACT_SOCKET, &st) != 0 || !S_ISSOCK(st.st_mode)) {
 		fprintf(stderr, "hearth-extract reads documents for `hearth serve`, which starts it; it is no command for people\n");
 		return 2;
 	}
@@ -165,7 +165,7 @@ int main(int argc, char **argv)
 	static hth_tell tell;
 	hth_tell_init(&tell, HTH_EXTRACT_SOCKET);
 	hth_error err = HTH_ERROR_INIT;
-	before_sandbox(ocr);
+	before_sandbox(atoi(argv[5]));
 	hth_picture_warm();
 	if (ocr && !hth_picture_load_ocr(argv[4], &err)) {
 		(void)!hth_extract_put_broken(&tell.out, err.message);

@@ -120,8 +120,9 @@ typedef struct hth_extractor_options {
 	const char *program;   /* path of hearth-extract; NULL: found beside this program, in ../libexec/hearth, or as $HEARTH_EXTRACT */
 	const char *languages; /* of OCR, as Tesseract names them: "eng+deu"; NULL: those that are installed of eng, deu, fra, spa, ita */
 	uint64_t memory_bytes; /* a child's address space while it reads one file; 0: 1 GiB */
-	uint32_t seconds;      /* of CPU time a file may take (OCR: a page); waiting included, eight times that; 0: 60 */
+	uint32_t seconds;      /* of CPU time a file may take (OCR: a page); waiting included, thirty times that; 0: 60 */
 	uint32_t n_workers;    /* children that read text side by side; 0: 1 */
+	bool foreground;       /* a person waits for all of it: children run at normal priority, not a low one */
 	uint64_t file_bytes_max; /* larger files end UNREADABLE as too large; 0: 2 GiB */
 } hth_extractor_options;
 
