@@ -18,6 +18,7 @@ typedef struct shape {
 	const char *end;             /* after the arguments */
 	const char *between, *close; /* between calls; after the last one */
 	const char *parameter[3];    /* one mark per parameter: before its name, before its value, after it; NULL: arguments are JSON */
+	const char *text_class;      /* GBNF: a character of a text, where escapes would have to be read; NULL: anything up to the mark */
 	const char *separator;       /* between parameters; NULL: nothing */
 	bool scalars;                /* values that are no text are numbers and booleans: the family writes lists its own way */
 	const char *json_value;      /* before a value that is no text; NULL: as before one that is */
@@ -121,7 +122,10 @@ static shape shape_of(hth_toolcalls_format format, const char *source)
 	case HTH_TOOLCALLS_GEMMA:
 		return (shape){.open = "<|tool_call>", .list = "", .name = "call:", .arguments = "{", .end = "}<tool_call|>", .between = "<|tool_call>", .close = "",
 		               .parameter = {"", ":<|\"|>", "<|\"|>"}, .json_value = ":", .separator = ",", .scalars = true};
-	default: /* no family known, or (LFM2) one whose arguments are no JSON */
+	case HTH_TOOLCALLS_PYTHON:
+		return (shape){.open = "<|tool_call_start|>", .list = "[", .name = "", .arguments = "(", .end = ")", .between = ", ", .close = "]<|tool_call_end|>",
+		               .parameter = {"", "=\"", "\""}, .json_value = "=", .separator = ", ", .scalars = true, .text_class = "[^\"\\\\\\n]"};
+	default: /* no family known */
 		return untaught;
 	}
 }
@@ -228,6 +232,16 @@ static bool only_has(const json_t *schema, const char *const *allowed, size_t n)
 
 static bool is_plain_text(const char *s) { return s[0] != '\0' && strpbrk(s, "<>\"\n\r\t&") == NULL; }
 
+/* A word of a programming language, which families that write calls as code need for names. */
+static bool is_word(const char *s)
+{
+	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_", more[] = "0123456789.";
+	bool ok = s[0] != '\0' && strchr(letters, s[0]) != NULL;
+	for (; *s != '\0'; s++)
+		ok = ok && (strchr(letters, *s) != NULL || strchr(more, *s) != NULL);
+	return ok;
+}
+
 static bool property_fits(const shape *s, const json_t *property)
 {
 	static const char *const of_text[] = {"type", "enum"};
@@ -239,7 +253,7 @@ static bool property_fits(const shape *s, const json_t *property)
 	size_t i;
 	json_t *value;
 	json_array_foreach (json_object_get(property, "enum"), i, value)
-		if (!json_is_string(value) || !is_plain_text(json_string_value(value)))
+		if (!json_is_string(value) || !is_plain_text(json_string_value(value)) || (s->text_class != NULL && strchr(json_string_value(value), '\\') != NULL))
 			return false;
 	return only_has(property, of_text, HTH_COUNT(of_text));
 }
@@ -258,7 +272,7 @@ static bool marks_fit(const shape *s, const json_t *schema)
 		if (!json_is_string(needed) || json_object_get(properties, json_string_value(needed)) == NULL)
 			return false;
 	json_object_foreach (properties, key, property)
-		if (!is_plain_text(key) || (s->separator != NULL && strpbrk(key, ":,{}") != NULL) || !property_fits(s, property))
+		if (!is_plain_text(key) || (s->separator != NULL && strpbrk(key, ":,{} ") != NULL) || (s->text_class != NULL && !is_word(key)) || !property_fits(s, property))
 			return false;
 	return true;
 }
@@ -329,7 +343,7 @@ static hth_status write_marks(const shape *s, const hth_call_tool *tool, size_t 
 			close[strlen(close) - 1] = '\0';
 		if (!text)
 			HTH_TRY(hth_schema_set_add(set, property, rule, err));
-		else if (json_array_size(values) == 0)
+		else if (json_array_size(values) == 0 && s->text_class == NULL)
 			hth_call_grammar_until(until, close, out);
 		hth_buf_appendf(out, "par-%zu-%zu ::=", i, k);
 		literal(out, s->parameter[0]);
@@ -339,6 +353,9 @@ static hth_status write_marks(const shape *s, const hth_call_tool *tool, size_t 
 			hth_buf_appendf(out, " %s", rule);
 			if (!s->scalars)
 				mark(s, out, s->parameter[2]);
+		} else if (json_array_size(values) == 0 && s->text_class != NULL) {
+			hth_buf_appendf(out, " %s*", s->text_class);
+			mark(s, out, s->parameter[2]);
 		} else if (json_array_size(values) == 0) {
 			hth_buf_appendf(out, " %s%s", until, line ? " \"\\n\"?" : "");
 		} else {
@@ -390,7 +407,7 @@ hth_status hth_call_grammar(hth_toolcalls_style *style, const char *source, cons
 	shape s = shape_of(style->format, source);
 	bool fits = true;
 	for (size_t i = 0; i < n_tools && s.parameter[0] != NULL; i++)
-		fits &= marks_fit(&s, tools[i].schema);
+		fits &= marks_fit(&s, tools[i].schema) && (s.text_class == NULL || is_word(tools[i].name));
 	if (!fits)
 		s = untaught;
 	if (s.generic)

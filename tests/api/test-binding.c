@@ -204,6 +204,7 @@ TEST(calls_are_written_as_the_families_write_them)
 	    {"<tool_call>", "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"place\": \"Oslo\", \"days\": 3}}\n</tool_call>\n<tool_call>\n{\"name\": \"now\", \"arguments\": {}}\n</tool_call>"},
 	    {"<tool_call> <think>", "<think>\nhm < </thin\n</think>\n\n<tool_call>\n{\"name\": \"now\", \"arguments\": {}}\n</tool_call>"},
 	    {"<function= <parameter=", "<tool_call>\n<function=weather>\n<parameter=place>\nRome\n</parameter>\n<parameter=days>\n2\n</parameter>\n<parameter=why>\na < b\n\n</parameter>\n</function>\n</tool_call>"},
+	    {"<|tool_call_start|>", "<|tool_call_start|>[weather(place=\"Oslo\", days=2, why=\"it's 5 < 6\"), now()]<|tool_call_end|>"},
 	    {"<|python_tag|>", "{\"name\": \"now\", \"parameters\": {}}"},
 	    {"[TOOL_CALLS] [ARGS]", "[TOOL_CALLS]weather[ARGS]{\"place\": \"Oslo\", \"days\": 1}[TOOL_CALLS]now[ARGS]{}"},
 	    {"<|channel|> <|message|>", "<|channel|>analysis<|message|>We need it.<|end|><|start|>assistant<|channel|>commentary to=functions.now <|constrain|>json<|message|>{}"},
@@ -230,7 +231,7 @@ TEST(what_was_bound_before_is_bound_alike_from_the_cache)
 		bool must;
 		const char *format;
 	} cases[] = {{"<tool_call>", tools_text, true, NULL}, {"<tool_call>", tools_text, false, NULL}, {"<tool_call> <think> </think>", tools_text, true, NULL},
-	             {"<|tool_call_start|>", tools_text, true, NULL}, {"", NULL, false, "{\"type\":\"integer\"}"}, {"", tools_text, false, NULL}};
+	             {"｜DSML｜", tools_text, true, NULL}, {"", NULL, false, "{\"type\":\"integer\"}"}, {"", tools_text, false, NULL}};
 	hth_error err;
 	for (int kept = 0; kept < 2; kept++) {
 		for (size_t i = 0; i < HTH_COUNT(cases); i++) {
