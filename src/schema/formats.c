@@ -22,6 +22,17 @@
 #define DAYS "(?:\\d+D)"
 #define CLOCK "T(?:\\d+H(?:\\d+M(?:\\d+S)?)?|\\d+M(?:\\d+S)?|\\d+S)"
 
+#define SCHEME "[A-Za-z][-A-Za-z0-9+.]*:"
+#define AUTHORITY                                                                                                      \
+	"//(?:(?:[-A-Za-z0-9._~!$&'()*+,;=:]|%[0-9A-Fa-f]{2})*@)?(?:\\[" IPV6                                          \
+	"\\]|(?:[-A-Za-z0-9._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*)(?::\\d*)?(?:/" UCHAR "*)*"
+#define ROOTED "(?:/(?:" UCHAR "+(?:/" UCHAR "*)*)?)?"
+#define QUERY_FRAGMENT "(?:\\?(?:" UCHAR "|[/?])*)?(?:#(?:" UCHAR "|[/?])*)?"
+#define URI SCHEME "(?:" AUTHORITY "|" ROOTED "|" UCHAR "+(?:/" UCHAR "*)*)"
+#define RELATIVE AUTHORITY "|" ROOTED "|(?:[-A-Za-z0-9._~!$&'()*+,;=@]|%[0-9A-Fa-f]{2})+(?:/" UCHAR "*)*"
+#define BASE64 "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
+#define POINTER "(?:/(?:[^~/]|~[01])*)*"
+
 static const struct {
 	const char *name, *pattern;
 } formats[] = {
@@ -34,10 +45,15 @@ static const struct {
     {"hostname", "^" LABEL "(?:\\." LABEL ")*$"},
     {"ipv4", "^" IPV4 "$"},
     {"ipv6", "^" IPV6 "$"},
-    {"uri", "^[A-Za-z][-A-Za-z0-9+.]*:(?://(?:(?:[-A-Za-z0-9._~!$&'()*+,;=:]|%[0-9A-Fa-f]{2})*@)?"
-            "(?:\\[" IPV6 "\\]|(?:[-A-Za-z0-9._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*)(?::\\d*)?(?:/" UCHAR "*)*|(?:/(?:" UCHAR "+(?:/" UCHAR
-            "*)*)?)?|" UCHAR "+(?:/" UCHAR "*)*)(?:\\?(?:" UCHAR "|[/?])*)?(?:#(?:" UCHAR "|[/?])*)?$"},
-    {"json-pointer", "^(?:/(?:[^~/]|~[01])*)*$"},
+    {"uri", "^" URI QUERY_FRAGMENT "$"},
+    {"url", "^" URI QUERY_FRAGMENT "$"},
+    {"uri-reference", "^(?:" URI "|" RELATIVE ")" QUERY_FRAGMENT "$"},
+    {"byte", BASE64},
+    {"base64", BASE64},
+    {"password", ""}, /* OpenAPI: says how to show it */
+    {"binary", ""},
+    {"json-pointer", "^" POINTER "$"},
+    {"relative-json-pointer", "^(?:0|[1-9]\\d*)(?:#|" POINTER ")$"},
 };
 
 const char *hth_schema_format(const char *name)

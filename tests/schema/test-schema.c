@@ -556,6 +556,8 @@ TEST(the_public_suites_formats_hold)
 	run_files("material/jsonschema/JSON-Schema-Test-Suite/draft7/optional/format/time.json", "/time.json", &t);
 	run_files("material/jsonschema/JSON-Schema-Test-Suite/draft4/optional/format/ipv4.json", "/ipv*.json", &t);
 	run_files("material/jsonschema/JSON-Schema-Test-Suite/draft4/optional/format/ipv4.json", "/uri.json", &t);
+	run_files("material/jsonschema/JSON-Schema-Test-Suite/draft2020-12/optional/format/date.json", "/uri-ref*.json", &t);
+	run_files("material/jsonschema/JSON-Schema-Test-Suite/draft7/optional/format/time.json", "/relative*.json", &t);
 	if (t.groups > 0)
 		CHECK(t.right_yes >= 123 && t.right_no >= 210 && t.narrow <= 9 && t.unsupported == 0);
 }
