@@ -1,5 +1,6 @@
-/* fuzz-answers.c - any bytes as what a source of models answers: first byte even, a registry's manifest; odd, Hugging Face's listing, asked for one
- * of several tags. What is accepted must have the form that the rest of the pull relies on. */
+/* fuzz-answers.c - any bytes as what a source of models answers: first byte even, a registry's manifest; odd, Hugging
+ * Face's listing, asked for one of several tags. What is accepted must have the form that the rest of the pull relies
+ * on. */
 #include "base/mem.h"
 #include "pull/pull-answers.h"
 
@@ -46,7 +47,8 @@ static void listing(const char *data, size_t size)
 		for (unsigned i = 1; i <= g->n && i < 100; i++) {
 			const char *path = NULL, *sha256;
 			uint64_t bytes;
-			if (hth_hf_file(l, g, i, &path, &bytes, &sha256, &err) == HTH_OK && (path == NULL || strncmp(path, g->stem, strlen(g->stem)) != 0))
+			if (hth_hf_file(l, g, i, &path, &bytes, &sha256, &err) == HTH_OK &&
+			    (path == NULL || strncmp(path, g->stem, strlen(g->stem)) != 0))
 				abort();
 		}
 	}

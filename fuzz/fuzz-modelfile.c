@@ -1,4 +1,5 @@
-/* fuzz-modelfile.c - any bytes as a Modelfile: what is accepted is in range, and written out it reads as the same again. */
+/* fuzz-modelfile.c - any bytes as a Modelfile: what is accepted is in range, and written out it reads as the same
+ * again. */
 #include "api/made.h"
 #include "api/modelfile.h"
 #include "base/mem.h"
@@ -27,9 +28,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (out.failed)
 		abort();
 	/* Quotes inside of values have no spelling in this notation, so only what has none comes back. */
-	if (memchr(data, '"', size) == NULL && hth_modelfile_parse(out.data, out.len, &from_again, &again, &err) != HTH_OK)
+	if (memchr(data, '"', size) == NULL &&
+	    hth_modelfile_parse(out.data, out.len, &from_again, &again, &err) != HTH_OK)
 		abort();
-	if (again != NULL && json_equal(json_object_get(again, "params"), json_object_get(settings, "params")) == 0 && json_object_get(settings, "params") != NULL)
+	if (again != NULL && json_equal(json_object_get(again, "params"), json_object_get(settings, "params")) == 0 &&
+	    json_object_get(settings, "params") != NULL)
 		abort();
 	hth_buf_finish(&out);
 	free(from);

@@ -8,7 +8,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	/* fetch.c hands over valid UTF-8 without NUL. */
-	if (size > 1 << 16 || hth_utf8_valid_prefix((const char *)data, size) != size || memchr(data, '\0', size) != NULL)
+	if (size > 1 << 16 || hth_utf8_valid_prefix((const char *)data, size) != size ||
+	    memchr(data, '\0', size) != NULL)
 		return 0;
 	hth_page *page = calloc(1, sizeof *page);
 	hth_error err = HTH_ERROR_INIT;
@@ -21,7 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	for (size_t i = 0; i < page->n_links; i++) {
 		const hth_page_link *l = &page->links[i];
-		if (strlen(l->url) >= HTH_PAGE_URL_MAX || strpbrk(l->url, "\r\n\t ") != NULL || hth_utf8_valid_prefix(l->text, strlen(l->text)) != strlen(l->text))
+		if (strlen(l->url) >= HTH_PAGE_URL_MAX || strpbrk(l->url, "\r\n\t ") != NULL ||
+		    hth_utf8_valid_prefix(l->text, strlen(l->text)) != strlen(l->text))
 			abort();
 	}
 	hth_page_finish(page);

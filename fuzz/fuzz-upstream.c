@@ -1,5 +1,5 @@
-/* fuzz-upstream.c - any bytes as an upstream's answer: the first byte picks what was asked, the second how its bytes are cut. Whatever it says, pieces
- * are whole texts with the rows they claim, and a failure has words. */
+/* fuzz-upstream.c - any bytes as an upstream's answer: the first byte picks what was asked, the second how its bytes
+ * are cut. Whatever it says, pieces are whole texts with the rows they claim, and a failure has words. */
 #include "base/mem.h"
 #include "upstream/upstream-internal.h"
 
@@ -11,9 +11,11 @@ static bool emit(void *ctx, hth_up_event *e)
 {
 	size_t *n = ctx;
 	if (e->kind == HTH_UP_PIECE) {
-		if (e->text == NULL || strlen(e->text) != e->len || (e->n_rows > 0 && (e->rows == NULL || e->row_bytes == NULL)) || e->n_top > HTH_TOP_LOGPROBS_MAX)
+		if (e->text == NULL || strlen(e->text) != e->len ||
+		    (e->n_rows > 0 && (e->rows == NULL || e->row_bytes == NULL)) || e->n_top > HTH_TOP_LOGPROBS_MAX)
 			abort();
-		if (e->piece == HTH_PIECE_TOOL_CALL && (e->tool_id == NULL || e->tool_name == NULL || e->tool_name[0] == '\0'))
+		if (e->piece == HTH_PIECE_TOOL_CALL &&
+		    (e->tool_id == NULL || e->tool_name == NULL || e->tool_name[0] == '\0'))
 			abort();
 		size_t sum = 0;
 		for (size_t i = 0; i < e->n_rows * (1 + e->n_top); i++) {

@@ -7,7 +7,8 @@
 char *hth_made_conversation(const json_t *record)
 {
 	HTH_AUTO_JSON json_t *out = json_object();
-	json_t *system = json_object_get(record, "system"), *messages = json_object_get(record, "messages"), *template = json_object_get(record, "template");
+	json_t *system = json_object_get(record, "system"), *messages = json_object_get(record, "messages"),
+	       *template = json_object_get(record, "template");
 	if (json_is_string(system) && json_string_length(system) > 0)
 		json_object_set(out, "system", system);
 	if (json_is_array(messages) && json_array_size(messages) > 0)
@@ -24,7 +25,8 @@ void hth_made_params(const json_t *record, hth_request_params *params)
 	const json_t *given = json_object_get(record, "params");
 	const char *key;
 	json_t *value;
-	json_object_foreach ((json_t *)given, key, value) {
+	json_object_foreach((json_t *)given, key, value)
+	{
 		HTH_AUTO_JSON json_t *one = json_pack("{s:O}", key, value);
 		hth_request_params before = *params;
 		hth_error err;

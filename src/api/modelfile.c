@@ -1,5 +1,5 @@
-/* modelfile.c - see modelfile.h. Format: Ollama's documentation (docs/modelfile.md). Text from a client: bounded, and every failure names its
- * line. Pure; any thread. */
+/* modelfile.c - see modelfile.h. Format: Ollama's documentation (docs/modelfile.md). Text from a client: bounded, and
+ * every failure names its line. Pure; any thread. */
 #include "api/modelfile.h"
 
 #include "api/fields.h"
@@ -13,14 +13,35 @@ typedef enum param_kind { PARAM_APPLIED, PARAM_STOP, PARAM_CONTEXT, PARAM_PREDIC
 static const struct {
 	const char *name;
 	param_kind kind;
-} known[] = {{"temperature", PARAM_APPLIED},       {"top_p", PARAM_APPLIED},          {"top_k", PARAM_APPLIED},         {"min_p", PARAM_APPLIED},
-             {"typical_p", PARAM_APPLIED},         {"repeat_penalty", PARAM_APPLIED}, {"repeat_last_n", PARAM_APPLIED}, {"presence_penalty", PARAM_APPLIED},
-             {"frequency_penalty", PARAM_APPLIED}, {"mirostat", PARAM_APPLIED},       {"mirostat_tau", PARAM_APPLIED},  {"mirostat_eta", PARAM_APPLIED},
-             {"seed", PARAM_APPLIED},              {"stop", PARAM_STOP},              {"num_ctx", PARAM_CONTEXT},       {"num_predict", PARAM_PREDICT},
+} known[] = {{"temperature", PARAM_APPLIED},
+             {"top_p", PARAM_APPLIED},
+             {"top_k", PARAM_APPLIED},
+             {"min_p", PARAM_APPLIED},
+             {"typical_p", PARAM_APPLIED},
+             {"repeat_penalty", PARAM_APPLIED},
+             {"repeat_last_n", PARAM_APPLIED},
+             {"presence_penalty", PARAM_APPLIED},
+             {"frequency_penalty", PARAM_APPLIED},
+             {"mirostat", PARAM_APPLIED},
+             {"mirostat_tau", PARAM_APPLIED},
+             {"mirostat_eta", PARAM_APPLIED},
+             {"seed", PARAM_APPLIED},
+             {"stop", PARAM_STOP},
+             {"num_ctx", PARAM_CONTEXT},
+             {"num_predict", PARAM_PREDICT},
              /* Of another engine's memory and threads: the node chooses these itself. */
-             {"num_keep", PARAM_IGNORED},          {"num_batch", PARAM_IGNORED},      {"num_gpu", PARAM_IGNORED},       {"main_gpu", PARAM_IGNORED},
-             {"num_thread", PARAM_IGNORED},        {"use_mmap", PARAM_IGNORED},       {"use_mlock", PARAM_IGNORED},     {"low_vram", PARAM_IGNORED},
-             {"numa", PARAM_IGNORED},              {"f16_kv", PARAM_IGNORED},         {"penalize_newline", PARAM_IGNORED}, {"tfs_z", PARAM_IGNORED},
+             {"num_keep", PARAM_IGNORED},
+             {"num_batch", PARAM_IGNORED},
+             {"num_gpu", PARAM_IGNORED},
+             {"main_gpu", PARAM_IGNORED},
+             {"num_thread", PARAM_IGNORED},
+             {"use_mmap", PARAM_IGNORED},
+             {"use_mlock", PARAM_IGNORED},
+             {"low_vram", PARAM_IGNORED},
+             {"numa", PARAM_IGNORED},
+             {"f16_kv", PARAM_IGNORED},
+             {"penalize_newline", PARAM_IGNORED},
+             {"tfs_z", PARAM_IGNORED},
              {"draft_num_predict", PARAM_IGNORED}};
 
 static int find_param(const char *name)
@@ -61,13 +82,18 @@ static hth_status check_messages(const json_t *messages, hth_error *err)
 	size_t i;
 	json_t *m;
 	if (!json_is_array(messages) || json_array_size(messages) > HTH_MODELFILE_MESSAGES_MAX)
-		return hth_fail_param(err, HTH_INVALID, "messages", "messages must be an array of at most %d messages", HTH_MODELFILE_MESSAGES_MAX);
-	json_array_foreach ((json_t *)messages, i, m) {
+		return hth_fail_param(err, HTH_INVALID, "messages", "messages must be an array of at most %d messages",
+		                      HTH_MODELFILE_MESSAGES_MAX);
+	json_array_foreach((json_t *)messages, i, m)
+	{
 		const char *role = json_string_value(json_object_get(m, "role"));
-		if (role == NULL || (strcmp(role, "system") != 0 && strcmp(role, "user") != 0 && strcmp(role, "assistant") != 0))
-			return hth_fail_param(err, HTH_INVALID, "messages", "messages[%zu].role must be system, user or assistant", i);
+		if (role == NULL ||
+		    (strcmp(role, "system") != 0 && strcmp(role, "user") != 0 && strcmp(role, "assistant") != 0))
+			return hth_fail_param(err, HTH_INVALID, "messages",
+			                      "messages[%zu].role must be system, user or assistant", i);
 		if (!json_is_string(json_object_get(m, "content")))
-			return hth_fail_param(err, HTH_INVALID, "messages", "messages[%zu].content must be a string", i);
+			return hth_fail_param(err, HTH_INVALID, "messages", "messages[%zu].content must be a string",
+			                      i);
 	}
 	return HTH_OK;
 }
@@ -79,14 +105,15 @@ hth_status hth_modelfile_check(const json_t *settings, hth_error *err)
 	for (size_t i = 0; i < HTH_COUNT(texts); i++) {
 		const json_t *text = json_object_get(settings, texts[i]);
 		if (text != NULL && (!json_is_string(text) || json_string_length(text) > HTH_MODELFILE_MAX))
-			return hth_fail_param(err, HTH_INVALID, texts[i], "%s must be a string of at most %d bytes", texts[i], HTH_MODELFILE_MAX);
+			return hth_fail_param(err, HTH_INVALID, texts[i], "%s must be a string of at most %d bytes",
+			                      texts[i], HTH_MODELFILE_MAX);
 	}
 	if (params != NULL && !json_is_object(params))
-		return hth_fail_param(err, HTH_INVALID, "parameters", "parameters is %s; it must be an object", hth_json_type_name(params));
+		return hth_fail_param(err, HTH_INVALID, "parameters", "parameters is %s; it must be an object",
+		                      hth_json_type_name(params));
 	const char *key;
 	json_t *value;
-	json_object_foreach ((json_t *)params, key, value)
-		HTH_TRY(check_param(key, value, err));
+	json_object_foreach((json_t *)params, key, value) HTH_TRY(check_param(key, value, err));
 	return messages != NULL ? check_messages(messages, err) : HTH_OK;
 }
 
@@ -234,11 +261,13 @@ static hth_status take_instruction(reader *r, json_t *from, json_t *settings, ht
 	if (strcasecmp(word, "PARAMETER") == 0)
 		return take_parameter(r, json_object_get(settings, "params"), err);
 	if (strcasecmp(word, "ADAPTER") == 0)
-		return hth_fail_param(err, HTH_UNSUPPORTED, "modelfile", "line %u of the Modelfile: adapters are not supported", line);
+		return hth_fail_param(err, HTH_UNSUPPORTED, "modelfile",
+		                      "line %u of the Modelfile: adapters are not supported", line);
 	if (strcasecmp(word, "MESSAGE") == 0) {
 		take_word(r, role, sizeof role);
 		HTH_TRY(take_value(r, &value, err));
-		json_array_append_new(json_object_get(settings, "messages"), json_pack("{s:s, s:o}", "role", role, "content", value));
+		json_array_append_new(json_object_get(settings, "messages"),
+		                      json_pack("{s:s, s:o}", "role", role, "content", value));
 		return HTH_OK;
 	}
 	const char *key = strcasecmp(word, "FROM") == 0       ? "from"
@@ -265,7 +294,8 @@ hth_status hth_modelfile_parse(const char *text, size_t len, char **ret_from, js
 	if (err == NULL)
 		err = &own;
 	if (len > HTH_MODELFILE_MAX)
-		return hth_fail_param(err, HTH_TOO_LARGE, "modelfile", "the Modelfile has %zu bytes; at most %d are read", len, HTH_MODELFILE_MAX);
+		return hth_fail_param(err, HTH_TOO_LARGE, "modelfile",
+		                      "the Modelfile has %zu bytes; at most %d are read", len, HTH_MODELFILE_MAX);
 	reader r = {.at = text, .end = text + len, .line = 1, .err = err};
 	HTH_AUTO_JSON json_t *from = json_object();
 	HTH_AUTO_JSON json_t *settings = json_pack("{s:{}, s:[]}", "params", "messages");
@@ -305,11 +335,11 @@ static void write_params(const json_t *params, const char *before, hth_buf *out)
 	const char *key;
 	json_t *value, *one;
 	size_t i;
-	json_object_foreach ((json_t *)params, key, value) {
+	json_object_foreach((json_t *)params, key, value)
+	{
 		if (!json_is_array(value))
 			write_param(key, value, before, out);
-		json_array_foreach (value, i, one)
-			write_param(key, one, before, out);
+		json_array_foreach(value, i, one) write_param(key, one, before, out);
 	}
 }
 
@@ -325,7 +355,8 @@ static void write_text(const char *word, const char *text, hth_buf *out)
 {
 	if (text == NULL || *text == '\0')
 		return;
-	bool plain = strpbrk(text, "\n\"") == NULL && !isspace((unsigned char)*text) && !isspace((unsigned char)text[strlen(text) - 1]);
+	bool plain = strpbrk(text, "\n\"") == NULL && !isspace((unsigned char)*text) &&
+	             !isspace((unsigned char)text[strlen(text) - 1]);
 	hth_buf_appendf(out, plain ? "%s %s\n" : "%s \"\"\"%s\"\"\"\n", word, text);
 }
 
@@ -338,7 +369,8 @@ void hth_modelfile_write(const char *from, const json_t *record, const char *tem
 	write_text("TEMPLATE", own != NULL ? own : template, out);
 	write_text("SYSTEM", json_string_value(json_object_get(record, "system")), out);
 	write_params(json_object_get(record, "params"), "PARAMETER ", out);
-	json_array_foreach (json_object_get(record, "messages"), i, m) {
+	json_array_foreach(json_object_get(record, "messages"), i, m)
+	{
 		char word[64];
 		const char *role = json_string_value(json_object_get(m, "role"));
 		snprintf(word, sizeof word, "MESSAGE %.40s", role != NULL ? role : "user");

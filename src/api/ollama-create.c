@@ -1,8 +1,10 @@
-/* ollama-create.c - POST /api/create: a model of one that is here, with parameters, a system message, a template and first messages.
+/* ollama-create.c - POST /api/create: a model of one that is here, with parameters, a system message, a template and
+ * first messages.
  *
- * Format: Ollama's API reference (docs/api.md). Both forms: members of the body ("from", "parameters", "system", ...) and the older
- * "modelfile" text, whose words stand under the members'. The new name shares the weights' file, or takes a blob that was sent before
- * (src/node/blobs.c). What Hearth does not do (quantising on the way, adapters) is refused by name. Thread: the loop's.
+ * Format: Ollama's API reference (docs/api.md). Both forms: members of the body ("from", "parameters", "system", ...)
+ * and the older "modelfile" text, whose words stand under the members'. The new name shares the weights' file, or takes
+ * a blob that was sent before (src/node/blobs.c). What Hearth does not do (quantising on the way, adapters) is refused
+ * by name. Thread: the loop's.
  */
 #include "api/families.h"
 #include "api/fields.h"
@@ -15,21 +17,26 @@
 static bool is_given(const json_t *value)
 {
 	return value != NULL && !json_is_null(value) && !(json_is_string(value) && json_string_length(value) == 0) &&
-	       !(json_is_object(value) && json_object_size(value) == 0) && !(json_is_array(value) && json_array_size(value) == 0);
+	       !(json_is_object(value) && json_object_size(value) == 0) &&
+	       !(json_is_array(value) && json_array_size(value) == 0);
 }
 
 static hth_status refuse_others(const json_t *body, hth_error *err)
 {
 	static const struct {
 		const char *key, *why;
-	} others[] = {{"quantize", "quantising while creating is not supported; use `hearth quantize`, which makes a file of its own"},
-	              {"quantization", "quantising while creating is not supported; use `hearth quantize`, which makes a file of its own"},
-	              {"adapters", "adapters are not supported"},
-	              {"splits", "weights in several files are not supported; `hearth pull` takes them"},
-	              {"path", "a path of the client's machine means nothing here; send the Modelfile's text as modelfile"}};
+	} others[] = {
+	    {"quantize",
+	     "quantising while creating is not supported; use `hearth quantize`, which makes a file of its own"},
+	    {"quantization",
+	     "quantising while creating is not supported; use `hearth quantize`, which makes a file of its own"},
+	    {"adapters", "adapters are not supported"},
+	    {"splits", "weights in several files are not supported; `hearth pull` takes them"},
+	    {"path", "a path of the client's machine means nothing here; send the Modelfile's text as modelfile"}};
 	for (size_t i = 0; i < HTH_COUNT(others); i++)
 		if (is_given(json_object_get(body, others[i].key)))
-			return hth_fail_param(err, HTH_UNSUPPORTED, others[i].key, "%s: %s", others[i].key, others[i].why);
+			return hth_fail_param(err, HTH_UNSUPPORTED, others[i].key, "%s: %s", others[i].key,
+			                      others[i].why);
 	return HTH_OK;
 }
 
@@ -37,7 +44,8 @@ static hth_status refuse_others(const json_t *body, hth_error *err)
 static hth_status read_members(const json_t *body, json_t *settings, hth_error *err)
 {
 	static const char *const texts[] = {"template", "system"};
-	json_t *license = json_object_get(body, "license"), *params = json_object_get(body, "parameters"), *messages = json_object_get(body, "messages"), *one;
+	json_t *license = json_object_get(body, "license"), *params = json_object_get(body, "parameters"),
+	       *messages = json_object_get(body, "messages"), *one;
 	size_t k;
 	bool ok = true;
 	for (size_t i = 0; i < HTH_COUNT(texts); i++)
@@ -45,9 +53,11 @@ static hth_status read_members(const json_t *body, json_t *settings, hth_error *
 			ok &= json_object_set(settings, texts[i], json_object_get(body, texts[i])) == 0;
 	if (json_is_array(license)) {
 		HTH_CLEANUP(hth_buf_finish) hth_buf text = HTH_BUF_INIT(2 * HTH_MODELFILE_MAX);
-		json_array_foreach (license, k, one) {
+		json_array_foreach(license, k, one)
+		{
 			if (!json_is_string(one))
-				return hth_fail_param(err, HTH_INVALID, "license", "license must be a string or an array of strings");
+				return hth_fail_param(err, HTH_INVALID, "license",
+				                      "license must be a string or an array of strings");
 			hth_buf_append_str(&text, k > 0 ? "\n\n" : "");
 			hth_buf_append_str(&text, json_string_value(one));
 		}
@@ -90,9 +100,10 @@ static hth_status read_file(const json_t *body, const char **ret_digest, hth_err
 	if (!is_given(files))
 		return HTH_OK;
 	if (!json_is_object(files) || json_object_size(files) != 1)
-		return hth_fail_param(err, HTH_UNSUPPORTED, "files", "files must be an object with one GGUF file; `hearth pull` takes models of several");
-	json_object_foreach ((json_t *)files, name, value)
-		digest = json_string_value(value);
+		return hth_fail_param(
+		    err, HTH_UNSUPPORTED, "files",
+		    "files must be an object with one GGUF file; `hearth pull` takes models of several");
+	json_object_foreach((json_t *)files, name, value) digest = json_string_value(value);
 	if (digest == NULL || strncmp(digest, "sha256:", 7) != 0)
 		return hth_fail_param(err, HTH_INVALID, "files", "files must give a blob's digest, sha256:...");
 	*ret_digest = digest;
@@ -131,7 +142,8 @@ static hth_status create(hth_api_job *job, const json_t *body, hth_error *err)
 	else if (from != NULL && strncmp(from, "@sha256:", 8) == 0)
 		from++; /* a blob, as older clients name it in their Modelfile */
 	if (from == NULL)
-		return hth_fail_param(err, HTH_INVALID, "from", "from is missing: the model that the new one is made of");
+		return hth_fail_param(err, HTH_INVALID, "from",
+		                      "from is missing: the model that the new one is made of");
 	HTH_TRY(read_members(body, settings, err));
 	HTH_TRY(hth_modelfile_check(settings, err));
 	const char *template = json_string_value(json_object_get(settings, "template"));
@@ -150,5 +162,6 @@ static hth_status create(hth_api_job *job, const json_t *body, hth_error *err)
 	return HTH_OK;
 }
 
-static const hth_api_endpoint endpoints[] = {{.method = "POST", .path = "/api/create", .parse = create, .write_error = hth_ollama_write_error}};
+static const hth_api_endpoint endpoints[] = {
+    {.method = "POST", .path = "/api/create", .parse = create, .write_error = hth_ollama_write_error}};
 const hth_api_family hth_api_ollama_create = {endpoints, HTH_COUNT(endpoints)};

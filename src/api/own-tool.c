@@ -1,5 +1,5 @@
-/* own-tool.c - see own-tool.h. Owns what a model has said in the round that runs: its words, which the client has seen, and its call, which not.
- * Thread: the loop's. */
+/* own-tool.c - see own-tool.h. Owns what a model has said in the round that runs: its words, which the client has seen,
+ * and its call, which not. Thread: the loop's. */
 #include "api/own-tool.h"
 
 #include "api/fields.h"
@@ -15,8 +15,8 @@ struct hth_own_tool {
 	/* Of this round. */
 	hth_buf words, arguments;
 	char id[64];
-	bool called;         /* the first call of ours is in arguments; more of them in one answer are passed over */
-	bool others;         /* the client's tools were called, too */
+	bool called;          /* the first call of ours is in arguments; more of them in one answer are passed over */
+	bool others;          /* the client's tools were called, too */
 	bool taking, keeping; /* the call that is coming is ours, and is the first */
 	size_t n_ours;
 	char *url; /* owned */
@@ -59,14 +59,20 @@ hth_status hth_own_tool_offer(hth_own_tool **ret_tool, hth_request *request, con
 		HTH_TRY(hth_json_parse(&tools, request->input.tools_json, strlen(request->input.tools_json), err));
 	else
 		tools = json_array();
-	json_array_foreach(tools, i, one) {
+	json_array_foreach(tools, i, one)
+	{
 		const char *name = json_string_value(json_object_get(json_object_get(one, "function"), "name"));
 		if (name != NULL && strcmp(name, name_of_ours) == 0)
-			return hth_fail_param(err, HTH_INVALID, "tools", "there is a tool web_fetch already; leave it out, or leave Hearth-Tools out");
+			return hth_fail_param(
+			    err, HTH_INVALID, "tools",
+			    "there is a tool web_fetch already; leave it out, or leave Hearth-Tools out");
 	}
-	snprintf(what, sizeof what, "Fetches a web page and returns its text. Only pages of these hosts can be fetched: %.*s", HOSTS_SHOWN, hosts);
-	one = json_pack("{s:s, s:{s:s, s:s, s:{s:s, s:{s:{s:s, s:s}}, s:[s]}}}", "type", "function", "function", "name", name_of_ours, "description", what, "parameters",
-	                "type", "object", "properties", "url", "type", "string", "description", "the page's http or https address", "required", "url");
+	snprintf(what, sizeof what,
+	         "Fetches a web page and returns its text. Only pages of these hosts can be fetched: %.*s", HOSTS_SHOWN,
+	         hosts);
+	one = json_pack("{s:s, s:{s:s, s:s, s:{s:s, s:{s:{s:s, s:s}}, s:[s]}}}", "type", "function", "function", "name",
+	                name_of_ours, "description", what, "parameters", "type", "object", "properties", "url", "type",
+	                "string", "description", "the page's http or https address", "required", "url");
 	if (one == NULL || json_array_append_new(tools, one) != 0)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a tool");
 	HTH_TRY(hth_fields_dump(tools, &text, err));
@@ -110,18 +116,26 @@ bool hth_own_tool_take(hth_own_tool *t, hth_api_event *e)
 	return t->taking;
 }
 
-bool hth_own_tool_waits(const hth_own_tool *t) { return t->called && !t->others; }
+bool hth_own_tool_waits(const hth_own_tool *t)
+{
+	return t->called && !t->others;
+}
 
 hth_status hth_own_tool_url(hth_own_tool *t, const char **ret_url, hth_error *err)
 {
 	HTH_AUTO_JSON json_t *arguments = NULL;
 	if (t->rounds >= HTH_OWN_TOOL_ROUNDS_MAX)
-		return hth_fail(err, HTH_INVALID, "%d pages were fetched already, which is the most for one answer; answer with what you have", HTH_OWN_TOOL_ROUNDS_MAX);
+		return hth_fail(
+		    err, HTH_INVALID,
+		    "%d pages were fetched already, which is the most for one answer; answer with what you have",
+		    HTH_OWN_TOOL_ROUNDS_MAX);
 	const char *url = NULL;
-	if (!t->arguments.failed && t->arguments.len > 0 && hth_json_parse(&arguments, t->arguments.data, t->arguments.len, NULL) == HTH_OK)
+	if (!t->arguments.failed && t->arguments.len > 0 &&
+	    hth_json_parse(&arguments, t->arguments.data, t->arguments.len, NULL) == HTH_OK)
 		url = json_string_value(json_object_get(arguments, "url"));
 	if (url == NULL || *url == '\0')
-		return hth_fail(err, HTH_INVALID, "the call has no url; call web_fetch with {\"url\": \"https://...\"}");
+		return hth_fail(err, HTH_INVALID,
+		                "the call has no url; call web_fetch with {\"url\": \"https://...\"}");
 	free(t->url);
 	t->url = NULL;
 	HTH_TRY(hth_fields_copy(url, &t->url, err));
@@ -129,22 +143,30 @@ hth_status hth_own_tool_url(hth_own_tool *t, const char **ret_url, hth_error *er
 	return HTH_OK;
 }
 
-static hth_status copy_if(const char *from, char **to, hth_error *err) { return from == NULL ? HTH_OK : hth_fields_copy(from, to, err); }
+static hth_status copy_if(const char *from, char **to, hth_error *err)
+{
+	return from == NULL ? HTH_OK : hth_fields_copy(from, to, err);
+}
 
-static hth_status fill(const hth_own_tool *t, const hth_request *before, const char *result, size_t len, hth_request *next, hth_error *err)
+static hth_status fill(const hth_own_tool *t, const hth_request *before, const char *result, size_t len,
+                       hth_request *next, hth_error *err)
 {
 	HTH_AUTO_JSON json_t *messages = NULL;
 	HTH_AUTO_JSON json_t *arguments = NULL;
 	const hth_request_input *from = &before->input;
 	hth_request_input *to = &next->input;
 	HTH_TRY(hth_json_parse(&messages, from->messages_json, strlen(from->messages_json), err));
-	if (t->arguments.len == 0 || hth_json_parse(&arguments, t->arguments.data, t->arguments.len, NULL) != HTH_OK || !json_is_object(arguments)) {
+	if (t->arguments.len == 0 || hth_json_parse(&arguments, t->arguments.data, t->arguments.len, NULL) != HTH_OK ||
+	    !json_is_object(arguments)) {
 		json_decref(arguments);
 		arguments = json_object();
 	}
-	json_t *call = json_pack("{s:s, s:s, s:{s:s, s:O}}", "id", t->id, "type", "function", "function", "name", name_of_ours, "arguments", arguments);
-	json_t *answer = json_pack("{s:s, s:s%, s:[o]}", "role", "assistant", "content", t->words.data != NULL ? t->words.data : "", t->words.len, "tool_calls", call);
-	json_t *page = json_pack("{s:s, s:s, s:s, s:s%}", "role", "tool", "tool_call_id", t->id, "name", name_of_ours, "content", result, len);
+	json_t *call = json_pack("{s:s, s:s, s:{s:s, s:O}}", "id", t->id, "type", "function", "function", "name",
+	                         name_of_ours, "arguments", arguments);
+	json_t *answer = json_pack("{s:s, s:s%, s:[o]}", "role", "assistant", "content",
+	                           t->words.data != NULL ? t->words.data : "", t->words.len, "tool_calls", call);
+	json_t *page = json_pack("{s:s, s:s, s:s, s:s%}", "role", "tool", "tool_call_id", t->id, "name", name_of_ours,
+	                         "content", result, len);
 	if (json_array_append_new(messages, answer) != 0 || json_array_append_new(messages, page) != 0)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a page");
 	HTH_TRY(hth_fields_dump(messages, &to->messages_json, err));
@@ -160,12 +182,14 @@ static hth_status fill(const hth_own_tool *t, const hth_request *before, const c
 		next->params.grammar = NULL;
 	}
 	if (next->params.max_tokens > 0) /* of the whole answer */
-		next->params.max_tokens = HTH_MAX(next->params.max_tokens - (int64_t)before->usage.answer_tokens, (int64_t)1);
+		next->params.max_tokens =
+		    HTH_MAX(next->params.max_tokens - (int64_t)before->usage.answer_tokens, (int64_t)1);
 	snprintf(next->model, sizeof next->model, "%s", before->model);
 	return HTH_OK;
 }
 
-hth_status hth_own_tool_next(hth_own_tool *t, const hth_request *before, const char *result, size_t len, hth_request **ret_next, hth_error *err)
+hth_status hth_own_tool_next(hth_own_tool *t, const hth_request *before, const char *result, size_t len,
+                             hth_request **ret_next, hth_error *err)
 {
 	hth_request *next;
 	HTH_TRY(hth_request_create(&next, HTH_CHAT, err));
@@ -181,7 +205,10 @@ hth_status hth_own_tool_next(hth_own_tool *t, const hth_request *before, const c
 	return HTH_OK;
 }
 
-unsigned hth_own_tool_rounds(const hth_own_tool *t) { return t->rounds; }
+unsigned hth_own_tool_rounds(const hth_own_tool *t)
+{
+	return t->rounds;
+}
 
 void hth_own_tool_add_usage(const hth_own_tool *t, hth_usage *usage)
 {

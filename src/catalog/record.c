@@ -9,7 +9,8 @@
 
 static bool path_of(const char *home, const char *name, const char *ending, char out[PATH_MAX])
 {
-	return strchr(name, '/') == NULL && (size_t)snprintf(out, PATH_MAX, "%s/models/%s%s", home, name, ending) < PATH_MAX;
+	return strchr(name, '/') == NULL &&
+	       (size_t)snprintf(out, PATH_MAX, "%s/models/%s%s", home, name, ending) < PATH_MAX;
 }
 
 json_t *hth_record_read(const char *home, const char *name)
@@ -19,11 +20,13 @@ json_t *hth_record_read(const char *home, const char *name)
 	if (!path_of(home, name, ".json", path))
 		return NULL;
 	HTH_AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size <= 0 || st.st_size > HTH_RECORD_BYTES_MAX)
+	if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size <= 0 ||
+	    st.st_size > HTH_RECORD_BYTES_MAX)
 		return NULL;
 	HTH_AUTO_FREE char *text = malloc((size_t)st.st_size);
 	json_t *record = NULL;
-	if (text == NULL || read(fd, text, (size_t)st.st_size) != st.st_size || hth_json_parse(&record, text, (size_t)st.st_size, NULL) != HTH_OK)
+	if (text == NULL || read(fd, text, (size_t)st.st_size) != st.st_size ||
+	    hth_json_parse(&record, text, (size_t)st.st_size, NULL) != HTH_OK)
 		return NULL;
 	if (!json_is_object(record)) {
 		json_decref(record);
@@ -35,7 +38,8 @@ json_t *hth_record_read(const char *home, const char *name)
 json_t *hth_record_of(const char *home, const hth_catalog_model *model)
 {
 	size_t n = strlen(home);
-	if (model->built_in || model->n_files == 0 || strncmp(model->files[0], home, n) != 0 || strncmp(model->files[0] + n, "/models/", 8) != 0)
+	if (model->built_in || model->n_files == 0 || strncmp(model->files[0], home, n) != 0 ||
+	    strncmp(model->files[0] + n, "/models/", 8) != 0)
 		return NULL;
 	return hth_record_read(home, model->name);
 }
@@ -61,7 +65,8 @@ hth_status hth_record_write(const char *home, const char *name, const json_t *re
 		return hth_fail(err, HTH_INVALID, "the model's name or the home folder's path is too long");
 	HTH_CLEANUP(hth_buf_finish) hth_buf text = HTH_BUF_INIT(HTH_RECORD_BYTES_MAX);
 	if (!hth_json_write(record, &text))
-		return hth_fail(err, HTH_TOO_LARGE, "what is kept about the model %s is over %d MiB", name, HTH_RECORD_BYTES_MAX >> 20);
+		return hth_fail(err, HTH_TOO_LARGE, "what is kept about the model %s is over %d MiB", name,
+		                HTH_RECORD_BYTES_MAX >> 20);
 	unlink(fresh); /* of a process that was killed here */
 	HTH_AUTO_CLOSE int fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
 	if (fd < 0 || !write_all(fd, text.data, text.len) || fsync(fd) != 0 || rename(fresh, path) != 0) {
@@ -81,10 +86,12 @@ void hth_record_remove(const char *home, const char *name)
 
 bool hth_record_template_is_jinja(const char *text)
 {
-	static const char *const words[] = {"if ", "range ", "end", "else", "with ", "define ", "template ", "block ", "printf ", "len ", "and ", "or ", "not ", "eq "};
+	static const char *const words[] = {"if ",    "range ",  "end",  "else", "with ", "define ", "template ",
+	                                    "block ", "printf ", "len ", "and ", "or ",   "not ",    "eq "};
 	if (strstr(text, "{%") != NULL)
 		return true;
-	/* Without blocks, what stands first in an expression tells: Go's begin with '.', '$' or a keyword, Jinja's with a name. */
+	/* Without blocks, what stands first in an expression tells: Go's begin with '.', '$' or a keyword, Jinja's with
+	 * a name. */
 	for (const char *at = text; (at = strstr(at, "{{")) != NULL;) {
 		at += 2;
 		at += *at == '-';

@@ -17,8 +17,8 @@ typedef enum tag_kind {
 	TAG_CELL,
 	TAG_HEADING,
 	TAG_PRE,
-	TAG_SKIP,   /* with all that is in it, up to its end */
-	TAG_RAW,    /* its text is no HTML, and is left out */
+	TAG_SKIP, /* with all that is in it, up to its end */
+	TAG_RAW,  /* its text is no HTML, and is left out */
 	TAG_TITLE,
 	TAG_LINK,
 	TAG_BASE
@@ -27,43 +27,54 @@ typedef enum tag_kind {
 static const struct {
 	const char *name;
 	tag_kind kind;
-} tags[] = {{"p", TAG_BLOCK},       {"div", TAG_LINE},      {"section", TAG_BLOCK}, {"article", TAG_BLOCK}, {"main", TAG_BLOCK},     {"header", TAG_BLOCK},
-            {"footer", TAG_BLOCK},  {"nav", TAG_BLOCK},     {"aside", TAG_BLOCK},   {"ul", TAG_BLOCK},      {"ol", TAG_BLOCK},       {"dl", TAG_BLOCK},
-            {"table", TAG_BLOCK},   {"blockquote", TAG_BLOCK}, {"form", TAG_BLOCK}, {"figure", TAG_BLOCK},  {"fieldset", TAG_BLOCK}, {"hr", TAG_BLOCK},
-            {"details", TAG_BLOCK}, {"address", TAG_BLOCK}, {"tr", TAG_LINE},       {"dt", TAG_LINE},       {"dd", TAG_LINE},        {"option", TAG_LINE},
-            {"summary", TAG_LINE},  {"figcaption", TAG_LINE}, {"caption", TAG_LINE}, {"legend", TAG_LINE},  {"body", TAG_BLOCK},     {"br", TAG_BREAK},
-            {"li", TAG_ITEM},       {"td", TAG_CELL},       {"th", TAG_CELL},       {"h1", TAG_HEADING},    {"h2", TAG_HEADING},     {"h3", TAG_HEADING},
-            {"h4", TAG_HEADING},    {"h5", TAG_HEADING},    {"h6", TAG_HEADING},    {"pre", TAG_PRE},       {"textarea", TAG_SKIP},  {"template", TAG_SKIP},
-            {"svg", TAG_SKIP},      {"math", TAG_SKIP},     {"canvas", TAG_SKIP},   {"object", TAG_SKIP},   {"audio", TAG_SKIP},     {"video", TAG_SKIP},
-            {"script", TAG_RAW},    {"style", TAG_RAW},     {"noscript", TAG_SKIP}, {"iframe", TAG_RAW},    {"noembed", TAG_RAW},    {"noframes", TAG_RAW},
-            {"title", TAG_TITLE},   {"a", TAG_LINK},        {"base", TAG_BASE}};
+} tags[] = {{"p", TAG_BLOCK},        {"div", TAG_LINE},         {"section", TAG_BLOCK}, {"article", TAG_BLOCK},
+            {"main", TAG_BLOCK},     {"header", TAG_BLOCK},     {"footer", TAG_BLOCK},  {"nav", TAG_BLOCK},
+            {"aside", TAG_BLOCK},    {"ul", TAG_BLOCK},         {"ol", TAG_BLOCK},      {"dl", TAG_BLOCK},
+            {"table", TAG_BLOCK},    {"blockquote", TAG_BLOCK}, {"form", TAG_BLOCK},    {"figure", TAG_BLOCK},
+            {"fieldset", TAG_BLOCK}, {"hr", TAG_BLOCK},         {"details", TAG_BLOCK}, {"address", TAG_BLOCK},
+            {"tr", TAG_LINE},        {"dt", TAG_LINE},          {"dd", TAG_LINE},       {"option", TAG_LINE},
+            {"summary", TAG_LINE},   {"figcaption", TAG_LINE},  {"caption", TAG_LINE},  {"legend", TAG_LINE},
+            {"body", TAG_BLOCK},     {"br", TAG_BREAK},         {"li", TAG_ITEM},       {"td", TAG_CELL},
+            {"th", TAG_CELL},        {"h1", TAG_HEADING},       {"h2", TAG_HEADING},    {"h3", TAG_HEADING},
+            {"h4", TAG_HEADING},     {"h5", TAG_HEADING},       {"h6", TAG_HEADING},    {"pre", TAG_PRE},
+            {"textarea", TAG_SKIP},  {"template", TAG_SKIP},    {"svg", TAG_SKIP},      {"math", TAG_SKIP},
+            {"canvas", TAG_SKIP},    {"object", TAG_SKIP},      {"audio", TAG_SKIP},    {"video", TAG_SKIP},
+            {"script", TAG_RAW},     {"style", TAG_RAW},        {"noscript", TAG_SKIP}, {"iframe", TAG_RAW},
+            {"noembed", TAG_RAW},    {"noframes", TAG_RAW},     {"title", TAG_TITLE},   {"a", TAG_LINK},
+            {"base", TAG_BASE}};
 
 /* The references that pages use; the rest are numbers in practice. */
 static const struct {
 	const char *name;
 	uint32_t cp;
-} references[] = {{"amp", '&'},      {"lt", '<'},         {"gt", '>'},         {"quot", '"'},       {"apos", '\''},      {"nbsp", ' '},       {"copy", 0xA9},      {"reg", 0xAE},
-                  {"trade", 0x2122}, {"hellip", 0x2026},  {"mdash", 0x2014},   {"ndash", 0x2013},   {"lsquo", 0x2018},   {"rsquo", 0x2019},   {"ldquo", 0x201C},   {"rdquo", 0x201D},
-                  {"sbquo", 0x201A}, {"bdquo", 0x201E},   {"laquo", 0xAB},     {"raquo", 0xBB},     {"lsaquo", 0x2039},  {"rsaquo", 0x203A},  {"bull", 0x2022},    {"middot", 0xB7},
-                  {"euro", 0x20AC},  {"pound", 0xA3},     {"yen", 0xA5},       {"cent", 0xA2},      {"sect", 0xA7},      {"para", 0xB6},      {"deg", 0xB0},       {"plusmn", 0xB1},
-                  {"times", 0xD7},   {"divide", 0xF7},    {"minus", 0x2212},   {"frac12", 0xBD},    {"frac14", 0xBC},    {"frac34", 0xBE},    {"sup2", 0xB2},      {"sup3", 0xB3},
-                  {"micro", 0xB5},   {"larr", 0x2190},    {"uarr", 0x2191},    {"rarr", 0x2192},    {"darr", 0x2193},    {"iexcl", 0xA1},     {"iquest", 0xBF},    {"szlig", 0xDF},
-                  {"agrave", 0xE0},  {"aacute", 0xE1},    {"acirc", 0xE2},     {"atilde", 0xE3},    {"auml", 0xE4},      {"aring", 0xE5},     {"aelig", 0xE6},     {"ccedil", 0xE7},
-                  {"egrave", 0xE8},  {"eacute", 0xE9},    {"ecirc", 0xEA},     {"euml", 0xEB},      {"igrave", 0xEC},    {"iacute", 0xED},    {"icirc", 0xEE},     {"iuml", 0xEF},
-                  {"ntilde", 0xF1},  {"ograve", 0xF2},    {"oacute", 0xF3},    {"ocirc", 0xF4},     {"otilde", 0xF5},    {"ouml", 0xF6},      {"oslash", 0xF8},    {"ugrave", 0xF9},
-                  {"uacute", 0xFA},  {"ucirc", 0xFB},     {"uuml", 0xFC},      {"yacute", 0xFD},    {"yuml", 0xFF},      {"Agrave", 0xC0},    {"Aacute", 0xC1},    {"Acirc", 0xC2},
-                  {"Auml", 0xC4},    {"Aring", 0xC5},     {"AElig", 0xC6},     {"Ccedil", 0xC7},    {"Egrave", 0xC8},    {"Eacute", 0xC9},    {"Ecirc", 0xCA},     {"Ouml", 0xD6},
-                  {"Oslash", 0xD8},  {"Uuml", 0xDC},      {"Ntilde", 0xD1},    {"Iacute", 0xCD},    {"Oacute", 0xD3},    {"Uacute", 0xDA},    {"oelig", 0x153},    {"OElig", 0x152},
-                  {"thinsp", ' '},   {"ensp", ' '},       {"emsp", ' '},       {"zwnj", 0x200C},    {"zwj", 0x200D},     {"shy", 0xAD},       {"check", 0x2713},   {"star", 0x2606}};
+} references[] = {
+    {"amp", '&'},      {"lt", '<'},       {"gt", '>'},        {"quot", '"'},      {"apos", '\''},    {"nbsp", ' '},
+    {"copy", 0xA9},    {"reg", 0xAE},     {"trade", 0x2122},  {"hellip", 0x2026}, {"mdash", 0x2014}, {"ndash", 0x2013},
+    {"lsquo", 0x2018}, {"rsquo", 0x2019}, {"ldquo", 0x201C},  {"rdquo", 0x201D},  {"sbquo", 0x201A}, {"bdquo", 0x201E},
+    {"laquo", 0xAB},   {"raquo", 0xBB},   {"lsaquo", 0x2039}, {"rsaquo", 0x203A}, {"bull", 0x2022},  {"middot", 0xB7},
+    {"euro", 0x20AC},  {"pound", 0xA3},   {"yen", 0xA5},      {"cent", 0xA2},     {"sect", 0xA7},    {"para", 0xB6},
+    {"deg", 0xB0},     {"plusmn", 0xB1},  {"times", 0xD7},    {"divide", 0xF7},   {"minus", 0x2212}, {"frac12", 0xBD},
+    {"frac14", 0xBC},  {"frac34", 0xBE},  {"sup2", 0xB2},     {"sup3", 0xB3},     {"micro", 0xB5},   {"larr", 0x2190},
+    {"uarr", 0x2191},  {"rarr", 0x2192},  {"darr", 0x2193},   {"iexcl", 0xA1},    {"iquest", 0xBF},  {"szlig", 0xDF},
+    {"agrave", 0xE0},  {"aacute", 0xE1},  {"acirc", 0xE2},    {"atilde", 0xE3},   {"auml", 0xE4},    {"aring", 0xE5},
+    {"aelig", 0xE6},   {"ccedil", 0xE7},  {"egrave", 0xE8},   {"eacute", 0xE9},   {"ecirc", 0xEA},   {"euml", 0xEB},
+    {"igrave", 0xEC},  {"iacute", 0xED},  {"icirc", 0xEE},    {"iuml", 0xEF},     {"ntilde", 0xF1},  {"ograve", 0xF2},
+    {"oacute", 0xF3},  {"ocirc", 0xF4},   {"otilde", 0xF5},   {"ouml", 0xF6},     {"oslash", 0xF8},  {"ugrave", 0xF9},
+    {"uacute", 0xFA},  {"ucirc", 0xFB},   {"uuml", 0xFC},     {"yacute", 0xFD},   {"yuml", 0xFF},    {"Agrave", 0xC0},
+    {"Aacute", 0xC1},  {"Acirc", 0xC2},   {"Auml", 0xC4},     {"Aring", 0xC5},    {"AElig", 0xC6},   {"Ccedil", 0xC7},
+    {"Egrave", 0xC8},  {"Eacute", 0xC9},  {"Ecirc", 0xCA},    {"Ouml", 0xD6},     {"Oslash", 0xD8},  {"Uuml", 0xDC},
+    {"Ntilde", 0xD1},  {"Iacute", 0xCD},  {"Oacute", 0xD3},   {"Uacute", 0xDA},   {"oelig", 0x153},  {"OElig", 0x152},
+    {"thinsp", ' '},   {"ensp", ' '},     {"emsp", ' '},      {"zwnj", 0x200C},   {"zwj", 0x200D},   {"shy", 0xAD},
+    {"check", 0x2713}, {"star", 0x2606}};
 
 typedef struct reader {
 	hth_page *page;
 	const char *at, *end;
 	/* Of the text that is being written. */
-	unsigned newlines; /* that must stand before the next word */
-	bool space;        /* a space must, if nothing else does */
-	bool begun;        /* something is on this line */
-	unsigned pre;      /* depth of <pre> */
+	unsigned newlines;  /* that must stand before the next word */
+	bool space;         /* a space must, if nothing else does */
+	bool begun;         /* something is on this line */
+	unsigned pre;       /* depth of <pre> */
 	const char *prefix; /* before the next word: "- ", "## " */
 	/* The link that is open. */
 	char *href;
@@ -122,8 +133,10 @@ static void put_char(reader *r, const char *c, size_t len)
 static uint32_t legal(uint32_t cp)
 {
 	/* What pages mean by the C1 range is Windows' (the standard's table). */
-	static const uint16_t windows[32] = {0x20AC, 0x81,   0x201A, 0x192,  0x201E, 0x2026, 0x2020, 0x2021, 0x2C6, 0x2030, 0x160, 0x2039, 0x152, 0x8D,   0x17D, 0x8F,
-	                                     0x90,   0x2018, 0x2019, 0x201C, 0x201D, 0x2022, 0x2013, 0x2014, 0x2DC, 0x2122, 0x161, 0x203A, 0x153, 0x9D,   0x17E, 0x178};
+	static const uint16_t windows[32] = {0x20AC, 0x81,   0x201A, 0x192,  0x201E, 0x2026, 0x2020, 0x2021,
+	                                     0x2C6,  0x2030, 0x160,  0x2039, 0x152,  0x8D,   0x17D,  0x8F,
+	                                     0x90,   0x2018, 0x2019, 0x201C, 0x201D, 0x2022, 0x2013, 0x2014,
+	                                     0x2DC,  0x2122, 0x161,  0x203A, 0x153,  0x9D,   0x17E,  0x178};
 	if (cp >= 0x80 && cp < 0xA0)
 		return windows[cp - 0x80];
 	if (cp == 0xA0 || cp == '\t' || cp == '\n' || cp == '\r')
@@ -140,7 +153,9 @@ static size_t reference_at(const char *at, const char *end, uint32_t *ret_cp)
 		uint32_t cp = 0;
 		size_t first = n = hex ? 3 : 2;
 		for (; n < room && (hex ? isxdigit((unsigned char)at[n]) : isdigit((unsigned char)at[n])); n++) {
-			unsigned digit = isdigit((unsigned char)at[n]) ? (unsigned)(at[n] - '0') : (unsigned)(tolower((unsigned char)at[n]) - 'a' + 10);
+			unsigned digit = isdigit((unsigned char)at[n])
+			                     ? (unsigned)(at[n] - '0')
+			                     : (unsigned)(tolower((unsigned char)at[n]) - 'a' + 10);
 			cp = cp > 0x110000 ? cp : cp * (hex ? 16 : 10) + digit;
 		}
 		if (n == first)
@@ -180,7 +195,10 @@ typedef struct tag {
 	const char *href, *href_end; /* the attribute's bytes on the page; NULL: none */
 } tag;
 
-static bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f'; }
+static bool is_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f';
+}
 
 /* At '<' of a tag; leaves r->at behind its '>'. */
 static void take_tag(reader *r, tag *ret)
@@ -241,7 +259,8 @@ static const char *behind_end(const reader *r, const char *name, const char **re
 {
 	size_t n = strlen(name);
 	for (const char *at = r->at; (at = memchr(at, '<', (size_t)(r->end - at))) != NULL; at++) {
-		if ((size_t)(r->end - at) > n + 2 && at[1] == '/' && strncasecmp(at + 2, name, n) == 0 && (is_space(at[2 + n]) || at[2 + n] == '>' || at[2 + n] == '/')) {
+		if ((size_t)(r->end - at) > n + 2 && at[1] == '/' && strncasecmp(at + 2, name, n) == 0 &&
+		    (is_space(at[2 + n]) || at[2 + n] == '>' || at[2 + n] == '/')) {
 			*ret_before = at;
 			const char *end = memchr(at, '>', (size_t)(r->end - at));
 			return end != NULL ? end + 1 : r->end;
@@ -428,7 +447,9 @@ hth_status hth_page_read(hth_page *page, const char *html, size_t len, hth_error
 	reader r = {.page = page, .at = html, .end = html + len, .link_from = SIZE_MAX};
 	while (r.at < r.end && !page->text.failed) {
 		bool more = r.end - r.at > 1;
-		if (*r.at == '<' && more && (isalpha((unsigned char)r.at[1]) || (r.at[1] == '/' && r.end - r.at > 2 && isalpha((unsigned char)r.at[2])))) {
+		if (*r.at == '<' && more &&
+		    (isalpha((unsigned char)r.at[1]) ||
+		     (r.at[1] == '/' && r.end - r.at > 2 && isalpha((unsigned char)r.at[2])))) {
 			on_tag(&r);
 		} else if (*r.at == '<' && more && (r.at[1] == '!' || r.at[1] == '?' || r.at[1] == '/')) {
 			on_declaration(&r);

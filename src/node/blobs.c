@@ -1,8 +1,9 @@
-/* blobs.c - weights that a client sends along for `create`: HEAD and POST /api/blobs/sha256:HEX, as Ollama's clients do it.
+/* blobs.c - weights that a client sends along for `create`: HEAD and POST /api/blobs/sha256:HEX, as Ollama's clients do
+ * it.
  *
- * The body goes to models/.pull/ as it comes, hashed on the way, and becomes a blob by a rename when it is whole and is what its name says. The next
- * create that names it takes it away. A blob that nobody takes within a day goes when the node starts. Who may send one is asked before
- * its first byte is taken. Thread: the loop's.
+ * The body goes to models/.pull/ as it comes, hashed on the way, and becomes a blob by a rename when it is whole and is
+ * what its name says. The next create that names it takes it away. A blob that nobody takes within a day goes when the
+ * node starts. Who may send one is asked before its first byte is taken. Thread: the loop's.
  */
 #include "node/node-internal.h"
 
@@ -52,7 +53,8 @@ static void free_upload(upload *u, bool keep)
 static void on_gone(hth_holder *holder)
 {
 	upload *u = (upload *)holder;
-	hth_log(HTH_LOG_INFO, "POST /api/blobs broke off%s%s", u->error.message[0] != '\0' ? ": " : "", u->error.message);
+	hth_log(HTH_LOG_INFO, "POST /api/blobs broke off%s%s", u->error.message[0] != '\0' ? ": " : "",
+	        u->error.message);
 	free_upload(u, false);
 }
 
@@ -90,8 +92,10 @@ static hth_status begin(hth_node *node, hth_exchange *exchange, upload **ret_upl
 	if (mkdir(folder, 0755) != 0 && errno != EEXIST)
 		return hth_fail_errno(err, HTH_IO, errno, "cannot make %s", folder);
 	unsigned long long bytes = length != NULL ? strtoull(length, NULL, 10) : 0;
-	if (statvfs(folder, &disk) == 0 && (bytes > UINT64_MAX - SPARE || bytes + SPARE > (uint64_t)disk.f_bavail * disk.f_frsize))
-		return hth_fail(err, HTH_IO, "the blob has %llu bytes, more than the disk of %s has room for", bytes, folder);
+	if (statvfs(folder, &disk) == 0 &&
+	    (bytes > UINT64_MAX - SPARE || bytes + SPARE > (uint64_t)disk.f_bavail * disk.f_frsize))
+		return hth_fail(err, HTH_IO, "the blob has %llu bytes, more than the disk of %s has room for", bytes,
+		                folder);
 	upload *u = calloc(1, sizeof *u);
 	if (u == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for an upload");
@@ -124,7 +128,8 @@ void hth_blobs_headers(void *ctx, hth_exchange *exchange)
 	hth_caller caller;
 	upload *u;
 	hth_exchange_set_user(exchange, NULL);
-	if (strcmp(hth_exchange_method(exchange), "POST") != 0 || strncmp(hth_exchange_path(exchange), prefix, sizeof prefix - 1) != 0)
+	if (strcmp(hth_exchange_method(exchange), "POST") != 0 ||
+	    strncmp(hth_exchange_path(exchange), prefix, sizeof prefix - 1) != 0)
 		return;
 	if (hth_guard_check(node, exchange, &caller, &err) != HTH_OK) {
 		node->metrics.denied++;
@@ -177,7 +182,8 @@ bool hth_blobs_look(hth_node *node, hth_exchange *exchange)
 			return true;
 		}
 		hth_fail(&err, HTH_INVALID, "the blob has no body"); /* else it would have gone to the sink */
-	} else if (hth_blobs_path(node, path + sizeof "/api/blobs/" - 1, blob, sizeof blob) && access(blob, F_OK) == 0) {
+	} else if (hth_blobs_path(node, path + sizeof "/api/blobs/" - 1, blob, sizeof blob) &&
+	           access(blob, F_OK) == 0) {
 		hth_exchange_reply(exchange, 200, NULL, "", 0);
 		return true;
 	} else {

@@ -1,8 +1,10 @@
-/* create.c - models made of others: a second name for the same weights, alone (copy) or with settings of its own (create).
+/* create.c - models made of others: a second name for the same weights, alone (copy) or with settings of its own
+ * (create).
  *
- * A second name is a hard link, so that every name can be removed without the others noticing, and the weights go with the last
- * one; weights on another disk get a symbolic link. The settings are in the record, models/NAME.json (settings.c applies them), which is
- * written first: a record without weights is nothing, weights without their record would answer wrongly. Thread: the loop's.
+ * A second name is a hard link, so that every name can be removed without the others noticing, and the weights go with
+ * the last one; weights on another disk get a symbolic link. The settings are in the record, models/NAME.json
+ * (settings.c applies them), which is written first: a record without weights is nothing, weights without their record
+ * would answer wrongly. Thread: the loop's.
  */
 #include "node/node-internal.h"
 
@@ -32,7 +34,8 @@ static hth_status file_name(const char *name, const char *param, char out[NAME_M
 		if (c == '/' || c == ':')
 			c = '-';
 		if (!isalnum(c) && strchr("-_.", c) == NULL)
-			return hth_fail_param(err, HTH_INVALID, param, "a model's name has letters, digits, '-', '_', '.', ':' and '/'");
+			return hth_fail_param(err, HTH_INVALID, param,
+			                      "a model's name has letters, digits, '-', '_', '.', ':' and '/'");
 		out[n++] = (char)tolower(c);
 	}
 	out[n] = '\0';
@@ -41,12 +44,14 @@ static hth_status file_name(const char *name, const char *param, char out[NAME_M
 	return HTH_OK;
 }
 
-static void file_path(const hth_node *node, const char *name, size_t i, size_t n, const char *ending, char out[PATH_ROOM])
+static void file_path(const hth_node *node, const char *name, size_t i, size_t n, const char *ending,
+                      char out[PATH_ROOM])
 {
 	if (n == 1)
 		snprintf(out, PATH_ROOM, "%s/models/%s.gguf%s", node->config->home, name, ending);
 	else
-		snprintf(out, PATH_ROOM, "%s/models/%s-%05zu-of-%05zu.gguf%s", node->config->home, name, i + 1, n, ending);
+		snprintf(out, PATH_ROOM, "%s/models/%s-%05zu-of-%05zu.gguf%s", node->config->home, name, i + 1, n,
+		         ending);
 }
 
 /* The weights under another name, in place of whatever has that name. */
@@ -54,7 +59,8 @@ static hth_status link_files(const hth_node *node, const hth_catalog_model *mode
 {
 	char fresh[PATH_ROOM], path[PATH_ROOM], folder[PATH_ROOM];
 	snprintf(folder, sizeof folder, "%s/models", node->config->home);
-	if (mkdir(folder, 0755) != 0 && errno != EEXIST) /* a home that has only the models that came with the program */
+	if (mkdir(folder, 0755) != 0 &&
+	    errno != EEXIST) /* a home that has only the models that came with the program */
 		return hth_fail_errno(err, HTH_IO, errno, "cannot make %s", folder);
 	for (size_t i = 0; i < model->n_files; i++) {
 		file_path(node, name, i, model->n_files, ".new", fresh);
@@ -90,8 +96,8 @@ static void remove_others(const hth_node *node, const hth_catalog_model *old, co
 }
 
 /* Finds what to make it from, and what has the name already; both borrowed from catalog. */
-static hth_status prepare(hth_node *node, hth_catalog *catalog, const char *from, const char *param, const char *name, const hth_catalog_model **ret_from,
-                          const hth_catalog_model **ret_there, hth_error *err)
+static hth_status prepare(hth_node *node, hth_catalog *catalog, const char *from, const char *param, const char *name,
+                          const hth_catalog_model **ret_from, const hth_catalog_model **ret_there, hth_error *err)
 {
 	HTH_TRY(hth_router_catalog(node->router, catalog, err));
 	*ret_from = hth_catalog_find(catalog, from);
@@ -123,7 +129,8 @@ hth_status hth_create_copy(void *ctx, const char *from, const char *to, hth_erro
 	if (there == model)
 		return HTH_OK;
 	if (there != NULL)
-		return hth_fail_param(err, HTH_CONFLICT, "destination", "there is a model %s already; delete it first", name);
+		return hth_fail_param(err, HTH_CONFLICT, "destination", "there is a model %s already; delete it first",
+		                      name);
 	HTH_AUTO_JSON json_t *record = hth_record_of(node->config->home, model);
 	if (record != NULL)
 		HTH_TRY(hth_record_write(node->config->home, name, record, err));
@@ -135,7 +142,10 @@ hth_status hth_create_copy(void *ctx, const char *from, const char *to, hth_erro
 }
 
 /* Made here, not brought by a pull or by hand: making it anew may replace it. */
-static bool was_made(const json_t *record) { return json_object_get(record, "created_unix") != NULL && json_object_get(record, "source") == NULL; }
+static bool was_made(const json_t *record)
+{
+	return json_object_get(record, "created_unix") != NULL && json_object_get(record, "source") == NULL;
+}
 
 /* The settings of what it is made from, with the new ones over them. */
 static json_t *merge(const json_t *base, const char *from, const json_t *settings)
@@ -147,7 +157,8 @@ static json_t *merge(const json_t *base, const char *from, const json_t *setting
 		json_t *before = json_object_get(base, kept[i]), *now = json_object_get(settings, kept[i]);
 		if (json_is_object(before) && json_is_object(now)) {
 			HTH_AUTO_JSON json_t *both = json_copy(before);
-			ok = both != NULL && json_object_update(both, now) == 0 && json_object_set(record, kept[i], both) == 0;
+			ok = both != NULL && json_object_update(both, now) == 0 &&
+			     json_object_set(record, kept[i], both) == 0;
 		} else if (now != NULL || before != NULL) {
 			ok = json_object_set(record, kept[i], now != NULL ? now : before) == 0;
 		}
@@ -159,22 +170,27 @@ static json_t *merge(const json_t *base, const char *from, const json_t *setting
 }
 
 /* Weights that were sent along: the blob itself becomes the model's file. */
-static hth_status create_of_blob(hth_node *node, const char *name, const char *digest, const json_t *settings, hth_error *err)
+static hth_status create_of_blob(hth_node *node, const char *name, const char *digest, const json_t *settings,
+                                 hth_error *err)
 {
 	char blob[PATH_ROOM], path[PATH_ROOM], magic[4] = "";
 	HTH_CLEANUP(hth_catalog_finish) hth_catalog catalog = {0};
 	if (!hth_blobs_path(node, digest, blob, sizeof blob))
-		return hth_fail_param(err, HTH_INVALID, "files", "'%.80s' is no digest: sha256: and 64 hex digits", digest);
+		return hth_fail_param(err, HTH_INVALID, "files", "'%.80s' is no digest: sha256: and 64 hex digits",
+		                      digest);
 	HTH_AUTO_CLOSE int fd = open(blob, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
-		return hth_fail_param(err, HTH_NOT_FOUND, "files", "there is no blob %.80s; send it first (POST /api/blobs/%.80s)", digest, digest);
+		return hth_fail_param(err, HTH_NOT_FOUND, "files",
+		                      "there is no blob %.80s; send it first (POST /api/blobs/%.80s)", digest, digest);
 	if (read(fd, magic, sizeof magic) != (ssize_t)sizeof magic || memcmp(magic, "GGUF", 4) != 0)
-		return hth_fail_param(err, HTH_UNSUPPORTED, "files", "the blob is no GGUF file, which is the one format of weights here");
+		return hth_fail_param(err, HTH_UNSUPPORTED, "files",
+		                      "the blob is no GGUF file, which is the one format of weights here");
 	HTH_TRY(hth_router_catalog(node->router, &catalog, err));
 	const hth_catalog_model *there = hth_catalog_find(&catalog, name);
 	HTH_AUTO_JSON json_t *old = there != NULL ? hth_record_of(node->config->home, there) : NULL;
 	if (there != NULL && !there->built_in && !was_made(old))
-		return hth_fail_param(err, HTH_CONFLICT, "model", "there is a model %s already, with weights of its own; delete it first", name);
+		return hth_fail_param(err, HTH_CONFLICT, "model",
+		                      "there is a model %s already, with weights of its own; delete it first", name);
 	HTH_AUTO_JSON json_t *record = merge(NULL, NULL, settings);
 	if (record == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for the record of a model");
@@ -199,9 +215,11 @@ hth_status hth_create_model(void *ctx, const char *to, const char *from, const j
 	if (strncmp(from, "sha256:", 7) == 0)
 		return create_of_blob(node, name, from, settings, err);
 	HTH_TRY(prepare(node, &catalog, from, "from", name, &model, &there, err));
-	HTH_AUTO_JSON json_t *old = there != NULL && !there->built_in ? hth_record_read(node->config->home, name) : NULL;
+	HTH_AUTO_JSON json_t *old =
+	    there != NULL && !there->built_in ? hth_record_read(node->config->home, name) : NULL;
 	if (there != NULL && there != model && !there->built_in && !was_made(old))
-		return hth_fail_param(err, HTH_CONFLICT, "model", "there is a model %s already, with weights of its own; delete it first", name);
+		return hth_fail_param(err, HTH_CONFLICT, "model",
+		                      "there is a model %s already, with weights of its own; delete it first", name);
 	HTH_AUTO_JSON json_t *base = hth_record_of(node->config->home, model);
 	HTH_AUTO_JSON json_t *record = merge(base, model->name, settings);
 	if (record == NULL)

@@ -1,9 +1,10 @@
-/* digests.c - the SHA-256 of models' files, as listings show it, without ever making anybody wait for the reading of a large file.
+/* digests.c - the SHA-256 of models' files, as listings show it, without ever making anybody wait for the reading of a
+ * large file.
  *
- * A file is read once in its life, by a thread with the lowest priority for processor and disk, one file at a time and only after
- * somebody has listed models; a file that was pulled is known from then. What is known stays in the home's record, by device, inode, size
- * and time: a file that changes is another one. A model of several files has the SHA-256 of their digests' hex, one after the other.
- * Except for the thread, all on the loop's.
+ * A file is read once in its life, by a thread with the lowest priority for processor and disk, one file at a time and
+ * only after somebody has listed models; a file that was pulled is known from then. What is known stays in the home's
+ * record, by device, inode, size and time: a file that changes is another one. A model of several files has the SHA-256
+ * of their digests' hex, one after the other. Except for the thread, all on the loop's.
  */
 #include "node/node-internal.h"
 
@@ -52,7 +53,7 @@ static void *thread_main(void *ctx)
 	bool whole = block != NULL;
 	uint64_t at = 0;
 	bool large = d->now.file.bytes > LARGE;
-	(void)!setpriority(PRIO_PROCESS, 0, 19); /* of this thread alone, on Linux */
+	(void)!setpriority(PRIO_PROCESS, 0, 19);       /* of this thread alone, on Linux */
 	(void)!syscall(SYS_ioprio_set, 1, 0, 3 << 13); /* idle: only while nobody else wants the disk */
 	crypto_hash_sha256_init(&sha);
 	while (whole && !atomic_load(&d->cancelled)) {
@@ -63,7 +64,8 @@ static void *thread_main(void *ctx)
 		if (n <= 0)
 			break;
 		crypto_hash_sha256_update(&sha, block, (size_t)n);
-		/* What was only read for this must not push a loaded model out of memory (pages that are mapped stay). */
+		/* What was only read for this must not push a loaded model out of memory (pages that are mapped stay).
+		 */
 		if (large)
 			(void)!posix_fadvise(d->fd, (off_t)at, n, POSIX_FADV_DONTNEED);
 		at += (uint64_t)n;
@@ -71,7 +73,8 @@ static void *thread_main(void *ctx)
 	crypto_hash_sha256_final(&sha, hash);
 	struct stat st;
 	/* A file that somebody writes to meanwhile is none of these bytes. */
-	if (whole && at == d->now.file.bytes && fstat(d->fd, &st) == 0 && hth_file_identity_of(&st).modified_ns == d->now.file.modified_ns)
+	if (whole && at == d->now.file.bytes && fstat(d->fd, &st) == 0 &&
+	    hth_file_identity_of(&st).modified_ns == d->now.file.modified_ns)
 		sodium_bin2hex(d->now.sha256, sizeof d->now.sha256, hash, sizeof hash);
 	free(block);
 	(void)!hth_mailbox_post(d->mailbox, d);

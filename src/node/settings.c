@@ -1,7 +1,8 @@
 /* settings.c - what made models bring to their requests: parameters, a system message, messages in front, a template.
  *
- * A model's record (catalog/record.h) is looked up with every request, so what was found is kept by the name that was asked, until the
- * models' folder changes. The conversation's part goes to the runner as it is, which checks it where templates live. Thread: the loop's.
+ * A model's record (catalog/record.h) is looked up with every request, so what was found is kept by the name that was
+ * asked, until the models' folder changes. The conversation's part goes to the runner as it is, which checks it where
+ * templates live. Thread: the loop's.
  */
 #include "node/node-internal.h"
 
@@ -77,7 +78,8 @@ void hth_settings_prepare(void *ctx, hth_request *request)
 	if (k == NULL || k->record == NULL)
 		return;
 	hth_made_params(k->record, &request->params);
-	if (k->conversation != NULL && (request->kind == HTH_CHAT || request->kind == HTH_TOKENIZE || request->kind == HTH_RENDER))
+	if (k->conversation != NULL &&
+	    (request->kind == HTH_CHAT || request->kind == HTH_TOKENIZE || request->kind == HTH_RENDER))
 		request->input.settings_json = strdup(k->conversation);
 }
 

@@ -1,5 +1,5 @@
-/* prepare-settings.c - see prepare-settings.h. Runs in the sandbox: what a registry sent along is as foreign as a model file.
- * Thread: the preparer's. */
+/* prepare-settings.c - see prepare-settings.h. Runs in the sandbox: what a registry sent along is as foreign as a model
+ * file. Thread: the preparer's. */
 #include "runner/prepare-settings.h"
 
 void hth_given_template_finish(hth_given_template *given)
@@ -22,7 +22,8 @@ static hth_status take_template(hth_given_template *given, const char *source, h
 	return given->source != NULL ? HTH_OK : hth_fail(err, HTH_NO_MEMORY, "no memory for a template");
 }
 
-hth_status hth_prepare_settings(hth_given_template *given, const char *settings, json_t *messages, const hth_jinja_template **tmpl, hth_error *err)
+hth_status hth_prepare_settings(hth_given_template *given, const char *settings, json_t *messages,
+                                const hth_jinja_template **tmpl, hth_error *err)
 {
 	HTH_AUTO_JSON json_t *object = NULL;
 	HTH_TRY(hth_json_parse(&object, settings, strlen(settings), err));
@@ -32,14 +33,16 @@ hth_status hth_prepare_settings(hth_given_template *given, const char *settings,
 	size_t at = 0, n = json_array_size(before);
 	bool ok = true;
 	if (json_is_string(system) && json_string_length(system) > 0 && (role == NULL || strcmp(role, "system") != 0)) {
-		ok = json_array_insert_new(messages, 0, json_pack("{s:s, s:O}", "role", "system", "content", system)) == 0;
+		ok = json_array_insert_new(messages, 0, json_pack("{s:s, s:O}", "role", "system", "content", system)) ==
+		     0;
 		at = 1;
 	} else if (role != NULL && strcmp(role, "system") == 0) {
 		at = 1; /* the conversation's own comes first */
 	}
 	for (size_t i = 0; ok && i < n; i++) {
 		json_t *message = json_array_get(before, i);
-		if (json_is_string(json_object_get(message, "role")) && json_is_string(json_object_get(message, "content")))
+		if (json_is_string(json_object_get(message, "role")) &&
+		    json_is_string(json_object_get(message, "content")))
 			ok = json_array_insert(messages, at++, message) == 0;
 	}
 	if (!ok)

@@ -1,4 +1,5 @@
-/* prepare-settings.h - what a made model (catalog/record.h) puts around a conversation: messages in front, a template of its own. */
+/* prepare-settings.h - what a made model (catalog/record.h) puts around a conversation: messages in front, a template
+ * of its own. */
 #ifndef HTH_RUNNER_PREPARE_SETTINGS_H
 #define HTH_RUNNER_PREPARE_SETTINGS_H
 
@@ -12,9 +13,10 @@ typedef struct hth_given_template {
 } hth_given_template;
 void hth_given_template_finish(hth_given_template *given);
 
-/* settings: the JSON object {"system","messages","template"} of a request; every member may be absent. The system message goes in front
- * unless the conversation brings one, the messages after it. *tmpl is replaced by the given template, borrowed until the next call.
- * HTH_INVALID: the template does not compile, with its place. */
-HTH_MUST_USE hth_status hth_prepare_settings(hth_given_template *given, const char *settings, json_t *messages, const hth_jinja_template **tmpl, hth_error *err);
+/* settings: the JSON object {"system","messages","template"} of a request; every member may be absent. The system
+ * message goes in front unless the conversation brings one, the messages after it. *tmpl is replaced by the given
+ * template, borrowed until the next call. HTH_INVALID: the template does not compile, with its place. */
+HTH_MUST_USE hth_status hth_prepare_settings(hth_given_template *given, const char *settings, json_t *messages,
+                                             const hth_jinja_template **tmpl, hth_error *err);
 
 #endif

@@ -1,5 +1,6 @@
-/* read-in.c - see read-in.h. A token needs nearly all weights, so reading them in order before the first one costs no more than reading
- * them as it goes, which is in pieces of a page, and makes "loaded" mean what it says. Thread: the runner's main, before it is ready. */
+/* read-in.c - see read-in.h. A token needs nearly all weights, so reading them in order before the first one costs no
+ * more than reading them as it goes, which is in pieces of a page, and makes "loaded" mean what it says. Thread: the
+ * runner's main, before it is ready. */
 #include "runner/read-in.h"
 
 #include "base/mem.h"
@@ -35,7 +36,8 @@ static bool bring(const unsigned char *at, size_t len, size_t page, atomic_bool 
 	return true;
 }
 
-/* Whether one page of each MiB is in the page cache, and then most likely all. Where the kernel will not tell, it says so too. */
+/* Whether one page of each MiB is in the page cache, and then most likely all. Where the kernel will not tell, it says
+ * so too. */
 static bool looks_cached(const hth_gguf *gguf, size_t page)
 {
 	for (size_t i = 0; i < hth_gguf_tensor_count(gguf); i++) {
@@ -65,8 +67,8 @@ static void bring_tensor(void *ctx, size_t task, unsigned worker)
 		atomic_store(&r->failed, true);
 }
 
-hth_status hth_read_in(const hth_gguf *gguf, hth_threads *threads, void (*progress)(void *ctx, uint64_t done, uint64_t all), void *ctx,
-                       hth_error *err)
+hth_status hth_read_in(const hth_gguf *gguf, hth_threads *threads,
+                       void (*progress)(void *ctx, uint64_t done, uint64_t all), void *ctx, hth_error *err)
 {
 	size_t n = hth_gguf_tensor_count(gguf);
 	reading r = {.gguf = gguf, .page = (size_t)sysconf(_SC_PAGESIZE), .populate = true};

@@ -24,7 +24,8 @@ static const char *page_of(const char *html, size_t len)
 
 TEST(blocks_items_and_cells_become_lines)
 {
-	CHECK_STR(PAGE("<h1>Title</h1><p>One  two\n three.</p><p>Four<br>five</p>"), "# Title\n\nOne two three.\n\nFour\nfive");
+	CHECK_STR(PAGE("<h1>Title</h1><p>One  two\n three.</p><p>Four<br>five</p>"),
+	          "# Title\n\nOne two three.\n\nFour\nfive");
 	CHECK_STR(PAGE("<ul><li>a</li><li> b <b>c</b></li></ul>end"), "- a\n- b c\n\nend");
 	CHECK_STR(PAGE("<table><tr><th>x<th>y</tr><tr><td>1</td><td>2</td></tr></table>"), "x\ty\n1\t2");
 	CHECK_STR(PAGE("<pre>a\n  b\n\n\n c</pre>d"), "a\n  b\n\n c\n\nd");
@@ -48,16 +49,20 @@ TEST(what_nobody_reads_is_left_out)
 
 TEST(references_become_characters)
 {
-	CHECK_STR(PAGE("&lt;p&gt; &amp;amp; &eacute;&#233;&#xE9; &#8212; &mdash;"), "<p> &amp; \xC3\xA9\xC3\xA9\xC3\xA9 \xE2\x80\x94 \xE2\x80\x94");
-	CHECK_STR(PAGE("&#x92;&#150; &#0;&#xD800;&#x110000;&#99999999999;"), "\xE2\x80\x99\xE2\x80\x93 \xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD");
-	CHECK_STR(PAGE("a & b &unknown; &;&#; &#x; AT&T fish&chips &amp"), "a & b &unknown; &;&#; &#x; AT&T fish&chips &amp");
+	CHECK_STR(PAGE("&lt;p&gt; &amp;amp; &eacute;&#233;&#xE9; &#8212; &mdash;"),
+	          "<p> &amp; \xC3\xA9\xC3\xA9\xC3\xA9 \xE2\x80\x94 \xE2\x80\x94");
+	CHECK_STR(PAGE("&#x92;&#150; &#0;&#xD800;&#x110000;&#99999999999;"),
+	          "\xE2\x80\x99\xE2\x80\x93 \xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD");
+	CHECK_STR(PAGE("a & b &unknown; &;&#; &#x; AT&T fish&chips &amp"),
+	          "a & b &unknown; &;&#; &#x; AT&T fish&chips &amp");
 	CHECK_STR(PAGE("x&nbsp;&nbsp;y&#10;z"), "x y z");
 	CHECK_STR(PAGE("a < b and 1<2 <3 </ >c"), "a < b and 1<2 <3 c");
 }
 
 TEST(links_are_kept_with_their_words)
 {
-	PAGE("<base href='/d/'><a href=\"x.html?a=1&amp;b=2\">the <b>page</b></a> <a href='#top'>up</a> <a name=x>none</a><a href= y >y</a><a href=' y '>again</a>"
+	PAGE("<base href='/d/'><a href=\"x.html?a=1&amp;b=2\">the <b>page</b></a> <a href='#top'>up</a> <a "
+	     "name=x>none</a><a href= y >y</a><a href=' y '>again</a>"
 	     "<a href=\"a b\nc\"><img alt=z></a>");
 	CHECK_STR(page.base, "/d/");
 	REQUIRE(page.n_links == 3);
@@ -80,8 +85,31 @@ TEST(links_are_kept_with_their_words)
 
 TEST(bad_pages_end)
 {
-	static const char *const bad[] = {"<", "</", "<a", "<a href", "<a href=", "<a href='", "<a href=\"x", "<!", "<!--", "<!-", "&", "&#", "&#x", "&amp", "</p", "<p/", "<p / a=b / >",
-	                                  "<a href='x'", "<title>", "<title", "</title>", "<base href=x", "<pre>\n\n\n\n", "<li><li><li>", "<td><td>"};
+	static const char *const bad[] = {"<",
+	                                  "</",
+	                                  "<a",
+	                                  "<a href",
+	                                  "<a href=",
+	                                  "<a href='",
+	                                  "<a href=\"x",
+	                                  "<!",
+	                                  "<!--",
+	                                  "<!-",
+	                                  "&",
+	                                  "&#",
+	                                  "&#x",
+	                                  "&amp",
+	                                  "</p",
+	                                  "<p/",
+	                                  "<p / a=b / >",
+	                                  "<a href='x'",
+	                                  "<title>",
+	                                  "<title",
+	                                  "</title>",
+	                                  "<base href=x",
+	                                  "<pre>\n\n\n\n",
+	                                  "<li><li><li>",
+	                                  "<td><td>"};
 	for (size_t i = 0; i < HTH_COUNT(bad); i++)
 		page_of(bad[i], strlen(bad[i]));
 	page_of("", 0);
