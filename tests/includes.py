@@ -31,6 +31,8 @@ OWNERS = {
     "libstemmer.h": {"index"},
     "curl/curl.h": {"client"},
     "histedit.h": {"cmd"},
+    "poppler.h": {"extract"}, "cairo.h": {"extract"}, "tesseract/capi.h": {"extract"}, "leptonica/allheaders.h": {"extract"}, "libheif/heif.h": {"extract"},
+    "gmime/gmime.h": {"extract"}, "archive.h": {"extract"}, "libxml/xmlreader.h": {"extract"}, "libxml/HTMLparser.h": {"extract"}, "magic.h": {"extract"},
     "sys/socket.h": {"runner", "extract", "http", "node", "client", "loop", "sandbox", "cmd"},
 }
 
