@@ -45,6 +45,21 @@ int hth_cmd_config(hth_invocation *in)
 		hth_json_write_string(u->url, strlen(u->url), &out);
 		hth_buf_appendf(&out, ",\"key\":%s,\"privacy\":\"%s\"}", u->key[0] != '\0' ? "\"(set)\"" : "null", privacy);
 	}
+	hth_buf_append_str(&out, "],\"drafts\":[");
+	for (size_t i = 0; i < in->config.n_drafts; i++) {
+		const hth_config_draft *d = &in->config.drafts[i];
+		if (!json) {
+			char name[300];
+			snprintf(name, sizeof name, "draft.%s", d->model);
+			hth_cmd_table_row(&table, (const char *const[]){name, d->draft, "file", "a smaller model that guesses ahead"});
+			continue;
+		}
+		hth_buf_append_str(&out, i > 0 ? ",{\"model\":" : "{\"model\":");
+		hth_json_write_string(d->model, strlen(d->model), &out);
+		hth_buf_append_str(&out, ",\"draft\":");
+		hth_json_write_string(d->draft, strlen(d->draft), &out);
+		hth_buf_append_char(&out, '}');
+	}
 	hth_buf_append_str(&out, "],\"file\":");
 	char path[4200];
 	snprintf(path, sizeof path, "%s/hearth.conf", in->config.home);

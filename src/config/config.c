@@ -428,6 +428,22 @@ static hth_status read_upstream(hth_config *config, const char *name, char *valu
 	return HTH_OK;
 }
 
+static hth_status read_draft(hth_config *config, const char *name, const char *value, hth_error *err)
+{
+	hth_config_draft *d = &config->drafts[config->n_drafts];
+	if (*name == '\0' || *value == '\0' || strlen(name) >= sizeof d->model || strlen(value) >= sizeof d->draft)
+		return hth_fail(err, HTH_INVALID, "should be like draft.MODEL = SMALLER, names of models as `hearth list` shows them");
+	for (size_t i = 0; i < config->n_drafts; i++)
+		if (strcmp(config->drafts[i].model, name) == 0)
+			return hth_fail(err, HTH_INVALID, "there are two drafts for '%s'", name);
+	if (config->n_drafts == HTH_CONFIG_DRAFTS_MAX)
+		return hth_fail(err, HTH_INVALID, "there are more than %d drafts", HTH_CONFIG_DRAFTS_MAX);
+	strcpy(d->model, name);
+	strcpy(d->draft, value);
+	config->n_drafts++;
+	return HTH_OK;
+}
+
 /* One line of hearth.conf, changed in place. A '#' begins a comment at the line's start or after white space. */
 static hth_status read_line(hth_config *config, char *line, hth_error *err)
 {
@@ -446,6 +462,11 @@ static hth_status read_line(hth_config *config, char *line, hth_error *err)
 	char *name = trim(line), *value = trim(equals + 1);
 	if (strncmp(name, "upstream.", 9) == 0) {
 		if (read_upstream(config, name + 9, value, err) != HTH_OK)
+			return hth_fail_prefix(err, "%.60s", name);
+		return HTH_OK;
+	}
+	if (strncmp(name, "draft.", 6) == 0) {
+		if (read_draft(config, name + 6, value, err) != HTH_OK)
 			return hth_fail_prefix(err, "%.60s", name);
 		return HTH_OK;
 	}

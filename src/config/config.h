@@ -1,7 +1,7 @@
 /* config.h - every setting of the node: its default, $HEARTH_HOME/hearth.conf, the environment, the flag; the last one given wins.
  *
  * hearth.conf has lines `name = value`, '#' comments; an unknown name or a bad value is an error with file and line.
- * Every setting has a flag --name (with '-' for '_'). `hearth config` prints the effective ones with where each came from.
+ * Lines `upstream.NAME = ...` and `draft.MODEL = SMALLER` belong to the file alone. Every setting has a flag --name (with '-' for '_'). `hearth config` prints the effective ones with where each came from.
  */
 #ifndef HTH_CONFIG_CONFIG_H
 #define HTH_CONFIG_CONFIG_H
@@ -20,6 +20,12 @@ enum { HTH_CONFIG_UPSTREAMS_MAX = 16 };
 typedef struct hth_config_upstream {
 	char name[32], url[512], key[256], privacy[16]; /* privacy "": private on this machine, public elsewhere */
 } hth_config_upstream;
+
+/* A line `draft.MODEL = SMALLER`: the model that guesses ahead for another. */
+enum { HTH_CONFIG_DRAFTS_MAX = 16 };
+typedef struct hth_config_draft {
+	char model[256], draft[256];
+} hth_config_draft;
 
 typedef struct hth_config {
 	char home[4096];         /* $HEARTH_HOME, absolute */
@@ -49,6 +55,8 @@ typedef struct hth_config {
 	char huggingface[512];   /* where hf.co/... is: a base URL */
 	hth_config_upstream upstreams[HTH_CONFIG_UPSTREAMS_MAX];
 	size_t n_upstreams;
+	hth_config_draft drafts[HTH_CONFIG_DRAFTS_MAX];
+	size_t n_drafts;
 	hth_config_source source[HTH_CONFIG_SETTINGS_MAX]; /* of the i-th setting */
 } hth_config;
 

@@ -80,6 +80,15 @@ static hth_status start_upstreams(hth_node *node, hth_error *err)
 	return hth_upstreams_create(&node->upstreams, node->loop, c->home, list, c->n_upstreams, 0, err);
 }
 
+static const char *draft_of(void *ctx, const char *model)
+{
+	const hth_config *c = ctx;
+	for (size_t i = 0; i < c->n_drafts; i++)
+		if (strcmp(c->drafts[i].model, model) == 0)
+			return c->drafts[i].draft;
+	return NULL;
+}
+
 static hth_status start(hth_node *node, hth_error *err)
 {
 	const hth_config *c = node->config;
@@ -93,6 +102,8 @@ static hth_status start(hth_node *node, hth_error *err)
 	                                  .parallel = c->parallel,
 	                                  .context = c->context,
 	                                  .memory_bytes = c->memory,
+	                                  .draft_of = draft_of,
+	                                  .draft_ctx = (void *)(uintptr_t)c,
 	                                  .spill_bytes = c->spill,
 	                                  .keep_alive_s = c->keep_alive_s,
 	                                  .queue = c->queue,

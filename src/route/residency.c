@@ -301,12 +301,28 @@ static int open_spill(const hth_router *router, uint64_t bytes)
 	return fd;
 }
 
+/* The draft that the owner named for a model, if it is here. False: there is none. */
+static bool find_draft(hth_router *router, const hth_resident *resident, hth_catalog *ret_catalog, const hth_catalog_model **ret_draft)
+{
+	hth_error err;
+	const char *name = router->options.draft_of != NULL ? router->options.draft_of(router->options.draft_ctx, resident->model.name) : NULL;
+	if (name == NULL || hth_router_catalog(router, ret_catalog, &err) != HTH_OK)
+		return false;
+	*ret_draft = hth_catalog_find(ret_catalog, name);
+	if (*ret_draft == NULL)
+		hth_log(HTH_LOG_WARN, "there is no model '%.200s' here to guess ahead for %s", name, resident->model.name);
+	return *ret_draft != NULL;
+}
+
 hth_status hth_resident_load(hth_resident *resident, hth_error *err)
 {
 	hth_router *router = resident->router;
 	if (resident->runner != NULL)
 		return HTH_OK;
-	uint64_t need = least_bytes(resident);
+	HTH_CLEANUP(hth_catalog_finish) hth_catalog catalog = {0};
+	const hth_catalog_model *draft = NULL;
+	bool with_draft = find_draft(router, resident, &catalog, &draft);
+	uint64_t draft_bytes = with_draft ? draft->bytes + draft->bytes / 8 : 0, need = least_bytes(resident) + draft_bytes;
 	if (need > router->budget)
 		return hth_fail(err, HTH_NO_MEMORY,
 		                "the model %s needs at least %llu MiB, and all models together may use %llu MiB (the setting `memory`)",
@@ -316,7 +332,7 @@ hth_status hth_resident_load(hth_resident *resident, hth_error *err)
 		return HTH_OK;
 	/* A share that leaves room for other models, and all that is left when that is little. */
 	uint64_t left = router->budget - used_bytes(router);
-	uint64_t promised = HTH_MIN(left, resident->model.bytes + HTH_MAX(512 * MIB, router->budget / 4));
+	uint64_t promised = HTH_MIN(left, resident->model.bytes + draft_bytes + HTH_MAX(512 * MIB, router->budget / 4));
 	promised = HTH_MAX(promised, need);
 	static const hth_runner_events events = {.ready = on_ready, .progress = on_progress, .exited = on_exited, .idle = on_idle};
 	HTH_AUTO_CLOSE int spill = open_spill(router, router->options.spill_bytes);
@@ -324,6 +340,8 @@ hth_status hth_resident_load(hth_resident *resident, hth_error *err)
 	                                    .name = resident->model.name,
 	                                    .files = (const char *const *)resident->model.files,
 	                                    .n_files = resident->model.n_files,
+	                                    .draft_files = with_draft ? (const char *const *)draft->files : NULL,
+	                                    .n_draft_files = with_draft ? draft->n_files : 0,
 	                                    .n_slots = router->options.parallel,
 	                                    .n_ctx = resident->context,
 	                                    .n_threads = router->options.n_threads,

@@ -20,6 +20,9 @@ typedef struct hth_router_options {
 	const char *default_model; /* a name, or a path to a model file, which is then served under its file's name */
 	uint32_t n_threads, parallel, context; /* as in hth_config */
 	uint64_t memory_bytes;     /* budget for all models; 0: 80% of the machine's */
+	/* The smaller model that guesses ahead for one; NULL: none. The name is borrowed. */
+	const char *(*draft_of)(void *ctx, const char *model);
+	void *draft_ctx;           /* draft_of may be NULL */
 	uint64_t spill_bytes;      /* of each loaded model's KV cache on disk, in a nameless file in home; 0: none */
 	uint32_t keep_alive_s;     /* 0: unload at once; UINT32_MAX: never */
 	uint32_t queue;            /* requests of one model that may wait beyond its slots */

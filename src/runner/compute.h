@@ -18,6 +18,7 @@ typedef struct hth_compute {
 	 * keeps what is measured (guesses, chunks) from deciding how an answer that is expected to repeat itself is rounded. */
 	uint32_t exact_rows;
 	const hth_tokenizer *tokenizer;
+	const struct hth_compute *draft; /* the engine of a smaller model that guesses ahead (drafter.h); NULL: there is none */
 	uint64_t (*now_ns)(void *ctx);
 	/* What its workers have computed so far, each on average: the cost of a step is learned from this, because on a clock's time
 	 * it is also whatever else the machine does. */

@@ -13,6 +13,7 @@
 #include "engine/kernels/kernels.h"
 #include "json/json.h"
 #include "runner/read-in.h"
+#include "runner/runner-draft.h"
 #include "runner/runner-engine.h"
 #include "runner/spill.h"
 #include "sandbox/sandbox.h"
@@ -41,26 +42,27 @@ static bool parse_number(const char *text, uint64_t max, uint64_t *ret)
 	return true;
 }
 
-/* __runner FRAMES-VERSION N-FILES N-SLOTS N-CTX N-THREADS MEMORY-BYTES SPILL-BYTES NAME */
+/* __runner FRAMES-VERSION N-FILES N-SLOTS N-CTX N-THREADS MEMORY-BYTES SPILL-BYTES N-DRAFT-FILES NAME */
 static bool parse_arguments(hth_runner_child *child, int argc, char **argv)
 {
 	int at = 1;
 	while (at < argc && strcmp(argv[at], "__runner") != 0)
 		at++;
-	uint64_t v[7];
-	static const uint64_t max[7] = {HTH_FRAME_VERSION, HTH_RUNNER_FILES_MAX, UINT32_MAX, UINT32_MAX, 512, UINT64_MAX, INT64_MAX};
-	if (argc - at != 9)
+	uint64_t v[8];
+	static const uint64_t max[8] = {HTH_FRAME_VERSION, HTH_RUNNER_FILES_MAX, UINT32_MAX, UINT32_MAX, 512, UINT64_MAX, INT64_MAX, HTH_RUNNER_FILES_MAX};
+	if (argc - at != 10)
 		return false;
-	for (int i = 0; i < 7; i++)
+	for (int i = 0; i < 8; i++)
 		if (!parse_number(argv[at + 1 + i], max[i], &v[i]))
 			return false;
-	if (v[0] != HTH_FRAME_VERSION || v[1] == 0)
+	if (v[0] != HTH_FRAME_VERSION || v[1] == 0 || v[1] + v[7] > HTH_RUNNER_FILES_MAX)
 		return false;
 	child->n_files = (size_t)v[1];
 	child->wish = (hth_plan_wish){.n_slots = (uint32_t)v[2], .n_ctx = (uint32_t)v[3], .memory_bytes = v[5]};
 	child->n_threads = (uint32_t)v[4];
 	child->spill_bytes = v[6];
-	snprintf(child->name, sizeof child->name, "%s", argv[at + 8]);
+	child->n_draft_files = (size_t)v[7];
+	snprintf(child->name, sizeof child->name, "%s", argv[at + 9]);
 	return true;
 }
 
@@ -197,7 +199,7 @@ static hth_status enter_sandbox(hth_runner_child *child, hth_error *err)
 {
 	int keep[2 + HTH_RUNNER_FILES_MAX] = {HTH_RUNNER_SOCKET};
 	size_t n_keep = 1;
-	for (size_t i = 0; i < child->n_files + (child->spill_bytes > 0); i++)
+	for (size_t i = 0; i < child->n_files + child->n_draft_files + (child->spill_bytes > 0); i++)
 		keep[n_keep++] = HTH_RUNNER_FIRST_FILE + (int)i;
 	if (child->spill_bytes > 0) { /* whatever a model makes of this process, it fills no disk */
 		struct rlimit file = {child->spill_bytes, child->spill_bytes};
@@ -223,8 +225,11 @@ static void on_read_in(void *ctx, uint64_t done, uint64_t all) { tell_progress(c
 static hth_status open_model(hth_runner_child *child, hth_runner_engine *engine, hth_compute *ret_compute, hth_plan *ret_plan,
                              hth_error *err)
 {
+	static hth_runner_engine draft; /* lives as long as the process */
+	static hth_compute draft_compute;
 	int fds[HTH_RUNNER_FILES_MAX];
-	for (size_t i = 0; i < child->n_files; i++)
+	size_t n_fds = child->n_files + child->n_draft_files;
+	for (size_t i = 0; i < n_fds; i++)
 		fds[i] = HTH_RUNNER_FIRST_FILE + (int)i;
 	hth_model *model = NULL;
 	HTH_TRY(hth_model_open(&model, fds, child->n_files, child->name, err));
@@ -233,15 +238,29 @@ static hth_status open_model(hth_runner_child *child, hth_runner_engine *engine,
 		close(fds[i]);
 	tell_progress(child, 0.01f);
 	HTH_TRY(hth_threads_create(&engine->threads, child->n_threads, err));
-	HTH_TRY(hth_plan_choose(ret_plan, model, &child->wish, err));
+	hth_plan_wish wish = child->wish;
+	uint64_t draft_room = 0;
+	if (child->n_draft_files > 0) {
+		HTH_TRY(hth_runner_draft_open(&draft, model, fds + child->n_files, child->n_draft_files, err));
+		draft_room = hth_runner_draft_room(&draft, model, wish.memory_bytes);
+		wish.memory_bytes -= HTH_MIN(wish.memory_bytes, draft_room);
+	}
+	HTH_TRY(hth_plan_choose(ret_plan, model, &wish, err));
 	HTH_TRY(hth_read_in(hth_model_gguf(model), engine->threads, on_read_in, child, err));
 	HTH_TRY(hth_session_create(&engine->session, model, engine->threads, &ret_plan->options, err));
 	hth_error none;
 	/* A file too small for one page is as good as none. */
-	if (child->spill_bytes > 0 && hth_spill_create(&engine->spill, HTH_RUNNER_FIRST_FILE + (int)child->n_files, child->spill_bytes,
+	if (child->spill_bytes > 0 && hth_spill_create(&engine->spill, HTH_RUNNER_FIRST_FILE + (int)n_fds, child->spill_bytes,
 	                                               hth_session_page_bytes(engine->session), &none) != HTH_OK)
 		engine->spill = NULL;
 	*ret_compute = hth_runner_engine_compute(engine);
+	if (child->n_draft_files > 0) {
+		uint64_t weights = hth_model_get_info(draft.model)->weight_bytes;
+		HTH_TRY(hth_runner_draft_start(&draft, engine->threads, ret_plan, child->wish.memory_bytes > 0 ? draft_room - weights : 0, err));
+		draft_compute = hth_runner_engine_compute(&draft);
+		ret_compute->draft = &draft_compute;
+		ret_plan->session_bytes += draft_room;
+	}
 	HTH_TRY(hth_preparer_create(&child->preparer, model, ret_plan->n_ctx, child->name, err));
 	tell_progress(child, 1);
 	return HTH_OK;

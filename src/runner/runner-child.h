@@ -39,8 +39,8 @@ typedef struct hth_runner_child {
 	char name[HTH_MODEL_NAME_MAX];
 	hth_plan_wish wish;
 	uint32_t n_threads;
-	size_t n_files;
-	uint64_t spill_bytes; /* 0: the daemon gave no file for it; else that is the descriptor after the model's */
+	size_t n_files, n_draft_files; /* the draft's descriptors come after the model's */
+	uint64_t spill_bytes; /* 0: the daemon gave no file for it; else that is the descriptor after those */
 	int landlock_abi;
 	hth_outbox outbox;
 	hth_job_queue asked; /* reader -> preparer */

@@ -530,7 +530,7 @@ static unsigned count_cores(void)
 
 static hth_status start_child(hth_runner *r, const hth_runner_options *options, const int *fds, size_t n_fds, hth_error *err)
 {
-	char numbers[7][24];
+	char numbers[8][24];
 	unsigned threads = options->n_threads > 0 ? options->n_threads : count_cores();
 	snprintf(numbers[0], sizeof numbers[0], "%d", HTH_FRAME_VERSION);
 	snprintf(numbers[1], sizeof numbers[1], "%zu", options->n_files);
@@ -539,16 +539,20 @@ static hth_status start_child(hth_runner *r, const hth_runner_options *options, 
 	snprintf(numbers[4], sizeof numbers[4], "%u", threads);
 	snprintf(numbers[5], sizeof numbers[5], "%llu", (unsigned long long)options->memory_bytes);
 	snprintf(numbers[6], sizeof numbers[6], "%llu", (unsigned long long)options->spill_bytes);
+	snprintf(numbers[7], sizeof numbers[7], "%zu", options->n_draft_files);
 	const char *argv[] = {options->program != NULL ? options->program : "/proc/self/exe",
-	                      "__runner", numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], numbers[6], r->name, NULL};
+	                      "__runner", numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], numbers[6],
+	                      numbers[7], r->name, NULL};
 	return hth_child_start(&r->child, r->loop, argv, fds, n_fds, on_exited, r, err);
 }
 
 hth_status hth_runner_start(hth_runner **ret_runner, hth_loop *loop, const hth_runner_options *options,
                             const hth_runner_events *events, void *ctx, hth_error *err)
 {
-	if (options->n_files == 0 || options->n_files > HTH_RUNNER_FILES_MAX)
-		return hth_fail(err, HTH_INVALID, "a model of %zu files; 1 to %d are possible", options->n_files, HTH_RUNNER_FILES_MAX);
+	if (options->n_files == 0 || options->n_files > HTH_RUNNER_FILES_MAX ||
+	    options->n_draft_files > HTH_RUNNER_FILES_MAX - options->n_files)
+		return hth_fail(err, HTH_INVALID, "a model of %zu files, and %zu of its draft; 1 to %d are possible", options->n_files,
+		                options->n_draft_files, HTH_RUNNER_FILES_MAX);
 	hth_runner *r = calloc(1, sizeof *r);
 	if (r == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a runner");
@@ -557,7 +561,7 @@ hth_status hth_runner_start(hth_runner **ret_runner, hth_loop *loop, const hth_r
 	r->idle_since_ms = hth_clock_ms();
 	snprintf(r->name, sizeof r->name, "%s", options->name);
 
-	/* What becomes the child's 0, 1, 2, socket, files, spill. Its words on stderr are for those who debug it: a model in command
+	/* What becomes the child's 0, 1, 2, socket, files, the draft's files, spill. Its words on stderr are for those who debug it: a model in command
 	 * of the process must not write to the owner's terminal or log. */
 	int fds[HTH_RUNNER_FIRST_FILE + HTH_RUNNER_FILES_MAX + 1];
 	size_t n_fds = HTH_RUNNER_FIRST_FILE;
@@ -565,8 +569,8 @@ hth_status hth_runner_start(hth_runner **ret_runner, hth_loop *loop, const hth_r
 	fds[2] = HTH_SANITIZED || getenv("HEARTH_RUNNER_STDERR") != NULL ? 2 : -1;
 	int pair[2] = {-1, -1};
 	hth_status status = HTH_OK;
-	for (size_t i = 0; i < options->n_files && status == HTH_OK; i++) {
-		status = open_file(&fds[n_fds], options->files[i], err);
+	for (size_t i = 0; i < options->n_files + options->n_draft_files && status == HTH_OK; i++) {
+		status = open_file(&fds[n_fds], i < options->n_files ? options->files[i] : options->draft_files[i - options->n_files], err);
 		n_fds += status == HTH_OK;
 	}
 	if (status == HTH_OK && options->spill_bytes > 0) {

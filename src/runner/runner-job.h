@@ -59,6 +59,7 @@ typedef struct hth_job {
 	uint64_t admitted_ns, first_ns;
 	uint32_t n_answer;
 	struct hth_speculation *speculation; /* NULL: none */
+	int follower;                        /* 1 + its sequence of the smaller model; 0: none */
 } hth_job;
 
 /* NULL: no memory. Takes over what ask holds. */

@@ -33,6 +33,8 @@ typedef struct hth_runner_options {
 	const char *name;         /* the model's name, for messages */
 	const char *const *files; /* the model's shards, in order */
 	size_t n_files;
+	const char *const *draft_files; /* a smaller model of the same vocabulary that guesses ahead for it */
+	size_t n_draft_files;     /* 0: none */
 	uint32_t n_slots;         /* requests at once; 0: chosen by the child from memory_bytes */
 	uint32_t n_ctx;           /* per request; 0: the model's, as far as memory_bytes allows (plan.h) */
 	uint32_t n_threads;       /* 0: one per core */

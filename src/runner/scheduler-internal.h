@@ -3,6 +3,7 @@
 #ifndef HTH_RUNNER_SCHEDULER_INTERNAL_H
 #define HTH_RUNNER_SCHEDULER_INTERNAL_H
 
+#include "runner/drafter.h"
 #include "runner/pace.h"
 #include "runner/scheduler.h"
 #include "runner/sequences.h"
@@ -43,6 +44,7 @@ struct hth_scheduler {
 	uint32_t n_slots;
 	hth_sequences *sequences;
 	hth_pace pace;
+	hth_drafter *drafter; /* NULL: none */
 	hth_job *waiting, **waiting_end;
 	hth_job **running; /* n_running, in order of admission */
 	uint32_t n_running;

@@ -25,6 +25,14 @@ static void add_member(step_batch *b, hth_job *job, uint32_t n_rows, uint32_t n_
 	m->ended = m->stuck = m->tight = false;
 }
 
+static uint32_t ask_drafter(hth_scheduler *s, hth_job *job, size_t rows, uint32_t n_decoding, uint32_t max, int32_t *drafts)
+{
+	max = hth_speculation_ask(job->speculation, &s->pace, rows, n_decoding, max, hth_drafter_guess_ns(s->drafter));
+	if (max > 0 && job->follower == 0)
+		job->follower = 1 + hth_drafter_take(s->drafter, job->tokens, job->n_tokens);
+	return max > 0 && job->follower > 0 ? hth_drafter_guess(s->drafter, job->follower - 1, job->tokens, job->n_tokens, max, drafts) : 0;
+}
+
 static uint32_t draft(hth_scheduler *s, hth_job *job, size_t rows, uint32_t n_decoding, int32_t *drafts)
 {
 	/* Guesses for rows of logprobs would have to keep each row's rivals; not worth it. And a grammar's masks are made before
@@ -46,7 +54,8 @@ static uint32_t draft(hth_scheduler *s, hth_job *job, size_t rows, uint32_t n_de
 			return 0;
 		hth_speculation_init(job->speculation);
 	}
-	return hth_speculation_draft(job->speculation, &s->pace, rows, n_decoding, job->tokens, job->n_tokens, max, drafts);
+	uint32_t n = hth_speculation_draft(job->speculation, &s->pace, rows, n_decoding, job->tokens, job->n_tokens, max, drafts);
+	return n > 0 || s->drafter == NULL ? n : ask_drafter(s, job, rows, n_decoding, max, drafts);
 }
 
 /* A chunk ends where others wait for it to get to, and does not leave a single token for the next one: kernels for one row may

@@ -40,6 +40,8 @@ hth_status hth_scheduler_create(hth_scheduler **ret_scheduler, const hth_compute
 	          s->embedding && s->end_ids;
 	hth_status status = ok ? hth_sequences_create(&s->sequences, &s->compute, err)
 	                       : hth_fail(err, HTH_NO_MEMORY, "no memory for a scheduler of %u slots", n_slots);
+	if (status == HTH_OK && compute->draft != NULL)
+		status = hth_drafter_create(&s->drafter, compute->draft, err);
 	if (status != HTH_OK) {
 		hth_scheduler_destroy(s);
 		return status;
@@ -62,6 +64,7 @@ void hth_scheduler_destroy(hth_scheduler *s)
 		s->waiting = job->next;
 		s->events.ended(s->events.ctx, job, NULL, NULL);
 	}
+	hth_drafter_destroy(s->drafter);
 	hth_sequences_destroy(s->sequences);
 	pthread_mutex_destroy(&s->lock);
 	free(s->running);
@@ -154,6 +157,9 @@ static void drop_cancelled(hth_scheduler *s)
 
 static void leave_slot(hth_scheduler *s, hth_job *job)
 {
+	if (job->follower > 0)
+		hth_drafter_release(s->drafter, job->follower - 1);
+	job->follower = 0;
 	uint32_t i = 0;
 	while (s->running[i] != job)
 		i++;

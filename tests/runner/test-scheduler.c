@@ -728,6 +728,72 @@ TEST(guesses_change_the_time_and_not_the_answer)
 	free(expected);
 }
 
+/* A smaller model guesses ahead of text that never repeats itself: one that is always right, one that is always wrong, and one that is
+ * right in the first half. What is written is the same with each, greedy or drawn. */
+TEST(smaller_model_changes_the_time_and_not_the_answer)
+{
+	enum { N = 240 };
+	enum { NONE, RIGHT, WRONG, HALF, KINDS };
+	told *expected = calloc(2, sizeof *expected);
+	for (int kind = NONE; kind < KINDS; kind++) {
+		WORLD(w, 3, 6, 1024, 8 * 1024);
+		int32_t prompt[100], text[N], other[N];
+		make_prompt(w, prompt, 100, 0, 1);
+		make_prompt(w, text, N, 0, 50);
+		make_prompt(w, other, N, 0, 51);
+		if (kind == HALF)
+			memcpy(other, text, N / 2 * sizeof *text);
+		w->fake->script = text;
+		w->fake->n_script = N;
+		w->fake->script_at = 100;
+		w->fake->row_ns = w->fake->step_ns / 12;
+		hth_compute draft_compute;
+		fake_engine *draft = fake_create(w->tokenizer, 2, 1024, 1024, &draft_compute); /* for fewer answers than there are */
+		draft->script = kind == RIGHT ? text : other;
+		draft->n_script = N;
+		draft->script_at = 100;
+		draft->step_ns = w->fake->step_ns / 10;
+		draft->row_ns = draft->step_ns / 12;
+		if (kind != NONE) {
+			hth_error err = HTH_ERROR_INIT;
+			hth_scheduler_events events = {.ctx = w, .piece = on_piece, .embedding = on_embedding, .ended = on_ended};
+			hth_scheduler_destroy(w->scheduler);
+			w->scheduler = NULL;
+			w->compute.draft = &draft_compute;
+			REQUIRE_OK(hth_scheduler_create(&w->scheduler, &w->compute, 3, &events, &err));
+		}
+		uint64_t steps[3];
+		for (uint32_t i = 1; i <= 2; i++) {
+			hth_scheduler_add(w->scheduler, make_job(w, i, prompt, 100, (wish_t){.max_answer = N, .greedy = i == 1, .seed = 9, .no_eos = true}));
+			run_all(w);
+			steps[i] = hth_scheduler_get_stats(w->scheduler).steps;
+			if (kind == NONE)
+				expected[i - 1] = w->told[i];
+			else
+				same_answer(&w->told[i], &expected[i - 1]);
+		}
+		hth_scheduler_stats stats = hth_scheduler_get_stats(w->scheduler);
+		printf("# kind %d: %llu steps, %llu of %llu guesses right\n", kind, (unsigned long long)steps[2], (unsigned long long)stats.drafts_taken,
+		       (unsigned long long)stats.drafted);
+		if (kind == RIGHT)
+			CHECK(stats.drafts_taken > N && steps[2] < N);
+		if (kind == WRONG)
+			CHECK(stats.drafts_taken == 0 && stats.drafted < 2 * N / 6); /* it is asked now and then, to see whether it has become better */
+		if (kind == HALF)
+			CHECK(stats.drafts_taken > N / 2 && stats.drafted < stats.drafts_taken + 2 * N / 6);
+		/* Several at once, one more than it can follow, and one that leaves. */
+		for (uint32_t i = 3; i <= 5; i++)
+			hth_scheduler_add(w->scheduler, make_job(w, i, prompt, 100, (wish_t){.max_answer = N, .seed = 9, .no_eos = true}));
+		run_all(w);
+		for (uint32_t i = 3; i <= 5; i++)
+			same_answer(&w->told[i], &expected[1]);
+		hth_scheduler_destroy(w->scheduler);
+		w->scheduler = NULL;
+		fake_destroy(draft);
+	}
+	free(expected);
+}
+
 TEST(guesses_stop_when_they_do_not_pay)
 {
 	hth_speculation s;
@@ -753,7 +819,7 @@ TEST(guesses_stop_when_they_do_not_pay)
 	hth_pace full = {0};
 	for (uint64_t rows = 1; rows < 20; rows++)
 		hth_pace_note(&full, rows, rows * 8000000);
-	s.waiting = 10;
+	s.lookup.waiting = 10;
 	CHECK_INT(hth_speculation_draft(&s, &full, 8, 8, tokens, 200, 8, drafts), 0);
 }
 
