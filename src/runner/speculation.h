@@ -1,6 +1,6 @@
 /* speculation.h - guesses at the next tokens: from the text itself, what followed the last time these tokens stood together (prompt
- * lookup), and where that says nothing from a smaller model, if there is one (drafter.h). Code, quotations and lists repeat themselves, and several guessed tokens are checked in one
- * step for little more than the price of one.
+ * lookup), and where that says nothing from a smaller model, if there is one (drafter.h). Code, quotations and lists repeat
+ * themselves, and several guessed tokens are checked in one step for little more than the price of one.
  *
  * The guesses only ever save time: each is compared with what the sampler draws from the true logits, and the first
  * that differs ends them. So the answer is distributed exactly as without; and where kernels give a few rows the bits of one
