@@ -228,12 +228,13 @@ static hth_status read_output(const json_t *body, hth_request_input *input, hth_
 /* thinking, and output_config.effort, as the variables that templates know. */
 static hth_status read_thinking(const json_t *body, hth_request_input *input, hth_error *err)
 {
-	const json_t *thinking = json_object_get(body, "thinking"), *config = json_object_get(body, "output_config");
+	const json_t *thinking = json_object_get(body, "thinking"), *config = NULL;
 	const char *type = json_string_value(json_object_get(thinking, "type")), *effort = NULL;
 	bool says = thinking != NULL && !json_is_null(thinking);
 	if (says && type == NULL)
 		return hth_fail_param(err, HTH_INVALID, "thinking", "thinking must be an object with a type");
-	if (json_is_object(config))
+	HTH_TRY(hth_json_get_object(body, "output_config", &config, err));
+	if (config != NULL)
 		HTH_TRY(hth_json_get_string(config, "effort", &effort, err));
 	if (!says && effort == NULL)
 		return HTH_OK;

@@ -89,13 +89,10 @@ static hth_status parse_chat(hth_api_job *job, const json_t *body, hth_error *er
 	HTH_TRY(hth_json_get_string(body, "model", &model, err));
 	HTH_TRY(hth_json_get_bool(body, "stream", &job->stream, err));
 	HTH_TRY(hth_json_get_int(body, "n", 1, 128, &n, err));
-	const json_t *options = json_object_get(body, "stream_options");
-	if (options != NULL && !json_is_null(options)) {
-		if (!json_is_object(options))
-			return hth_fail_param(err, HTH_INVALID, "stream_options", "stream_options is %s; it must be an object",
-			                      hth_json_type_name(options));
+	const json_t *options = NULL;
+	HTH_TRY(hth_json_get_object(body, "stream_options", &options, err));
+	if (options != NULL)
 		HTH_TRY(hth_json_get_bool(options, "include_usage", &state->include_usage, err));
-	}
 	hth_request *first;
 	HTH_TRY(hth_api_add_request(job, HTH_CHAT, model, &first, err));
 	HTH_AUTO_JSON json_t *messages = NULL;

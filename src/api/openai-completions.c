@@ -124,8 +124,9 @@ static hth_status parse_completions(hth_api_job *job, const json_t *body, hth_er
 	HTH_TRY(hth_json_get_int(body, "best_of", 1, 128, &best_of, err));
 	if (best_of > state->n_per_prompt)
 		return hth_fail_param(err, HTH_UNSUPPORTED, "best_of", "best_of over n is not supported");
-	const json_t *options = json_object_get(body, "stream_options");
-	if (json_is_object(options))
+	const json_t *options = NULL;
+	HTH_TRY(hth_json_get_object(body, "stream_options", &options, err));
+	if (options != NULL)
 		HTH_TRY(hth_json_get_bool(options, "include_usage", &state->include_usage, err));
 	HTH_TRY(read_prompts(job, body, model, err));
 	if (state->echo && state->logprobs)

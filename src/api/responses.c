@@ -139,7 +139,7 @@ static hth_status read_conversation(hth_api_job *job, const json_t *body, json_t
 /* {"type":"function","name",...} becomes the nested form of the chat API. */
 static hth_status read_shape(hth_api_job *job, const json_t *body, hth_request_input *input, hth_error *err)
 {
-	const json_t *tools = json_object_get(body, "tools"), *choice = json_object_get(body, "tool_choice");
+	const json_t *tools = json_object_get(body, "tools"), *choice = json_object_get(body, "tool_choice"), *text = NULL;
 	bool parallel = true;
 	if (tools != NULL && !json_is_null(tools) && !json_is_array(tools))
 		return hth_fail_param(err, HTH_INVALID, "tools", "tools is %s; it must be an array", hth_json_type_name(tools));
@@ -159,7 +159,8 @@ static hth_status read_shape(hth_api_job *job, const json_t *body, hth_request_i
 	}
 	HTH_TRY(hth_messages_check_tools(out, err));
 	HTH_TRY(hth_choices_tools(out, choice, input, err));
-	HTH_TRY(hth_choices_format(json_object_get(json_object_get(body, "text"), "format"), "text.format", input, err));
+	HTH_TRY(hth_json_get_object(body, "text", &text, err));
+	HTH_TRY(hth_choices_format(json_object_get(text, "format"), "text.format", input, err));
 	return hth_binding_check(input, "text.format", ".parameters", job->host->bindings, err);
 }
 
@@ -218,8 +219,10 @@ static hth_status parse_responses(hth_api_job *job, const json_t *body, hth_erro
 	}
 	HTH_TRY(hth_fields_dump(messages, &r->input.messages_json, err));
 	HTH_TRY(read_shape(job, body, &r->input, err));
-	if (json_is_object(json_object_get(body, "reasoning")))
-		HTH_TRY(hth_json_get_string(json_object_get(body, "reasoning"), "effort", &effort, err));
+	const json_t *reasoning = NULL, *include = NULL;
+	HTH_TRY(hth_json_get_object(body, "reasoning", &reasoning, err));
+	if (reasoning != NULL)
+		HTH_TRY(hth_json_get_string(reasoning, "effort", &effort, err));
 	if (effort != NULL) {
 		HTH_AUTO_JSON json_t *variables = json_object();
 		hth_choices_effort(variables, effort);
@@ -230,7 +233,7 @@ static hth_status parse_responses(hth_api_job *job, const json_t *body, hth_erro
 	HTH_TRY(hth_fields_keep_alive(body, &r->params.keep_alive_s, err));
 	int64_t top = -1;
 	HTH_TRY(hth_json_get_int(body, "top_logprobs", 0, HTH_TOP_LOGPROBS_MAX, &top, err));
-	const json_t *include = json_object_get(body, "include");
+	HTH_TRY(hth_json_get_array(body, "include", &include, err));
 	for (size_t i = 0; i < json_array_size(include); i++) {
 		const char *what = json_string_value(json_array_get(include, i));
 		state->logprobs |= what != NULL && strcmp(what, "message.output_text.logprobs") == 0;

@@ -302,3 +302,27 @@ hth_status hth_json_get_string(const json_t *object, const char *key, const char
 	*value = json_string_value(m);
 	return HTH_OK;
 }
+
+hth_status hth_json_get_object(const json_t *object, const char *key, const json_t **value, hth_error *err)
+{
+	const json_t *m;
+	HTH_TRY(member(object, key, &m, err));
+	if (m == NULL)
+		return HTH_OK;
+	if (!json_is_object(m))
+		return wrong_type(m, key, "an object", err);
+	*value = m;
+	return HTH_OK;
+}
+
+hth_status hth_json_get_array(const json_t *object, const char *key, const json_t **value, hth_error *err)
+{
+	const json_t *m;
+	HTH_TRY(member(object, key, &m, err));
+	if (m == NULL)
+		return HTH_OK;
+	if (!json_is_array(m))
+		return wrong_type(m, key, "an array", err);
+	*value = m;
+	return HTH_OK;
+}

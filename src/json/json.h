@@ -37,6 +37,8 @@ HTH_MUST_USE hth_status hth_json_get_number(const json_t *object, const char *ke
                                             hth_error *err);
 /* Borrowed from the object. */
 HTH_MUST_USE hth_status hth_json_get_string(const json_t *object, const char *key, const char **value, hth_error *err);
+HTH_MUST_USE hth_status hth_json_get_object(const json_t *object, const char *key, const json_t **value, hth_error *err);
+HTH_MUST_USE hth_status hth_json_get_array(const json_t *object, const char *key, const json_t **value, hth_error *err);
 const char *hth_json_type_name(const json_t *json); /* "an object", "a string", ... for messages */
 
 #endif
