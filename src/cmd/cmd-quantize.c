@@ -73,6 +73,17 @@ static hth_status check_output(const hth_local_model *local, const char *path, h
 	return HTH_OK;
 }
 
+/* An interrupt ends the child, and the parent tidies up. It may come at any time from here on: to both (a terminal's) or to the parent alone. */
+static volatile sig_atomic_t interrupted;
+static volatile pid_t working;
+
+static void on_interrupt(int signum)
+{
+	interrupted = signum;
+	if (working > 0)
+		kill(working, SIGINT);
+}
+
 /* Waits for the child and puts its file in place. The child has said already what went wrong. */
 static int finish(const hth_invocation *in, pid_t child, int out_fd, const char *partial, const char *path)
 {
@@ -123,6 +134,7 @@ int hth_cmd_quantize(hth_invocation *in)
 		return hth_cmd_fail(in, &err);
 	int code;
 	HTH_AUTO_CLOSE int fd = -1;
+	signal(SIGINT, on_interrupt);
 	if (check_output(&local, path, &err) != HTH_OK)
 		code = hth_cmd_fail(in, &err);
 	else if ((fd = open(partial, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666)) < 0) {
@@ -132,6 +144,9 @@ int hth_cmd_quantize(hth_invocation *in)
 		fflush(NULL);
 		pid_t child = fork();
 		if (child == 0) {
+			signal(SIGINT, SIG_DFL);
+			if (interrupted)
+				raise(SIGINT);
 			hth_status status = quantize(&local, fd, ftype, in->config.threads, &err);
 			if (status != HTH_OK)
 				hth_cmd_fail(in, &err);
@@ -142,7 +157,9 @@ int hth_cmd_quantize(hth_invocation *in)
 			unlink(partial);
 			code = hth_cmd_fail(in, &err);
 		} else {
-			signal(SIGINT, SIG_IGN); /* it ends the child, and we tidy up */
+			working = child;
+			if (interrupted)
+				kill(child, SIGINT);
 			code = finish(in, child, fd, partial, path);
 		}
 	}

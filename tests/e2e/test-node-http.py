@@ -463,9 +463,13 @@ def a_thousand_requests_leave_nothing_behind_and_an_idle_node_sleeps():
         print(f"# 720 more requests: {grown / 1024:.0f} KiB more resident, {memory / 1e6:.1f} MB before")
         assert grown < 8 << 20
         assert value("hearth_requests_active") == 0
-        before = cpu_seconds(n.process.pid)
-        time.sleep(1)
-        assert cpu_seconds(n.process.pid) - before <= 0.03
+        for _ in range(10):  # it may still have connections of ours to close
+            before = cpu_seconds(n.process.pid)
+            time.sleep(1)
+            used = cpu_seconds(n.process.pid) - before
+            if used <= 0.01:
+                break
+        assert used <= 0.01, used
 
 
 run_tests()

@@ -58,7 +58,7 @@ def run_through(*settings):
                     files += [(f"/proc/{pid}/fd/{fd}", os.readlink(f"/proc/{pid}/fd/{fd}")) for fd in os.listdir(f"/proc/{pid}/fd")]
             except (OSError, ValueError):
                 pass
-        names = [name for _, name in files if n.home in name]
+        names = [name for _, name in files if n.home in name and not name.endswith("/log")]
         listed = [name for _, _, found in os.walk(n.home) for name in found]
         again, _, cached = complete(n, tale(1))
         return first, again, tokens, cached, names, listed
