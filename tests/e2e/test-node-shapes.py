@@ -147,4 +147,35 @@ def a_grammar_is_obeyed_and_a_wrong_one_named():
             assert wrong.status == 400 and wrong.error()["param"] == "grammar" and "yes" in wrong.error()["message"], wrong.body
 
 
+@test
+def what_docs_api_md_says_of_fields_is_so():
+    with node() as n:
+        picture = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:"}}]}]
+        works = [
+            (CHAT, dict(messages=USER, max_tokens=1, user="u", metadata={"a": "b"}, store=True, service_tier="auto", prediction={"type": "content"}, verbosity="low", n_predict=1, typical_p=0.9,
+                        mirostat=0, repeat_last_n=3, keep_alive="1m", chat_template_kwargs={"a": 1}, reasoning_effort="low", modalities=["text"], safety_identifier="s", prompt_cache_key="k")),
+            ("/v1/completions", dict(prompt=[[1, 2], [3]], max_tokens=1, n=2, logprobs=1, best_of=2)),
+            ("/v1/completions", dict(prompt="x", max_tokens=1, echo=True)),
+            ("/v1/responses", dict(input="x", max_output_tokens=2, truncation="auto", max_tool_calls=3, metadata={"a": "b"}, user="u", include=["reasoning.encrypted_content"], reasoning={"summary": "auto"})),
+            ("/v1/messages", dict(messages=[{"role": "user", "content": [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}]}], max_tokens=2, metadata={"user_id": "u"},
+                                  service_tier="auto", thinking={"type": "enabled", "budget_tokens": 1024}, top_k=3)),
+            ("/v1/messages/count_tokens", dict(messages=USER, system="s", tools=BLOCKS[1:])),
+            ("/api/generate", dict(model="starter", prompt="x", stream=False, context=[1], options={"num_predict": 1, "num_gpu": 1, "num_thread": 2, "use_mmap": True})),
+            ("/api/embed", dict(model="starter", input=["a"], truncate=True)),
+            ("/tokenize", dict(messages=USER)),
+            ("/v1/embeddings", dict(input=[[1, 2]], dimensions=8, encoding_format="base64"))]
+        for path, body in works:
+            a = n.post(path, body)
+            assert a.status == 200, (path, a.body)
+        refused = [
+            (CHAT, dict(messages=USER, audio={"voice": "x"}), "audio"), (CHAT, dict(messages=picture), "messages[0].content"), ("/v1/completions", dict(prompt="x", suffix="y"), "suffix"),
+            ("/v1/completions", dict(prompt="x", best_of=3), "best_of"), ("/v1/completions", dict(prompt="x", echo=True, logprobs=1), "echo"),
+            ("/v1/responses", dict(input="x", conversation="c"), "conversation"), ("/v1/responses", dict(input="x", tools=[{"type": "web_search"}]), "tools"),
+            ("/api/generate", dict(model="starter", prompt="x", images=["aa"]), None), ("/api/generate", dict(model="starter", prompt="x", suffix="s"), None),
+            ("/v1/messages", dict(messages=USER, max_tokens=1, tools=[{"type": "web_search_20250305", "name": "web_search"}]), None)]
+        for path, body, param in refused:
+            a = n.post(path, body)
+            assert a.status == 400 and (param is None or a.error()["param"] == param), (path, a.body)
+
+
 run_tests()
