@@ -74,6 +74,8 @@ def main():
                         continue
                     if not os.path.exists(os.path.join(src, m.group(1))):
                         continue  # generated or public header of a library, not ours
+                    if folder == "pool" and (to[0] == "request" or (to[0] == "privacy" and to[1] != "permit.h")):
+                        problems.append(f"{where}: pool sees no request and makes no permit: of those it may include privacy/permit.h alone")
                     if to[0] != folder and (folder, to[0]) not in ALSO and tier(to[0], TIERS) >= tier(folder, TIERS):
                         problems.append(f"{where}: {folder} may not include {to[0]}")
                     if folder == "engine" and to[0] == "engine" and len(rel) > 1 and len(to) > 2 and to[1] != rel[1]:

@@ -52,13 +52,17 @@ void hth_receipt_hash(const hth_receipt *receipt, unsigned char ret_hash[HTH_HAS
 	hth_buf_finish(&bytes);
 }
 
-void hth_token_hash(unsigned char hash[HTH_HASH_BYTES], int32_t token)
+void hth_token_hash(unsigned char hash[HTH_HASH_BYTES], const int32_t *ids, size_t n)
 {
-	unsigned char bytes[HTH_HASH_BYTES + 4];
-	memcpy(bytes, hash, HTH_HASH_BYTES);
-	for (int i = 0; i < 4; i++)
-		bytes[HTH_HASH_BYTES + i] = (unsigned char)((uint32_t)token >> (8 * i));
-	hth_seal_hash("hearth token 1", bytes, sizeof bytes, hash);
+	hth_buf bytes = HTH_BUF_INIT(SIZE_MAX - 1);
+	hth_canon_put_bytes(&bytes, hash, HTH_HASH_BYTES);
+	for (size_t i = 0; i < n; i++)
+		hth_canon_put_u32(&bytes, (uint32_t)ids[i]);
+	if (bytes.failed) /* no memory: a hash that nobody else gets, so the receipt is refused */
+		memset(hash, 0xff, HTH_HASH_BYTES);
+	else
+		hth_seal_hash("hearth tokens 1", bytes.data, bytes.len, hash);
+	hth_buf_finish(&bytes);
 }
 
 uint64_t hth_charge_of(uint32_t prompt_tokens, uint32_t answer_tokens) { return (uint64_t)answer_tokens + prompt_tokens / 16; }

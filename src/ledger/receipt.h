@@ -38,8 +38,8 @@ void hth_receipt_put(hth_buf *out, const hth_receipt *receipt);
 void hth_receipt_get(hth_canon_reader *reader, hth_receipt *ret_receipt);
 void hth_receipt_hash(const hth_receipt *receipt, unsigned char ret_hash[HTH_HASH_BYTES]);
 
-/* hash' = H(hash, ids): begins with zeros. Both sides must cut the answer into the same runs; one token a run is the rule. */
-void hth_token_hash(unsigned char hash[HTH_HASH_BYTES], int32_t token);
+/* hash' = H(hash, ids): begins with zeros; the run is the tokens since the job's last accepted receipt, so both sides cut alike. */
+void hth_token_hash(unsigned char hash[HTH_HASH_BYTES], const int32_t *ids, size_t n);
 /* Charge of totals: an answer's token counts one, sixteen tokens of a prompt count one. */
 uint64_t hth_charge_of(uint32_t prompt_tokens, uint32_t answer_tokens);
 

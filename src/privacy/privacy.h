@@ -7,6 +7,7 @@
 #ifndef HTH_PRIVACY_PRIVACY_H
 #define HTH_PRIVACY_PRIVACY_H
 
+#include "privacy/permit.h"
 #include "request/request.h"
 
 /* "private", "neighbours", "public"; NULL or "" means private. Anything else: HTH_INVALID. */
@@ -24,5 +25,9 @@ bool hth_privacy_permit_covers(const hth_sealed_permit *permit, const hth_reques
 /* There is somebody of this class to send to, until the process ends. HTH_PRIVATE: somebody whom the owner trusts with everything. */
 void hth_privacy_add_audience(hth_privacy_class audience);
 void hth_privacy_permit_destroy(hth_sealed_permit *permit);
+
+/* Permission to send this request's words to homes of the neighbourhood (permit.h), with a copy of them. HTH_DENIED: it is private, or there is no
+ * neighbourhood of its class; HTH_UNSUPPORTED: no chat, completion or embedding. */
+HTH_MUST_USE hth_status hth_privacy_permit_neighbours(const hth_request *request, hth_neighbour_permit **ret_permit, hth_error *err);
 
 #endif

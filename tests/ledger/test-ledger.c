@@ -98,7 +98,7 @@ static hth_receipt totals_of(const party *taker, uint32_t prompt, uint32_t answe
 	hth_receipt r = {.taker = *id_of(taker), .privacy = 1, .issued_ms = now, .prompt_tokens = prompt, .answer_tokens = answer,
 	                 .charge = (uint32_t)(hth_charge_of(prompt, answer) - charged)};
 	for (uint32_t i = 0; i < answer; i++)
-		hth_token_hash(r.tokens, (int32_t)i);
+		hth_token_hash(r.tokens, &(int32_t){(int32_t)i}, 1);
 	return r;
 }
 

@@ -1,0 +1,107 @@
+/* pool-internal.h - what the files of pool/ share; nobody else includes it. */
+#ifndef HTH_POOL_POOL_INTERNAL_H
+#define HTH_POOL_POOL_INTERNAL_H
+
+#include "pool/pool.h"
+
+typedef struct pool_peer {
+	hth_home_id id;
+	hth_capability record;
+	bool heard, trusted;
+	uint64_t heard_ms;
+	double rtt_s;
+	hth_standing standing;
+	uint32_t hour_asks; /* what it asked since hour_ms */
+	uint64_t hour_ms;
+} pool_peer;
+
+/* Asked; accepted; nobody to ask just now; over, but for the receipts of its last part. */
+typedef enum ask_state { ASK_WAITING, ASK_STREAMING, ASK_NOWHERE, ASK_CLOSING } ask_state;
+typedef struct pool_ask {
+	uint64_t number;
+	hth_neighbour_permit *permit;
+	hth_job_id job; /* a new one at each attempt */
+	unsigned char model[HTH_HASH_BYTES];
+	uint32_t prompt_tokens, max_tokens, expected_tokens;
+	uint64_t seed, sampler;
+	ask_state state;
+	hth_home_id peer;
+	int32_t *ids; /* the answer so far, over all attempts */
+	size_t n, cap, base; /* base: how many there were when this attempt began */
+	uint64_t begun_ms, sent_ms, accepted_ms, heard_ms, progress_ms, allowed_ms; /* allowed: without progress, in this state */
+	uint64_t wanted_ms;
+	unsigned attempts;
+	/* of this attempt's receipts */
+	unsigned char hash[HTH_HASH_BYTES];
+	uint32_t receipt_tokens; /* answer tokens up to the last accepted one */
+	uint64_t charged;
+} pool_ask;
+
+typedef struct pool_work {
+	uint64_t number;
+	hth_job_id job;
+	hth_home_id peer;
+	hth_audience audience;
+	unsigned char model[HTH_HASH_BYTES];
+	uint32_t prompt_tokens, max_tokens;
+	uint64_t seed, sampler;
+	int32_t *ids; /* made for this job, without the prefix */
+	size_t n, cap, base; /* base: length of the prefix */
+	bool final, held, over; /* over: only its receipts are still to be settled */
+	uint64_t sent_ms, ended_ms, energy_mws;
+	/* receipts */
+	unsigned char hash[HTH_HASH_BYTES]; /* up to settled */
+	uint32_t settled;
+	uint64_t charged;
+	bool open; /* this job's receipt waits for a verdict */
+	uint32_t open_tokens;
+	uint64_t open_charge, proposed_ms, offered_ms;
+} pool_work;
+
+struct hth_pool {
+	hth_home_id self;
+	hth_pool_ops ops;
+	hth_ledger *ledger;
+	hth_rng *rng;
+	hth_rules rules;
+	uint32_t charter_version;
+	pool_peer *peers;
+	size_t n_peers;
+	pool_ask *asks;
+	size_t n_asks, cap_asks;
+	pool_work *works;
+	size_t n_works, cap_works;
+	uint64_t next_work;
+	hth_capability home;
+	double own_wait_s;
+	bool changed;              /* the record is to be told soon */
+	uint64_t announced_ms, announce_every_ms, record_number;
+	uint64_t next_ms;
+	hth_pool_counts counts;
+	hth_buf out;
+	int32_t *storage;
+};
+
+pool_peer *pool_find_peer(const hth_pool *pool, const hth_home_id *id);
+void pool_send(hth_pool *pool, const hth_home_id *to, const hth_pool_message *message);
+/* A message about a job that has no other fields. */
+void pool_send_job(hth_pool *pool, const hth_home_id *to, hth_pool_kind kind, const hth_job_id *job, uint32_t from, hth_pool_reason reason);
+void pool_wake(hth_pool *pool, uint64_t at_ms); /* be called no later than this */
+/* ids + i, also where there are none yet. */
+static inline const int32_t *pool_ids_at(const int32_t *ids, size_t i) { return ids != NULL ? ids + i : NULL; }
+bool pool_append_ids(int32_t **ids, size_t *n, size_t *cap, const int32_t *more, size_t n_more);
+
+/* pool-ask.c */
+void pool_ask_message(hth_pool *pool, pool_peer *peer, const hth_pool_message *message, uint64_t now_ms);
+void pool_ask_receipt(hth_pool *pool, pool_peer *peer, const hth_entry *entry, uint64_t now_ms);
+void pool_asks_tick(hth_pool *pool, uint64_t now_ms);
+void pool_asks_lost_peer(hth_pool *pool, const hth_home_id *id, uint64_t now_ms);
+void pool_asks_finish(hth_pool *pool);
+/* pool-serve.c */
+void pool_work_message(hth_pool *pool, pool_peer *peer, const hth_pool_message *message, uint64_t now_ms);
+void pool_work_verdict(hth_pool *pool, pool_peer *peer, const hth_entry *entry, uint64_t now_ms);
+void pool_works_tick(hth_pool *pool, uint64_t now_ms);
+void pool_works_lost_peer(hth_pool *pool, const hth_home_id *id);
+void pool_works_finish(hth_pool *pool);
+
+#endif

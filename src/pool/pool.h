@@ -1,0 +1,106 @@
+/* pool.h - one home among its neighbours: the machine that asks them, serves them, and settles with them.
+ *
+ * Pure: it is given the time, random numbers and messages, and tells what it wants through hth_pool_ops. The daemon runs it over sealed envelopes on
+ * NATS; the simulation runs thousands of it over a simulated link. It keeps no words longer than they are needed and reads none.
+ *
+ * Asking: hth_pool_ask places a request (placement.h). Wherever it goes, it ends once: `ended`, or `go_home`, which hands it back with the tokens
+ * it has. A neighbour that is silent for HTH_POOL_SILENCE_MS, or makes no progress for far longer than it said, is left: the request goes on
+ * elsewhere, or at home, from the tokens that are there. Serving: what is asked is checked (member, class, model, quota), queued by credit and
+ * handed to `serve`; one's own work may take the place back at any time (hth_pool_yield).
+ * Settling: while a job runs, a receipt is proposed every HTH_POOL_RECEIPT_TOKENS; with more than HTH_POOL_WINDOW_TOKENS unacknowledged it is held.
+ *
+ * Callbacks come from inside the calls below. They may not call back into the pool, but for hth_pool_served from `serve`.
+ */
+#ifndef HTH_POOL_POOL_H
+#define HTH_POOL_POOL_H
+
+#include "base/rng.h"
+#include "charter/charter.h"
+#include "pool/placement.h"
+
+enum {
+	HTH_POOL_PEERS_MAX = 64, HTH_POOL_ASKS_MAX = 256, HTH_POOL_WORKS_MAX = 64, HTH_POOL_WORKS_PER_PEER = 8,
+	HTH_POOL_SILENCE_MS = 2000, HTH_POOL_BEAT_MS = 500, HTH_POOL_FRESH_MS = 300000, HTH_POOL_ATTEMPTS_MAX = 6, HTH_POOL_NOWHERE_MS = 120000,
+	HTH_POOL_RECEIPT_TOKENS = 128, HTH_POOL_WINDOW_TOKENS = 512, HTH_POOL_VERDICT_MS = 20000,
+};
+
+typedef struct hth_pool hth_pool;
+
+/* What a neighbour asked of this home, for `serve`. words and prefix are borrowed during the call. */
+typedef struct hth_pool_work {
+	uint64_t work; /* number to speak of it */
+	hth_home_id from;
+	hth_audience audience;
+	const unsigned char *model;
+	const void *words;
+	size_t words_len;
+	uint32_t prompt_tokens, max_tokens;
+	uint64_t seed, sampler;
+	const int32_t *prefix; /* the answer so far */
+	size_t n_prefix;
+} hth_pool_work;
+
+typedef struct hth_pool_ops {
+	void *ctx;
+	void (*send)(void *ctx, const hth_home_id *to, const void *bytes, size_t len);
+	/* Tokens n.. of an ask's answer, in order, each once. */
+	void (*tokens)(void *ctx, uint64_t ask, const int32_t *ids, size_t n);
+	/* The answer is whole. served_by: who made its last part; check: spot-check it and say so with hth_pool_checked. */
+	void (*ended)(void *ctx, uint64_t ask, const hth_home_id *served_by, bool check);
+	/* Nobody (any more) does it better: home goes on after the n tokens that `tokens` has told. The ask is over for the pool. */
+	void (*go_home)(void *ctx, uint64_t ask, size_t n);
+	/* No home has the model, or none could be had for HTH_POOL_NOWHERE_MS. The ask is over. */
+	void (*failed)(void *ctx, uint64_t ask);
+	void (*serve)(void *ctx, const hth_pool_work *work);
+	void (*stop)(void *ctx, uint64_t work);               /* nobody wants it any more */
+	void (*hold)(void *ctx, uint64_t work, bool held);    /* make no tokens until it is let go */
+} hth_pool_ops;
+
+/* ledger and rng are borrowed. credit_line etc. come from the charter that members are set from. */
+HTH_MUST_USE hth_status hth_pool_create(hth_pool **ret_pool, const hth_home_id *self, const hth_pool_ops *ops, hth_ledger *ledger, hth_rng *rng,
+                                        hth_error *err);
+void hth_pool_destroy(hth_pool *pool);
+
+/* Who the neighbours are from now on: the charter's members but this home; NULL: nobody. Work with who is gone ends at once. At most HTH_POOL_PEERS_MAX
+ * are dealt with (in a greater neighbourhood, those whose ids are next after this home's). */
+void hth_pool_set_members(hth_pool *pool, const hth_charter *charter, uint64_t now_ms);
+void hth_pool_trust(hth_pool *pool, const hth_home_id *id, bool trusted); /* its owner's word: may read class neighbours */
+/* This home, as its neighbours should know it (number and charter_version are filled in) and as placement needs it. Told whenever it changes. */
+void hth_pool_set_home(hth_pool *pool, const hth_capability *record, double own_wait_s, uint64_t now_ms);
+
+void hth_pool_receive(hth_pool *pool, const hth_home_id *from, const void *bytes, size_t len, uint64_t now_ms);
+/* Does what is due. Returns when it wants to be called next (it may be called earlier). */
+uint64_t hth_pool_tick(hth_pool *pool, uint64_t now_ms);
+uint64_t hth_pool_next_ms(const hth_pool *pool);
+/* Sends every receipt that is still open again: after a start, and when a connection is back. */
+void hth_pool_settle(hth_pool *pool);
+
+/* ---- asking ---- */
+typedef struct hth_pool_ask {
+	uint64_t ask; /* the caller's number for it, unique among those that run */
+	const unsigned char *model;
+	uint32_t prompt_tokens, max_tokens, expected_tokens;
+	uint64_t seed, sampler;
+} hth_pool_ask_options;
+/* Whether a neighbour would do this sooner than home, as far as is known now. */
+bool hth_pool_would_leave(hth_pool *pool, hth_audience audience, const hth_pool_ask_options *options, uint64_t now_ms);
+/* Takes the permit, also on failure. HTH_CONFLICT: home is best (or only home may): nothing was sent; HTH_BUSY: too many are out. */
+HTH_MUST_USE hth_status hth_pool_ask(hth_pool *pool, hth_neighbour_permit *permit, const hth_pool_ask_options *options, uint64_t now_ms, hth_error *err);
+void hth_pool_cancel(hth_pool *pool, uint64_t ask, uint64_t now_ms); /* no callback comes any more */
+void hth_pool_checked(hth_pool *pool, const hth_home_id *peer, bool good);
+size_t hth_pool_asks(const hth_pool *pool); /* how many are out */
+
+/* ---- serving ---- */
+/* Tokens that were made for a work; final with the last. */
+void hth_pool_served(hth_pool *pool, uint64_t work, const int32_t *ids, size_t n, bool final, uint64_t milliwatt_seconds, uint64_t now_ms);
+/* Its place is needed for this home's own: the asking home is told and goes elsewhere. `stop` is not called. */
+void hth_pool_yield(hth_pool *pool, uint64_t work, uint64_t now_ms);
+double hth_pool_work_standing(const hth_pool *pool, uint64_t work, uint64_t now_ms); /* for hth_queue_next */
+size_t hth_pool_works(const hth_pool *pool);
+
+typedef struct hth_pool_counts {
+	uint64_t asked, accepted, refused, failed_over, silent, slow, resent, came_home, refused_class, bad_messages, held, preempted;
+} hth_pool_counts;
+const hth_pool_counts *hth_pool_get_counts(const hth_pool *pool);
+
+#endif

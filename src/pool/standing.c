@@ -1,0 +1,36 @@
+/* standing.c - see standing.h. Pure. */
+#include "pool/standing.h"
+
+double hth_standing_check_share(const hth_standing *s)
+{
+	double share = 1.0 / (1.0 + s->clean / 4.0);
+	return share < HTH_CHECK_SHARE_MIN ? HTH_CHECK_SHARE_MIN : share;
+}
+
+bool hth_standing_wants_check(const hth_standing *s, double unit) { return unit < hth_standing_check_share(s); }
+
+void hth_standing_checked(hth_standing *s, bool good)
+{
+	if (good)
+		s->checked++;
+	else
+		s->caught = true;
+}
+
+void hth_standing_ended_well(hth_standing *s, double measured_over_claimed)
+{
+	double x = measured_over_claimed < 0.01 ? 0.01 : measured_over_claimed > 2 ? 2 : measured_over_claimed;
+	s->speed = s->speed == 0 ? x : 0.8 * s->speed + 0.2 * x;
+	s->clean += s->clean < UINT32_MAX;
+	s->broken = 0;
+}
+
+void hth_standing_broke_off(hth_standing *s, uint64_t now_ms)
+{
+	s->broken += s->broken < 9;
+	uint64_t wait = 1000ull << s->broken;
+	s->avoid_until_ms = now_ms + (wait > 600000 ? 600000 : wait);
+	s->clean /= 2;
+}
+
+bool hth_standing_usable(const hth_standing *s, uint64_t now_ms) { return !s->caught && now_ms >= s->avoid_until_ms; }

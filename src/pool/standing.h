@@ -1,0 +1,34 @@
+/* standing.h - what experience says of a neighbour: how fast it really was, how often it broke off, whether its answers were what they claim to be.
+ *
+ * Spot checks: after an answer from next door, with probability hth_standing_check_share, one prefill of prompt and answer here says whether the
+ * claimed model, prompt and seed give these tokens. Newcomers are checked each time, then ever more rarely, never below HTH_CHECK_SHARE_MIN. So
+ * one who falsifies a share f of its answers from the beginning is caught by the first falsified one that is checked; after n clean
+ * answers the expected number of further falsified answers until then is at most 1 / HTH_CHECK_SHARE_MIN = 32, and 146 with probability 0.99.
+ * Being caught ends its standing for good: only its owner's word brings it back.
+ */
+#ifndef HTH_POOL_STANDING_H
+#define HTH_POOL_STANDING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define HTH_CHECK_SHARE_MIN (1.0 / 32)
+
+typedef struct hth_standing {
+	uint32_t clean;          /* answers in a row that ended well */
+	uint32_t checked, broken; /* spot checks passed; times it broke off since it last ended one well */
+	uint64_t avoid_until_ms;
+	double speed;            /* measured over claimed, smoothed; 0: not measured yet */
+	bool caught;
+} hth_standing;
+
+double hth_standing_check_share(const hth_standing *standing);
+/* unit: uniform in [0, 1). */
+bool hth_standing_wants_check(const hth_standing *standing, double unit);
+void hth_standing_checked(hth_standing *standing, bool good);
+void hth_standing_ended_well(hth_standing *standing, double measured_over_claimed);
+/* It fell silent, was cut off or far too slow: avoided for 2 s, 4 s, ... up to ten minutes. */
+void hth_standing_broke_off(hth_standing *standing, uint64_t now_ms);
+bool hth_standing_usable(const hth_standing *standing, uint64_t now_ms);
+
+#endif

@@ -1,0 +1,403 @@
+/* test-pool.c - the pool's decisions one by one, its messages, and two homes whose link this test holds in its hand. */
+#include "harness.h"
+#include "base/mem.h"
+#include "pool/pool.h"
+#include "privacy/privacy.h"
+
+#include <math.h>
+
+static hth_error err;
+static const uint64_t T0 = 20000ull * 86400000;
+
+/* ---- placement ---- */
+
+static hth_capability record_of(float prefill, float decode, unsigned free_slots, uint32_t queued)
+{
+	hth_capability c = {.slots = 2, .free_slots = (uint16_t)free_slots, .queued_tokens = queued, .lends = true, .accepts_public = true, .accepts_neighbours = true, .n_models = 1};
+	c.models[0] = (hth_pool_model){.prefill_tok_s = prefill, .decode_tok_s = decode};
+	return c;
+}
+
+TEST(a_request_goes_where_it_ends_soonest_and_stays_when_in_doubt)
+{
+	hth_capability fast = record_of(1000, 100, 1, 0), slow = record_of(10, 1, 2, 0), full = record_of(1000, 100, 0, 100000);
+	hth_standing well = {.speed = 1}, caught = {.caught = true}, avoided = {.avoid_until_ms = 5000};
+	hth_place_home home = {.has_model = true, .prefill_tok_s = 100, .decode_tok_s = 10};
+	hth_place_ask ask = {.prompt_tokens = 100, .answer_tokens = 100, .audience = HTH_AUDIENCE_NEIGHBOURS}; /* home: 11 s, fast: 1.1 s */
+	hth_place_peer peers[2] = {{&slow, &well, 0.01, true, true}, {&fast, &well, 0.01, true, true}};
+	double seconds;
+	CHECK_INT(hth_place_choose(&ask, &home, peers, 2, 1000, &seconds), 1);
+	CHECK_NEAR(seconds, 1.12, 1e-6);
+	peers[1].record = &full;
+	CHECK_INT(hth_place_choose(&ask, &home, peers, 2, 1000, &seconds), HTH_PLACE_HOME);
+	CHECK_NEAR(seconds, 11, 1e-6);
+	peers[1].record = &fast;
+	peers[1].trusted = false;
+	CHECK_INT(hth_place_choose(&ask, &home, peers, 2, 1000, &seconds), HTH_PLACE_HOME);
+	ask.audience = HTH_AUDIENCE_PUBLIC;
+	CHECK_INT(hth_place_choose(&ask, &home, peers, 2, 1000, &seconds), 1);
+	peers[1].fresh = false;
+	CHECK_INT(hth_place_choose(&ask, &home, peers, 2, 1000, &seconds), HTH_PLACE_HOME);
+	peers[1].fresh = true;
+	peers[1].standing = &caught;
+	CHECK_INT(hth_place_choose(&ask, &home, peers, 2, 1000, &seconds), HTH_PLACE_HOME);
+	peers[1].standing = &avoided;
+	CHECK_INT(hth_place_choose(&ask, &home, peers, 2, 1000, &seconds), HTH_PLACE_HOME);
+	CHECK_INT(hth_place_choose(&ask, &home, peers, 2, 5000, &seconds), 1);
+	/* A gain that is within the margin is no reason to go. */
+	hth_capability same = record_of(110, 11, 1, 0);
+	peers[1] = (hth_place_peer){&same, &well, 0.01, true, true};
+	CHECK_INT(hth_place_choose(&ask, &home, peers, 2, 1000, &seconds), HTH_PLACE_HOME);
+	home.wait_s = 30;
+	CHECK_INT(hth_place_choose(&ask, &home, peers, 2, 1000, &seconds), 1);
+	home.has_model = false;
+	memset(ask.model, 1, sizeof ask.model);
+	CHECK_INT(hth_place_choose(&ask, &home, peers, 2, 1000, &seconds), HTH_PLACE_NOWHERE);
+}
+
+TEST(ones_own_come_first_then_credit_and_nobody_waits_for_ever)
+{
+	hth_waiting w[3] = {{false, 1, 1000}, {false, -1, 1000}, {true, 0, 5000}};
+	CHECK_INT(hth_queue_next(w, 0, 5000), -1);
+	CHECK_INT(hth_queue_next(w, 3, 5000), 2);
+	CHECK_INT(hth_queue_next(w, 2, 5000), 0);
+	w[0].since_ms = 5000 + 3 * HTH_QUEUE_PATIENCE_MS; /* who comes with credit long after still waits behind the free rider */
+	CHECK_INT(hth_queue_next(w, 2, 5000 + 3 * HTH_QUEUE_PATIENCE_MS), 1);
+}
+
+TEST(checks_become_rare_but_never_none_and_one_failure_is_the_end)
+{
+	hth_standing s = {0};
+	CHECK_NEAR(hth_standing_check_share(&s), 1, 1e-9);
+	double last = 2;
+	for (int i = 0; i < 1000; i++) {
+		CHECK(hth_standing_check_share(&s) <= last && hth_standing_check_share(&s) >= HTH_CHECK_SHARE_MIN);
+		last = hth_standing_check_share(&s);
+		hth_standing_ended_well(&s, 1);
+	}
+	CHECK_NEAR(last, HTH_CHECK_SHARE_MIN, 1e-9);
+	CHECK(hth_standing_wants_check(&s, 0.01) && !hth_standing_wants_check(&s, 0.99));
+	/* The bound that standing.h states: with these shares, 146 answers escape with probability under 0.01. */
+	CHECK(pow(1 - HTH_CHECK_SHARE_MIN, 146) < 0.01);
+	CHECK(hth_standing_usable(&s, 0));
+	hth_standing_broke_off(&s, 1000);
+	CHECK(!hth_standing_usable(&s, 2999) && hth_standing_usable(&s, 3000));
+	for (int i = 0; i < 50; i++)
+		hth_standing_broke_off(&s, 1000);
+	CHECK(hth_standing_usable(&s, 601000));
+	hth_standing_checked(&s, false);
+	hth_standing_ended_well(&s, 1);
+	CHECK(!hth_standing_usable(&s, UINT64_MAX));
+}
+
+/* ---- messages ---- */
+
+TEST(messages_are_read_back_and_private_is_no_audience)
+{
+	static int32_t storage[HTH_POOL_PREFIX_MAX];
+	int32_t ids[3] = {1, 2, 70000};
+	hth_buf out = HTH_BUF_INIT(HTH_POOL_MESSAGE_MAX), again = HTH_BUF_INIT(HTH_POOL_MESSAGE_MAX);
+	hth_pool_message ask = {.kind = HTH_POOL_ASK, .audience = HTH_AUDIENCE_PUBLIC, .prompt_tokens = 5, .max_tokens = 9, .words = "hello", .words_len = 5, .ids = ids, .n_ids = 3}, m;
+	hth_pool_message_encode(&ask, &out);
+	REQUIRE_OK(hth_pool_message_decode(&m, out.data, out.len, storage, &err));
+	CHECK(m.n_ids == 3 && memcmp(m.ids, ids, sizeof ids) == 0 && m.words_len == 5 && m.max_tokens == 9);
+	hth_pool_message_encode(&m, &again);
+	CHECK(again.len == out.len && memcmp(again.data, out.data, out.len) == 0);
+	for (size_t i = 0; i < out.len; i++)
+		CHECK_INT(hth_pool_message_decode(&m, out.data, i, storage, &err), HTH_BAD_FORMAT);
+	out.data[2 + HTH_JOB_BYTES] = HTH_PRIVATE;
+	CHECK_INT(hth_pool_message_decode(&m, out.data, out.len, storage, &err), HTH_BAD_FORMAT);
+	hth_pool_message record = {.kind = HTH_POOL_RECORD, .record = record_of(100, 10, 1, 7)};
+	for (int i = 0; i < 4; i++) {
+		static const float bad[] = {0, -1, INFINITY, NAN};
+		record.record.models[0].decode_tok_s = bad[i];
+		hth_buf_clear(&out);
+		hth_pool_message_encode(&record, &out);
+		CHECK_INT(hth_pool_message_decode(&m, out.data, out.len, storage, &err), HTH_BAD_FORMAT);
+	}
+	hth_buf_finish(&out);
+	hth_buf_finish(&again);
+}
+
+/* ---- two homes ---- */
+
+typedef struct letter {
+	int to;
+	size_t len;
+	unsigned char bytes[2048];
+} letter;
+typedef struct party {
+	int index;
+	hth_identity *identity;
+	hth_ledger *ledger;
+	hth_pool *pool;
+	hth_rng rng;
+	int32_t answer[256];
+	size_t n;
+	int ended, home, failed, stopped;
+	hth_pool_work work;
+	int works;
+	int32_t prefix[64];
+} party;
+static party p[3];
+static letter letters[512];
+static size_t n_letters, taken;
+static bool cut; /* nothing arrives */
+
+static hth_status keep(void *ctx, const hth_entry *entry, hth_error *e)
+{
+	(void)ctx, (void)entry, (void)e;
+	return HTH_OK;
+}
+static void on_send(void *ctx, const hth_home_id *to, const void *bytes, size_t len)
+{
+	(void)ctx;
+	if (cut || n_letters == HTH_COUNT(letters) || len > sizeof letters[0].bytes)
+		return;
+	letter *l = &letters[n_letters++];
+	for (l->to = 0; !hth_home_id_equal(to, &hth_identity_card(p[l->to].identity)->id); l->to++)
+		;
+	l->len = len;
+	memcpy(l->bytes, bytes, len);
+	l->to += 10 * ((party *)ctx)->index;
+}
+static void on_tokens(void *ctx, uint64_t ask, const int32_t *ids, size_t n)
+{
+	party *x = ctx;
+	CHECK_INT(ask, 1);
+	for (size_t i = 0; i < n && x->n < HTH_COUNT(x->answer); i++)
+		x->answer[x->n++] = ids[i];
+}
+static void on_ended(void *ctx, uint64_t ask, const hth_home_id *by, bool check)
+{
+	(void)ask, (void)by, (void)check;
+	((party *)ctx)->ended++;
+}
+static void on_go_home(void *ctx, uint64_t ask, size_t n)
+{
+	(void)ask;
+	party *x = ctx;
+	CHECK_INT(n, x->n);
+	x->home++;
+}
+static void on_failed(void *ctx, uint64_t ask)
+{
+	(void)ask;
+	((party *)ctx)->failed++;
+}
+static void on_serve(void *ctx, const hth_pool_work *work)
+{
+	party *x = ctx;
+	x->work = *work;
+	x->works++;
+	memcpy(x->prefix, work->prefix, HTH_MIN(work->n_prefix, HTH_COUNT(x->prefix)) * sizeof *x->prefix);
+}
+static void on_stop(void *ctx, uint64_t work)
+{
+	(void)work;
+	((party *)ctx)->stopped++;
+}
+static void on_hold(void *ctx, uint64_t work, bool held) { (void)ctx, (void)work, (void)held; }
+
+static void deliver(uint64_t now)
+{
+	for (; taken < n_letters; taken++) {
+		const letter *l = &letters[taken];
+		hth_pool_receive(p[l->to % 10].pool, &hth_identity_card(p[l->to / 10].identity)->id, l->bytes, l->len, now);
+	}
+	n_letters = taken = 0;
+}
+
+static void tick(uint64_t now)
+{
+	for (int i = 0; i < 3; i++)
+		hth_pool_tick(p[i].pool, now);
+	deliver(now);
+}
+
+/* Three homes know each other; 0 is slow, 1 and 2 are fast. */
+static void street_init(void)
+{
+	static const hth_rules rules = {.classes = 3, .credit_line = 1000, .admit_needs = 1, .change_needs = 1, .requests_per_hour = 5};
+	hth_charter *charter = NULL, *next = NULL;
+	memset(p, 0, sizeof p);
+	n_letters = taken = 0;
+	cut = false;
+	hth_privacy_add_audience(HTH_NEIGHBOURS);
+	hth_privacy_add_audience(HTH_PUBLIC);
+	for (int i = 0; i < 3; i++) {
+		unsigned char seed[HTH_SEED_BYTES] = {(unsigned char)(i + 1)};
+		hth_pool_ops ops = {&p[i], on_send, on_tokens, on_ended, on_go_home, on_failed, on_serve, on_stop, on_hold};
+		p[i].index = i;
+		hth_rng_seed(&p[i].rng, 1);
+		if (hth_identity_from_seed(&p[i].identity, seed, &err) != HTH_OK ||
+		    hth_ledger_create(&p[i].ledger, &hth_identity_card(p[i].identity)->id, hth_signer_of(p[i].identity), (hth_ledger_disk){keep, NULL}, &err) != HTH_OK ||
+		    hth_pool_create(&p[i].pool, &hth_identity_card(p[i].identity)->id, &ops, p[i].ledger, &p[i].rng, &err) != HTH_OK ||
+		    (charter == NULL ? hth_charter_found(&next, "x", &rules, p[i].identity, "a", &err)
+		                     : hth_charter_admit(&next, charter, hth_identity_card(p[i].identity), "b", HTH_ROLE_MEMBER, &err)) != HTH_OK)
+			abort();
+		hth_charter_unref(charter);
+		charter = next;
+	}
+	for (int i = 0; i < 3; i++) {
+		hth_capability c = i == 0 ? record_of(20, 2, 2, 0) : record_of(1000, 100, 2, 0);
+		hth_pool_set_members(p[i].pool, charter, T0);
+		hth_pool_set_home(p[i].pool, &c, 0, T0);
+	}
+	hth_charter_unref(charter);
+	tick(T0);
+}
+
+static void street_finish(void)
+{
+	for (int i = 0; i < 3; i++) {
+		hth_pool_destroy(p[i].pool);
+		hth_ledger_destroy(p[i].ledger);
+		hth_identity_destroy(p[i].identity);
+	}
+}
+
+static hth_neighbour_permit *permit(hth_privacy_class class)
+{
+	hth_request *request = NULL;
+	hth_neighbour_permit *made = NULL;
+	if (hth_request_create(&request, HTH_COMPLETION, &err) != HTH_OK)
+		abort();
+	request->privacy = class;
+	request->input.text = strdup("tell me of the sea");
+	request->input.text_len = strlen(request->input.text);
+	hth_status status = hth_privacy_permit_neighbours(request, &made, &err);
+	CHECK_INT(status, class == HTH_PRIVATE ? HTH_DENIED : HTH_OK);
+	hth_request_unref(request);
+	return made;
+}
+
+static hth_status ask(hth_privacy_class class, uint64_t now)
+{
+	static const unsigned char model[HTH_HASH_BYTES];
+	hth_pool_ask_options o = {.ask = 1, .model = model, .prompt_tokens = 32, .max_tokens = 6, .expected_tokens = 100, .seed = 9};
+	hth_status status = hth_pool_ask(p[0].pool, permit(class), &o, now, &err);
+	deliver(now);
+	return status;
+}
+
+TEST(a_private_request_gets_no_permit)
+{
+	street_init();
+	CHECK(permit(HTH_PRIVATE) == NULL);
+	street_finish();
+}
+
+TEST(an_answer_from_next_door_is_whole_and_paid_for)
+{
+	static const int32_t made[6] = {5, 6, 7, 8, 9, 10};
+	street_init();
+	CHECK_INT(ask(HTH_NEIGHBOURS, T0), HTH_CONFLICT); /* nobody is trusted with that, so it stays */
+	REQUIRE_OK(ask(HTH_PUBLIC, T0));
+	int who = p[1].works ? 1 : 2;
+	REQUIRE(p[who].works == 1);
+	hth_pool_served(p[who].pool, p[who].work.work, made, 4, false, 100, T0 + 10);
+	hth_pool_served(p[who].pool, p[who].work.work, made + 4, 2, true, 100, T0 + 20);
+	deliver(T0 + 20);
+	CHECK(p[0].ended == 1 && p[0].n == 6 && memcmp(p[0].answer, made, sizeof made) == 0);
+	deliver(T0 + 21);
+	const hth_home_id *server = &hth_identity_card(p[who].identity)->id, *asker = &hth_identity_card(p[0].identity)->id;
+	CHECK_INT(hth_ledger_balance(p[0].ledger, server, T0), -(6 + 2));
+	CHECK_INT(hth_ledger_balance(p[who].ledger, asker, T0), 6 + 2);
+	CHECK(hth_pool_asks(p[0].pool) == 0 && hth_pool_works(p[who].pool) == 0);
+	street_finish();
+}
+
+TEST(letters_in_any_order_make_the_same_answer)
+{
+	static const int32_t made[6] = {5, 6, 7, 8, 9, 10};
+	street_init();
+	REQUIRE_OK(ask(HTH_PUBLIC, T0));
+	party *server = p[1].works ? &p[1] : &p[2];
+	for (int i = 0; i < 6; i++)
+		hth_pool_served(server->pool, server->work.work, made + i, 1, i == 5, 0, T0 + 1);
+	/* Backwards, twice each; the receipt first of all. */
+	letter kept[16];
+	size_t n = HTH_MIN(n_letters, HTH_COUNT(kept));
+	memcpy(kept, letters, n * sizeof *kept);
+	n_letters = 0;
+	for (size_t i = n; i-- > 0;)
+		for (int twice = 0; twice < 2; twice++)
+			hth_pool_receive(p[0].pool, &hth_identity_card(server->identity)->id, kept[i].bytes, kept[i].len, T0 + 2 + 300 * (n - i));
+	deliver(T0 + 3000); /* what was asked for again */
+	deliver(T0 + 3000);
+	CHECK(p[0].ended == 1 && p[0].n == 6 && memcmp(p[0].answer, made, sizeof made) == 0);
+	street_finish();
+}
+
+TEST(a_server_that_falls_silent_is_left_within_two_seconds_and_another_goes_on_from_there)
+{
+	static const int32_t made[6] = {5, 6, 7, 8, 9, 10};
+	street_init();
+	REQUIRE_OK(ask(HTH_PUBLIC, T0));
+	party *first = p[1].works ? &p[1] : &p[2], *second = first == &p[1] ? &p[2] : &p[1];
+	hth_pool_served(first->pool, first->work.work, made, 2, false, 0, T0 + 100);
+	deliver(T0 + 100);
+	CHECK_INT(p[0].n, 2);
+	hth_pool_tick(p[0].pool, T0 + 100 + HTH_POOL_SILENCE_MS - 1);
+	CHECK_INT(hth_pool_get_counts(p[0].pool)->failed_over, 0);
+	hth_pool_tick(p[0].pool, T0 + 100 + HTH_POOL_SILENCE_MS);
+	deliver(T0 + 2100);
+	CHECK_INT(hth_pool_get_counts(p[0].pool)->failed_over, 1);
+	REQUIRE(second->works == 1);
+	CHECK(second->work.n_prefix == 2 && second->prefix[0] == 5 && second->prefix[1] == 6 && second->work.seed == 9);
+	/* The first one wakes up and goes on: nobody listens. */
+	hth_pool_served(first->pool, first->work.work, made + 2, 2, false, 0, T0 + 2200);
+	deliver(T0 + 2200);
+	CHECK_INT(p[0].n, 2);
+	CHECK_INT(first->stopped, 1);
+	hth_pool_served(second->pool, second->work.work, made + 2, 4, true, 0, T0 + 2300);
+	deliver(T0 + 2300);
+	CHECK(p[0].ended == 1 && p[0].n == 6 && memcmp(p[0].answer, made, sizeof made) == 0);
+	street_finish();
+}
+
+TEST(one_that_beats_but_makes_nothing_is_left_too_and_home_is_the_last_resort)
+{
+	street_init();
+	REQUIRE_OK(ask(HTH_PUBLIC, T0));
+	for (uint64_t t = 0; t < 60000 && p[0].home == 0; t += 100)
+		tick(T0 + t); /* both beat, neither makes a token */
+	CHECK_INT(p[0].home, 1);
+	CHECK(hth_pool_get_counts(p[0].pool)->slow >= 2 && hth_pool_get_counts(p[0].pool)->silent == 0);
+	CHECK(p[0].ended == 0 && hth_pool_asks(p[0].pool) == 0);
+	street_finish();
+}
+
+TEST(what_may_not_be_asked_is_refused)
+{
+	street_init();
+	hth_capability none = record_of(1000, 100, 2, 0);
+	none.accepts_public = false;
+	for (int i = 1; i < 3; i++)
+		hth_pool_set_home(p[i].pool, &none, 0, T0); /* they changed their minds; home 0 has not heard of it yet */
+	REQUIRE_OK(ask(HTH_PUBLIC, T0));
+	for (int i = 0; i < 4; i++)
+		deliver(T0);
+	CHECK(p[1].works + p[2].works == 0 && p[0].home == 1);
+	CHECK(hth_pool_get_counts(p[0].pool)->refused_class == 2);
+	street_finish();
+}
+
+TEST(removal_ends_what_runs_and_strangers_are_not_heard)
+{
+	street_init();
+	REQUIRE_OK(ask(HTH_PUBLIC, T0));
+	party *server = p[1].works ? &p[1] : &p[2];
+	hth_pool_set_members(server->pool, NULL, T0 + 1);
+	CHECK_INT(server->stopped, 1);
+	uint64_t bad = hth_pool_get_counts(server->pool)->bad_messages;
+	hth_pool_receive(server->pool, &hth_identity_card(p[0].identity)->id, "\1\1", 2, T0 + 2);
+	CHECK_INT(hth_pool_get_counts(server->pool)->bad_messages, bad + 1);
+	cut = true;
+	hth_pool_set_members(p[0].pool, NULL, T0 + 3);
+	CHECK_INT(p[0].home, 1); /* without neighbours, home does it */
+	street_finish();
+}
+
+TEST_MAIN()
