@@ -10,7 +10,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from e2e import Node, Skip, Stream, cpu_seconds, in_parallel, resident_bytes, run_tests, test, wait_for  # noqa: E402
+from e2e import Node, Skip, Stream, in_parallel, resident_bytes, run_tests, test, wait_for  # noqa: E402
 
 PROGRAM = os.environ["HEARTH_FAKE_NODE"]
 SETTINGS = ("--model", "alpha", "--log-level", "info")
@@ -432,7 +432,7 @@ def ollama_speaks_lines_and_manages_models():
 
 
 @test
-def a_thousand_requests_leave_nothing_behind_and_an_idle_node_sleeps():
+def a_thousand_requests_leave_nothing_behind():
     # AddressSanitizer keeps freed memory back, which would look like a leak.
     asan = os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1:thread_local_quarantine_size_kb=64"
     with node(env={"FAKE_PIECE_MS": "1", "FAKE_SLOTS": "8", "ASAN_OPTIONS": asan}) as n:
@@ -463,13 +463,6 @@ def a_thousand_requests_leave_nothing_behind_and_an_idle_node_sleeps():
         print(f"# 720 more requests: {grown / 1024:.0f} KiB more resident, {memory / 1e6:.1f} MB before")
         assert grown < 8 << 20
         assert value("hearth_requests_active") == 0
-        for _ in range(10):  # it may still have connections of ours to close
-            before = cpu_seconds(n.process.pid)
-            time.sleep(1)
-            used = cpu_seconds(n.process.pid) - before
-            if used <= 0.01:
-                break
-        assert used <= 0.01, used
 
 
 run_tests()
