@@ -14,7 +14,7 @@
 #include <tesseract/capi.h>
 #include <unistd.h>
 
-enum { WORD_CONFIDENCE_MIN = 30, PARAGRAPH_CONFIDENCE_MIN = 45, UPSCALE_BELOW = 1000 };
+enum { WORD_CONFIDENCE_MIN = 20, PARAGRAPH_CONFIDENCE_MIN = 30, UPSCALE_BELOW = 1600 };
 
 static TessBaseAPI *words, *orientation;
 static char why_not[256] = "OCR is not loaded in this process";
