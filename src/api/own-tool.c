@@ -148,6 +148,16 @@ static hth_status copy_if(const char *from, char **to, hth_error *err)
 	return from == NULL ? HTH_OK : hth_fields_copy(from, to, err);
 }
 
+/* As a JSON string; bytes that are no UTF-8 (a message that was cut inside of a character) become U+FFFD. */
+static json_t *words_of(const char *bytes, size_t len)
+{
+	json_t *string = json_stringn(bytes != NULL ? bytes : "", len);
+	HTH_CLEANUP(hth_buf_finish) hth_buf text = HTH_BUF_INIT(6 * len + 16);
+	if (string == NULL && hth_json_write_string(bytes, len, &text))
+		(void)!hth_json_parse(&string, text.data, text.len, NULL);
+	return string;
+}
+
 static hth_status fill(const hth_own_tool *t, const hth_request *before, const char *result, size_t len,
                        hth_request *next, hth_error *err)
 {
@@ -161,12 +171,12 @@ static hth_status fill(const hth_own_tool *t, const hth_request *before, const c
 		json_decref(arguments);
 		arguments = json_object();
 	}
-	json_t *call = json_pack("{s:s, s:s, s:{s:s, s:O}}", "id", t->id, "type", "function", "function", "name",
-	                         name_of_ours, "arguments", arguments);
-	json_t *answer = json_pack("{s:s, s:s%, s:[o]}", "role", "assistant", "content",
-	                           t->words.data != NULL ? t->words.data : "", t->words.len, "tool_calls", call);
-	json_t *page = json_pack("{s:s, s:s, s:s, s:s%}", "role", "tool", "tool_call_id", t->id, "name", name_of_ours,
-	                         "content", result, len);
+	json_t *call = json_pack("{s:o, s:s, s:{s:s, s:O}}", "id", words_of(t->id, strlen(t->id)), "type", "function",
+	                         "function", "name", name_of_ours, "arguments", arguments);
+	json_t *answer = json_pack("{s:s, s:o, s:[o]}", "role", "assistant", "content",
+	                           words_of(t->words.data, t->words.len), "tool_calls", call);
+	json_t *page = json_pack("{s:s, s:o, s:s, s:o}", "role", "tool", "tool_call_id", words_of(t->id, strlen(t->id)),
+	                         "name", name_of_ours, "content", words_of(result, len));
 	if (json_array_append_new(messages, answer) != 0 || json_array_append_new(messages, page) != 0)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a page");
 	HTH_TRY(hth_fields_dump(messages, &to->messages_json, err));

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Commands on model files: show, tokenize, perplexity, quantize and bench with the starter model, and what they do with bad files."""
+import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -20,6 +22,31 @@ def show_tells_what_the_starter_model_is():
     assert "4.7 M" in text and "256 tokens" in text and "fits here" in text
     assert "llama.context_length" in hearth("show", "starter", "--metadata").out
     assert hearth("show", "starter", "--metadata", "--json").json["metadata"]["llama.context_length"] == "256"
+
+
+@test
+def a_made_model_is_listed_shown_and_run_as_it_was_made():
+    models = os.path.join(home, "made", "models")
+    os.makedirs(models)
+    shutil.copy(STARTER, os.path.join(models, "base.gguf"))
+    os.link(os.path.join(models, "base.gguf"), os.path.join(models, "short.gguf"))
+    with open(os.path.join(models, "short.json"), "w") as f:
+        json.dump({"from": "base", "created_unix": 1, "system": "Be\x1b[31m brief.", "params": {"num_predict": 2, "temperature": 0, "seed": 1},
+                   "template": "{{ .System }} {{ .Prompt }}"}, f)
+    flags = {"HEARTH_HOME": os.path.join(home, "made")}
+    listed = {m["name"]: m for m in hearth("list", "--json", **flags).json["models"]}
+    assert listed["short"]["from"] == "base" and listed["base"]["from"] is None and "made of base" in hearth("list", **flags).out
+    shown = hearth("show", "short", **flags).out
+    assert "made of" in shown and "num_predict 2" in shown and "Go's language" in shown and "\x1b" not in shown, shown
+    got = hearth("show", "short", "--json", **flags).json["made"]
+    assert got["from"] == "base" and got["params"]["num_predict"] == 2 and hearth("show", "base", "--json", **flags).json["made"] is None
+    two = hearth("run", "short", "I would like to book a table for two.", "--own", **flags).out
+    assert two.strip() and two.strip() == hearth("run", "short", "I would like to book a table for two.", "--own", "-n", "2", **flags).out.strip()
+    more = hearth("run", "short", "I would like to book a table for two.", "--own", "-n", "4", **flags).out
+    assert len(more) > len(two), (two, more)
+    freed = hearth("rm", "short", "--json", **flags).json
+    assert freed == {"removed": True, "bytes": 0} and os.path.exists(os.path.join(models, "base.gguf")), freed
+    assert sorted(os.listdir(models))[0] == "base.gguf"
 
 
 @test
