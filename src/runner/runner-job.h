@@ -52,7 +52,7 @@ typedef struct hth_job {
 	hth_answer answer;
 	bool started; /* sampler and answer exist */
 	hth_grammar_matcher *matcher; /* where the answer stands in the grammar */
-	uint32_t *allowed;            /* the mask for the next token */
+	uint32_t *allowed;            /* masks: for the next token, and behind guesses at it and what follows (HTH_DRAFT_MAX) */
 	float *spare;                 /* logits, while it may be that a token must be chosen once more to end in time; NULL until then */
 	bool hurried;                 /* a token was chosen to end in time */
 	float *raw;   /* logits before the sampler changes them; only with logprobs */

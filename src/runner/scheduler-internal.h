@@ -69,6 +69,7 @@ struct hth_scheduler {
 	bool may_break; /* long enough to be worth breaking off for one of several */
 };
 
+static inline size_t hth_scheduler_mask_words(const hth_scheduler *s) { return (s->compute.n_vocab + 31) / 32; }
 /* Ends a running job: its sequence is kept for later, its slot is free. */
 void hth_scheduler_end_running(hth_scheduler *s, hth_job *job, const hth_done *done, const hth_error *error);
 /* The running job that came last goes back to the head of the queue. False: there is no other than `but`. */

@@ -25,6 +25,36 @@ static void add_member(step_batch *b, hth_job *job, uint32_t n_rows, uint32_t n_
 	m->ended = m->stuck = m->tight = false;
 }
 
+static size_t reserved_tokens(const hth_job *job, const hth_grammar_matcher *matcher)
+{
+	return hth_grammar_matcher_waits(matcher) ? HTH_MIN(job->max_answer / RESERVED_SHARE, (uint32_t)RESERVED_MAX) : 0;
+}
+
+static bool is_near_end(const hth_job *job, size_t tokens)
+{
+	bool may_never_begin = hth_grammar_matcher_waits(job->matcher) && hth_grammar_may_end(job->matcher);
+	size_t left = job->max_answer - job->n_answer;
+	return !may_never_begin && hth_grammar_distance(job->matcher) + TIGHT_BYTES + reserved_tokens(job, job->matcher) + tokens >= left;
+}
+
+/* How many of the guesses the grammar allows, one after the other; makes the masks behind them. */
+static uint32_t follow_drafts(const hth_scheduler *s, hth_job *job, const int32_t *drafts, uint32_t n)
+{
+	hth_grammar_matcher *at = NULL;
+	size_t words = hth_scheduler_mask_words(s);
+	uint32_t right = 0;
+	if (n == 0 || hth_grammar_matcher_copy(&at, job->matcher, NULL) != HTH_OK)
+		return 0;
+	while (right < n && hth_grammar_accept(at, drafts[right])) {
+		const uint32_t *mask = hth_grammar_mask(at);
+		if (mask == NULL)
+			break;
+		memcpy(job->allowed + ++right * words, mask, words * sizeof *mask);
+	}
+	hth_grammar_matcher_destroy(at);
+	return right;
+}
+
 static uint32_t ask_drafter(hth_scheduler *s, hth_job *job, size_t rows, uint32_t n_decoding, uint32_t max, int32_t *drafts)
 {
 	max = hth_speculation_ask(job->speculation, &s->pace, rows, n_decoding, max, hth_drafter_guess_ns(s->drafter));
@@ -35,9 +65,9 @@ static uint32_t ask_drafter(hth_scheduler *s, hth_job *job, size_t rows, uint32_
 
 static uint32_t draft(hth_scheduler *s, hth_job *job, size_t rows, uint32_t n_decoding, int32_t *drafts)
 {
-	/* Guesses for rows of logprobs would have to keep each row's rivals; not worth it. And a grammar's masks are made before
-	 * the workers choose, one for each answer. */
-	if (job->raw != NULL || job->matcher != NULL)
+	/* Guesses for rows of logprobs would have to keep each row's rivals; not worth it. Near a bound answer's last token each is looked
+	 * at by itself. */
+	if (job->raw != NULL || (job->matcher != NULL && is_near_end(job, HTH_DRAFT_MAX)))
 		return 0;
 	uint32_t answer_left = job->max_answer - job->n_answer, room = s->compute.n_ctx - job->n_tokens;
 	uint32_t max = HTH_MIN(HTH_MIN(answer_left - 1, room), (uint32_t)HTH_DRAFT_MAX);
@@ -55,7 +85,9 @@ static uint32_t draft(hth_scheduler *s, hth_job *job, size_t rows, uint32_t n_de
 		hth_speculation_init(job->speculation);
 	}
 	uint32_t n = hth_speculation_draft(job->speculation, &s->pace, rows, n_decoding, job->tokens, job->n_tokens, max, drafts);
-	return n > 0 || s->drafter == NULL ? n : ask_drafter(s, job, rows, n_decoding, max, drafts);
+	if (n == 0 && s->drafter != NULL)
+		n = ask_drafter(s, job, rows, n_decoding, max, drafts);
+	return job->matcher != NULL ? follow_drafts(s, job, drafts, n) : n;
 }
 
 /* A chunk ends where others wait for it to get to, and does not leave a single token for the next one: kernels for one row may
@@ -174,24 +206,17 @@ static void build_batches(hth_scheduler *s)
 	write_rows(b);
 }
 
-static size_t reserved_tokens(const hth_job *job, const hth_grammar_matcher *matcher)
-{
-	return hth_grammar_matcher_waits(matcher) ? HTH_MIN(job->max_answer / RESERVED_SHARE, (uint32_t)RESERVED_MAX) : 0;
-}
-
 /* A bound answer ends whole where its tokens suffice: towards their end, a token after which they would not is not taken. */
 static bool is_tight(const hth_scheduler *s, hth_job *job)
 {
-	size_t left = job->max_answer - job->n_answer, reserved = reserved_tokens(job, job->matcher);
-	bool may_never_begin = hth_grammar_matcher_waits(job->matcher) && hth_grammar_may_end(job->matcher);
-	if (may_never_begin || hth_grammar_distance(job->matcher) + TIGHT_BYTES + reserved < left || !hth_grammar_can_end_within(job->matcher, left))
+	if (!is_near_end(job, 0) || !hth_grammar_can_end_within(job->matcher, job->max_answer - job->n_answer))
 		return false;
 	if (job->spare == NULL)
 		job->spare = hth_alloc_array(s->compute.n_vocab, sizeof *job->spare);
 	return job->spare != NULL;
 }
 
-/* Grammars are one thread's, so the masks are made before the workers choose. A mask is good until the grammar's next use, which
+/* Grammars are one thread's, so the masks are made before the workers choose (those behind guesses already with the guesses). A mask is good until the grammar's next use, which
  * may be for another member, so it is copied. */
 static void make_masks(const hth_scheduler *s, const step_batch *b)
 {
@@ -203,12 +228,12 @@ static void make_masks(const hth_scheduler *s, const step_batch *b)
 		const uint32_t *mask = hth_grammar_mask(job->matcher);
 		m->stuck = mask == NULL;
 		if (mask != NULL)
-			memcpy(job->allowed, mask, (s->compute.n_vocab + 31) / 32 * sizeof *mask);
+			memcpy(job->allowed, mask, hth_scheduler_mask_words(s) * sizeof *mask);
 		m->tight = mask != NULL && is_tight(s, job);
 	}
 }
 
-static int32_t draw(const hth_scheduler *s, step_member *m, float *logits)
+static int32_t draw(const hth_scheduler *s, step_member *m, float *logits, uint32_t row)
 {
 	hth_job *job = m->job;
 	if (job->raw != NULL)
@@ -216,7 +241,8 @@ static int32_t draw(const hth_scheduler *s, step_member *m, float *logits)
 	if (job->ask.params.ignore_eos)
 		for (size_t k = 0; k < s->n_end_ids; k++)
 			logits[s->end_ids[k]] = -HUGE_VALF;
-	int32_t token = hth_sampler_sample(job->sampler, logits, job->matcher != NULL ? job->allowed : NULL);
+	const uint32_t *allowed = job->matcher != NULL ? job->allowed + row * hth_scheduler_mask_words(s) : NULL;
+	int32_t token = hth_sampler_sample(job->sampler, logits, allowed);
 	if (job->raw != NULL)
 		hth_logprobs(job->raw, s->compute.n_vocab, token, &m->logprob, m->top, job->answer.n_top);
 	return token;
@@ -229,18 +255,17 @@ static void choose(void *ctx, size_t task, unsigned worker)
 	hth_scheduler *s = ctx;
 	step_member *m = &s->chosen->members[task];
 	hth_job *job = m->job;
-	bool bound = job->matcher != NULL && !hth_grammar_matcher_waits(job->matcher);
 	for (uint32_t i = 0; i < m->n_wants && !m->stuck; i++) {
 		float *logits = s->compute.logits(s->compute.ctx, m->first_want + i);
 		if (m->tight)
 			memcpy(job->spare, logits, s->compute.n_vocab * sizeof *logits);
-		int32_t token = draw(s, m, logits);
+		int32_t token = draw(s, m, logits, i);
 		/* Where a grammar leaves nothing but the end, ignore_eos cannot go on either. */
-		if ((bound || !job->ask.params.ignore_eos) && hth_tokenizer_is_end(s->compute.tokenizer, token)) {
+		if ((job->matcher != NULL || !job->ask.params.ignore_eos) && hth_tokenizer_is_end(s->compute.tokenizer, token)) {
 			m->ended = true;
 			return;
 		}
-		if (job->matcher == NULL) /* else it may still change */
+		if (!m->tight) /* else it may still change */
 			hth_sampler_accept(job->sampler, token);
 		m->chosen[m->n_chosen++] = token;
 		if (i >= m->n_drafts || token != m->drafts[i] || job->n_answer + m->n_chosen >= job->max_answer)
@@ -283,8 +308,8 @@ static void keep_in_time(hth_scheduler *s, step_member *m)
 	const uint32_t *nearer = in_time ? NULL : hth_grammar_mask_nearer(job->matcher, left);
 	if (nearer == NULL)
 		return;
-	memcpy(job->allowed, nearer, (s->compute.n_vocab + 31) / 32 * sizeof *nearer);
-	m->chosen[0] = draw(s, m, job->spare);
+	memcpy(job->allowed, nearer, hth_scheduler_mask_words(s) * sizeof *nearer);
+	m->chosen[0] = draw(s, m, job->spare, 0);
 	m->ended = hth_tokenizer_is_end(s->compute.tokenizer, m->chosen[0]);
 	m->n_chosen = m->ended ? 0 : 1;
 	job->hurried = true;
@@ -329,7 +354,8 @@ static void apply(hth_scheduler *s, step_member *m)
 	bool whole = false; /* the grammar's sentence: nothing can follow */
 	for (uint32_t i = 0; i < m->n_chosen && job->matcher != NULL && !m->stuck; i++) {
 		m->stuck = !hth_grammar_accept(job->matcher, m->chosen[i]);
-		hth_sampler_accept(job->sampler, m->chosen[i]);
+		if (m->tight)
+			hth_sampler_accept(job->sampler, m->chosen[i]);
 		bool in_it = !hth_grammar_matcher_waits(job->matcher);
 		whole = !m->stuck && in_it && (hth_grammar_must_end(job->matcher) || (job->hurried && hth_grammar_may_end(job->matcher)));
 	}

@@ -224,7 +224,7 @@ static void on_piece(void *ctx, const hth_answer_piece *piece)
 static hth_status start_grammar(const hth_scheduler *s, hth_job *job, hth_error *err)
 {
 	const char *trigger = job->ask.params.grammar_trigger;
-	job->allowed = hth_alloc_array((s->compute.n_vocab + 31) / 32, sizeof *job->allowed);
+	job->allowed = hth_alloc_array((size_t)(HTH_DRAFT_MAX + 1) * hth_scheduler_mask_words(s), sizeof *job->allowed);
 	if (job->allowed == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a grammar's masks");
 	HTH_TRY(hth_grammar_matcher_create(&job->matcher, job->grammar, err));
