@@ -37,7 +37,9 @@ const hth_tc_family hth_tc_families[HTH_TOOLCALLS_FORMAT_COUNT] = {
     [HTH_TOOLCALLS_DEEPSEEK] = {"deepseek",
 				{{"<｜tool▁calls▁begin｜>", HTH_TC_DEEPSEEK, {NULL}, true},
 				 {"<｜tool_calls_begin｜>", HTH_TC_DEEPSEEK, {NULL}, true},
-				 {"<｜tool▁call▁begin｜>", HTH_TC_DEEPSEEK, {NULL}, true}},
+				 {"<｜tool▁call▁begin｜>", HTH_TC_DEEPSEEK, {NULL}, true},
+				 /* their templates list no tools, and words that do teach this */
+				 {"<tool_call>", HTH_TC_JSON_NEXT, CLOSE("</tool_call>"), false}},
 				{NULL},
 				false},
     [HTH_TOOLCALLS_KIMI] = {"kimi",

@@ -187,6 +187,7 @@ static const answer answers[] = {
     {HTH_TOOLCALLS_MISTRAL, "[TOOL_CALLS]now{}", "0:now({})"},
     {HTH_TOOLCALLS_MISTRAL, "[TOOL_CALLS]oops", "C[[TOOL_CALLS]oops]"},
     /* DeepSeek R1, V3, V3.1 */
+    {HTH_TOOLCALLS_DEEPSEEK, "x\n<tool_call>\n{\"name\": \"now\", \"arguments\": {}}\n</tool_call>", "C[x]0:now({})"},
     {HTH_TOOLCALLS_DEEPSEEK, "<think>x</think>\n<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>get_weather\n```json\n"
 			     "{\"place\": \"Oslo\"}\n```<｜tool▁call▁end｜>\n<｜tool▁call▁begin｜>function<｜tool▁sep｜>now\n```json\n{}\n```"
 			     "<｜tool▁call▁end｜><｜tool▁calls▁end｜>",

@@ -228,6 +228,9 @@ TEST(what_a_template_has_no_place_for_is_said_in_words)
 	static const char history[] = "[{\"role\":\"user\",\"content\":\"U\"},{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{\"id\":\"i\",\"type\":\"function\","
 	                              "\"function\":{\"name\":\"f\",\"arguments\":{\"a\":1}}}]},{\"role\":\"tool\",\"tool_call_id\":\"i\",\"content\":\"R\"},{\"role\":\"user\",\"content\":\"V\"}]";
 	check_rendered(users, history, "[u U][a <tool_call>\n{\"name\":\"f\",\"arguments\":{\"a\":1}}\n</tool_call>][u <tool_response>\nR\n</tool_response>\n\nV]");
+	/* A template that shows calls is left to show them. */
+	static const char calls[] = "{% for m in messages %}[{{ m.role[0] }} {{ m.content }}{% for c in m.tool_calls or [] %}<{{ c.function.name }}>{% endfor %}]{% endfor %}";
+	check_rendered(calls, history, "[u U][a <f>][t R][u V]");
 	n_ctx = 4096;
 	PREPARED told = prepare(users, HTH_RENDER, "[{\"role\":\"user\",\"content\":\"U\"}]", false);
 	CHECK(told.status == HTH_OK && memmem(told.job->echo, told.job->echo_len, "<tools>\n{\"type\":\"function\",\"function\":{\"name\":\"f\"}}\n</tools>", 54) != NULL);
