@@ -274,9 +274,9 @@ def a_long_load_says_how_far_it_is_and_when_to_come_back():
         for answer, words in ((a, a.error()["message"]), (b, b.json["error"]), (c, c.error()["message"])):
             assert answer.status == 503, answer.body
             eta = int(answer.headers["Retry-After"])
-            assert 2 <= eta <= 12 and "%" in words and f"about {eta} s left" in words, (eta, words)
+            assert 1 <= eta <= 60 and "%" in words and f"about {eta} s left" in words, (eta, words)
         runner = n.status()["runners"][0]
-        assert runner["state"] == "loading" and 0 < runner["progress"] < 1 and 1 <= runner["eta_s"] <= 12, runner
+        assert runner["state"] == "loading" and 0 < runner["progress"] < 1 and 1 <= runner["eta_s"] <= 60, runner
         # Whoever comes back as told is served.
         wait_for("it is loaded", 10, lambda: n.status()["runners"][0]["state"] == "ready", 0.1)
         assert n.chat().status == 200
