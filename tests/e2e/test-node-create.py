@@ -8,6 +8,9 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from e2e import SOURCE, Node, run_tests, test, wait_for  # noqa: E402
 
+sys.path.insert(0, os.path.join(SOURCE, "tests", "pull"))
+from modelserver import Server  # noqa: E402
+
 PROGRAM = os.environ["HEARTH_PROGRAM"].split()
 STARTER = os.path.join(SOURCE, "models", "starter.gguf")
 ASK = "I would like to book a table for two."
@@ -220,6 +223,33 @@ def weights_sent_along_become_a_model():
         assert b" 401 " in s.recv(65536).split(b"\r\n")[0] and not os.path.exists(os.path.join(n.home, "models", ".pull"))
         s.close()
         assert n.ask("POST", path, data, headers={"Authorization": "Bearer secret"}).status == 201
+
+
+@test
+def what_a_registry_sends_along_holds_in_every_api():
+    s = Server()
+    with open(STARTER, "rb") as f:
+        data = f.read()
+    go = "{{ if .System }}<|system|>{{ .System }}{{ end }}<|user|>{{ .Prompt }}"
+    s.add_registry("tiny", data, tag="1b", system="SYS", template=go, license="MIT\nand more", messages=json.dumps([{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]),
+                   params=json.dumps({"num_predict": 2, "stop": ["never"], "temperature": 0, "top_p": "nonsense", "num_gpu": 9}))
+    with node("--registry", s.url) as n:
+        assert n.post("/api/pull", {"model": "tiny:1b", "stream": False}).json == {"status": "success"}
+        show = n.post("/api/show", {"model": "tiny:1b"}).json
+        assert show["template"] == go and "Go" in show["template_note"] and show["system"] == "SYS" and show["license"].startswith("MIT\n") and len(show["messages"]) == 2, show
+        # The digest is known from the pull: nothing has to be read for it.
+        assert {m["name"]: m["digest"] for m in n.get("/api/tags").json["models"]}["tiny-1b:latest"] == hashlib.sha256(data).hexdigest()
+        for answer in (n.chat(ASK, model="tiny:1b"), n.post("/v1/responses", {"model": "tiny:1b", "input": ASK})):
+            usage = answer.json["usage"]
+            assert usage.get("completion_tokens", usage.get("output_tokens")) <= 2, "what is wrong in them costs only that"
+        assert n.post("/api/chat", {"model": "tiny:1b", "messages": user(), "stream": False}).json["eval_count"] <= 2
+        assert rendered(n, "tiny:1b", user()) > rendered(n, "starter", user()) + 4
+        # A model made of it inherits, and outlives it.
+        assert create(n, "mine", **{"from": "tiny:1b", "system": "MY"}).status == 200
+        assert n.ask("DELETE", "/api/delete", {"model": "tiny:1b"}).status == 200
+        show = n.post("/api/show", {"model": "mine"}).json
+        assert show["system"] == "MY" and "num_predict" in show["parameters"] and n.chat(ASK, model="mine").json["usage"]["completion_tokens"] <= 2
+    s.close()
 
 
 @test
