@@ -262,6 +262,7 @@ hth_status hth_binding_apply(hth_request *request, hth_toolcalls_style *style, c
 		return wait_for_thought(request, style, err);
 	if (input->tools_json == NULL && input->format_json == NULL)
 		return HTH_OK;
+	params->grammar_made = true;
 	HTH_CLEANUP(finish_key) hth_buf key = HTH_BUF_INIT(KEY_MAX);
 	write_key(input, hth_toolcalls_format_name(style->format), source, &key);
 	const hth_binding *known = hth_binding_cache_find(cache, &key);

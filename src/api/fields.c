@@ -197,7 +197,7 @@ hth_status hth_fields_copy_params(hth_request_params *to, const hth_request_para
 		HTH_TRY(hth_fields_copy(from->stop[i], &to->stop[i], err));
 		to->n_stop = i + 1;
 	}
-	if (from->grammar != NULL)
+	if (from->grammar != NULL && !from->grammar_made)
 		HTH_TRY(hth_fields_copy(from->grammar, &to->grammar, err));
 	return HTH_OK;
 }

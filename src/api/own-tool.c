@@ -184,13 +184,8 @@ static hth_status fill(const hth_own_tool *t, const hth_request *before, const c
 	HTH_TRY(copy_if(from->template_json, &to->template_json, err));
 	HTH_TRY(copy_if(from->settings_json, &to->settings_json, err));
 	HTH_TRY(copy_if(from->format_json, &to->format_json, err));
+	/* A call that had to be has been: must_call is not copied. */
 	HTH_TRY(hth_fields_copy_params(&next->params, &before->params, 0, err));
-	/* A call that had to be has been; a grammar that was made of these is made again when the model is known. */
-	bool made = from->must_call || from->must_call_name != NULL || from->format_json != NULL || from->one_call;
-	if (made) {
-		free(next->params.grammar);
-		next->params.grammar = NULL;
-	}
 	if (next->params.max_tokens > 0) /* of the whole answer */
 		next->params.max_tokens =
 		    HTH_MAX(next->params.max_tokens - (int64_t)before->usage.answer_tokens, (int64_t)1);

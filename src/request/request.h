@@ -67,6 +67,7 @@ typedef struct hth_request_params {
 	bool ignore_eos;
 	char *grammar;                /* owned; GBNF that binds the answer (a schema, a tool call); NULL: nothing. Where max_tokens, or what the context
 	                               * has room for, suffices to end the sentence, it is ended in time, with HTH_FINISH_STOP */
+	bool grammar_made;            /* it was made of input's wishes for the model that answers: a copy of the request makes its own */
 	char *grammar_trigger;        /* owned; the grammar begins right after this text appeared; NULL: with the answer */
 	char *grammar_trigger_if;     /* owned; for prompts that do not end with this text (white space aside) the grammar begins with the answer all the
 	                               * same: reasoning that the prompt opened must be closed first; and the answer

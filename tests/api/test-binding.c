@@ -1,6 +1,7 @@
 /* test-binding.c - the grammars of tool calls and schemas: every sentence of a family's grammar is read back as the calls that it may be. */
 #include "api/binding.h"
 #include "api/call-grammar.h"
+#include "api/fields.h"
 #include "base/rng.h"
 #include "engine/grammar/grammar.h"
 
@@ -262,6 +263,27 @@ TEST(what_was_bound_before_is_bound_alike_from_the_cache)
 	}
 	hth_binding_cache_destroy(cache);
 	cache = NULL;
+}
+
+TEST(a_copy_of_a_bound_request_is_bound_anew)
+{
+	BOUND b = bind("<tool_call>", tools_text, false, NULL);
+	hth_request *next;
+	hth_error err;
+	REQUIRE_OK(hth_request_create(&next, HTH_CHAT, &err));
+	CHECK_OK(hth_fields_copy_chat(&next->input, &b.request->input, &err));
+	CHECK_OK(hth_fields_copy_params(&next->params, &b.request->params, 0, &err));
+	CHECK(next->params.grammar == NULL);
+	CHECK_OK(hth_binding_apply(next, &b.style, "<tool_call>", NULL, &err));
+	CHECK_STR(next->params.grammar, b.request->params.grammar);
+	CHECK_STR(next->params.grammar_trigger, "<tool_call>");
+	hth_request_unref(next);
+	/* One that the client brought goes along. */
+	REQUIRE_OK(hth_request_create(&next, HTH_CHAT, &err));
+	hth_request_params from = {.grammar = "root ::= [a]"};
+	CHECK_OK(hth_fields_copy_params(&next->params, &from, 0, &err));
+	CHECK_STR(next->params.grammar, "root ::= [a]");
+	hth_request_unref(next);
 }
 
 TEST(one_call_is_one_call)
