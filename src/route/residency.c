@@ -157,6 +157,26 @@ hth_status hth_resident_find(hth_router *router, const char *name, uint32_t cont
 	return HTH_OK;
 }
 
+/* What the name means now: a model that was made anew while requests waited for its old runner to end has other weights, and maybe another
+ * length. */
+static hth_status look_again(hth_resident *resident, hth_error *err)
+{
+	HTH_CLEANUP(hth_catalog_finish) hth_catalog catalog = {0};
+	hth_catalog_model copy;
+	HTH_TRY(hth_router_catalog(resident->router, &catalog, err));
+	const hth_catalog_model *found = hth_catalog_find(&catalog, resident->model.name);
+	if (found == NULL)
+		return hth_fail_param(err, HTH_NOT_FOUND, "model", "the model %s is not here any more", resident->model.name);
+	HTH_TRY(copy_model(found, &copy, err));
+	hth_catalog_model_finish(&resident->model);
+	resident->model = copy;
+	if (resident->waiters != NULL) {
+		uint32_t context = resident->waiters->request->params.context;
+		resident->context = context != 0 ? context : resident->router->options.context;
+	}
+	return HTH_OK;
+}
+
 /* --- a runner's life --- */
 
 static void bury(hth_router *router, hth_runner *runner)
@@ -403,7 +423,7 @@ void hth_router_tick(void *ctx)
 		if (r->runner == NULL && r->waiters != NULL) {
 			/* Room may have been made, or the old runner is gone and a new one is wanted. */
 			hth_error err;
-			if (hth_resident_load(r, &err) != HTH_OK)
+			if (look_again(r, &err) != HTH_OK || hth_resident_load(r, &err) != HTH_OK)
 				hth_waiters_refuse(r, &err);
 		}
 		next = HTH_MIN(next, unload_at_ms(r));

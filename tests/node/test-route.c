@@ -484,6 +484,92 @@ TEST(stopping_a_model_waits_for_its_answers_unless_told_not_to)
 	teardown();
 }
 
+static void second_name(const char *of, const char *name)
+{
+	char from[256], to[256];
+	snprintf(from, sizeof from, "%s/models/%s.gguf", t.home, of);
+	snprintf(to, sizeof to, "%s/models/%s.gguf", t.home, name);
+	unlink(to);
+	if (link(from, to) != 0)
+		test_fail(__FILE__, __LINE__, "cannot link %s", to);
+}
+
+TEST(names_of_the_same_weights_share_a_runner)
+{
+	unsigned before = fake_started;
+	if (!setup((hth_router_options){.keep_alive_s = 100}))
+		return;
+	second_name("alpha", "twin");
+	asked *a = ask("alpha", HTH_KEEP_ALIVE_DEFAULT), *b = ask("Twin:latest", HTH_KEEP_ALIVE_DEFAULT);
+	WAIT(ended(a) && ended(b), 2000);
+	CHECK_INT(fake_started - before, 1);
+	CHECK_STR(a->request->model, "alpha");
+	CHECK_STR(b->request->model, "twin"); /* the answer says what was asked */
+	/* The first one's files go: its runner ends, and the second name has one of its own. */
+	hth_router_let_go(t.router, "twin"); /* nothing is loaded under this name */
+	spin(20);
+	CHECK(fake_find("alpha") != NULL);
+	hth_router_let_go(t.router, "alpha");
+	WAIT(fake_find("alpha") == NULL, 1000);
+	asked *c = ask("twin", HTH_KEEP_ALIVE_DEFAULT);
+	WAIT(ended(c), 2000);
+	CHECK(fake_find("twin") != NULL);
+	forget(a);
+	forget(b);
+	forget(c);
+	teardown();
+}
+
+TEST(a_name_that_was_made_anew_is_not_taken_for_its_old_weights)
+{
+	unsigned before = fake_started;
+	if (!setup((hth_router_options){.keep_alive_s = 100}))
+		return;
+	second_name("alpha", "twin");
+	fake.n_pieces = 50;
+	fake.piece_ms = 5;
+	asked *a = ask("alpha", HTH_KEEP_ALIVE_DEFAULT);
+	WAIT(hth_runner_active(fake_find("alpha")) > 0, 2000);
+	second_name("beta", "alpha"); /* other weights under the name, while it answers */
+	hth_router_let_go(t.router, "alpha");
+	fake.n_pieces = 1;
+	asked *b = ask("alpha", HTH_KEEP_ALIVE_DEFAULT);
+	WAIT(ended(a) && ended(b), 4000);
+	CHECK_INT(b->request->state, HTH_REQUEST_DONE);
+	CHECK_INT(fake_started - before, 2);
+	/* The other name still means the old weights, and the one whose weights it has now shares with it. */
+	asked *c = ask("twin", HTH_KEEP_ALIVE_DEFAULT), *d = ask("beta", HTH_KEEP_ALIVE_DEFAULT);
+	WAIT(ended(c) && ended(d), 2000);
+	CHECK_INT(fake_started - before, 3);
+	CHECK(fake_find("twin") != NULL && fake_find("beta") == NULL);
+	forget(a);
+	forget(b);
+	forget(c);
+	forget(d);
+	teardown();
+}
+
+TEST(a_model_that_went_while_it_was_waited_for_is_not_found)
+{
+	if (!setup((hth_router_options){.keep_alive_s = 100}))
+		return;
+	fake.n_pieces = 40;
+	fake.piece_ms = 5;
+	asked *a = ask("alpha", HTH_KEEP_ALIVE_DEFAULT);
+	WAIT(hth_runner_active(fake_find("alpha")) > 0, 2000);
+	char path[256];
+	snprintf(path, sizeof path, "%s/models/alpha.gguf", t.home);
+	CHECK_INT(unlink(path), 0);
+	hth_router_let_go(t.router, "alpha");
+	asked *b = ask("alpha", HTH_KEEP_ALIVE_DEFAULT);
+	WAIT(ended(a) && b->calls == 1, 4000);
+	CHECK_INT(a->request->state, HTH_REQUEST_DONE);
+	CHECK_INT(b->err.status, HTH_NOT_FOUND);
+	forget(a);
+	forget(b);
+	teardown();
+}
+
 TEST(destroying_the_router_ends_whatever_it_holds)
 {
 	if (!setup((hth_router_options){.keep_alive_s = 100}))
