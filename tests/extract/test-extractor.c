@@ -21,7 +21,7 @@ typedef struct told {
 	char reason[HTH_EXTRACT_REASON_MAX], part_reasons[4096], title[256];
 	hth_extract_kind kind;
 	hth_buf text;
-	uint64_t png_bytes;
+	uint64_t png_bytes, png_sum;
 	char png_head[8];
 	int order, *clock; /* when it ended, among others */
 	void (*on_first_block)(struct told *t);
@@ -68,6 +68,8 @@ static void on_png(void *ctx, const void *bytes, size_t len)
 {
 	told *t = ctx;
 	t->png_bytes = len;
+	for (size_t i = 0; i < len; i++)
+		t->png_sum = t->png_sum * 31 + ((const unsigned char *)bytes)[i];
 	memcpy(t->png_head, bytes, HTH_MIN(len, sizeof t->png_head));
 }
 static void on_restart(void *ctx)
@@ -249,6 +251,12 @@ TEST(pdf_pages_and_boxes_and_pictures_of_pages)
 	run_file(&b, &t, pdf, len, "letter.pdf", HTH_EXTRACT_MODE_RENDER);
 	CHECK_INT(t.end.state, HTH_EXTRACT_TEXT);
 	CHECK(t.png_bytes > 500 && memcmp(t.png_head, "\x89PNG\r\n\x1A\n", 8) == 0);
+	uint64_t unmarked = t.png_sum;
+	t = begin(&b, true);
+	const float mark[1][4] = {{0.1f, 0.1f, 0.5f, 0.15f}};
+	submit(&b, &t, read_only(file_with(pdf, len)), (hth_extract_ask){.mode = HTH_EXTRACT_MODE_RENDER, .page = 1, .marks = mark, .n_marks = 1});
+	hth_loop_run(b.loop);
+	CHECK(t.png_bytes > 500 && t.png_sum != unmarked);
 	t = begin(&b, true);
 	submit(&b, &t, read_only(file_with(pdf, len)), (hth_extract_ask){.mode = HTH_EXTRACT_MODE_RENDER, .page = 9});
 	hth_loop_run(b.loop);

@@ -238,4 +238,54 @@ TEST(heic_with_time_and_place)
 	pixDestroy(&letter);
 }
 
+static void stop_loop(void *loop) { hth_loop_stop(loop); }
+
+TEST(ocr_that_is_paused_waits_and_goes_on)
+{
+	static const hth_extract_sink sink = {.meta = on_meta, .block = on_block, .end = on_end};
+	char program[4096];
+	hth_error err = HTH_ERROR_INIT;
+	snprintf(program, sizeof program, "%s/hearth-extract", getenv("HEARTH_BUILD") ? getenv("HEARTH_BUILD") : "build");
+	PIX *letter = draw_letter();
+	l_uint8 *png = NULL;
+	size_t len = 0;
+	CHECK(pixWriteMemPng(&png, &len, letter, 0) == 0);
+	told t = {.text = HTH_BUF_INIT(1 << 20)}, other = {.text = HTH_BUF_INIT(1 << 20)};
+	hth_extractor *x = NULL;
+	hth_timer *timer = NULL;
+	REQUIRE_OK(hth_loop_create(&t.loop, &err));
+	REQUIRE_OK(hth_timer_open(&timer, t.loop, stop_loop, t.loop, &err));
+	REQUIRE_OK(hth_extractor_create(&x, t.loop, &(hth_extractor_options){.program = program, .languages = "eng", .foreground = true}, &err));
+	other.loop = t.loop;
+	char path[] = "/tmp/hearth-picture-XXXXXX";
+	int fd = mkstemp(path), text = dup(fd);
+	unlink(path);
+	CHECK(write(fd, png, len) == (ssize_t)len);
+	CHECK_OK(hth_extractor_submit(x, fd, &(hth_extract_ask){.mode = HTH_EXTRACT_MODE_OCR}, &sink, &t, NULL, &err));
+	hth_timer_start(timer, 300, 0); /* its child starts */
+	hth_loop_run(t.loop);
+	bool ended_already = t.end.state != 0;
+	hth_extractor_pause_ocr(x, true);
+	CHECK_OK(hth_extractor_submit(x, text, &(hth_extract_ask){.mode = HTH_EXTRACT_MODE_TEXT}, &sink, &other, NULL, &err));
+	hth_loop_run(t.loop); /* what is no OCR goes on */
+	CHECK_INT(other.end.state, HTH_EXTRACT_NEEDS_OCR);
+	hth_timer_start(timer, 1500, 0);
+	hth_loop_run(t.loop);
+	hth_extractor_counts counts;
+	hth_extractor_get_counts(x, &counts);
+	CHECK(ended_already || counts.running_ocr + counts.waiting_ocr == 1);
+	CHECK(ended_already || t.end.state == 0);
+	hth_extractor_pause_ocr(x, false);
+	if (!ended_already)
+		hth_loop_run(t.loop);
+	check_words(&t);
+	hth_timer_close(timer);
+	hth_extractor_destroy(x);
+	for (int i = 0; i < 100 && !hth_loop_destroy(t.loop); i++)
+		usleep(20000);
+	hth_buf_finish(&t.text);
+	lept_free(png);
+	pixDestroy(&letter);
+}
+
 TEST_MAIN()
