@@ -43,6 +43,9 @@ tsan: ## only the thread sanitizer's tests
 	@scripts/install-deps build test
 	@python3 scripts/run-tests.py --only tsan
 
+simulate: build/hearth ## a simulated day of 1,000 homes that lend to each other, with everything that goes wrong
+	@scripts/simulate
+
 fuzz: ## run every fuzzer for FUZZ_SECONDS (60) each
 	@scripts/install-deps build fuzz
 	@scripts/fuzz
@@ -59,4 +62,4 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
 
 FORCE:
-.PHONY: all run test documents bench bench-peers load lint asan tsan fuzz install clean help FORCE
+.PHONY: all run test documents bench bench-peers load lint asan tsan fuzz simulate install clean help FORCE

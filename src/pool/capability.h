@@ -53,7 +53,7 @@ typedef struct hth_pool_message {
 } hth_pool_message;
 
 void hth_pool_message_encode(const hth_pool_message *message, hth_buf *out);
-/* storage: room for HTH_POOL_PREFIX_MAX ids, which message->ids points into. HTH_BAD_FORMAT, HTH_TOO_LARGE. */
+/* storage: room for len / 4 ids, at most HTH_POOL_PREFIX_MAX; message->ids points into it. HTH_BAD_FORMAT, HTH_TOO_LARGE. */
 HTH_MUST_USE hth_status hth_pool_message_decode(hth_pool_message *ret_message, const void *bytes, size_t len, int32_t *storage, hth_error *err);
 
 #endif

@@ -79,7 +79,8 @@ struct hth_pool {
 	uint64_t next_ms;
 	hth_pool_counts counts;
 	hth_buf out;
-	int32_t *storage;
+	int32_t *storage; /* of the message that is being read */
+	size_t storage_cap;
 };
 
 pool_peer *pool_find_peer(const hth_pool *pool, const hth_home_id *id);

@@ -4,15 +4,13 @@
 #include "base/mem.h"
 #include "pool/pool-internal.h"
 
-enum { ANNOUNCE_FIRST_MS = 5000, ANNOUNCE_LAST_MS = 120000, ANNOUNCE_CHANGE_MS = 1000 };
+enum { ANNOUNCE_FIRST_MS = 5000, ANNOUNCE_LAST_MS = 120000, ANNOUNCE_CHANGE_MS = 2000 };
 
 hth_status hth_pool_create(hth_pool **ret_pool, const hth_home_id *self, const hth_pool_ops *ops, hth_ledger *ledger, hth_rng *rng, hth_error *err)
 {
 	hth_pool *pool = calloc(1, sizeof *pool);
-	if (pool == NULL || (pool->storage = malloc(HTH_POOL_PREFIX_MAX * sizeof(int32_t))) == NULL) {
-		free(pool);
+	if (pool == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a neighbourhood");
-	}
 	pool->self = *self;
 	pool->ops = *ops;
 	pool->ledger = ledger;
@@ -145,7 +143,7 @@ void hth_pool_set_home(hth_pool *pool, const hth_capability *record, double own_
 	const hth_capability *old = &pool->home;
 	/* What would change somebody's choice: whether it lends at all, and whether a slot is free. */
 	bool changed = old->lends != record->lends || (old->free_slots == 0) != (record->free_slots == 0) || old->n_models != record->n_models ||
-	               old->slots != record->slots || record->queued_tokens > 2 * old->queued_tokens + 256 || old->queued_tokens > 2 * record->queued_tokens + 256;
+	               old->slots != record->slots || (record->lends && record->free_slots == 0 && record->queued_tokens > 2 * old->queued_tokens + 1024);
 	uint64_t number = pool->home.number;
 	pool->home = *record; /* small changes go out with the next record that is due */
 	pool->home.number = number;
@@ -167,11 +165,12 @@ static void announce(hth_pool *pool, uint64_t now_ms)
 	hth_pool_message m = {.kind = HTH_POOL_RECORD, .record = pool->home};
 	m.record.number = pool->home.number = HTH_MAX(pool->home.number + 1, now_ms); /* grows over restarts, too */
 	m.record.charter_version = pool->charter_version;
-	for (size_t i = 0; i < pool->n_peers; i++) {
-		m.record.accepts_neighbours = pool->home.accepts_neighbours && (pool->rules.classes & HTH_CHARTER_NEIGHBOURS);
-		m.record.accepts_public = pool->home.accepts_public && (pool->rules.classes & HTH_CHARTER_PUBLIC);
-		pool_send(pool, &pool->peers[i].id, &m);
-	}
+	m.record.accepts_neighbours = pool->home.accepts_neighbours && (pool->rules.classes & HTH_CHARTER_NEIGHBOURS);
+	m.record.accepts_public = pool->home.accepts_public && (pool->rules.classes & HTH_CHARTER_PUBLIC);
+	hth_buf_clear(&pool->out);
+	hth_pool_message_encode(&m, &pool->out);
+	for (size_t i = 0; i < pool->n_peers && !pool->out.failed; i++)
+		pool->ops.send(pool->ops.ctx, &pool->peers[i].id, pool->out.data, pool->out.len);
 	/* The quieter a home is, the less it says. */
 	if (!pool->changed)
 		pool->announce_every_ms = HTH_MIN(pool->announce_every_ms * 2, (uint64_t)ANNOUNCE_LAST_MS);
@@ -191,11 +190,26 @@ static void on_record(pool_peer *peer, const hth_capability *record, uint64_t no
 
 /* ---- messages ---- */
 
+/* Room for as many ids as a message of len bytes can have: most have few. */
+static bool make_storage(hth_pool *pool, size_t len)
+{
+	size_t need = HTH_MIN(len / sizeof(int32_t) + 1, (size_t)HTH_POOL_PREFIX_MAX);
+	if (need <= pool->storage_cap)
+		return true;
+	need = HTH_MIN(HTH_MAX(need, 2 * pool->storage_cap), (size_t)HTH_POOL_PREFIX_MAX);
+	int32_t *more = realloc(pool->storage, need * sizeof *more);
+	if (more == NULL)
+		return false;
+	pool->storage = more;
+	pool->storage_cap = need;
+	return true;
+}
+
 void hth_pool_receive(hth_pool *pool, const hth_home_id *from, const void *bytes, size_t len, uint64_t now_ms)
 {
 	pool_peer *peer = pool_find_peer(pool, from);
 	hth_pool_message m;
-	if (peer == NULL || hth_pool_message_decode(&m, bytes, len, pool->storage, NULL) != HTH_OK) {
+	if (peer == NULL || !make_storage(pool, len) || hth_pool_message_decode(&m, bytes, len, pool->storage, NULL) != HTH_OK) {
 		pool->counts.bad_messages++;
 		return;
 	}
