@@ -18,6 +18,8 @@ static const char *const migrations[] = {
     " sent INTEGER NOT NULL, received INTEGER NOT NULL, allowed INTEGER NOT NULL) STRICT;",
     "CREATE TABLE digest (device INTEGER NOT NULL, inode INTEGER NOT NULL, bytes INTEGER NOT NULL, modified_ns INTEGER NOT NULL, sha256 TEXT NOT NULL,"
     " PRIMARY KEY (device, inode)) STRICT;",
+    "CREATE TABLE receipt (giver BLOB NOT NULL, taker BLOB NOT NULL, sequence INTEGER NOT NULL, entry BLOB NOT NULL,"
+    " PRIMARY KEY (giver, taker, sequence)) STRICT, WITHOUT ROWID;",
 };
 
 hth_status store_fail(hth_store *store, int rc, const char *doing, hth_error *err)

@@ -73,4 +73,17 @@ HTH_MUST_USE hth_status hth_store_digest_put(hth_store *store, const hth_file_id
 /* HTH_NOT_FOUND. */
 HTH_MUST_USE hth_status hth_store_digest_find(hth_store *store, const hth_file_identity *file, char ret_sha256[65], hth_error *err);
 
+/* --- Receipts of work between homes: entries of ledger/, by chain ------------------------------------------------------ */
+
+enum { HTH_STORE_RECEIPT_MAX = 1024 };
+typedef struct hth_receipt_key {
+	unsigned char giver[32], taker[32]; /* the homes' ids */
+	uint64_t sequence;
+} hth_receipt_key;
+/* Writes an entry in the place of the one that was there. */
+HTH_MUST_USE hth_status hth_store_receipt_put(hth_store *store, const hth_receipt_key *key, const void *entry, size_t len, hth_error *err);
+/* Every entry, each chain in order; ends with the first status of fn that is not HTH_OK. entry is borrowed during the call. */
+HTH_MUST_USE hth_status hth_store_receipt_each(hth_store *store, hth_status (*fn)(void *ctx, const void *entry, size_t len, hth_error *err), void *ctx,
+                                               hth_error *err);
+
 #endif
