@@ -2,7 +2,7 @@
 function __hearth_models
 	hearth list --json 2>/dev/null | string replace -ra '[{,]' '\n' | string replace -rf '^"name":"([^"]*)"$' '$1'
 end
-set -l commands serve run list show pull rm ps stop status doctor index search ask key privacy config bench quantize tokenize perplexity embed extract render help
+set -l commands serve run list show pull rm ps stop status doctor index search ask key privacy ledger config bench quantize tokenize perplexity embed extract render help
 complete -c hearth -f
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a serve -d 'run the node in the foreground'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a run -d 'chat with a model'
@@ -15,6 +15,7 @@ complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a index -d 'w
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a search -d 'what the documents say, with file and page'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a ask -d 'an answer from the documents, with its pages'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a privacy -d 'what left this house, and what keeps a text in it'
+complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a ledger -d 'what homes did for each other'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a ps -d 'models that the node has loaded'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a stop -d 'unload a model from the node'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a status -d 'how the node is doing'
@@ -31,7 +32,7 @@ complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a help -d 'wh
 complete -c hearth -n "__fish_seen_subcommand_from run show rm stop bench tokenize perplexity embed quantize" -a '(__hearth_models)' -F
 complete -c hearth -n "__fish_seen_subcommand_from render perplexity" -F
 complete -c hearth -n "__fish_seen_subcommand_from quantize" -a '(hearth quantize --list 2>/dev/null)'
-complete -c hearth -n "__fish_seen_subcommand_from list show pull rm key privacy index search ask ps stop status doctor config bench quantize tokenize perplexity embed extract" -l json -d 'answer in JSON'
+complete -c hearth -n "__fish_seen_subcommand_from list show pull rm key privacy ledger index search ask ps stop status doctor config bench quantize tokenize perplexity embed extract" -l json -d 'answer in JSON'
 complete -c hearth -n "__fish_seen_subcommand_from run" -s n -l max-tokens -x -d 'at most N tokens of answer'
 complete -c hearth -n "__fish_seen_subcommand_from run" -s t -l temp -x -d temperature
 complete -c hearth -n "__fish_seen_subcommand_from run" -s s -l seed -x -d 'the same seed gives the same answer'
@@ -53,6 +54,7 @@ complete -c hearth -n "__fish_seen_subcommand_from key" -l scope -x -d 'what it 
 complete -c hearth -n "__fish_seen_subcommand_from key" -l per-minute -x -d 'requests a minute'
 complete -c hearth -n "__fish_seen_subcommand_from key" -l privacy -x -a 'private neighbours public' -d 'class of its requests'
 complete -c hearth -n "__fish_seen_subcommand_from privacy" -a "log explain"
+complete -c hearth -n "__fish_seen_subcommand_from ledger" -a verify
 complete -c hearth -n "__fish_seen_subcommand_from privacy" -s n -l limit -x -d 'the newest N entries'
 complete -c hearth -n "__fish_seen_subcommand_from stop" -l now -d 'cut running answers off'
 complete -c hearth -n "__fish_seen_subcommand_from bench" -s p -l prompt-tokens -x -d 'tokens to prefill'

@@ -39,6 +39,8 @@ const hth_command hth_commands[] = {
      "A key is shown once, when it is made. As soon as there is one, the node asks for one.", hth_cmd_key},
     {"privacy", "log|explain TEXT", "what left this house, and what keeps a text in it",
      "explain shows what in a text speaks against letting others read it; without TEXT, or with -, the text is standard input.", hth_cmd_privacy},
+    {"ledger", "[verify]", "what homes did for each other, and who owes whom",
+     "given and taken count receipts; the balance is in tokens, what the other home owes (+) or this one (-). All are verified on the way.", hth_cmd_ledger},
     {"config", "", "every setting, its value, and where it came from", NULL, hth_cmd_config},
     {"bench", "[MODEL]", "measure speeds, and the machine's limits in the same run",
      "Prints tokens a second, the read bandwidth and multiply-add peak measured here, and the shares of them.", hth_cmd_bench},

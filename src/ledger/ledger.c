@@ -368,3 +368,9 @@ void hth_ledger_ends(const hth_ledger *ledger, const hth_home_id *other, uint64_
 			memset(ret_hash[side], 0, HTH_HASH_BYTES);
 	}
 }
+
+void hth_ledger_each(const hth_ledger *ledger, void (*fn)(void *ctx, const hth_home_id *other), void *ctx)
+{
+	for (size_t i = 0; i < ledger->n; i++)
+		fn(ctx, &ledger->pairs[i]->other);
+}

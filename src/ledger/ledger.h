@@ -75,6 +75,8 @@ HTH_MUST_USE hth_status hth_ledger_consider(hth_ledger *ledger, const hth_home_i
 int64_t hth_ledger_balance(const hth_ledger *ledger, const hth_home_id *other, uint64_t now_ms);
 /* The balance as a share of the credit line, cut at -1 and 1, as the *other's* standing here: 1, this home owes it much; 0 with a line of 0. */
 double hth_ledger_standing(const hth_ledger *ledger, const hth_home_id *other, uint32_t credit_line, uint64_t now_ms);
+/* Every home that there are receipts with, by id. */
+void hth_ledger_each(const hth_ledger *ledger, void (*fn)(void *ctx, const hth_home_id *other), void *ctx);
 /* How many entries the two chains with this home have, and the hashes at their ends (zeros: none). */
 void hth_ledger_ends(const hth_ledger *ledger, const hth_home_id *other, uint64_t ret_sequence[2], unsigned char ret_hash[2][HTH_HASH_BYTES]);
 

@@ -108,6 +108,14 @@ def keys_are_made_listed_and_removed():
 
 
 @test
+def the_ledger_of_a_home_without_neighbours_is_empty():
+    assert hearth("ledger", "--json").json == {"verified": True, "receipts": 0, "accepted": 0, "refused": 0, "open": 0, "homes": []}
+    assert "No receipts" in hearth("ledger", "verify").out
+    assert not os.path.exists(os.path.join(home, "identity.key"))  # nothing asked for keys, so none were made
+    hearth("ledger", "burn", code=2)
+
+
+@test
 def privacy_explain_says_what_keeps_a_text_at_home():
     assert hearth("privacy", "explain", "Why is the sky blue?", "--json").json == {
         "class": "public", "why": "public at most: nothing was found that speaks against it", "findings": [], "more": False}

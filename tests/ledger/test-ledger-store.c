@@ -102,9 +102,9 @@ TEST(a_process_killed_at_any_write_loses_no_signed_receipt)
 		CHECK(p[0].summary.open == 0 && p[0].summary.accepted > 0 && p[0].summary.receipts == p[0].summary.accepted + p[0].summary.refused);
 		close_party(&p[0]);
 		for (int i = 0; i < 2; i++) {
-			char command[160];
+			char command[80];
 			hth_identity_destroy(p[i].identity);
-			snprintf(command, sizeof command, "rm -r %s", p[i].home);
+			snprintf(command, sizeof command, "rm -r %.60s", p[i].home);
 			CHECK_INT(system(command), 0);
 		}
 	}
