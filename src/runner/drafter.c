@@ -133,15 +133,17 @@ static int32_t likeliest(hth_drafter *d)
 	return sum * SURE <= 1 ? (int32_t)best : -1;
 }
 
-uint32_t hth_drafter_guess(hth_drafter *d, int seq, const int32_t *tokens, uint32_t n_tokens, uint32_t max, int32_t *drafts)
+int hth_drafter_guess(hth_drafter *d, int seq, const int32_t *tokens, uint32_t n_tokens, uint32_t max, int32_t *drafts)
 {
 	uint32_t s = (uint32_t)seq, n = 0;
 	follower *f = &d->followers[s];
 	cut(d, s, common(f, tokens, n_tokens - 1)); /* the last one is computed again for its logits */
 	uint32_t left = n_tokens - f->n, chunk = HTH_MIN(HTH_MIN(left, (uint32_t)READ_AT_ONCE), d->engine->n_batch);
 	uint64_t began = d->engine->busy_ns(d->engine->ctx);
-	if (!read_tokens(d, s, tokens + f->n, chunk, chunk == left) || chunk < left)
+	if (!read_tokens(d, s, tokens + f->n, chunk, chunk == left))
 		return 0;
+	if (chunk < left)
+		return -1;
 	while (n < max) {
 		int32_t token = likeliest(d);
 		if (token < 0)
@@ -154,5 +156,5 @@ uint32_t hth_drafter_guess(hth_drafter *d, int seq, const int32_t *tokens, uint3
 		double each = (double)(d->engine->busy_ns(d->engine->ctx) - began) / HTH_MAX(n, 1u);
 		d->guess_ns += (d->guess_ns > 0 ? LEARN : 1) * (each - d->guess_ns);
 	}
-	return n;
+	return (int)n;
 }

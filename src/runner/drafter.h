@@ -17,8 +17,8 @@ void hth_drafter_destroy(hth_drafter *drafter); /* wipes; takes NULL */
 /* A sequence for an answer whose text so far this is: one that holds most of it already. -1: all follow others. */
 int hth_drafter_take(hth_drafter *drafter, const int32_t *tokens, uint32_t n_tokens);
 void hth_drafter_release(hth_drafter *drafter, int seq);
-/* Up to max guesses at what follows tokens. 0: it is still reading them, is not sure of the first, or has no memory. */
-uint32_t hth_drafter_guess(hth_drafter *drafter, int seq, const int32_t *tokens, uint32_t n_tokens, uint32_t max, int32_t *drafts);
+/* Up to max guesses at what follows tokens. 0: it is not sure of the first, or has no memory; -1: it is still reading. */
+int hth_drafter_guess(hth_drafter *drafter, int seq, const int32_t *tokens, uint32_t n_tokens, uint32_t max, int32_t *drafts);
 /* What a guess costs, as measured; 0: not known yet. */
 double hth_drafter_guess_ns(const hth_drafter *drafter);
 

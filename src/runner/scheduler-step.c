@@ -60,7 +60,12 @@ static uint32_t ask_drafter(hth_scheduler *s, hth_job *job, size_t rows, uint32_
 	max = hth_speculation_ask(job->speculation, &s->pace, rows, n_decoding, max, hth_drafter_guess_ns(s->drafter));
 	if (max > 0 && job->follower == 0)
 		job->follower = 1 + hth_drafter_take(s->drafter, job->tokens, job->n_tokens);
-	return max > 0 && job->follower > 0 ? hth_drafter_guess(s->drafter, job->follower - 1, job->tokens, job->n_tokens, max, drafts) : 0;
+	if (max == 0 || job->follower == 0)
+		return 0;
+	int n = hth_drafter_guess(s->drafter, job->follower - 1, job->tokens, job->n_tokens, max, drafts);
+	if (n == 0) /* it took its time and knew nothing: as bad as a wrong guess */
+		hth_speculation_learn(job->speculation, 1, 0);
+	return (uint32_t)HTH_MAX(n, 0);
 }
 
 static uint32_t draft(hth_scheduler *s, hth_job *job, size_t rows, uint32_t n_decoding, int32_t *drafts)

@@ -552,11 +552,11 @@ TEST(guesses_change_the_time_and_not_the_answer)
 }
 
 /* A smaller model guesses ahead of text that never repeats itself: one that is always right, one that is always wrong, and one that is
- * right in the first half. What is written is the same with each, greedy or drawn. */
+ * right in the first half, and one that never dares. What is written is the same with each, greedy or drawn. */
 TEST(smaller_model_changes_the_time_and_not_the_answer)
 {
 	enum { N = 240 };
-	enum { NONE, RIGHT, WRONG, HALF, KINDS };
+	enum { NONE, RIGHT, WRONG, HALF, UNSURE, KINDS };
 	told *expected = calloc(2, sizeof *expected);
 	for (int kind = NONE; kind < KINDS; kind++) {
 		WORLD(w, 3, 6, 1024, 8 * 1024);
@@ -572,7 +572,7 @@ TEST(smaller_model_changes_the_time_and_not_the_answer)
 		w->fake->row_ns = w->fake->step_ns / 12;
 		hth_compute draft_compute;
 		fake_engine *draft = fake_create(w->tokenizer, 2, 1024, 1024, &draft_compute); /* for fewer answers than there are */
-		draft->script = kind == RIGHT ? text : other;
+		draft->script = kind == RIGHT ? text : kind == UNSURE ? NULL : other;
 		draft->n_script = N;
 		draft->script_at = 100;
 		draft->step_ns = w->fake->step_ns / 10;
@@ -602,6 +602,8 @@ TEST(smaller_model_changes_the_time_and_not_the_answer)
 			CHECK(stats.drafts_taken > N && steps[2] < N);
 		if (kind == WRONG)
 			CHECK(stats.drafts_taken == 0 && stats.drafted < 2 * N / 6); /* it is asked now and then, to see whether it has become better */
+		if (kind == UNSURE)
+			CHECK(stats.drafted == 0 && draft->calls < 2 * N / 6);
 		if (kind == HALF)
 			CHECK(stats.drafts_taken > N / 2 && stats.drafted < stats.drafts_taken + 2 * N / 6);
 		/* Several at once, one more than it can follow, and one that leaves. */
