@@ -149,12 +149,14 @@ void hth_api_tokens(hth_api_job *job, size_t i, const int32_t *ids, size_t n);
 void hth_api_embedding(hth_api_job *job, size_t i, const float *values, size_t n);
 void hth_api_done(hth_api_job *job, size_t i);
 
-/* --- the node's own tool web_fetch (own-tool.h) --- */
+/* --- the node's own tools, web_fetch and search_documents (own-tool.h) --- */
+typedef enum hth_own_tool_kind { HTH_OWN_TOOL_FETCH, HTH_OWN_TOOL_DOCUMENTS } hth_own_tool_kind;
 /* Offers it to the job's model, once it is parsed. HTH_INVALID: the call asks for several answers, or for none of a model's. */
-HTH_MUST_USE hth_status hth_api_offer_fetch(hth_api_job *job, const char *hosts, hth_error *err);
+HTH_MUST_USE hth_status hth_api_offer_tool(hth_api_job *job, hth_own_tool_kind kind, const char *detail, hth_error *err);
+hth_own_tool_kind hth_api_own_tool(const hth_api_job *job); /* of one that was offered */
 /* After hth_api_done: the answer has not ended, its model waits for a page. */
 bool hth_api_waits_for_page(const hth_api_job *job);
-/* Which one; HTH_INVALID with words that are to go to the model instead. Borrowed. */
+/* Which one (a URL, or words to search for); HTH_INVALID with words that are to go to the model instead. Borrowed. */
 HTH_MUST_USE hth_status hth_api_page_url(hth_api_job *job, const char **ret_url, hth_error *err);
 /* What came of it; request 0 is a new one then, to be admitted. */
 HTH_MUST_USE hth_status hth_api_give_page(hth_api_job *job, const char *text, size_t len, hth_error *err);

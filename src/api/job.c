@@ -278,14 +278,16 @@ void hth_api_done(hth_api_job *job, size_t i)
 
 /* --- a page for the model --- */
 
-hth_status hth_api_offer_fetch(hth_api_job *job, const char *hosts, hth_error *err)
+hth_status hth_api_offer_tool(hth_api_job *job, hth_own_tool_kind kind, const char *detail, hth_error *err)
 {
 	if (job->n_requests != 1)
-		return hth_fail_param(err, HTH_INVALID, "Hearth-Tools", "web_fetch is for calls that ask a model for one answer");
-	return hth_own_tool_offer(&job->own_tool, job->requests[0], hosts, err);
+		return hth_fail_param(err, HTH_INVALID, "Hearth-Tools", "the node's own tools are for calls that ask a model for one answer");
+	return hth_own_tool_offer(&job->own_tool, kind, job->requests[0], detail, err);
 }
 
 bool hth_api_waits_for_page(const hth_api_job *job) { return job->own_tool != NULL && !job->finished && hth_own_tool_waits(job->own_tool); }
+
+hth_own_tool_kind hth_api_own_tool(const hth_api_job *job) { return hth_own_tool_which(job->own_tool); }
 
 hth_status hth_api_page_url(hth_api_job *job, const char **ret_url, hth_error *err) { return hth_own_tool_url(job->own_tool, ret_url, err); }
 

@@ -6,10 +6,22 @@
 
 #include <stdio.h>
 
-static const char name_of_ours[] = "web_fetch";
+static const struct {
+	const char *name, *what, *argument, *argument_is, *example;
+} kinds[] = {
+    [HTH_OWN_TOOL_FETCH] = {"web_fetch",
+                            "Fetches a web page and returns its text. Only pages of these hosts can be fetched: ", "url",
+                            "the page's http or https address", "https://..."},
+    [HTH_OWN_TOOL_DOCUMENTS] = {"search_documents",
+                                "Searches the household's own documents and returns the best passages, each with its file "
+                                "and page. Answer from them and cite them as [file, page]; say so when they do not answer "
+                                "the question.",
+                                "query", "words to look for", "rental contract deposit"},
+};
 enum { ARGUMENTS_MAX = 16 << 10, WORDS_MAX = 1 << 20, HOSTS_SHOWN = 500 };
 
 struct hth_own_tool {
+	hth_own_tool_kind kind;
 	unsigned rounds;
 	hth_usage earlier;
 	/* Of this round. */
@@ -47,14 +59,16 @@ void hth_own_tool_destroy(hth_own_tool *t)
 	free(t);
 }
 
-hth_status hth_own_tool_offer(hth_own_tool **ret_tool, hth_request *request, const char *hosts, hth_error *err)
+hth_status hth_own_tool_offer(hth_own_tool **ret_tool, hth_own_tool_kind kind, hth_request *request, const char *detail,
+                              hth_error *err)
 {
 	HTH_AUTO_JSON json_t *tools = NULL;
 	json_t *one;
 	size_t i;
-	char what[HOSTS_SHOWN + 200], *text;
+	char what[HOSTS_SHOWN + 400], *text;
+	const char *name_of_ours = kinds[kind].name;
 	if (request->kind != HTH_CHAT)
-		return hth_fail_param(err, HTH_INVALID, "Hearth-Tools", "web_fetch is for conversations");
+		return hth_fail_param(err, HTH_INVALID, "Hearth-Tools", "%s is for conversations", name_of_ours);
 	if (request->input.tools_json != NULL)
 		HTH_TRY(hth_json_parse(&tools, request->input.tools_json, strlen(request->input.tools_json), err));
 	else
@@ -65,14 +79,12 @@ hth_status hth_own_tool_offer(hth_own_tool **ret_tool, hth_request *request, con
 		if (name != NULL && strcmp(name, name_of_ours) == 0)
 			return hth_fail_param(
 			    err, HTH_INVALID, "tools",
-			    "there is a tool web_fetch already; leave it out, or leave Hearth-Tools out");
+			    "there is a tool %s already; leave it out, or leave Hearth-Tools out", name_of_ours);
 	}
-	snprintf(what, sizeof what,
-	         "Fetches a web page and returns its text. Only pages of these hosts can be fetched: %.*s", HOSTS_SHOWN,
-	         hosts);
+	snprintf(what, sizeof what, "%s%.*s", kinds[kind].what, HOSTS_SHOWN, detail);
 	one = json_pack("{s:s, s:{s:s, s:s, s:{s:s, s:{s:{s:s, s:s}}, s:[s]}}}", "type", "function", "function", "name",
-	                name_of_ours, "description", what, "parameters", "type", "object", "properties", "url", "type",
-	                "string", "description", "the page's http or https address", "required", "url");
+	                name_of_ours, "description", what, "parameters", "type", "object", "properties", kinds[kind].argument, "type", "string", "description", kinds[kind].argument_is, "required",
+	                kinds[kind].argument);
 	if (one == NULL || json_array_append_new(tools, one) != 0)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a tool");
 	HTH_TRY(hth_fields_dump(tools, &text, err));
@@ -81,7 +93,7 @@ hth_status hth_own_tool_offer(hth_own_tool **ret_tool, hth_request *request, con
 		free(text);
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a tool");
 	}
-	*t = (hth_own_tool){.words = HTH_BUF_INIT(WORDS_MAX), .arguments = HTH_BUF_INIT(ARGUMENTS_MAX)};
+	*t = (hth_own_tool){.kind = kind, .words = HTH_BUF_INIT(WORDS_MAX), .arguments = HTH_BUF_INIT(ARGUMENTS_MAX)};
 	free(request->input.tools_json);
 	request->input.tools_json = text;
 	*ret_tool = t;
@@ -92,7 +104,7 @@ bool hth_own_tool_take(hth_own_tool *t, hth_api_event *e)
 {
 	switch (e->kind) {
 	case HTH_EVENT_TOOL_CALL:
-		t->taking = strcmp(e->tool_name, name_of_ours) == 0;
+		t->taking = strcmp(e->tool_name, kinds[t->kind].name) == 0;
 		t->keeping = t->taking && !t->called;
 		if (t->keeping) {
 			t->called = true;
@@ -116,6 +128,8 @@ bool hth_own_tool_take(hth_own_tool *t, hth_api_event *e)
 	return t->taking;
 }
 
+hth_own_tool_kind hth_own_tool_which(const hth_own_tool *t) { return t->kind; }
+
 bool hth_own_tool_waits(const hth_own_tool *t)
 {
 	return t->called && !t->others;
@@ -125,17 +139,16 @@ hth_status hth_own_tool_url(hth_own_tool *t, const char **ret_url, hth_error *er
 {
 	HTH_AUTO_JSON json_t *arguments = NULL;
 	if (t->rounds >= HTH_OWN_TOOL_ROUNDS_MAX)
-		return hth_fail(
-		    err, HTH_INVALID,
-		    "%d pages were fetched already, which is the most for one answer; answer with what you have",
-		    HTH_OWN_TOOL_ROUNDS_MAX);
+		return hth_fail(err, HTH_INVALID,
+		                "%s was called %d times already, which is the most for one answer; answer with what you have",
+		                kinds[t->kind].name, HTH_OWN_TOOL_ROUNDS_MAX);
 	const char *url = NULL;
 	if (!t->arguments.failed && t->arguments.len > 0 &&
 	    hth_json_parse(&arguments, t->arguments.data, t->arguments.len, NULL) == HTH_OK)
-		url = json_string_value(json_object_get(arguments, "url"));
+		url = json_string_value(json_object_get(arguments, kinds[t->kind].argument));
 	if (url == NULL || *url == '\0')
-		return hth_fail(err, HTH_INVALID,
-		                "the call has no url; call web_fetch with {\"url\": \"https://...\"}");
+		return hth_fail(err, HTH_INVALID, "the call has no %s; call %s with {\"%s\": \"%s\"}", kinds[t->kind].argument,
+		                kinds[t->kind].name, kinds[t->kind].argument, kinds[t->kind].example);
 	free(t->url);
 	t->url = NULL;
 	HTH_TRY(hth_fields_copy(url, &t->url, err));
@@ -172,11 +185,11 @@ static hth_status fill(const hth_own_tool *t, const hth_request *before, const c
 		arguments = json_object();
 	}
 	json_t *call = json_pack("{s:o, s:s, s:{s:s, s:O}}", "id", words_of(t->id, strlen(t->id)), "type", "function",
-	                         "function", "name", name_of_ours, "arguments", arguments);
+	                         "function", "name", kinds[t->kind].name, "arguments", arguments);
 	json_t *answer = json_pack("{s:s, s:o, s:[o]}", "role", "assistant", "content",
 	                           words_of(t->words.data, t->words.len), "tool_calls", call);
 	json_t *page = json_pack("{s:s, s:o, s:s, s:o}", "role", "tool", "tool_call_id", words_of(t->id, strlen(t->id)),
-	                         "name", name_of_ours, "content", words_of(result, len));
+	                         "name", kinds[t->kind].name, "content", words_of(result, len));
 	if (json_array_append_new(messages, answer) != 0 || json_array_append_new(messages, page) != 0)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a page");
 	HTH_TRY(hth_fields_dump(messages, &to->messages_json, err));

@@ -25,11 +25,13 @@ typedef enum call_kind { CALL_SEARCH, CALL_STATUS, CALL_CHANGE } call_kind;
 typedef struct document_call {
 	hth_holder holder; /* first: it is the exchange's user */
 	hth_documents *all;
-	hth_exchange *exchange; /* NULL: the client has left */
+	hth_exchange *exchange; /* NULL: the client has left, or it is for a model */
+	hth_passages_fn fn;     /* instead of an exchange */
+	void *ctx;
 	call_kind kind;
 	char *text, *folder, *type, *from; /* text: the query, or the folder to add or remove */
 	int64_t k, after, before, least;
-	bool with_text, shared, remove;
+	bool with_text, shared, remove, for_model;
 	pthread_t thread;
 	hth_index_reader *reader;
 	hth_status status;
@@ -72,6 +74,15 @@ void hth_documents_rest(hth_node *node)
 
 /* --- the call's thread --- */
 
+/* What a model is given: passages with their places. */
+static void write_passages(const hth_index_hits *hits, hth_buf *out)
+{
+	if (hits->n == 0)
+		hth_buf_append_str(out, "No document speaks of that. Say so, or search with other words.");
+	for (size_t i = 0; i < hits->n; i++)
+		hth_buf_appendf(out, "%s[%s, page %u]\n%s\n", i > 0 ? "\n" : "", hits->list[i].file, hits->list[i].page, hits->list[i].text);
+}
+
 static hth_status run_search(document_call *c, hth_error *err)
 {
 	if (c->reader == NULL)
@@ -79,7 +90,10 @@ static hth_status run_search(document_call *c, hth_error *err)
 	const hth_index_query q = {.text = c->text, .k = (size_t)c->k, .folder = c->folder, .type = c->type, .from = c->from, .after = c->after, .before = c->before, .least_share = (double)c->least / 100};
 	hth_index_hits hits = {0};
 	HTH_TRY(hth_index_search(c->reader, &q, &hits, err));
-	hth_index_write_hits(&hits, c->with_text, &c->answer);
+	if (c->for_model)
+		write_passages(&hits, &c->answer);
+	else
+		hth_index_write_hits(&hits, c->with_text, &c->answer);
 	hth_index_hits_finish(&hits);
 	return hth_buf_check(&c->answer, "the answer", err);
 }
@@ -143,6 +157,10 @@ static void on_ended(void *ctx, void *mail)
 		else
 			hth_pages_error(c->exchange, NULL, &c->error);
 	}
+	if (c->fn != NULL && c->status == HTH_OK)
+		c->fn(c->ctx, c->answer.data, c->answer.len);
+	else if (c->fn != NULL)
+		c->fn(c->ctx, c->error.message, strlen(c->error.message));
 	hth_log(HTH_LOG_DEBUG, "%s %s", c->kind == CALL_SEARCH ? "GET /search" : "/hearth/index", hth_status_name(c->status));
 	free_call(c);
 }
@@ -170,7 +188,8 @@ static hth_status begin(hth_documents *d, document_call *c, hth_exchange *exchan
 		c->next->prev = c;
 	d->calls = c;
 	d->n++;
-	hth_exchange_set_user(exchange, &c->holder);
+	if (exchange != NULL)
+		hth_exchange_set_user(exchange, &c->holder);
 	return HTH_OK;
 }
 
@@ -183,6 +202,31 @@ static document_call *new_call(hth_documents *d, call_kind kind)
 	}
 	return c;
 }
+
+hth_status hth_documents_passages(hth_node *node, const char *query, hth_passages_fn fn, void *ctx, hth_document_call **ret_call, hth_error *err)
+{
+	enum { PASSAGES = 6, LEAST = 25 };
+	document_call *c = new_call(node->documents, CALL_SEARCH);
+	if (c == NULL || (c->text = strndup(query, HTH_INDEX_QUERY_MAX)) == NULL) {
+		free(c);
+		return hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
+	}
+	c->k = PASSAGES;
+	c->least = LEAST;
+	c->for_model = true;
+	c->fn = fn;
+	c->ctx = ctx;
+	hth_status status = begin(node->documents, c, NULL, err);
+	if (status != HTH_OK) {
+		c->status = status;
+		free_call(c);
+		return status;
+	}
+	*ret_call = c;
+	return HTH_OK;
+}
+
+void hth_documents_cancel(hth_document_call *call) { call->fn = NULL; }
 
 static hth_status read_number(hth_exchange *exchange, const char *name, int64_t min, int64_t max, int64_t *value, hth_error *err)
 {

@@ -171,7 +171,7 @@ static bool is_open(hth_exchange *exchange)
 
 hth_status hth_guard_check(hth_node *node, hth_exchange *exchange, hth_caller *ret_caller, hth_error *err)
 {
-	*ret_caller = (hth_caller){.privacy = HTH_PRIVATE};
+	*ret_caller = (hth_caller){.privacy = HTH_PRIVATE, .documents = true};
 	const char *host = hth_exchange_header(exchange, "Host"), *origin = hth_exchange_header(exchange, "Origin");
 	if (!host_is_allowed(node, host))
 		return hth_fail_param(err, HTH_DENIED, "Host",

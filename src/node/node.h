@@ -30,6 +30,7 @@
  *     404 when the model is not loaded.
  *   A chat call of any family with the header `Hearth-Tools: web_fetch` offers the model the node's own tool of that name: the pages it asks
  *     for are fetched by the same rules and given to it, at most five, and the client sees one answer. 403 when it is off.
+ *   The header `Hearth-Tools: search_documents` does the same with the household's documents: needs the scope documents, and makes the call private.
  *   GET /hearth/index, POST /hearth/index {"add":"/path","shared":false} or {"remove":"/path"}
  *     The indexed folders and how far they are read (index/index-json.h), and changing which they are. Needs the scope admin.
  *   GET /search?q=&k=[&folder=&type=&from=&after=&before=&least=&text=1]

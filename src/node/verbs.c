@@ -35,6 +35,8 @@ typedef struct hth_call {
 	hth_privacy_class wish;
 	size_t n_admitted, in_flight;
 	hth_task *page;  /* being fetched for the model; counts as in flight */
+	hth_document_call *passages; /* being searched for the model; counts as in flight */
+	bool documents;              /* its caller may know what they say */
 	bool gone;       /* the client has left */
 	bool refused;    /* it could not be read, and was told so */
 	unsigned inside; /* depth of functions that work on it */
@@ -151,11 +153,50 @@ static void on_page(void *ctx, const hth_fetch_result *page, const hth_error *wh
 	leave(call);
 }
 
+static void on_passages(void *ctx, const char *text, size_t len)
+{
+	hth_call *call = ctx;
+	enter(call);
+	call->passages = NULL;
+	call->in_flight--;
+	size_t n = HTH_MIN(len, (size_t)HTH_OWN_TOOL_TEXT_MAX);
+	if (!call->gone && !call->job->finished)
+		give_page(call, text, n - hth_utf8_incomplete_suffix(text, n));
+	leave(call);
+}
+
+/* Nobody waits for them any more. */
+static void drop_passages(hth_call *call)
+{
+	if (call->passages == NULL)
+		return;
+	hth_documents_cancel(call->passages);
+	call->passages = NULL;
+	call->in_flight--;
+}
+
+static void search_documents(hth_call *call)
+{
+	hth_error err = HTH_ERROR_INIT;
+	const char *query;
+	hth_status status = hth_api_page_url(call->job, &query, &err);
+	if (status == HTH_OK)
+		status = hth_documents_passages(call->node, query, on_passages, call, &call->passages, &err);
+	if (status == HTH_OK)
+		call->in_flight++;
+	else
+		give_page(call, err.message, strlen(err.message));
+}
+
 static void fetch_page(hth_call *call)
 {
 	hth_error err = HTH_ERROR_INIT;
 	const char *url;
 	char reason[96];
+	if (hth_api_own_tool(call->job) == HTH_OWN_TOOL_DOCUMENTS) {
+		search_documents(call);
+		return;
+	}
 	snprintf(reason, sizeof reason, "web_fetch for %s", call->job->requests[0]->id);
 	hth_status status = hth_api_page_url(call->job, &url, &err);
 	if (status == HTH_OK)
@@ -359,16 +400,22 @@ static hth_status read_call(hth_call *call, hth_error *err)
 	size_t len;
 	const char *body = hth_exchange_body(call->exchange, &len);
 	const char *tools = hth_exchange_header(call->exchange, "Hearth-Tools");
-	bool fetch = tools != NULL && tools[0] != '\0';
+	bool any = tools != NULL && tools[0] != '\0', search = any && strcmp(tools, "search_documents") == 0, fetch = any && !search;
 	if (fetch && strcmp(tools, "web_fetch") != 0)
-		return hth_fail_param(err, HTH_INVALID, "Hearth-Tools", "the node's own tools are web_fetch, not '%.60s'", tools);
+		return hth_fail_param(err, HTH_INVALID, "Hearth-Tools",
+		                      "the node's own tools are web_fetch and search_documents, one of them in a call, not '%.60s'", tools);
+	if (search && !call->documents)
+		return hth_fail_param(err, HTH_DENIED, "Hearth-Tools",
+		                      "this key may not search the household's documents: it has not the scope 'documents'");
+	if (search)
+		call->wish = HTH_PRIVATE; /* what they say stays at home, whatever the call wishes */
 	const char *hosts = call->node->config->fetch_hosts;
 	if (fetch && hosts[strspn(hosts, ", \t")] == '\0')
 		return hth_fail_param(err, HTH_DENIED, "Hearth-Tools", "fetching from the web is off; the setting fetch_hosts lists the hosts that may be fetched from");
 	HTH_TRY(hth_api_parse(&call->job, call->endpoint, &call->node->api_host, &out, hth_exchange_path(call->exchange), body, len, err));
-	if (!fetch || call->job->finished)
+	if (!any || call->job->finished)
 		return HTH_OK;
-	hth_status status = hth_api_offer_fetch(call->job, hosts, err);
+	hth_status status = hth_api_offer_tool(call->job, search ? HTH_OWN_TOOL_DOCUMENTS : HTH_OWN_TOOL_FETCH, search ? "" : hosts, err);
 	if (status != HTH_OK) {
 		hth_api_job_destroy(call->job);
 		call->job = NULL;
@@ -409,6 +456,7 @@ static hth_status take_call(hth_node *node, hth_exchange *exchange, const hth_ap
 	call->exchange = exchange;
 	call->endpoint = endpoint;
 	call->wish = caller->privacy;
+	call->documents = caller->documents;
 	snprintf(call->what, sizeof call->what, "%s %s", endpoint->method, endpoint->path);
 	call->next = node->calls;
 	if (node->calls != NULL)
@@ -459,6 +507,7 @@ static void on_gone(hth_holder *holder)
 	call->exchange = NULL;
 	call->gone = true;
 	hth_inspector_forget(call->node->inspector, call);
+	drop_passages(call);
 	if (call->page != NULL)
 		hth_tasks_cancel(call->page);
 	cancel_rest(call);
@@ -488,6 +537,7 @@ void hth_verbs_cancel_all(hth_node *node, const hth_error *why)
 			call->exchange = NULL;
 			call->refused = true;
 		}
+		drop_passages(call);
 		if (call->page != NULL)
 			hth_tasks_cancel(call->page);
 		cancel_rest(call);

@@ -1,12 +1,18 @@
 #!/usr/bin/env python3
 """The household's documents in a real node: kept while it runs, searched over HTTP and by the program, behind their own scope."""
+import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 
-from e2e import Node, run_tests, test, wait_for
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from e2e import SOURCE, Node, run_tests, test, wait_for  # noqa: E402
+
+sys.path.insert(0, os.path.join(SOURCE, "tests", "upstream"))
+from fakeupstream import FakeUpstream  # noqa: E402
 
 PROGRAM = os.environ["HEARTH_PROGRAM"]
 
@@ -98,6 +104,35 @@ def a_node_that_is_killed_goes_on_where_it_was():
         for i in (0, 17, 39):
             assert f"f{i}.txt" in cli(node, "search", f"unique{i}x")
         node.stop = lambda *a, **k: None
+
+
+@test
+def a_model_searches_them_by_itself():
+    def script(body):
+        last = body["messages"][-1]
+        if last["role"] == "tool":
+            return [({"content": "Found: " + last["content"]}, None), ({}, "stop")]
+        arguments = json.dumps({"query": "apple tree" if "treasure" in last["content"] else "zeppelin"})
+        return [({"tool_calls": [{"index": 0, "id": "c1", "type": "function", "function": {"name": "search_documents", "arguments": arguments}}]}, None), ({}, "tool_calls")]
+
+    up = FakeUpstream()
+    up.script = script
+    with Papers() as papers, Node([PROGRAM, "serve"], conf=f"upstream.u = {up.url}\n") as node:
+        papers.put("secret.txt", "The treasure is under the apple tree.")
+        cli(node, "index", "add", papers.folder, "--wait")
+        wait_for("the upstream's models", 10, lambda: "u/alpha" in [m["id"] for m in node.get("/v1/models").json["data"]])
+
+        def ask(text, **headers):
+            return node.post("/v1/chat/completions", {"model": "u/alpha", "messages": [{"role": "user", "content": text}]},
+                             headers={"Hearth-Tools": "search_documents", **headers})
+
+        said = ask("Where is the treasure?", **{"Hearth-Privacy": "public"}).json["choices"][0]["message"]["content"]
+        assert said.startswith(f"Found: [{papers.folder}/secret.txt, page 1]") and "under the apple tree" in said, said
+        assert "privacy=private" in node.log() and "apple" not in node.log()
+        assert "No document speaks of that" in ask("And the airship?").json["choices"][0]["message"]["content"]
+        key = cli(node, "key", "add", "guest", "--scope", "chat").strip()
+        refused = ask("Where is the treasure?", Authorization="Bearer " + key)
+        assert refused.status == 403 and "documents" in refused.error()["message"], refused.body
 
 
 run_tests()
