@@ -7,9 +7,9 @@
 
 #include <time.h>
 
-static void write_json(const hth_egress *list, size_t n, hth_buf *out)
+static void write_json(const hth_egress *list, size_t n, const char *head, hth_buf *out)
 {
-	hth_buf_append_str(out, "{\"egress\":[");
+	hth_buf_appendf(out, "{\"verified\":true,\"head\":\"%s\",\"egress\":[", head);
 	for (size_t i = 0; i < n; i++) {
 		const hth_egress *e = &list[i];
 		hth_buf_appendf(out, "%s{\"at_unix\":%lld,\"kind\":", i > 0 ? "," : "", (long long)e->at_unix);
@@ -18,8 +18,8 @@ static void write_json(const hth_egress *list, size_t n, hth_buf *out)
 		hth_json_write_string(e->host, strlen(e->host), out);
 		hth_buf_append_str(out, ",\"reason\":");
 		hth_json_write_string(e->reason, strlen(e->reason), out);
-		hth_buf_appendf(out, ",\"sent_bytes\":%llu,\"received_bytes\":%llu,\"allowed\":%s}", (unsigned long long)e->sent_bytes,
-		                (unsigned long long)e->received_bytes, e->allowed ? "true" : "false");
+		hth_buf_appendf(out, ",\"sent_bytes\":%llu,\"received_bytes\":%llu,\"allowed\":%s,\"class\":\"%s\"}", (unsigned long long)e->sent_bytes,
+		                (unsigned long long)e->received_bytes, e->allowed ? "true" : "false", e->privacy);
 	}
 	hth_buf_append_str(out, "]}");
 }
@@ -50,13 +50,20 @@ int hth_cmd_privacy(hth_invocation *in)
 	size_t n = 0;
 	if (hth_store_open(&store, in->config.home, &err) != HTH_OK)
 		return hth_cmd_fail(in, &err);
-	hth_status status = hth_store_egress_list(store, (size_t)limit, &list, &n, &err);
+	unsigned char hash[32];
+	char head[65];
+	uint64_t entries = 0;
+	hth_status status = hth_store_egress_verify(store, &entries, hash, &err);
+	if (status == HTH_OK)
+		status = hth_store_egress_list(store, (size_t)limit, &list, &n, &err);
 	hth_store_close(store);
 	if (status != HTH_OK)
 		return hth_cmd_fail(in, &err);
+	for (size_t i = 0; i < sizeof hash; i++)
+		snprintf(head + 2 * i, 3, "%02x", hash[i]);
 	if (json) {
 		hth_buf out = HTH_BUF_INIT(256 << 20);
-		write_json(list, n, &out);
+		write_json(list, n, head, &out);
 		int code = hth_cmd_print(in, &out);
 		hth_buf_finish(&out);
 		return code;
@@ -66,7 +73,7 @@ int hth_cmd_privacy(hth_invocation *in)
 		return HTH_EXIT_DONE;
 	}
 	hth_cmd_table table;
-	hth_cmd_table_init(&table, "<<<><<", (const char *const[]){"when", "what for", "host", "sent", "received", "why"});
+	hth_cmd_table_init(&table, "<<<><<<", (const char *const[]){"when", "what for", "host", "sent", "received", "class", "why"});
 	for (size_t i = 0; i < n; i++) {
 		char when[32] = "?", sent[32], received[32], host[256], why[300];
 		time_t t = (time_t)list[i].at_unix;
@@ -76,8 +83,9 @@ int hth_cmd_privacy(hth_invocation *in)
 		printable(list[i].host, host, sizeof host);
 		printable(list[i].reason, why, sizeof why);
 		hth_cmd_table_row(&table, (const char *const[]){when, list[i].kind, host, list[i].allowed ? hth_cmd_bytes(list[i].sent_bytes, sent) : "refused",
-		                                                list[i].allowed ? hth_cmd_bytes(list[i].received_bytes, received) : "", why});
+		                                                list[i].allowed ? hth_cmd_bytes(list[i].received_bytes, received) : "", list[i].privacy, why});
 	}
 	hth_cmd_table_print(&table, stdout);
+	printf("All %llu entries are as they were written; the newest has the hash %.16s.\n", (unsigned long long)entries, head);
 	return HTH_EXIT_DONE;
 }

@@ -20,6 +20,8 @@ static const char *const migrations[] = {
     " PRIMARY KEY (device, inode)) STRICT;",
     "CREATE TABLE receipt (giver BLOB NOT NULL, taker BLOB NOT NULL, sequence INTEGER NOT NULL, entry BLOB NOT NULL,"
     " PRIMARY KEY (giver, taker, sequence)) STRICT, WITHOUT ROWID;",
+    "ALTER TABLE egress ADD COLUMN class TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE egress ADD COLUMN hash BLOB;", /* NULL: written before there was a chain */
 };
 
 hth_status store_fail(hth_store *store, int rc, const char *doing, hth_error *err)

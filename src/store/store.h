@@ -53,8 +53,13 @@ typedef struct hth_egress {
 	char reason[256]; /* "model llama3.2:1b", "web_fetch for req-...": never a prompt's text */
 	uint64_t sent_bytes, received_bytes;
 	bool allowed;     /* false: asked for and refused */
+	char privacy[16]; /* class of the words that left, "": none did */
 } hth_egress;
 HTH_MUST_USE hth_status hth_store_egress_add(hth_store *store, const hth_egress *egress, hth_error *err);
+/* Each entry's hash is over itself and the hash before it, so what was changed or taken out of the middle shows. HTH_BAD_FORMAT: and where. ret_head: the
+ * newest entry's hash (zeros: none), for whoever keeps it elsewhere: that also shows an end that was cut off. Entries that have become
+ * too old are dropped; the chain is verified from the oldest that is there. */
+HTH_MUST_USE hth_status hth_store_egress_verify(hth_store *store, uint64_t *ret_entries, unsigned char ret_head[32], hth_error *err);
 /* The newest `limit` entries, newest first. *ret_list is the caller's to free. */
 HTH_MUST_USE hth_status hth_store_egress_list(hth_store *store, size_t limit, hth_egress **ret_list, size_t *ret_n, hth_error *err);
 

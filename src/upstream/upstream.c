@@ -250,12 +250,13 @@ static call *new_call(hth_upstreams *all, upstream *up, const char *path)
 	return c;
 }
 
-static void log_egress(hth_upstreams *all, const char *host, const char *reason, uint64_t sent, uint64_t received)
+static void log_egress(hth_upstreams *all, const char *host, const char *reason, const char *privacy, uint64_t sent, uint64_t received)
 {
 	hth_egress e = {.at_unix = hth_clock_unix(), .kind = "upstream", .sent_bytes = sent, .received_bytes = received, .allowed = true};
 	hth_error err;
 	snprintf(e.host, sizeof e.host, "%s", host);
 	snprintf(e.reason, sizeof e.reason, "%s", reason);
+	snprintf(e.privacy, sizeof e.privacy, "%s", privacy);
 	if (hth_store_egress_add(all->store, &e, &err) != HTH_OK)
 		hth_log(HTH_LOG_ERROR, "the egress log could not be written: %s", err.message);
 }
@@ -267,7 +268,7 @@ static void log_checks(hth_upstreams *all, upstream *up, bool now)
 		return;
 	char reason[256];
 	snprintf(reason, sizeof reason, "upstream %s: asked %llu times for its models", up->name, (unsigned long long)up->checks);
-	log_egress(all, up->check_host, reason, up->check_sent, up->check_received);
+	log_egress(all, up->check_host, reason, "", up->check_sent, up->check_received);
 	up->checks = up->check_sent = up->check_received = 0;
 	up->checks_logged_unix = hth_clock_unix();
 }
@@ -336,7 +337,7 @@ static bool take_event(call *c, const hth_up_event *e)
 		return false;
 	case HTH_UP_HOP:
 		if (r != NULL) {
-			log_egress(c->all, e->text, c->reason, e->sent, e->received);
+			log_egress(c->all, e->text, c->reason, hth_privacy_name(r->privacy), e->sent, e->received);
 		} else {
 			c->up->checks++;
 			c->up->check_sent += e->sent;

@@ -77,7 +77,9 @@ def rm_removes_what_was_pulled_and_nothing_else():
 
 @test
 def the_log_tells_who_was_spoken_to():
-    log = hearth("privacy", "log", "--json").json["egress"]
+    whole = hearth("privacy", "log", "--json").json
+    log = whole["egress"]
+    assert whole["verified"] and len(whole["head"]) == 64 and whole["head"][:16] in hearth("privacy", "log").out
     assert log and all(e["kind"] == "pull" and e["host"] == "127.0.0.1" and e["allowed"] for e in log)
     assert any("tiny:5m" in e["reason"] for e in log) and sum(e["received_bytes"] for e in log) > len(model)
     assert len(hearth("privacy", "log", "-n", "2", "--json").json["egress"]) == 2

@@ -2,6 +2,8 @@
 #include "harness.h"
 #include "store/store.h"
 
+#include <sqlite3.h>
+
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -172,6 +174,50 @@ TEST(the_egress_log_keeps_what_left_and_what_was_refused)
 	free(list);
 	hth_store_close(store);
 	drop_home();
+}
+
+/* Runs sql on the home's database behind the store's back. */
+static void tamper(const char *sql)
+{
+	char path[600];
+	sqlite3 *db = NULL;
+	snprintf(path, sizeof path, "%s/hearth.db", home);
+	CHECK(sqlite3_open(path, &db) == SQLITE_OK && sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK);
+	sqlite3_close(db);
+}
+
+TEST(what_is_changed_in_the_egress_log_shows)
+{
+	static const char *const changes[] = {"UPDATE egress SET host = 'elsewhere' WHERE id = 3", "UPDATE egress SET sent = 0 WHERE id = 5", "DELETE FROM egress WHERE id = 2",
+	                                      "UPDATE egress SET class = 'public' WHERE id = 4", "UPDATE egress SET hash = NULL WHERE id = 4",
+	                                      "UPDATE egress SET allowed = 0 WHERE id = 2", "UPDATE egress SET host = 'x' WHERE id = 1",
+	                                      "DELETE FROM egress WHERE id = 1"};
+	for (size_t change = 0; change <= sizeof changes / sizeof changes[0]; change++) {
+		fresh_home();
+		hth_error err = HTH_ERROR_INIT;
+		hth_store *store = NULL;
+		uint64_t n = 99;
+		unsigned char head[32], later[32];
+		REQUIRE_OK(hth_store_open(&store, home, &err));
+		CHECK_OK(hth_store_egress_verify(store, &n, head, &err));
+		CHECK_INT(n, 0);
+		for (int i = 0; i < 5; i++) {
+			hth_egress e = {.at_unix = 1000 + i, .kind = "upstream", .host = "models.example", .reason = "r", .sent_bytes = 10, .allowed = true, .privacy = "neighbours"};
+			CHECK_OK(hth_store_egress_add(store, &e, &err));
+		}
+		CHECK_OK(hth_store_egress_verify(store, &n, head, &err));
+		CHECK_INT(n, 5);
+		if (change < sizeof changes / sizeof changes[0]) {
+			tamper(changes[change]);
+			CHECK_INT(hth_store_egress_verify(store, &n, later, &err), HTH_BAD_FORMAT);
+		} else { /* the end cut off: only the hash that somebody kept tells */
+			tamper("DELETE FROM egress WHERE id = 5");
+			CHECK_OK(hth_store_egress_verify(store, &n, later, &err));
+			CHECK(memcmp(head, later, sizeof head) != 0);
+		}
+		hth_store_close(store);
+		drop_home();
+	}
 }
 
 TEST(two_processes_that_start_together_share_one_schema)
