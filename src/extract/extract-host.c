@@ -255,89 +255,13 @@ static void lose_child(slot *s, blame by, const char *why)
 
 /* ---- what the child says ---- */
 
-static hth_status out_of_place(const hth_frame *frame, hth_error *err)
-{
-	return hth_fail(err, HTH_BAD_FORMAT, "a %s frame out of place", hth_framing_type_name(&hth_extract_frames, frame->type));
-}
-
-static bool is_open(const hth_extract_job *job, uint32_t part)
-{
-	return job->depth > 0 && job->open[job->depth - 1] == part;
-}
-
-static hth_status on_part(hth_extractor *x, hth_extract_job *job, const hth_frame *frame, hth_error *err)
-{
-	hth_extract_part part;
-	HTH_TRY(hth_extract_get_part(frame, &x->scratch, &part, err));
-	if (part.id != job->next_part || job->depth > HTH_EXTRACT_DEPTH_MAX || (part.id > 0 && !is_open(job, part.parent)) ||
-	    (part.id == 0 && part.parent != 0))
-		return out_of_place(frame, err);
-	job->next_part++;
-	job->open[job->depth++] = part.id;
-	job->meta_told = false;
-	job->told = true;
-	if (job->sink.part != NULL)
-		job->sink.part(job->ctx, &part);
-	return HTH_OK;
-}
-
-static hth_status on_meta(hth_extractor *x, hth_extract_job *job, const hth_frame *frame, hth_error *err)
-{
-	hth_extract_meta meta;
-	HTH_TRY(hth_extract_get_meta(frame, &x->scratch, &meta, err));
-	if (!is_open(job, meta.part) || job->meta_told)
-		return out_of_place(frame, err);
-	job->meta_told = true;
-	if (job->sink.meta != NULL)
-		job->sink.meta(job->ctx, &meta);
-	return HTH_OK;
-}
-
-static hth_status on_block(hth_extractor *x, hth_extract_job *job, const hth_frame *frame, hth_error *err)
-{
-	hth_extract_block block;
-	HTH_TRY(hth_extract_get_block(frame, &x->scratch, &block, err));
-	job->text_bytes += block.len;
-	if (!is_open(job, block.part) || job->order.mode == HTH_EXTRACT_MODE_RENDER || ++job->n_blocks > HTH_EXTRACT_BLOCKS_MAX ||
-	    job->text_bytes > HTH_EXTRACT_TEXT_MAX)
-		return out_of_place(frame, err);
-	if (job->sink.block != NULL)
-		job->sink.block(job->ctx, &block);
-	return HTH_OK;
-}
-
-static hth_status on_part_end(hth_extractor *x, hth_extract_job *job, const hth_frame *frame, hth_error *err)
-{
-	hth_extract_result result;
-	bool retire;
-	HTH_TRY(hth_extract_get_result(frame, &x->scratch, &result, &retire, err));
-	if (result.part == 0 || !is_open(job, result.part) || retire)
-		return out_of_place(frame, err);
-	job->depth--;
-	job->meta_told = true; /* of the part around it: its own came before its parts */
-	if (job->sink.part_end != NULL)
-		job->sink.part_end(job->ctx, &result);
-	return HTH_OK;
-}
-
-static hth_status on_png(hth_extract_job *job, const hth_frame *frame, hth_error *err)
-{
-	hth_frame_fields f = hth_frame_read(frame);
-	size_t len;
-	const char *bytes = hth_frame_get_string(&f, HTH_EXTRACT_PNG_CHUNK, &len);
-	if (!hth_frame_fields_end(&f) || job->order.mode != HTH_EXTRACT_MODE_RENDER)
-		return out_of_place(frame, err);
-	hth_buf_append(&job->png, bytes, len);
-	return hth_buf_check(&job->png, "a rendered page", err);
-}
-
 static hth_status on_page(slot *s, const hth_frame *frame, hth_error *err)
 {
 	uint32_t part, page;
 	hth_extract_job *job = s->job;
 	HTH_TRY(hth_extract_get_page(frame, &part, &page, err));
-	if (!is_open(job, part) || ++job->n_pages_told > 4 * HTH_EXTRACT_PAGES_MAX)
-		return out_of_place(frame, err);
+	if (!hth_extract_is_open(job, part) || ++job->n_pages_told > 4 * HTH_EXTRACT_PAGES_MAX)
+		return hth_extract_out_of_place(frame, err);
 	if (job->order.mode == HTH_EXTRACT_MODE_OCR) { /* limits are for a page */
 		s->cpu_limit_from_ns = cpu_ns(s);
 		s->wall_ms = 0;
@@ -356,7 +280,7 @@ static hth_status on_end(slot *s, const hth_frame *frame, hth_error *err)
 	HTH_TRY(hth_extract_get_result(frame, &x->scratch, &result, &retire, err));
 	bool render = job->order.mode == HTH_EXTRACT_MODE_RENDER;
 	if (result.part != 0 || job->depth != 1 || (render && result.state == HTH_EXTRACT_TEXT && job->png.len == 0))
-		return out_of_place(frame, err);
+		return hth_extract_out_of_place(frame, err);
 	uint64_t now = cpu_ns(s);
 	x->cpu_ns += now - s->cpu_begin_ns;
 	s->cpu_last_ns = now;
@@ -393,16 +317,11 @@ static hth_status on_frame(slot *s, const hth_frame *frame, hth_error *err)
 		return HTH_OK;
 	}
 	if (job == NULL || !s->sent || frame->request != job->id)
-		return out_of_place(frame, err);
+		return hth_extract_out_of_place(frame, err);
 	switch (frame->type) {
-	case HTH_EXTRACT_FRAME_PART: return on_part(x, job, frame, err);
-	case HTH_EXTRACT_FRAME_META: return on_meta(x, job, frame, err);
-	case HTH_EXTRACT_FRAME_BLOCK: return on_block(x, job, frame, err);
-	case HTH_EXTRACT_FRAME_PART_END: return on_part_end(x, job, frame, err);
-	case HTH_EXTRACT_FRAME_PNG: return on_png(job, frame, err);
 	case HTH_EXTRACT_FRAME_PAGE: return on_page(s, frame, err);
 	case HTH_EXTRACT_FRAME_END: return on_end(s, frame, err);
-	default: return out_of_place(frame, err);
+	default: return hth_extract_hear(x, job, frame, err);
 	}
 }
 
@@ -592,33 +511,6 @@ static void on_pump(void *ctx)
 
 /* ---- the public part ---- */
 
-static bool is_program(const char *path) { return path[0] != '\0' && access(path, X_OK) == 0; }
-
-static hth_status find_program(char *ret_path, size_t cap, const char *wish, hth_error *err)
-{
-	const char *env = getenv("HEARTH_EXTRACT");
-	if (wish == NULL && env != NULL && *env != '\0')
-		wish = env;
-	if (wish != NULL) {
-		snprintf(ret_path, cap, "%s", wish);
-		return is_program(ret_path) ? HTH_OK : hth_fail(err, HTH_NOT_FOUND, "no program %s, which reads documents", wish);
-	}
-	char self[2048] = "";
-	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-	char *slash = n > 0 ? strrchr(self, '/') : NULL;
-	if (slash == NULL)
-		return hth_fail(err, HTH_NOT_FOUND, "cannot find out where this program lies, and hearth-extract beside it");
-	*slash = '\0';
-	snprintf(ret_path, cap, "%s/hearth-extract", self);
-	if (is_program(ret_path))
-		return HTH_OK;
-	snprintf(ret_path, cap, "%s/../libexec/hearth-extract", self);
-	if (is_program(ret_path))
-		return HTH_OK;
-	return hth_fail(err, HTH_NOT_FOUND, "no hearth-extract, which reads documents, in %s or beside it in libexec; "
-	                "install it, or set HEARTH_EXTRACT to its path", self);
-}
-
 hth_status hth_extractor_create(hth_extractor **ret_extractor, hth_loop *loop, const hth_extractor_options *options, hth_error *err)
 {
 	hth_extractor *x = calloc(1, sizeof *x);
@@ -634,7 +526,7 @@ hth_status hth_extractor_create(hth_extractor **ret_extractor, hth_loop *loop, c
 	for (size_t i = 0; i < x->n_slots; i++)
 		x->slots[i] = (slot){.x = x, .fd = -1, .ocr = i + 1 == x->n_slots};
 	hth_extract_scratch_init(&x->scratch);
-	hth_status status = find_program(x->program, sizeof x->program, options->program, err);
+	hth_status status = hth_extract_find_program(x->program, sizeof x->program, options->program, err);
 	if (status == HTH_OK)
 		status = hth_timer_open(&x->pump, loop, on_pump, x, err);
 	if (status == HTH_OK)
@@ -669,43 +561,6 @@ void hth_extractor_destroy(hth_extractor *x)
 	leave(x);
 }
 
-static hth_status check_ask(const hth_extractor *x, const hth_extract_ask *ask, hth_extract_job *job, hth_error *err)
-{
-	if (x->n_waiting >= HTH_EXTRACT_QUEUE_MAX)
-		return hth_fail(err, HTH_BUSY, "%d files wait to be read already; try again later", HTH_EXTRACT_QUEUE_MAX);
-	if (fstat(job->fd, &job->st) != 0)
-		return hth_fail_errno(err, HTH_IO, errno, "cannot look at the file to read");
-	if (!S_ISREG(job->st.st_mode))
-		return hth_fail(err, HTH_INVALID, "only regular files can be read");
-	hth_extract_order *o = &job->order;
-	o->mode = ask->mode;
-	if (ask->mode == HTH_EXTRACT_MODE_RENDER) {
-		if (ask->page < 1 || ask->page > HTH_EXTRACT_PAGES_MAX)
-			return hth_fail(err, HTH_INVALID, "page %u; pages begin with 1 and end with %d", ask->page, HTH_EXTRACT_PAGES_MAX);
-		if (ask->dpi != 0 && (ask->dpi < 36 || ask->dpi > 300))
-			return hth_fail(err, HTH_INVALID, "%u dots per inch; 36 to 300 are possible", ask->dpi);
-		if (ask->n_marks > HTH_EXTRACT_MARKS_MAX)
-			return hth_fail(err, HTH_TOO_LARGE, "%zu marks; at most %d", ask->n_marks, HTH_EXTRACT_MARKS_MAX);
-		o->part = ask->part;
-		o->page = ask->page;
-		o->dpi = ask->dpi ? ask->dpi : 110;
-		o->n_marks = ask->n_marks;
-		for (size_t i = 0; i < ask->n_marks; i++)
-			for (int k = 0; k < 4; k++) {
-				float v = ask->marks[i][k];
-				o->marks[i][k] = v >= 0 ? HTH_MIN(v, 1.0f) : 0;
-			}
-		for (size_t i = 0; i < o->n_marks; i++)
-			for (int k = 0; k < 2; k++)
-				o->marks[i][k + 2] = HTH_MAX(o->marks[i][k], o->marks[i][k + 2]);
-	}
-	size_t len = ask->name != NULL ? strlen(ask->name) : 0, skip = len > sizeof o->name - 1 ? len - (sizeof o->name - 1) : 0;
-	while (skip < len && ((unsigned char)ask->name[skip] & 0xC0) == 0x80)
-		skip++;
-	snprintf(o->name, sizeof o->name, "%s", len > 0 ? ask->name + skip : "");
-	return HTH_OK;
-}
-
 hth_status hth_extractor_submit(hth_extractor *x, int fd, const hth_extract_ask *ask, const hth_extract_sink *sink, void *ctx,
                                 hth_extract_job **ret_job, hth_error *err)
 {
@@ -715,7 +570,7 @@ hth_status hth_extractor_submit(hth_extractor *x, int fd, const hth_extract_ask 
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for one more file to read");
 	}
 	*job = (hth_extract_job){.fd = fd, .sink = *sink, .ctx = ctx, .png = HTH_BUF_INIT(HTH_EXTRACT_PNG_MAX)};
-	hth_status status = x->destroyed ? hth_fail(err, HTH_GONE, "the extractor is ending") : check_ask(x, ask, job, err);
+	hth_status status = x->destroyed ? hth_fail(err, HTH_GONE, "the extractor is ending") : hth_extract_check_ask(x, ask, job, err);
 	if (status != HTH_OK) {
 		free_job(job);
 		return status;

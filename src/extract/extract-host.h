@@ -1,4 +1,4 @@
-/* extract-host.h - what the daemon's side keeps: jobs, slots with a child each, the extractor. Of extract-host.c only. */
+/* extract-host.h - what the daemon's side keeps: jobs, slots with a child each, the extractor. Of extract-host.c, -hear.c and -ask.c only. */
 #ifndef HTH_EXTRACT_EXTRACT_HOST_H
 #define HTH_EXTRACT_EXTRACT_HOST_H
 
@@ -57,5 +57,13 @@ struct hth_extractor {
 	hth_extract_scratch scratch;
 	uint64_t n_ended, n_restarts, cpu_ns;
 };
+
+/* One frame about a job, but for its pages and its end, which are the slot's. */
+HTH_MUST_USE hth_status hth_extract_hear(hth_extractor *x, hth_extract_job *job, const hth_frame *frame, hth_error *err);
+hth_status hth_extract_out_of_place(const hth_frame *frame, hth_error *err);
+bool hth_extract_is_open(const hth_extract_job *job, uint32_t part);
+/* Makes the order of an ask, for a job whose descriptor is there; looks at the file. */
+HTH_MUST_USE hth_status hth_extract_check_ask(const hth_extractor *x, const hth_extract_ask *ask, hth_extract_job *job, hth_error *err);
+HTH_MUST_USE hth_status hth_extract_find_program(char *ret_path, size_t cap, const char *wish, hth_error *err);
 
 #endif

@@ -33,6 +33,7 @@ enum { RETIRE_BYTES = 192 << 20 };
 /* A crash for want of memory is told apart from one of a bug by asking for some. */
 static void on_crash(int signum)
 {
+	/* A plain system call, which glibc only wraps. NOLINTNEXTLINE(bugprone-signal-handler) */
 	void *p = mmap(NULL, 64 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p == MAP_FAILED)
 		_exit(HTH_EXTRACT_EXIT_MEMORY);

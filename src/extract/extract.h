@@ -15,7 +15,8 @@
  * marked. Order of work: RENDER, TEXT, then OCR in a child of its own at the lowest priority, which hth_extractor_pause_ocr stops at once.
  *
  * Everything here is called on the loop's thread, callbacks too, never from inside the call that asked for them (but hth_extractor_destroy
- * ends the jobs that are left before it returns). Callbacks may call back, also cancel and destroy. Strings are UTF-8 without NUL inside, checked, and borrowed for the length of a callback.
+ * ends the jobs that are left before it returns). Callbacks may call back, also cancel and destroy. Strings are UTF-8 without NUL
+ * inside, checked, and borrowed for the length of a callback.
  */
 #ifndef HTH_EXTRACT_EXTRACT_H
 #define HTH_EXTRACT_EXTRACT_H

@@ -300,7 +300,8 @@ void hth_picture_warm(void)
 		cairo_surface_destroy(surface);
 		g_object_unref(page);
 	}
-	g_clear_object(&doc);
+	if (doc != NULL)
+		g_object_unref(doc);
 	g_bytes_unref(bytes);
 	setMsgSeverity(L_SEVERITY_NONE);
 }

@@ -237,7 +237,8 @@ void hth_read_mail(hth_tell *tell, hth_source *source, hth_verdict *verdict)
 		hth_tell_meta(tell, &(hth_extract_meta){.kind = HTH_KIND_MAIL});
 		hth_verdict_unreadable(verdict, "damaged: a mail without headers");
 	}
-	g_clear_object(&message);
+	if (message != NULL)
+		g_object_unref(message);
 	g_object_unref(parser);
 	g_object_unref(stream);
 }

@@ -362,8 +362,8 @@ static bool read_book(hth_tell *tell, const hth_members *members, hth_facts *fac
 {
 	static const hth_markup_events book_events = {book_open, ignore_close, no_text}, string_events = {strings_open, strings_close, strings_text},
 	                               style_events = {styles_open, styles_close, no_text}, sheet_events = {sheet_open, sheet_close, sheet_text};
-	HTH_AUTO_FREE book *b = calloc(1, sizeof *b);
-	HTH_AUTO_FREE styles *st = calloc(1, sizeof *st);
+	book *b = calloc(1, sizeof *b);
+	styles *st = calloc(1, sizeof *st);
 	strings str = {.bytes = HTH_BUF_INIT(HTH_MEMBER_MAX)};
 	const hth_member *m = hth_members_find(members, "xl/workbook.xml");
 	bool ok = b != NULL && st != NULL && m != NULL;
@@ -385,6 +385,8 @@ static bool read_book(hth_tell *tell, const hth_members *members, hth_facts *fac
 		hth_buf_finish(&s.row);
 		hth_buf_finish(&s.value);
 	}
+	free(b);
+	free(st);
 	free(str.begin);
 	hth_buf_finish(&str.bytes);
 	return ok;
@@ -394,22 +396,22 @@ static bool read_book(hth_tell *tell, const hth_members *members, hth_facts *fac
 
 static int compare_members(const void *a, const void *b)
 {
-	return strverscmp((*(const hth_member *const *)a)->name, (*(const hth_member *const *)b)->name);
+	return strverscmp(((const hth_member *)a)->name, ((const hth_member *)b)->name);
 }
 
 /* Members with such a name, slide2 before slide10, each as a page when numbered. */
 static bool read_numbered(hth_tell *tell, const hth_members *members, const char *begin, bool paged)
 {
-	const hth_member **list = hth_alloc_array(members->n, sizeof *list);
+	hth_member *list = hth_alloc_array(members->n, sizeof *list);
 	size_t n = 0;
 	bool ok = list != NULL;
 	for (size_t i = 0; ok && i < members->n; i++)
 		if (members->list[i].bytes != NULL && is_named(members->list[i].name, begin, ".xml"))
-			list[n++] = &members->list[i];
+			list[n++] = members->list[i]; /* borrowed */
 	if (n > 0)
 		qsort(list, n, sizeof *list, compare_members);
 	for (size_t i = 0; i < n && !tell->full; i++)
-		ok = read_words(tell, list[i], paged ? (uint32_t)strtoul(list[i]->name + strlen(begin), NULL, 10) : 0) && ok;
+		ok = read_words(tell, &list[i], paged ? (uint32_t)strtoul(list[i].name + strlen(begin), NULL, 10) : 0) && ok;
 	free(list);
 	return ok;
 }

@@ -343,7 +343,8 @@ static void render(hth_tell *tell, PopplerDocument *doc, hth_verdict *verdict)
 		hth_picture_tell_png(tell, surface, verdict);
 	if (surface != NULL)
 		cairo_surface_destroy(surface);
-	g_clear_object(&page);
+	if (page != NULL)
+		g_object_unref(page);
 }
 
 void hth_read_pdf(hth_tell *tell, hth_source *source, hth_verdict *verdict)
@@ -368,7 +369,8 @@ void hth_read_pdf(hth_tell *tell, hth_source *source, hth_verdict *verdict)
 			PopplerPage *page = poppler_document_get_page(doc, i);
 			bool go_on = page == NULL || read_page(tell, page, (uint32_t)i + 1);
 			unseen += page == NULL;
-			g_clear_object(&page);
+			if (page != NULL)
+				g_object_unref(page);
 			if (!go_on)
 				break;
 		}

@@ -267,6 +267,15 @@ static bool put_block(hth_tell *tell, uint32_t page, hth_extract_role role, cons
 	return true;
 }
 
+/* Control characters; what would split words unseen: soft hyphen, zero width space, marks of direction, byte order mark, noncharacters. The
+ * joiners stay: some scripts are spelled with them. */
+static bool is_invisible(uint32_t cp)
+{
+	bool control = (cp < ' ' && cp != '\n' && cp != '\t') || (cp >= 0x7F && cp < 0xA0);
+	bool marks = cp == 0x200B || cp == 0x200E || cp == 0x200F || (cp >= 0x202A && cp <= 0x202E) || (cp >= 0x2060 && cp <= 0x2069);
+	return control || marks || cp == 0xAD || cp == 0xFEFF || cp == 0xFFFE || cp == 0xFFFF;
+}
+
 /* "exam-" and not "A4-" or " -". */
 static bool ends_in_hyphen(const hth_buf *b)
 {
@@ -292,11 +301,7 @@ bool hth_tell_text(hth_tell *tell, uint32_t page, hth_extract_role role, const f
 			cp = '\n';
 		if (cp == 0xA0)
 			cp = ' ';
-		/* Control characters; what is invisible and would split words: soft hyphen, zero width space, marks of direction, byte order mark,
-		 * noncharacters. */
-		if ((cp < ' ' && cp != '\n' && cp != '\t') || (cp >= 0x7F && cp < 0xA0) || cp == 0xAD || (cp >= 0x200B && cp <= 0x200F && cp != 0x200C && cp != 0x200D) || (cp >= 0x202A && cp <= 0x202E) ||
-		    (cp >= 0x2060 && cp <= 0x2069) || cp == 0xFEFF || cp == 0xFFFE ||
-		    cp == 0xFFFF)
+		if (is_invisible(cp))
 			continue;
 		bool blank = cp == ' ' || cp == '\n' || cp == '\t';
 		if (cp == '\n' && page > 0 && ends_in_hyphen(b) && at < len && (text[at] >= 'a' && text[at] <= 'z')) {
