@@ -34,7 +34,7 @@ typedef struct hth_sandbox_options {
 	uint64_t memory_bytes; /* address space, all mappings of files included; 0: no limit */
 	const int *keep_fds;   /* descriptors that stay open besides 0, 1 and 2 */
 	size_t n_keep_fds;
-	bool write_files;      /* files that are open for writing may be written at any place and resized (hearth quantize) */
+	bool write_files;      /* files that are open for writing may be written at any place and resized (hearth quantize, a runner's spill) */
 	int receive_fd;        /* a Unix socket on which descriptors may be received (recvmsg); 0: none */
 	/* Directories of the system (fonts) whose files may still be opened for reading. Needs Landlock, which is what keeps all other paths
 	 * shut: without it, none may. Ones that do not exist are skipped. */
