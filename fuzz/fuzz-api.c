@@ -137,7 +137,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	hth_error err = HTH_ERROR_INIT;
 	if (hth_api_parse(&job, endpoint, &host, &out, path, (const char *)data + 1, size - 1, &err) == HTH_OK) {
 		if (size % 5 == 0 && !job->finished)
-			(void)!hth_api_offer_fetch(job, "example.org", &err);
+			(void)!hth_api_offer_tool(job, HTH_OWN_TOOL_FETCH, "example.org", &err);
 		play(job, size);
 		hth_api_job_destroy(job);
 	} else {
