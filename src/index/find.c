@@ -317,18 +317,21 @@ static bool are_near(const word_set *a, const word_set *b)
 
 /* --- hits --- */
 
+static void hit_finish(hth_index_hit *h)
+{
+	free(h->file);
+	free(h->part);
+	free(h->title);
+	free(h->author);
+	free(h->text);
+	free(h->snippet);
+	free(h->marks);
+}
+
 void hth_index_hits_finish(hth_index_hits *hits)
 {
-	for (size_t i = 0; i < hits->n; i++) {
-		hth_index_hit *h = &hits->list[i];
-		free(h->file);
-		free(h->part);
-		free(h->title);
-		free(h->author);
-		free(h->text);
-		free(h->snippet);
-		free(h->marks);
-	}
+	for (size_t i = 0; i < hits->n; i++)
+		hit_finish(&hits->list[i]);
 	free(hits->list);
 	*hits = (hth_index_hits){0};
 }
@@ -395,6 +398,68 @@ static hth_status gather(gathering *g, uint64_t passage, double score, hth_error
 	return snippet_make(g->reader->terms, &g->asked->words, h->text, &h->snippet, &h->marks, &h->n_marks, err);
 }
 
+/* Each time many more passages, until there are enough hits or no more passages (*ret_exhausted). A filter or a phrase may need very many. */
+static hth_status gather_best(gathering *g, const asked *a, hth_words_hit *best, bool selective, bool *ret_exhausted, hth_error *err)
+{
+	size_t looked = 0, asked_for = HTH_MAX((size_t)FIRST_ASKED, g->k * 4);
+	*ret_exhausted = false;
+	while (g->hits.n < g->k) {
+		size_t n = 0, most = HTH_MIN(asked_for, (size_t)HTH_WORDS_K_MAX);
+		HTH_TRY(hth_words_search(g->reader->words, &a->words, most, best, &n, err));
+		for (; looked < n && g->hits.n < g->k; looked++)
+			HTH_TRY(gather(g, best[looked].id, (double)best[looked].score, err));
+		*ret_exhausted = n < most;
+		if (*ret_exhausted || most == HTH_WORDS_K_MAX || (!selective && asked_for > 8u * FIRST_ASKED))
+			break;
+		asked_for *= 8;
+	}
+	return HTH_OK;
+}
+
+/* The passages that the filters may let through, and perhaps others: each hit is looked at again. Pairs of first and last, ascending. */
+static hth_status find_ranges(hth_index_reader *reader, const hth_index_query *q, uint64_t **ret_ranges, size_t *ret_n, hth_error *err)
+{
+	static const char sql[] =
+	    "SELECT id FROM passage WHERE document IN (SELECT file.document FROM file JOIN folder ON folder.id = file.folder"
+	    "  WHERE folder.removed = 0 AND (?1 = 0 OR folder.shared) AND (?2 IS NULL OR substr(folder.path || '/' || file.path, 1, length(?2)) = ?2)"
+	    "  AND (?6 = 0 OR file.mtime / 1000000000 BETWEEN ?4 AND ?5"
+	    "       OR EXISTS (SELECT 1 FROM part WHERE part.document = file.document AND part.date BETWEEN ?4 AND ?5)))"
+	    " AND (?3 IS NULL OR EXISTS (SELECT 1 FROM part WHERE part.document = passage.document AND instr(lower(part.author), lower(?3)) > 0))"
+	    " AND (?7 < 0 OR EXISTS (SELECT 1 FROM part WHERE part.document = passage.document AND part.number = passage.part AND part.kind = ?7))"
+	    " ORDER BY id";
+	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
+	HTH_TRY(record_prepare(&reader->r, &stmt, err, sql));
+	bool dated = q->after != 0 || q->before != 0;
+	record_bind_all(stmt, "issiiii", (int64_t)q->shared_only, q->folder != NULL && *q->folder ? q->folder : NULL,
+	                q->from != NULL && *q->from ? q->from : NULL, q->after, q->before != 0 ? q->before : INT64_MAX, (int64_t)dated,
+	                q->type != NULL && *q->type ? (int64_t)hth_extract_kind_from_name(q->type) : (int64_t)-1);
+	HTH_AUTO_FREE uint64_t *ranges = NULL;
+	size_t n = 0, cap = 0;
+	int rc;
+	while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+		uint64_t id = (uint64_t)sqlite3_column_int64(stmt, 0);
+		if (n > 0 && ranges[2 * n - 1] + 1 == id) {
+			ranges[2 * n - 1] = id;
+			continue;
+		}
+		if (n == cap) {
+			cap = cap > 0 ? cap * 2 : 256;
+			uint64_t *more = realloc(ranges, 2 * cap * sizeof *more);
+			if (more == NULL)
+				return hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
+			ranges = more;
+		}
+		ranges[2 * n] = ranges[2 * n + 1] = id;
+		n++;
+	}
+	if (rc != SQLITE_DONE)
+		return record_fail(&reader->r, rc, "filtering a search", err);
+	*ret_ranges = ranges;
+	*ret_n = n;
+	ranges = NULL;
+	return HTH_OK;
+}
+
 hth_status hth_index_search(hth_index_reader *reader, const hth_index_query *query, hth_index_hits *ret_hits, hth_error *err)
 {
 	size_t len = strnlen(query->text, HTH_INDEX_QUERY_MAX + 1);
@@ -423,18 +488,19 @@ hth_status hth_index_search(hth_index_reader *reader, const hth_index_query *que
 	g.sets = hth_alloc_array(g.k, sizeof *g.sets);
 	HTH_AUTO_FREE hth_words_hit *best = hth_alloc_array(HTH_WORDS_K_MAX, sizeof *best);
 	status = g.hits.list != NULL && g.sets != NULL && best != NULL ? HTH_OK : hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
-	/* Each time many more, until there are enough hits or no more passages. A filter or a phrase may need all of
-	 * them. */
-	size_t looked = 0, asked_for = HTH_MAX((size_t)FIRST_ASKED, g.k * 4);
-	bool selective = has_filter(query) || a.n_phrases > 0;
-	while (status == HTH_OK && g.hits.n < g.k) {
-		size_t n = 0;
-		status = hth_words_search(reader->words, &a.words, HTH_MIN(asked_for, (size_t)HTH_WORDS_K_MAX), best, &n, err);
-		for (; status == HTH_OK && looked < n && g.hits.n < g.k; looked++)
-			status = gather(&g, best[looked].id, (double)best[looked].score, err);
-		if (n < asked_for || asked_for >= HTH_WORDS_K_MAX || (!selective && asked_for > 8u * FIRST_ASKED))
-			break;
-		asked_for *= 8;
+	bool exhausted = true;
+	if (status == HTH_OK)
+		status = gather_best(&g, &a, best, has_filter(query) || a.n_phrases > 0, &exhausted, err);
+	/* The filters let through none of the very best, and there are more: those passages alone that they may let through. */
+	HTH_AUTO_FREE uint64_t *ranges = NULL;
+	if (status == HTH_OK && !exhausted && g.hits.n < g.k && has_filter(query)) {
+		status = find_ranges(reader, query, &ranges, &a.words.n_ranges, err);
+		a.words.ranges = ranges;
+		for (size_t i = 0; i < g.hits.n; i++)
+			hit_finish(&g.hits.list[i]);
+		g.hits.n = 0;
+		if (status == HTH_OK && a.words.n_ranges > 0)
+			status = gather_best(&g, &a, best, true, &exhausted, err);
 	}
 	free(g.sets);
 	if (status != HTH_OK) {

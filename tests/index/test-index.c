@@ -290,6 +290,35 @@ TEST(queries_have_phrases_musts_and_filters)
 	end();
 }
 
+TEST(a_filter_reaches_beyond_the_best_ten_thousand_passages)
+{
+	begin();
+	FILE *f = fopen(at("many.txt"), "w");
+	REQUIRE(f != NULL);
+	for (int i = 0; i < 11000; i++) { /* each line ends a passage of its own: longer than what one takes */
+		fprintf(f, "common ");
+		for (int k = 0; k < 95; k++)
+			fprintf(f, "filler%06d ", (i * 131 + k * 7) % 1000000);
+		fprintf(f, "\n\n");
+	}
+	fclose(f);
+	char text[3000] = "common ";
+	for (int k = 0; k < 90; k++)
+		sprintf(text + strlen(text), "stuffing%d words%d ", k, k);
+	put("other.md", text);
+	REQUIRE_OK(hth_index_folder_add(home, docs, false, &err));
+	hth_index *ix = keep();
+	REQUIRE(ix != NULL);
+	CHECK(settle(ix));
+	CHECK(status_of(ix).passages > 10001);
+	CHECK_INT(find((hth_index_query){.text = "common", .type = "markdown"}), 1);
+	CHECK_STR(first_file(), "other.md");
+	CHECK_INT(find((hth_index_query){.text = "common", .type = "markdown", .folder = docs}), 1);
+	CHECK_INT(find((hth_index_query){.text = "common", .type = "pdf"}), 0);
+	hth_index_stop(ix);
+	end();
+}
+
 TEST(near_copies_are_one_hit)
 {
 	begin();
