@@ -195,7 +195,10 @@ static hth_status turn(hth_index *ix, bool *ret_again, hth_error *err)
 	}
 	bool idle;
 	HTH_TRY(find_idle(ix, &idle, err));
+	/* Woken in between: then it is not, and whoever woke it says so after this. */
 	atomic_store(&ix->idle, idle);
+	if (atomic_load(&ix->wake))
+		atomic_store(&ix->idle, false);
 	return HTH_OK;
 }
 
@@ -343,8 +346,8 @@ void hth_index_stop(hth_index *ix)
 
 void hth_index_wake(hth_index *ix)
 {
-	atomic_store(&ix->idle, false);
 	atomic_store(&ix->wake, true);
+	atomic_store(&ix->idle, false);
 	poke(ix);
 }
 

@@ -10,6 +10,7 @@
  */
 #include "node/node-internal.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "index/index-json.h"
 
@@ -18,7 +19,7 @@
 #include <signal.h>
 #include <stdio.h>
 
-enum { AT_ONCE = 16, READERS_MAX = 4, ANSWER_MAX = 16 << 20 };
+enum { AT_ONCE = 16, READERS_MAX = 4, ANSWER_MAX = 16 << 20, RETRY_MS = 15000 };
 
 typedef enum call_kind { CALL_SEARCH, CALL_STATUS, CALL_CHANGE } call_kind;
 
@@ -34,6 +35,7 @@ typedef struct document_call {
 	bool with_text, shared, remove, for_model;
 	pthread_t thread;
 	hth_index_reader *reader;
+	hth_index *index; /* as it was when the call began */
 	hth_status status;
 	hth_error error;
 	hth_buf answer;
@@ -49,6 +51,7 @@ struct hth_documents {
 	hth_index_reader *readers[READERS_MAX]; /* that nobody uses */
 	size_t n_readers;
 	bool told; /* that the index cannot be kept */
+	uint64_t tried_ms;
 };
 
 /* --- keeping --- */
@@ -60,6 +63,7 @@ static void start_keeping(hth_documents *d)
 	snprintf(record, sizeof record, "%s/index/record.db", d->node->config->home);
 	if (d->index != NULL || access(record, F_OK) != 0)
 		return;
+	d->tried_ms = hth_clock_ms();
 	if (hth_index_start(&d->index, &(hth_index_options){.home = d->node->config->home}, &err) != HTH_OK && !d->told) {
 		hth_log(HTH_LOG_WARN, "the documents are not kept up to date: %s", err.message);
 		d->told = true;
@@ -110,7 +114,7 @@ static void *call_main(void *ctx)
 {
 	document_call *c = ctx;
 	c->status = c->kind == CALL_SEARCH   ? run_search(c, &c->error)
-	            : c->kind == CALL_STATUS ? hth_index_write_status(c->all->node->config->home, c->all->index, &c->answer, &c->error)
+	            : c->kind == CALL_STATUS ? hth_index_write_status(c->all->node->config->home, c->index, &c->answer, &c->error)
 	                                     : run_change(c, &c->error);
 	(void)!hth_mailbox_post(c->all->mailbox, c);
 	return NULL;
@@ -198,6 +202,7 @@ static document_call *new_call(hth_documents *d, call_kind kind)
 	document_call *c = calloc(1, sizeof *c);
 	if (c != NULL) {
 		c->all = d;
+		c->index = d->index;
 		c->kind = kind;
 	}
 	return c;
@@ -289,6 +294,9 @@ static hth_status read_change(document_call *c, hth_exchange *exchange, hth_erro
 static void serve(hth_node *node, hth_exchange *exchange, call_kind kind, hth_status (*read)(document_call *c, hth_exchange *exchange, hth_error *err))
 {
 	hth_error err = HTH_ERROR_INIT;
+	/* Another process may have kept it, and ended (hearth index add --wait). */
+	if (hth_clock_ms() - node->documents->tried_ms >= RETRY_MS)
+		start_keeping(node->documents);
 	document_call *c = new_call(node->documents, kind);
 	hth_status status = c == NULL ? hth_fail(&err, HTH_NO_MEMORY, "no memory for the request") : HTH_OK;
 	if (status == HTH_OK && read != NULL)
