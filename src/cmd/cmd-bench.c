@@ -1,8 +1,9 @@
 /* cmd-bench.c - `hearth bench`: how fast a model is here, beside what the machine can do at most.
  *
  * Speeds of machines differ and drift, so the numbers that count are shares: the read bandwidth and the multiply-add peak are
- * measured in the same run, in turns with the model (measure.h), and each speed is the median of its rounds while each limit is the best
- * of its own. Decode is bound by reading: decode_share = tokens/s x bytes of weights that a token reads / bandwidth; after a context the
+ * measured in the same run, in turns with the model (measure.h). A share is the median of the rounds' own, each against the better of the
+ * limits measured right before and right after it: what neighbours of a virtual machine leave of its bandwidth changes within seconds.
+ * Speeds are medians, the limits shown the best of the run. Decode is bound by reading: decode_share = tokens/s x bytes of weights that a token reads / bandwidth; after a context the
  * keys and values of its tokens are read as well, and count. Prefill is bound by arithmetic: prefill_share = tokens/s x multiply-adds
  * with the layers' weights per token / peak. Values of weights and tokens do not matter, so tokens are random. With one thread, times
  * are its processor time: then other work on the machine counts less.
@@ -43,6 +44,7 @@ typedef struct bench {
 	hth_session *session;
 	hth_measure *measure;
 	hth_mac_kind mac_kind;
+	double read_now, mac_now; /* limits as measured last */
 	bool processor_time;
 	hth_rng rng;
 	hth_batch_token *batch;
@@ -84,10 +86,37 @@ static hth_mac_kind kind_of(const char *type)
 	return strncmp(type, "Q8", 2) == 0 || strncmp(type, "IQ4", 3) == 0 ? HTH_MAC_WIDE : HTH_MAC_CODES;
 }
 
+static uint64_t now(const bench *b)
+{
+	struct timespec t;
+	if (!b->processor_time || clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) != 0)
+		return hth_clock_ns();
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+static double seconds_since(const bench *b, uint64_t began) { return (double)(now(b) - began) * 1e-9; }
+
 static void measure_limits(bench *b, result *r)
 {
-	r->read_gb_s = fmax(r->read_gb_s, hth_measure_read_gb_s(b->measure));
-	r->mac_peak_g = fmax(r->mac_peak_g, hth_measure_mac_g(b->measure, b->mac_kind));
+	b->read_now = hth_measure_read_gb_s(b->measure);
+	b->mac_now = hth_measure_mac_g(b->measure, b->mac_kind);
+	r->read_gb_s = fmax(r->read_gb_s, b->read_now);
+	r->mac_peak_g = fmax(r->mac_peak_g, b->mac_now);
+}
+
+/* The rounds of one speed: tokens a second, and how much that is beside the limits around each. */
+typedef struct rounds {
+	double speed[ROUNDS], of_reading[ROUNDS], of_macs[ROUNDS]; /* shares for one byte, one multiply-add a token */
+	size_t n;
+} rounds;
+
+static void end_round(bench *b, rounds *all, double tokens, uint64_t began, result *r)
+{
+	double speed = tokens / seconds_since(b, began), read = b->read_now, mac = b->mac_now;
+	measure_limits(b, r);
+	all->speed[all->n] = speed;
+	all->of_reading[all->n] = speed / (fmax(read, b->read_now) * 1e9);
+	all->of_macs[all->n] = speed / (fmax(mac, b->mac_now) * 1e9);
+	all->n++;
 }
 
 /* n tokens into sequence 0, from empty, in chunks; only the last wants logits. */
@@ -213,42 +242,36 @@ static hth_status measure_bound(bench *b, binding *x, size_t steps, result *r, h
 	return HTH_OK;
 }
 
-static uint64_t now(const bench *b)
-{
-	struct timespec t;
-	if (!b->processor_time || clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) != 0)
-		return hth_clock_ns();
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-static double seconds_since(const bench *b, uint64_t began) { return (double)(now(b) - began) * 1e-9; }
-
 static hth_status measure_all(bench *b, const plan *p, result *r, hth_error *err)
 {
-	double speeds[ROUNDS];
+	double weights = (double)b->info->read_bytes_per_token, per_token = (double)b->info->kv_bytes_per_token;
 	uint64_t began;
-	*r = (result){.prefill_tok_s = NAN, .decode_tok_s = NAN, .context_tok_s = NAN, .batch_tok_s = NAN, .decode_share = NAN, .prefill_share = NAN,
-	              .bound_cost = NAN, .mask_us = NAN};
+	*r = (result){.prefill_tok_s = NAN, .decode_tok_s = NAN, .context_tok_s = NAN, .batch_tok_s = NAN, .decode_share = NAN,
+	              .context_share = NAN, .prefill_share = NAN, .bound_cost = NAN, .mask_us = NAN};
 	/* Once unmeasured: the file's pages come in, the caches warm up. */
 	HTH_TRY(b->info->embedding ? embed(b, 8, err) : prefill(b, 8, err));
 	measure_limits(b, r);
-	for (int i = 0; p->prompt > 0 && i < ROUNDS; i++) {
-		began = now(b);
-		HTH_TRY(b->info->embedding ? embed(b, (size_t)p->prompt, err) : prefill(b, (size_t)p->prompt, err));
-		speeds[i] = (double)p->prompt / seconds_since(b, began);
-		measure_limits(b, r);
+	if (p->prompt > 0) {
+		rounds all = {.n = 0};
+		while (all.n < ROUNDS) {
+			began = now(b);
+			HTH_TRY(b->info->embedding ? embed(b, (size_t)p->prompt, err) : prefill(b, (size_t)p->prompt, err));
+			end_round(b, &all, (double)p->prompt, began, r);
+		}
+		r->prefill_tok_s = median(all.speed, ROUNDS);
+		r->prefill_share = median(all.of_macs, ROUNDS) * macs_per_token(b);
 	}
-	if (p->prompt > 0)
-		r->prefill_tok_s = median(speeds, ROUNDS);
 	if (p->generate > 0) {
+		rounds all = {.n = 0};
 		HTH_TRY(prefill(b, 1, err));
-		for (int i = 0; i < ROUNDS; i++) {
-			size_t steps = (size_t)HTH_MAX(p->generate / ROUNDS + (i < p->generate % ROUNDS), 1);
+		while (all.n < ROUNDS) {
+			size_t steps = (size_t)HTH_MAX(p->generate / ROUNDS + ((int64_t)all.n < p->generate % ROUNDS), 1);
 			began = now(b);
 			HTH_TRY(decode(b, 1, steps, err));
-			speeds[i] = (double)steps / seconds_since(b, began);
-			measure_limits(b, r);
+			end_round(b, &all, (double)steps, began, r);
 		}
-		r->decode_tok_s = median(speeds, ROUNDS);
+		r->decode_tok_s = median(all.speed, ROUNDS);
+		r->decode_share = median(all.of_reading, ROUNDS) * weights;
 		binding x = {.vocab = NULL};
 		HTH_TRY(prefill(b, 1, err));
 		hth_status status = binding_init(&x, b, err);
@@ -257,32 +280,31 @@ static hth_status measure_all(bench *b, const plan *p, result *r, hth_error *err
 		binding_finish(&x);
 		if (status != HTH_UNSUPPORTED) /* a vocabulary that cannot spell JSON has no such number */
 			HTH_TRY(status);
+		measure_limits(b, r);
 	}
 	if (p->context > 0) {
+		rounds all = {.n = 0};
 		HTH_TRY(prefill(b, (size_t)p->context, err));
-		for (int i = 0; i < ROUNDS; i++) {
+		measure_limits(b, r);
+		while (all.n < ROUNDS) {
 			began = now(b);
 			HTH_TRY(decode(b, 1, CONTEXT_STEPS, err));
-			speeds[i] = CONTEXT_STEPS / seconds_since(b, began);
-			measure_limits(b, r);
+			end_round(b, &all, CONTEXT_STEPS, began, r);
 		}
-		r->context_tok_s = median(speeds, ROUNDS);
+		r->context_tok_s = median(all.speed, ROUNDS);
+		r->context_share = median(all.of_reading, ROUNDS) * (weights + per_token * ((double)p->context + 0.5 * CONTEXT_STEPS * ROUNDS));
 	}
 	if (p->generate > 0 && p->streams > 1) {
+		rounds all = {.n = 0};
 		hth_session_truncate(b->session, 0, 0);
 		HTH_TRY(decode(b, (size_t)p->streams, 1, err));
-		for (int i = 0; i < ROUNDS; i++) {
+		while (all.n < ROUNDS) {
 			began = now(b);
 			HTH_TRY(decode(b, (size_t)p->streams, BATCH_STEPS, err));
-			speeds[i] = (double)p->streams * BATCH_STEPS / seconds_since(b, began);
-			measure_limits(b, r);
+			end_round(b, &all, (double)p->streams * BATCH_STEPS, began, r);
 		}
-		r->batch_tok_s = median(speeds, ROUNDS);
+		r->batch_tok_s = median(all.speed, ROUNDS);
 	}
-	double weights = (double)b->info->read_bytes_per_token, per_token = (double)b->info->kv_bytes_per_token;
-	r->decode_share = r->decode_tok_s * weights / (r->read_gb_s * 1e9);
-	r->context_share = r->context_tok_s * (weights + per_token * ((double)p->context + 0.5 * CONTEXT_STEPS * ROUNDS)) / (r->read_gb_s * 1e9);
-	r->prefill_share = r->prefill_tok_s * macs_per_token(b) / (r->mac_peak_g * 1e9);
 	return HTH_OK;
 }
 

@@ -75,9 +75,14 @@ static uint64_t clock_of(const hth_measure *measure)
 
 double hth_measure_read_gb_s(hth_measure *measure)
 {
-	uint64_t start = clock_of(measure);
-	hth_threads_run(measure->threads, BUFFER / PIECE, read_piece, measure);
-	return (double)BUFFER / (double)(clock_of(measure) - start);
+	uint64_t start = clock_of(measure), ns;
+	size_t times = 0;
+	do {
+		hth_threads_run(measure->threads, BUFFER / PIECE, read_piece, measure);
+		times++;
+		ns = clock_of(measure) - start;
+	} while (ns < ROUND_NS);
+	return (double)times * (double)BUFFER / (double)ns;
 }
 
 static void multiply(void *ctx, size_t task, unsigned worker)
