@@ -1,9 +1,9 @@
 /* cmd-bench.c - `hearth bench`: how fast a model is here, beside what the machine can do at most.
  *
  * Speeds of machines differ and drift, so the numbers that count are shares: the read bandwidth and the multiply-add peak are
- * measured in the same run, in turns with the model (measure.h). A share is the median of the rounds' own, each against the better of the
- * limits measured right before and right after it: what neighbours of a virtual machine leave of its bandwidth changes within seconds.
- * Speeds are medians, the limits shown the best of the run. Decode is bound by reading: decode_share = tokens/s x bytes of weights that a token reads / bandwidth; after a context the
+ * measured in the same run, in turns with the model (measure.h). A round's limit is the better of those measured right before and right
+ * after it, since what neighbours of a virtual machine leave of its bandwidth changes within seconds; shown is the round whose share is the
+ * median, with its speed and its limit. Decode is bound by reading: decode_share = tokens/s x bytes of weights that a token reads / bandwidth; after a context the
  * keys and values of its tokens are read as well, and count. Prefill is bound by arithmetic: prefill_share = tokens/s x multiply-adds
  * with the layers' weights per token / peak. Values of weights and tokens do not matter, so tokens are random. With one thread, times
  * are its processor time: then other work on the machine counts less.
@@ -95,29 +95,41 @@ static uint64_t now(const bench *b)
 }
 static double seconds_since(const bench *b, uint64_t began) { return (double)(now(b) - began) * 1e-9; }
 
-static void measure_limits(bench *b, result *r)
+static void measure_limits(bench *b)
 {
 	b->read_now = hth_measure_read_gb_s(b->measure);
 	b->mac_now = hth_measure_mac_g(b->measure, b->mac_kind);
-	r->read_gb_s = fmax(r->read_gb_s, b->read_now);
-	r->mac_peak_g = fmax(r->mac_peak_g, b->mac_now);
 }
 
-/* The rounds of one speed: tokens a second, and how much that is beside the limits around each. */
+/* The rounds of one speed: tokens a second, and the limits around each. */
 typedef struct rounds {
-	double speed[ROUNDS], of_reading[ROUNDS], of_macs[ROUNDS]; /* shares for one byte, one multiply-add a token */
+	double speed[ROUNDS], read_gb_s[ROUNDS], mac_g[ROUNDS];
 	size_t n;
 } rounds;
 
-static void end_round(bench *b, rounds *all, double tokens, uint64_t began, result *r)
+static void end_round(bench *b, rounds *all, double tokens, uint64_t began)
 {
-	double speed = tokens / seconds_since(b, began), read = b->read_now, mac = b->mac_now;
-	measure_limits(b, r);
-	all->speed[all->n] = speed;
-	all->of_reading[all->n] = speed / (fmax(read, b->read_now) * 1e9);
-	all->of_macs[all->n] = speed / (fmax(mac, b->mac_now) * 1e9);
+	double read = b->read_now, mac = b->mac_now;
+	all->speed[all->n] = tokens / seconds_since(b, began);
+	measure_limits(b);
+	all->read_gb_s[all->n] = fmax(read, b->read_now);
+	all->mac_g[all->n] = fmax(mac, b->mac_now);
 	all->n++;
 }
+
+/* The round whose share of these limits is the median. */
+static size_t median_round(const rounds *all, const double *limits)
+{
+	double shares[ROUNDS], sorted[ROUNDS];
+	for (size_t i = 0; i < ROUNDS; i++)
+		sorted[i] = shares[i] = all->speed[i] / limits[i];
+	double middle = median(sorted, ROUNDS);
+	size_t i = 0;
+	while (i + 1 < ROUNDS && (shares[i] < middle || shares[i] > middle))
+		i++;
+	return i;
+}
+_Static_assert(ROUNDS % 2 == 1, "the median of an odd number of rounds is one of them");
 
 /* n tokens into sequence 0, from empty, in chunks; only the last wants logits. */
 static hth_status prefill(bench *b, size_t n, hth_error *err)
@@ -250,16 +262,20 @@ static hth_status measure_all(bench *b, const plan *p, result *r, hth_error *err
 	              .context_share = NAN, .prefill_share = NAN, .bound_cost = NAN, .mask_us = NAN};
 	/* Once unmeasured: the file's pages come in, the caches warm up. */
 	HTH_TRY(b->info->embedding ? embed(b, 8, err) : prefill(b, 8, err));
-	measure_limits(b, r);
+	measure_limits(b);
+	r->read_gb_s = b->read_now;
+	r->mac_peak_g = b->mac_now;
 	if (p->prompt > 0) {
 		rounds all = {.n = 0};
 		while (all.n < ROUNDS) {
 			began = now(b);
 			HTH_TRY(b->info->embedding ? embed(b, (size_t)p->prompt, err) : prefill(b, (size_t)p->prompt, err));
-			end_round(b, &all, (double)p->prompt, began, r);
+			end_round(b, &all, (double)p->prompt, began);
 		}
-		r->prefill_tok_s = median(all.speed, ROUNDS);
-		r->prefill_share = median(all.of_macs, ROUNDS) * macs_per_token(b);
+		size_t i = median_round(&all, all.mac_g);
+		r->prefill_tok_s = all.speed[i];
+		r->mac_peak_g = all.mac_g[i];
+		r->prefill_share = all.speed[i] * macs_per_token(b) / (all.mac_g[i] * 1e9);
 	}
 	if (p->generate > 0) {
 		rounds all = {.n = 0};
@@ -268,10 +284,12 @@ static hth_status measure_all(bench *b, const plan *p, result *r, hth_error *err
 			size_t steps = (size_t)HTH_MAX(p->generate / ROUNDS + ((int64_t)all.n < p->generate % ROUNDS), 1);
 			began = now(b);
 			HTH_TRY(decode(b, 1, steps, err));
-			end_round(b, &all, (double)steps, began, r);
+			end_round(b, &all, (double)steps, began);
 		}
-		r->decode_tok_s = median(all.speed, ROUNDS);
-		r->decode_share = median(all.of_reading, ROUNDS) * weights;
+		size_t i = median_round(&all, all.read_gb_s);
+		r->decode_tok_s = all.speed[i];
+		r->read_gb_s = all.read_gb_s[i];
+		r->decode_share = all.speed[i] * weights / (all.read_gb_s[i] * 1e9);
 		binding x = {.vocab = NULL};
 		HTH_TRY(prefill(b, 1, err));
 		hth_status status = binding_init(&x, b, err);
@@ -280,19 +298,20 @@ static hth_status measure_all(bench *b, const plan *p, result *r, hth_error *err
 		binding_finish(&x);
 		if (status != HTH_UNSUPPORTED) /* a vocabulary that cannot spell JSON has no such number */
 			HTH_TRY(status);
-		measure_limits(b, r);
+		measure_limits(b);
 	}
 	if (p->context > 0) {
 		rounds all = {.n = 0};
 		HTH_TRY(prefill(b, (size_t)p->context, err));
-		measure_limits(b, r);
+		measure_limits(b);
 		while (all.n < ROUNDS) {
 			began = now(b);
 			HTH_TRY(decode(b, 1, CONTEXT_STEPS, err));
-			end_round(b, &all, CONTEXT_STEPS, began, r);
+			end_round(b, &all, CONTEXT_STEPS, began);
 		}
-		r->context_tok_s = median(all.speed, ROUNDS);
-		r->context_share = median(all.of_reading, ROUNDS) * (weights + per_token * ((double)p->context + 0.5 * CONTEXT_STEPS * ROUNDS));
+		size_t i = median_round(&all, all.read_gb_s);
+		r->context_tok_s = all.speed[i];
+		r->context_share = all.speed[i] * (weights + per_token * ((double)p->context + 0.5 * CONTEXT_STEPS * ROUNDS)) / (all.read_gb_s[i] * 1e9);
 	}
 	if (p->generate > 0 && p->streams > 1) {
 		rounds all = {.n = 0};
@@ -301,7 +320,7 @@ static hth_status measure_all(bench *b, const plan *p, result *r, hth_error *err
 		while (all.n < ROUNDS) {
 			began = now(b);
 			HTH_TRY(decode(b, (size_t)p->streams, BATCH_STEPS, err));
-			end_round(b, &all, (double)p->streams * BATCH_STEPS, began, r);
+			end_round(b, &all, (double)p->streams * BATCH_STEPS, began);
 		}
 		r->batch_tok_s = median(all.speed, ROUNDS);
 	}
@@ -405,8 +424,8 @@ static void write_text(const hth_local_model *local, const hth_model_info *info,
 	line(out, "in context", r->context_tok_s, "tokens/s", "after %lld tokens: %.0f%% of the read bandwidth, keys and values included",
 	     (long long)p->context, 100 * r->context_share);
 	line(out, "batch", r->batch_tok_s, "tokens/s", "of %lld streams together", (long long)p->streams);
-	line(out, "reading", r->read_gb_s, "GB/s", "this machine's best in this run");
-	line(out, "arithmetic", r->mac_peak_g, "G/s", "multiply-adds, this machine's best in this run");
+	line(out, "reading", r->read_gb_s, "GB/s", "by this machine, around the decoding");
+	line(out, "arithmetic", r->mac_peak_g, "G/s", "multiply-adds, by this machine, around the prefill");
 }
 
 int hth_cmd_bench(hth_invocation *in)
