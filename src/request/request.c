@@ -53,24 +53,36 @@ static void wipe(void *data, size_t len)
 }
 static void wipe_string(char *s) { wipe(s, s == NULL ? 0 : strlen(s)); }
 
+void hth_request_input_finish(hth_request_input *input)
+{
+	wipe_string(input->messages_json);
+	wipe_string(input->tools_json);
+	wipe_string(input->template_json);
+	wipe_string(input->settings_json);
+	wipe_string(input->must_call_name);
+	wipe_string(input->format_json);
+	wipe(input->text, input->text_len);
+	wipe(input->tokens, input->n_tokens * sizeof *input->tokens);
+	*input = (hth_request_input){0};
+}
+
+void hth_request_params_finish(hth_request_params *params)
+{
+	free(params->bias);
+	for (size_t i = 0; i < params->n_stop; i++)
+		wipe_string(params->stop[i]);
+	wipe_string(params->grammar);
+	wipe_string(params->grammar_trigger);
+	wipe_string(params->grammar_trigger_if);
+	*params = (hth_request_params){0};
+}
+
 void hth_request_unref(hth_request *request)
 {
 	if (request == NULL || --request->refs > 0)
 		return;
-	wipe_string(request->input.messages_json);
-	wipe_string(request->input.tools_json);
-	wipe_string(request->input.template_json);
-	wipe_string(request->input.settings_json);
-	wipe(request->input.text, request->input.text_len);
-	wipe(request->input.tokens, request->input.n_tokens * sizeof *request->input.tokens);
-	free(request->params.bias);
-	for (size_t i = 0; i < request->params.n_stop; i++)
-		wipe_string(request->params.stop[i]);
-	wipe_string(request->params.grammar);
-	wipe_string(request->params.grammar_trigger);
-	wipe_string(request->params.grammar_trigger_if);
-	wipe_string(request->input.must_call_name);
-	wipe_string(request->input.format_json);
+	hth_request_input_finish(&request->input);
+	hth_request_params_finish(&request->params);
 	wipe_string(request->stop_hit);
 	sodium_memzero(request, sizeof *request);
 	free(request);

@@ -146,6 +146,9 @@ struct hth_request {
 HTH_MUST_USE hth_status hth_request_create(hth_request **ret_request, hth_request_kind kind, hth_error *err);
 hth_request *hth_request_ref(hth_request *request);
 void hth_request_unref(hth_request *request); /* frees at zero; prompt and answer bytes are wiped */
+/* Wipe and free what they own, and leave them zeroed: for whoever holds these without a request (a runner). */
+void hth_request_input_finish(hth_request_input *input);
+void hth_request_params_finish(hth_request_params *params);
 const char *hth_request_state_name(hth_request_state state);
 bool hth_request_has_ended(const hth_request *request);
 

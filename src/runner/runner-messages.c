@@ -74,30 +74,12 @@ static char *get_optional(hth_frame_fields *f, size_t max)
 enum { ASK_ADD_SPECIAL = 1, ASK_PARSE_SPECIAL = 2, ASK_WITH_PIECES = 4, ASK_CONTINUE_LAST = 8, ASK_ECHO = 16,
        ASK_IGNORE_EOS = 32, ASK_SEED_GIVEN = 64, ASK_SPECIAL_TEXT = 128 };
 
-static void wipe(void *data, size_t len)
-{
-	if (data != NULL && len > 0)
-		explicit_bzero(data, len);
-	free(data);
-}
-static void wipe_string(char *s) { wipe(s, s != NULL ? strlen(s) : 0); }
-
 void hth_ask_finish(hth_ask *ask)
 {
 	if (ask == NULL)
 		return;
-	wipe_string(ask->input.messages_json);
-	wipe_string(ask->input.tools_json);
-	wipe_string(ask->input.template_json);
-	wipe_string(ask->input.settings_json);
-	wipe(ask->input.text, ask->input.text_len);
-	wipe(ask->input.tokens, ask->input.n_tokens * sizeof *ask->input.tokens);
-	free(ask->params.bias);
-	for (size_t i = 0; i < ask->params.n_stop; i++)
-		wipe_string(ask->params.stop[i]);
-	wipe_string(ask->params.grammar);
-	wipe_string(ask->params.grammar_trigger);
-	wipe_string(ask->params.grammar_trigger_if);
+	hth_request_input_finish(&ask->input);
+	hth_request_params_finish(&ask->params);
 	*ask = (hth_ask){0};
 }
 

@@ -28,29 +28,6 @@ typedef struct chunk_groups {
 
 INLINE __m256i aligned256(const void *p) { return _mm256_load_si256((const __m256i *)p); }
 
-/* 8 x 8 of 32-bit lanes. */
-INLINE void transpose8(__m256i r[8])
-{
-	__m256i t[8], u[8];
-#pragma GCC unroll 4
-	for (int i = 0; i < 8; i += 2) {
-		t[i] = _mm256_unpacklo_epi32(r[i], r[i + 1]);
-		t[i + 1] = _mm256_unpackhi_epi32(r[i], r[i + 1]);
-	}
-#pragma GCC unroll 2
-	for (int i = 0; i < 8; i += 4) {
-		u[i] = _mm256_unpacklo_epi64(t[i], t[i + 2]);
-		u[i + 1] = _mm256_unpackhi_epi64(t[i], t[i + 2]);
-		u[i + 2] = _mm256_unpacklo_epi64(t[i + 1], t[i + 3]);
-		u[i + 3] = _mm256_unpackhi_epi64(t[i + 1], t[i + 3]);
-	}
-#pragma GCC unroll 4
-	for (int i = 0; i < 4; i++) {
-		r[i] = _mm256_permute2x128_si256(u[i], u[i + 4], 0x20);
-		r[i + 4] = _mm256_permute2x128_si256(u[i], u[i + 4], 0x31);
-	}
-}
-
 void hth_avx2_arrange_acts(void *dst, const hth_a8_line *lines, size_t stride, size_t n_groups)
 {
 	static const hth_a8_line nothing;
