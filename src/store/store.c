@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/stat.h>
+#include <time.h>
 
 /* One entry per version; each brings version i to i + 1. Never edit one that was released: add another. */
 static const char *const migrations[] = {
@@ -46,6 +47,26 @@ static hth_status execute(hth_store *store, const char *sql, const char *doing, 
 {
 	int rc = sqlite3_exec(store->db, sql, NULL, NULL, NULL);
 	return rc == SQLITE_OK ? HTH_OK : store_fail(store, rc, doing, err);
+}
+
+enum { OPENING_MS = 5000, OPENING_STEP_MS = 5 };
+
+/* Sets the connection up. Turning a new database to WAL asks for a lock without waiting for it as other statements do
+ * (sqlite.org/wal.html, "Sometimes queries return SQLITE_BUSY"), so where several processes start together we wait. */
+static hth_status set_up(hth_store *store, hth_error *err)
+{
+	for (int waited = 0;; waited += OPENING_STEP_MS) {
+		hth_error tried = HTH_ERROR_INIT;
+		hth_status status = execute(store, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
+		                            "PRAGMA trusted_schema = OFF; PRAGMA cache_size = -512;",
+		                            "opening the database", &tried);
+		if (status != HTH_BUSY || waited >= OPENING_MS) {
+			if (status != HTH_OK && err != NULL)
+				*err = tried;
+			return status;
+		}
+		nanosleep(&(struct timespec){.tv_nsec = OPENING_STEP_MS * 1000000L}, NULL);
+	}
 }
 
 static hth_status user_version(hth_store *store, int *ret_version, hth_error *err)
@@ -122,9 +143,7 @@ hth_status hth_store_open(hth_store **ret_store, const char *home, hth_error *er
 	if (status == HTH_OK) {
 		sqlite3_busy_timeout(store->db, 5000);
 		sqlite3_extended_result_codes(store->db, 0);
-		status = execute(store, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
-		                        "PRAGMA trusted_schema = OFF; PRAGMA cache_size = -512;",
-		                 "opening the database", err);
+		status = set_up(store, err);
 	}
 	if (status == HTH_OK)
 		status = migrate(store, err);
