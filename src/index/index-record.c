@@ -143,6 +143,24 @@ static hth_status migrate(record *r, hth_error *err)
 	return status;
 }
 
+enum { OPENING_MS = 5000, OPENING_STEP_MS = 5 };
+
+/* Turning a new database to WAL does not wait for a lock as other statements do (sqlite.org/wal.html), so this does. */
+static hth_status set_up(record *r, hth_error *err)
+{
+	int rc;
+	for (int waited = 0;; waited += OPENING_STEP_MS) {
+		rc = sqlite3_exec(r->db,
+		                  "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; "
+		                  "PRAGMA trusted_schema = OFF;"
+		                  "PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY;",
+		                  NULL, NULL, NULL);
+		if ((rc & 0xff) != SQLITE_BUSY || waited >= OPENING_MS)
+			return rc == SQLITE_OK ? HTH_OK : record_fail(r, rc, "opening the index's record", err);
+		sqlite3_sleep(OPENING_STEP_MS);
+	}
+}
+
 hth_status record_open(record *ret_record, const char *home, bool make, hth_error *err)
 {
 	char path[HTH_INDEX_PATH_MAX + 32];
@@ -171,10 +189,7 @@ hth_status record_open(record *ret_record, const char *home, bool make, hth_erro
 	hth_status status = rc == SQLITE_OK ? HTH_OK : record_fail(&r, rc, "opening the index's record", err);
 	if (status == HTH_OK) {
 		sqlite3_busy_timeout(r.db, 10000);
-		status = record_run(&r, err,
-		                    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; "
-		                    "PRAGMA trusted_schema = OFF;"
-		                    "PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY;");
+		status = set_up(&r, err);
 	}
 	if (status == HTH_OK)
 		status = migrate(&r, err);
