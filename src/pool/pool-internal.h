@@ -67,6 +67,7 @@ struct hth_pool {
 	uint32_t charter_version;
 	pool_peer *peers;
 	size_t n_peers;
+	uint64_t peer_keys[HTH_POOL_PEERS_MAX]; /* the beginnings of their ids: who a letter is from is asked more often than anything else */
 	pool_ask *asks;
 	size_t n_asks, cap_asks;
 	pool_work *works;

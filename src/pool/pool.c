@@ -45,10 +45,18 @@ void pool_wake(hth_pool *pool, uint64_t at_ms)
 		pool->next_ms = at_ms;
 }
 
+static uint64_t peer_key(const hth_home_id *id)
+{
+	uint64_t key;
+	memcpy(&key, id->bytes, sizeof key);
+	return key;
+}
+
 pool_peer *pool_find_peer(const hth_pool *pool, const hth_home_id *id)
 {
+	uint64_t key = peer_key(id);
 	for (size_t i = 0; i < pool->n_peers; i++)
-		if (hth_home_id_equal(&pool->peers[i].id, id))
+		if (pool->peer_keys[i] == key && hth_home_id_equal(&pool->peers[i].id, id))
 			return &pool->peers[i];
 	return NULL;
 }
@@ -114,6 +122,8 @@ void hth_pool_set_members(hth_pool *pool, const hth_charter *charter, uint64_t n
 	size_t n_before = pool->n_peers;
 	pool->peers = peers;
 	pool->n_peers = n;
+	for (size_t i = 0; i < n; i++)
+		pool->peer_keys[i] = peer_key(&peers[i].id);
 	if (member) {
 		pool->rules = *hth_charter_rules(charter);
 		pool->charter_version = hth_charter_version(charter);

@@ -68,8 +68,12 @@ typedef struct sim_home {
 } sim_home;
 
 typedef enum event_kind { E_ARRIVE, E_LETTER, E_WAKE, E_CHUNK, E_DONE, E_DOWN, E_UP, E_CUT, E_HUB, E_FREEZE, E_SLOW } event_kind;
-typedef struct sim_event {
+typedef struct sim_key { /* in the heap: small, because a region has a hundred thousand letters under way */
 	uint64_t at, order;
+	uint32_t place; /* of the event */
+} sim_key;
+typedef struct sim_event {
+	uint64_t at;
 	uint32_t home, from, len;
 	uint8_t kind;
 	uint64_t number, epoch;
@@ -81,8 +85,10 @@ typedef struct sim {
 	sim_result *result;
 	hth_rng rng;
 	uint64_t now, order, end;
-	sim_event *heap;
-	size_t n_heap, cap_heap;
+	sim_key *heap;
+	sim_event *events;
+	uint32_t *free_places;
+	size_t n_heap, cap_heap; /* of all three: as many places are taken as the heap has keys */
 	sim_home *homes;
 	hth_charter **charters; /* by street */
 	uint64_t *hub_down_until;
@@ -121,38 +127,43 @@ static int32_t truth(uint64_t seed, uint32_t i) { return (int32_t)(mix(seed + i 
 
 /* ---- events ---- */
 
-static bool before(const sim_event *a, const sim_event *b) { return a->at != b->at ? a->at < b->at : a->order < b->order; }
+static bool before(const sim_key *a, const sim_key *b) { return a->at != b->at ? a->at < b->at : a->order < b->order; }
 
 static void push(sim_event e)
 {
 	if (s->n_heap == s->cap_heap) {
 		s->cap_heap = s->cap_heap ? s->cap_heap * 2 : 1024;
 		s->heap = realloc(s->heap, s->cap_heap * sizeof *s->heap);
-		if (s->heap == NULL)
+		s->events = realloc(s->events, s->cap_heap * sizeof *s->events);
+		s->free_places = realloc(s->free_places, s->cap_heap * sizeof *s->free_places);
+		if (s->heap == NULL || s->events == NULL || s->free_places == NULL)
 			abort();
+		for (size_t i = s->n_heap; i < s->cap_heap; i++)
+			s->free_places[i] = (uint32_t)i;
 	}
-	e.order = s->order++;
+	sim_key key = {.at = e.at, .order = s->order++, .place = s->free_places[s->n_heap]};
+	s->events[key.place] = e;
 	size_t i = s->n_heap++;
-	while (i > 0 && before(&e, &s->heap[(i - 1) / 2])) {
-		s->heap[i] = s->heap[(i - 1) / 2];
-		i = (i - 1) / 2;
-	}
-	s->heap[i] = e;
+	for (; i > 0 && before(&key, &s->heap[(i - 1) / 4]); i = (i - 1) / 4)
+		s->heap[i] = s->heap[(i - 1) / 4];
+	s->heap[i] = key;
 }
 
 static sim_event pop(void)
 {
-	sim_event first = s->heap[0], last = s->heap[--s->n_heap];
+	sim_key first = s->heap[0], last = s->heap[--s->n_heap];
 	size_t i = 0;
-	for (size_t child; (child = 2 * i + 1) < s->n_heap; i = child) {
-		if (child + 1 < s->n_heap && before(&s->heap[child + 1], &s->heap[child]))
-			child++;
+	for (size_t child; (child = 4 * i + 1) < s->n_heap; i = child) {
+		for (size_t c = child + 1, end = HTH_MIN(child + 4, s->n_heap); c < end; c++)
+			if (before(&s->heap[c], &s->heap[child]))
+				child = c;
 		if (!before(&s->heap[child], &last))
 			break;
 		s->heap[i] = s->heap[child];
 	}
 	s->heap[i] = last;
-	return first;
+	s->free_places[s->n_heap] = first.place;
+	return s->events[first.place];
 }
 
 static void at(uint64_t when, event_kind kind, uint32_t home, uint64_t number)
@@ -876,7 +887,7 @@ void simulate(const sim_options *options, sim_result *ret_result)
 		s->result->wait_p95_s = (double)s->waits[s->n_requests * 95 / 100];
 	}
 	for (size_t i = 0; i < s->n_heap; i++)
-		free(s->heap[i].kind == E_LETTER ? s->heap[i].bytes : NULL);
+		free(s->events[s->heap[i].place].kind == E_LETTER ? s->events[s->heap[i].place].bytes : NULL);
 	for (size_t i = 0; i < s->o.homes; i++) {
 		hth_pool_destroy(s->homes[i].pool);
 		hth_ledger_destroy(s->homes[i].ledger);
@@ -885,7 +896,7 @@ void simulate(const sim_options *options, sim_result *ret_result)
 		free(s->homes[i].jobs);
 		hth_charter_unref(i % s->o.street == 0 ? s->charters[i / s->o.street] : NULL);
 	}
-	void *all[] = {s->heap, s->homes, s->charters, s->hub_down_until, s->requests, s->by_id, s->waits};
+	void *all[] = {s->heap, s->events, s->free_places, s->homes, s->charters, s->hub_down_until, s->requests, s->by_id, s->waits};
 	for (size_t i = 0; i < HTH_COUNT(all); i++)
 		free(all[i]);
 	ret_result->cpu_s = (double)(clock() - began) / CLOCKS_PER_SEC;
