@@ -1,0 +1,188 @@
+/* vector-search.c - the nearest vectors: signatures counted row by row, the best few hundred of each segment by their bytes. Any thread. */
+#include "base/mem.h"
+#include "index/vector-file.h"
+#include "index/vector-kernels.h"
+
+#include <math.h>
+
+enum { CANDIDATES_LEAST = 500, SAMPLE = 4096 };
+
+typedef struct searching {
+	const vector_kernels *kernels;
+	const hth_vectors_query *query;
+	uint32_t dims;
+	size_t candidates; /* of each segment */
+	float scale;       /* of the query's bytes */
+	int8_t row[HTH_VECTORS_DIMS_MAX] __attribute__((aligned(64)));
+	hth_vectors_hit *hits;
+	size_t n, cap;
+} searching;
+
+static hth_status prepare(const vview *v, const hth_vectors_query *q, searching *s, hth_error *err)
+{
+	if (q->n != v->dims || !vector_quantise(q->values, q->n, s->row, &s->scale))
+		return hth_fail(err, HTH_INVALID, "the query's vector has %zu numbers (or is none), the passages' have %u", q->n, v->dims);
+	s->kernels = vector_kernels_best();
+	s->query = q;
+	s->dims = v->dims;
+	return HTH_OK;
+}
+
+static float cosine_of(const searching *s, const vsegment *of, uint32_t row)
+{
+	size_t bytes = of->header->row_bytes;
+	return (float)s->kernels->dot(s->row, of->rows + row * bytes, bytes) * s->scale * of->scales[row];
+}
+
+static bool take(searching *s, const vsegment *of, uint32_t row)
+{
+	if (s->n == s->cap) {
+		size_t cap = s->cap > 0 ? s->cap * 2 : 4096;
+		hth_vectors_hit *more = realloc(s->hits, cap * sizeof *more);
+		if (more == NULL)
+			return false;
+		s->hits = more;
+		s->cap = cap;
+	}
+	s->hits[s->n++] = (hth_vectors_hit){of->header->first_id + of->ids[row], cosine_of(s, of, row)};
+	return true;
+}
+
+/* The rows of range r (of all, when there are no ranges). */
+static void rows_of(const searching *s, const vsegment *of, size_t r, uint32_t *ret_from, uint32_t *ret_to)
+{
+	*ret_from = 0;
+	*ret_to = of->header->n;
+	if (s->query->ranges == NULL)
+		return;
+	*ret_from = vsegment_row_of(of, s->query->ranges[2 * r]);
+	*ret_to = vsegment_row_of(of, s->query->ranges[2 * r + 1] + 1);
+}
+
+static bool is_gone_row(const vpart *p, uint32_t row)
+{
+	return p->gone != NULL && (p->gone[row / 64] >> (row % 64) & 1) != 0;
+}
+
+/* Every row by its bytes: small segments, and ranges that leave few. */
+static bool scan_bytes(searching *s, const vpart *p, size_t n_ranges)
+{
+	for (size_t r = 0; r < n_ranges; r++) {
+		uint32_t from, to;
+		rows_of(s, p->s, r, &from, &to);
+		for (uint32_t row = from; row < to; row++)
+			if (!is_gone_row(p, row) && !take(s, p->s, row))
+				return false;
+	}
+	return true;
+}
+
+/* The candidates are those within the distance that lets through enough of them; of those right at it, the first. */
+static bool scan_signs(searching *s, const vpart *p, size_t n_ranges)
+{
+	const vsegment *g = p->s;
+	uint32_t n_words = g->header->n_words, histogram[HTH_VECTORS_DIMS_MAX + 1] = {0};
+	uint64_t signs[VECTOR_WORDS_MAX] = {0};
+	HTH_AUTO_FREE uint16_t *distances = malloc((size_t)g->header->n * sizeof *distances);
+	if (distances == NULL)
+		return false;
+	vector_signs(s->row, s->scale, g->center, s->dims, signs);
+	for (size_t r = 0; r < n_ranges; r++) {
+		uint32_t from, to;
+		rows_of(s, g, r, &from, &to);
+		if (from >= to)
+			continue;
+		s->kernels->hamming(signs, g->signs + (size_t)from * n_words, n_words, to - from, distances + from);
+		for (uint32_t row = from; row < to; row++)
+			if (!is_gone_row(p, row))
+				histogram[distances[row]]++;
+	}
+	uint32_t limit = 0;
+	size_t below = 0; /* nearer than the limit */
+	while (limit < s->dims && below + histogram[limit] < s->candidates)
+		below += histogram[limit++];
+	size_t at_limit = s->candidates - below;
+	for (size_t r = 0; r < n_ranges; r++) {
+		uint32_t from, to;
+		rows_of(s, g, r, &from, &to);
+		for (uint32_t row = from; row < to; row++) {
+			if (distances[row] > limit || is_gone_row(p, row) || (distances[row] == limit && at_limit == 0))
+				continue;
+			at_limit -= distances[row] == limit;
+			if (!take(s, g, row))
+				return false;
+		}
+	}
+	return true;
+}
+
+static bool scan(searching *s, const vpart *p)
+{
+	size_t n_ranges = s->query->ranges != NULL ? s->query->n_ranges : 1;
+	uint64_t rows = 0;
+	for (size_t r = 0; r < n_ranges; r++) {
+		uint32_t from, to;
+		rows_of(s, p->s, r, &from, &to);
+		rows += to > from ? to - from : 0;
+	}
+	return p->s->signs == NULL || rows <= 2 * s->candidates ? scan_bytes(s, p, n_ranges) : scan_signs(s, p, n_ranges);
+}
+
+static int nearest_first(const void *a, const void *b)
+{
+	const hth_vectors_hit *x = a, *y = b;
+	return x->cosine != y->cosine ? (x->cosine > y->cosine ? -1 : 1) : x->id < y->id ? -1 : x->id > y->id;
+}
+
+hth_status hth_vectors_search(hth_vectors *vectors, const hth_vectors_query *query, size_t k, hth_vectors_hit *hits, size_t *ret_n,
+                              hth_error *err)
+{
+	HTH_CLEANUP(vview_release_p) vview *v = vview_take(vectors);
+	*ret_n = 0;
+	if (v->n == 0)
+		return HTH_OK;
+	k = HTH_MIN(k, (size_t)HTH_VECTORS_K_MAX);
+	searching s = {.candidates = HTH_MAX((size_t)CANDIDATES_LEAST, 2 * k)};
+	HTH_TRY(prepare(v, query, &s, err));
+	bool enough = true;
+	for (size_t i = 0; enough && i < v->n; i++)
+		enough = scan(&s, &v->parts[i]);
+	if (enough && s.n > 0) {
+		qsort(s.hits, s.n, sizeof *s.hits, nearest_first);
+		*ret_n = HTH_MIN(k, s.n);
+		memcpy(hits, s.hits, *ret_n * sizeof *hits);
+	}
+	free(s.hits);
+	return enough ? HTH_OK : hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
+}
+
+hth_status hth_vectors_outstanding(hth_vectors *vectors, const hth_vectors_query *query, double *ret_cosine, hth_error *err)
+{
+	HTH_CLEANUP(vview_release_p) vview *v = vview_take(vectors);
+	uint64_t all = 0, n = 0;
+	double sum = 0, squares = 0;
+	*ret_cosine = 2;
+	for (size_t i = 0; i < v->n; i++)
+		all += v->parts[i].s->header->n - v->parts[i].n_gone;
+	if (all < 50)
+		return HTH_OK;
+	searching s = {0};
+	HTH_TRY(prepare(v, query, &s, err));
+	uint64_t step = (all + SAMPLE - 1) / SAMPLE;
+	for (size_t i = 0; i < v->n; i++) {
+		for (uint64_t row = i % step; row < v->parts[i].s->header->n; row += step) {
+			if (is_gone_row(&v->parts[i], (uint32_t)row))
+				continue;
+			double cosine = (double)cosine_of(&s, v->parts[i].s, (uint32_t)row);
+			sum += cosine;
+			squares += cosine * cosine;
+			n++;
+		}
+	}
+	if (n < 50)
+		return HTH_OK;
+	double mean = sum / (double)n, deviation = sqrt(fmax(0, squares / (double)n - mean * mean));
+	/* The greatest of N normal numbers is about sqrt(2 ln N) deviations above their mean; one more, for tails that are not normal. */
+	*ret_cosine = mean + (sqrt(2 * log((double)all)) + 1) * deviation;
+	return HTH_OK;
+}
