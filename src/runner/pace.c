@@ -11,6 +11,8 @@ enum {
 };
 /* The promise is twice; the rest is for what the estimate misses. */
 #define STRETCH 1.8
+/* How long a burst may take at full speed, and one chunk of it. */
+#define BURST_NS 1500e6
 /* Alone, a chunk is as long as a newcomer may have to wait before it can join; in slices it takes about twice as long. */
 #define ALONE_NS 400e6
 #define SLICED_NS 200e6
@@ -81,6 +83,11 @@ static size_t chunk_alone(const hth_pace *pace)
 	return chunk;
 }
 
+static bool is_burst(const hth_pace *pace, const hth_pace_room *room)
+{
+	return room->n_newcomers + room->n_begun > room->n_decoding - room->n_begun && expect(pace, (double)room->n_waiting) <= BURST_NS;
+}
+
 /* What a step takes without newcomers. */
 static double usual(const hth_pace *pace, const hth_pace_room *room)
 {
@@ -98,6 +105,8 @@ hth_pace_chunk hth_pace_choose(const hth_pace *pace, const hth_pace_room *room)
 		return (hth_pace_chunk){.mixed = HTH_MIN(chunk_alone(pace), left)};
 	if (pace->sizes[size_of(room->n_decoding)].rows == 0)
 		return none; /* what is usual is not known yet: this step shows it */
+	if (is_burst(pace, room))
+		return (hth_pace_chunk){.mixed = HTH_MIN(chunk_alone(pace), left)};
 	double base = usual(pace, room), rows = (double)room->n_decoding;
 	size_t mixed = HTH_MIN((size_t)CHUNK_MIXED_MAX, left);
 	while (mixed >= CHUNK_USEFUL && expect(pace, rows + (double)mixed) > STRETCH * base)

@@ -5,7 +5,9 @@
  *  - mixed: a chunk rides along in every step, as long as fits into that;
  *  - sliced: a larger chunk, computed by itself a few layers at a time after each of the answers' steps. Where one row more
  *    than one is dear (one answer is a product with a vector, two rows need the matrix kernels), only this keeps the promise.
- * When more newcomers than answers are there (a burst), the usual is what a step will take once all of them are being answered.
+ * A burst is when newcomers, and answers that have only just begun, outnumber the other answers. Then the promise would hold up most
+ * for the sake of few: the prompts are computed at full speed, with the answers' tokens riding along, if all of it is done within a
+ * second or so. A longer burst is cut as above, and the usual is what a step will take once all of them are being answered.
  *
  * The cost of a step is learned for sizes of 1, 2, 3 to 4, 5 to 8, ... rows (one token of one sequence is a row) and
  * interpolated between them, because kernels for few and for many rows differ.
@@ -26,7 +28,9 @@ typedef struct hth_pace {
 /* What a step has to do with. */
 typedef struct hth_pace_room {
 	size_t n_decoding;  /* rows that belong to answers */
+	size_t n_begun;     /* of those, of answers that have only just begun */
 	size_t n_newcomers; /* prompts that wait to be computed */
+	size_t n_waiting;   /* tokens that they still have to compute */
 	size_t n_batch, n_slice; /* most rows of a step, and of a chunk in slices */
 	uint32_t n_layer;
 } hth_pace_room;

@@ -11,6 +11,8 @@
 enum { BREAK_NS = 100 * 1000 * 1000 };
 /* Bytes by which one token may move the end of a bound answer away: only so near its last token is each one looked at twice. */
 enum { TIGHT_BYTES = 256 };
+/* Up to so many tokens an answer has only just begun. */
+enum { BEGUN_TOKENS = 8 };
 /* Reasoning that must be closed before the answer leaves it a part of the tokens, not only the fewest. */
 enum { RESERVED_SHARE = 4, RESERVED_MAX = 1024 };
 
@@ -180,8 +182,14 @@ static hth_pace_room room(const hth_scheduler *s)
 {
 	hth_pace_room r = {.n_batch = s->compute.n_batch, .n_slice = s->compute.n_slice, .n_layer = s->compute.n_layer};
 	for (uint32_t i = 0; i < s->n_running; i++) {
-		r.n_decoding += s->running[i]->state == HTH_JOB_DECODE;
-		r.n_newcomers += s->running[i]->state == HTH_JOB_PREFILL;
+		const hth_job *job = s->running[i];
+		if (job->state == HTH_JOB_DECODE) {
+			r.n_decoding++;
+			r.n_begun += job->n_answer <= BEGUN_TOKENS;
+		} else if (job->state == HTH_JOB_PREFILL) {
+			r.n_newcomers++;
+			r.n_waiting += job->n_tokens - job->n_computed;
+		}
 	}
 	return r;
 }

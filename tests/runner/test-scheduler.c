@@ -746,9 +746,19 @@ TEST(burst_of_newcomers_is_not_held_up_by_the_first_of_them)
 	hth_pace_chunk one = hth_pace_choose(&pace, &room);
 	CHECK(one.mixed == 0 && one.sliced >= 16); /* a second row costs more than twice the first */
 	room.n_newcomers = 7;
+	room.n_waiting = 7 * 1000; /* too much to keep the one waiting for all of it */
 	hth_pace_chunk burst = hth_pace_choose(&pace, &room);
 	CHECK(burst.mixed >= 16);
 	CHECK(cost(m, 1 + burst.mixed) <= 2 * cost(m, 8));
+	room.n_waiting = 7 * 50; /* a second: at full speed, while those who were first of the burst go along */
+	CHECK(hth_pace_choose(&pace, &room).mixed >= 64);
+	room.n_decoding = room.n_begun = 6;
+	room.n_newcomers = 1;
+	CHECK(hth_pace_choose(&pace, &room).mixed >= 64);
+	room.n_begun = 2; /* but not at the cost of most */
+	CHECK(cost(m, 6 + hth_pace_choose(&pace, &room).mixed) <= 2 * cost(m, 6));
+	room.n_decoding = 1;
+	room.n_begun = 0;
 	room.n_newcomers = 0;
 	hth_pace_chunk none = hth_pace_choose(&pace, &room);
 	CHECK(none.mixed == 0 && none.sliced == 0);
