@@ -49,10 +49,14 @@ static void print_status(const json_t *status)
 		printf("No folder is indexed; `hearth index add DIR` begins.\n");
 		return;
 	}
-	json_array_foreach(folders, i, folder)
-		printf("%s: %llu files%s%s\n", json_string_value(json_object_get(folder, "path")), (unsigned long long)number(folder, "files"),
+	json_array_foreach(folders, i, folder) {
+		printf("%s: %llu files%s%s", json_string_value(json_object_get(folder, "path")), (unsigned long long)number(folder, "files"),
 		       json_is_true(json_object_get(folder, "shared")) ? ", may be lent to neighbours" : "",
 		       json_is_true(json_object_get(folder, "missing")) ? "; not there now, what it said is kept" : "");
+		if (number(folder, "away") > 0)
+			printf("; %llu of them on a disk that is not there now, what they said is kept", (unsigned long long)number(folder, "away"));
+		printf("\n");
+	}
 	printf("\n");
 	print_files(status);
 	printf("\n%s documents, %s of text in %s passages; the word index has %s; %s of computing spent\n", hth_cmd_count(number(status, "documents"), a),

@@ -89,12 +89,12 @@ hth_status hth_index_each_folder(const char *home, hth_index_folder_fn fn, void 
 		return status == HTH_NOT_FOUND ? HTH_OK : status;
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
 	HTH_TRY(record_prepare(&r, &stmt, err,
-	                       "SELECT path, shared, missing, (SELECT count(*) FROM file WHERE folder = folder.id) "
+	                       "SELECT path, shared, missing, (SELECT count(*) FROM file WHERE folder = folder.id), away "
 	                       "FROM folder WHERE removed = 0 ORDER BY path"));
 	int rc;
 	while ((rc = sqlite3_step(stmt)) == SQLITE_ROW)
 		fn(ctx, record_text(stmt, 0), sqlite3_column_int(stmt, 1) != 0, sqlite3_column_int(stmt, 2) != 0,
-		   (uint64_t)sqlite3_column_int64(stmt, 3));
+		   (uint64_t)sqlite3_column_int64(stmt, 3), (uint64_t)sqlite3_column_int64(stmt, 4));
 	return rc == SQLITE_DONE ? HTH_OK : record_fail(&r, rc, "reading the index's folders", err);
 }
 
@@ -141,7 +141,9 @@ hth_status index_read_status(const char *home, hth_index_status *s, hth_error *e
 	                       "SELECT count(*), coalesce(sum(missing), 0), coalesce(sum(unchanged), 0), coalesce(sum(skipped), 0),"
 	                       " (SELECT count(*) FROM document), (SELECT coalesce(sum(text_bytes), 0) FROM document),"
 	                       " (SELECT coalesce(sum(pages), 0) FROM document), (SELECT count(*) FROM passage),"
-	                       " (SELECT value FROM total WHERE name = 'cpu_seconds') FROM folder WHERE removed = 0"));
+	                       " (SELECT value FROM total WHERE name = 'cpu_seconds'), coalesce(sum(away), 0),"
+	                       " (SELECT value FROM total WHERE name = 'opened'), (SELECT value FROM total WHERE name = 'extracted')"
+	                       " FROM folder WHERE removed = 0"));
 	if (sqlite3_step(sums) == SQLITE_ROW) {
 		s->folders = (uint32_t)sqlite3_column_int64(sums, 0);
 		s->missing_folders = (uint32_t)sqlite3_column_int64(sums, 1);
@@ -152,6 +154,9 @@ hth_status index_read_status(const char *home, hth_index_status *s, hth_error *e
 		s->pages = (uint64_t)sqlite3_column_int64(sums, 6);
 		s->passages = (uint64_t)sqlite3_column_int64(sums, 7);
 		s->cpu_seconds = sqlite3_column_double(sums, 8);
+		s->away = (uint64_t)sqlite3_column_int64(sums, 9);
+		s->opened = (uint64_t)sqlite3_column_int64(sums, 10);
+		s->extracted = (uint64_t)sqlite3_column_int64(sums, 11);
 	}
 	char words_folder[HTH_INDEX_PATH_MAX];
 	snprintf(words_folder, sizeof words_folder, "%.4000s/index/words", home);

@@ -46,14 +46,14 @@ typedef struct folder_list {
 	bool any;
 } folder_list;
 
-static void put_folder(void *ctx, const char *path, bool shared, bool missing, uint64_t files)
+static void put_folder(void *ctx, const char *path, bool shared, bool missing, uint64_t files, uint64_t away)
 {
 	folder_list *l = ctx;
 	hth_buf_append_str(l->out, l->any ? ",{\"path\":" : "{\"path\":");
 	l->any = true;
 	hth_json_write_string(path, strlen(path), l->out);
-	hth_buf_appendf(l->out, ",\"shared\":%s,\"missing\":%s,\"files\":%llu}", shared ? "true" : "false", missing ? "true" : "false",
-	                (unsigned long long)files);
+	hth_buf_appendf(l->out, ",\"shared\":%s,\"missing\":%s,\"files\":%llu,\"away\":%llu}", shared ? "true" : "false",
+	                missing ? "true" : "false", (unsigned long long)files, (unsigned long long)away);
 }
 
 hth_status hth_index_write_status(const char *home, hth_index *index, hth_buf *out, hth_error *err)
@@ -69,6 +69,7 @@ hth_status hth_index_write_status(const char *home, hth_index *index, hth_buf *o
 	                ",\"documents\":%llu,\"passages\":%llu,\"pages\":%llu,\"text_bytes\":%llu,\"word_bytes\":%llu,\"cpu_seconds\":%.3f",
 	                (unsigned long long)s.documents, (unsigned long long)s.passages, (unsigned long long)s.pages,
 	                (unsigned long long)s.text_bytes, (unsigned long long)s.word_bytes, s.cpu_seconds);
+	hth_buf_appendf(out, ",\"opened\":%llu,\"extracted\":%llu", (unsigned long long)s.opened, (unsigned long long)s.extracted);
 	hth_buf_appendf(out, ",\"kept\":%s,\"idle\":%s,\"paused\":%s,\"files_per_s\":%.2f", s.kept ? "true" : "false",
 	                idle ? "true" : "false", s.paused ? "true" : "false", s.files_per_s);
 	if (s.seconds_left > 0)

@@ -37,6 +37,9 @@ static const char *const migrations[] = {
     "CREATE INDEX passage_document ON passage (document);"
     "CREATE TABLE removed (first INTEGER PRIMARY KEY, last INTEGER NOT NULL) STRICT;"
     "CREATE TABLE total (name TEXT PRIMARY KEY, value REAL NOT NULL) STRICT;",
+    "ALTER TABLE folder ADD COLUMN away INTEGER NOT NULL DEFAULT 0;"
+    /* Directories within a folder on which another disk was mounted when it was last looked through. */
+    "CREATE TABLE mount (folder INTEGER NOT NULL, path TEXT NOT NULL, PRIMARY KEY (folder, path)) STRICT, WITHOUT ROWID;",
 };
 
 hth_status record_fail(record *r, int rc, const char *doing, hth_error *err)

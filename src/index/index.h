@@ -73,6 +73,8 @@ typedef struct hth_index_status {
 	uint64_t documents, passages, text_bytes, pages;
 	uint64_t word_bytes;               /* of the word index's files */
 	uint32_t folders, missing_folders; /* missing: not there now; what they said is still found */
+	uint64_t away;                     /* files on disks that were mounted within folders and are not now; the same */
+	uint64_t opened, extracted;        /* since the beginning: contents that were hashed; readings by the extractor, OCR's too */
 	double cpu_seconds;                /* spent so far, by all processes that read */
 	/* Of the keeper, when it is this process: else 0. */
 	bool kept, paused;
@@ -84,7 +86,8 @@ HTH_MUST_USE hth_status hth_index_get_status(const char *home, hth_index *index,
 
 /* Calls fn for each folder, and for up to `limit` files of the given state; any process. Texts are borrowed for the
  * call. */
-typedef void (*hth_index_folder_fn)(void *ctx, const char *path, bool shared, bool missing, uint64_t files);
+/* away: of the files, those on disks that are not there now. */
+typedef void (*hth_index_folder_fn)(void *ctx, const char *path, bool shared, bool missing, uint64_t files, uint64_t away);
 HTH_MUST_USE hth_status hth_index_each_folder(const char *home, hth_index_folder_fn fn, void *ctx, hth_error *err);
 typedef void (*hth_index_file_fn)(void *ctx, const char *path, const char *reason);
 HTH_MUST_USE hth_status hth_index_each_file(const char *home, hth_index_state state, size_t limit, hth_index_file_fn fn, void *ctx,

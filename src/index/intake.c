@@ -32,7 +32,16 @@ static hth_status begin(hth_index *ix, hth_error *err)
 	return HTH_OK;
 }
 
-static hth_status store_cpu(hth_index *ix, hth_error *err)
+static hth_status add_to_total(hth_index *ix, const char *name, double more, hth_error *err)
+{
+	char sql[200];
+	snprintf(sql, sizeof sql,
+	         "INSERT INTO total (name, value) VALUES ('%s', %.6f) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value", name,
+	         more);
+	return more > 0 ? record_run(&ix->r, err, sql) : HTH_OK;
+}
+
+static hth_status store_totals(hth_index *ix, hth_error *err)
 {
 	struct timespec t = {0};
 	hth_extractor_counts counts = {0};
@@ -40,13 +49,11 @@ static hth_status store_cpu(hth_index *ix, hth_error *err)
 	if (ix->extractor != NULL)
 		hth_extractor_get_counts(ix->extractor, &counts);
 	double now = (double)t.tv_sec + (double)t.tv_nsec * 1e-9 + counts.cpu_seconds;
-	char sql[200];
-	snprintf(sql, sizeof sql,
-	         "INSERT INTO total (name, value) VALUES ('cpu_seconds', %.6f) ON CONFLICT (name) DO UPDATE SET value "
-	         "= value + excluded.value",
-	         HTH_MAX(now - ix->cpu_stored, 0.0));
-	HTH_TRY(record_run(&ix->r, err, sql));
+	HTH_TRY(add_to_total(ix, "cpu_seconds", now - ix->cpu_stored, err));
+	HTH_TRY(add_to_total(ix, "opened", (double)ix->opened, err));
+	HTH_TRY(add_to_total(ix, "extracted", (double)ix->extracted, err));
 	ix->cpu_stored = now;
+	ix->opened = ix->extracted = 0;
 	return HTH_OK;
 }
 
@@ -54,7 +61,7 @@ hth_status intake_commit(hth_index *ix, hth_error *err)
 {
 	if (!ix->in_transaction)
 		return HTH_OK;
-	HTH_TRY(store_cpu(ix, err));
+	HTH_TRY(store_totals(ix, err));
 	HTH_TRY(record_run(&ix->r, err, "COMMIT"));
 	ix->in_transaction = false;
 	return HTH_OK;
@@ -414,6 +421,8 @@ static hth_status submit(hth_index *ix, const candidate *c, bool ocr, int fd, co
 	hth_status status = hth_extractor_submit(ix->extractor, fd, &ask, &sink, j, &j->at, err);
 	if (status != HTH_OK)
 		free_job(j);
+	else
+		ix->extracted++;
 	return status;
 }
 
@@ -437,6 +446,7 @@ static hth_status begin_file(hth_index *ix, const candidate *c, bool ocr, hth_er
 	uint8_t hash[HASH_BYTES] = {0};
 	hth_error why = HTH_ERROR_INIT;
 	if (!ocr) {
+		ix->opened++;
 		if (hash_file(fd, hash, &why) != HTH_OK) {
 			close(fd);
 			return mark(ix, c->file, HTH_INDEX_UNREADABLE, why.message, &st, err);

@@ -106,8 +106,10 @@ static hth_status remove_some(hth_index *ix, bool *ret_more, hth_error *err)
 	HTH_TRY(record_run(&ix->r, err, "BEGIN IMMEDIATE"));
 	for (size_t i = 0; i < n; i++)
 		HTH_TRY(record_drop_file(&ix->r, files[i], err));
-	if (n < REMOVE_AT_ONCE) /* added again meanwhile: it stays, and is swept */
+	if (n < REMOVE_AT_ONCE) { /* added again meanwhile: it stays, and is swept */
+		HTH_TRY(record_do(&ix->r, err, "DELETE FROM mount WHERE folder = ?1", "i", folder));
 		HTH_TRY(record_do(&ix->r, err, "DELETE FROM folder WHERE id = ?1 AND removed = 1", "i", folder));
+	}
 	return record_run(&ix->r, err, "COMMIT");
 }
 

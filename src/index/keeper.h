@@ -75,6 +75,7 @@ struct hth_index {
 	bool ocr_hopeless; /* the extractor cannot: said once */
 	uint64_t done_ms[RATE_SAMPLES], n_done;
 	double cpu_stored;
+	uint64_t opened, extracted; /* since they were last stored */
 	pthread_mutex_t mutex; /* of what status reads: n_done, done_ms */
 };
 

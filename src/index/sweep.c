@@ -1,10 +1,11 @@
 /* sweep.c - what changed in a folder since it was last looked at. Thread: the index's.
  *
  * The record's rows of the folder are read into a table by path; the walk then touches no database for what is as it
- * was: a hundred thousand unchanged files cost their stat. A file is the same when size, time of change, device and
- * inode are. What is not in the table may have moved: a row of the same inode, size and time whose own path is gone
- * takes the new path. Rows that are left over are gone. Nothing is followed out of the folder: links are passed by, so
- * are other disks' special files.
+ * was: a hundred thousand unchanged files cost their stat. A file is the same when size, time of change and inode are;
+ * on a disk that has come back under another number (they change with every plugging in) size and time decide. What is
+ * not in the table may have moved: a row of the same inode, size and time whose own path is gone takes the new path.
+ * Rows that are left over are gone, unless the disk that they are on is: one that was mounted within the folder and is
+ * not now keeps them. Nothing is followed out of the folder: links are passed by, so are other disks' special files.
  */
 #include "index/sweep.h"
 
@@ -35,11 +36,14 @@ typedef struct sweep {
 	size_t n_rows;
 	size_t *table; /* open hash: index + 1 */
 	size_t n_slots;
-	char **unread; /* directories that could not be read: their files stay */
+	char **unread; /* what could not be read: its files stay */
 	size_t n_unread;
+	char **mounts, **mounts_before; /* directories on which other disks than the folder's own are mounted */
+	size_t n_mounts, n_mounts_before;
+	int64_t dev_before, dev_now; /* of the folder */
 	size_t in_transaction, asked;
 	bool open;
-	sqlite3_stmt *find, *by_inode, *insert, *update, *move;
+	sqlite3_stmt *find, *by_inode, *insert, *update, *move, *renumber;
 	hth_error *err;
 	char rel[HTH_INDEX_PATH_MAX];
 } sweep;
@@ -76,6 +80,40 @@ static hth_status step(sweep *s, sqlite3_stmt *stmt)
 	return rc == SQLITE_DONE || rc == SQLITE_ROW ? HTH_OK : record_fail(s->r, rc, "noting a file", s->err);
 }
 
+static hth_status note(sweep *s, char ***list, size_t *n, const char *rel)
+{
+	char **more = realloc(*list, (*n + 1) * sizeof *more), *copy = strdup(rel);
+	if (more != NULL)
+		*list = more;
+	if (more == NULL || copy == NULL) {
+		free(copy);
+		return hth_fail(s->err, HTH_NO_MEMORY, "no memory to look through a folder");
+	}
+	more[(*n)++] = copy;
+	return HTH_OK;
+}
+
+static bool is_under(char *const *folders, size_t n, const char *path)
+{
+	for (size_t i = 0; i < n; i++) {
+		size_t len = strlen(folders[i]);
+		if (len == 0 || (strncmp(path, folders[i], len) == 0 && (path[len] == '/' || path[len] == '\0')))
+			return true;
+	}
+	return false;
+}
+
+static hth_status load_mounts(sweep *s)
+{
+	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
+	HTH_TRY(record_int(s->r, &s->dev_before, 0, s->err, "SELECT dev FROM folder WHERE id = ?1", "i", s->folder));
+	HTH_TRY(record_prepare(s->r, &stmt, s->err, "SELECT path FROM mount WHERE folder = ?1"));
+	sqlite3_bind_int64(stmt, 1, s->folder);
+	while (sqlite3_step(stmt) == SQLITE_ROW)
+		HTH_TRY(note(s, &s->mounts_before, &s->n_mounts_before, record_text(stmt, 0)));
+	return HTH_OK;
+}
+
 static hth_status prepare_all(sweep *s)
 {
 	HTH_TRY(record_prepare(s->r, &s->find, s->err, "SELECT id, dev, inode, size, mtime FROM file WHERE folder = ?1 AND path = ?2"));
@@ -88,6 +126,8 @@ static hth_status prepare_all(sweep *s)
 	HTH_TRY(record_prepare(s->r, &s->update, s->err,
 	                       "UPDATE file SET dev = ?2, inode = ?3, size = ?4, mtime = ?5, state = ?6, reason = ?7, "
 	                       "not_before = 0 WHERE id = ?1"));
+	HTH_TRY(record_prepare(s->r, &s->renumber, s->err, "UPDATE file SET dev = ?2, inode = ?3 WHERE id = ?1"));
+	HTH_TRY(load_mounts(s));
 	return record_prepare(s->r, &s->move, s->err, "UPDATE OR REPLACE file SET folder = ?2, path = ?3 WHERE id = ?1");
 }
 
@@ -98,10 +138,17 @@ static void finish(sweep *s)
 	sqlite3_finalize(s->insert);
 	sqlite3_finalize(s->update);
 	sqlite3_finalize(s->move);
+	sqlite3_finalize(s->renumber);
 	for (size_t i = 0; i < s->n_rows; i++)
 		free(s->rows[i].path);
 	for (size_t i = 0; i < s->n_unread; i++)
 		free(s->unread[i]);
+	for (size_t i = 0; i < s->n_mounts; i++)
+		free(s->mounts[i]);
+	for (size_t i = 0; i < s->n_mounts_before; i++)
+		free(s->mounts_before[i]);
+	free(s->mounts);
+	free(s->mounts_before);
 	free(s->rows);
 	free(s->table);
 	free(s->unread);
@@ -167,7 +214,7 @@ static known *find_row(sweep *s, const char *rel)
 
 static bool is_same(const known *k, const struct stat *st)
 {
-	return k->size == st->st_size && k->mtime == mtime_of(st) && k->inode == (int64_t)st->st_ino && k->dev == (int64_t)st->st_dev;
+	return k->size == st->st_size && k->mtime == mtime_of(st) && (k->inode == (int64_t)st->st_ino || k->dev != (int64_t)st->st_dev);
 }
 
 /* A row of this inode whose own path is gone takes this path. */
@@ -206,7 +253,11 @@ static hth_status consider(sweep *s, const struct stat *st, known *k)
 		k->seen = true;
 	if (k != NULL && is_same(k, st)) {
 		s->result->unchanged++;
-		return HTH_OK;
+		if (k->dev == (int64_t)st->st_dev)
+			return HTH_OK;
+		HTH_TRY(begin(s));
+		record_bind_all(s->renumber, "iii", k->id, (int64_t)st->st_dev, (int64_t)st->st_ino);
+		return step(s, s->renumber);
 	}
 	if (k == NULL) {
 		bool moved;
@@ -237,13 +288,9 @@ static hth_status consider(sweep *s, const struct stat *st, known *k)
 
 /* --- the walk --- */
 
-static bool note_unread(sweep *s, const char *rel)
+static hth_status note_unread(sweep *s)
 {
-	char **more = realloc(s->unread, (s->n_unread + 1) * sizeof *more);
-	if (more == NULL)
-		return false;
-	s->unread = more;
-	return (more[s->n_unread] = strdup(rel)) != NULL && ++s->n_unread > 0;
+	return note(s, &s->unread, &s->n_unread, s->rel);
 }
 
 static hth_status ask(sweep *s)
@@ -256,11 +303,19 @@ static hth_status ask(sweep *s)
 /* s->rel is the directory's path; fd is taken. */
 static hth_status walk(sweep *s, int fd, ignore_rules *above, unsigned depth)
 {
-	size_t rel_len = strlen(s->rel);
+	size_t rel_len = strlen(s->rel), path_len = strlen(s->path);
+	struct stat own;
+	if (fstat(fd, &own) == 0 && (int64_t)own.st_dev != s->dev_now && !is_under(s->mounts, s->n_mounts, s->rel)) {
+		hth_status noted = note(s, &s->mounts, &s->n_mounts, s->rel);
+		if (noted != HTH_OK) {
+			close(fd);
+			return noted;
+		}
+	}
 	DIR *dir = fdopendir(fd);
 	if (dir == NULL) {
 		close(fd);
-		return note_unread(s, s->rel) ? HTH_OK : hth_fail(s->err, HTH_NO_MEMORY, "no memory to look through a folder");
+		return note_unread(s);
 	}
 	if (s->hooks != NULL && s->hooks->directory != NULL) /* watched before it is read, so nothing falls in between */
 		s->hooks->directory(s->hooks->ctx, s->folder, s->path, s->rel);
@@ -270,64 +325,83 @@ static hth_status walk(sweep *s, int fd, ignore_rules *above, unsigned depth)
 	for (struct dirent *e; status == HTH_OK && (e = readdir(dir)) != NULL; errno = 0) {
 		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
 			continue;
-		status = ask(s);
-		struct stat st;
-		if (status != HTH_OK || fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
-			continue;
+		if ((status = ask(s)) != HTH_OK)
+			break;
+		struct stat st = {0};
 		size_t n = (size_t)snprintf(s->rel + rel_len, sizeof s->rel - rel_len, "%s%s", rel_len > 0 ? "/" : "", e->d_name);
-		bool is_folder = S_ISDIR(st.st_mode);
+		bool fits = path_len + 1 + rel_len + n < sizeof s->rel;
+		bool there = fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0, is_folder = there && S_ISDIR(st.st_mode);
 		/* A file name is any bytes, the record holds text: what is no UTF-8 would not be found again. sqlite
 		 * keeps bytes as they are. */
-		if (n >= sizeof s->rel - rel_len || (!is_folder && !S_ISREG(st.st_mode)) ||
-		    ignore_matches(rules, s->rel, e->d_name, is_folder) || (is_folder && depth >= DEPTH_MAX)) {
+		if (!there && errno == ENOENT) {
+			/* gone since its folder was read */
+		} else if (fits && !there) { /* a disk that was pulled out: its names are still told, nothing else */
+			status = note_unread(s);
+		} else if (!fits || (!is_folder && !S_ISREG(st.st_mode)) || ignore_matches(rules, s->rel, e->d_name, is_folder) ||
+		           (is_folder && depth >= DEPTH_MAX)) {
 			s->result->skipped++;
 		} else if (is_folder) {
 			int sub = openat(fd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 			if (sub >= 0)
 				status = walk(s, sub, rules, depth + 1);
-			else if (errno != ENOENT && !note_unread(s, s->rel))
-				status = hth_fail(s->err, HTH_NO_MEMORY, "no memory to look through a folder");
+			else if (errno != ENOENT)
+				status = note_unread(s);
 		} else {
 			status = consider(s, &st, find_row(s, s->rel));
 		}
 		s->rel[rel_len] = '\0';
 	}
-	if (errno != 0 && status == HTH_OK && !note_unread(s, s->rel))
-		status = hth_fail(s->err, HTH_NO_MEMORY, "no memory to look through a folder");
+	if (errno != 0 && status == HTH_OK)
+		status = note_unread(s);
 	ignore_release(rules);
 	closedir(dir);
 	return status;
 }
 
-static bool is_under_unread(const sweep *s, const char *path)
+/* Where a disk was mounted that is not now. */
+static bool is_away(const sweep *s, const char *rel)
 {
-	for (size_t i = 0; i < s->n_unread; i++) {
-		size_t n = strlen(s->unread[i]);
-		if (n == 0 || (strncmp(path, s->unread[i], n) == 0 && path[n] == '/'))
-			return true;
-	}
-	return false;
+	return is_under(s->mounts_before, s->n_mounts_before, rel) && !is_under(s->mounts, s->n_mounts, rel);
 }
 
 static hth_status remove_rest(sweep *s)
 {
 	for (size_t i = 0; i < s->n_rows; i++) {
-		if (s->rows[i].seen || is_under_unread(s, s->rows[i].path))
+		const known *k = &s->rows[i];
+		if (k->seen || is_under(s->unread, s->n_unread, k->path))
 			continue;
+		if (is_away(s, k->path)) {
+			s->result->away++;
+			continue;
+		}
 		HTH_TRY(ask(s));
 		HTH_TRY(begin(s));
-		HTH_TRY(record_drop_file(s->r, s->rows[i].id, s->err));
+		HTH_TRY(record_drop_file(s->r, k->id, s->err));
 		s->result->removed++;
 	}
 	return HTH_OK;
 }
 
+/* Those that are mounted now, and those whose files are waited for. */
+static hth_status store_mounts(sweep *s)
+{
+	for (size_t i = 0; i < s->n_mounts_before; i++)
+		if (!is_under(s->mounts, s->n_mounts, s->mounts_before[i]) && s->result->away == 0)
+			HTH_TRY(record_do(s->r, s->err, "DELETE FROM mount WHERE folder = ?1 AND path = ?2", "is", s->folder, s->mounts_before[i]));
+	for (size_t i = 0; i < s->n_mounts; i++)
+		if (!is_under(s->mounts_before, s->n_mounts_before, s->mounts[i]))
+			HTH_TRY(record_do(s->r, s->err, "INSERT OR IGNORE INTO mount (folder, path) VALUES (?1, ?2)", "is", s->folder,
+			                  s->mounts[i]));
+	if (s->dev_now == s->dev_before)
+		return HTH_OK;
+	return record_do(s->r, s->err, "UPDATE folder SET dev = ?2 WHERE id = ?1", "ii", s->folder, s->dev_now);
+}
+
 static hth_status walk_top(sweep *s)
 {
-	struct stat st;
-	int64_t dev = 0;
+	struct stat st = {0};
 	bool there = stat(s->path, &st) == 0;
-	HTH_TRY(record_int(s->r, &dev, 0, s->err, "SELECT dev FROM folder WHERE id = ?1", "i", s->folder));
+	s->dev_now = (int64_t)st.st_dev;
 	if (there && S_ISREG(st.st_mode)) {
 		HTH_TRY(consider(s, &st, find_row(s, "")));
 		if (s->hooks != NULL && s->hooks->directory != NULL)
@@ -336,7 +410,7 @@ static hth_status walk_top(sweep *s)
 	}
 	int fd = there ? open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 	/* Not mounted: an empty folder of another disk stands where the documents were. */
-	bool other_disk = fd >= 0 && dev != 0 && (int64_t)st.st_dev != dev && s->n_rows > 0;
+	bool other_disk = fd >= 0 && s->dev_before != 0 && s->dev_now != s->dev_before && s->n_rows > 0;
 	if (other_disk) {
 		DIR *dir = opendir(s->path);
 		struct dirent *e = NULL;
@@ -354,9 +428,7 @@ static hth_status walk_top(sweep *s)
 	}
 	HTH_TRY(walk(s, fd, NULL, 0));
 	HTH_TRY(remove_rest(s));
-	return dev == (int64_t)st.st_dev
-	           ? HTH_OK
-	           : record_do(s->r, s->err, "UPDATE folder SET dev = ?2 WHERE id = ?1", "ii", s->folder, (int64_t)st.st_dev);
+	return store_mounts(s);
 }
 
 hth_status sweep_folder(record *r, int64_t folder, const char *path, uint64_t file_bytes_max, const sweep_hooks *hooks,
@@ -373,9 +445,10 @@ hth_status sweep_folder(record *r, int64_t folder, const char *path, uint64_t fi
 	s.open = false;
 	HTH_TRY(record_do(r, err,
 	                  "UPDATE folder SET missing = ?2, unchanged = CASE WHEN ?2 THEN unchanged ELSE ?3 END, "
-	                  "skipped = ?4 WHERE id = ?1"
-	                  " AND (missing, unchanged, skipped) IS NOT (?2, ?3, ?4)",
-	                  "iiii", folder, (int64_t)result.missing, (int64_t)result.unchanged, (int64_t)result.skipped));
+	                  "skipped = ?4, away = ?5 WHERE id = ?1"
+	                  " AND (missing, unchanged, skipped, away) IS NOT (?2, ?3, ?4, ?5)",
+	                  "iiiii", folder, (int64_t)result.missing, (int64_t)result.unchanged, (int64_t)result.skipped,
+	                  (int64_t)result.away));
 	*ret_result = result;
 	return HTH_OK;
 }
@@ -417,6 +490,23 @@ static bool is_reached(const sweep *s, const char *rel, struct stat *st)
 	return reached;
 }
 
+/* Whether it is gone, and not only the disk that it was on: the nearest folder that is still there is of that disk. */
+static bool is_gone(const sweep *s, const char *rel)
+{
+	char path[HTH_INDEX_PATH_MAX];
+	struct stat top, near;
+	if (stat(s->path, &top) != 0 || (int64_t)top.st_dev != s->dev_before || !record_path(path, s->path, rel))
+		return false;
+	while (strlen(path) > strlen(s->path)) {
+		*strrchr(path, '/') = '\0';
+		if (stat(path, &near) == 0)
+			return is_under(s->mounts_before, s->n_mounts_before, rel) == (near.st_dev != top.st_dev);
+		if (errno != ENOENT && errno != ENOTDIR)
+			return false;
+	}
+	return false;
+}
+
 hth_status sweep_paths(record *r, int64_t folder, const char *path, uint64_t file_bytes_max, char **rels, size_t n, hth_error *err)
 {
 	sweep_result result = {0};
@@ -443,7 +533,7 @@ hth_status sweep_paths(record *r, int64_t folder, const char *path, uint64_t fil
 			snprintf(s.rel, sizeof s.rel, "%s", rels[i]);
 			if (pass == 0 && there) {
 				HTH_TRY(consider(&s, &st, has_row ? &k : NULL));
-			} else if (pass == 1 && !there && has_row && access(path, R_OK | X_OK) == 0) {
+			} else if (pass == 1 && !there && has_row && is_gone(&s, rels[i])) {
 				HTH_TRY(begin(&s));
 				HTH_TRY(record_drop_file(r, k.id, err));
 			}

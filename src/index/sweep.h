@@ -10,6 +10,7 @@
 
 typedef struct sweep_result {
 	uint64_t unchanged, fresh, changed, moved, removed, skipped;
+	uint64_t away; /* on a disk that was mounted within the folder and is not now: kept */
 	bool missing; /* the folder is not there (or another disk is mounted in its place): nothing was changed */
 } sweep_result;
 

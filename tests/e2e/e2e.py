@@ -93,7 +93,7 @@ class Node:
             else:
                 os.symlink(os.path.abspath(path), target)
         full_env = {k: v for k, v in os.environ.items() if not k.startswith("HEARTH_") or k in ("HEARTH_SOURCE", "HEARTH_BUILD")}
-        full_env.update(HEARTH_HOME=self.home, **dict(env))
+        full_env.update({"HEARTH_HOME": self.home, **dict(env)})
         self.log_path = os.path.join(self.home, "log")
         self.log_file = open(self.log_path, "w+b")
         args = list(command)
