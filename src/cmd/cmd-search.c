@@ -67,7 +67,7 @@ static hth_status search_here(const hth_invocation *in, const search_ask *a, jso
 	hth_index_reader_close(reader);
 	if (status != HTH_OK)
 		return status;
-	hth_index_write_hits(&hits, a->with_text, &out);
+	hth_index_write_hits(&hits, a->query, a->with_text, &out);
 	hth_index_hits_finish(&hits);
 	HTH_TRY(hth_buf_check(&out, "the answer", err));
 	return hth_json_parse(ret_json, out.data, out.len, err);
@@ -139,7 +139,8 @@ static void print_place(const json_t *hit)
 		print_plain(text_of(hit, "part"));
 		printf(")");
 	}
-	printf(", page %lld", (long long)json_integer_value(json_object_get(hit, "page")));
+	if (json_is_integer(json_object_get(hit, "page")))
+		printf(", page %lld", (long long)json_integer_value(json_object_get(hit, "page")));
 }
 
 static void print_hits(const json_t *hits)

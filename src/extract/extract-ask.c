@@ -63,6 +63,11 @@ hth_status hth_extract_check_ask(const hth_extractor *x, const hth_extract_ask *
 			for (int k = 0; k < 2; k++)
 				o->marks[i][k + 2] = HTH_MAX(o->marks[i][k], o->marks[i][k + 2]);
 	}
+	if (ask->mode == HTH_EXTRACT_MODE_RENDER && ask->words != NULL) {
+		if (strlen(ask->words) > HTH_EXTRACT_WORDS_MAX)
+			return hth_fail(err, HTH_TOO_LARGE, "words to mark have at most %d bytes", HTH_EXTRACT_WORDS_MAX);
+		snprintf(o->words, sizeof o->words, "%s", ask->words);
+	}
 	size_t len = ask->name != NULL ? strlen(ask->name) : 0, skip = len > sizeof o->name - 1 ? len - (sizeof o->name - 1) : 0;
 	while (skip < len && ((unsigned char)ask->name[skip] & 0xC0) == 0x80)
 		skip++;

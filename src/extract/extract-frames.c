@@ -80,6 +80,7 @@ bool hth_extract_put_order(hth_buf *out, uint32_t job, const hth_extract_order *
 	hth_frame_put_u32(&w, order->dpi);
 	put_text(&w, order->name);
 	hth_frame_put_array32(&w, order->marks, order->n_marks * 4);
+	put_text(&w, order->words);
 	return hth_frame_end(&w);
 }
 
@@ -239,6 +240,8 @@ hth_status hth_extract_get_order(const hth_frame *frame, hth_extract_order *ret_
 	const unsigned char *marks = hth_frame_get_array32(&f, HTH_EXTRACT_MARKS_MAX * 4, &n);
 	memcpy(ret_order->marks, marks, n * 4);
 	ret_order->n_marks = n / 4;
+	const char *words = hth_frame_get_string(&f, sizeof ret_order->words - 1, &len);
+	memcpy(ret_order->words, words, len);
 	bool ok = hth_frame_fields_end(&f) && n % 4 == 0 && ret_order->mode >= HTH_EXTRACT_MODE_TEXT &&
 	          ret_order->mode <= HTH_EXTRACT_MODE_RENDER && ret_order->dpi <= 300;
 	for (size_t i = 0; i < ret_order->n_marks; i++)

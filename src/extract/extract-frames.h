@@ -10,7 +10,7 @@
 #include "base/framing.h"
 #include "extract/extract.h"
 
-enum { HTH_EXTRACT_FRAMES_VERSION = 1, HTH_EXTRACT_SOCKET = 3, HTH_EXTRACT_PNG_CHUNK = 256 << 10 };
+enum { HTH_EXTRACT_FRAMES_VERSION = 2, HTH_EXTRACT_SOCKET = 3, HTH_EXTRACT_PNG_CHUNK = 256 << 10 };
 /* Exit codes of the child that the daemon understands. */
 enum { HTH_EXTRACT_EXIT_MEMORY = 77, HTH_EXTRACT_EXIT_PROTOCOL = 3 };
 
@@ -34,6 +34,7 @@ typedef struct hth_extract_order {
 	char name[256]; /* the end of a longer one */
 	float marks[HTH_EXTRACT_MARKS_MAX][4];
 	size_t n_marks;
+	char words[HTH_EXTRACT_WORDS_MAX + 1];
 } hth_extract_order;
 
 /* put: false when the frame did not fit into out. */

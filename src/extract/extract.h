@@ -36,6 +36,7 @@ enum {
 	HTH_EXTRACT_STRING_MAX = 4 << 10,    /* a name, a title, a list of recipients: cut there */
 	HTH_EXTRACT_REASON_MAX = 256,
 	HTH_EXTRACT_MARKS_MAX = 256,
+	HTH_EXTRACT_WORDS_MAX = 1000,        /* bytes of words to mark */
 	HTH_EXTRACT_PNG_MAX = 64 << 20,
 	HTH_EXTRACT_QUEUE_MAX = 4096,        /* jobs that wait; a descriptor each, so keep fewer there */
 };
@@ -147,6 +148,7 @@ typedef struct hth_extract_ask {
 	uint32_t dpi;          /* 36 to 300; 0: 110. A page is made smaller where it would have over 40 million pixels. */
 	const float (*marks)[4]; /* boxes as in blocks; copied */
 	size_t n_marks;
+	const char *words;       /* whole words to mark where the page says them in text, each ended by a line end; NULL: none */
 } hth_extract_ask;
 
 /* Queues a job on a regular file open for reading; takes the descriptor, also on failure. Its offset does not matter.

@@ -21,20 +21,26 @@ static cairo_status_t take_png(void *closure, const unsigned char *data, unsigne
 	return hth_buf_append(closure, data, len) ? CAIRO_STATUS_SUCCESS : CAIRO_STATUS_WRITE_ERROR;
 }
 
-void hth_picture_tell_png(hth_tell *tell, cairo_surface_t *surface, hth_verdict *verdict)
+static void mark_box(cairo_t *cr, const float m[4], double w, double h, double fill, double line)
+{
+	double pad = 2;
+	cairo_rectangle(cr, m[0] * w - pad, m[1] * h - pad, (m[2] - m[0]) * w + 2 * pad, (m[3] - m[1]) * h + 2 * pad);
+	cairo_set_source_rgba(cr, 1, 0.85, 0, fill);
+	cairo_fill_preserve(cr);
+	cairo_set_source_rgba(cr, 0.9, 0.45, 0, line);
+	cairo_set_line_width(cr, 2);
+	cairo_stroke(cr);
+}
+
+void hth_picture_tell_png(hth_tell *tell, cairo_surface_t *surface, const float (*words)[4], size_t n_words, hth_verdict *verdict)
 {
 	double w = cairo_image_surface_get_width(surface), h = cairo_image_surface_get_height(surface);
 	cairo_t *cr = cairo_create(surface);
-	for (size_t i = 0; i < tell->order.n_marks; i++) {
-		const float *m = tell->order.marks[i];
-		double pad = 2, x = m[0] * w - pad, y = m[1] * h - pad, mw = (m[2] - m[0]) * w + 2 * pad, mh = (m[3] - m[1]) * h + 2 * pad;
-		cairo_set_source_rgba(cr, 1, 0.85, 0, 0.30);
-		cairo_rectangle(cr, x, y, mw, mh);
-		cairo_fill_preserve(cr);
-		cairo_set_source_rgba(cr, 0.9, 0.45, 0, 0.9);
-		cairo_set_line_width(cr, 2);
-		cairo_stroke(cr);
-	}
+	/* Where words are marked, the box around them is only a frame. */
+	for (size_t i = 0; i < tell->order.n_marks; i++)
+		mark_box(cr, tell->order.marks[i], w, h, n_words > 0 ? 0.08 : 0.30, 0.9);
+	for (size_t i = 0; i < n_words; i++)
+		mark_box(cr, words[i], w, h, 0.45, 0);
 	cairo_destroy(cr);
 	hth_buf png = HTH_BUF_INIT(HTH_EXTRACT_PNG_MAX);
 	if (cairo_surface_write_to_png_stream(surface, take_png, &png) == CAIRO_STATUS_SUCCESS)
@@ -211,7 +217,7 @@ static void render(hth_tell *tell, picture *p, const hth_source *source, int tur
 	if (surface == NULL)
 		hth_verdict_unreadable(verdict, "has no page %u that can be shown", tell->order.page);
 	else
-		hth_picture_tell_png(tell, surface, verdict);
+		hth_picture_tell_png(tell, surface, NULL, 0, verdict);
 	if (surface != NULL)
 		cairo_surface_destroy(surface);
 	pixDestroy(&pix);

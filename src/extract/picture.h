@@ -17,7 +17,7 @@ void hth_picture_warm(void);
 /* Tells the words of one page, by paragraphs with boxes: turned upright and deskewed first, boxes are those of the page as it came.
  * False: stop (limits). */
 bool hth_picture_ocr_surface(hth_tell *tell, uint32_t page, cairo_surface_t *surface, int dpi);
-/* Marks the order's boxes on the surface and tells it as PNG. */
-void hth_picture_tell_png(hth_tell *tell, cairo_surface_t *surface, hth_verdict *verdict);
+/* Marks the order's boxes on the surface, and those of words (fractions of the page, as boxes are), and tells it as PNG. */
+void hth_picture_tell_png(hth_tell *tell, cairo_surface_t *surface, const float (*words)[4], size_t n_words, hth_verdict *verdict);
 
 #endif

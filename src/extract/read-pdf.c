@@ -333,14 +333,67 @@ static void tell_facts(hth_tell *tell, PopplerDocument *doc, int n_pages)
 	g_free(author);
 }
 
+/* The bytes of a word at text that is one of `words` (each ended by a line end), letters' case aside; 0: it is none. */
+static size_t match_word(const char *text, const char *words)
+{
+	for (const char *word = words; *word != '\0'; word += strcspn(word, "\n"), word += *word == '\n') {
+		const char *t = text, *w = word;
+		while (*w != '\0' && *w != '\n' && *t != '\0' && g_unichar_tolower(g_utf8_get_char(t)) == g_unichar_tolower(g_utf8_get_char(w))) {
+			t = g_utf8_next_char(t);
+			w = g_utf8_next_char(w);
+		}
+		if (t > text && (*w == '\0' || *w == '\n') && !g_unichar_isalnum(g_utf8_get_char(t)))
+			return (size_t)(t - text);
+	}
+	return 0;
+}
+
+/* Boxes of the order's words on the page. */
+static size_t find_words(const hth_tell *tell, PopplerPage *page, float boxes[][4], size_t most)
+{
+	char *text = tell->order.words[0] != '\0' ? poppler_page_get_text(page) : NULL;
+	PopplerRectangle *rects = NULL;
+	guint n_rects = 0;
+	double width, height;
+	size_t n = 0;
+	poppler_page_get_size(page, &width, &height);
+	if (text != NULL && width > 0 && height > 0 && poppler_page_get_text_layout(page, &rects, &n_rects)) {
+		bool inside = false;
+		guint i = 0;
+		for (const char *at = text; *at != '\0' && i < n_rects && n < most;) {
+			size_t len = inside ? 0 : match_word(at, tell->order.words);
+			if (len == 0) {
+				inside = g_unichar_isalnum(g_utf8_get_char(at));
+				at = g_utf8_next_char(at);
+				i++;
+				continue;
+			}
+			double box[4] = {width, height, 0, 0};
+			for (const char *end = at + len; at < end && i < n_rects; at = g_utf8_next_char(at), i++) {
+				box[0] = HTH_MIN(box[0], HTH_MIN(rects[i].x1, rects[i].x2));
+				box[1] = HTH_MIN(box[1], HTH_MIN(rects[i].y1, rects[i].y2));
+				box[2] = HTH_MAX(box[2], HTH_MAX(rects[i].x1, rects[i].x2));
+				box[3] = HTH_MAX(box[3], HTH_MAX(rects[i].y1, rects[i].y2));
+			}
+			if (box[0] < box[2] && box[1] < box[3])
+				memcpy(boxes[n++], (float[]){(float)(box[0] / width), (float)(box[1] / height), (float)(box[2] / width), (float)(box[3] / height)},
+				       sizeof boxes[0]);
+		}
+	}
+	g_free(rects);
+	g_free(text);
+	return n;
+}
+
 static void render(hth_tell *tell, PopplerDocument *doc, hth_verdict *verdict)
 {
+	static float words[HTH_EXTRACT_MARKS_MAX][4];
 	PopplerPage *page = poppler_document_get_page(doc, (int)tell->order.page - 1);
 	cairo_surface_t *surface = page != NULL ? draw_page(page, tell->order.dpi) : NULL;
 	if (surface == NULL)
 		hth_verdict_unreadable(verdict, "has no page %u that can be drawn", tell->order.page);
 	else
-		hth_picture_tell_png(tell, surface, verdict);
+		hth_picture_tell_png(tell, surface, words, find_words(tell, page, words, HTH_COUNT(words)), verdict);
 	if (surface != NULL)
 		cairo_surface_destroy(surface);
 	if (page != NULL)

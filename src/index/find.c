@@ -363,14 +363,13 @@ static hth_status gather(gathering *g, uint64_t passage, double score, hth_error
 	if (!fits || share < g->query->least_share)
 		return HTH_OK;
 	size_t same_page = 0, same_file = 0;
-	uint32_t page = s.page > 0 ? s.page : 1;
 	word_set *set = &g->sets[g->hits.n];
 	make_set(g->reader, s.text, set);
 	for (size_t i = 0; i < g->hits.n; i++) {
 		hth_index_hit *h = &g->hits.list[i];
 		bool same = strcmp(h->file, s.path) == 0;
 		same_file += same;
-		same_page += same && h->page == page && strcmp(h->part, s.name != NULL ? s.name : "") == 0;
+		same_page += same && h->page == s.page && strcmp(h->part, s.name != NULL ? s.name : "") == 0;
 		if (!same && are_near(&g->sets[i], set)) {
 			h->n_copies += s.n_files;
 			return HTH_OK;
@@ -385,14 +384,16 @@ static hth_status gather(gathering *g, uint64_t passage, double score, hth_error
 	                     .author = take(&s.author),
 	                     .text = take(&s.text),
 	                     .type = hth_extract_kind_name((hth_extract_kind)s.kind),
-	                     .page = page,
+	                     .page = s.page,
 	                     .score = score,
 	                     .share = share,
 	                     .date = s.date != 0 ? s.date : s.changed,
 	                     .n_copies = s.n_files - 1,
-	                     .passage = passage};
+	                     .passage = passage,
+	                     .part_number = s.part};
 	h->has_box = reading_unpack_box(s.box, h->box);
 	g->hits.n++;
+	HTH_TRY(record_document_id(&g->reader->r, s.document, h->document, err));
 	if (h->file == NULL || h->part == NULL || h->title == NULL || h->author == NULL || h->text == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
 	return snippet_make(g->reader->terms, &g->asked->words, h->text, &h->snippet, &h->marks, &h->n_marks, err);

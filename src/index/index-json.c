@@ -1,6 +1,8 @@
 /* index-json.c - hits and status written as JSON (index-json.h has their shapes). */
 #include "index/index-json.h"
 
+#include "base/mem.h"
+#include "index/view.h"
 #include "json/json.h"
 
 static void put(hth_buf *out, const char *key, const char *value)
@@ -9,14 +11,46 @@ static void put(hth_buf *out, const char *key, const char *value)
 	hth_json_write_string(value, strlen(value), out);
 }
 
-void hth_index_write_hits(const hth_index_hits *hits, bool with_text, hth_buf *out)
+static void put_escaped(hth_buf *out, const char *text)
+{
+	for (const unsigned char *c = (const unsigned char *)text; *c != '\0'; c++)
+		if ((*c >= '0' && *c <= '9') || (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || strchr("-._~", *c) != NULL)
+			hth_buf_append_char(out, (char)*c);
+		else
+			hth_buf_appendf(out, "%%%02X", *c);
+}
+
+bool hth_index_write_link(const hth_index_hit *h, const char *query, bool image, hth_buf *out)
+{
+	if (h->document[0] == '\0' || (image && (h->page == 0 || !hth_index_view_is_drawn(h->type))))
+		return false;
+	hth_buf_appendf(out, "/documents/%s", h->document);
+	if (h->page > 0)
+		hth_buf_appendf(out, "/page/%u%s", h->page, image ? ".png" : "");
+	hth_buf_appendf(out, "?part=%u&passage=%llu", h->part_number, (unsigned long long)h->passage);
+	if (query != NULL && *query != '\0') {
+		hth_buf_append_str(out, "&q=");
+		put_escaped(out, query);
+	}
+	return true;
+}
+
+static void put_link(hth_buf *out, const char *key, const hth_index_hit *h, const char *query, bool image)
+{
+	HTH_CLEANUP(hth_buf_finish) hth_buf link = HTH_BUF_INIT(16 << 10);
+	if (hth_index_write_link(h, query, image, &link) && !link.failed)
+		put(out, key, link.data);
+}
+
+void hth_index_write_hits(const hth_index_hits *hits, const char *query, bool with_text, hth_buf *out)
 {
 	hth_buf_append_str(out, "{\"hits\":[");
 	for (size_t i = 0; i < hits->n; i++) {
 		const hth_index_hit *h = &hits->list[i];
 		hth_buf_append_str(out, i > 0 ? ",{\"file\":" : "{\"file\":");
 		hth_json_write_string(h->file, strlen(h->file), out);
-		hth_buf_appendf(out, ",\"page\":%u,\"score\":%.4f,\"share\":%.3f", h->page, h->score, h->share);
+		hth_buf_appendf(out, h->page > 0 ? ",\"page\":%u" : ",\"page\":null", h->page);
+		hth_buf_appendf(out, ",\"score\":%.4f,\"share\":%.3f", h->score, h->share);
 		put(out, "snippet", h->snippet);
 		hth_buf_append_str(out, ",\"highlights\":[");
 		for (size_t k = 0; k < h->n_marks; k++)
@@ -34,6 +68,8 @@ void hth_index_write_hits(const hth_index_hits *hits, bool with_text, hth_buf *o
 			hth_buf_appendf(out, ",\"box\":[%.4f,%.4f,%.4f,%.4f]", (double)h->box[0], (double)h->box[1], (double)h->box[2],
 			                (double)h->box[3]);
 		hth_buf_appendf(out, ",\"copies\":%zu", h->n_copies);
+		put_link(out, "link", h, query, false);
+		put_link(out, "image", h, query, true);
 		if (with_text)
 			put(out, "text", h->text);
 		hth_buf_append_char(out, '}');

@@ -1,9 +1,10 @@
 /* index-json.h - hits and status as the HTTP API and the command line give them.
  *
- * Hits: {"hits":[{"file":"/path","page":1,"score":9.1,"share":0.8 (of what was asked, rare words counting
+ * Hits: {"hits":[{"file":"/path","page":1 (null: it has no pages),"score":9.1,"share":0.8 (of what was asked, rare words counting
  * more),"snippet":"...","highlights":[[begin,end],...] (characters of the snippet), "type":"pdf","part":"attachment.pdf" (only of
  * attachments and members),"title","author" (where known),"date":unix, "box":[left,top,right,bottom] (fractions of the page, where
- * known),"copies":n (other files that say the same), "text":"the whole passage" (where asked for)}]} Status:
+ * known),"copies":n (other files that say the same), "link":"/documents/..." (the node shows it there, with what was asked
+ * for marked), "image":"/documents/....png" (the same as a picture, of kinds that have one), "text":"the whole passage" (where asked for)}]} Status:
  * {"files":{"waiting":n,"indexed":n,"waiting_ocr":n,"unreadable":n,"excluded":n,"unchanged":n,"skipped":n},"documents":n,"passages":n,
  *   "pages":n,"text_bytes":n,"word_bytes":n,"cpu_seconds":x,"kept":bool,"idle":bool,"paused":bool,"files_per_s":x,"seconds_left":n|null,
  *   "folders":[{"path","shared","missing","files"}]}
@@ -14,7 +15,10 @@
 #include "base/buf.h"
 #include "index/index.h"
 
-void hth_index_write_hits(const hth_index_hits *hits, bool with_text, hth_buf *out);
+/* query: what was asked, for the links; NULL: it is not marked there. */
+void hth_index_write_hits(const hth_index_hits *hits, const char *query, bool with_text, hth_buf *out);
+/* The path at the node (not a URL's host) where a hit is shown; image: as a picture. False: this kind has none. */
+bool hth_index_write_link(const hth_index_hit *hit, const char *query, bool image, hth_buf *out);
 /* index may be NULL. */
 HTH_MUST_USE hth_status hth_index_write_status(const char *home, hth_index *index, hth_buf *out, hth_error *err);
 

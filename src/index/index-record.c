@@ -216,6 +216,41 @@ bool record_path(char out[HTH_INDEX_PATH_MAX], const char *folder, const char *r
 	return (size_t)snprintf(out, HTH_INDEX_PATH_MAX, "%s%s%s", folder, between, rel) < HTH_INDEX_PATH_MAX;
 }
 
+hth_status record_document_id(record *r, int64_t document, char ret_id[HTH_INDEX_ID_LEN + 1], hth_error *err)
+{
+	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
+	ret_id[0] = '\0';
+	HTH_TRY(record_prepare(r, &stmt, err, "SELECT hash FROM document WHERE id = ?1"));
+	sqlite3_bind_int64(stmt, 1, document);
+	if (sqlite3_step(stmt) != SQLITE_ROW || sqlite3_column_bytes(stmt, 0) < HTH_INDEX_ID_LEN / 2)
+		return HTH_OK;
+	const unsigned char *hash = sqlite3_column_blob(stmt, 0);
+	for (int i = 0; i < HTH_INDEX_ID_LEN / 2; i++)
+		snprintf(ret_id + 2 * i, 3, "%02x", hash[i]);
+	return HTH_OK;
+}
+
+hth_status record_find_document(record *r, const char *id, int64_t *ret_document, hth_error *err)
+{
+	unsigned char first[HTH_INDEX_ID_LEN], last[HTH_INDEX_ID_LEN];
+	size_t n = strnlen(id, HTH_INDEX_ID_LEN + 1);
+	memset(first, 0, sizeof first);
+	memset(last, 0xff, sizeof last);
+	if (n != HTH_INDEX_ID_LEN || strspn(id, "0123456789abcdef") != n)
+		return hth_fail(err, HTH_NOT_FOUND, "there is no such document here");
+	for (size_t i = 0; i < n; i++) {
+		unsigned digit = id[i] <= '9' ? (unsigned)(id[i] - '0') : (unsigned)(id[i] - 'a' + 10);
+		first[i / 2] = last[i / 2] = (unsigned char)(i % 2 == 0 ? digit << 4 : (first[i / 2] | digit));
+	}
+	int64_t document = 0;
+	HTH_TRY(record_int(r, &document, 0, err, "SELECT id FROM document WHERE hash BETWEEN ?1 AND ?2 LIMIT 1", "bb", first, sizeof first, last,
+	                   sizeof last));
+	if (document == 0)
+		return hth_fail(err, HTH_NOT_FOUND, "there is no such document here");
+	*ret_document = document;
+	return HTH_OK;
+}
+
 hth_status record_drop_document(record *r, int64_t document, hth_error *err)
 {
 	int64_t used = 0;

@@ -45,6 +45,10 @@ static inline const char *record_text(sqlite3_stmt *stmt, int column)
 }
 /* "FOLDER/REL", or FOLDER where rel is "". False when it is too long. */
 bool record_path(char out[HTH_INDEX_PATH_MAX], const char *folder, const char *rel);
+/* A document's name outside of the record: the first half of its content's hash, in hex. "": there is no such document. */
+HTH_MUST_USE hth_status record_document_id(record *r, int64_t document, char ret_id[HTH_INDEX_ID_LEN + 1], hth_error *err);
+/* The other way. HTH_NOT_FOUND. */
+HTH_MUST_USE hth_status record_find_document(record *r, const char *id, int64_t *ret_document, hth_error *err);
 /* Removes the document unless a file still has it; its passages go to `removed`, for the word index. */
 HTH_MUST_USE hth_status record_drop_document(record *r, int64_t document, hth_error *err);
 /* Removes one file and, when it was the last, its document. */

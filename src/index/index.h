@@ -32,7 +32,7 @@ typedef enum hth_index_state {
 } hth_index_state;
 const char *hth_index_state_name(hth_index_state state); /* "waiting", "indexed", "waiting_ocr", "unreadable", "excluded" */
 
-enum { HTH_INDEX_PATH_MAX = 4096, HTH_INDEX_QUERY_MAX = 2000, HTH_INDEX_K_MAX = 200 };
+enum { HTH_INDEX_PATH_MAX = 4096, HTH_INDEX_QUERY_MAX = 2000, HTH_INDEX_K_MAX = 200, HTH_INDEX_ID_LEN = 32 };
 
 /* --- Folders: any process, any thread; the keeper notices by hth_index_wake, or at its next sweep --- */
 
@@ -115,7 +115,7 @@ typedef struct hth_index_query {
 typedef struct hth_index_hit {
 	char *file, *part, *title, *author; /* part: the attachment's or member's name, "" the file itself */
 	const char *type;                   /* static */
-	uint32_t page;                      /* 1-based; 1 for what has no pages */
+	uint32_t page;                      /* 1-based; 0: it has no pages */
 	bool has_box;
 	float box[4]; /* as in extract.h */
 	double score;
@@ -126,6 +126,8 @@ typedef struct hth_index_hit {
 	int64_t date;    /* 0: not known */
 	size_t n_copies; /* other files that say (nearly) the same and were left out for it */
 	uint64_t passage;
+	char document[HTH_INDEX_ID_LEN + 1]; /* what view.h shows; the same as long as the content is */
+	uint32_t part_number;
 } hth_index_hit;
 typedef struct hth_index_hits {
 	hth_index_hit *list;

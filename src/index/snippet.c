@@ -76,6 +76,25 @@ static bool is_space(char c)
 	return c == ' ' || c == '\n' || c == '\t' || c == '\r';
 }
 
+size_t snippet_places(hth_terms *terms, const hth_words_query *query, const char *text, uint32_t (*ret_places)[2], size_t most)
+{
+	HTH_AUTO_FREE marking *m = calloc(1, sizeof *m);
+	size_t n = 0;
+	if (m == NULL)
+		return 0;
+	m->query = query;
+	mark_all(terms, text, m);
+	qsort(m->marks, m->n, sizeof *m->marks, by_begin);
+	for (size_t i = 0; i < m->n; i++) {
+		uint32_t begin = (uint32_t)m->marks[i].begin, end = (uint32_t)m->marks[i].end;
+		if (n > 0 && begin < ret_places[n - 1][1])
+			ret_places[n - 1][1] = HTH_MAX(ret_places[n - 1][1], end);
+		else if (n < most)
+			memcpy(ret_places[n++], (uint32_t[]){begin, end}, sizeof ret_places[0]);
+	}
+	return n;
+}
+
 hth_status snippet_make(hth_terms *terms, const hth_words_query *query, const char *text, char **ret_snippet, uint32_t (**ret_marks)[2],
                         size_t *ret_n_marks, hth_error *err)
 {

@@ -78,13 +78,21 @@ void hth_documents_rest(hth_node *node)
 
 /* --- the call's thread --- */
 
+static void write_passage(const hth_index_hit *hit, size_t i, hth_buf *out)
+{
+	hth_buf_appendf(out, "%s[%s", i > 0 ? "\n" : "", hit->file);
+	if (hit->page > 0)
+		hth_buf_appendf(out, ", page %u", hit->page);
+	hth_buf_appendf(out, "]\n%s\n", hit->text);
+}
+
 /* What a model is given: passages with their places. */
 static void write_passages(const hth_index_hits *hits, hth_buf *out)
 {
 	if (hits->n == 0)
 		hth_buf_append_str(out, "No document speaks of that. Say so, or search with other words.");
 	for (size_t i = 0; i < hits->n; i++)
-		hth_buf_appendf(out, "%s[%s, page %u]\n%s\n", i > 0 ? "\n" : "", hits->list[i].file, hits->list[i].page, hits->list[i].text);
+		write_passage(&hits->list[i], i, out);
 }
 
 static hth_status run_search(document_call *c, hth_error *err)
@@ -97,7 +105,7 @@ static hth_status run_search(document_call *c, hth_error *err)
 	if (c->for_model)
 		write_passages(&hits, &c->answer);
 	else
-		hth_index_write_hits(&hits, c->with_text, &c->answer);
+		hth_index_write_hits(&hits, c->text, c->with_text, &c->answer);
 	hth_index_hits_finish(&hits);
 	return hth_buf_check(&c->answer, "the answer", err);
 }

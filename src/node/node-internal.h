@@ -30,6 +30,7 @@ typedef struct hth_inspector hth_inspector;
 typedef struct hth_keys hth_keys;
 typedef struct hth_tasks hth_tasks;
 typedef struct hth_documents hth_documents;
+typedef struct hth_document_pages hth_document_pages;
 typedef struct hth_settings hth_settings;
 typedef struct hth_digests hth_digests;
 
@@ -55,6 +56,7 @@ typedef struct hth_node {
 	hth_keys *keys;
 	hth_tasks *tasks;
 	hth_documents *documents;
+	hth_document_pages *document_pages;
 	hth_settings *settings;
 	hth_digests *digests;
 	unsigned n_uploads; /* blobs.c */
@@ -106,6 +108,11 @@ void hth_documents_rest(hth_node *node); /* called whenever metrics.active has c
 void hth_documents_search(hth_node *node, hth_exchange *exchange); /* GET /search */
 void hth_documents_status(hth_node *node, hth_exchange *exchange); /* GET /hearth/index */
 void hth_documents_change(hth_node *node, hth_exchange *exchange); /* POST /hearth/index */
+
+/* document-pages.c: a place of a document, for people. */
+HTH_MUST_USE hth_status hth_document_pages_create(hth_document_pages **ret_pages, hth_node *node, hth_error *err);
+void hth_document_pages_destroy(hth_document_pages *pages);
+bool hth_document_pages_handle(hth_node *node, hth_exchange *exchange); /* GET /documents/...; false: another path */
 
 /* keys.c: named keys. */
 HTH_MUST_USE hth_status hth_keys_create(hth_keys **ret_keys, const char *home, hth_error *err);

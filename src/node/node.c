@@ -118,6 +118,7 @@ static hth_status start(hth_node *node, hth_error *err)
 	hth_models_init(node);
 	HTH_TRY(hth_tasks_create(&node->tasks, node, err));
 	HTH_TRY(hth_documents_create(&node->documents, node, err));
+	HTH_TRY(hth_document_pages_create(&node->document_pages, node, err));
 	HTH_TRY(start_upstreams(node, err));
 	const hth_http_options http = {.address = c->listen_address,
 	                               .port = c->listen_port,
@@ -140,6 +141,7 @@ static bool finish(hth_node *node)
 	hth_inspector_destroy(node->inspector);
 	hth_upstreams_destroy(node->upstreams);
 	hth_tasks_destroy(node->tasks);
+	hth_document_pages_destroy(node->document_pages);
 	hth_documents_destroy(node->documents);
 	hth_router_destroy(node->router);
 	hth_response_store_destroy(node->responses);

@@ -134,6 +134,8 @@ bool hth_pages_handle(hth_node *node, hth_exchange *exchange)
 		hth_guard_preflight(exchange);
 		return true;
 	}
+	if (hth_document_pages_handle(node, exchange))
+		return true;
 	if (strcmp(method, "HEAD") == 0)
 		method = "GET";
 	for (size_t i = 0; i < HTH_COUNT(pages); i++) {

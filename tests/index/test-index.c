@@ -109,7 +109,7 @@ TEST(files_are_found_by_what_they_say_and_follow_their_changes)
 	CHECK_INT(s.skipped, 1);
 	CHECK_INT(find_text("pressure valves boilers"), 1);
 	CHECK_STR(first_file(), "boiler.txt");
-	CHECK(found.n == 1 && found.list[0].page == 1 && found.list[0].n_marks == 3 && found.list[0].score > 0);
+	CHECK(found.n == 1 && found.list[0].page == 0 && found.list[0].n_marks == 3 && found.list[0].score > 0);
 	CHECK_INT(find_text("rent"), 1);
 	CHECK_STR(first_file(), "lease.md");
 	/* changed: the new text is found, the old one is not */
