@@ -4,18 +4,12 @@ reader found (docling's expected Markdown, by words), and OCR with what people r
 Without arguments a sample, for `make test`; --all the whole corpus, for `make documents`. Prints TAP and the figures."""
 import collections
 import fnmatch
-import html
-import json
 import os
-import re
-import subprocess
 import sys
-import unicodedata
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-BUILD = os.environ.get("HEARTH_BUILD", os.path.join(HERE, "..", "..", "build"))
-SHARED = os.environ.get("HEARTH_SHARED", os.path.join(HERE, "..", "..", "..", "shared"))
-CORPUS = os.path.join(SHARED, "material", "documents")
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from reading import CORPUS, HERE, extract, golden_words, gothic_lines, line_errors, page_errors, receipt_errors, receipts  # noqa: E402
+
 ALL = "--all" in sys.argv
 EVERY = 1 if ALL else int(os.environ.get("HEARTH_DOCUMENTS_EVERY", "16"))
 n_tests = n_bad = 0
@@ -28,19 +22,6 @@ def say(good, name, why=()):
     for line in why:
         print("#", line)
     print(f"{'ok' if good else 'not ok'} {n_tests} - {name}", flush=True)
-
-
-def extract(files, *options):
-    """file -> events"""
-    out = subprocess.run([os.path.join(BUILD, "hearth"), "extract", "--json", "--seconds", "10", *options, "--", *files], cwd=CORPUS,
-                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=1500)
-    got = [json.loads(line) for line in out.stdout.decode("utf-8").splitlines()]
-    assert len(got) == len(files), out.stderr[-500:]
-    return {g["file"]: g["events"] for g in got}
-
-
-def text_of(events, role=None):
-    return "\n".join(e["text"] for e in events if "block" in e and role in (None, e["role"]))
 
 
 # ---- states ----
@@ -106,96 +87,33 @@ def check_states():
         say(not stale, "every line of states.tsv is about a file", stale[:20])
 
 
-# ---- text, by words ----
-
-def words(text):
-    text = unicodedata.normalize("NFKC", re.sub(r"[\u0640]", "", text)).lower()
-    return collections.Counter(re.findall(r"\w+", text))
-
-
-def from_markdown(text):
-    text = re.sub(r"<!--.*?-->", " ", text, flags=re.S)
-    text = re.sub(r"!\[[^\]]*\]\([^)]*\)", " ", text)
-    text = re.sub(r"\]\([^)]*\)", "] ", text)
-    text = re.sub(r"data:image/\S+", " ", text)
-    return html.unescape(re.sub(r"[\\*#|`_~\[\]]", lambda m: " " if m.group() in "|#" else "", re.sub(r"</?[a-z][^>]*>", " ", text)))
-
+# ---- text by words, OCR by characters ----
 
 def check_words():
-    pairs = []
-    for kind in "csv docx html jats md odf pdf pptx xlsx".split():
-        base = os.path.join(CORPUS, "docling_golden", kind)
-        for source in sorted(os.listdir(os.path.join(base, "sources"))):
-            for name in (source + ".md", os.path.splitext(source)[0] + ".md"):
-                if os.path.exists(os.path.join(base, "groundtruth", name)):
-                    pairs.append((kind, os.path.join("docling_golden", kind, "sources", source), os.path.join(base, "groundtruth", name)))
-                    break
-    if not pairs:
+    rows = sorted(golden_words())
+    if not rows:
         return say(True, "text agrees by words # SKIP no golden files")
-    got = extract([p[1] for p in pairs])
-    rows = []
-    for kind, source, golden in pairs:
-        want = words(from_markdown(open(golden, encoding="utf-8").read()))
-        have = words(text_of(got[source]))
-        both = sum((want & have).values())
-        recall, precision = both / max(1, sum(want.values())), both / max(1, sum(have.values()))
-        rows.append((recall, precision, source))
-    rows.sort()
     mean = sum(r[0] for r in rows) / len(rows)
     mean_precision = sum(r[1] for r in rows) / len(rows)
     figures = [f"{len(rows)} documents: {mean:.3f} of the expected words found, {mean_precision:.3f} of the found ones expected"]
-    figures += [f"{r:.3f} {p:.3f} {s}" for r, p, s in rows[:8]]
+    figures += [f"{r:.3f} {p:.3f} {s}" for r, p, _, s in rows[:8]]
     say(mean > 0.91 and mean_precision > 0.90, "text agrees with another reader's by words", figures)
 
 
-# ---- OCR, by characters ----
-
-def distance(a, b):
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        last, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            last, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, last + (x != y))
-    return row[-1]
-
-
-def flat(text):
-    return re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text)).strip()
-
-
 def check_ocr_page(picture, truth, bound, options=()):
-    want = flat(open(os.path.join(CORPUS, truth), encoding="utf-8").read())
-    have = flat(text_of(extract([picture], "--ocr", *options)[picture], "ocr"))
-    error = distance(want, have) / len(want)
-    say(error <= bound, f"OCR of {os.path.basename(picture)}", [f"character error {error:.4f} over {len(want)} characters (at most {bound})"])
+    wrong, total = page_errors(picture, truth, *options)
+    say(wrong / total <= bound, f"OCR of {os.path.basename(picture)}", [f"character error {wrong / total:.4f} over {total} characters (at most {bound})"])
 
 
 def check_ocr_receipts():
-    base = os.path.join(CORPUS, "ocr", "sroie_receipts")
-    names = sorted(f for f in os.listdir(os.path.join(base, "box")) if os.path.exists(os.path.join(base, "img", f[:-4] + ".jpg")))
-    names = names if ALL else names[:3]
-    pictures = [f"ocr/sroie_receipts/img/{n[:-4]}.jpg" for n in names]
-    got = extract(pictures, "--ocr", "--languages", "eng")
-    found = total = 0
-    for name, picture in zip(names, pictures):
-        lines = open(os.path.join(base, "box", name), encoding="utf-8", errors="replace").read().splitlines()
-        want = words(" ".join(line.split(",", 8)[8] for line in lines if line.count(",") >= 8))
-        have = words(text_of(got[picture], "ocr"))
-        found += sum((want & have).values())
-        total += sum(want.values())
+    names = receipts() if ALL else receipts()[:3]
+    found, total, *_ = receipt_errors(names)
     say(found / total > 0.70, "OCR of photographed receipts", [f"{found / total:.3f} of {total} words in {len(names)} receipts found"])
 
 
 def check_ocr_lines():
-    base = os.path.join(CORPUS, "ocr", "ocrd_lines", "data", "ground-truth")
-    names = sorted(f[:-4] for f in os.listdir(base) if f.endswith(".tif") and os.path.exists(os.path.join(base, f[:-4] + ".gt.txt")))
-    got = extract([f"ocr/ocrd_lines/data/ground-truth/{n}.tif" for n in names], "--ocr", "--languages", "deu")
-    wrong = total = 0
-    for n in names:
-        want = flat(open(os.path.join(base, n + ".gt.txt"), encoding="utf-8").read())
-        have = flat(text_of(got[f"ocr/ocrd_lines/data/ground-truth/{n}.tif"], "ocr"))
-        wrong += distance(want, have)
-        total += len(want)
+    names = gothic_lines()
+    wrong, total = line_errors(names)
     say(wrong / total < 0.35, "OCR of single lines of Gothic print", [f"character error {wrong / total:.3f} over {total} characters in {len(names)} lines"])
 
 
