@@ -1,4 +1,4 @@
-/* find.c - searching: the query's words and filters, the word index's best passages, and what is shown of them. Any
+/* find.c - searching: the query's words and filters, the best passages by words and by vectors, and what is shown of them. Any
  * thread; a reader each.
  *
  * The word index gives more passages than were asked for, because some fall away: of files that are gone or filtered, a
@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "extract/extract.h"
+#include "index/fuse.h"
 #include "index/passages.h"
 #include "index/index-record.h"
 #include "index/snippet.h"
@@ -23,6 +24,7 @@ struct hth_index_reader {
 	char home[HTH_INDEX_PATH_MAX];
 	record r;
 	hth_words *words;
+	hth_vectors *vectors;
 	hth_terms *terms;
 };
 
@@ -46,6 +48,7 @@ void hth_index_reader_close(hth_index_reader *reader)
 	if (reader == NULL)
 		return;
 	hth_words_close(reader->words);
+	hth_vectors_close(reader->vectors);
 	hth_terms_destroy(reader->terms);
 	record_close(&reader->r);
 	free(reader);
@@ -61,6 +64,21 @@ static hth_status refresh(hth_index_reader *reader, hth_error *err)
 	char folder[HTH_INDEX_PATH_MAX];
 	snprintf(folder, sizeof folder, "%.4000s/index/words", reader->home);
 	return hth_words_open(&reader->words, folder, &(hth_words_options){0}, err);
+}
+
+/* The vectors, if they are the query's model's; NULL: words must do. What is wrong with them is the keeper's to mend. */
+static hth_vectors *vectors_for(hth_index_reader *reader, const hth_index_query *q)
+{
+	char folder[HTH_INDEX_PATH_MAX];
+	hth_vectors_info info;
+	if (q->vector == NULL || q->vector_key == NULL)
+		return NULL;
+	snprintf(folder, sizeof folder, "%.4000s/index/vectors", reader->home);
+	if (reader->vectors != NULL ? hth_vectors_refresh(reader->vectors, NULL) != HTH_OK
+	                            : hth_vectors_open(&reader->vectors, folder, &(hth_vectors_options){0}, NULL) != HTH_OK)
+		return NULL;
+	hth_vectors_get_info(reader->vectors, &info);
+	return info.vectors > 0 && info.dims == q->n_dims && memcmp(info.key, q->vector_key, sizeof info.key) == 0 ? reader->vectors : NULL;
 }
 
 /* --- the query --- */
@@ -129,6 +147,25 @@ static void weigh_words(hth_index_reader *reader, asked *a)
 			a->rarity[i] = 0;
 		a->all += a->rarity[i];
 	}
+}
+
+/* What the word index has seen to for the passages that it found. */
+static bool meets_needs(hth_index_reader *reader, const asked *a, const char *text)
+{
+	uint64_t must = 0, unmet = 0;
+	hth_words_query not = {.languages = a->words.languages};
+	for (size_t i = 0; i < a->words.n; i++) {
+		const hth_words_term *t = &a->words.terms[i];
+		if (t->need == HTH_WORDS_MUST && t->word < 64)
+			must |= UINT64_C(1) << t->word;
+		if (t->need != HTH_WORDS_MUST_NOT)
+			continue;
+		not.terms[not.n] = *t;
+		not.terms[not.n++].need = HTH_WORDS_MAY;
+	}
+	if (must != 0)
+		unmet = must & ~snippet_words(reader->terms, &a->words, text);
+	return unmet == 0 && (not.n == 0 || snippet_words(reader->terms, &not, text) == 0);
 }
 
 static double share_of(hth_index_reader *reader, const asked *a, const char *text)
@@ -343,7 +380,20 @@ typedef struct gathering {
 	hth_index_hits hits;
 	word_set *sets; /* of the hits */
 	size_t k;
+	hth_vectors *vectors; /* NULL: by words alone */
+	double outstanding;   /* the cosine of what needs none of the words */
+	hth_words_hit *words_best;
+	hth_vectors_hit *vectors_best;
+	fused_hit *fused;
 } gathering;
+
+static void gathering_finish(gathering *g)
+{
+	free(g->sets);
+	free(g->words_best);
+	free(g->vectors_best);
+	free(g->fused);
+}
 
 static char *take(char **s)
 {
@@ -352,15 +402,18 @@ static char *take(char **s)
 	return taken;
 }
 
-static hth_status gather(gathering *g, uint64_t passage, double score, hth_error *err)
+static hth_status gather(gathering *g, const fused_hit *found, hth_error *err)
 {
 	HTH_CLEANUP(source_finish) source s = {0};
-	bool fits;
-	HTH_TRY(read_source(g->reader, g->query, passage, &s, &fits, err));
+	bool fits, outstanding = (double)found->cosine >= g->outstanding;
+	if (!found->by_words && !outstanding && !g->query->nearest_too)
+		return HTH_OK;
+	HTH_TRY(read_source(g->reader, g->query, found->id, &s, &fits, err));
+	fits = fits && (found->by_words || meets_needs(g->reader, g->asked, s.text));
 	for (size_t i = 0; fits && i < g->asked->n_phrases; i++)
 		fits = snippet_has_phrase(g->reader->terms, s.text, g->asked->phrases[i].text, g->asked->phrases[i].len);
 	double share = fits ? share_of(g->reader, g->asked, s.text) : 0;
-	if (!fits || share < g->query->least_share)
+	if (!fits || (share < g->query->least_share && !outstanding))
 		return HTH_OK;
 	size_t same_page = 0, same_file = 0;
 	word_set *set = &g->sets[g->hits.n];
@@ -385,11 +438,12 @@ static hth_status gather(gathering *g, uint64_t passage, double score, hth_error
 	                     .text = take(&s.text),
 	                     .type = hth_extract_kind_name((hth_extract_kind)s.kind),
 	                     .page = s.page,
-	                     .score = score,
+	                     .score = found->score,
 	                     .share = share,
+	                     .similarity = (double)found->cosine,
 	                     .date = s.date != 0 ? s.date : s.changed,
 	                     .n_copies = s.n_files - 1,
-	                     .passage = passage,
+	                     .passage = found->id,
 	                     .part_number = s.part};
 	h->has_box = reading_unpack_box(s.box, h->box);
 	g->hits.n++;
@@ -399,17 +453,50 @@ static hth_status gather(gathering *g, uint64_t passage, double score, hth_error
 	return snippet_make(g->reader->terms, &g->asked->words, h->text, &h->snippet, &h->marks, &h->n_marks, err);
 }
 
+static void drop_hits(gathering *g)
+{
+	for (size_t i = 0; i < g->hits.n; i++)
+		hit_finish(&g->hits.list[i]);
+	g->hits.n = 0;
+}
+
+/* The `most` best of each list, merged; *ret_more: there may be others. */
+static hth_status rank(gathering *g, size_t most, size_t *ret_n, bool *ret_more, hth_error *err)
+{
+	const hth_words_query *words = &g->asked->words;
+	size_t n = 0, n_vectors = 0, most_vectors = HTH_MIN(most, (size_t)HTH_VECTORS_K_MAX);
+	if (words->n > 0)
+		HTH_TRY(hth_words_search(g->reader->words, words, most, g->words_best, &n, err));
+	*ret_more = n == most;
+	if (g->vectors == NULL) {
+		for (size_t i = 0; i < n; i++)
+			g->fused[i] = (fused_hit){.id = g->words_best[i].id, .score = (double)g->words_best[i].score, .by_words = true};
+		*ret_n = n;
+		return HTH_OK;
+	}
+	const hth_vectors_query q = {g->query->vector, g->query->n_dims, words->ranges, words->n_ranges};
+	HTH_TRY(hth_vectors_search(g->vectors, &q, most_vectors, g->vectors_best, &n_vectors, err));
+	*ret_more |= n_vectors == most;
+	*ret_n = fuse_ranks(g->words_best, n, g->vectors_best, n_vectors, g->fused);
+	return HTH_OK;
+}
+
 /* Each time many more passages, until there are enough hits or no more passages (*ret_exhausted). A filter or a phrase may need very many. */
-static hth_status gather_best(gathering *g, const asked *a, hth_words_hit *best, bool selective, bool *ret_exhausted, hth_error *err)
+static hth_status gather_best(gathering *g, bool selective, bool *ret_exhausted, hth_error *err)
 {
 	size_t looked = 0, asked_for = HTH_MAX((size_t)FIRST_ASKED, g->k * 4);
 	*ret_exhausted = false;
 	while (g->hits.n < g->k) {
 		size_t n = 0, most = HTH_MIN(asked_for, (size_t)HTH_WORDS_K_MAX);
-		HTH_TRY(hth_words_search(g->reader->words, &a->words, most, best, &n, err));
+		bool more;
+		HTH_TRY(rank(g, most, &n, &more, err));
+		if (g->vectors != NULL) { /* longer lists may merge into another order */
+			drop_hits(g);
+			looked = 0;
+		}
 		for (; looked < n && g->hits.n < g->k; looked++)
-			HTH_TRY(gather(g, best[looked].id, (double)best[looked].score, err));
-		*ret_exhausted = n < most;
+			HTH_TRY(gather(g, &g->fused[looked], err));
+		*ret_exhausted = !more;
 		if (*ret_exhausted || most == HTH_WORDS_K_MAX || (!selective && asked_for > 8u * FIRST_ASKED))
 			break;
 		asked_for *= 8;
@@ -461,12 +548,25 @@ static hth_status find_ranges(hth_index_reader *reader, const hth_index_query *q
 	return HTH_OK;
 }
 
+static hth_status prepare_gathering(gathering *g, hth_error *err)
+{
+	g->sets = hth_alloc_array(g->k, sizeof *g->sets);
+	g->words_best = hth_alloc_array(HTH_WORDS_K_MAX, sizeof *g->words_best);
+	g->vectors_best = hth_alloc_array(HTH_VECTORS_K_MAX, sizeof *g->vectors_best);
+	g->fused = hth_alloc_array(HTH_WORDS_K_MAX + HTH_VECTORS_K_MAX, sizeof *g->fused);
+	if (g->sets == NULL || g->words_best == NULL || g->vectors_best == NULL || g->fused == NULL ||
+	    (g->hits.list = hth_alloc_array(g->k, sizeof *g->hits.list)) == NULL)
+		return hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
+	return HTH_OK;
+}
+
 hth_status hth_index_search(hth_index_reader *reader, const hth_index_query *query, hth_index_hits *ret_hits, hth_error *err)
 {
 	size_t len = strnlen(query->text, HTH_INDEX_QUERY_MAX + 1);
 	if (len > HTH_INDEX_QUERY_MAX)
 		return hth_fail(err, HTH_INVALID, "a query has at most %d bytes", HTH_INDEX_QUERY_MAX);
-	gathering g = {.reader = reader, .query = query, .k = query->k > 0 ? HTH_MIN(query->k, (size_t)HTH_INDEX_K_MAX) : 10};
+	HTH_CLEANUP(gathering_finish) gathering g = {.reader = reader, .query = query, .outstanding = 2};
+	g.k = query->k > 0 ? HTH_MIN(query->k, (size_t)HTH_INDEX_K_MAX) : 10;
 	asked a = {0};
 	hth_words_info info = {0};
 	hth_status status = refresh(reader, err);
@@ -485,29 +585,26 @@ hth_status hth_index_search(hth_index_reader *reader, const hth_index_query *que
 	}
 	weigh_words(reader, &a);
 	g.asked = &a;
-	g.hits.list = hth_alloc_array(g.k, sizeof *g.hits.list);
-	g.sets = hth_alloc_array(g.k, sizeof *g.sets);
-	HTH_AUTO_FREE hth_words_hit *best = hth_alloc_array(HTH_WORDS_K_MAX, sizeof *best);
-	status = g.hits.list != NULL && g.sets != NULL && best != NULL ? HTH_OK : hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
+	g.vectors = vectors_for(reader, query);
+	if (g.vectors != NULL && hth_vectors_outstanding(g.vectors, &(hth_vectors_query){.values = query->vector, .n = query->n_dims}, &g.outstanding, err) != HTH_OK)
+		g.vectors = NULL; /* a query's vector that is none */
+	HTH_TRY(prepare_gathering(&g, err));
 	bool exhausted = true;
-	if (status == HTH_OK)
-		status = gather_best(&g, &a, best, has_filter(query) || a.n_phrases > 0, &exhausted, err);
+	status = gather_best(&g, has_filter(query) || a.n_phrases > 0, &exhausted, err);
 	/* The filters let through none of the very best, and there are more: those passages alone that they may let through. */
 	HTH_AUTO_FREE uint64_t *ranges = NULL;
 	if (status == HTH_OK && !exhausted && g.hits.n < g.k && has_filter(query)) {
 		status = find_ranges(reader, query, &ranges, &a.words.n_ranges, err);
 		a.words.ranges = ranges;
-		for (size_t i = 0; i < g.hits.n; i++)
-			hit_finish(&g.hits.list[i]);
-		g.hits.n = 0;
+		drop_hits(&g);
 		if (status == HTH_OK && a.words.n_ranges > 0)
-			status = gather_best(&g, &a, best, true, &exhausted, err);
+			status = gather_best(&g, true, &exhausted, err);
 	}
-	free(g.sets);
 	if (status != HTH_OK) {
 		hth_index_hits_finish(&g.hits);
 		return status;
 	}
+	g.hits.by_vectors = g.vectors != NULL;
 	*ret_hits = g.hits;
 	return HTH_OK;
 }

@@ -2,7 +2,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "index/index-record.h"
-#include "index/words.h"
+#include "index/vectors.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -166,6 +166,16 @@ hth_status index_read_status(const char *home, hth_index_status *s, hth_error *e
 		hth_words_get_info(words, &info);
 		s->word_bytes = info.bytes;
 		hth_words_close(words);
+	}
+	snprintf(words_folder, sizeof words_folder, "%.4000s/index/vectors", home);
+	hth_vectors *vectors;
+	if (hth_vectors_open(&vectors, words_folder, &(hth_vectors_options){0}, NULL) == HTH_OK) {
+		hth_vectors_info info;
+		hth_vectors_get_info(vectors, &info);
+		s->vectors = info.vectors;
+		s->vector_bytes = info.bytes;
+		snprintf(s->vector_model, sizeof s->vector_model, "%s", info.model);
+		hth_vectors_close(vectors);
 	}
 	return HTH_OK;
 }

@@ -50,7 +50,7 @@ void hth_index_write_hits(const hth_index_hits *hits, const char *query, bool wi
 		hth_buf_append_str(out, i > 0 ? ",{\"file\":" : "{\"file\":");
 		hth_json_write_string(h->file, strlen(h->file), out);
 		hth_buf_appendf(out, h->page > 0 ? ",\"page\":%u" : ",\"page\":null", h->page);
-		hth_buf_appendf(out, ",\"score\":%.4f,\"share\":%.3f", h->score, h->share);
+		hth_buf_appendf(out, hits->by_vectors ? ",\"score\":%.6f,\"share\":%.3f" : ",\"score\":%.4f,\"share\":%.3f", h->score, h->share);
 		put(out, "snippet", h->snippet);
 		hth_buf_append_str(out, ",\"highlights\":[");
 		for (size_t k = 0; k < h->n_marks; k++)
@@ -67,6 +67,8 @@ void hth_index_write_hits(const hth_index_hits *hits, const char *query, bool wi
 		if (h->has_box)
 			hth_buf_appendf(out, ",\"box\":[%.4f,%.4f,%.4f,%.4f]", (double)h->box[0], (double)h->box[1], (double)h->box[2],
 			                (double)h->box[3]);
+		if (hits->by_vectors)
+			hth_buf_appendf(out, ",\"similarity\":%.4f", h->similarity);
 		hth_buf_appendf(out, ",\"copies\":%zu", h->n_copies);
 		put_link(out, "link", h, query, false);
 		put_link(out, "image", h, query, true);
@@ -74,7 +76,7 @@ void hth_index_write_hits(const hth_index_hits *hits, const char *query, bool wi
 			put(out, "text", h->text);
 		hth_buf_append_char(out, '}');
 	}
-	hth_buf_append_str(out, "]}");
+	hth_buf_append_str(out, hits->by_vectors ? "],\"ranked_by\":[\"words\",\"vectors\"]}" : "],\"ranked_by\":[\"words\"]}");
 }
 
 typedef struct folder_list {
@@ -106,6 +108,8 @@ hth_status hth_index_write_status(const char *home, hth_index *index, hth_buf *o
 	                (unsigned long long)s.documents, (unsigned long long)s.passages, (unsigned long long)s.pages,
 	                (unsigned long long)s.text_bytes, (unsigned long long)s.word_bytes, s.cpu_seconds);
 	hth_buf_appendf(out, ",\"opened\":%llu,\"extracted\":%llu", (unsigned long long)s.opened, (unsigned long long)s.extracted);
+	hth_buf_appendf(out, ",\"vectors\":%llu,\"vector_bytes\":%llu", (unsigned long long)s.vectors, (unsigned long long)s.vector_bytes);
+	put(out, "vector_model", s.vector_model);
 	hth_buf_appendf(out, ",\"kept\":%s,\"idle\":%s,\"paused\":%s,\"files_per_s\":%.2f", s.kept ? "true" : "false",
 	                idle ? "true" : "false", s.paused ? "true" : "false", s.files_per_s);
 	if (s.seconds_left > 0)

@@ -3,10 +3,12 @@
  * Hits: {"hits":[{"file":"/path","page":1 (null: it has no pages),"score":9.1,"share":0.8 (of what was asked, rare words counting
  * more),"snippet":"...","highlights":[[begin,end],...] (characters of the snippet), "type":"pdf","part":"attachment.pdf" (only of
  * attachments and members),"title","author" (where known),"date":unix, "box":[left,top,right,bottom] (fractions of the page, where
- * known),"copies":n (other files that say the same), "link":"/documents/..." (the node shows it there, with what was asked
- * for marked), "image":"/documents/....png" (the same as a picture, of kinds that have one), "text":"the whole passage" (where asked for)}]} Status:
+ * known),"similarity":0.7 (cosine, where vectors had a say; 0: not among the nearest),"copies":n (other files that say the same),
+ * "link":"/documents/..." (the node shows it there, with what was asked for marked), "image":"/documents/....png" (the same as a picture, of kinds
+ * that have one), "text":"the whole passage" (where asked for)}],"ranked_by":["words","vectors"] (or ["words"])} Status:
  * {"files":{"waiting":n,"indexed":n,"waiting_ocr":n,"unreadable":n,"excluded":n,"unchanged":n,"skipped":n},"documents":n,"passages":n,
- *   "pages":n,"text_bytes":n,"word_bytes":n,"cpu_seconds":x,"kept":bool,"idle":bool,"paused":bool,"files_per_s":x,"seconds_left":n|null,
+ *   "pages":n,"text_bytes":n,"word_bytes":n,"cpu_seconds":x,"vectors":n (passages that have
+ *   one),"vector_bytes":n,"vector_model":"name","kept":bool,"idle":bool,"paused":bool,"files_per_s":x,"seconds_left":n|null,
  *   "folders":[{"path","shared","missing","files"}]}
  */
 #ifndef HTH_INDEX_INDEX_JSON_H

@@ -64,6 +64,34 @@ void hth_index_pause(hth_index *index, bool pause);
  * found. Any thread. */
 bool hth_index_is_idle(hth_index *index);
 
+/* --- Vectors: what passages mean to an embedding model, where the keeper is given one --- */
+
+enum { HTH_INDEX_BATCH_MAX = 16, HTH_INDEX_KEY_BYTES = 32, HTH_INDEX_MODEL_MAX = 256 };
+/* Passages whose vectors are wanted. */
+typedef struct hth_index_batch {
+	size_t n, n_dims;
+	uint8_t key[HTH_INDEX_KEY_BYTES]; /* the model's */
+	struct {
+		uint64_t id;
+		char *text;
+		float *vector; /* of n_dims, to be filled in (malloc); NULL: not done */
+		bool hopeless; /* this text never gets one */
+	} passages[HTH_INDEX_BATCH_MAX];
+} hth_index_batch;
+void hth_index_batch_free(hth_index_batch *batch);
+typedef struct hth_index_embedder {
+	char model[HTH_INDEX_MODEL_MAX];
+	uint8_t key[HTH_INDEX_KEY_BYTES]; /* of the model's content and of how it is asked: vectors of another key go */
+	/* Called on the index's thread, one batch at a time, when no text waits to be read and nobody for an answer. Takes over the batch; it is
+	 * given to hth_index_embedded once, or freed when the index has been stopped. */
+	void (*embed)(void *ctx, hth_index_batch *batch);
+	void *ctx;
+} hth_index_embedder;
+/* Copied. NULL: there is none any more; the vectors stay. Any thread. */
+void hth_index_set_embedder(hth_index *index, const hth_index_embedder *embedder);
+/* The passages up to the first that was not done are kept. Any thread. */
+void hth_index_embedded(hth_index *index, hth_index_batch *batch);
+
 /* --- Status --- */
 
 typedef struct hth_index_status {
@@ -72,6 +100,8 @@ typedef struct hth_index_status {
 	uint64_t skipped;   /* hidden, ignored or special files that the last sweep passed by */
 	uint64_t documents, passages, text_bytes, pages;
 	uint64_t word_bytes;               /* of the word index's files */
+	uint64_t vectors, vector_bytes;    /* passages that have one */
+	char vector_model[HTH_INDEX_MODEL_MAX]; /* whose they are; "": none was made yet */
 	uint32_t folders, missing_folders; /* missing: not there now; what they said is still found */
 	uint64_t away;                     /* files on disks that were mounted within folders and are not now; the same */
 	uint64_t opened, extracted;        /* since the beginning: contents that were hashed; readings by the extractor, OCR's too */
@@ -110,6 +140,12 @@ typedef struct hth_index_query {
 	int64_t after, before; /* seconds since 1970 of the document's own date, else of the file's change; before is exclusive */
 	double least_share;    /* only passages whose share (below) is at least this; 0: any */
 	bool shared_only;      /* only folders that are marked for neighbours */
+	/* What the query means to the model of this key (NULL: not known). Where the passages have vectors of that key, ranks by words and by
+	 * vectors are merged (reciprocal rank fusion: Cormack, Clarke, Buettcher, SIGIR 2009; k = 60). */
+	const float *vector;
+	size_t n_dims;
+	const uint8_t *vector_key;
+	bool nearest_too; /* passages that have none of the words are hits although they do not stand out among all as near */
 } hth_index_query;
 
 typedef struct hth_index_hit {
@@ -124,6 +160,7 @@ typedef struct hth_index_hit {
 	uint32_t (*marks)[2]; /* parts of the snippet that were asked for: [begin, end) in characters, ascending */
 	size_t n_marks;
 	int64_t date;    /* 0: not known */
+	double similarity; /* cosine of the vectors; 0: not ranked by them */
 	size_t n_copies; /* other files that say (nearly) the same and were left out for it */
 	uint64_t passage;
 	char document[HTH_INDEX_ID_LEN + 1]; /* what view.h shows; the same as long as the content is */
@@ -132,6 +169,7 @@ typedef struct hth_index_hit {
 typedef struct hth_index_hits {
 	hth_index_hit *list;
 	size_t n;
+	bool by_vectors; /* not by words alone: scores are sums of 1 / (60 + rank) */
 } hth_index_hits;
 void hth_index_hits_finish(hth_index_hits *hits);
 

@@ -81,8 +81,11 @@ static hth_status feed_removed(hth_index *ix, hth_error *err)
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
 	HTH_TRY(record_prepare(&ix->r, &stmt, err, "SELECT first, last FROM removed"));
 	int rc;
-	while ((rc = sqlite3_step(stmt)) == SQLITE_ROW)
-		HTH_TRY(hth_words_remove(ix->words, (uint64_t)sqlite3_column_int64(stmt, 0), (uint64_t)sqlite3_column_int64(stmt, 1), err));
+	while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+		uint64_t first = (uint64_t)sqlite3_column_int64(stmt, 0), last = (uint64_t)sqlite3_column_int64(stmt, 1);
+		HTH_TRY(hth_words_remove(ix->words, first, last, err));
+		HTH_TRY(embed_removed(ix, first, last, err));
+	}
 	return rc == SQLITE_DONE ? HTH_OK : record_fail(&ix->r, rc, "reading what was removed", err);
 }
 
@@ -119,6 +122,7 @@ hth_status intake_feed_words(hth_index *ix, bool commit, hth_error *err)
 	HTH_TRY(hth_words_commit(ix->words, last, err));
 	ix->words_committed_ms = hth_clock_ms();
 	if (removed > 0) {
+		HTH_TRY(embed_commit(ix, err));
 		ix->purge = true;
 		HTH_TRY(record_run(&ix->r, err, "DELETE FROM removed"));
 	}

@@ -3,7 +3,7 @@
  * A turn does what is due, in this order: folders that were removed lose a few hundred files; what was told to have
  * changed is looked at; folders are walked; files that wait are begun, as many as the extractor takes at once; what was
  * read is stored when it is a second old, and given to the word index when that was five seconds ago or nothing else is
- * left; then the word index's merges, and what must leave no trace. The extractor's answers come between turns. While
+ * left; then passages get their vectors, a batch at a time; then the merges of words and vectors, and what must leave no trace. The extractor's answers come between turns. While
  * the node answers somebody (hth_index_pause) no file is begun and no merge goes on.
  *
  * A failure (a full disk, most of all) undoes the transaction; it is said once, and tried again ten seconds later.
@@ -115,10 +115,16 @@ static hth_status remove_some(hth_index *ix, bool *ret_more, hth_error *err)
 
 /* --- merges and traces --- */
 
+static hth_status merge(hth_index *ix, bool purge, bool *ret_did, hth_error *err)
+{
+	hth_status status = hth_words_merge(ix->words, purge, merge_may_go_on, ix, ret_did, err);
+	return status == HTH_OK && !*ret_did ? hth_vectors_merge(ix->vectors, purge, merge_may_go_on, ix, ret_did, err) : status;
+}
+
 static hth_status tidy(hth_index *ix, bool *ret_busy, hth_error *err)
 {
 	bool did = false;
-	hth_status status = hth_words_merge(ix->words, false, merge_may_go_on, ix, &did, err);
+	hth_status status = merge(ix, false, &did, err);
 	*ret_busy = did;
 	if (status == HTH_CANCELLED)
 		return HTH_OK;
@@ -127,11 +133,13 @@ static hth_status tidy(hth_index *ix, bool *ret_busy, hth_error *err)
 	/* A large index is not rewritten for each file that goes, only now and then; a folder that its owner took out
 	 * goes at once. */
 	hth_words_info info;
+	hth_vectors_info vectors;
 	hth_words_get_info(ix->words, &info);
+	hth_vectors_get_info(ix->vectors, &vectors);
 	uint64_t now = hth_clock_ms();
-	if (!ix->purge_now && info.bytes > PURGE_AT_ONCE_BYTES && now - ix->purged_ms < PURGE_EVERY_MS)
+	if (!ix->purge_now && info.bytes + vectors.bytes > PURGE_AT_ONCE_BYTES && now - ix->purged_ms < PURGE_EVERY_MS)
 		return HTH_OK;
-	status = hth_words_merge(ix->words, true, merge_may_go_on, ix, &did, err);
+	status = merge(ix, true, &did, err);
 	*ret_busy = did;
 	if (status == HTH_CANCELLED)
 		return HTH_OK;
@@ -165,6 +173,14 @@ static hth_status find_idle(hth_index *ix, bool *ret_idle, hth_error *err)
 	return HTH_OK;
 }
 
+static bool text_is_read(const hth_index *ix)
+{
+	for (const intake_job *j = ix->jobs; j != NULL; j = j->next)
+		if (!j->ocr)
+			return true;
+	return false;
+}
+
 static hth_status turn(hth_index *ix, bool *ret_again, hth_error *err)
 {
 	uint64_t now = hth_clock_ms();
@@ -185,12 +201,14 @@ static hth_status turn(hth_index *ix, bool *ret_again, hth_error *err)
 	for (int i = 0; i < 200 && more && !atomic_load(&ix->stop); i++)
 		HTH_TRY(intake_next(ix, &more, err));
 	*ret_again |= more;
-	bool nothing_left = ix->n_jobs == 0 && !more;
+	bool nothing_left = ix->n_jobs == 0 && !more, nothing_more = !more;
 	now = hth_clock_ms();
 	if (ix->in_transaction && (nothing_left || now - ix->transaction_ms >= STORE_MS || ix->transaction_bytes >= STORE_BYTES))
 		HTH_TRY(intake_commit(ix, err));
 	if (!ix->in_transaction && (nothing_left || now - ix->words_committed_ms >= WORDS_MS))
 		HTH_TRY(intake_feed_words(ix, true, err));
+	if (!ix->in_transaction)
+		HTH_TRY(embed_turn(ix, !atomic_load(&ix->paused) && !text_is_read(ix) && nothing_more, err));
 	if (!ix->in_transaction && !atomic_load(&ix->paused)) {
 		HTH_TRY(tidy(ix, &more, err));
 		*ret_again |= more;
@@ -213,6 +231,8 @@ static void stop_now(hth_index *ix)
 		        hth_status_name(err.status));
 		intake_roll_back(ix);
 	}
+	if (embed_turn(ix, false, &err) != HTH_OK || embed_commit(ix, &err) != HTH_OK)
+		hth_log(HTH_LOG_WARN, "index: the last vectors could not be stored (%s); they are made again", hth_status_name(err.status));
 	watch_stop(ix);
 	hth_timer_close(ix->tick);
 	hth_mailbox_close(ix->mailbox);
@@ -263,6 +283,7 @@ static void *thread_main(void *ctx)
 static void destroy(hth_index *ix)
 {
 	hth_words_close(ix->words);
+	embed_close(ix);
 	record_close(&ix->r);
 	if (ix->loop != NULL)
 		hth_loop_destroy(ix->loop);
@@ -292,6 +313,7 @@ static hth_status start(hth_index *ix, const hth_index_options *o, hth_error *er
 		return hth_fail(err, HTH_INVALID, "the path of the home is too long");
 	HTH_TRY(record_open(&ix->r, ix->home, true, err));
 	HTH_TRY(open_words(ix, err));
+	HTH_TRY(embed_open(ix, err));
 	HTH_TRY(hth_loop_create(&ix->loop, err));
 	const hth_extractor_options extractor = {.program = o->extractor, .file_bytes_max = ix->file_bytes_max, .n_workers = IN_FLIGHT_MAX};
 	HTH_TRY(hth_extractor_create(&ix->extractor, ix->loop, &extractor, err));

@@ -4,6 +4,7 @@
  *   keeper.c   the thread, its turns: what is due, in which order
  *   watch.c    inotify: which paths and folders are to be looked at again
  *   intake.c   a file's way: opened, hashed, known or read by the extractor, stored
+ *   embed.c    vectors for the passages, by whoever has a model
  */
 #ifndef HTH_INDEX_KEEPER_H
 #define HTH_INDEX_KEEPER_H
@@ -11,6 +12,7 @@
 #include "index/passages.h"
 #include "index/index-record.h"
 #include "index/sweep.h"
+#include "index/vectors.h"
 #include "index/words.h"
 
 #include <pthread.h>
@@ -76,7 +78,13 @@ struct hth_index {
 	uint64_t done_ms[RATE_SAMPLES], n_done;
 	double cpu_stored;
 	uint64_t opened, extracted; /* since they were last stored */
-	pthread_mutex_t mutex; /* of what status reads: n_done, done_ms */
+	/* embed.c */
+	hth_vectors *vectors;
+	uint64_t embedded_to, vectors_committed_ms, embed_retry_ms; /* embedded_to: a passage's id */
+	bool batch_out;
+	hth_index_embedder embedder; /* under the mutex, and so is the next */
+	hth_index_batch *batch_back;
+	pthread_mutex_t mutex; /* of what status reads: n_done, done_ms; and of the two above */
 };
 
 /* watch.c */
@@ -98,5 +106,13 @@ void intake_roll_back(hth_index *ix);
 void intake_cancel(hth_index *ix);
 /* Gives the word index what the record has and it has not. */
 HTH_MUST_USE hth_status intake_feed_words(hth_index *ix, bool commit, hth_error *err);
+
+
+/* embed.c */
+HTH_MUST_USE hth_status embed_open(hth_index *ix, hth_error *err);
+void embed_close(hth_index *ix);
+HTH_MUST_USE hth_status embed_turn(hth_index *ix, bool may_begin, hth_error *err);
+HTH_MUST_USE hth_status embed_removed(hth_index *ix, uint64_t first, uint64_t last, hth_error *err);
+HTH_MUST_USE hth_status embed_commit(hth_index *ix, hth_error *err);
 
 #endif

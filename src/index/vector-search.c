@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-enum { CANDIDATES_LEAST = 500, SAMPLE = 4096 };
+enum { CANDIDATES_LEAST = 500, SAMPLE = 4096, SAMPLE_LEAST = 8 };
 
 typedef struct searching {
 	const vector_kernels *kernels;
@@ -156,33 +156,42 @@ hth_status hth_vectors_search(hth_vectors *vectors, const hth_vectors_query *que
 	return enough ? HTH_OK : hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
 }
 
+static int by_value(const void *a, const void *b)
+{
+	float x = *(const float *)a, y = *(const float *)b;
+	return x < y ? -1 : x > y;
+}
+
 hth_status hth_vectors_outstanding(hth_vectors *vectors, const hth_vectors_query *query, double *ret_cosine, hth_error *err)
 {
 	HTH_CLEANUP(vview_release_p) vview *v = vview_take(vectors);
-	uint64_t all = 0, n = 0;
-	double sum = 0, squares = 0;
+	uint64_t all = 0;
+	size_t n = 0;
 	*ret_cosine = 2;
 	for (size_t i = 0; i < v->n; i++)
-		all += v->parts[i].s->header->n - v->parts[i].n_gone;
-	if (all < 50)
+		all += v->parts[i].s->header->n;
+	if (all < SAMPLE_LEAST)
 		return HTH_OK;
 	searching s = {0};
 	HTH_TRY(prepare(v, query, &s, err));
-	uint64_t step = (all + SAMPLE - 1) / SAMPLE;
+	uint64_t step = (all + SAMPLE - 1) / SAMPLE, at = 0;
+	HTH_AUTO_FREE float *sample = hth_alloc_array(SAMPLE, sizeof *sample);
+	if (sample == NULL)
+		return hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
 	for (size_t i = 0; i < v->n; i++) {
-		for (uint64_t row = i % step; row < v->parts[i].s->header->n; row += step) {
-			if (is_gone_row(&v->parts[i], (uint32_t)row))
-				continue;
-			double cosine = (double)cosine_of(&s, v->parts[i].s, (uint32_t)row);
-			sum += cosine;
-			squares += cosine * cosine;
-			n++;
-		}
+		const vpart *p = &v->parts[i];
+		uint32_t rows = p->s->header->n;
+		for (; at < rows && n < SAMPLE; at += step)
+			if (!is_gone_row(p, (uint32_t)at))
+				sample[n++] = cosine_of(&s, p->s, (uint32_t)at);
+		at = at >= rows ? at - rows : 0;
 	}
-	if (n < 50)
+	if (n < SAMPLE_LEAST)
 		return HTH_OK;
-	double mean = sum / (double)n, deviation = sqrt(fmax(0, squares / (double)n - mean * mean));
+	/* The upper half may be of the matter; the lower tells the spread of what is not: 16 of 100 normal numbers are more than a deviation below. */
+	qsort(sample, n, sizeof *sample, by_value);
+	double middle = (double)sample[n / 2], deviation = middle - (double)sample[(size_t)((double)n * 0.1587)];
 	/* The greatest of N normal numbers is about sqrt(2 ln N) deviations above their mean; one more, for tails that are not normal. */
-	*ret_cosine = mean + (sqrt(2 * log((double)all)) + 1) * deviation;
+	*ret_cosine = middle + (sqrt(2 * log((double)all)) + 1) * deviation;
 	return HTH_OK;
 }

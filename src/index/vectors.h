@@ -72,8 +72,8 @@ typedef struct hth_vectors_hit {
 /* The k nearest (at most HTH_VECTORS_K_MAX), nearest first, equal ones by id. HTH_INVALID: the query is of another n. */
 HTH_MUST_USE hth_status hth_vectors_search(hth_vectors *vectors, const hth_vectors_query *query, size_t k, hth_vectors_hit *hits, size_t *ret_n,
                                            hth_error *err);
-/* The cosine above which a passage stands out among all for this query, from a sample of them: a mean and so many deviations that of as many
- * passages that have nothing to do with it the nearest would seldom reach it. 2 where there is too little to tell. */
+/* The cosine above which a passage stands out among all for this query: what the nearest of as many passages that have nothing to do with it would
+ * seldom reach, judged by a sample of them. 2 where there is too little to tell. */
 HTH_MUST_USE hth_status hth_vectors_outstanding(hth_vectors *vectors, const hth_vectors_query *query, double *ret_cosine, hth_error *err);
 
 #endif

@@ -42,7 +42,7 @@ class Papers:
 @test
 def folders_are_read_watched_searched_and_removed():
     with Papers() as papers, Node([PROGRAM, "serve"]) as node:
-        assert node.get("/search?q=boiler").json == {"hits": []}
+        assert node.get("/search?q=boiler").json == {"hits": [], "ranked_by": ["words"]}
         papers.put("boiler.txt", "The boiler's pressure valve must be replaced before winter.")
         papers.put("rent.txt", "The rent of 740 euros is due on the third day of the month.")
         cli(node, "index", "add", papers.folder, "--wait")
