@@ -7,8 +7,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static hth_token_logprob *rows;
-static size_t rows_cap;
+static hth_piece_storage storage;
 
 static void to_runner(const hth_frame *frame)
 {
@@ -43,7 +42,7 @@ static void to_daemon(const hth_frame *frame)
 	case HTH_FRAME_BROKEN:
 	case HTH_FRAME_FAIL: status = hth_message_get_error(frame, &error, &err); break;
 	case HTH_FRAME_PROMPT: status = hth_message_get_prompt(frame, tail, &n_tokens, &err); break;
-	case HTH_FRAME_PIECE: status = hth_message_get_piece(frame, &rows, &rows_cap, &piece, &err); break;
+	case HTH_FRAME_PIECE: status = hth_message_get_piece(frame, &storage, &piece, &err); break;
 	case HTH_FRAME_TOKENS: status = hth_message_get_tokens(frame, &ids, &n, &more, &err); break;
 	case HTH_FRAME_EMBEDDING:
 		status = hth_message_get_embedding(frame, &values, &n, &err);

@@ -63,6 +63,7 @@ void hth_request_input_finish(hth_request_input *input)
 	wipe_string(input->format_json);
 	wipe(input->text, input->text_len);
 	wipe(input->tokens, input->n_tokens * sizeof *input->tokens);
+	wipe(input->resume, input->n_resume * sizeof *input->resume);
 	*input = (hth_request_input){0};
 }
 

@@ -54,6 +54,13 @@ typedef struct hth_request_input {
 	bool add_special, parse_special, with_pieces;
 	bool continue_last; /* the last message is the beginning of the answer */
 	bool echo;
+	/* Between homes, and between a home and itself: never what a client asks for. */
+	int32_t *resume;       /* owned; the tokens that the answer has already: it goes on as if it had never stopped */
+	size_t n_resume;
+	uint64_t resume_bytes; /* of their text that were given out: pieces bring what comes after */
+	bool weigh;            /* no answer: resume's tokens are weighed against what this model would have chosen; pieces bring the evidence */
+	bool background;       /* computed only while nothing else is */
+	bool with_ids;         /* pieces bring their tokens' ids, and come for every token */
 } hth_request_input;
 
 typedef struct hth_request_params {
@@ -82,6 +89,12 @@ typedef struct hth_usage {
 	uint64_t queue_ns, prefill_ns, decode_ns; /* measured by the runner */
 } hth_usage;
 
+/* What speaks for and against a token that somebody else says it chose. */
+typedef struct hth_token_evidence {
+	float miss;    /* how far it was from being chosen here, 0 (it was) to 1 (engine/sampling/sampler.h) */
+	float logprob; /* the model's own, before biases and cuts */
+} hth_token_evidence;
+
 /* What one step of an answer brings. text is whole UTF-8 characters and may be empty. Borrowed during the call. */
 typedef struct hth_token_logprob {
 	int32_t token;
@@ -96,6 +109,10 @@ typedef struct hth_answer_piece {
 	const char *text;
 	size_t len;
 	uint32_t n_tokens;                 /* tokens that this piece took */
+	const int32_t *ids;                /* input.with_ids: n_ids of them; text that may yet be a stop string's comes with a later piece */
+	size_t n_ids;
+	const hth_token_evidence *evidence; /* input.weigh: of the next n_evidence tokens of input.resume */
+	size_t n_evidence;
 	const hth_token_logprob *logprobs; /* n_logprobs chosen tokens, or NULL */
 	size_t n_logprobs;
 	const hth_token_logprob *top;      /* n_logprobs rows of n_top, or NULL */

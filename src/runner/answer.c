@@ -77,6 +77,8 @@ static void give_rows(hth_answer *answer, const char *text, size_t len, size_t n
 	answer->fn(answer->ctx, &(hth_answer_piece){.text = text,
 	                                            .len = len,
 	                                            .n_tokens = answer->n_tokens,
+	                                            .ids = answer->with_ids && answer->n_tokens > 0 ? &answer->id : NULL,
+	                                            .n_ids = answer->with_ids ? answer->n_tokens : 0,
 	                                            .logprobs = n > 0 ? chosen : NULL,
 	                                            .n_logprobs = n,
 	                                            .top = n > 0 && n_top > 0 ? top : NULL,
@@ -116,13 +118,13 @@ static void give(hth_answer *answer, size_t len, bool all_rows)
 		rows++;
 	if (len == 0 && rows == 0)
 		return;
-	size_t at = 0;
-	do {
+	size_t at = answer->skip > answer->given ? (size_t)HTH_MIN((uint64_t)len, answer->skip - answer->given) : 0;
+	while (at < len || rows > 0) {
 		size_t n = cut(text + at, len - at, HTH_PIECE_TEXT_MAX), r = HTH_MIN(rows, (size_t)ROWS_PER_PIECE);
 		give_rows(answer, text + at, n, r);
 		at += n;
 		rows -= r;
-	} while (at < len || rows > 0);
+	}
 	answer->given = end;
 	if (len > 0)
 		hth_buf_consume(&answer->held, len);
@@ -168,21 +170,43 @@ static int give_what_is_safe(hth_answer *answer)
 	return -1;
 }
 
-int hth_answer_push(hth_answer *answer, int32_t token, float logprob, const hth_logprob *top)
+static void take(hth_answer *answer, int32_t token)
 {
-	uint64_t begin = answer->given + answer->held.len;
-	answer->n_tokens++;
 	/* An end that was not taken for one (ignore_eos) has no text, whatever is shown of other special tokens. */
 	bool has_text = !answer->detokenizer.show_special || !hth_tokenizer_is_end(answer->tokenizer, token);
 	if (has_text && !hth_detokenizer_push(&answer->detokenizer, token, &answer->held))
 		answer->held.failed = false; /* no memory for one token's text: the text has a gap, the answer goes on */
+}
+
+/* Tokens whose text is still held, or that have none. */
+static void give_tokens(hth_answer *answer)
+{
+	if (answer->n_tokens > 0)
+		give_rows(answer, "", 0, 0);
+}
+
+int hth_answer_replay(hth_answer *answer, int32_t token)
+{
+	take(answer, token);
+	return give_what_is_safe(answer);
+}
+
+int hth_answer_push(hth_answer *answer, int32_t token, float logprob, const hth_logprob *top)
+{
+	uint64_t begin = answer->given + answer->held.len;
+	answer->n_tokens++;
+	answer->id = token;
+	take(answer, token);
 	if (answer->with_logprobs && answer->n_rows < ROWS_MAX) {
 		hth_answer_row *row = &answer->rows[answer->n_rows++];
 		*row = (hth_answer_row){.token = token, .logprob = logprob, .begin = begin, .end = answer->given + answer->held.len};
 		if (answer->n_top > 0)
 			memcpy(row->top, top, answer->n_top * sizeof *top);
 	}
-	return give_what_is_safe(answer);
+	int stop = give_what_is_safe(answer);
+	if (answer->with_ids)
+		give_tokens(answer);
+	return stop;
 }
 
 int hth_answer_flush(hth_answer *answer)
@@ -193,9 +217,7 @@ int hth_answer_flush(hth_answer *answer)
 	if (which >= 0)
 		return which;
 	give(answer, answer->held.len, true);
-	if (answer->n_tokens > 0) /* tokens without text */
-		answer->fn(answer->ctx, &(hth_answer_piece){.text = "", .n_tokens = answer->n_tokens});
-	answer->n_tokens = 0;
+	give_tokens(answer);
 	return -1;
 }
 

@@ -8,7 +8,7 @@
 
 #include "base/framing.h"
 
-enum { HTH_FRAME_VERSION = 1 };
+enum { HTH_FRAME_VERSION = 2 };
 enum { HTH_FRAME_SUBMIT_MAX = 64 << 20, HTH_FRAME_ANSWER_MAX = 1 << 20 };
 
 typedef enum hth_frame_type {

@@ -317,8 +317,15 @@ static hth_status check_fits(const hth_preparer *p, const hth_job *job, hth_erro
 static hth_status make_room_for_answer(const hth_preparer *p, hth_job *job, hth_error *err)
 {
 	uint32_t room = p->n_ctx - job->n_tokens;
-	int64_t wish = job->ask.params.max_tokens;
+	const hth_request_input *input = &job->ask.input;
+	int64_t wish = input->weigh ? (int64_t)input->n_resume : job->ask.params.max_tokens;
 	job->max_answer = wish < 0 || wish > room ? room : (uint32_t)wish;
+	if (input->n_resume > job->max_answer)
+		return hth_fail(err, HTH_INVALID, "an answer of at most %u tokens cannot go on after %zu", job->max_answer, input->n_resume);
+	for (size_t i = 0; i < input->n_resume; i++)
+		if (input->resume[i] < 0 || (size_t)input->resume[i] >= hth_tokenizer_vocab_size(p->tokenizer))
+			return hth_fail(err, HTH_INVALID, "token %d of the answer so far is not in the vocabulary of %s", input->resume[i], p->name);
+	job->n_forced = (uint32_t)input->n_resume;
 	job->cap_tokens = job->n_tokens + job->max_answer;
 	int32_t *grown = realloc(job->tokens, HTH_MAX(job->cap_tokens, 1u) * sizeof *grown);
 	if (grown == NULL)
@@ -365,6 +372,8 @@ static hth_status check_can(const hth_preparer *p, const hth_job *job, hth_error
 		return hth_fail_param(err, HTH_UNSUPPORTED, "model", "%s is an embedding model: it cannot answer", p->name);
 	if (ask->input.echo && ask->params.top_logprobs >= 0)
 		return hth_fail_param(err, HTH_UNSUPPORTED, "echo", "logprobs of an echoed prompt are not done; ask for one of the two");
+	if (ask->input.n_resume > 0 && (ask->input.echo || ask->params.top_logprobs >= 0 || !answers))
+		return hth_fail(err, HTH_UNSUPPORTED, "an answer with logprobs or an echo, or none at all, cannot be gone on with");
 	bool needs_messages = ask->kind == HTH_CHAT || ask->kind == HTH_RENDER;
 	if (needs_messages && ask->input.messages_json == NULL)
 		return hth_fail_param(err, HTH_INVALID, "messages", "there are no messages");

@@ -68,8 +68,7 @@ struct hth_runner {
 	bool ready, stopping, gone, destroyed;
 	hth_error reason; /* why it must end, when we know before the child has ended */
 	unsigned depth;
-	hth_token_logprob *rows; /* scratch for a piece's logprobs */
-	size_t n_rows;
+	hth_piece_storage storage; /* scratch */
 };
 
 /* ---- being inside ---- */
@@ -84,7 +83,7 @@ static void free_runner(hth_runner *r)
 	if (r->out.data != NULL)
 		explicit_bzero(r->out.data, r->out.cap);
 	hth_buf_finish(&r->out);
-	free(r->rows);
+	free(r->storage.rows);
 	free(r);
 }
 
@@ -249,7 +248,7 @@ static hth_status out_of_place(const hth_frame *frame, hth_error *err)
 static hth_status on_piece(hth_runner *r, entry *e, const hth_frame *frame, hth_error *err)
 {
 	hth_answer_piece piece;
-	HTH_TRY(hth_message_get_piece(frame, &r->rows, &r->n_rows, &piece, err));
+	HTH_TRY(hth_message_get_piece(frame, &r->storage, &piece, err));
 	e->text_bytes += piece.len + 1;
 	if (e->request->kind == HTH_EMBEDDING || e->text_bytes > ANSWER_BYTES_MAX)
 		return out_of_place(frame, err);

@@ -30,6 +30,7 @@ typedef struct hth_job {
 	int32_t *tokens; /* the prompt, then the answer */
 	uint32_t n_tokens, cap_tokens, n_prompt;
 	uint32_t max_answer; /* tokens */
+	uint32_t n_forced;   /* of the answer, the first so many are ask.input.resume's */
 	size_t n_stop_asked; /* stop strings of the request; those behind them are the template's need */
 	char prompt_tail[HTH_PROMPT_TAIL_MAX]; /* of a chat: how the prompt ends */
 	bool at_start;       /* the answer begins a text rather than going on with one */

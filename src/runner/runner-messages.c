@@ -73,6 +73,8 @@ static char *get_optional(hth_frame_fields *f, size_t max)
 
 enum { ASK_ADD_SPECIAL = 1, ASK_PARSE_SPECIAL = 2, ASK_WITH_PIECES = 4, ASK_CONTINUE_LAST = 8, ASK_ECHO = 16,
        ASK_IGNORE_EOS = 32, ASK_SEED_GIVEN = 64, ASK_SPECIAL_TEXT = 128 };
+/* The second byte of them. */
+enum { ASK_WEIGH = 1, ASK_BACKGROUND = 2, ASK_WITH_IDS = 4, ASK_MORE = 7 };
 
 void hth_ask_finish(hth_ask *ask)
 {
@@ -128,6 +130,9 @@ bool hth_message_put_submit(hth_buf *out, uint32_t id, hth_request_kind kind, co
 		hth_frame_put_string(&w, input->text, input->text_len);
 	hth_frame_put_array32(&w, input->tokens, input->n_tokens);
 	put_optional(&w, params->grammar_trigger_if);
+	hth_frame_put_u8(&w, (uint8_t)((input->weigh ? ASK_WEIGH : 0) | (input->background ? ASK_BACKGROUND : 0) | (input->with_ids ? ASK_WITH_IDS : 0)));
+	hth_frame_put_u64(&w, input->resume_bytes);
+	hth_frame_put_array32(&w, input->resume, input->n_resume);
 	return hth_frame_end(&w);
 }
 
@@ -165,6 +170,24 @@ static void get_sampling(hth_frame_fields *f, hth_ask *ask)
 	s->n_logit_bias = n;
 }
 
+/* Caller frees; NULL: none, or failed. */
+static int32_t *get_ids(hth_frame_fields *f, size_t *ret_n)
+{
+	size_t n;
+	const unsigned char *bytes = hth_frame_get_array32(f, HTH_FRAME_SUBMIT_MAX / 4, &n);
+	*ret_n = 0;
+	if (n == 0 || f->failed)
+		return NULL;
+	int32_t *ids = hth_alloc_array(n, sizeof *ids);
+	if (ids == NULL) {
+		f->failed = true;
+		return NULL;
+	}
+	memcpy(ids, bytes, n * sizeof *ids);
+	*ret_n = n;
+	return ids;
+}
+
 static void get_input(hth_frame_fields *f, hth_request_input *input)
 {
 	input->messages_json = get_optional(f, HTH_FRAME_SUBMIT_MAX);
@@ -186,16 +209,19 @@ static void get_input(hth_frame_fields *f, hth_request_input *input)
 		input->text[n] = '\0';
 		input->text_len = n;
 	}
-	const unsigned char *tokens = hth_frame_get_array32(f, HTH_FRAME_SUBMIT_MAX / 4, &n);
-	if (n > 0) {
-		input->tokens = hth_alloc_array(n, sizeof *input->tokens);
-		if (input->tokens == NULL) {
-			f->failed = true;
-			return;
-		}
-		memcpy(input->tokens, tokens, n * sizeof *input->tokens);
-		input->n_tokens = n;
-	}
+	input->tokens = get_ids(f, &input->n_tokens);
+}
+
+static void get_resume(hth_frame_fields *f, hth_request_input *input)
+{
+	uint8_t more = hth_frame_get_u8(f);
+	if ((more & ~ASK_MORE) != 0)
+		f->failed = true;
+	input->weigh = more & ASK_WEIGH;
+	input->background = more & ASK_BACKGROUND;
+	input->with_ids = more & ASK_WITH_IDS;
+	input->resume_bytes = hth_frame_get_u64(f);
+	input->resume = get_ids(f, &input->n_resume);
 }
 
 hth_status hth_message_get_submit(const hth_frame *frame, hth_ask *ret_ask, hth_error *err)
@@ -235,6 +261,7 @@ hth_status hth_message_get_submit(const hth_frame *frame, hth_ask *ret_ask, hth_
 	ask.params.grammar_trigger = get_optional(&f, HTH_TRIGGER_BYTES_MAX);
 	get_input(&f, &ask.input);
 	ask.params.grammar_trigger_if = get_optional(&f, HTH_TRIGGER_BYTES_MAX);
+	get_resume(&f, &ask.input);
 	const char *const triggers[] = {ask.params.grammar_trigger, ask.params.grammar_trigger_if};
 	for (size_t i = 0; i < HTH_COUNT(triggers); i++)
 		if (triggers[i] != NULL && hth_utf8_valid_prefix(triggers[i], strlen(triggers[i])) != strlen(triggers[i]))
@@ -410,6 +437,12 @@ bool hth_message_put_piece(hth_buf *out, uint32_t id, const hth_answer_piece *pi
 		for (size_t k = 0; k < piece->n_top; k++)
 			put_logprob(&w, &piece->top[i * piece->n_top + k]);
 	}
+	hth_frame_put_array32(&w, piece->ids, piece->n_ids);
+	hth_frame_put_u32(&w, (uint32_t)piece->n_evidence);
+	for (size_t i = 0; i < piece->n_evidence; i++) {
+		hth_frame_put_f32(&w, piece->evidence[i].miss);
+		hth_frame_put_f32(&w, piece->evidence[i].logprob);
+	}
 	return hth_frame_end(&w);
 }
 
@@ -423,8 +456,30 @@ static void get_logprob(hth_frame_fields *f, hth_token_logprob *row)
 		f->failed = true;
 }
 
-hth_status hth_message_get_piece(const hth_frame *frame, hth_token_logprob **rows, size_t *cap, hth_answer_piece *ret_piece,
-                                 hth_error *err)
+static void get_ids_and_evidence(hth_frame_fields *f, hth_piece_storage *storage, hth_answer_piece *piece)
+{
+	const unsigned char *ids = hth_frame_get_array32(f, HTH_PIECE_TOKENS_MAX, &piece->n_ids);
+	if (!f->failed && piece->n_ids > 0) {
+		memcpy(storage->ids, ids, piece->n_ids * sizeof *storage->ids);
+		piece->ids = storage->ids;
+	}
+	piece->n_evidence = hth_frame_get_u32(f);
+	if (piece->n_evidence > HTH_PIECE_EVIDENCE_MAX)
+		f->failed = true;
+	for (size_t i = 0; i < piece->n_evidence && !f->failed; i++) {
+		hth_token_evidence *e = &storage->evidence[i];
+		e->miss = hth_frame_get_f32(f);
+		e->logprob = hth_frame_get_f32(f);
+		if (!(e->miss >= 0 && e->miss <= 1) || !(e->logprob <= 1e-3f))
+			f->failed = true;
+	}
+	piece->evidence = piece->n_evidence > 0 ? storage->evidence : NULL;
+	/* Tokens that are told are among those that were taken. */
+	if (piece->n_ids > piece->n_tokens)
+		f->failed = true;
+}
+
+hth_status hth_message_get_piece(const hth_frame *frame, hth_piece_storage *storage, hth_answer_piece *ret_piece, hth_error *err)
 {
 	hth_answer_piece piece = {0};
 	hth_frame_fields f = hth_frame_read(frame);
@@ -438,24 +493,25 @@ hth_status hth_message_get_piece(const hth_frame *frame, hth_token_logprob **row
 		size_t need = n * (1 + n_top);
 		if (need > (size_t)(f.end - f.at) / 12) /* the least that a row takes */
 			return bad(frame, err);
-		if (need > *cap) {
-			hth_token_logprob *grown = realloc(*rows, need * sizeof **rows);
+		if (need > storage->cap) {
+			hth_token_logprob *grown = realloc(storage->rows, need * sizeof *grown);
 			if (grown == NULL)
 				return hth_fail(err, HTH_NO_MEMORY, "no memory for %zu logprobs", need);
-			*rows = grown;
-			*cap = need;
+			storage->rows = grown;
+			storage->cap = need;
 		}
-		hth_token_logprob *top = *rows + n;
+		hth_token_logprob *rows = storage->rows, *top = rows + n;
 		for (size_t i = 0; i < n; i++) {
-			get_logprob(&f, &(*rows)[i]);
+			get_logprob(&f, &rows[i]);
 			for (size_t k = 0; k < n_top; k++)
 				get_logprob(&f, &top[i * n_top + k]);
 		}
-		piece.logprobs = *rows;
+		piece.logprobs = rows;
 		piece.n_logprobs = n;
 		piece.top = n_top > 0 ? top : NULL;
 		piece.n_top = n_top;
 	}
+	get_ids_and_evidence(&f, storage, &piece);
 	if (!hth_frame_fields_end(&f))
 		return bad(frame, err);
 	*ret_piece = piece;

@@ -43,15 +43,21 @@ HTH_MUST_USE hth_status hth_message_get_prompt(const hth_frame *frame, char ret_
 
 enum {
 	HTH_PIECE_TEXT_MAX = 64 << 10, /* bytes of text in one piece */
-	HTH_PIECE_TOKENS_MAX = 1024,   /* rows of logprobs in one piece */
+	HTH_PIECE_TOKENS_MAX = 1024,   /* rows of logprobs, or ids, in one piece */
+	HTH_PIECE_EVIDENCE_MAX = 16,
 	HTH_TOKENS_FRAME_MAX = 128 << 10,
 	HTH_EMBEDDING_MAX = 128 << 10,
 };
 HTH_MUST_USE bool hth_message_put_piece(hth_buf *out, uint32_t id, const hth_answer_piece *piece);
-/* The piece points into the frame and into *rows, which is grown as needed and reused: start with NULL and 0, free at the
- * end. */
-HTH_MUST_USE hth_status hth_message_get_piece(const hth_frame *frame, hth_token_logprob **rows, size_t *cap,
-                                              hth_answer_piece *ret_piece, hth_error *err);
+/* What a piece's numbers lie in while it is looked at; reused. Begins as zeros; free rows at the end. */
+typedef struct hth_piece_storage {
+	hth_token_logprob *rows; /* cap of them */
+	size_t cap;
+	int32_t ids[HTH_PIECE_TOKENS_MAX];
+	hth_token_evidence evidence[HTH_PIECE_EVIDENCE_MAX];
+} hth_piece_storage;
+/* The piece points into the frame and into the storage. */
+HTH_MUST_USE hth_status hth_message_get_piece(const hth_frame *frame, hth_piece_storage *storage, hth_answer_piece *ret_piece, hth_error *err);
 
 /* more: another frame of tokens follows. */
 HTH_MUST_USE bool hth_message_put_tokens(hth_buf *out, uint32_t id, const int32_t *ids, size_t n, bool more);

@@ -23,11 +23,13 @@ typedef struct step_member {
 	/* What the logits said, in order; all but the last are drafts that were right. */
 	int32_t chosen[HTH_DRAFT_MAX + 1];
 	uint32_t n_chosen;
+	int32_t drawn; /* the sampler's word on the first, where that is known already */
 	bool ended; /* by a token that ends answers, which is not among chosen */
 	bool stuck; /* its grammar has no way to go on */
 	bool tight; /* the rest of its tokens may be just enough for its grammar */
 	float logprob;
 	hth_logprob top[HTH_TOP_LOGPROBS_MAX];
+	hth_token_evidence evidence[HTH_DRAFT_MAX + 1]; /* of chosen, where a job weighs */
 } step_member;
 
 /* A batch: whose rows it has, and the rows. */
@@ -48,6 +50,7 @@ struct hth_scheduler {
 	hth_job *waiting, **waiting_end;
 	hth_job **running; /* n_running, in order of admission */
 	uint32_t n_running;
+	uint32_t n_foreground; /* jobs, waiting or running, that others rest for; as of this step */
 	uint64_t serial;
 	step_batch batch;       /* of this step; room for compute.n_batch rows */
 	step_batch slice;       /* a chunk of prompts that is computed in slices; room for compute.n_slice */
@@ -70,6 +73,15 @@ struct hth_scheduler {
 };
 
 static inline size_t hth_scheduler_mask_words(const hth_scheduler *s) { return (s->compute.n_vocab + 31) / 32; }
+/* A background job does nothing while there is another. */
+static inline bool hth_scheduler_rests(const hth_scheduler *s, const hth_job *job) { return job->ask.input.background && s->n_foreground > 0; }
+/* A bound answer that may have to be led to its end: its next tokens depend on more than the tokens before. */
+bool hth_scheduler_is_near_end(const hth_job *job, size_t tokens);
+/* Takes in the tokens that the answer has already, as if they had just been chosen; those that need logits for it are left to the steps.
+ * *ret_over: that was all of the answer, and *ret_done says how it ended. */
+HTH_MUST_USE hth_status hth_scheduler_replay(hth_scheduler *s, hth_job *job, bool *ret_over, hth_done *ret_done, hth_error *err);
+/* Usage so far. */
+hth_usage hth_scheduler_usage(const hth_scheduler *s, const hth_job *job);
 /* Ends a running job: its sequence is kept for later, its slot is free. */
 void hth_scheduler_end_running(hth_scheduler *s, hth_job *job, const hth_done *done, const hth_error *error);
 /* The running job that came last goes back to the head of the queue. False: there is no other than `but`. */

@@ -13,6 +13,8 @@ enum { BREAK_NS = 100 * 1000 * 1000 };
 enum { TIGHT_BYTES = 256 };
 /* Up to so many tokens an answer has only just begun. */
 enum { BEGUN_TOKENS = 8 };
+/* Of a prompt that is computed while nothing else is, at once. */
+enum { BACKGROUND_ROWS = 128 };
 /* Reasoning that must be closed before the answer leaves it a part of the tokens, not only the fewest. */
 enum { RESERVED_SHARE = 4, RESERVED_MAX = 1024 };
 
@@ -32,7 +34,7 @@ static size_t reserved_tokens(const hth_job *job, const hth_grammar_matcher *mat
 	return hth_grammar_matcher_waits(matcher) ? HTH_MIN(job->max_answer / RESERVED_SHARE, (uint32_t)RESERVED_MAX) : 0;
 }
 
-static bool is_near_end(const hth_job *job, size_t tokens)
+bool hth_scheduler_is_near_end(const hth_job *job, size_t tokens)
 {
 	bool may_never_begin = hth_grammar_matcher_waits(job->matcher) && hth_grammar_may_end(job->matcher);
 	size_t left = job->max_answer - job->n_answer;
@@ -70,11 +72,25 @@ static uint32_t ask_drafter(hth_scheduler *s, hth_job *job, size_t rows, uint32_
 	return (uint32_t)HTH_MAX(n, 0);
 }
 
+/* Tokens that are known already are the best guesses: several at once, as far as that changes nobody's rounding. */
+static uint32_t draft_forced(const hth_scheduler *s, hth_job *job, size_t rows, int32_t *drafts)
+{
+	uint32_t left = job->n_forced - job->n_answer - 1, n = HTH_MIN(left, (uint32_t)HTH_DRAFT_MAX);
+	if (s->n_running > 1)
+		n = rows + 1 < s->compute.exact_rows ? HTH_MIN(n, s->compute.exact_rows - (uint32_t)rows - 1) : 0;
+	if (rows + 1 + n > s->compute.n_batch || (job->matcher != NULL && hth_scheduler_is_near_end(job, HTH_DRAFT_MAX)))
+		return 0;
+	memcpy(drafts, job->ask.input.resume + job->n_answer, n * sizeof *drafts);
+	return job->matcher != NULL ? follow_drafts(s, job, drafts, n) : n;
+}
+
 static uint32_t draft(hth_scheduler *s, hth_job *job, size_t rows, uint32_t n_decoding, int32_t *drafts)
 {
+	if (job->n_answer < job->n_forced)
+		return draft_forced(s, job, rows, drafts);
 	/* Guesses for rows of logprobs would have to keep each row's rivals; not worth it. Near a bound answer's last token each is looked
 	 * at by itself. */
-	if (job->raw != NULL || (job->matcher != NULL && is_near_end(job, HTH_DRAFT_MAX)))
+	if (job->raw != NULL || (job->matcher != NULL && hth_scheduler_is_near_end(job, HTH_DRAFT_MAX)))
 		return 0;
 	uint32_t answer_left = job->max_answer - job->n_answer, room = s->compute.n_ctx - job->n_tokens;
 	uint32_t max = HTH_MIN(HTH_MIN(answer_left - 1, room), (uint32_t)HTH_DRAFT_MAX);
@@ -125,7 +141,7 @@ static void add_prefills(hth_scheduler *s, step_batch *b, size_t budget)
 		hth_job *next = NULL;
 		for (uint32_t i = 0; i < s->n_running; i++) {
 			hth_job *job = s->running[i];
-			if (job->state != HTH_JOB_PREFILL || is_member(b, job))
+			if (job->state != HTH_JOB_PREFILL || is_member(b, job) || hth_scheduler_rests(s, job))
 				continue;
 			if (next == NULL || (!first && job->n_tokens - job->n_computed < next->n_tokens - next->n_computed))
 				next = job;
@@ -183,6 +199,8 @@ static hth_pace_room room(const hth_scheduler *s)
 	hth_pace_room r = {.n_batch = s->compute.n_batch, .n_slice = s->compute.n_slice, .n_layer = s->compute.n_layer};
 	for (uint32_t i = 0; i < s->n_running; i++) {
 		const hth_job *job = s->running[i];
+		if (hth_scheduler_rests(s, job))
+			continue;
 		if (job->state == HTH_JOB_DECODE) {
 			r.n_decoding++;
 			r.n_begun += job->n_answer <= BEGUN_TOKENS;
@@ -203,7 +221,7 @@ static void build_batches(hth_scheduler *s)
 	size_t rows = r.n_decoding;
 	for (uint32_t i = 0; i < s->n_running; i++) {
 		hth_job *job = s->running[i];
-		if (job->state != HTH_JOB_DECODE)
+		if (job->state != HTH_JOB_DECODE || hth_scheduler_rests(s, job))
 			continue;
 		uint32_t n_drafts = draft(s, job, rows, (uint32_t)r.n_decoding, b->members[b->n_members].drafts);
 		add_member(b, job, 1 + n_drafts, n_drafts);
@@ -212,6 +230,10 @@ static void build_batches(hth_scheduler *s)
 	if (s->slice.n == 0) {
 		r.n_decoding = rows;
 		hth_pace_chunk chunk = hth_pace_choose(&s->pace, &r);
+		if (s->n_foreground == 0) { /* whoever comes next waits for the end of this */
+			chunk.mixed = HTH_MIN(chunk.mixed, (size_t)BACKGROUND_ROWS);
+			chunk.sliced = HTH_MIN(chunk.sliced, (size_t)BACKGROUND_ROWS);
+		}
 		add_prefills(s, b, chunk.mixed);
 		s->slice.n_members = 0;
 		add_prefills(s, &s->slice, chunk.sliced);
@@ -222,7 +244,7 @@ static void build_batches(hth_scheduler *s)
 /* A bound answer ends whole where its tokens suffice: towards their end, a token after which they would not is not taken. */
 static bool is_tight(const hth_scheduler *s, hth_job *job)
 {
-	if (!is_near_end(job, 0) || !hth_grammar_can_end_within(job->matcher, job->max_answer - job->n_answer))
+	if (!hth_scheduler_is_near_end(job, 0) || !hth_grammar_can_end_within(job->matcher, job->max_answer - job->n_answer))
 		return false;
 	if (job->spare == NULL)
 		job->spare = hth_alloc_array(s->compute.n_vocab, sizeof *job->spare);
@@ -246,18 +268,31 @@ static void make_masks(const hth_scheduler *s, const step_batch *b)
 	}
 }
 
+/* The token at a place of the answer, `row` behind the last known one: what the sampler says, or what is known. */
 static int32_t draw(const hth_scheduler *s, step_member *m, float *logits, uint32_t row)
 {
 	hth_job *job = m->job;
+	uint32_t place = job->n_answer + row;
 	if (job->raw != NULL)
 		memcpy(job->raw, logits, s->compute.n_vocab * sizeof *logits);
 	if (job->ask.params.ignore_eos)
 		for (size_t k = 0; k < s->n_end_ids; k++)
 			logits[s->end_ids[k]] = -HUGE_VALF;
 	const uint32_t *allowed = job->matcher != NULL ? job->allowed + row * hth_scheduler_mask_words(s) : NULL;
-	int32_t token = hth_sampler_sample(job->sampler, logits, allowed);
+	hth_sampler_seek(job->sampler, place);
+	int32_t token;
+	if (place < job->n_forced) {
+		token = job->ask.input.resume[place];
+		int32_t drawn = hth_sampler_weigh(job->sampler, logits, allowed, token, &m->evidence[row].miss);
+		if (row == 0)
+			m->drawn = drawn;
+	} else {
+		token = hth_sampler_sample(job->sampler, logits, allowed);
+	}
 	if (job->raw != NULL)
 		hth_logprobs(job->raw, s->compute.n_vocab, token, &m->logprob, m->top, job->answer.n_top);
+	if (place < job->n_forced)
+		m->evidence[row].logprob = m->logprob;
 	return token;
 }
 
@@ -274,7 +309,8 @@ static void choose(void *ctx, size_t task, unsigned worker)
 			memcpy(job->spare, logits, s->compute.n_vocab * sizeof *logits);
 		int32_t token = draw(s, m, logits, i);
 		/* Where a grammar leaves nothing but the end, ignore_eos cannot go on either. */
-		if ((job->matcher != NULL || !job->ask.params.ignore_eos) && hth_tokenizer_is_end(s->compute.tokenizer, token)) {
+		bool known = job->n_answer + i < job->n_forced;
+		if (!known && (job->matcher != NULL || !job->ask.params.ignore_eos) && hth_tokenizer_is_end(s->compute.tokenizer, token)) {
 			m->ended = true;
 			return;
 		}
@@ -286,6 +322,18 @@ static void choose(void *ctx, size_t task, unsigned worker)
 	}
 }
 
+hth_usage hth_scheduler_usage(const hth_scheduler *s, const hth_job *job)
+{
+	uint64_t now = s->compute.now_ns(s->compute.ctx), admitted = job->admitted_ns != 0 ? job->admitted_ns : now;
+	uint64_t first = job->first_ns != 0 ? job->first_ns : now;
+	return (hth_usage){.prompt_tokens = job->n_prompt,
+	                   .cached_tokens = HTH_MIN(job->n_cached, job->n_prompt),
+	                   .answer_tokens = job->n_answer,
+	                   .queue_ns = admitted - job->received_ns,
+	                   .prefill_ns = first - admitted,
+	                   .decode_ns = now - first};
+}
+
 static void end_answer(hth_scheduler *s, hth_job *job, hth_finish_reason reason, int stop)
 {
 	if (stop < 0) { /* what is held is given out, and may turn out to be a stop string after all */
@@ -293,16 +341,7 @@ static void end_answer(hth_scheduler *s, hth_job *job, hth_finish_reason reason,
 		if (stop >= 0)
 			reason = HTH_FINISH_STOP;
 	}
-	uint64_t now = s->compute.now_ns(s->compute.ctx);
-	uint64_t first = job->first_ns != 0 ? job->first_ns : now;
-	hth_done done = {.reason = reason,
-	                 .stop = stop,
-	                 .usage = {.prompt_tokens = job->n_prompt,
-	                           .cached_tokens = job->n_cached,
-	                           .answer_tokens = job->n_answer,
-	                           .queue_ns = job->admitted_ns - job->received_ns,
-	                           .prefill_ns = first - job->admitted_ns,
-	                           .decode_ns = now - first}};
+	hth_done done = {.reason = reason, .stop = stop, .usage = hth_scheduler_usage(s, job)};
 	hth_scheduler_end_running(s, job, &done, NULL);
 }
 
@@ -314,7 +353,7 @@ static void keep_in_time(hth_scheduler *s, step_member *m)
 	size_t left = job->max_answer - job->n_answer;
 	if (!m->tight || m->n_chosen == 0 || hth_grammar_matcher_copy(&after, job->matcher, NULL) != HTH_OK)
 		return;
-	bool in_time = hth_grammar_accept(after, m->chosen[0]);
+	bool in_time = hth_grammar_accept(after, job->n_answer < job->n_forced ? m->drawn : m->chosen[0]);
 	size_t reserved = reserved_tokens(job, after);
 	in_time = in_time && left > reserved && hth_grammar_can_end_within(after, left - 1 - reserved);
 	hth_grammar_matcher_destroy(after);
@@ -323,7 +362,7 @@ static void keep_in_time(hth_scheduler *s, step_member *m)
 		return;
 	memcpy(job->allowed, nearer, hth_scheduler_mask_words(s) * sizeof *nearer);
 	m->chosen[0] = draw(s, m, job->spare, 0);
-	m->ended = hth_tokenizer_is_end(s->compute.tokenizer, m->chosen[0]);
+	m->ended = job->n_answer >= job->n_forced && hth_tokenizer_is_end(s->compute.tokenizer, m->chosen[0]);
 	m->n_chosen = m->ended ? 0 : 1;
 	job->hurried = true;
 }
@@ -347,7 +386,7 @@ static void apply(hth_scheduler *s, step_member *m)
 	job->n_computed += m->n_rows - m->n_drafts + right;
 	if (right < m->n_drafts)
 		s->compute.truncate(s->compute.ctx, (uint32_t)job->seq, job->n_computed);
-	if (m->n_drafts > 0) {
+	if (m->n_drafts > 0 && job->n_answer >= job->n_forced) {
 		hth_speculation_learn(job->speculation, HTH_MIN(m->n_drafts, m->n_chosen), right);
 		s->stats.drafted += m->n_drafts;
 		s->stats.drafts_taken += right;
@@ -364,6 +403,8 @@ static void apply(hth_scheduler *s, step_member *m)
 	job->state = HTH_JOB_DECODE;
 	if (job->first_ns == 0)
 		job->first_ns = s->compute.now_ns(s->compute.ctx);
+	if (job->ask.input.weigh && m->n_chosen > 0)
+		s->events.piece(s->events.ctx, job, &(hth_answer_piece){.text = "", .evidence = m->evidence, .n_evidence = m->n_chosen});
 	bool whole = false; /* the grammar's sentence: nothing can follow */
 	for (uint32_t i = 0; i < m->n_chosen && job->matcher != NULL && !m->stuck; i++) {
 		m->stuck = !hth_grammar_accept(job->matcher, m->chosen[i]);
@@ -377,8 +418,9 @@ static void apply(hth_scheduler *s, step_member *m)
 		return;
 	}
 	for (uint32_t i = 0; i < m->n_chosen; i++) {
+		bool told = job->n_answer < job->n_forced && !job->ask.input.weigh;
 		job->n_answer++;
-		int stop = hth_answer_push(&job->answer, m->chosen[i], m->logprob, m->top);
+		int stop = told ? hth_answer_replay(&job->answer, m->chosen[i]) : hth_answer_push(&job->answer, m->chosen[i], m->logprob, m->top);
 		if (stop >= 0) {
 			end_answer(s, job, HTH_FINISH_STOP, stop);
 			return;

@@ -79,14 +79,22 @@ void hth_scheduler_destroy(hth_scheduler *s)
 	free(s);
 }
 
-void hth_scheduler_add(hth_scheduler *s, hth_job *job)
+/* Into the queue, at its end or its head; those that rest for others wait behind all others. */
+static void enqueue(hth_scheduler *s, hth_job *job, bool first)
 {
+	hth_job **at = &s->waiting;
+	bool background = job->ask.input.background;
 	job->state = HTH_JOB_WAITING;
-	job->next = NULL;
-	*s->waiting_end = job;
-	s->waiting_end = &job->next;
+	while (*at != NULL && (first ? background && !(*at)->ask.input.background : background || !(*at)->ask.input.background))
+		at = &(*at)->next;
+	job->next = *at;
+	*at = job;
+	if (job->next == NULL)
+		s->waiting_end = &job->next;
 	s->stats.waiting++;
 }
+
+void hth_scheduler_add(hth_scheduler *s, hth_job *job) { enqueue(s, job, false); }
 
 hth_scheduler_stats hth_scheduler_get_stats(const hth_scheduler *s)
 {
@@ -182,34 +190,56 @@ void hth_scheduler_end_running(hth_scheduler *s, hth_job *job, const hth_done *d
 	s->events.ended(s->events.ctx, job, done, error);
 }
 
-bool hth_scheduler_give_way(hth_scheduler *s)
+static void send_back(hth_scheduler *s, hth_job *job)
+{
+	if (job->in_slice)
+		hth_scheduler_drop_slice(s);
+	if (job->seq >= 0) {
+		hth_sequences_spill(s->sequences, (uint32_t)job->seq);
+		hth_sequences_drop(s->sequences, (uint32_t)job->seq);
+	}
+	job->seq = -1;
+	job->n_computed = 0;
+	leave_slot(s, job);
+	enqueue(s, job, true);
+	s->stats.gave_way++;
+}
+
+/* The one that came last, of those that rest for others if there are any. */
+static hth_job *who_gives_way(const hth_scheduler *s, bool only_background, uint32_t *ret_n)
 {
 	hth_job *last = NULL;
-	uint32_t n = 0;
+	*ret_n = 0;
 	for (uint32_t i = 0; i < s->n_running; i++) {
-		if (s->running[i]->seq < 0)
+		hth_job *job = s->running[i];
+		if ((job->seq < 0 && !only_background) || (only_background && !job->ask.input.background))
 			continue;
-		n++;
-		if (last == NULL || s->running[i]->serial > last->serial)
-			last = s->running[i];
+		++*ret_n;
+		bool later = last != NULL && job->serial > last->serial;
+		if (last == NULL || (job->ask.input.background == last->ask.input.background ? later : job->ask.input.background))
+			last = job;
 	}
+	return last;
+}
+
+bool hth_scheduler_give_way(hth_scheduler *s)
+{
+	uint32_t n;
+	hth_job *last = who_gives_way(s, false, &n);
 	if (n < 2)
 		return false;
-	if (last->in_slice)
-		hth_scheduler_drop_slice(s);
-	hth_sequences_spill(s->sequences, (uint32_t)last->seq);
-	hth_sequences_drop(s->sequences, (uint32_t)last->seq);
-	last->seq = -1;
-	last->n_computed = 0;
-	last->state = HTH_JOB_WAITING;
-	leave_slot(s, last);
-	last->next = s->waiting;
-	if (s->waiting == NULL)
-		s->waiting_end = &last->next;
-	s->waiting = last;
-	s->stats.waiting++;
-	s->stats.gave_way++;
+	send_back(s, last);
 	return true;
+}
+
+/* A slot or memory for a job that others rest for. */
+static bool take_from_background(hth_scheduler *s)
+{
+	uint32_t n;
+	hth_job *last = who_gives_way(s, true, &n);
+	if (last != NULL)
+		send_back(s, last);
+	return last != NULL;
 }
 
 /* ---- taking a slot ---- */
@@ -241,7 +271,7 @@ static hth_status start_grammar(const hth_scheduler *s, hth_job *job, hth_error 
 static hth_status start_answer(hth_scheduler *s, hth_job *job, hth_error *err)
 {
 	const hth_request_params *params = &job->ask.params;
-	if (params->top_logprobs >= 0) {
+	if (params->top_logprobs >= 0 || job->ask.input.weigh) {
 		job->raw = hth_alloc_array(s->compute.n_vocab, sizeof *job->raw);
 		if (job->raw == NULL)
 			return hth_fail(err, HTH_NO_MEMORY, "no memory for logprobs");
@@ -256,6 +286,7 @@ static hth_status start_answer(hth_scheduler *s, hth_job *job, hth_error *err)
 		job->sampler = NULL;
 		return status;
 	}
+	job->answer.with_ids = job->ask.input.with_ids;
 	for (uint32_t i = 0; i < job->n_prompt; i++)
 		hth_sampler_accept(job->sampler, job->tokens[i]);
 	job->started = true;
@@ -280,7 +311,7 @@ static hth_job *find_leader(const hth_scheduler *s, const hth_job *job, uint32_t
 	uint32_t best = have + HOLD_MIN - 1;
 	for (uint32_t i = 0; i < s->n_running; i++) {
 		hth_job *other = s->running[i];
-		if (other == job || other->state == HTH_JOB_DECODE ||
+		if (other == job || other->state == HTH_JOB_DECODE || (other->ask.input.background && !job->ask.input.background) ||
 		    (other->state == HTH_JOB_HELD && job->serial != 0 && other->serial > job->serial))
 			continue;
 		uint32_t n = common(other, job, max);
@@ -324,7 +355,7 @@ static bool take_sequence(hth_scheduler *s, hth_job *job)
 			break;
 	bool others = false;
 	for (uint32_t i = 0; i < s->n_running; i++)
-		others |= s->running[i] != job && s->running[i]->seq >= 0;
+		others |= s->running[i] != job && s->running[i]->seq >= 0 && !hth_scheduler_rests(s, s->running[i]);
 	if (others && s->compute.free_tokens(s->compute.ctx) < need)
 		return false; /* somebody who runs will end and give pages back */
 	int seq = hth_sequences_take(s->sequences, from, length, job->tokens);
@@ -348,25 +379,34 @@ static bool take_sequence(hth_scheduler *s, hth_job *job)
 static bool admit_one(hth_scheduler *s)
 {
 	hth_job *job = s->waiting;
-	if (job == NULL || s->n_running >= s->n_slots)
+	if (job == NULL || hth_scheduler_rests(s, job))
 		return false;
+	if (s->n_running >= s->n_slots)
+		return !job->ask.input.background && take_from_background(s);
 	hth_error err = HTH_ERROR_INIT;
-	hth_status status = job->started || job->ask.kind == HTH_EMBEDDING ? HTH_OK : start_answer(s, job, &err);
+	hth_done done;
+	bool over = false;
+	hth_status status = HTH_OK;
+	if (!job->started && job->ask.kind != HTH_EMBEDDING) {
+		status = start_answer(s, job, &err);
+		if (status == HTH_OK)
+			status = hth_scheduler_replay(s, job, &over, &done, &err);
+	}
 	job->serial = 0; /* the last: it may wait for anybody */
-	if (status == HTH_OK && !hold(s, job)) {
+	if (status == HTH_OK && !over && !hold(s, job)) {
 		s->running[s->n_running++] = job;
 		bool fits = take_sequence(s, job);
 		s->n_running--;
 		if (!fits)
-			return false;
+			return !job->ask.input.background && take_from_background(s);
 	}
 	s->waiting = job->next;
 	if (s->waiting == NULL)
 		s->waiting_end = &s->waiting;
 	job->next = NULL;
 	s->stats.waiting--;
-	if (status != HTH_OK) {
-		s->events.ended(s->events.ctx, job, NULL, &err);
+	if (status != HTH_OK || over) {
+		s->events.ended(s->events.ctx, job, over ? &done : NULL, over ? NULL : &err);
 		return true;
 	}
 	job->serial = ++s->serial;
@@ -421,9 +461,25 @@ static bool run_embedding(hth_scheduler *s)
 	return true;
 }
 
+static void count_foreground(hth_scheduler *s)
+{
+	s->n_foreground = 0;
+	for (uint32_t i = 0; i < s->n_running; i++)
+		s->n_foreground += !s->running[i]->ask.input.background;
+	for (const hth_job *job = s->waiting; job != NULL; job = job->next)
+		s->n_foreground += !job->ask.input.background;
+	for (uint32_t i = 0; i < s->slice.n_members && s->slice.n > 0; i++) {
+		if (hth_scheduler_rests(s, s->slice.members[i].job)) {
+			hth_scheduler_drop_slice(s);
+			break;
+		}
+	}
+}
+
 bool hth_scheduler_step(hth_scheduler *s)
 {
 	drop_cancelled(s);
+	count_foreground(s);
 	bool did = run_embedding(s);
 	while (s->waiting != NULL && s->waiting->ask.kind != HTH_EMBEDDING && admit_one(s))
 		did = true;

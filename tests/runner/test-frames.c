@@ -19,7 +19,12 @@ static void full_ask(hth_request_input *input, hth_request_params *params)
 	                             .n_tokens = 3,
 	                             .add_special = true,
 	                             .with_pieces = true,
-	                             .echo = true};
+	                             .echo = true,
+	                             .resume = ids,
+	                             .n_resume = 2,
+	                             .resume_bytes = 7,
+	                             .background = true,
+	                             .with_ids = true};
 	*params = (hth_request_params){.sampling = hth_sampling_defaults(),
 	                               .max_tokens = 48,
 	                               .stop = {"\n\n", "</s>"},
@@ -177,16 +182,16 @@ TEST(bad_headers_are_refused_at_once)
 		hth_frame_direction direction;
 		hth_status status;
 	} cases[] = {
-	    {{0, 0, 0, 0, 2, 2, 0, 0, 1, 0, 0, 0}, HTH_TO_RUNNER, HTH_BAD_FORMAT},             /* version */
-	    {{0, 0, 0, 0, 1, 9, 0, 0, 1, 0, 0, 0}, HTH_TO_RUNNER, HTH_BAD_FORMAT},             /* type */
-	    {{0, 0, 0, 0, 1, 67, 0, 0, 1, 0, 0, 0}, HTH_TO_RUNNER, HTH_BAD_FORMAT},            /* wrong way */
-	    {{0, 0, 0, 0, 1, 1, 0, 0, 1, 0, 0, 0}, HTH_TO_DAEMON, HTH_BAD_FORMAT},             /* wrong way */
-	    {{0, 0, 0, 0, 1, 2, 1, 0, 1, 0, 0, 0}, HTH_TO_RUNNER, HTH_BAD_FORMAT},             /* zeros */
-	    {{0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0}, HTH_TO_RUNNER, HTH_BAD_FORMAT},             /* cancels nobody */
-	    {{0, 0, 0, 0, 1, 3, 0, 0, 1, 0, 0, 0}, HTH_TO_RUNNER, HTH_BAD_FORMAT},             /* quit of somebody */
-	    {{1, 0, 0, 0, 1, 2, 0, 0, 1, 0, 0, 0}, HTH_TO_RUNNER, HTH_TOO_LARGE},              /* cancel with bytes */
-	    {{1, 0, 0, 4, 1, 1, 0, 0, 1, 0, 0, 0}, HTH_TO_RUNNER, HTH_TOO_LARGE},              /* 64 MiB and one */
-	    {{0xFF, 0xFF, 0xFF, 0xFF, 1, 67, 0, 0, 1, 0, 0, 0}, HTH_TO_DAEMON, HTH_TOO_LARGE}, /* 4 GiB */
+	    {{0, 0, 0, 0, 1, 2, 0, 0, 1, 0, 0, 0}, HTH_TO_RUNNER, HTH_BAD_FORMAT},             /* version */
+	    {{0, 0, 0, 0, 2, 9, 0, 0, 1, 0, 0, 0}, HTH_TO_RUNNER, HTH_BAD_FORMAT},             /* type */
+	    {{0, 0, 0, 0, 2, 67, 0, 0, 1, 0, 0, 0}, HTH_TO_RUNNER, HTH_BAD_FORMAT},            /* wrong way */
+	    {{0, 0, 0, 0, 2, 1, 0, 0, 1, 0, 0, 0}, HTH_TO_DAEMON, HTH_BAD_FORMAT},             /* wrong way */
+	    {{0, 0, 0, 0, 2, 2, 1, 0, 1, 0, 0, 0}, HTH_TO_RUNNER, HTH_BAD_FORMAT},             /* zeros */
+	    {{0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 0, 0}, HTH_TO_RUNNER, HTH_BAD_FORMAT},             /* cancels nobody */
+	    {{0, 0, 0, 0, 2, 3, 0, 0, 1, 0, 0, 0}, HTH_TO_RUNNER, HTH_BAD_FORMAT},             /* quit of somebody */
+	    {{1, 0, 0, 0, 2, 2, 0, 0, 1, 0, 0, 0}, HTH_TO_RUNNER, HTH_TOO_LARGE},              /* cancel with bytes */
+	    {{1, 0, 0, 4, 2, 1, 0, 0, 1, 0, 0, 0}, HTH_TO_RUNNER, HTH_TOO_LARGE},              /* 64 MiB and one */
+	    {{0xFF, 0xFF, 0xFF, 0xFF, 2, 67, 0, 0, 1, 0, 0, 0}, HTH_TO_DAEMON, HTH_TOO_LARGE}, /* 4 GiB */
 	};
 	for (size_t i = 0; i < HTH_COUNT(cases); i++) {
 		hth_error err = HTH_ERROR_INIT;
@@ -247,10 +252,9 @@ TEST(logprobs_arrive_row_by_row)
 	REQUIRE(hth_message_put_piece(&out, 3, &piece));
 	hth_frame_decoder decoder;
 	hth_frame frame = only_frame(&decoder, HTH_TO_DAEMON, &out);
-	hth_token_logprob *rows = NULL;
-	size_t cap = 0;
+	static hth_piece_storage storage;
 	hth_answer_piece got = {0};
-	REQUIRE_OK(hth_message_get_piece(&frame, &rows, &cap, &got, &err));
+	REQUIRE_OK(hth_message_get_piece(&frame, &storage, &got, &err));
 	CHECK_INT(got.n_logprobs, 2);
 	CHECK_INT(got.n_top, 2);
 	CHECK_INT(got.logprobs[1].token, 6);
@@ -258,7 +262,8 @@ TEST(logprobs_arrive_row_by_row)
 	CHECK_INT(got.top[1].token, 9);
 	CHECK_INT(got.top[2].token, 7);
 	CHECK_INT(got.top[3].n_bytes, 1);
-	free(rows);
+	free(storage.rows);
+	storage = (hth_piece_storage){0};
 	hth_buf_finish(&out);
 	hth_frame_decoder_finish(&decoder);
 }
@@ -269,8 +274,7 @@ TEST(daemon_refuses_values_no_honest_runner_sends)
 	hth_error err = HTH_ERROR_INIT;
 	hth_frame_decoder decoder;
 	hth_frame frame;
-	hth_token_logprob *rows = NULL;
-	size_t cap = 0;
+	static hth_piece_storage storage;
 	hth_answer_piece got;
 	hth_buf out = HTH_BUF_INIT(OUT_MAX);
 #define ONE(put)                                                   \
@@ -278,11 +282,11 @@ TEST(daemon_refuses_values_no_honest_runner_sends)
 	CHECK(put);                                                \
 	frame = only_frame(&decoder, HTH_TO_DAEMON, &out)
 	ONE(hth_message_put_piece(&out, 1, &(hth_answer_piece){.text = "a\xC3", .len = 2}));
-	CHECK_INT(hth_message_get_piece(&frame, &rows, &cap, &got, &err), HTH_BAD_FORMAT);
+	CHECK_INT(hth_message_get_piece(&frame, &storage, &got, &err), HTH_BAD_FORMAT);
 	hth_frame_decoder_finish(&decoder);
 	hth_token_logprob nan = {1, NAN, "", 0};
 	ONE(hth_message_put_piece(&out, 1, &(hth_answer_piece){.text = "", .logprobs = &nan, .n_logprobs = 1}));
-	CHECK_INT(hth_message_get_piece(&frame, &rows, &cap, &got, &err), HTH_BAD_FORMAT);
+	CHECK_INT(hth_message_get_piece(&frame, &storage, &got, &err), HTH_BAD_FORMAT);
 	hth_frame_decoder_finish(&decoder);
 	float infinite[] = {1, INFINITY}, *values;
 	size_t n;
@@ -342,7 +346,8 @@ TEST(daemon_refuses_values_no_honest_runner_sends)
 	CHECK_INT(hth_message_get_prompt(&frame, tail, &n_tokens, &err), HTH_BAD_FORMAT);
 	hth_frame_decoder_finish(&decoder);
 #undef ONE
-	free(rows);
+	free(storage.rows);
+	storage = (hth_piece_storage){0};
 	hth_buf_finish(&out);
 }
 

@@ -764,4 +764,47 @@ TEST(burst_of_newcomers_is_not_held_up_by_the_first_of_them)
 	CHECK(none.mixed == 0 && none.sliced == 0);
 }
 
+/* Neighbours' work: it takes neither a slot, nor memory, nor time from the home's own. */
+TEST(background_jobs_rest_while_there_are_others)
+{
+	enum { PROMPT = 100, ANSWER_TOKENS = 30 };
+	int32_t prompt[PROMPT];
+	told alone = {0};
+	{
+		WORLD(w, 2, 8, 512, 4096);
+		make_prompt(w, prompt, PROMPT, 0, 7);
+		hth_scheduler_add(w->scheduler, make_job(w, 0, prompt, PROMPT, (wish_t){.max_answer = ANSWER_TOKENS, .no_eos = true, .seed = 3}));
+		run_all(w);
+		alone = w->told[0];
+	}
+	for (int tight = 0; tight < 2; tight++) {
+		/* Two slots that background jobs have taken; and memory for not much more than those. */
+		WORLD(w, 2, 8, 512, tight ? 320 : 4096);
+		for (uint32_t id = 1; id <= 3; id++) {
+			make_prompt(w, prompt, PROMPT, 0, 100 + id);
+			hth_job *job = make_job(w, id, prompt, PROMPT, (wish_t){.max_answer = ANSWER_TOKENS, .no_eos = true, .seed = id});
+			job->ask.input.background = true;
+			hth_scheduler_add(w->scheduler, job);
+		}
+		for (int i = 0; i < 6; i++)
+			hth_scheduler_step(w->scheduler);
+		size_t before[4];
+		for (uint32_t id = 1; id <= 3; id++)
+			before[id] = w->told[id].pieces;
+		CHECK(before[1] > 0);
+		make_prompt(w, prompt, PROMPT, 0, 7);
+		hth_scheduler_add(w->scheduler, make_job(w, 0, prompt, PROMPT, (wish_t){.max_answer = ANSWER_TOKENS, .no_eos = true, .seed = 3}));
+		for (int i = 0; i < 200 && !w->told[0].ended; i++)
+			hth_scheduler_step(w->scheduler);
+		same_answer(&w->told[0], &alone);
+		for (uint32_t id = 1; id <= 3; id++)
+			CHECK_INT(w->told[id].pieces, before[id]);
+		run_all(w);
+		for (uint32_t id = 1; id <= 3; id++) {
+			CHECK(w->told[id].ended && !w->told[id].failed);
+			CHECK_INT(w->told[id].n_ids, ANSWER_TOKENS);
+		}
+	}
+}
+
 TEST_MAIN()

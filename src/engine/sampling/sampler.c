@@ -30,6 +30,9 @@ struct hth_sampler {
 	bool penalties;
 	double mu; /* mirostat: the most surprise allowed, in bits */
 	hth_rng rng;
+	/* of the last draw: the candidates that were left (their keys are their weights) and the number; 0: there was none */
+	size_t n_left;
+	double unit;
 };
 
 static hth_status check_bias(const hth_sampling *params, size_t n_vocab, hth_error *err)
@@ -181,6 +184,22 @@ static int32_t any_allowed(const uint32_t *allowed, size_t n_vocab)
 	return 0;
 }
 
+void hth_sampler_seek(hth_sampler *s, uint64_t place)
+{
+	/* splitmix64's finalizer spreads the places over all seeds. */
+	uint64_t z = place * 0xD1342543DE82EF95u + 0x632BE59BD9B4E019u;
+	z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+	z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+	hth_rng_seed(&s->rng, s->params.seed ^ z ^ z >> 31);
+}
+
+static size_t draw(hth_sampler *s, hth_candidate *c, size_t n, float temperature, double *ret_p)
+{
+	s->n_left = n;
+	s->unit = hth_rng_unit(&s->rng);
+	return hth_candidates_draw(c, n, temperature, s->unit, ret_p);
+}
+
 /* Mirostat v2: cut what would surprise more than mu bits, draw, move mu by the error. */
 static int32_t draw_mirostat(hth_sampler *s, hth_candidate *c, size_t n)
 {
@@ -197,7 +216,7 @@ static int32_t draw_mirostat(hth_sampler *s, hth_candidate *c, size_t n)
 	for (size_t i = 0; i < n; i++)
 		if ((double)c[i].logit >= least || c[i].logit == max)
 			c[kept++] = c[i];
-	size_t i = hth_candidates_draw(c, kept, 1.0f, hth_rng_unit(&s->rng), &p);
+	size_t i = draw(s, c, kept, 1.0f, &p);
 	s->mu -= (double)s->params.mirostat_eta * (-log2(p) - (double)s->params.mirostat_tau);
 	return c[i].id;
 }
@@ -206,6 +225,7 @@ int32_t hth_sampler_sample(hth_sampler *s, float *logits, const uint32_t *allowe
 {
 	const hth_sampling *p = &s->params;
 	hth_candidate *c = s->candidates;
+	s->n_left = 0;
 	if (allowed != NULL)
 		apply_mask(logits, s->n_vocab, allowed);
 	apply_bias(s, logits);
@@ -229,7 +249,37 @@ int32_t hth_sampler_sample(hth_sampler *s, float *logits, const uint32_t *allowe
 	if (p->min_p > 0.0f)
 		n = hth_candidates_min_p(c, n, p->min_p);
 	double probability;
-	return c[hth_candidates_draw(c, n, p->temperature, hth_rng_unit(&s->rng), &probability)].id;
+	return c[draw(s, c, n, p->temperature, &probability)].id;
+}
+
+static float miss_of_draw(const hth_sampler *s, int32_t token)
+{
+	double sum = 0, before = -1, weight = 0;
+	for (size_t i = 0; i < s->n_left; i++) {
+		if (s->candidates[i].id == token) {
+			before = sum;
+			weight = (double)s->candidates[i].key;
+		}
+		sum += (double)s->candidates[i].key;
+	}
+	if (before < 0 || !(sum > 0))
+		return 1;
+	double low = before / sum, high = (before + weight) / sum;
+	return (float)(s->unit < low ? low - s->unit : s->unit > high ? s->unit - high : 0);
+}
+
+int32_t hth_sampler_weigh(hth_sampler *s, float *logits, const uint32_t *allowed, int32_t token, float *ret_miss)
+{
+	int32_t chosen = hth_sampler_sample(s, logits, allowed);
+	if (token == chosen)
+		*ret_miss = 0;
+	else if (token < 0 || (size_t)token >= s->n_vocab || !(logits[token] > -INFINITY))
+		*ret_miss = 1;
+	else if (s->n_left > 0)
+		*ret_miss = miss_of_draw(s, token);
+	else
+		*ret_miss = 1 - expf(HTH_MIN(logits[token] - logits[chosen], 0.0f));
+	return chosen;
 }
 
 void hth_logprobs(const float *logits, size_t n_vocab, int32_t token, float *ret_logprob, hth_logprob *top,
