@@ -11,7 +11,7 @@ TIERS = [
     ["engine", "loop", "json", "sandbox", "seal"],
     ["request", "http", "config", "schema", "catalog", "client", "charter", "store"],
     ["privacy", "ledger", "runner", "extract", "pull", "fetch"],
-    ["api", "route", "upstream", "index", "pool"],
+    ["api", "route", "upstream", "index", "pool", "blocks"],
     ["node"],
     ["cmd"],
 ]
