@@ -14,9 +14,13 @@ static hth_status keep(void *ctx, const hth_entry *entry, hth_error *err)
 	return HTH_OK;
 }
 static void on_send(void *ctx, const hth_home_id *to, const void *bytes, size_t len) { (void)ctx, (void)to, (void)bytes, (void)len; }
-static void on_tokens(void *ctx, uint64_t ask, const int32_t *ids, size_t n) { (void)ctx, (void)ask, (void)ids, (void)n; }
-static void on_ended(void *ctx, uint64_t ask, const hth_home_id *by, bool check) { (void)ctx, (void)ask, (void)by, (void)check; }
-static void on_go_home(void *ctx, uint64_t ask, size_t n) { (void)ctx, (void)ask, (void)n; }
+static bool on_leaves(void *ctx, uint64_t ask, const hth_home_id *to, size_t len) { return (void)ctx, (void)ask, (void)to, (void)len, true; }
+static void on_tokens(void *ctx, uint64_t ask, const hth_pool_run *run) { (void)ctx, (void)ask, (void)run; }
+static void on_ended(void *ctx, uint64_t ask, const hth_home_id *by, bool check, uint8_t finish, uint8_t stop)
+{
+	(void)ctx, (void)ask, (void)by, (void)check, (void)finish, (void)stop;
+}
+static void on_go_home(void *ctx, uint64_t ask, size_t n, const char *why) { (void)ctx, (void)ask, (void)n, (void)why; }
 static void on_failed(void *ctx, uint64_t ask) { (void)ctx, (void)ask; }
 static void on_serve(void *ctx, const hth_pool_work *w)
 {
@@ -48,7 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	hth_ledger *ledger = NULL;
 	hth_rng rng;
 	hth_rng_seed(&rng, 1);
-	hth_pool_ops ops = {NULL, on_send, on_tokens, on_ended, on_go_home, on_failed, on_serve, on_stop, on_hold};
+	hth_pool_ops ops = {NULL, on_send, on_leaves, on_tokens, on_ended, on_go_home, on_failed, on_serve, on_stop, on_hold};
 	if (hth_ledger_create(&ledger, &hth_identity_card(anna)->id, hth_signer_of(anna), (hth_ledger_disk){keep, NULL}, &err) != HTH_OK ||
 	    hth_pool_create(&pool, &hth_identity_card(anna)->id, &ops, ledger, &rng, &err) != HTH_OK)
 		abort();
@@ -72,7 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		}
 		hth_pool_receive(pool, &hth_identity_card(ben)->id, data + at, n, now);
 		if (work != 0)
-			hth_pool_served(pool, work, (int32_t[]){1, 2, 3}, n % 4, n % 7 == 0, 5, now);
+			hth_pool_served(pool, work, &(hth_pool_run){.ids = (int32_t[]){1, 2, 3}, .n = n % 4, .text = "abc", .text_len = n % 3, .final = n % 7 == 0}, 5, now);
 		hth_pool_tick(pool, now);
 		at += n;
 	}

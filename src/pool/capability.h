@@ -9,7 +9,8 @@
 #include "ledger/ledger.h"
 #include "privacy/permit.h"
 
-enum { HTH_POOL_MODELS_MAX = 16, HTH_POOL_PREFIX_MAX = 16384, HTH_POOL_RUN_MAX = 1024, HTH_POOL_WORDS_MAX = 401 << 10, HTH_POOL_MESSAGE_MAX = 480 << 10 };
+enum { HTH_POOL_MODELS_MAX = 16, HTH_POOL_PREFIX_MAX = 16384, HTH_POOL_RUN_MAX = 1024, HTH_POOL_WORDS_MAX = 401 << 10, HTH_POOL_MESSAGE_MAX = 480 << 10,
+       HTH_POOL_TEXT_MAX = 128 << 10, HTH_POOL_ANSWER_TEXT_MAX = 4 << 20, HTH_POOL_TAIL_MAX = 63, HTH_POOL_STOPS_MAX = 16, HTH_POOL_FINISH_MAX = 2 };
 
 typedef struct hth_pool_model {
 	unsigned char hash[HTH_HASH_BYTES]; /* of the weights: equal hashes give equal answers */
@@ -47,7 +48,15 @@ typedef struct hth_pool_message {
 	const int32_t *ids;                     /* ASK: the answer so far; TOKENS: a run. Encode: borrowed; decode: `storage` */
 	size_t n_ids;
 	uint32_t from;                          /* TOKENS: the first one's place in the answer; WANT: send again from here; BEAT: made so far; ACCEPT: tokens queued before it */
+	/* Text comes beside its tokens, because whoever asks may not have the vocabulary. */
+	uint32_t text_from;                     /* ASK: bytes of it that were given out; TOKENS: the first byte's place in the answer's text */
+	const void *text;                       /* TOKENS; borrowed */
+	size_t text_len;
+	bool has_prompt;                        /* TOKENS: with the job's first run: how many tokens the prompt had (in prompt_tokens), and how its text ends */
+	const void *tail;                       /* borrowed; at most HTH_POOL_TAIL_MAX bytes */
+	size_t tail_len;
 	bool final;                             /* TOKENS: these are the last */
+	uint8_t finish, stop;                   /* TOKENS, final: hth_finish_reason; which of the stop strings ended it, from 1; 0: none */
 	hth_pool_reason reason;                 /* REFUSE: also in the middle of an answer */
 	hth_entry entry;                        /* RECEIPT, VERDICT */
 } hth_pool_message;

@@ -73,8 +73,13 @@ static hth_place_ask what_is_left(const pool_ask *a)
 	return ask;
 }
 
-static void send_ask(hth_pool *pool, pool_ask *a, pool_peer *peer, uint64_t now_ms)
+/* False: its words may not go there. */
+static bool send_ask(hth_pool *pool, pool_ask *a, pool_peer *peer, uint64_t now_ms)
 {
+	size_t words_len;
+	const void *words = hth_permit_words(a->permit, &words_len);
+	if (pool->ops.leaves != NULL && !pool->ops.leaves(pool->ops.ctx, a->number, &peer->id, words_len))
+		return false;
 	for (size_t i = 0; i < HTH_JOB_BYTES; i += 8) {
 		uint64_t r = hth_rng_next(pool->rng);
 		memcpy(a->job.bytes + i, &r, 8);
@@ -84,13 +89,14 @@ static void send_ask(hth_pool *pool, pool_ask *a, pool_peer *peer, uint64_t now_
 	a->base = a->n;
 	a->sent_ms = a->heard_ms = a->progress_ms = now_ms;
 	a->charged = a->receipt_tokens = 0;
+	a->has_prompt = false;
 	memset(a->hash, 0, sizeof a->hash);
 	a->attempts++;
 	pool->counts.asked++;
 	hth_pool_message m = {.kind = HTH_POOL_ASK, .job = a->job, .audience = hth_permit_audience(a->permit), .prompt_tokens = a->prompt_tokens,
-	                      .max_tokens = a->max_tokens, .seed = a->seed, .sampler = a->sampler, .ids = a->ids, .n_ids = a->n};
+	                      .max_tokens = a->max_tokens, .seed = a->seed, .sampler = a->sampler, .ids = a->ids, .n_ids = a->n, .text_from = a->n_text, .words = words,
+	                      .words_len = words_len};
 	memcpy(m.model, a->model, HTH_HASH_BYTES);
-	m.words = hth_permit_words(a->permit, &m.words_len);
 	/* Until it says more: the place that this takes is taken, so that a burst spreads. */
 	if (peer->record.free_slots > 0)
 		peer->record.free_slots--;
@@ -98,6 +104,7 @@ static void send_ask(hth_pool *pool, pool_ask *a, pool_peer *peer, uint64_t now_
 		peer->record.queued_tokens += a->expected_tokens;
 	pool_send(pool, &peer->id, &m);
 	wake_for(pool, a);
+	return true;
 }
 
 /* The next place for what is left of an ask. It may be over afterwards (true): then a is another's place. */
@@ -106,16 +113,17 @@ static bool go_on(hth_pool *pool, pool_ask *a, uint64_t now_ms)
 	hth_place_ask left = what_is_left(a);
 	bool tired = a->attempts >= HTH_POOL_ATTEMPTS_MAX && hth_capability_model(&pool->home, a->model) != NULL;
 	int choice = tired ? HTH_PLACE_HOME : place(pool, &left, now_ms);
-	if (choice >= 0) {
-		send_ask(pool, a, &pool->peers[choice], now_ms);
+	if (choice >= 0 && send_ask(pool, a, &pool->peers[choice], now_ms))
 		return false;
-	}
+	if (choice >= 0)
+		choice = hth_capability_model(&pool->home, a->model) != NULL ? HTH_PLACE_HOME : HTH_PLACE_NOWHERE;
 	uint64_t number = a->number;
 	size_t n = a->n;
+	const char *why = a->left != NULL ? a->left : "no neighbour was found";
 	if (choice == HTH_PLACE_HOME) {
 		drop(pool, a);
 		pool->counts.came_home++;
-		pool->ops.go_home(pool->ops.ctx, number, n);
+		pool->ops.go_home(pool->ops.ctx, number, n, why);
 		return true;
 	}
 	if (now_ms >= a->begun_ms + HTH_POOL_NOWHERE_MS) {
@@ -130,8 +138,9 @@ static bool go_on(hth_pool *pool, pool_ask *a, uint64_t now_ms)
 	return false;
 }
 
-static bool leave(hth_pool *pool, pool_ask *a, uint64_t now_ms)
+static bool leave(hth_pool *pool, pool_ask *a, const char *why, uint64_t now_ms)
 {
+	a->left = why;
 	pool_peer *peer = pool_find_peer(pool, &a->peer);
 	if (peer != NULL) {
 		hth_standing_broke_off(&peer->standing, now_ms);
@@ -151,7 +160,8 @@ bool hth_pool_would_leave(hth_pool *pool, hth_audience audience, const hth_pool_
 hth_status hth_pool_ask(hth_pool *pool, hth_neighbour_permit *permit, const hth_pool_ask_options *o, uint64_t now_ms, hth_error *err)
 {
 	pool_ask a = {.number = o->ask, .permit = permit, .prompt_tokens = o->prompt_tokens, .max_tokens = HTH_MIN(o->max_tokens, (uint32_t)HTH_POOL_PREFIX_MAX),
-	              .expected_tokens = o->expected_tokens, .seed = o->seed, .sampler = o->sampler, .begun_ms = now_ms};
+	              .expected_tokens = o->expected_tokens, .seed = o->seed, .sampler = o->sampler, .begun_ms = now_ms,
+	              .most_prompt_tokens = o->most_prompt_tokens > 0 ? o->most_prompt_tokens : UINT32_MAX};
 	memcpy(a.model, o->model, HTH_HASH_BYTES);
 	hth_status status = HTH_OK;
 	hth_place_ask left = what_is_left(&a);
@@ -177,7 +187,10 @@ hth_status hth_pool_ask(hth_pool *pool, hth_neighbour_permit *permit, const hth_
 	pool->asks[pool->n_asks] = a;
 	pool_ask *placed = &pool->asks[pool->n_asks++];
 	if (choice >= 0) {
-		send_ask(pool, placed, &pool->peers[choice], now_ms);
+		if (!send_ask(pool, placed, &pool->peers[choice], now_ms)) {
+			drop(pool, placed);
+			return hth_fail(err, HTH_IO, "its words may not leave: that could not be put on record");
+		}
 	} else {
 		placed->state = ASK_NOWHERE;
 		placed->sent_ms = now_ms;
@@ -234,7 +247,7 @@ static void on_accept(hth_pool *pool, pool_peer *peer, pool_ask *a, uint32_t que
 }
 
 /* true: the ask is over, or its place is another's. */
-static bool finish(hth_pool *pool, pool_peer *peer, pool_ask *a, uint64_t now_ms)
+static bool finish(hth_pool *pool, pool_peer *peer, pool_ask *a, const hth_pool_message *m, uint64_t now_ms)
 {
 	const hth_pool_model *model = hth_capability_model(&peer->record, a->model);
 	double took = (double)(now_ms - a->accepted_ms) / 1000, made = (double)(a->n - a->base);
@@ -246,7 +259,7 @@ static bool finish(hth_pool *pool, pool_peer *peer, pool_ask *a, uint64_t now_ms
 	a->state = ASK_CLOSING;
 	a->heard_ms = now_ms;
 	wake_for(pool, a);
-	pool->ops.ended(pool->ops.ctx, a->number, &peer->id, check);
+	pool->ops.ended(pool->ops.ctx, a->number, &peer->id, check, m->finish, m->stop);
 	return true;
 }
 
@@ -263,18 +276,34 @@ static void on_tokens(hth_pool *pool, pool_peer *peer, pool_ask *a, const hth_po
 		return;
 	}
 	size_t known = a->n - m->from, fresh = m->n_ids > known ? m->n_ids - known : 0;
-	if (a->n + fresh > a->max_tokens || m->from < a->base || (fresh > 0 && !pool_append_ids(&a->ids, &a->n, &a->cap, m->ids + known, fresh))) {
-		leave(pool, a, now_ms); /* more than was asked for, or no memory for it */
+	size_t old_text = a->n_text > m->text_from ? a->n_text - m->text_from : 0, text = m->text_len > old_text ? m->text_len - old_text : 0;
+	bool begins = m->has_prompt && !a->has_prompt;
+	if (begins && (m->prompt_tokens == 0 || m->prompt_tokens > a->most_prompt_tokens)) {
+		leave(pool, a, "it counted more of the prompt than there can be", now_ms);
 		return;
+	}
+	if (a->n + fresh > a->max_tokens || m->from < a->base || m->text_from > a->n_text || a->n_text + text > HTH_POOL_ANSWER_TEXT_MAX ||
+	    (fresh > 0 && !pool_append_ids(&a->ids, &a->n, &a->cap, m->ids + known, fresh))) {
+		leave(pool, a, "it sent what was not asked for", now_ms); /* or there is no memory for it */
+		return;
+	}
+	if (begins) {
+		a->has_prompt = true;
+		a->prompt_tokens = m->prompt_tokens;
+	}
+	a->n_text += (uint32_t)text;
+	if (fresh > 0 || text > 0 || begins) {
+		hth_pool_run run = {.ids = pool_ids_at(a->ids, a->n - fresh), .n = fresh, .text = text > 0 ? (const char *)m->text + old_text : "", .text_len = text,
+		                    .has_prompt = begins, .prompt_tokens = a->prompt_tokens, .tail = m->tail, .tail_len = m->tail_len};
+		pool->ops.tokens(pool->ops.ctx, a->number, &run);
 	}
 	if (fresh > 0) {
 		const hth_pool_model *model = hth_capability_model(&peer->record, a->model);
 		a->progress_ms = now_ms;
 		a->allowed_ms = HTH_POOL_SILENCE_MS + (model ? (uint64_t)fmin(PROGRESS_TOKENS * 1000.0 / model->decode_tok_s, 60000) : 0);
-		pool->ops.tokens(pool->ops.ctx, a->number, a->ids + a->n - fresh, fresh);
 	}
 	if (m->final && m->from + m->n_ids == a->n)
-		finish(pool, peer, a, now_ms);
+		finish(pool, peer, a, m, now_ms);
 	else
 		wake_for(pool, a);
 }
@@ -304,6 +333,7 @@ void pool_ask_message(hth_pool *pool, pool_peer *peer, const hth_pool_message *m
 		peer->record.lends = false; /* until it says otherwise */
 		if (m->reason == HTH_POOL_BROKEN)
 			hth_standing_broke_off(&peer->standing, now_ms);
+		a->left = m->reason == HTH_POOL_BROKEN ? "it broke off" : a->n > a->base ? "it needed the place itself" : "it refused";
 		go_on(pool, a, now_ms);
 		break;
 	default: break;
@@ -352,7 +382,7 @@ void pool_asks_tick(hth_pool *pool, uint64_t now_ms)
 		pool->counts.silent += silent;
 		pool->counts.slow += slow && !silent;
 		if (silent || slow)
-			leave(pool, a, now_ms);
+			leave(pool, a, silent ? "it fell silent" : "it made no progress", now_ms);
 		else if (a->state == ASK_NOWHERE && now_ms >= a->sent_ms + RETRY_MS)
 			go_on(pool, a, now_ms);
 		else if (a->state == ASK_CLOSING && now_ms >= a->heard_ms + CLOSING_MS)
@@ -371,6 +401,6 @@ void pool_asks_lost_peer(hth_pool *pool, const hth_home_id *id, uint64_t now_ms)
 		if (a->state == ASK_CLOSING)
 			drop(pool, a);
 		else
-			leave(pool, a, now_ms);
+			leave(pool, a, "it is no member any more", now_ms);
 	}
 }

@@ -28,6 +28,10 @@ typedef struct pool_ask {
 	hth_home_id peer;
 	int32_t *ids; /* the answer so far, over all attempts */
 	size_t n, cap, base; /* base: how many there were when this attempt began */
+	uint32_t n_text;     /* bytes of its text */
+	uint32_t most_prompt_tokens;
+	bool has_prompt;     /* this attempt's home has counted it */
+	const char *left;    /* why the last home was left; NULL: none was */
 	uint64_t begun_ms, sent_ms, accepted_ms, heard_ms, progress_ms, allowed_ms; /* allowed: without progress, in this state */
 	uint64_t wanted_ms;
 	unsigned attempts;
@@ -47,6 +51,14 @@ typedef struct pool_work {
 	uint64_t seed, sampler;
 	int32_t *ids; /* made for this job, without the prefix */
 	size_t n, cap, base; /* base: length of the prefix */
+	uint32_t *ends;      /* where each one's text ends */
+	size_t cap_ends;
+	char *text;          /* beginning at text_base in the answer's text */
+	size_t n_text, cap_text, text_base;
+	char tail[HTH_POOL_TAIL_MAX];
+	size_t tail_len;
+	bool has_prompt;
+	uint8_t finish, stop;
 	bool final, held, over; /* over: only its receipts are still to be settled */
 	uint64_t sent_ms, ended_ms, energy_mws;
 	/* receipts */

@@ -1,10 +1,11 @@
 /* pool-messages.c - the messages' bytes; see capability.h. Pure. */
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "pool/capability.h"
 
 #include <math.h>
 
-enum { FORMAT = 1 };
+enum { FORMAT = 2 };
 
 static void put_float(hth_buf *out, float value)
 {
@@ -86,6 +87,57 @@ static size_t get_ids(hth_canon_reader *r, int32_t *ids, size_t max)
 	return r->failed ? 0 : n;
 }
 
+static void put_tokens(hth_buf *out, const hth_pool_message *m)
+{
+	hth_canon_put_u32(out, m->from);
+	put_ids(out, m->ids, m->n_ids);
+	hth_canon_put_u32(out, m->text_from);
+	hth_canon_put_blob(out, m->text, m->text_len);
+	hth_canon_put_bool(out, m->has_prompt);
+	if (m->has_prompt) {
+		hth_canon_put_u32(out, m->prompt_tokens);
+		hth_canon_put_blob(out, m->tail, m->tail_len);
+	}
+	hth_canon_put_bool(out, m->final);
+	if (m->final) {
+		hth_canon_put_u8(out, m->finish);
+		hth_canon_put_u8(out, m->stop);
+	}
+}
+
+/* Text and tail are shown to people and looked at by readers of answers: whole characters, and no NUL. */
+static const void *get_words(hth_canon_reader *r, size_t max, size_t *ret_len)
+{
+	const unsigned char *words = hth_canon_get_blob(r, max, ret_len);
+	if (r->failed || (*ret_len > 0 && (memchr(words, '\0', *ret_len) != NULL || hth_utf8_valid_prefix((const char *)words, *ret_len) != *ret_len))) {
+		r->failed = true;
+		*ret_len = 0;
+		return NULL;
+	}
+	return words;
+}
+
+static void get_tokens(hth_canon_reader *r, hth_pool_message *m, int32_t *storage)
+{
+	m->from = hth_canon_get_u32(r);
+	m->ids = storage;
+	m->n_ids = get_ids(r, storage, HTH_POOL_RUN_MAX);
+	m->text_from = hth_canon_get_u32(r);
+	m->text = get_words(r, HTH_POOL_TEXT_MAX, &m->text_len);
+	m->has_prompt = hth_canon_get_bool(r);
+	if (m->has_prompt) {
+		m->prompt_tokens = hth_canon_get_u32(r);
+		m->tail = get_words(r, HTH_POOL_TAIL_MAX, &m->tail_len);
+	}
+	m->final = hth_canon_get_bool(r);
+	if (m->final) {
+		m->finish = hth_canon_get_u8(r);
+		m->stop = hth_canon_get_u8(r);
+	}
+	if (m->finish > HTH_POOL_FINISH_MAX || m->stop > HTH_POOL_STOPS_MAX)
+		r->failed = true;
+}
+
 void hth_pool_message_encode(const hth_pool_message *m, hth_buf *out)
 {
 	hth_canon_put_u8(out, FORMAT);
@@ -109,12 +161,9 @@ void hth_pool_message_encode(const hth_pool_message *m, hth_buf *out)
 		hth_canon_put_u64(out, m->sampler);
 		hth_canon_put_blob(out, m->words, m->words_len);
 		put_ids(out, m->ids, m->n_ids);
+		hth_canon_put_u32(out, m->text_from);
 		break;
-	case HTH_POOL_TOKENS:
-		hth_canon_put_u32(out, m->from);
-		hth_canon_put_bool(out, m->final);
-		put_ids(out, m->ids, m->n_ids);
-		break;
+	case HTH_POOL_TOKENS: put_tokens(out, m); break;
 	case HTH_POOL_ACCEPT:
 	case HTH_POOL_BEAT:
 	case HTH_POOL_WANT: hth_canon_put_u32(out, m->from); break;
@@ -137,6 +186,7 @@ static void get_ask(hth_canon_reader *r, hth_pool_message *m, int32_t *storage)
 	m->words = hth_canon_get_blob(r, HTH_POOL_WORDS_MAX, &m->words_len);
 	m->ids = storage;
 	m->n_ids = get_ids(r, storage, HTH_POOL_PREFIX_MAX);
+	m->text_from = hth_canon_get_u32(r);
 	if (m->max_tokens == 0 || m->max_tokens > HTH_POOL_PREFIX_MAX || m->n_ids > m->max_tokens || m->prompt_tokens > 1u << 24)
 		r->failed = true;
 }
@@ -156,12 +206,7 @@ hth_status hth_pool_message_decode(hth_pool_message *m, const void *bytes, size_
 	switch (m->kind) {
 	case HTH_POOL_RECORD: get_record(&r, &m->record); break;
 	case HTH_POOL_ASK: get_ask(&r, m, storage); break;
-	case HTH_POOL_TOKENS:
-		m->from = hth_canon_get_u32(&r);
-		m->final = hth_canon_get_bool(&r);
-		m->ids = storage;
-		m->n_ids = get_ids(&r, storage, HTH_POOL_RUN_MAX);
-		break;
+	case HTH_POOL_TOKENS: get_tokens(&r, m, storage); break;
 	case HTH_POOL_ACCEPT:
 	case HTH_POOL_BEAT:
 	case HTH_POOL_WANT: m->from = hth_canon_get_u32(&r); break;

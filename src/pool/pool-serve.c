@@ -25,6 +25,10 @@ static void drop(hth_pool *pool, pool_work *w)
 	if (w->ids != NULL)
 		explicit_bzero(w->ids, w->cap * sizeof *w->ids);
 	free(w->ids);
+	free(w->ends);
+	if (w->text != NULL)
+		explicit_bzero(w->text, w->cap_text);
+	free(w->text);
 	*w = pool->works[--pool->n_works];
 }
 
@@ -195,22 +199,29 @@ static void on_ask(hth_pool *pool, pool_peer *peer, const hth_pool_message *m, u
 	peer->hour_asks++;
 	pool_work *w = &pool->works[pool->n_works++];
 	*w = (pool_work){.number = ++pool->next_work, .job = m->job, .peer = peer->id, .audience = m->audience, .prompt_tokens = m->prompt_tokens,
-	                 .max_tokens = m->max_tokens, .seed = m->seed, .sampler = m->sampler, .base = m->n_ids, .sent_ms = now_ms};
+	                 .max_tokens = m->max_tokens, .seed = m->seed, .sampler = m->sampler, .base = m->n_ids, .text_base = m->text_from, .sent_ms = now_ms};
 	memcpy(w->model, m->model, HTH_HASH_BYTES);
 	pool_send_job(pool, &peer->id, HTH_POOL_ACCEPT, &w->job, pool->home.free_slots > 0 ? 0 : pool->home.queued_tokens / HTH_MAX(pool->home.slots, 1), 0);
 	pool_wake(pool, now_ms + HTH_POOL_BEAT_MS);
 	hth_pool_work work = {.work = w->number, .from = peer->id, .audience = m->audience, .model = m->model, .words = m->words, .words_len = m->words_len,
 	                      .prompt_tokens = m->prompt_tokens, .max_tokens = m->max_tokens, .seed = m->seed, .sampler = m->sampler, .prefix = m->ids,
-	                      .n_prefix = m->n_ids};
+	                      .n_prefix = m->n_ids, .text_bytes = m->text_from};
 	pool->ops.serve(pool->ops.ctx, &work);
 }
 
 static void send_tokens(hth_pool *pool, const pool_work *w, size_t from)
 {
 	do {
-		size_t n = HTH_MIN(w->n - from, (size_t)HTH_POOL_RUN_MAX);
-		pool_send(pool, &w->peer, &(hth_pool_message){.kind = HTH_POOL_TOKENS, .job = w->job, .from = (uint32_t)(w->base + from), .ids = pool_ids_at(w->ids, from),
-		                                              .n_ids = n, .final = w->final && from + n == w->n});
+		size_t n = HTH_MIN(w->n - from, (size_t)HTH_POOL_RUN_MAX), begin = from > 0 ? w->ends[from - 1] : 0;
+		while (n > 1 && w->ends[from + n - 1] - begin > HTH_POOL_TEXT_MAX / 2)
+			n /= 2;
+		bool last = from + n == w->n;
+		size_t end = last ? w->n_text : w->ends[from + n - 1];
+		hth_pool_message m = {.kind = HTH_POOL_TOKENS, .job = w->job, .from = (uint32_t)(w->base + from), .ids = pool_ids_at(w->ids, from), .n_ids = n,
+		                      .text_from = (uint32_t)(w->text_base + begin), .text = w->text != NULL ? w->text + begin : "", .text_len = end - begin,
+		                      .has_prompt = from == 0 && w->has_prompt, .prompt_tokens = w->prompt_tokens, .tail = w->tail, .tail_len = w->tail_len,
+		                      .final = w->final && last, .finish = w->finish, .stop = w->stop};
+		pool_send(pool, &w->peer, &m);
 		from += n;
 	} while (from < w->n);
 }
@@ -232,21 +243,69 @@ void pool_work_message(hth_pool *pool, pool_peer *peer, const hth_pool_message *
 
 /* ---- making tokens ---- */
 
-void hth_pool_served(hth_pool *pool, uint64_t work, const int32_t *ids, size_t n, bool final, uint64_t milliwatt_seconds, uint64_t now_ms)
+static void refuse(hth_pool *pool, pool_work *w, hth_pool_reason reason)
+{
+	pool_send_job(pool, &w->peer, HTH_POOL_REFUSE, &w->job, 0, reason);
+	drop(pool, w);
+}
+
+static bool keep_run(pool_work *w, const hth_pool_run *run)
+{
+	size_t n_before = w->n, last = n_before > 0 ? w->ends[n_before - 1] : 0;
+	if (w->base + w->n + run->n > w->max_tokens || w->n_text + run->text_len > HTH_POOL_ANSWER_TEXT_MAX ||
+	    w->n_text + run->text_len - last > HTH_POOL_TEXT_MAX / 2 || run->tail_len > HTH_POOL_TAIL_MAX)
+		return false;
+	if (w->n_text + run->text_len > w->cap_text) {
+		size_t cap = HTH_MAX(w->cap_text * 2, w->n_text + run->text_len + 256);
+		char *grown = realloc(w->text, cap);
+		if (grown == NULL)
+			return false;
+		w->text = grown;
+		w->cap_text = cap;
+	}
+	if (w->n + run->n > w->cap_ends) {
+		size_t cap = HTH_MAX(w->cap_ends * 2, w->n + run->n + 32);
+		uint32_t *grown = realloc(w->ends, cap * sizeof *grown);
+		if (grown == NULL)
+			return false;
+		w->ends = grown;
+		w->cap_ends = cap;
+	}
+	if (!pool_append_ids(&w->ids, &w->n, &w->cap, run->ids, run->n))
+		return false;
+	if (run->text_len > 0)
+		memcpy(w->text + w->n_text, run->text, run->text_len);
+	/* A run's text is its last token's; what it brings without tokens comes after all. */
+	for (size_t i = n_before; i < w->n; i++)
+		w->ends[i] = (uint32_t)(i + 1 < w->n ? w->n_text : w->n_text + run->text_len);
+	w->n_text += run->text_len;
+	if (run->has_prompt && !w->has_prompt && n_before == 0) {
+		w->has_prompt = true;
+		w->prompt_tokens = run->prompt_tokens;
+		w->tail_len = run->tail_len;
+		if (run->tail_len > 0)
+			memcpy(w->tail, run->tail, run->tail_len);
+	}
+	return true;
+}
+
+void hth_pool_served(hth_pool *pool, uint64_t work, const hth_pool_run *run, uint64_t milliwatt_seconds, uint64_t now_ms)
 {
 	pool_work *w = find_number(pool, work);
 	if (w == NULL || w->over)
 		return;
 	size_t from = w->n;
-	if (w->base + w->n + n > w->max_tokens || !pool_append_ids(&w->ids, &w->n, &w->cap, ids, n)) {
+	if (!keep_run(w, run)) {
 		pool_send_job(pool, &w->peer, HTH_POOL_REFUSE, &w->job, 0, HTH_POOL_BROKEN);
 		stop(pool, w);
 		return;
 	}
-	w->final = w->over = final;
+	w->final = w->over = run->final;
+	w->finish = run->final ? run->finish : 0;
+	w->stop = run->final ? run->stop : 0;
 	w->energy_mws += milliwatt_seconds;
 	w->sent_ms = now_ms;
-	if (final)
+	if (w->over)
 		w->ended_ms = now_ms;
 	send_tokens(pool, w, from);
 	propose(pool, w, now_ms);
@@ -269,8 +328,15 @@ void hth_pool_yield(hth_pool *pool, uint64_t work, uint64_t now_ms)
 		return;
 	(void)now_ms;
 	pool->counts.preempted++;
-	pool_send_job(pool, &w->peer, HTH_POOL_REFUSE, &w->job, 0, HTH_POOL_BUSY);
-	drop(pool, w);
+	refuse(pool, w, HTH_POOL_BUSY);
+}
+
+void hth_pool_cannot(hth_pool *pool, uint64_t work, uint64_t now_ms)
+{
+	pool_work *w = find_number(pool, work);
+	(void)now_ms;
+	if (w != NULL && !w->over)
+		refuse(pool, w, HTH_POOL_BROKEN);
 }
 
 /* ---- time ---- */

@@ -146,6 +146,15 @@ void hth_pool_trust(hth_pool *pool, const hth_home_id *id, bool trusted)
 		peer->trusted = trusted;
 }
 
+void hth_pool_each_peer(const hth_pool *pool, uint64_t now_ms, void (*fn)(void *ctx, const hth_pool_peer_view *peer), void *ctx)
+{
+	for (size_t i = 0; i < pool->n_peers; i++) {
+		const pool_peer *p = &pool->peers[i];
+		fn(ctx, &(hth_pool_peer_view){.id = &p->id, .record = p->heard ? &p->record : NULL, .standing = &p->standing,
+		                              .fresh = p->heard && now_ms < p->heard_ms + HTH_POOL_FRESH_MS, .trusted = p->trusted, .rtt_s = p->rtt_s});
+	}
+}
+
 /* ---- records ---- */
 
 void hth_pool_set_home(hth_pool *pool, const hth_capability *record, double own_wait_s, uint64_t now_ms)

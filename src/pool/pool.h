@@ -38,17 +38,34 @@ typedef struct hth_pool_work {
 	uint64_t seed, sampler;
 	const int32_t *prefix; /* the answer so far */
 	size_t n_prefix;
+	uint32_t text_bytes;   /* of its text that were given out */
 } hth_pool_work;
+
+/* The next part of an answer: tokens, and the text that is out with them (it may lag behind: what could be a stop string is held). */
+typedef struct hth_pool_run {
+	const int32_t *ids;
+	size_t n;
+	const void *text;
+	size_t text_len;
+	bool has_prompt;        /* with a job's first run: */
+	uint32_t prompt_tokens; /* as the serving home counts them */
+	const void *tail;       /* how the prompt's text ends; at most HTH_POOL_TAIL_MAX bytes */
+	size_t tail_len;
+	bool final;
+	uint8_t finish, stop;   /* as in hth_pool_message */
+} hth_pool_run;
 
 typedef struct hth_pool_ops {
 	void *ctx;
 	void (*send)(void *ctx, const hth_home_id *to, const void *bytes, size_t len);
-	/* Tokens n.. of an ask's answer, in order, each once. */
-	void (*tokens)(void *ctx, uint64_t ask, const int32_t *ids, size_t n);
+	/* An ask's words are about to go to this home; false: they may not (it could not be put on record). May be NULL. */
+	bool (*leaves)(void *ctx, uint64_t ask, const hth_home_id *to, size_t words_len);
+	/* An ask's answer, in order, each token and byte once. */
+	void (*tokens)(void *ctx, uint64_t ask, const hth_pool_run *run);
 	/* The answer is whole. served_by: who made its last part; check: spot-check it and say so with hth_pool_checked. */
-	void (*ended)(void *ctx, uint64_t ask, const hth_home_id *served_by, bool check);
+	void (*ended)(void *ctx, uint64_t ask, const hth_home_id *served_by, bool check, uint8_t finish, uint8_t stop);
 	/* Nobody (any more) does it better: home goes on after the n tokens that `tokens` has told. The ask is over for the pool. */
-	void (*go_home)(void *ctx, uint64_t ask, size_t n);
+	void (*go_home)(void *ctx, uint64_t ask, size_t n, const char *why);
 	/* No home has the model, or none could be had for HTH_POOL_NOWHERE_MS. The ask is over. */
 	void (*failed)(void *ctx, uint64_t ask);
 	void (*serve)(void *ctx, const hth_pool_work *work);
@@ -79,7 +96,8 @@ void hth_pool_settle(hth_pool *pool);
 typedef struct hth_pool_ask {
 	uint64_t ask; /* the caller's number for it, unique among those that run */
 	const unsigned char *model;
-	uint32_t prompt_tokens, max_tokens, expected_tokens;
+	uint32_t prompt_tokens, max_tokens, expected_tokens; /* the prompt's: a guess ... */
+	uint32_t most_prompt_tokens;                         /* ... and more than it can have: who counts more is left */
 	uint64_t seed, sampler;
 } hth_pool_ask_options;
 /* Whether a neighbour would do this sooner than home, as far as is known now. */
@@ -91,12 +109,24 @@ void hth_pool_checked(hth_pool *pool, const hth_home_id *peer, bool good);
 size_t hth_pool_asks(const hth_pool *pool); /* how many are out */
 
 /* ---- serving ---- */
-/* Tokens that were made for a work; final with the last. */
-void hth_pool_served(hth_pool *pool, uint64_t work, const int32_t *ids, size_t n, bool final, uint64_t milliwatt_seconds, uint64_t now_ms);
+/* What was made for a work. */
+void hth_pool_served(hth_pool *pool, uint64_t work, const hth_pool_run *run, uint64_t milliwatt_seconds, uint64_t now_ms);
+/* It cannot be done here after all. `stop` is not called. */
+void hth_pool_cannot(hth_pool *pool, uint64_t work, uint64_t now_ms);
 /* Its place is needed for this home's own: the asking home is told and goes elsewhere. `stop` is not called. */
 void hth_pool_yield(hth_pool *pool, uint64_t work, uint64_t now_ms);
 double hth_pool_work_standing(const hth_pool *pool, uint64_t work, uint64_t now_ms); /* for hth_queue_next */
 size_t hth_pool_works(const hth_pool *pool);
+
+/* What is known of a neighbour. Borrowed during the call. */
+typedef struct hth_pool_peer_view {
+	const hth_home_id *id;
+	const hth_capability *record; /* NULL: nothing heard */
+	const hth_standing *standing;
+	bool fresh, trusted;
+	double rtt_s;
+} hth_pool_peer_view;
+void hth_pool_each_peer(const hth_pool *pool, uint64_t now_ms, void (*fn)(void *ctx, const hth_pool_peer_view *peer), void *ctx);
 
 typedef struct hth_pool_counts {
 	uint64_t asked, accepted, refused, failed_over, silent, slow, resent, came_home, refused_class, bad_messages, held, preempted;

@@ -29,16 +29,18 @@ typedef enum liar_kind { HONEST, MAKES_UP, BOASTS, GARBLES } liar_kind;
 typedef enum request_state { R_NEW, R_QUEUED, R_RUNNING, R_ABROAD, R_DONE, R_LOST } request_state; /* LOST: its own home lost power */
 
 typedef struct sim_request {
-	uint32_t home, prompt, tokens, expected, have;
+	uint32_t home, prompt, tokens, expected, have, text; /* have, text: tokens and bytes of text that came */
 	uint64_t seed, arrived_ms, first_ms;
 	uint8_t privacy, state, ends;
 	bool tainted; /* somebody made tokens up */
+	bool garbled, touched; /* its text is not what it should be; it was with a home that damages its letters, so that may be */
 } sim_request;
 
 typedef struct sim_job { /* in an engine */
 	bool own, running, begun, held, waiting_chunk;
 	uint64_t id; /* request's index, or the pool's work number */
 	uint32_t prompt, tokens, made;
+	uint32_t text; /* bytes that are out: they lag a token behind, as text does that may become a stop string */
 	uint64_t seed, since_ms, serial;
 } sim_job;
 
@@ -122,6 +124,16 @@ static uint64_t mix(uint64_t x)
 	x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9u;
 	x = (x ^ x >> 27) * 0x94D049BB133111EBu;
 	return x ^ x >> 31;
+}
+/* An answer's text: a row of letters; token i stands for none to three of them. */
+static char letter_at(uint64_t seed, uint32_t at) { return (char)('a' + mix(seed ^ (at + 1) * 0xD1342543DE82EF95u) % 26); }
+static int32_t truth(uint64_t seed, uint32_t i);
+static uint32_t text_of(uint64_t seed, uint32_t tokens)
+{
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < tokens; i++)
+		n += (uint32_t)truth(seed, i) % 4;
+	return n;
 }
 static int32_t truth(uint64_t seed, uint32_t i) { return (int32_t)(mix(seed + i * 0x9E3779B97F4A7C15u) & 0x7fff); }
 
@@ -414,7 +426,17 @@ static void run_at_home(sim_home *h, uint64_t number)
 
 /* ---- the pool's callbacks ---- */
 
-static void on_tokens(void *ctx, uint64_t number, const int32_t *ids, size_t n)
+static bool on_leaves(void *ctx, uint64_t number, const hth_home_id *to, size_t words_len)
+{
+	sim_request *r = &s->requests[number];
+	(void)ctx;
+	r->touched |= home_of(to)->liar == GARBLES;
+	if (r->privacy == HTH_PRIVATE || words_len == 0 || home_of(to) == &s->homes[r->home])
+		problem("request %zu of class %u is about to leave", (size_t)number, r->privacy);
+	return true;
+}
+
+static void on_tokens(void *ctx, uint64_t number, const hth_pool_run *run)
 {
 	sim_home *h = ctx;
 	sim_request *r = &s->requests[number];
@@ -422,19 +444,24 @@ static void on_tokens(void *ctx, uint64_t number, const int32_t *ids, size_t n)
 		problem("tokens for request %zu, which is not abroad", (size_t)number);
 	if (r->first_ms == 0)
 		r->first_ms = s->now;
-	for (size_t i = 0; i < n; i++)
-		r->tainted |= ids[i] != truth(r->seed, r->have + (uint32_t)i);
-	r->have += (uint32_t)n;
+	for (size_t i = 0; i < run->n; i++)
+		r->tainted |= run->ids[i] != truth(r->seed, r->have + (uint32_t)i);
+	r->have += (uint32_t)run->n;
+	for (size_t i = 0; i < run->text_len && !r->tainted && !r->garbled; i++)
+		r->garbled = ((const char *)run->text)[i] != letter_at(r->seed, r->text + (uint32_t)i);
+	r->text += (uint32_t)run->text_len;
 	if (r->have > r->tokens)
 		problem("request %zu has more tokens than were asked for", (size_t)number);
 }
 
-static void on_ended(void *ctx, uint64_t number, const hth_home_id *served_by, bool check)
+static void on_ended(void *ctx, uint64_t number, const hth_home_id *served_by, bool check, uint8_t finish, uint8_t stop)
 {
 	sim_home *h = ctx;
 	sim_request *r = &s->requests[number];
 	sim_home *peer = home_of(served_by);
 	bool garbled = h->liar == GARBLES; /* what its own letters asked for is its own fault */
+	if (!r->tainted && !garbled && !r->touched && (finish != 2 || stop != 0 || r->garbled || r->text != text_of(r->seed, r->tokens)))
+		problem("request %zu ended with %u bytes of text, right up to there: %d; %u were to come", (size_t)number, r->text, !r->garbled, text_of(r->seed, r->tokens));
 	if (r->have != r->tokens && (garbled || peer->liar == GARBLES)) {
 		r->tainted = true;
 		r->have = r->tokens;
@@ -454,8 +481,9 @@ static void on_ended(void *ctx, uint64_t number, const hth_home_id *served_by, b
 	end_request(r, R_DONE);
 }
 
-static void on_go_home(void *ctx, uint64_t number, size_t n)
+static void on_go_home(void *ctx, uint64_t number, size_t n, const char *why)
 {
+	(void)why;
 	sim_home *h = ctx;
 	if (s->requests[number].have != n)
 		problem("request %zu comes home with %zu tokens, and %u were told", (size_t)number, n, s->requests[number].have);
@@ -475,7 +503,8 @@ static void on_serve(void *ctx, const hth_pool_work *w)
 	for (size_t i = 0; i < w->n_prefix; i++) /* what another made so far is this answer's beginning */
 		if (w->prefix[i] < 0)
 			problem("a prefix has a token that is none");
-	add_job(h, (sim_job){.own = false, .id = w->work, .prompt = w->prompt_tokens, .tokens = w->max_tokens, .made = (uint32_t)w->n_prefix, .seed = w->seed});
+	add_job(h, (sim_job){.own = false, .id = w->work, .prompt = w->prompt_tokens, .tokens = w->max_tokens, .made = (uint32_t)w->n_prefix, .text = w->text_bytes,
+	                     .seed = w->seed});
 	at(s->now, E_WAKE, h->index, 0);
 }
 
@@ -537,13 +566,20 @@ static void chunk(sim_home *h, uint64_t serial)
 	for (uint32_t i = 0; i < n; i++)
 		ids[i] = h->liar == MAKES_UP ? truth(j->seed, j->made + i) ^ 1 : truth(j->seed, j->made + i);
 	j->made += n;
-	bool final = j->made == j->tokens;
+	bool final = j->made == j->tokens, begins = !j->begun;
 	uint64_t work = j->id;
+	uint32_t out = final ? text_of(j->seed, j->made) : text_of(j->seed, j->made - 1), n_text = 0, prompt = j->prompt;
+	char text[CHUNK * 4 + 4];
+	j->begun = true;
+	while (j->text < out && n_text < sizeof text)
+		text[n_text++] = letter_at(j->seed, j->text++);
 	if (final)
 		drop_job(h, j);
 	else
 		next_chunk(h, j, CHUNK / speed_of(h, h->decode));
-	hth_pool_served(h->pool, work, ids, n, final, n * 1000, s->now);
+	hth_pool_run run = {.ids = ids, .n = n, .text = text, .text_len = n_text, .has_prompt = begins, .prompt_tokens = prompt, .tail = ">", .tail_len = 1,
+	                    .final = final, .finish = final ? 2 : 0};
+	hth_pool_served(h->pool, work, &run, n * 1000, s->now);
 	if (final)
 		schedule(h);
 }
@@ -600,7 +636,7 @@ static void bring_up(sim_home *h)
 {
 	hth_error err = HTH_ERROR_INIT;
 	hth_signer signer = s->o.real_keys ? hth_signer_of(h->identity) : (hth_signer){fake_sign, fake_verify, h};
-	hth_pool_ops ops = {h, send_letter, on_tokens, on_ended, on_go_home, on_failed, on_serve, on_stop, on_hold};
+	hth_pool_ops ops = {h, send_letter, on_leaves, on_tokens, on_ended, on_go_home, on_failed, on_serve, on_stop, on_hold};
 	h->up = true;
 	h->dead = false;
 	h->epoch++;

@@ -133,10 +133,14 @@ typedef struct party {
 	hth_pool *pool;
 	hth_rng rng;
 	int32_t answer[256];
-	size_t n;
+	size_t n, n_text;
+	char text[256];
+	uint32_t prompt_tokens;
+	uint8_t finish, stop;
 	int ended, home, failed, stopped;
 	hth_pool_work work;
 	int works;
+	bool no_record;
 	int32_t prefix[64];
 } party;
 static party p[3];
@@ -161,21 +165,35 @@ static void on_send(void *ctx, const hth_home_id *to, const void *bytes, size_t 
 	memcpy(l->bytes, bytes, len);
 	l->to += 10 * ((party *)ctx)->index;
 }
-static void on_tokens(void *ctx, uint64_t ask, const int32_t *ids, size_t n)
+static bool on_leaves(void *ctx, uint64_t ask, const hth_home_id *to, size_t len)
+{
+	CHECK(ask == 1 && len > 0 && !hth_home_id_equal(to, &hth_identity_card(((party *)ctx)->identity)->id));
+	return !((party *)ctx)->no_record;
+}
+static void on_tokens(void *ctx, uint64_t ask, const hth_pool_run *run)
 {
 	party *x = ctx;
 	CHECK_INT(ask, 1);
-	for (size_t i = 0; i < n && x->n < HTH_COUNT(x->answer); i++)
-		x->answer[x->n++] = ids[i];
+	for (size_t i = 0; i < run->n && x->n < HTH_COUNT(x->answer); i++)
+		x->answer[x->n++] = run->ids[i];
+	for (size_t i = 0; i < run->text_len && x->n_text + 1 < sizeof x->text; i++)
+		x->text[x->n_text++] = ((const char *)run->text)[i];
+	if (run->has_prompt) {
+		CHECK(run->tail_len == 4 && memcmp(run->tail, "end>", 4) == 0);
+		x->prompt_tokens = run->prompt_tokens;
+	}
 }
-static void on_ended(void *ctx, uint64_t ask, const hth_home_id *by, bool check)
+static void on_ended(void *ctx, uint64_t ask, const hth_home_id *by, bool check, uint8_t finish, uint8_t stop)
 {
+	party *x = ctx;
 	(void)ask, (void)by, (void)check;
-	((party *)ctx)->ended++;
+	x->ended++;
+	x->finish = finish;
+	x->stop = stop;
 }
-static void on_go_home(void *ctx, uint64_t ask, size_t n)
+static void on_go_home(void *ctx, uint64_t ask, size_t n, const char *why)
 {
-	(void)ask;
+	(void)ask, (void)why;
 	party *x = ctx;
 	CHECK_INT(n, x->n);
 	x->home++;
@@ -227,7 +245,7 @@ static void street_init(void)
 	hth_privacy_add_audience(HTH_PUBLIC);
 	for (int i = 0; i < 3; i++) {
 		unsigned char seed[HTH_SEED_BYTES] = {(unsigned char)(i + 1)};
-		hth_pool_ops ops = {&p[i], on_send, on_tokens, on_ended, on_go_home, on_failed, on_serve, on_stop, on_hold};
+		hth_pool_ops ops = {&p[i], on_send, on_leaves, on_tokens, on_ended, on_go_home, on_failed, on_serve, on_stop, on_hold};
 		p[i].index = i;
 		hth_rng_seed(&p[i].rng, 1);
 		if (hth_identity_from_seed(&p[i].identity, seed, &err) != HTH_OK ||
@@ -257,6 +275,14 @@ static void street_finish(void)
 	}
 }
 
+/* A token's text is a letter; what comes with the last is the end of a text that a stop string cut off. */
+static void make(party *x, const int32_t *ids, size_t n, const char *text, bool final, uint64_t now)
+{
+	hth_pool_run run = {.ids = ids, .n = n, .text = text, .text_len = strlen(text), .has_prompt = true, .prompt_tokens = 64, .tail = "end>", .tail_len = 4,
+	                    .final = final, .finish = final ? 1 : 0, .stop = final ? 2 : 0};
+	hth_pool_served(x->pool, x->work.work, &run, 100, now);
+}
+
 static hth_neighbour_permit *permit(hth_privacy_class class)
 {
 	hth_request *request = NULL;
@@ -272,10 +298,11 @@ static hth_neighbour_permit *permit(hth_privacy_class class)
 	return made;
 }
 
+static uint32_t most_prompt = 1000;
 static hth_status ask(hth_privacy_class class, uint64_t now)
 {
 	static const unsigned char model[HTH_HASH_BYTES];
-	hth_pool_ask_options o = {.ask = 1, .model = model, .prompt_tokens = 32, .max_tokens = 6, .expected_tokens = 100, .seed = 9};
+	hth_pool_ask_options o = {.ask = 1, .model = model, .prompt_tokens = 32, .max_tokens = 6, .expected_tokens = 100, .most_prompt_tokens = most_prompt, .seed = 9};
 	hth_status status = hth_pool_ask(p[0].pool, permit(class), &o, now, &err);
 	deliver(now);
 	return status;
@@ -296,14 +323,16 @@ TEST(an_answer_from_next_door_is_whole_and_paid_for)
 	REQUIRE_OK(ask(HTH_PUBLIC, T0));
 	int who = p[1].works ? 1 : 2;
 	REQUIRE(p[who].works == 1);
-	hth_pool_served(p[who].pool, p[who].work.work, made, 4, false, 100, T0 + 10);
-	hth_pool_served(p[who].pool, p[who].work.work, made + 4, 2, true, 100, T0 + 20);
+	make(&p[who], made, 4, "fgh", false, T0 + 10);
+	make(&p[who], made + 4, 2, "ijk", true, T0 + 20);
 	deliver(T0 + 20);
 	CHECK(p[0].ended == 1 && p[0].n == 6 && memcmp(p[0].answer, made, sizeof made) == 0);
+	CHECK_STR(p[0].text, "fghijk");
+	CHECK(p[0].prompt_tokens == 64 && p[0].finish == 1 && p[0].stop == 2);
 	deliver(T0 + 21);
 	const hth_home_id *server = &hth_identity_card(p[who].identity)->id, *asker = &hth_identity_card(p[0].identity)->id;
-	CHECK_INT(hth_ledger_balance(p[0].ledger, server, T0), -(6 + 2));
-	CHECK_INT(hth_ledger_balance(p[who].ledger, asker, T0), 6 + 2);
+	CHECK_INT(hth_ledger_balance(p[0].ledger, server, T0), -(6 + 4)); /* 64 tokens of prompt, by its count */
+	CHECK_INT(hth_ledger_balance(p[who].ledger, asker, T0), 6 + 4);
 	CHECK(hth_pool_asks(p[0].pool) == 0 && hth_pool_works(p[who].pool) == 0);
 	street_finish();
 }
@@ -315,7 +344,7 @@ TEST(letters_in_any_order_make_the_same_answer)
 	REQUIRE_OK(ask(HTH_PUBLIC, T0));
 	party *server = p[1].works ? &p[1] : &p[2];
 	for (int i = 0; i < 6; i++)
-		hth_pool_served(server->pool, server->work.work, made + i, 1, i == 5, 0, T0 + 1);
+		make(server, made + i, 1, i == 0 ? "" : i == 1 ? "fg" : (char[]){(char)('f' + i), '\0'}, i == 5, T0 + 1);
 	/* Backwards, twice each; the receipt first of all. */
 	letter kept[16];
 	size_t n = HTH_MIN(n_letters, HTH_COUNT(kept));
@@ -327,6 +356,8 @@ TEST(letters_in_any_order_make_the_same_answer)
 	deliver(T0 + 3000); /* what was asked for again */
 	deliver(T0 + 3000);
 	CHECK(p[0].ended == 1 && p[0].n == 6 && memcmp(p[0].answer, made, sizeof made) == 0);
+	CHECK_STR(p[0].text, "fghijk");
+	CHECK(p[0].prompt_tokens == 64 && p[0].finish == 1 && p[0].stop == 2);
 	street_finish();
 }
 
@@ -336,7 +367,7 @@ TEST(a_server_that_falls_silent_is_left_within_two_seconds_and_another_goes_on_f
 	street_init();
 	REQUIRE_OK(ask(HTH_PUBLIC, T0));
 	party *first = p[1].works ? &p[1] : &p[2], *second = first == &p[1] ? &p[2] : &p[1];
-	hth_pool_served(first->pool, first->work.work, made, 2, false, 0, T0 + 100);
+	make(first, made, 2, "f", false, T0 + 100);
 	deliver(T0 + 100);
 	CHECK_INT(p[0].n, 2);
 	hth_pool_tick(p[0].pool, T0 + 100 + HTH_POOL_SILENCE_MS - 1);
@@ -345,15 +376,17 @@ TEST(a_server_that_falls_silent_is_left_within_two_seconds_and_another_goes_on_f
 	deliver(T0 + 2100);
 	CHECK_INT(hth_pool_get_counts(p[0].pool)->failed_over, 1);
 	REQUIRE(second->works == 1);
-	CHECK(second->work.n_prefix == 2 && second->prefix[0] == 5 && second->prefix[1] == 6 && second->work.seed == 9);
+	CHECK(second->work.n_prefix == 2 && second->prefix[0] == 5 && second->prefix[1] == 6 && second->work.seed == 9 && second->work.text_bytes == 1);
 	/* The first one wakes up and goes on: nobody listens. */
-	hth_pool_served(first->pool, first->work.work, made + 2, 2, false, 0, T0 + 2200);
+	make(first, made + 2, 2, "ghi", false, T0 + 2200);
 	deliver(T0 + 2200);
 	CHECK_INT(p[0].n, 2);
 	CHECK_INT(first->stopped, 1);
-	hth_pool_served(second->pool, second->work.work, made + 2, 4, true, 0, T0 + 2300);
+	make(second, made + 2, 4, "ghijk", true, T0 + 2300);
 	deliver(T0 + 2300);
 	CHECK(p[0].ended == 1 && p[0].n == 6 && memcmp(p[0].answer, made, sizeof made) == 0);
+	CHECK_STR(p[0].text, "fghijk");
+	CHECK(p[0].prompt_tokens == 64 && p[0].finish == 1 && p[0].stop == 2);
 	street_finish();
 }
 
@@ -397,6 +430,29 @@ TEST(removal_ends_what_runs_and_strangers_are_not_heard)
 	cut = true;
 	hth_pool_set_members(p[0].pool, NULL, T0 + 3);
 	CHECK_INT(p[0].home, 1); /* without neighbours, home does it */
+	street_finish();
+}
+
+TEST(who_counts_more_prompt_than_there_can_be_is_left)
+{
+	static const int32_t made[6] = {5, 6, 7, 8, 9, 10};
+	street_init();
+	most_prompt = 63;
+	REQUIRE_OK(ask(HTH_PUBLIC, T0));
+	most_prompt = 1000;
+	party *first = p[1].works ? &p[1] : &p[2], *second = first == &p[1] ? &p[2] : &p[1];
+	make(first, made, 2, "fg", false, T0 + 100);
+	deliver(T0 + 100);
+	CHECK(p[0].n == 0 && second->works == 1 && second->work.n_prefix == 0);
+	street_finish();
+}
+
+TEST(words_that_cannot_be_put_on_record_do_not_leave)
+{
+	street_init();
+	p[0].no_record = true;
+	CHECK_INT(ask(HTH_PUBLIC, T0), HTH_IO);
+	CHECK(p[1].works + p[2].works == 0 && hth_pool_asks(p[0].pool) == 0);
 	street_finish();
 }
 
