@@ -104,6 +104,7 @@ complete -c hearth -l load-timeout -x -d 'how long a request waits for its model
 complete -c hearth -l max-body -x -d 'largest body of a request'
 complete -c hearth -l max-connections -x -d 'connections open at once'
 complete -c hearth -l shutdown -x -d 'how long running answers may take to finish'
+complete -c hearth -l embed-model -x -d 'model that gives documents their vectors'
 complete -c hearth -l fetch-hosts -x -d 'hosts that pages may be fetched from'
 complete -c hearth -l fetch-max -x -d 'bytes of a page'
 complete -c hearth -l fetch-timeout -x -d 'how long fetching may take'

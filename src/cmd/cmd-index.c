@@ -40,6 +40,18 @@ static void print_files(const json_t *status)
 			printf("%10llu  %s\n", (unsigned long long)number(files, rows[i].key), rows[i].says);
 }
 
+static void print_vectors(const json_t *status)
+{
+	char a[32];
+	const char *whose = json_string_value(json_object_get(status, "vector_model")), *now = json_string_value(json_object_get(status, "embed_model"));
+	bool any = number(status, "vectors") > 0, goes_on = now != NULL && *now != '\0';
+	if (!any && !goes_on)
+		return;
+	printf("%s of %s passages have a vector of %s (%s)%s\n", hth_cmd_count(number(status, "vectors"), a),
+	       hth_cmd_count(number(status, "passages"), (char[32]){0}), any ? whose : now, hth_cmd_bytes(number(status, "vector_bytes"), (char[32]){0}),
+	       json_is_true(json_object_get(status, "kept")) && !goes_on ? "; no embedding model is in use now" : "");
+}
+
 static void print_status(const json_t *status)
 {
 	const json_t *folders = json_object_get(status, "folders"), *folder;
@@ -62,6 +74,7 @@ static void print_status(const json_t *status)
 	printf("\n%s documents, %s of text in %s passages; the word index has %s; %s of computing spent\n", hth_cmd_count(number(status, "documents"), a),
 	       hth_cmd_bytes(number(status, "text_bytes"), b), hth_cmd_count(number(status, "passages"), c),
 	       hth_cmd_bytes(number(status, "word_bytes"), (char[32]){0}), hth_cmd_seconds(number(status, "cpu_seconds"), (char[32]){0}));
+	print_vectors(status);
 	const json_t *left = json_object_get(status, "seconds_left");
 	if (json_is_number(left))
 		printf("%.1f files a second; about %s left%s\n", json_number_value(json_object_get(status, "files_per_s")),

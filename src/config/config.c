@@ -308,6 +308,8 @@ static const setting settings[] = {
      "ADDR:PORT to listen on, and where the other commands look for the node; beyond loopback needs api_key"},
     {"model", "starter", parse_text, format_text, FIELD(model), 0, 0,
      "model (name or file) that answers when a request names none"},
+    {"embed_model", "", parse_text, format_text, FIELD(embed_model), 0, 0,
+     "embedding model that finds documents by what they mean; empty: the only one that is here; off: none"},
     {"api_key", "", parse_text, format_secret, FIELD(api_key), 0, 0,
      "key that clients must send (Authorization: Bearer KEY); empty: none"},
     {"allowed_hosts", "", parse_text, format_text, FIELD(allowed_hosts), 0, 0,

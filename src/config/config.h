@@ -35,6 +35,7 @@ typedef struct hth_config {
 	char api_key[256];       /* "" : none needed; demanded beyond loopback */
 	char allowed_hosts[1024];   /* extra Host names, comma-separated */
 	char allowed_origins[1024]; /* extra Origins of browsers, comma-separated */
+	char embed_model[256];   /* gives documents their vectors; "": the one embedding model that is here; "off": none */
 	uint32_t threads;        /* 0: one per core */
 	uint32_t parallel;       /* requests at once per model; 0: chosen */
 	uint32_t context;        /* tokens per request; 0: the model's, as memory allows */

@@ -110,6 +110,7 @@ hth_status hth_index_write_status(const char *home, hth_index *index, hth_buf *o
 	hth_buf_appendf(out, ",\"opened\":%llu,\"extracted\":%llu", (unsigned long long)s.opened, (unsigned long long)s.extracted);
 	hth_buf_appendf(out, ",\"vectors\":%llu,\"vector_bytes\":%llu", (unsigned long long)s.vectors, (unsigned long long)s.vector_bytes);
 	put(out, "vector_model", s.vector_model);
+	put(out, "embed_model", s.embedder);
 	hth_buf_appendf(out, ",\"kept\":%s,\"idle\":%s,\"paused\":%s,\"files_per_s\":%.2f", s.kept ? "true" : "false",
 	                idle ? "true" : "false", s.paused ? "true" : "false", s.files_per_s);
 	if (s.seconds_left > 0)

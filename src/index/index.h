@@ -107,6 +107,7 @@ typedef struct hth_index_status {
 	uint64_t opened, extracted;        /* since the beginning: contents that were hashed; readings by the extractor, OCR's too */
 	double cpu_seconds;                /* spent so far, by all processes that read */
 	/* Of the keeper, when it is this process: else 0. */
+	char embedder[HTH_INDEX_MODEL_MAX]; /* the model that makes vectors; "": none */
 	bool kept, paused;
 	double files_per_s;    /* over the last minute of work */
 	uint64_t seconds_left; /* for the files that wait, at that rate; 0: none or not known */

@@ -402,6 +402,8 @@ hth_status hth_index_get_status(const char *home, hth_index *ix, hth_index_statu
 			first = HTH_MIN(first, ix->done_ms[i]);
 			n++;
 		}
+		if (ix->embedder.embed != NULL)
+			memcpy(s.embedder, ix->embedder.model, sizeof s.embedder);
 		pthread_mutex_unlock(&ix->mutex);
 		uint64_t waiting = s.files[HTH_INDEX_WAITING] + s.files[HTH_INDEX_WAITING_OCR];
 		if (n > 1 && now > first)

@@ -34,6 +34,10 @@ typedef struct document_call {
 	int64_t k, after, before, least;
 	bool with_text, shared, remove, for_model;
 	pthread_t thread;
+	bool running; /* the thread; false: it waits for the query's vector */
+	float *vector; /* NULL: words alone */
+	size_t n_dims;
+	uint8_t key[HTH_INDEX_KEY_BYTES];
 	hth_index_reader *reader;
 	hth_index *index; /* as it was when the call began */
 	hth_status status;
@@ -46,6 +50,7 @@ struct hth_documents {
 	hth_node *node;
 	hth_mailbox *mailbox;
 	hth_index *index; /* NULL: not kept */
+	hth_embedder *embedder;
 	document_call *calls;
 	size_t n;
 	hth_index_reader *readers[READERS_MAX]; /* that nobody uses */
@@ -68,12 +73,16 @@ static void start_keeping(hth_documents *d)
 		hth_log(HTH_LOG_WARN, "the documents are not kept up to date: %s", err.message);
 		d->told = true;
 	}
+	if (d->index != NULL)
+		hth_embedder_attach(d->embedder, d->index);
 }
 
 void hth_documents_rest(hth_node *node)
 {
 	if (node->documents != NULL && node->documents->index != NULL)
 		hth_index_pause(node->documents->index, node->metrics.active > 0);
+	if (node->documents != NULL)
+		hth_embedder_rest(node->documents->embedder, node->metrics.active > 0);
 }
 
 /* --- the call's thread --- */
@@ -99,7 +108,7 @@ static hth_status run_search(document_call *c, hth_error *err)
 {
 	if (c->reader == NULL)
 		HTH_TRY(hth_index_reader_open(&c->reader, c->all->node->config->home, err));
-	const hth_index_query q = {.text = c->text, .k = (size_t)c->k, .folder = c->folder, .type = c->type, .from = c->from, .after = c->after, .before = c->before, .least_share = (double)c->least / 100};
+	const hth_index_query q = {.text = c->text, .k = (size_t)c->k, .folder = c->folder, .type = c->type, .from = c->from, .after = c->after, .before = c->before, .least_share = (double)c->least / 100, .vector = c->vector, .n_dims = c->n_dims, .vector_key = c->key};
 	hth_index_hits hits = {0};
 	HTH_TRY(hth_index_search(c->reader, &q, &hits, err));
 	if (c->for_model)
@@ -144,6 +153,7 @@ static void free_call(document_call *c)
 	else
 		hth_index_reader_close(c->reader);
 	hth_buf_finish(&c->answer);
+	free(c->vector);
 	free(c->text);
 	free(c->folder);
 	free(c->type);
@@ -155,7 +165,8 @@ static void on_ended(void *ctx, void *mail)
 {
 	(void)ctx;
 	document_call *c = mail;
-	pthread_join(c->thread, NULL);
+	if (c->running)
+		pthread_join(c->thread, NULL);
 	if (c->kind == CALL_CHANGE && c->status == HTH_OK) {
 		if (c->all->index != NULL)
 			hth_index_wake(c->all->index);
@@ -179,6 +190,52 @@ static void on_ended(void *ctx, void *mail)
 
 static void on_gone(hth_holder *holder) { ((document_call *)holder)->exchange = NULL; }
 
+static hth_status start_thread(document_call *c, hth_error *err)
+{
+	sigset_t every, before;
+	sigfillset(&every);
+	pthread_sigmask(SIG_SETMASK, &every, &before);
+	int e = pthread_create(&c->thread, NULL, call_main, c);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (e != 0)
+		return hth_fail_errno(err, HTH_NO_MEMORY, e, "cannot start a thread");
+	c->running = true;
+	return HTH_OK;
+}
+
+/* What the query means is known, or will not be. */
+static void on_vector(void *ctx, const float *values, size_t n, const uint8_t *key)
+{
+	document_call *c = ctx;
+	c->vector = values != NULL ? hth_alloc_array(n, sizeof *values) : NULL;
+	if (c->vector != NULL) {
+		memcpy(c->vector, values, n * sizeof *values);
+		memcpy(c->key, key, sizeof c->key);
+		c->n_dims = n;
+	}
+	c->status = start_thread(c, &c->error);
+	if (c->status != HTH_OK)
+		(void)!hth_mailbox_post(c->all->mailbox, c);
+}
+
+/* The query as a person would say it: without its signs, and without what must not be there. */
+static char *plain_words(const char *text)
+{
+	char *out = calloc(1, strlen(text) + 2), *to = out;
+	while (out != NULL && *text != '\0') {
+		text += strspn(text, " \t\r\n+\"");
+		size_t n = strcspn(text, " \t\r\n\"");
+		if (n > 0 && *text != '-') {
+			if (to != out)
+				*to++ = ' ';
+			memcpy(to, text, n);
+			to += n;
+		}
+		text += n;
+	}
+	return out;
+}
+
 static hth_status begin(hth_documents *d, document_call *c, hth_exchange *exchange, hth_error *err)
 {
 	if (d->n >= AT_ONCE)
@@ -188,13 +245,9 @@ static hth_status begin(hth_documents *d, document_call *c, hth_exchange *exchan
 	c->answer = HTH_BUF_INIT(ANSWER_MAX);
 	if (c->kind == CALL_SEARCH && d->n_readers > 0)
 		c->reader = d->readers[--d->n_readers];
-	sigset_t every, before;
-	sigfillset(&every);
-	pthread_sigmask(SIG_SETMASK, &every, &before);
-	int e = pthread_create(&c->thread, NULL, call_main, c);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (e != 0)
-		return hth_fail_errno(err, HTH_NO_MEMORY, e, "cannot start a thread");
+	HTH_AUTO_FREE char *words = c->kind == CALL_SEARCH ? plain_words(c->text) : NULL;
+	if (words == NULL || *words == '\0')
+		HTH_TRY(start_thread(c, err));
 	c->next = d->calls;
 	if (c->next != NULL)
 		c->next->prev = c;
@@ -202,6 +255,8 @@ static hth_status begin(hth_documents *d, document_call *c, hth_exchange *exchan
 	d->n++;
 	if (exchange != NULL)
 		hth_exchange_set_user(exchange, &c->holder);
+	if (!c->running)
+		hth_embedder_query(d->embedder, words, on_vector, c);
 	return HTH_OK;
 }
 
@@ -331,7 +386,10 @@ hth_status hth_documents_create(hth_documents **ret_documents, hth_node *node, h
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for the node");
 	d->node = node;
 	hth_status status = hth_mailbox_open(&d->mailbox, node->loop, on_ended, d, err);
+	if (status == HTH_OK)
+		status = hth_embedder_create(&d->embedder, node, err);
 	if (status != HTH_OK) {
+		hth_mailbox_close(d->mailbox);
 		free(d);
 		return status;
 	}
@@ -346,11 +404,14 @@ void hth_documents_destroy(hth_documents *d)
 		return;
 	while (d->calls != NULL) {
 		document_call *c = d->calls;
-		pthread_join(c->thread, NULL);
+		hth_embedder_forget(d->embedder, c);
+		if (c->running)
+			pthread_join(c->thread, NULL);
 		free_call(c);
 	}
 	hth_mailbox_close(d->mailbox);
 	hth_index_stop(d->index);
+	hth_embedder_destroy(d->embedder);
 	for (size_t i = 0; i < d->n_readers; i++)
 		hth_index_reader_close(d->readers[i]);
 	free(d);

@@ -31,6 +31,7 @@ typedef struct hth_keys hth_keys;
 typedef struct hth_tasks hth_tasks;
 typedef struct hth_documents hth_documents;
 typedef struct hth_document_pages hth_document_pages;
+typedef struct hth_embedder hth_embedder;
 typedef struct hth_settings hth_settings;
 typedef struct hth_digests hth_digests;
 
@@ -113,6 +114,21 @@ void hth_documents_change(hth_node *node, hth_exchange *exchange); /* POST /hear
 HTH_MUST_USE hth_status hth_document_pages_create(hth_document_pages **ret_pages, hth_node *node, hth_error *err);
 void hth_document_pages_destroy(hth_document_pages *pages);
 bool hth_document_pages_handle(hth_node *node, hth_exchange *exchange); /* GET /documents/...; false: another path */
+
+/* embedder.c: vectors of passages and queries, by the embedding model that is here. */
+struct hth_index;
+struct hth_index_batch;
+HTH_MUST_USE hth_status hth_embedder_create(hth_embedder **ret_embedder, hth_node *node, hth_error *err);
+/* After the index was stopped. No callback follows. */
+void hth_embedder_destroy(hth_embedder *embedder);
+void hth_embedder_attach(hth_embedder *embedder, struct hth_index *index); /* whose passages are to get vectors; NULL: nobody's */
+void hth_embedder_on_batch(void *embedder, struct hth_index_batch *batch); /* the index's thread */
+void hth_embedder_rest(hth_embedder *embedder, bool rest); /* somebody waits for an answer */
+/* The vector of what is asked; fn is called once, maybe before this returns. values NULL: there is none (no model, or not in time). Borrowed
+ * for the call. */
+typedef void (*hth_embedded_fn)(void *ctx, const float *values, size_t n, const uint8_t *key);
+void hth_embedder_query(hth_embedder *embedder, const char *text, hth_embedded_fn fn, void *ctx);
+void hth_embedder_forget(hth_embedder *embedder, void *ctx); /* its fn is not called any more */
 
 /* keys.c: named keys. */
 HTH_MUST_USE hth_status hth_keys_create(hth_keys **ret_keys, const char *home, hth_error *err);

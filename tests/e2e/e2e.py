@@ -99,7 +99,8 @@ class Node:
         args = list(command)
         if not any(s.startswith("--listen") for s in settings):
             args += ["--listen", "127.0.0.1:0"]
-        self.process = subprocess.Popen(args + list(settings), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log_file, env=full_env)
+        self.command, self.env = args + list(settings), full_env
+        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log_file, env=full_env)
         self.port = None
         if expect_start:
             self._wait_ready()
@@ -135,6 +136,12 @@ class Node:
             self.process.stdout.close()
             self.log_file.close()
             shutil.rmtree(self.home, ignore_errors=True)
+
+    def restart(self):
+        """Once it has ended: another one of the same home."""
+        self.process.stdout.close()
+        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log_file, env=self.env)
+        self._wait_ready()
 
     def stop(self, sig=signal.SIGTERM, seconds=20):
         if self.process.poll() is None:
