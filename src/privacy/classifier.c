@@ -192,6 +192,14 @@ static void append_json_text(hth_buf *out, const char *json)
 	hth_buf_append_char(out, '\n');
 }
 
+static void append_line(hth_buf *out, const char *text)
+{
+	if (text == NULL)
+		return;
+	hth_buf_append_str(out, text);
+	hth_buf_append_char(out, '\n');
+}
+
 void hth_classifier_scan_request(const hth_request *request, hth_findings *ret_findings)
 {
 	const hth_request_input *in = &request->input;
@@ -200,10 +208,16 @@ void hth_classifier_scan_request(const hth_request *request, hth_findings *ret_f
 		hth_buf_append(&text, in->text, in->text_len);
 		hth_buf_append_char(&text, '\n');
 	}
-	const char *const jsons[] = {in->messages_json, in->tools_json, in->template_json};
+	const char *const jsons[] = {in->messages_json, in->tools_json, in->template_json, in->settings_json, in->format_json};
 	for (size_t i = 0; i < HTH_COUNT(jsons); i++)
 		if (jsons[i] != NULL)
 			append_json_text(&text, jsons[i]);
+	const hth_request_params *params = &request->params;
+	for (size_t i = 0; i < params->n_stop; i++)
+		append_line(&text, params->stop[i]);
+	const char *const wishes[] = {in->must_call_name, params->grammar, params->grammar_trigger, params->grammar_trigger_if};
+	for (size_t i = 0; i < HTH_COUNT(wishes); i++)
+		append_line(&text, wishes[i]);
 	*ret_findings = (hth_findings){.limit = HTH_PUBLIC};
 	if (text.failed)
 		add(ret_findings, HTH_FINDING_UNREADABLE, 0, 0, "text longer than is looked at");

@@ -3,9 +3,7 @@
 
 #include "base/mem.h"
 #include "privacy/privacy.h"
-#include "seal/canon.h"
-
-enum { WORDS_MAX = 400 << 10 }; /* with an envelope's other fields they stay under 512 KiB */
+#include "privacy/travel.h"
 
 struct hth_neighbour_permit {
 	hth_audience audience;
@@ -16,8 +14,6 @@ struct hth_neighbour_permit {
 _Static_assert((int)HTH_AUDIENCE_NEIGHBOURS == (int)HTH_NEIGHBOURS && (int)HTH_AUDIENCE_PUBLIC == (int)HTH_PUBLIC && (int)HTH_PRIVATE == 0,
                "an audience is a class, and no audience is private");
 
-static void put_text(hth_buf *out, const char *text) { hth_canon_put_blob(out, text ? text : "", text ? strlen(text) : 0); }
-
 hth_status hth_privacy_permit_neighbours(const hth_request *request, hth_neighbour_permit **ret_permit, hth_error *err)
 {
 	if (request->privacy == HTH_PRIVATE)
@@ -26,19 +22,14 @@ hth_status hth_privacy_permit_neighbours(const hth_request *request, hth_neighbo
 	hth_sealed_permit *general = NULL;
 	HTH_TRY(hth_privacy_permit(request, request->privacy, &general, err));
 	hth_privacy_permit_destroy(general);
-	if (request->kind > HTH_EMBEDDING || request->input.n_tokens > 0)
-		return hth_fail(err, HTH_UNSUPPORTED, "request %s is of a kind that no other home serves", request->id);
+	HTH_TRY(hth_travel_check(request, err));
 	hth_neighbour_permit *permit = calloc(1, sizeof *permit);
 	if (permit == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for request %s", request->id);
 	permit->audience = (hth_audience)request->privacy;
 	memcpy(permit->request_id, request->id, sizeof permit->request_id);
-	permit->words = HTH_BUF_INIT(WORDS_MAX);
-	hth_canon_put_u8(&permit->words, (uint8_t)request->kind);
-	put_text(&permit->words, request->input.messages_json);
-	put_text(&permit->words, request->input.tools_json);
-	put_text(&permit->words, request->input.template_json);
-	hth_canon_put_blob(&permit->words, request->input.text ? request->input.text : "", request->input.text ? request->input.text_len : 0);
+	permit->words = HTH_BUF_INIT(HTH_TRAVEL_MAX);
+	hth_travel_put(request, &permit->words);
 	hth_status status = hth_buf_check(&permit->words, "a request for another home", err);
 	if (status != HTH_OK)
 		hth_permit_destroy(permit);
