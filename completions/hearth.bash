@@ -25,7 +25,7 @@ _hearth() {
 	list | ps | status | doctor | config | rm) options="--json" ;;
 	show) options="--metadata --remote --json" ;;
 	pull) options="--name --quiet --json" ;;
-	key) options="--scope --per-minute --privacy --json" ;;
+	key) options="--scope --per-minute --privacy --with-documents --json" ;;
 	privacy) options="--limit --json" ;;
 	ledger) options="--json" ;;
 	stop) options="--now --json" ;;

@@ -52,6 +52,7 @@ complete -c hearth -n "__fish_seen_subcommand_from pull" -s q -l quiet -d 'no lo
 complete -c hearth -n "__fish_seen_subcommand_from key" -a 'add list rm'
 complete -c hearth -n "__fish_seen_subcommand_from key" -l scope -x -d 'what it may do'
 complete -c hearth -n "__fish_seen_subcommand_from key" -l per-minute -x -d 'requests a minute'
+complete -c hearth -n "__fish_seen_subcommand_from key" -l with-documents -d 'its chats are given what the indexed documents say'
 complete -c hearth -n "__fish_seen_subcommand_from key" -l privacy -x -a 'private neighbours public' -d 'class of its requests'
 complete -c hearth -n "__fish_seen_subcommand_from privacy" -a "log explain"
 complete -c hearth -n "__fish_seen_subcommand_from ledger" -a verify

@@ -413,7 +413,7 @@ static void message_event(hth_api_job *job, size_t i, const hth_api_event *event
 	close_event(job);
 }
 
-static void write_blocks(hth_buf *out, const hth_wire_answer *a)
+static void write_blocks(hth_buf *out, const hth_api_job *job, const hth_wire_answer *a)
 {
 	const char *comma = "";
 	if (a->reasoning.len > 0) {
@@ -425,6 +425,7 @@ static void write_blocks(hth_buf *out, const hth_wire_answer *a)
 	if (a->content.len > 0 || a->n_tool_calls == 0) {
 		hth_buf_appendf(out, "%s{\"type\":\"text\",\"text\":", comma);
 		hth_json_write_string(a->content.data != NULL ? a->content.data : "", a->content.len, out);
+		(void)hth_api_write_citations(job, 0, "citations", HTH_CITE_ANTHROPIC, out);
 		hth_buf_append_char(out, '}');
 		comma = ",";
 	}
@@ -444,11 +445,33 @@ static void write_blocks(hth_buf *out, const hth_wire_answer *a)
 	}
 }
 
+/* After the text that has them: one delta each, as the official client collects them. */
+static void send_citations(hth_api_job *job)
+{
+	anthropic_state *state = job->state;
+	HTH_CLEANUP(hth_buf_finish) hth_buf all = HTH_BUF_INIT(HTH_API_ANSWER_MAX);
+	HTH_AUTO_JSON json_t *list = NULL;
+	const json_t *citation;
+	size_t k;
+	if (!state->block_open || state->kind != HTH_EVENT_CONTENT || !hth_api_write_citations(job, 0, "c", HTH_CITE_ANTHROPIC, &all))
+		return;
+	if (hth_json_parse(&list, all.data + strlen(",\"c\":"), all.len - strlen(",\"c\":"), NULL) != HTH_OK)
+		return;
+	json_array_foreach (list, k, citation) {
+		hth_buf *out = open_event(job, "content_block_delta");
+		hth_buf_appendf(out, ",\"index\":%zu,\"delta\":{\"type\":\"citations_delta\",\"citation\":", state->index);
+		hth_json_write(citation, out);
+		hth_buf_append_char(out, '}');
+		close_event(job);
+	}
+}
+
 static void message_finished(hth_api_job *job)
 {
 	anthropic_state *state = job->state;
 	hth_buf *out = &job->scratch;
 	if (job->stream) {
+		send_citations(job);
 		close_block(job);
 		open_event(job, "message_delta");
 		hth_buf_append_str(out, ",\"delta\":{");
@@ -464,7 +487,7 @@ static void message_finished(hth_api_job *job)
 	hth_buf_clear(out);
 	out->failed = state->answer.failed;
 	open_message(out, job);
-	write_blocks(out, &state->answer);
+	write_blocks(out, job, &state->answer);
 	hth_buf_append_str(out, "],");
 	write_stop(out, job);
 	hth_buf_append_str(out, ",\"usage\":");

@@ -12,6 +12,7 @@
 #ifndef HTH_API_API_H
 #define HTH_API_API_H
 
+#include "api/context.h"
 #include "json/json.h"
 #include "request/request.h"
 #include "runner/runner.h"
@@ -114,6 +115,8 @@ struct hth_api_job {
 	hth_request **requests; /* owned references */
 	size_t n_requests;
 	struct hth_own_tool *own_tool; /* offered to the model of request 0 (own-tool.h); NULL: none */
+	hth_context *context;    /* passages that its models answer from; NULL: none */
+	hth_citer **citers;      /* one per request, NULL for answers that are bound to a shape: what they cite cannot be told */
 	struct hth_answer_reader **readers; /* one per request once one of them is placed; NULL for those served elsewhere, or that are no chats */
 	bool stream;            /* the client wants the answer as it comes */
 	bool begun;             /* out->begin was called */
@@ -160,6 +163,17 @@ bool hth_api_waits_for_page(const hth_api_job *job);
 HTH_MUST_USE hth_status hth_api_page_url(hth_api_job *job, const char **ret_url, hth_error *err);
 /* What came of it; request 0 is a new one then, to be admitted. */
 HTH_MUST_USE hth_status hth_api_give_page(hth_api_job *job, const char *text, size_t len, hth_error *err);
+
+/* --- the household's documents as context (context.h, documents-in.c) --- */
+/* From now on its answers may cite passages: marks of what was cited are kept, others taken out, and the answer ends with a list of them. Once it is parsed.
+ * HTH_INVALID: the call asks no model for a chat's answer. */
+HTH_MUST_USE hth_status hth_api_use_documents(hth_api_job *job, hth_error *err);
+/* What the conversation asks: its last words of the user. The caller's, wiped and freed by it; NULL: none (or no memory). */
+char *hth_api_question(const hth_api_job *job);
+/* One more passage of job->context is hth_context_add. This puts all of them before the user's last words, in every request; before they are admitted. */
+HTH_MUST_USE hth_status hth_api_put_passages(hth_api_job *job, hth_error *err);
+/* For the families: `,"key":[citations]` when answer i cites anything. */
+bool hth_api_write_citations(const hth_api_job *job, size_t i, const char *key, hth_citation_style style, hth_buf *out);
 
 /* The whole call has failed; the first failure counts. The caller cancels the other requests. */
 void hth_api_fail(hth_api_job *job, const hth_error *error);

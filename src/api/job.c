@@ -95,6 +95,10 @@ void hth_api_job_destroy(hth_api_job *job)
 		hth_request_unref(job->requests[i]);
 	}
 	hth_own_tool_destroy(job->own_tool);
+	for (size_t i = 0; job->citers != NULL && i < job->n_requests; i++)
+		hth_citer_destroy(job->citers[i]);
+	free(job->citers);
+	hth_context_destroy(job->context);
 	free(job->readers);
 	free(job->requests);
 	hth_buf_finish(&job->scratch);
@@ -137,6 +141,11 @@ static void add_hearth_headers(hth_api_job *job)
 	job->out.header(job->out.ctx, "Hearth-Request-Id", job->requests[0]->id);
 	if (job->requests[0]->served_by[0] != '\0')
 		job->out.header(job->out.ctx, "Hearth-Served-By", job->requests[0]->served_by);
+	if (job->context != NULL) {
+		char passages[16];
+		snprintf(passages, sizeof passages, "%zu", hth_context_count(job->context));
+		job->out.header(job->out.ctx, "Hearth-Passages", passages);
+	}
 }
 
 void hth_api_begin(hth_api_job *job, const char *content_type)
@@ -190,6 +199,40 @@ void hth_api_started(hth_api_job *job, size_t i)
 		job->endpoint->writer->started(job, i);
 }
 
+/* Content passes the citer. What it holds back comes with a later event, or at the end. */
+static void write_event(hth_api_job *job, size_t i, const hth_api_event *event)
+{
+	if (job->citers == NULL || job->citers[i] == NULL || event->kind != HTH_EVENT_CONTENT) {
+		job->endpoint->writer->event(job, i, event);
+		return;
+	}
+	hth_api_event cited = *event;
+	hth_buf text = HTH_BUF_INIT(HTH_API_ANSWER_MAX);
+	hth_citer_feed(job->citers[i], event->text, event->len, &text);
+	cited.text = text.data != NULL ? text.data : "";
+	cited.len = text.len;
+	job->endpoint->writer->event(job, i, &cited);
+	if (text.data != NULL)
+		explicit_bzero(text.data, text.len);
+	hth_buf_finish(&text);
+}
+
+/* What was held back, and the list of what was cited. */
+static void end_citations(hth_api_job *job, size_t i)
+{
+	if (job->citers == NULL || job->citers[i] == NULL || job->endpoint->writer->event == NULL)
+		return;
+	hth_buf text = HTH_BUF_INIT(HTH_API_ANSWER_MAX);
+	hth_citer_finish(job->citers[i], &text);
+	hth_citer_write_sources(job->citers[i], &text);
+	const hth_api_event event = {.kind = HTH_EVENT_CONTENT, .text = text.data, .len = text.len};
+	if (text.len > 0)
+		job->endpoint->writer->event(job, i, &event);
+	if (text.data != NULL)
+		explicit_bzero(text.data, text.len);
+	hth_buf_finish(&text);
+}
+
 static void give_event(void *ctx, size_t i, const hth_api_event *event)
 {
 	hth_api_job *job = ctx;
@@ -197,7 +240,7 @@ static void give_event(void *ctx, size_t i, const hth_api_event *event)
 	if (job->own_tool != NULL && hth_own_tool_take(job->own_tool, &shown))
 		return;
 	if (!job->finished && job->endpoint->writer->event != NULL)
-		job->endpoint->writer->event(job, i, &shown);
+		write_event(job, i, &shown);
 }
 
 hth_status hth_api_placed(hth_api_job *job, size_t i, const hth_runner_info *info, hth_error *err)
@@ -267,6 +310,8 @@ void hth_api_done(hth_api_job *job, size_t i)
 		return;
 	if (job->own_tool != NULL)
 		hth_own_tool_add_usage(job->own_tool, &request->usage);
+	if (!job->finished)
+		end_citations(job, i);
 	job->n_ended++;
 	if (job->finished)
 		return;

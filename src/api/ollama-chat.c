@@ -313,6 +313,7 @@ static void write_end(hth_api_job *job, const char *reason)
 		hth_buf_appendf(&job->scratch, ",\"prompt_eval_count\":%u,\"prompt_eval_duration\":%llu,\"eval_count\":%u,\"eval_duration\":%llu",
 		                r->usage.prompt_tokens, (unsigned long long)r->usage.prefill_ns, r->usage.answer_tokens,
 		                (unsigned long long)r->usage.decode_ns);
+	(void)hth_api_write_citations(job, 0, "citations", HTH_CITE_PLAIN, &job->scratch);
 }
 
 static void on_finished(hth_api_job *job)

@@ -219,11 +219,14 @@ static const char *finish_reason(const hth_api_job *job, size_t i)
 
 static void chat_ended(hth_api_job *job, size_t i)
 {
+	HTH_CLEANUP(hth_buf_finish) hth_buf citations = HTH_BUF_INIT(HTH_API_ANSWER_MAX);
 	if (!job->stream)
 		return;
 	hth_buf *out = open_chunk(job);
-	hth_buf_appendf(out, "{\"index\":%zu,\"delta\":{},\"logprobs\":null,\"finish_reason\":\"%s\"}]", i,
-	                finish_reason(job, i));
+	hth_buf_appendf(out, "{\"index\":%zu,\"delta\":{", i);
+	if (hth_api_write_citations(job, i, "annotations", HTH_CITE_OPENAI, &citations))
+		hth_buf_append(out, citations.data + 1, citations.len - 1); /* without the comma */
+	hth_buf_appendf(out, "},\"logprobs\":null,\"finish_reason\":\"%s\"}]", finish_reason(job, i));
 	close_chunk(job);
 }
 
@@ -237,6 +240,7 @@ static void write_choice(hth_buf *out, const hth_api_job *job, size_t i)
 	else
 		hth_json_write_string(answer->content.data != NULL ? answer->content.data : "", answer->content.len, out);
 	hth_buf_append_str(out, ",\"refusal\":null");
+	(void)hth_api_write_citations(job, i, "annotations", HTH_CITE_OPENAI, out);
 	if (answer->reasoning.len > 0) {
 		hth_buf_append_str(out, ",\"reasoning_content\":");
 		hth_json_write_string(answer->reasoning.data, answer->reasoning.len, out);

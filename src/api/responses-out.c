@@ -18,13 +18,26 @@ static void write_text(hth_buf *out, const hth_buf *text)
 	hth_json_write_string(text->data != NULL ? text->data : "", text->len, out);
 }
 
+/* Citations are told with the last text of an answer. */
+static bool write_annotations(hth_buf *out, const hth_api_job *job, const hth_response_item *item)
+{
+	const hth_response_state *state = job->state;
+	for (size_t i = state->n_items; i-- > 0 && &state->items[i] != item;)
+		if (state->items[i].kind == HTH_EVENT_CONTENT)
+			return false;
+	return hth_api_write_citations(job, 0, "annotations", HTH_CITE_OPENAI, out);
+}
+
 /* The one part of a message or of reasoning, as it stands. */
-static void write_part(hth_buf *out, const hth_response_item *item)
+static void write_part(hth_buf *out, const hth_api_job *job, const hth_response_item *item)
 {
 	if (item->kind == HTH_EVENT_REASONING) {
 		hth_buf_append_str(out, "{\"type\":\"reasoning_text\",\"text\":");
 	} else {
-		hth_buf_append_str(out, "{\"type\":\"output_text\",\"annotations\":[],\"logprobs\":[");
+		hth_buf_append_str(out, "{\"type\":\"output_text\"");
+		if (!write_annotations(out, job, item))
+			hth_buf_append_str(out, ",\"annotations\":[]");
+		hth_buf_append_str(out, ",\"logprobs\":[");
 		hth_buf_append(out, item->logprobs.data != NULL ? item->logprobs.data : "", item->logprobs.len);
 		hth_buf_append_str(out, "],\"text\":");
 	}
@@ -33,14 +46,14 @@ static void write_part(hth_buf *out, const hth_response_item *item)
 }
 
 /* An item as it stands; `open`: as it is announced, before its content. */
-static void write_item(hth_buf *out, const hth_response_item *item, bool open)
+static void write_item(hth_buf *out, const hth_api_job *job, const hth_response_item *item, bool open)
 {
 	const char *status = open ? "in_progress" : item->cut ? "incomplete" : "completed";
 	switch (item->kind) {
 	case HTH_EVENT_REASONING:
 		hth_buf_appendf(out, "{\"id\":\"%s\",\"type\":\"reasoning\",\"summary\":[],\"content\":[", item->id);
 		if (!open)
-			write_part(out, item);
+			write_part(out, job, item);
 		hth_buf_appendf(out, "],\"status\":\"%s\"}", status);
 		break;
 	case HTH_EVENT_TOOL_CALL:
@@ -58,7 +71,7 @@ static void write_item(hth_buf *out, const hth_response_item *item, bool open)
 	default:
 		hth_buf_appendf(out, "{\"id\":\"%s\",\"type\":\"message\",\"status\":\"%s\",\"role\":\"assistant\",\"content\":[", item->id, status);
 		if (!open)
-			write_part(out, item);
+			write_part(out, job, item);
 		hth_buf_append_str(out, "]}");
 		break;
 	}
@@ -85,7 +98,7 @@ static void write_response(hth_buf *out, hth_api_job *job, const char *status, c
 	hth_buf_append_str(out, ",\"output\":[");
 	for (size_t i = 0; i < state->n_items && !in_progress; i++) {
 		hth_buf_append_str(out, i > 0 ? "," : "");
-		write_item(out, &state->items[i], false);
+		write_item(out, job, &state->items[i], false);
 	}
 	hth_buf_append_str(out, "],\"previous_response_id\":");
 	if (state->previous_id != NULL)
@@ -139,6 +152,22 @@ static hth_buf *open_item_event(hth_api_job *job, const char *name, bool part)
 	return out;
 }
 
+static void send_annotations(hth_api_job *job, const hth_response_item *item)
+{
+	HTH_CLEANUP(hth_buf_finish) hth_buf all = HTH_BUF_INIT(HTH_API_ANSWER_MAX);
+	HTH_AUTO_JSON json_t *list = NULL;
+	const json_t *annotation;
+	size_t k, skip = strlen(",\"annotations\":");
+	if (!write_annotations(&all, job, item) || hth_json_parse(&list, all.data + skip, all.len - skip, NULL) != HTH_OK)
+		return;
+	json_array_foreach (list, k, annotation) {
+		hth_buf *out = open_item_event(job, "output_text.annotation.added", true);
+		hth_buf_appendf(out, ",\"annotation_index\":%zu,\"annotation\":", k);
+		hth_json_write(annotation, out);
+		close_event(job);
+	}
+}
+
 static void close_item(hth_api_job *job)
 {
 	hth_response_state *state = job->state;
@@ -158,18 +187,20 @@ static void close_item(hth_api_job *job)
 		close_event(job);
 	} else {
 		bool content = item->kind == HTH_EVENT_CONTENT;
+		if (content)
+			send_annotations(job, item);
 		out = open_item_event(job, content ? "output_text.done" : "reasoning_text.done", true);
 		hth_buf_append_str(out, content ? ",\"logprobs\":[],\"text\":" : ",\"text\":");
 		write_text(out, &item->text);
 		close_event(job);
 		out = open_item_event(job, "content_part.done", true);
 		hth_buf_append_str(out, ",\"part\":");
-		write_part(out, item);
+		write_part(out, job, item);
 		close_event(job);
 	}
 	out = open_event(job, "output_item.done");
 	hth_buf_appendf(out, ",\"output_index\":%zu,\"item\":", state->n_items - 1);
-	write_item(out, item, false);
+	write_item(out, job, item, false);
 	close_event(job);
 }
 
@@ -200,12 +231,12 @@ static bool open_item(hth_api_job *job, hth_api_event_kind kind, const hth_api_e
 		return true;
 	hth_buf *out = open_event(job, "output_item.added");
 	hth_buf_appendf(out, ",\"output_index\":%zu,\"item\":", state->n_items - 1);
-	write_item(out, item, true);
+	write_item(out, job, item, true);
 	close_event(job);
 	if (kind != HTH_EVENT_TOOL_CALL) {
 		out = open_item_event(job, "content_part.added", true);
 		hth_buf_append_str(out, ",\"part\":");
-		write_part(out, item);
+		write_part(out, job, item);
 		close_event(job);
 	}
 	return true;

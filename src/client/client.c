@@ -12,6 +12,7 @@
 struct hth_client {
 	CURLM *multi;
 	CURL *easy;
+	const char *const *headers;
 	char *base_url, *authorization;
 	unsigned connect_ms;
 	const volatile sig_atomic_t *cancel;
@@ -70,6 +71,8 @@ void hth_client_destroy(hth_client *client)
 	hth_buf_finish(&client->body);
 	free(client);
 }
+
+void hth_client_set_headers(hth_client *client, const char *const *headers) { client->headers = headers; }
 
 bool hth_client_reached(const hth_client *client) { return client->reached; }
 
@@ -248,6 +251,8 @@ static hth_status exchange(hth_client *client, const char *method, const char *p
 		headers = curl_slist_append(headers, "Expect:");
 		if (client->authorization != NULL)
 			headers = curl_slist_append(headers, client->authorization);
+		for (const char *const *h = client->headers; h != NULL && *h != NULL; h++)
+			headers = curl_slist_append(headers, *h);
 		if (body != NULL) {
 			headers = curl_slist_append(headers, "Content-Type: application/json");
 			curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)sent.len);

@@ -36,6 +36,9 @@ typedef bool (*hth_client_line_fn)(void *ctx, const char *line, size_t len);
 HTH_MUST_USE hth_status hth_client_stream(hth_client *client, const char *method, const char *path, const json_t *body,
                                           hth_client_line_fn fn, void *ctx, hth_error *err);
 
+/* Sent with every call from now on: "Name: value", the last one NULL. Borrowed. */
+void hth_client_set_headers(hth_client *client, const char *const *headers);
+
 /* Whether the last call got a connection at all. */
 bool hth_client_reached(const hth_client *client);
 

@@ -64,8 +64,8 @@ static int list(hth_invocation *in, hth_store *store, bool json)
 			for (size_t k = 0, said = 0; k < HTH_COUNT(scopes) - 1; k++)
 				if (keys[i].scopes & scopes[k].scope)
 					hth_buf_appendf(&out, "%s\"%s\"", said++ > 0 ? "," : "", scopes[k].name);
-			hth_buf_appendf(&out, "],\"per_minute\":%u,\"privacy\":\"%s\",\"created_unix\":%lld,\"last_used_unix\":%lld}", keys[i].per_minute,
-			                hth_privacy_name((hth_privacy_class)keys[i].privacy), (long long)keys[i].created_unix, (long long)keys[i].last_used_unix);
+			hth_buf_appendf(&out, "],\"per_minute\":%u,\"privacy\":\"%s\",\"context\":\"%s\",\"created_unix\":%lld,\"last_used_unix\":%lld}", keys[i].per_minute,
+			                hth_privacy_name((hth_privacy_class)keys[i].privacy), keys[i].context ? "documents" : "none", (long long)keys[i].created_unix, (long long)keys[i].last_used_unix);
 		}
 		hth_buf_append_str(&out, "]}");
 		int code = hth_cmd_print(in, &out);
@@ -77,11 +77,11 @@ static int list(hth_invocation *in, hth_store *store, bool json)
 		return HTH_EXIT_DONE;
 	}
 	hth_cmd_table table;
-	hth_cmd_table_init(&table, "<<><<<", (const char *const[]){"name", "scopes", "a minute", "privacy", "made", "last used"});
+	hth_cmd_table_init(&table, "<<><<<<", (const char *const[]){"name", "scopes", "a minute", "privacy", "context", "made", "last used"});
 	for (size_t i = 0; i < n; i++) {
 		snprintf(rate, sizeof rate, "%u", keys[i].per_minute);
 		hth_cmd_table_row(&table, (const char *const[]){keys[i].name, scope_names(keys[i].scopes, a), keys[i].per_minute > 0 ? rate : "any",
-		                                                hth_privacy_name((hth_privacy_class)keys[i].privacy), day(keys[i].created_unix, b),
+		                                                hth_privacy_name((hth_privacy_class)keys[i].privacy), keys[i].context ? "documents" : "", day(keys[i].created_unix, b),
 		                                                day(keys[i].last_used_unix, c)});
 	}
 	hth_cmd_table_print(&table, stdout);
@@ -110,11 +110,12 @@ static int add(hth_invocation *in, hth_store *store, const hth_key *key, bool js
 
 int hth_cmd_key(hth_invocation *in)
 {
-	bool json = false;
+	bool json = false, context = false;
 	const char *scope = NULL, *privacy = NULL;
 	int64_t per_minute = 0;
 	const hth_option options[] = {{"scope", 0, HTH_OPTION_TEXT, &scope, "LIST", "what it may do: chat, embed, admin, documents, all; default chat,embed", 0, 0, NULL},
 	                              {"per-minute", 0, HTH_OPTION_INT, &per_minute, "N", "requests a minute; 0: any number", 0, 1e6, NULL},
+	                              {"with-documents", 0, HTH_OPTION_FLAG, &context, NULL, "its chats are given what the indexed documents say; needs the scope documents", 0, 0, NULL},
 	                              {"privacy", 0, HTH_OPTION_TEXT, &privacy, "CLASS", "class of its requests: private, neighbours, public", 0, 0, NULL},
 	                              HTH_OPTION_JSON(&json)};
 	if (!hth_options_take(in, options, HTH_COUNT(options), 1, 2))
@@ -131,6 +132,9 @@ int hth_cmd_key(hth_invocation *in)
 		return hth_cmd_usage(in, "--scope '%.60s' should be of chat, embed, admin, documents, all, with commas between", scope);
 	if (privacy != NULL && hth_privacy_parse(privacy, &class, NULL) != HTH_OK)
 		return hth_cmd_usage(in, "--privacy '%.60s' should be private, neighbours or public", privacy);
+	key.context = context;
+	if (context && (key.scopes & HTH_SCOPE_DOCUMENTS) == 0)
+		return hth_cmd_usage(in, "--with-documents needs the scope documents: --scope chat,documents");
 	key.privacy = (int)class;
 	if (name != NULL && strlen(name) >= sizeof key.name)
 		return hth_cmd_usage(in, "a key's name has at most %zu bytes", sizeof key.name - 1);

@@ -34,7 +34,7 @@ const hth_command hth_commands[] = {
     {"search", "QUERY", "what the household's documents say, with file and page",
      "QUERY is words, \"phrases\", +words that must and -words that must not be there.", hth_cmd_search},
     {"ask", "QUESTION", "an answer from the documents, with the pages that it is from",
-     "Without a node, or a model beyond the starter model, the best passages are the answer.", hth_cmd_ask},
+     "Without a node, or with a model of few parameters, the best passages are the answer.", hth_cmd_ask},
     {"key", "add NAME|list|rm NAME", "who may ask the node",
      "A key is shown once, when it is made. As soon as there is one, the node asks for one.", hth_cmd_key},
     {"privacy", "log|explain TEXT", "what left this house, and what keeps a text in it",

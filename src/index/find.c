@@ -18,7 +18,7 @@
 #include <stdio.h>
 #include <strings.h>
 
-enum { FIRST_ASKED = 60, PER_PAGE = 2, PER_FILE = 3, SET_MAX = 400, SET_MIN = 8 };
+enum { FIRST_ASKED = 60, PER_PAGE = 2, PER_FILE = 3, SET_MAX = 400, SET_MIN = 8, TELLING = 8 };
 
 struct hth_index_reader {
 	char home[HTH_INDEX_PATH_MAX];
@@ -145,8 +145,20 @@ static void weigh_words(hth_index_reader *reader, asked *a)
 	for (size_t i = 0; i < HTH_COUNT(a->rarity); i++) {
 		if ((large & ~small) != 0 && (small >> i & 1) != 0)
 			a->rarity[i] = 0;
-		a->all += a->rarity[i];
 	}
+	/* No passage has all words of a long question: the most telling ones are its measure. */
+	double most[TELLING];
+	size_t n = 0;
+	for (size_t i = 0; i < HTH_COUNT(a->rarity); i++) {
+		size_t at = n < TELLING ? n++ : TELLING;
+		for (; at > 0 && most[at - 1] < a->rarity[i]; at--)
+			if (at < TELLING)
+				most[at] = most[at - 1];
+		if (at < TELLING)
+			most[at] = a->rarity[i];
+	}
+	for (size_t i = 0; i < n; i++)
+		a->all += most[i];
 }
 
 /* What the word index has seen to for the passages that it found. */
@@ -174,7 +186,7 @@ static double share_of(hth_index_reader *reader, const asked *a, const char *tex
 	double has = 0;
 	for (size_t i = 0; i < HTH_COUNT(a->rarity); i++)
 		has += words >> i & 1 ? a->rarity[i] : 0;
-	return a->all > 0 ? has / a->all : 0;
+	return a->all > 0 ? HTH_MIN(has / a->all, 1.0) : 0;
 }
 
 /* --- filters --- */

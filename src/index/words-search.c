@@ -137,8 +137,13 @@ static double idf_of(const view *v, uint64_t df)
 void hth_words_rarity(hth_words *words, const hth_words_query *query, double ret_idf[HTH_WORDS_QUERY_MAX])
 {
 	view *v = view_take(words);
-	for (size_t i = 0; i < query->n; i++)
-		ret_idf[i] = idf_of(v, count_texts(v, &query->terms[i]));
+	/* A household's first dozen texts say nothing of how rare words are; a word that they have not would weigh four times one that they have. */
+	enum { LEAST_TEXTS = 1000 };
+	double n = (double)HTH_MAX(v->n_texts, (uint64_t)LEAST_TEXTS);
+	for (size_t i = 0; i < query->n; i++) {
+		double df = (double)count_texts(v, &query->terms[i]);
+		ret_idf[i] = log(1 + (n - df + 0.5) / (df + 0.5));
+	}
 	view_release(v);
 }
 

@@ -109,7 +109,7 @@ typedef struct hth_words_hit {
 /* Appends the words of `text` with one need, as many as there is room for (a repeated term counts as often). */
 void hth_words_query_add(hth_words_query *query, hth_terms *terms, uint32_t languages, const char *text, size_t len, hth_words_need need);
 
-/* How rare each of the query's terms is: the formula's ln(...). What no text has is rarest. */
+/* How rare each of the query's terms is: the formula's ln(...), with at least a thousand texts. What no text has is rarest. */
 void hth_words_rarity(hth_words *words, const hth_words_query *query, double ret_idf[HTH_WORDS_QUERY_MAX]);
 /* The k best texts, best first, equal ones by id. hits has room for k (at most HTH_WORDS_K_MAX). */
 HTH_MUST_USE hth_status hth_words_search(hth_words *words, const hth_words_query *query, size_t k, hth_words_hit *hits, size_t *ret_n,

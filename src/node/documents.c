@@ -32,7 +32,8 @@ typedef struct document_call {
 	call_kind kind;
 	char *text, *folder, *type, *from; /* text: the query, or the folder to add or remove */
 	int64_t k, after, before, least;
-	bool with_text, shared, remove, for_model;
+	bool with_text, shared, remove;
+	hth_index_hits hits;
 	pthread_t thread;
 	bool running; /* the thread; false: it waits for the query's vector */
 	float *vector; /* NULL: words alone */
@@ -87,35 +88,14 @@ void hth_documents_rest(hth_node *node)
 
 /* --- the call's thread --- */
 
-static void write_passage(const hth_index_hit *hit, size_t i, hth_buf *out)
-{
-	hth_buf_appendf(out, "%s[%s", i > 0 ? "\n" : "", hit->file);
-	if (hit->page > 0)
-		hth_buf_appendf(out, ", page %u", hit->page);
-	hth_buf_appendf(out, "]\n%s\n", hit->text);
-}
-
-/* What a model is given: passages with their places. */
-static void write_passages(const hth_index_hits *hits, hth_buf *out)
-{
-	if (hits->n == 0)
-		hth_buf_append_str(out, "No document speaks of that. Say so, or search with other words.");
-	for (size_t i = 0; i < hits->n; i++)
-		write_passage(&hits->list[i], i, out);
-}
-
 static hth_status run_search(document_call *c, hth_error *err)
 {
 	if (c->reader == NULL)
 		HTH_TRY(hth_index_reader_open(&c->reader, c->all->node->config->home, err));
 	const hth_index_query q = {.text = c->text, .k = (size_t)c->k, .folder = c->folder, .type = c->type, .from = c->from, .after = c->after, .before = c->before, .least_share = (double)c->least / 100, .vector = c->vector, .n_dims = c->n_dims, .vector_key = c->key};
-	hth_index_hits hits = {0};
-	HTH_TRY(hth_index_search(c->reader, &q, &hits, err));
-	if (c->for_model)
-		write_passages(&hits, &c->answer);
-	else
-		hth_index_write_hits(&hits, c->text, c->with_text, &c->answer);
-	hth_index_hits_finish(&hits);
+	HTH_TRY(hth_index_search(c->reader, &q, &c->hits, err));
+	if (c->fn == NULL)
+		hth_index_write_hits(&c->hits, c->text, c->with_text, &c->answer);
 	return hth_buf_check(&c->answer, "the answer", err);
 }
 
@@ -154,6 +134,7 @@ static void free_call(document_call *c)
 		hth_index_reader_close(c->reader);
 	hth_buf_finish(&c->answer);
 	free(c->vector);
+	hth_index_hits_finish(&c->hits);
 	free(c->text);
 	free(c->folder);
 	free(c->type);
@@ -180,10 +161,8 @@ static void on_ended(void *ctx, void *mail)
 		else
 			hth_pages_error(c->exchange, NULL, &c->error);
 	}
-	if (c->fn != NULL && c->status == HTH_OK)
-		c->fn(c->ctx, c->answer.data, c->answer.len);
-	else if (c->fn != NULL)
-		c->fn(c->ctx, c->error.message, strlen(c->error.message));
+	if (c->fn != NULL)
+		c->fn(c->ctx, c->status == HTH_OK ? &c->hits : NULL, &c->error);
 	hth_log(HTH_LOG_DEBUG, "%s %s", c->kind == CALL_SEARCH ? "GET /search" : "/hearth/index", hth_status_name(c->status));
 	free_call(c);
 }
@@ -271,17 +250,16 @@ static document_call *new_call(hth_documents *d, call_kind kind)
 	return c;
 }
 
-hth_status hth_documents_passages(hth_node *node, const char *query, hth_passages_fn fn, void *ctx, hth_document_call **ret_call, hth_error *err)
+hth_status hth_documents_passages(hth_node *node, const char *query, unsigned least, hth_passages_fn fn, void *ctx, hth_document_call **ret_call, hth_error *err)
 {
-	enum { PASSAGES = 6, LEAST = 25 };
+	enum { PASSAGES = 6 };
 	document_call *c = new_call(node->documents, CALL_SEARCH);
 	if (c == NULL || (c->text = strndup(query, HTH_INDEX_QUERY_MAX)) == NULL) {
 		free(c);
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
 	}
 	c->k = PASSAGES;
-	c->least = LEAST;
-	c->for_model = true;
+	c->least = least;
 	c->fn = fn;
 	c->ctx = ctx;
 	hth_status status = begin(node->documents, c, NULL, err);

@@ -129,6 +129,7 @@ hth_status hth_keys_check(hth_keys *keys, hth_exchange *exchange, const char *te
 		return hth_fail(err, HTH_DENIED, "the key '%s' may not do this: it has not the scope '%s'", key.name,
 		                needs == HTH_SCOPE_ADMIN ? "admin" : needs == HTH_SCOPE_EMBED ? "embed" : needs == HTH_SCOPE_DOCUMENTS ? "documents" : "chat");
 	ret_caller->documents = (key.scopes & HTH_SCOPE_DOCUMENTS) != 0;
+	ret_caller->context = key.context && ret_caller->documents;
 	ret_caller->retry_s = take(keys, &key);
 	if (ret_caller->retry_s > 0)
 		return hth_fail(err, HTH_BUSY, "the key '%s' may ask %u times a minute, and has; it may again in %u s", key.name, key.per_minute, ret_caller->retry_s);

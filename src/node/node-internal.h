@@ -45,6 +45,7 @@ typedef struct hth_caller {
 	hth_privacy_class privacy; /* of requests that do not say theirs */
 	unsigned retry_s;          /* > 0: refused because it asked too often */
 	bool documents;            /* may know what the household's documents say */
+	bool context;              /* its chats are given passages of them, unless they say otherwise */
 } hth_caller;
 
 typedef struct hth_node {
@@ -99,11 +100,13 @@ void hth_tasks_fetch(hth_node *node, hth_exchange *exchange); /* POST /hearth/fe
 /* documents.c: the household's documents. */
 HTH_MUST_USE hth_status hth_documents_create(hth_documents **ret_documents, hth_node *node, hth_error *err);
 void hth_documents_destroy(hth_documents *documents);
-/* The best passages for a model that asked, as text; fn is called once, later, unless it is cancelled before. */
+/* The best passages for a model; fn is called once, later, unless it is cancelled before. hits: borrowed, NULL with why_not. */
 typedef struct document_call hth_document_call;
-typedef void (*hth_passages_fn)(void *ctx, const char *text, size_t len);
-HTH_MUST_USE hth_status hth_documents_passages(hth_node *node, const char *query, hth_passages_fn fn, void *ctx, hth_document_call **ret_call,
-                                               hth_error *err);
+struct hth_index_hits;
+typedef void (*hth_passages_fn)(void *ctx, const struct hth_index_hits *hits, const hth_error *why_not);
+/* least: per cent of what was asked that a passage must have. */
+HTH_MUST_USE hth_status hth_documents_passages(hth_node *node, const char *query, unsigned least, hth_passages_fn fn, void *ctx,
+                                               hth_document_call **ret_call, hth_error *err);
 void hth_documents_cancel(hth_document_call *call); /* fn is not called any more */
 void hth_documents_rest(hth_node *node); /* called whenever metrics.active has changed */
 void hth_documents_search(hth_node *node, hth_exchange *exchange); /* GET /search */

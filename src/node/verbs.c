@@ -18,12 +18,15 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "index/index-json.h"
 #include "privacy/privacy.h"
 
 #include <stdio.h>
 
 /* Requests of one call that are with the router or a runner at once: a list of texts must not take the whole queue. */
 enum { CALL_WINDOW = 8 };
+/* Per cent of a question that a passage must have (docs/index.md): a model that searches by itself may judge more. */
+enum { TOOL_LEAST = 25, CONTEXT_LEAST = 40 };
 
 /* One HTTP call being served. Freed when its answer is complete (or nobody wants it) and its requests have ended. */
 typedef struct hth_call {
@@ -37,6 +40,8 @@ typedef struct hth_call {
 	hth_task *page;  /* being fetched for the model; counts as in flight */
 	hth_document_call *passages; /* being searched for the model; counts as in flight */
 	bool documents;              /* its caller may know what they say */
+	bool context;                /* it is to be answered from them */
+	bool context_due;            /* and the passages for that are being looked for */
 	bool gone;       /* the client has left */
 	bool refused;    /* it could not be read, and was told so */
 	unsigned inside; /* depth of functions that work on it */
@@ -153,16 +158,83 @@ static void on_page(void *ctx, const hth_fetch_result *page, const hth_error *wh
 	leave(call);
 }
 
-static void on_passages(void *ctx, const char *text, size_t len)
+/* Numbered after those that the call has already. */
+static hth_status take_passages(hth_call *call, const hth_index_hits *hits, hth_error *err)
+{
+	for (size_t i = 0; i < hits->n; i++) {
+		const hth_index_hit *h = &hits->list[i];
+		HTH_CLEANUP(hth_buf_finish) hth_buf link = HTH_BUF_INIT(16 << 10);
+		hth_context_passage p = {.file = h->file, .part = h->part, .text = h->text, .snippet = h->snippet, .document = h->document,
+		                         .page = h->page, .has_box = h->has_box};
+		memcpy(p.box, h->box, sizeof p.box);
+		if (hth_index_write_link(h, NULL, false, &link))
+			p.link = link.data;
+		hth_status status = hth_context_add(call->job->context, &p, err);
+		if (status == HTH_TOO_LARGE)
+			break; /* many rounds: what there is must do */
+		HTH_TRY(status);
+	}
+	return HTH_OK;
+}
+
+static void admit_more(hth_call *call);
+
+/* What the model asked for, or what the call is to be answered from. */
+static void on_passages(void *ctx, const hth_index_hits *hits, const hth_error *why_not)
 {
 	hth_call *call = ctx;
+	hth_error err = HTH_ERROR_INIT;
+	HTH_CLEANUP(hth_buf_finish) hth_buf text = HTH_BUF_INIT(HTH_OWN_TOOL_TEXT_MAX + 4);
 	enter(call);
 	call->passages = NULL;
 	call->in_flight--;
-	size_t n = HTH_MIN(len, (size_t)HTH_OWN_TOOL_TEXT_MAX);
-	if (!call->gone && !call->job->finished)
-		give_page(call, text, n - hth_utf8_incomplete_suffix(text, n));
+	if (call->gone || call->job->finished) {
+		leave(call);
+		return;
+	}
+	size_t before = hth_context_count(call->job->context);
+	hth_status status = hits != NULL ? take_passages(call, hits, &err) : HTH_OK;
+	if (!call->context_due) {
+		if (hits == NULL)
+			hth_buf_append_str(&text, why_not->message);
+		else if (hits->n == 0)
+			hth_buf_append_str(&text, "No document speaks of that. Say so, or search with other words.");
+		else
+			hth_context_write(call->job->context, before, &text);
+		if (text.data != NULL)
+			give_page(call, text.data, text.len);
+		else
+			give_page(call, "", 0);
+	} else {
+		call->context_due = false;
+		/* A question without a word to look for ("?!") is no error. */
+		if (status == HTH_OK && hits == NULL && why_not->status != HTH_INVALID)
+			status = hth_fail(&err, why_not->status, "the household's documents could not be searched: %s", why_not->message);
+		if (status == HTH_OK && hits != NULL)
+			status = hth_api_put_passages(call->job, &err);
+		if (status != HTH_OK)
+			hth_api_fail(call->job, &err);
+		admit_more(call);
+	}
 	leave(call);
+}
+
+/* Before its requests are admitted: what the household's documents say of its question. */
+static void find_context(hth_call *call)
+{
+	hth_error err = HTH_ERROR_INIT;
+	char *question = hth_api_question(call->job);
+	hth_status status = HTH_OK;
+	call->context_due = question != NULL;
+	if (question != NULL) {
+		status = hth_documents_passages(call->node, question, CONTEXT_LEAST, on_passages, call, &call->passages, &err);
+		explicit_bzero(question, strlen(question));
+		free(question);
+	}
+	if (status != HTH_OK)
+		hth_api_fail(call->job, &err);
+	else if (call->context_due)
+		call->in_flight++;
 }
 
 /* Nobody waits for them any more. */
@@ -181,7 +253,7 @@ static void search_documents(hth_call *call)
 	const char *query;
 	hth_status status = hth_api_page_url(call->job, &query, &err);
 	if (status == HTH_OK)
-		status = hth_documents_passages(call->node, query, on_passages, call, &call->passages, &err);
+		status = hth_documents_passages(call->node, query, TOOL_LEAST, on_passages, call, &call->passages, &err);
 	if (status == HTH_OK)
 		call->in_flight++;
 	else
@@ -388,6 +460,20 @@ static void out_finish(void *ctx)
 	call->exchange = NULL;
 }
 
+/* Hearth-Context: documents | none; without it the key's default. */
+static hth_status read_context(hth_call *call, hth_error *err)
+{
+	const char *context = hth_exchange_header(call->exchange, "Hearth-Context");
+	if (context == NULL || context[0] == '\0')
+		return HTH_OK;
+	call->context = strcmp(context, "documents") == 0;
+	if (!call->context && strcmp(context, "none") != 0)
+		return hth_fail_param(err, HTH_INVALID, "Hearth-Context", "the context is documents or none, not '%.60s'", context);
+	if (call->context && !call->documents)
+		return hth_fail_param(err, HTH_DENIED, "Hearth-Context", "this key may not know the household's documents: it has not the scope 'documents'");
+	return HTH_OK;
+}
+
 static hth_status read_call(hth_call *call, hth_error *err)
 {
 	const char *encoding = hth_exchange_header(call->exchange, "Content-Encoding");
@@ -407,15 +493,20 @@ static hth_status read_call(hth_call *call, hth_error *err)
 	if (search && !call->documents)
 		return hth_fail_param(err, HTH_DENIED, "Hearth-Tools",
 		                      "this key may not search the household's documents: it has not the scope 'documents'");
-	if (search)
-		call->wish = HTH_PRIVATE; /* what they say stays at home, whatever the call wishes */
+	HTH_TRY(read_context(call, err));
+	if (fetch && call->context)
+		return hth_fail_param(err, HTH_DENIED, "Hearth-Tools", "a model that is given the household's documents may not choose what is fetched from the web; "
+		                      "ask without the one or the other (Hearth-Context: none)");
 	const char *hosts = call->node->config->fetch_hosts;
 	if (fetch && hosts[strspn(hosts, ", \t")] == '\0')
 		return hth_fail_param(err, HTH_DENIED, "Hearth-Tools", "fetching from the web is off; the setting fetch_hosts lists the hosts that may be fetched from");
 	HTH_TRY(hth_api_parse(&call->job, call->endpoint, &call->node->api_host, &out, hth_exchange_path(call->exchange), body, len, err));
-	if (!any || call->job->finished)
-		return HTH_OK;
-	hth_status status = hth_api_offer_tool(call->job, search ? HTH_OWN_TOOL_DOCUMENTS : HTH_OWN_TOOL_FETCH, search ? "" : hosts, err);
+	call->context = call->context && !call->job->finished && call->job->n_requests > 0 && call->job->requests[0]->kind == HTH_CHAT;
+	if (search || call->context)
+		call->wish = HTH_PRIVATE; /* what they say stays at home, whatever the call wishes */
+	hth_status status = (search || call->context) && !call->job->finished ? hth_api_use_documents(call->job, err) : HTH_OK;
+	if (status == HTH_OK && any && !call->job->finished)
+		status = hth_api_offer_tool(call->job, search ? HTH_OWN_TOOL_DOCUMENTS : HTH_OWN_TOOL_FETCH, search ? "" : hosts, err);
 	if (status != HTH_OK) {
 		hth_api_job_destroy(call->job);
 		call->job = NULL;
@@ -439,7 +530,10 @@ static void begin_call(void *ctx)
 	} else {
 		if (call->exchange != NULL)
 			hth_exchange_drop_body(call->exchange);
-		admit_more(call);
+		if (call->context)
+			find_context(call);
+		if (!call->context_due)
+			admit_more(call);
 	}
 	leave(call);
 }
@@ -457,6 +551,7 @@ static hth_status take_call(hth_node *node, hth_exchange *exchange, const hth_ap
 	call->endpoint = endpoint;
 	call->wish = caller->privacy;
 	call->documents = caller->documents;
+	call->context = caller->context;
 	snprintf(call->what, sizeof call->what, "%s %s", endpoint->method, endpoint->path);
 	call->next = node->calls;
 	if (node->calls != NULL)

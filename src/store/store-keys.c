@@ -46,6 +46,8 @@ static hth_status check_new_key(const hth_key *key, hth_error *err)
 			return hth_fail(err, HTH_INVALID, "a key's name may hold printable ASCII characters without spaces only");
 	if (key->scopes == 0 || (key->scopes & ~(unsigned)HTH_SCOPE_ALL) != 0)
 		return hth_fail(err, HTH_INVALID, "a key needs at least one of the scopes chat, embed, admin, documents");
+	if (key->context && (key->scopes & HTH_SCOPE_DOCUMENTS) == 0)
+		return hth_fail(err, HTH_INVALID, "a key whose chats are given documents needs the scope documents");
 	if (key->privacy < 0 || key->privacy > 2)
 		return hth_fail(err, HTH_INVALID, "a key's privacy class must be private, neighbours or public");
 	return HTH_OK;
@@ -62,7 +64,7 @@ hth_status hth_store_key_add(hth_store *store, const hth_key *key, char ret_text
 	hash_key(store, text, hash);
 
 	HTH_CLEANUP(store_finalize_p) sqlite3_stmt *stmt = NULL;
-	HTH_TRY(store_prepare(store, "INSERT INTO key (name, hash, scopes, per_minute, privacy, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+	HTH_TRY(store_prepare(store, "INSERT INTO key (name, hash, scopes, per_minute, privacy, created, context) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
 	                      &stmt, err));
 	sqlite3_bind_text(stmt, 1, key->name, -1, SQLITE_STATIC);
 	sqlite3_bind_blob(stmt, 2, hash, sizeof hash, SQLITE_STATIC);
@@ -70,6 +72,7 @@ hth_status hth_store_key_add(hth_store *store, const hth_key *key, char ret_text
 	sqlite3_bind_int64(stmt, 4, key->per_minute);
 	sqlite3_bind_int(stmt, 5, key->privacy);
 	sqlite3_bind_int64(stmt, 6, hth_clock_unix());
+	sqlite3_bind_int(stmt, 7, key->context);
 	int rc = sqlite3_step(stmt);
 	if (rc == SQLITE_CONSTRAINT) {
 		sodium_memzero(text, sizeof text);
@@ -97,7 +100,7 @@ hth_status hth_store_key_remove(hth_store *store, const char *name, hth_error *e
 	return HTH_OK;
 }
 
-#define KEY_COLUMNS "id, name, scopes, per_minute, privacy, created, last_used"
+#define KEY_COLUMNS "id, name, scopes, per_minute, privacy, created, last_used, context"
 
 static void read_key(sqlite3_stmt *stmt, hth_key *key)
 {
@@ -106,7 +109,8 @@ static void read_key(sqlite3_stmt *stmt, hth_key *key)
 	                 .per_minute = (uint32_t)sqlite3_column_int64(stmt, 3),
 	                 .privacy = sqlite3_column_int(stmt, 4),
 	                 .created_unix = sqlite3_column_int64(stmt, 5),
-	                 .last_used_unix = sqlite3_column_int64(stmt, 6)};
+	                 .last_used_unix = sqlite3_column_int64(stmt, 6),
+	                 .context = sqlite3_column_int(stmt, 7) != 0};
 	snprintf(key->name, sizeof key->name, "%s", (const char *)sqlite3_column_text(stmt, 1));
 }
 

@@ -23,6 +23,7 @@ static const char *const migrations[] = {
     " PRIMARY KEY (giver, taker, sequence)) STRICT, WITHOUT ROWID;",
     "ALTER TABLE egress ADD COLUMN class TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE egress ADD COLUMN hash BLOB;", /* NULL: written before there was a chain */
+    "ALTER TABLE key ADD COLUMN context INTEGER NOT NULL DEFAULT 0;",
 };
 
 hth_status store_fail(hth_store *store, int rc, const char *doing, hth_error *err)

@@ -30,6 +30,7 @@ typedef struct hth_key {
 	unsigned scopes;        /* HTH_SCOPE_* */
 	uint32_t per_minute;    /* requests a minute; 0: no limit */
 	int privacy;            /* default class of its requests: hth_privacy_class as a number */
+	bool context;           /* its chats are given the best passages of the household's documents; needs HTH_SCOPE_DOCUMENTS */
 	int64_t created_unix, last_used_unix; /* last_used: 0 when never; kept to the hour */
 } hth_key;
 

@@ -1,0 +1,97 @@
+/* documents-in.c - the household's documents in a call: passages put into its conversation, and what its answers cite.
+ *
+ * The node finds the passages (node/verbs.c); here is only what they do to the requests and to the bytes. Thread: the loop's. */
+#include "api/api.h"
+#include "api/fields.h"
+
+enum { MESSAGE_MAX = 4 << 20 };
+
+static bool is_bound(const hth_request *r) { return r->input.format_json != NULL || r->params.grammar != NULL; }
+
+hth_status hth_api_use_documents(hth_api_job *job, hth_error *err)
+{
+	if (job->n_requests == 0 || job->requests[0]->kind != HTH_CHAT)
+		return hth_fail(err, HTH_INVALID, "documents are for conversations");
+	if (job->context != NULL)
+		return HTH_OK;
+	HTH_TRY(hth_context_create(&job->context, err));
+	job->citers = hth_alloc_array(job->n_requests, sizeof(hth_citer *));
+	if (job->citers == NULL)
+		return hth_fail(err, HTH_NO_MEMORY, "no memory for documents");
+	/* Brackets of JSON are none of ours. */
+	for (size_t i = 0; i < job->n_requests; i++)
+		if (!is_bound(job->requests[i]))
+			HTH_TRY(hth_citer_create(&job->citers[i], job->context, err));
+	return HTH_OK;
+}
+
+/* Borrowed from messages; NULL: there is none. */
+static json_t *last_of_user(const json_t *messages)
+{
+	for (size_t i = json_array_size(messages); i-- > 0;) {
+		json_t *message = json_array_get(messages, i);
+		const char *role = json_string_value(json_object_get(message, "role"));
+		if (role != NULL && strcmp(role, "user") == 0)
+			return message;
+	}
+	return NULL;
+}
+
+static hth_status read_messages(const hth_request *r, json_t **ret_messages, hth_error *err)
+{
+	const char *text = r->input.messages_json != NULL ? r->input.messages_json : "[]";
+	return hth_json_parse(ret_messages, text, strlen(text), err);
+}
+
+char *hth_api_question(const hth_api_job *job)
+{
+	HTH_AUTO_JSON json_t *messages = NULL;
+	if (job->n_requests == 0 || read_messages(job->requests[0], &messages, NULL) != HTH_OK)
+		return NULL;
+	const char *text = json_string_value(json_object_get(last_of_user(messages), "content"));
+	return text != NULL && *text != '\0' ? strdup(text) : NULL;
+}
+
+static hth_status put_passages(const hth_api_job *job, hth_request *r, hth_error *err)
+{
+	HTH_AUTO_JSON json_t *messages = NULL;
+	HTH_TRY(read_messages(r, &messages, err));
+	json_t *message = last_of_user(messages);
+	const char *words = json_string_value(json_object_get(message, "content"));
+	if (words == NULL)
+		return HTH_OK;
+	hth_buf text = HTH_BUF_INIT(MESSAGE_MAX + strlen(words));
+	hth_context_ask(job->context, words, &text);
+	hth_status status = hth_buf_check(&text, "the message with its passages", err);
+	/* A passage is checked UTF-8; what was cut may not be. */
+	json_t *content = status == HTH_OK ? json_stringn(text.data, text.len) : NULL;
+	if (status == HTH_OK && (content == NULL || json_object_set_new(message, "content", content) != 0))
+		status = hth_fail(err, HTH_NO_MEMORY, "no memory for documents");
+	if (text.data != NULL)
+		explicit_bzero(text.data, text.len);
+	hth_buf_finish(&text);
+	HTH_TRY(status);
+	char *whole;
+	HTH_TRY(hth_fields_dump(messages, &whole, err));
+	explicit_bzero(r->input.messages_json, strlen(r->input.messages_json));
+	free(r->input.messages_json);
+	r->input.messages_json = whole;
+	return HTH_OK;
+}
+
+hth_status hth_api_put_passages(hth_api_job *job, hth_error *err)
+{
+	for (size_t i = 0; i < job->n_requests; i++)
+		HTH_TRY(put_passages(job, job->requests[i], err));
+	return HTH_OK;
+}
+
+bool hth_api_write_citations(const hth_api_job *job, size_t i, const char *key, hth_citation_style style, hth_buf *out)
+{
+	if (job->citers == NULL || job->citers[i] == NULL || hth_citer_cited(job->citers[i]) == 0)
+		return false;
+	hth_buf_appendf(out, ",\"%s\":[", key);
+	hth_citer_write_json(job->citers[i], style, out);
+	hth_buf_append_char(out, ']');
+	return true;
+}
