@@ -103,7 +103,7 @@ static hth_status send_next(hth_index *ix, const hth_index_embedder *embedder, b
 {
 	*ret_sent = false;
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
-	HTH_TRY(record_prepare(&ix->r, &stmt, err, "SELECT id, text FROM passage WHERE id > ?1 ORDER BY id LIMIT ?2"));
+	HTH_TRY(record_prepare(&ix->r, &stmt, err, "SELECT id, text FROM passage WHERE id > ?1 AND part >= 0 ORDER BY id LIMIT ?2" /* not names */));
 	record_bind_all(stmt, "ii", (int64_t)ix->embedded_to, (int64_t)HTH_INDEX_BATCH_MAX);
 	hth_index_batch *batch = calloc(1, sizeof *batch);
 	if (batch == NULL)

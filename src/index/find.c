@@ -180,9 +180,11 @@ static bool meets_needs(hth_index_reader *reader, const asked *a, const char *te
 	return unmet == 0 && (not.n == 0 || snippet_words(reader->terms, &not, text) == 0);
 }
 
-static double share_of(hth_index_reader *reader, const asked *a, const char *text)
+/* The words of a file's name are also those of its passages. */
+static double share_of(hth_index_reader *reader, const asked *a, const char *text, const char *path)
 {
-	uint64_t words = snippet_words(reader->terms, &a->words, text);
+	const char *slash = path != NULL ? strrchr(path, '/') : NULL;
+	uint64_t words = snippet_words(reader->terms, &a->words, text) | (slash != NULL ? snippet_words(reader->terms, &a->words, slash + 1) : 0);
 	double has = 0;
 	for (size_t i = 0; i < HTH_COUNT(a->rarity); i++)
 		has += words >> i & 1 ? a->rarity[i] : 0;
@@ -221,6 +223,8 @@ typedef struct source {
 	char *path; /* the first file that has it and may be shown */
 	int64_t changed;
 	size_t n_files;
+	uint64_t shown; /* the passage that is shown: for a name the document's first */
+	char *called;   /* the name that was found; NULL: a passage was */
 } source;
 
 static void source_finish(source *s)
@@ -230,6 +234,7 @@ static void source_finish(source *s)
 	free(s->title);
 	free(s->author);
 	free(s->path);
+	free(s->called);
 	*s = (source){0};
 }
 
@@ -260,13 +265,14 @@ static hth_status read_part(hth_index_reader *reader, source *s, hth_error *err)
 	return HTH_OK;
 }
 
-static hth_status read_files(hth_index_reader *reader, const hth_index_query *q, source *s, hth_error *err)
+/* passage: that was found. */
+static hth_status read_files(hth_index_reader *reader, const hth_index_query *q, uint64_t passage, source *s, hth_error *err)
 {
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
 	HTH_TRY(record_prepare(&reader->r, &stmt, err,
 	                       "SELECT folder.path, file.path, file.mtime, folder.shared FROM file JOIN folder ON folder.id = file.folder"
-	                       " WHERE document = ?1 AND folder.removed = 0 ORDER BY file.id"));
-	sqlite3_bind_int64(stmt, 1, s->document);
+	                       " WHERE document = ?1 AND folder.removed = 0 AND (?2 = 0 OR name = ?2) ORDER BY file.id"));
+	record_bind_all(stmt, "ii", s->document, s->called != NULL ? (int64_t)passage : (int64_t)0);
 	while (sqlite3_step(stmt) == SQLITE_ROW) {
 		char path[HTH_INDEX_PATH_MAX];
 		if (!record_path(path, record_text(stmt, 0), record_text(stmt, 1)) ||
@@ -276,6 +282,24 @@ static hth_status read_files(hth_index_reader *reader, const hth_index_query *q,
 			continue;
 		s->path = strdup(path);
 		s->changed = sqlite3_column_int64(stmt, 2) / 1000000000;
+	}
+	return HTH_OK;
+}
+
+static hth_status read_first(hth_index_reader *reader, source *s, hth_error *err)
+{
+	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
+	HTH_TRY(record_prepare(&reader->r, &stmt, err, "SELECT id, part, page, box, text FROM passage WHERE document = ?1 AND part >= 0 ORDER BY id LIMIT 1"));
+	sqlite3_bind_int64(stmt, 1, s->document);
+	if (sqlite3_step(stmt) == SQLITE_ROW) {
+		s->shown = (uint64_t)sqlite3_column_int64(stmt, 0);
+		s->part = (uint32_t)sqlite3_column_int64(stmt, 1);
+		s->page = (uint32_t)sqlite3_column_int64(stmt, 2);
+		s->box = sqlite3_column_type(stmt, 3) == SQLITE_NULL ? -1 : sqlite3_column_int64(stmt, 3);
+		s->text = strdup(record_text(stmt, 4));
+	} else {
+		s->text = strdup(s->called);
+		s->box = -1;
 	}
 	return HTH_OK;
 }
@@ -298,10 +322,18 @@ static hth_status read_source(hth_index_reader *reader, const hth_index_query *q
 		              .part = (uint32_t)sqlite3_column_int64(stmt, 1),
 		              .page = (uint32_t)sqlite3_column_int64(stmt, 2),
 		              .box = sqlite3_column_type(stmt, 3) == SQLITE_NULL ? -1 : sqlite3_column_int64(stmt, 3),
-		              .text = strdup(record_text(stmt, 4))};
+		              .text = strdup(record_text(stmt, 4)),
+		              .shown = passage};
+		if (sqlite3_column_int64(stmt, 1) < 0) { /* a file's name, of no part: what it says begins with its first passage */
+			s->part = 0;
+			s->called = s->text;
+			s->text = NULL;
+		}
 	}
+	if (s->called != NULL)
+		HTH_TRY(read_first(reader, s, err));
 	HTH_TRY(read_part(reader, s, err));
-	HTH_TRY(read_files(reader, q, s, err));
+	HTH_TRY(read_files(reader, q, passage, s, err));
 	if (s->text == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
 	int64_t date = s->date != 0 ? s->date : s->changed;
@@ -423,8 +455,8 @@ static hth_status gather(gathering *g, const fused_hit *found, hth_error *err)
 	HTH_TRY(read_source(g->reader, g->query, found->id, &s, &fits, err));
 	fits = fits && (found->by_words || meets_needs(g->reader, g->asked, s.text));
 	for (size_t i = 0; fits && i < g->asked->n_phrases; i++)
-		fits = snippet_has_phrase(g->reader->terms, s.text, g->asked->phrases[i].text, g->asked->phrases[i].len);
-	double share = fits ? share_of(g->reader, g->asked, s.text) : 0;
+		fits = snippet_has_phrase(g->reader->terms, s.called != NULL ? s.called : s.text, g->asked->phrases[i].text, g->asked->phrases[i].len);
+	double share = fits ? share_of(g->reader, g->asked, s.text, s.path) : 0;
 	if (!fits || (share < g->query->least_share && !outstanding))
 		return HTH_OK;
 	size_t same_page = 0, same_file = 0;
@@ -433,6 +465,8 @@ static hth_status gather(gathering *g, const fused_hit *found, hth_error *err)
 	for (size_t i = 0; i < g->hits.n; i++) {
 		hth_index_hit *h = &g->hits.list[i];
 		bool same = strcmp(h->file, s.path) == 0;
+		if (same && h->passage == s.shown) /* by its name and by what it says */
+			return HTH_OK;
 		same_file += same;
 		same_page += same && h->page == s.page && strcmp(h->part, s.name != NULL ? s.name : "") == 0;
 		if (!same && are_near(&g->sets[i], set)) {
@@ -455,7 +489,7 @@ static hth_status gather(gathering *g, const fused_hit *found, hth_error *err)
 	                     .similarity = (double)found->cosine,
 	                     .date = s.date != 0 ? s.date : s.changed,
 	                     .n_copies = s.n_files - 1,
-	                     .passage = found->id,
+	                     .passage = s.shown,
 	                     .part_number = s.part};
 	h->has_box = reading_unpack_box(s.box, h->box);
 	g->hits.n++;
@@ -525,7 +559,7 @@ static hth_status find_ranges(hth_index_reader *reader, const hth_index_query *q
 	    "  AND (?6 = 0 OR file.mtime / 1000000000 BETWEEN ?4 AND ?5"
 	    "       OR EXISTS (SELECT 1 FROM part WHERE part.document = file.document AND part.date BETWEEN ?4 AND ?5)))"
 	    " AND (?3 IS NULL OR EXISTS (SELECT 1 FROM part WHERE part.document = passage.document AND instr(lower(part.author), lower(?3)) > 0))"
-	    " AND (?7 < 0 OR EXISTS (SELECT 1 FROM part WHERE part.document = passage.document AND part.number = passage.part AND part.kind = ?7))"
+	    " AND (?7 < 0 OR EXISTS (SELECT 1 FROM part WHERE part.document = passage.document AND part.number = max(passage.part, 0) AND part.kind = ?7))"
 	    " ORDER BY id";
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
 	HTH_TRY(record_prepare(&reader->r, &stmt, err, sql));

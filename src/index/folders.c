@@ -140,7 +140,7 @@ hth_status index_read_status(const char *home, hth_index_status *s, hth_error *e
 	HTH_TRY(record_prepare(&r, &sums, err,
 	                       "SELECT count(*), coalesce(sum(missing), 0), coalesce(sum(unchanged), 0), coalesce(sum(skipped), 0),"
 	                       " (SELECT count(*) FROM document), (SELECT coalesce(sum(text_bytes), 0) FROM document),"
-	                       " (SELECT coalesce(sum(pages), 0) FROM document), (SELECT count(*) FROM passage),"
+	                       " (SELECT coalesce(sum(pages), 0) FROM document), (SELECT count(*) FROM passage) - (SELECT count(*) FROM file WHERE name > 0),"
 	                       " (SELECT value FROM total WHERE name = 'cpu_seconds'), coalesce(sum(away), 0),"
 	                       " (SELECT value FROM total WHERE name = 'opened'), (SELECT value FROM total WHERE name = 'extracted')"
 	                       " FROM folder WHERE removed = 0"));

@@ -40,6 +40,23 @@ static const char *const migrations[] = {
     "ALTER TABLE folder ADD COLUMN away INTEGER NOT NULL DEFAULT 0;"
     /* Directories within a folder on which another disk was mounted when it was last looked through. */
     "CREATE TABLE mount (folder INTEGER NOT NULL, path TEXT NOT NULL, PRIMARY KEY (folder, path)) STRICT, WITHOUT ROWID;",
+    /* The passage of its name (names.c); 0: to be made; -1: it has none. */
+    "ALTER TABLE file ADD COLUMN name INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX file_unnamed ON file (id) WHERE name = 0 AND document IS NOT NULL;"
+    "CREATE INDEX file_name ON file (name) WHERE name > 0;"
+    /* The last step of a path is its name: another folder of the same name changes nothing. */
+    "CREATE TRIGGER file_renamed AFTER UPDATE OF path, document ON file WHEN old.name <> 0 AND (new.document IS NOT old.document OR"
+    " substr(new.path, length(rtrim(new.path, replace(new.path, '/', ''))) + 1) <> substr(old.path, length(rtrim(old.path, replace(old.path, '/', ''))) + 1))"
+    " BEGIN"
+    "  INSERT INTO removed (first, last) SELECT old.name, old.name WHERE old.name > 0 ON CONFLICT (first) DO NOTHING;"
+    "  DELETE FROM passage WHERE id = old.name;"
+    "  UPDATE file SET name = 0 WHERE id = new.id;"
+    " END;"
+    "CREATE TRIGGER file_gone AFTER DELETE ON file WHEN old.name > 0"
+    " BEGIN"
+    "  INSERT INTO removed (first, last) VALUES (old.name, old.name) ON CONFLICT (first) DO NOTHING;"
+    "  DELETE FROM passage WHERE id = old.name;"
+    " END;",
 };
 
 hth_status record_fail(record *r, int rc, const char *doing, hth_error *err)

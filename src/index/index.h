@@ -8,7 +8,7 @@
  *   folder     what the owner named: a directory (a Maildir is one) or a single file (an mbox)
  *   file       a path in a folder, in one state of hth_index_state
  *   document   what a content says, by its hash: files of one content share one, and a file that moves keeps its own
- *   passage    a piece of a document of about 1200 bytes, on one page: what is found
+ *   passage    a piece of a document of about 1200 bytes, on one page, or a file's name: what is found
  *
  * A file's state changes in the transaction that stores its passages, so a process that dies at any moment leaves no
  * file half indexed, and loses only the reading that was not stored. Nothing here is ever logged but counts and times.

@@ -21,7 +21,7 @@ enum { RETRY_CHANGED_S = 3 };
 
 /* --- the transaction that several files share --- */
 
-static hth_status begin(hth_index *ix, hth_error *err)
+hth_status intake_begin(hth_index *ix, hth_error *err)
 {
 	if (ix->in_transaction)
 		return HTH_OK;
@@ -143,7 +143,7 @@ static hth_status link_file(hth_index *ix, int64_t file, int64_t document, int64
                             hth_error *err)
 {
 	int64_t before = 0;
-	HTH_TRY(begin(ix, err));
+	HTH_TRY(intake_begin(ix, err));
 	HTH_TRY(record_int(&ix->r, &before, 0, err, "SELECT document FROM file WHERE id = ?1", "i", file));
 	HTH_TRY(record_do(&ix->r, err,
 	                  "UPDATE file SET document = nullif(?2, 0), state = ?3, reason = ?4, size = ?5, mtime = ?6, "
@@ -214,7 +214,7 @@ static hth_status insert_parts(hth_index *ix, intake_job *j, int64_t document, i
 static hth_status store_document(hth_index *ix, intake_job *j, int64_t state, const char *reason, hth_error *err)
 {
 	int64_t document = 0, first = 0;
-	HTH_TRY(begin(ix, err));
+	HTH_TRY(intake_begin(ix, err));
 	/* Another file of the same content may have been read at the same time. */
 	HTH_TRY(record_int(&ix->r, &document, 0, err, "SELECT id FROM document WHERE hash = ?1", "b", j->hash, sizeof j->hash));
 	if (document == 0) {
@@ -232,13 +232,13 @@ static hth_status store_ocr(hth_index *ix, intake_job *j, const hth_extract_resu
 {
 	int64_t first, there = 0, text = 0;
 	char reason[HTH_EXTRACT_REASON_MAX + 32] = "";
-	HTH_TRY(begin(ix, err));
+	HTH_TRY(intake_begin(ix, err));
 	HTH_TRY(record_int(&ix->r, &there, 0, err, "SELECT 1 FROM document WHERE id = ?1 AND state = ?2", "ii", j->document,
 	                   (int64_t)HTH_INDEX_WAITING_OCR));
 	if (there == 0)
 		return HTH_OK; /* removed meanwhile */
 	bool failed = result->state == HTH_EXTRACT_UNREADABLE;
-	HTH_TRY(record_int(&ix->r, &text, 0, err, "SELECT 1 FROM passage WHERE document = ?1 LIMIT 1", "i", j->document));
+	HTH_TRY(record_int(&ix->r, &text, 0, err, "SELECT 1 FROM passage WHERE document = ?1 AND part >= 0 LIMIT 1", "i", j->document));
 	if (result->reason[0] != '\0')
 		snprintf(reason, sizeof reason, "%s%s", failed && text != 0 ? "its pictures were not read: " : "", result->reason);
 	if (!failed || j->reading.n_passages > 0)
@@ -254,7 +254,7 @@ static hth_status store_ocr(hth_index *ix, intake_job *j, const hth_extract_resu
 
 static hth_status put_off(hth_index *ix, int64_t file, hth_error *err)
 {
-	HTH_TRY(begin(ix, err));
+	HTH_TRY(intake_begin(ix, err));
 	return record_do(&ix->r, err, "UPDATE file SET not_before = ?2 WHERE id = ?1", "ii", file, hth_clock_unix() + RETRY_CHANGED_S);
 }
 

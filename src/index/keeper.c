@@ -166,6 +166,8 @@ static hth_status find_idle(hth_index *ix, bool *ret_idle, hth_error *err)
 	                   "AND removed = 0 AND missing = 0 LIMIT 1",
 	                   "i", ix->no_ocr ? (int64_t)0 : (int64_t)HTH_INDEX_WAITING_OCR));
 	if (waiting == 0)
+		HTH_TRY(record_int(&ix->r, &waiting, 0, err, "SELECT 1 FROM file WHERE name = 0 AND document IS NOT NULL LIMIT 1", ""));
+	if (waiting == 0)
 		HTH_TRY(record_int(&ix->r, &waiting, 0, err, "SELECT 1 FROM folder WHERE removed = 1 LIMIT 1", ""));
 	if (waiting == 0)
 		HTH_TRY(record_int(&ix->r, &waiting, 0, err, "SELECT 1 FROM removed LIMIT 1", ""));
@@ -201,6 +203,10 @@ static hth_status turn(hth_index *ix, bool *ret_again, hth_error *err)
 	for (int i = 0; i < 200 && more && !atomic_load(&ix->stop); i++)
 		HTH_TRY(intake_next(ix, &more, err));
 	*ret_again |= more;
+	bool unnamed = false;
+	if (!atomic_load(&ix->paused))
+		HTH_TRY(names_make(ix, &unnamed, err));
+	*ret_again |= unnamed;
 	bool nothing_left = ix->n_jobs == 0 && !more, nothing_more = !more;
 	now = hth_clock_ms();
 	if (ix->in_transaction && (nothing_left || now - ix->transaction_ms >= STORE_MS || ix->transaction_bytes >= STORE_BYTES))

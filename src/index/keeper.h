@@ -104,6 +104,7 @@ HTH_MUST_USE hth_status intake_next(hth_index *ix, bool *ret_more, hth_error *er
 HTH_MUST_USE hth_status intake_commit(hth_index *ix, hth_error *err); /* stores what was read */
 void intake_roll_back(hth_index *ix);
 void intake_cancel(hth_index *ix);
+HTH_MUST_USE hth_status intake_begin(hth_index *ix, hth_error *err); /* the transaction that several files share */
 /* Gives the word index what the record has and it has not. */
 HTH_MUST_USE hth_status intake_feed_words(hth_index *ix, bool commit, hth_error *err);
 
@@ -114,5 +115,8 @@ void embed_close(hth_index *ix);
 HTH_MUST_USE hth_status embed_turn(hth_index *ix, bool may_begin, hth_error *err);
 HTH_MUST_USE hth_status embed_removed(hth_index *ix, uint64_t first, uint64_t last, hth_error *err);
 HTH_MUST_USE hth_status embed_commit(hth_index *ix, hth_error *err);
+
+/* names.c: passages of the names that have none yet; *ret_more: there are others. */
+HTH_MUST_USE hth_status names_make(hth_index *ix, bool *ret_more, hth_error *err);
 
 #endif

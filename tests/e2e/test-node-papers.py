@@ -101,4 +101,38 @@ def papers_are_shown_to_keys_for_documents_only():
             assert node.get(place, headers=bearer(reader)).status == 200
 
 
+@test
+def files_are_found_by_their_names():
+    with Papers() as papers, Node([PROGRAM, "serve"]) as node:
+        papers.put("boiler_manual-2019.pdf", pdf([[(72, 100, "Chapter one: the pressure valve.")]]))
+        papers.put("Taxes/RentContract.txt", "Signed in spring by both.")
+        papers.put("song.mp3", b"ID3\x03" + bytes(400))
+        mail = "From: Ann <ann@example.org>\nSubject: Hello\n\nThe walnuts are ripe.\n"
+        papers.put("mail/cur/1700000000.walrus.host:2,S", mail)
+        os.makedirs(os.path.join(papers.folder, "mail", "new"))
+        cli(node, "index", "add", papers.folder, "--wait")
+
+        def files(q, more=""):
+            return [os.path.basename(h["file"]) for h in node.get("/search?q=" + q.replace(" ", "%20") + more).json["hits"]]
+
+        [hit] = node.get("/search?q=boilers%20manuals").json["hits"]
+        assert hit["file"].endswith("boiler_manual-2019.pdf") and hit["page"] == 1 and "pressure valve" in hit["snippet"] and hit["share"] == 1, hit
+        assert node.get(hit["image"]).status == 200
+        # The name's words and the text's are the document's: one hit, with all of what was asked.
+        [hit] = node.get("/search?q=boiler%20valve&least=90").json["hits"]
+        assert hit["share"] == 1
+        assert files("rent contract") == ["RentContract.txt"] and files("2019") == ["boiler_manual-2019.pdf"] and files("song") == ["song.mp3"]
+        assert files("boiler", "&type=pdf") == ["boiler_manual-2019.pdf"] and files("boiler", "&type=plain") == []
+        assert files('"boiler manual"') == ["boiler_manual-2019.pdf"] and files("walrus") == [] and len(files("walnuts")) == 1
+        before = node.get("/hearth/index").json
+        os.rename(os.path.join(papers.folder, "boiler_manual-2019.pdf"), os.path.join(papers.folder, "heater.pdf"))
+        os.rename(os.path.join(papers.folder, "Taxes"), os.path.join(papers.folder, "Duties"))
+        wait_for("the new name to be found", 30, lambda: files("heater") == ["heater.pdf"] and files("boiler") == [], 0.1)
+        wait_for("the other folder", 30, lambda: "/Duties/" in node.get("/search?q=rent").json["hits"][0]["file"], 0.1)
+        os.unlink(os.path.join(papers.folder, "heater.pdf"))
+        wait_for("the name to be gone", 30, lambda: files("heater") == [] and files("valve") == [], 0.1)
+        after = node.get("/hearth/index").json
+        assert after["extracted"] == before["extracted"], (before, after) # nothing was read for it
+
+
 run_tests()
