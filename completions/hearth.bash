@@ -10,7 +10,7 @@ _hearth() {
 		case ${COMP_WORDS[i]} in -*) ;; *) command=${COMP_WORDS[i]}; break ;; esac
 	done
 	if [ -z "$command" ]; then
-		COMPREPLY=($(compgen -W "serve run list show pull rm ps stop status doctor index search ask key privacy ledger config bench quantize tokenize perplexity embed extract render help --help --version" -- "$cur"))
+		COMPREPLY=($(compgen -W "serve run list show pull rm ps stop status doctor index search ask key privacy ledger pool config bench quantize tokenize perplexity embed extract render help --help --version" -- "$cur"))
 		return
 	fi
 	case $prev in
@@ -28,6 +28,7 @@ _hearth() {
 	key) options="--scope --per-minute --privacy --with-documents --json" ;;
 	privacy) options="--limit --json" ;;
 	ledger) options="--json" ;;
+	pool) options="--listen --hub --fingerprint --expires --off --json" ;;
 	stop) options="--now --json" ;;
 	bench) options="--prompt-tokens --decode-tokens --context-tokens --streams --n-threads --json" ;;
 	quantize) options="--list --json" ;;
@@ -39,17 +40,18 @@ _hearth() {
 	ask) options="--with --k --folder --json" ;;
 	extract) options="--ocr --languages --page --output --dpi --seconds --memory --json" ;;
 	render) options="--case" ;;
-	help) COMPREPLY=($(compgen -W "serve run list show pull rm ps stop status doctor index search ask key privacy ledger config bench quantize tokenize perplexity embed extract render" -- "$cur")); return ;;
+	help) COMPREPLY=($(compgen -W "serve run list show pull rm ps stop status doctor index search ask key privacy ledger pool config bench quantize tokenize perplexity embed extract render" -- "$cur")); return ;;
 	esac
 	case $cur in
 	-*)
-		COMPREPLY=($(compgen -W "$options --help --home --listen --model --api-key --allowed-hosts --allowed-origins --threads --parallel --context --memory --spill --keep-alive --queue --load-timeout --max-body --max-connections --shutdown --embed-model --fetch-hosts --fetch-max --fetch-timeout --registry --huggingface --ca-file --log-level" -- "$cur"))
+		COMPREPLY=($(compgen -W "$options --help --home --listen --model --api-key --allowed-hosts --allowed-origins --threads --parallel --context --memory --spill --keep-alive --queue --load-timeout --max-body --max-connections --shutdown --embed-model --home-name --fetch-hosts --fetch-max --fetch-timeout --registry --huggingface --ca-file --log-level" -- "$cur"))
 		return ;;
 	esac
 	case $command in
 	index) if [ "$COMP_CWORD" -ge 3 ]; then COMPREPLY=($(compgen -d -- "$cur")); else COMPREPLY=($(compgen -W "add rm status" -- "$cur")); fi ;;
 	key) COMPREPLY=($(compgen -W "add list rm" -- "$cur")) ;;
 	ledger) COMPREPLY=($(compgen -W "verify" -- "$cur")) ;;
+	pool) COMPREPLY=($(compgen -W "create invite join leave status trust distrust remove keeper unkeeper approve revoke hub" -- "$cur")) ;;
 	privacy) COMPREPLY=($(compgen -W "log explain" -- "$cur")) ;;
 	pull) COMPREPLY=($(compgen -f -- "$cur")) ;;
 	run | show | rm | stop | bench | tokenize | perplexity | embed) COMPREPLY=($(compgen -f -W "$(_hearth_models)" -- "$cur")) ;;

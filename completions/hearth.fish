@@ -2,7 +2,7 @@
 function __hearth_models
 	hearth list --json 2>/dev/null | string replace -ra '[{,]' '\n' | string replace -rf '^"name":"([^"]*)"$' '$1'
 end
-set -l commands serve run list show pull rm ps stop status doctor index search ask key privacy ledger config bench quantize tokenize perplexity embed extract render help
+set -l commands serve run list show pull rm ps stop status doctor index search ask key privacy ledger pool config bench quantize tokenize perplexity embed extract render help
 complete -c hearth -f
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a serve -d 'run the node in the foreground'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a run -d 'chat with a model'
@@ -16,6 +16,7 @@ complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a search -d '
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a ask -d 'an answer from the documents, with its pages'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a privacy -d 'what left this house, and what keeps a text in it'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a ledger -d 'what homes did for each other'
+complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a pool -d 'the neighbourhood'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a ps -d 'models that the node has loaded'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a stop -d 'unload a model from the node'
 complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a status -d 'how the node is doing'
@@ -32,7 +33,7 @@ complete -c hearth -n "not __fish_seen_subcommand_from $commands" -a help -d 'wh
 complete -c hearth -n "__fish_seen_subcommand_from run show rm stop bench tokenize perplexity embed quantize" -a '(__hearth_models)' -F
 complete -c hearth -n "__fish_seen_subcommand_from render perplexity" -F
 complete -c hearth -n "__fish_seen_subcommand_from quantize" -a '(hearth quantize --list 2>/dev/null)'
-complete -c hearth -n "__fish_seen_subcommand_from list show pull rm key privacy ledger index search ask ps stop status doctor config bench quantize tokenize perplexity embed extract" -l json -d 'answer in JSON'
+complete -c hearth -n "__fish_seen_subcommand_from list show pull rm key privacy ledger pool index search ask ps stop status doctor config bench quantize tokenize perplexity embed extract" -l json -d 'answer in JSON'
 complete -c hearth -n "__fish_seen_subcommand_from run" -s n -l max-tokens -x -d 'at most N tokens of answer'
 complete -c hearth -n "__fish_seen_subcommand_from run" -s t -l temp -x -d temperature
 complete -c hearth -n "__fish_seen_subcommand_from run" -s s -l seed -x -d 'the same seed gives the same answer'
@@ -56,6 +57,11 @@ complete -c hearth -n "__fish_seen_subcommand_from key" -l with-documents -d 'it
 complete -c hearth -n "__fish_seen_subcommand_from key" -l privacy -x -a 'private neighbours public' -d 'class of its requests'
 complete -c hearth -n "__fish_seen_subcommand_from privacy" -a "log explain"
 complete -c hearth -n "__fish_seen_subcommand_from ledger" -a verify
+complete -c hearth -n "__fish_seen_subcommand_from pool" -a 'create invite join leave status trust distrust remove keeper unkeeper approve revoke hub'
+complete -c hearth -n "__fish_seen_subcommand_from pool" -l hub -x -d 'a nats-server that you run'
+complete -c hearth -n "__fish_seen_subcommand_from pool" -l fingerprint -x -d 'SHA-256 of its certificate'
+complete -c hearth -n "__fish_seen_subcommand_from pool" -l expires -x -d 'how long an invitation is good'
+complete -c hearth -n "__fish_seen_subcommand_from pool" -l off -d 'host no hub'
 complete -c hearth -n "__fish_seen_subcommand_from privacy" -s n -l limit -x -d 'the newest N entries'
 complete -c hearth -n "__fish_seen_subcommand_from stop" -l now -d 'cut running answers off'
 complete -c hearth -n "__fish_seen_subcommand_from bench" -s p -l prompt-tokens -x -d 'tokens to prefill'
@@ -98,6 +104,7 @@ complete -c hearth -l threads -x -d 'threads that compute'
 complete -c hearth -l parallel -x -d 'requests that one model answers at once'
 complete -c hearth -l context -x -d 'tokens of one request'
 complete -c hearth -l memory -x -d 'memory for all models'
+complete -c hearth -l home-name -x -d 'how neighbours call this home'
 complete -c hearth -l spill -x -d 'disk for beginnings of conversations'
 complete -c hearth -l keep-alive -x -d 'unload a model after this long'
 complete -c hearth -l queue -x -d 'requests that may wait for one model'

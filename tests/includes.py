@@ -9,8 +9,8 @@ SOURCE = os.environ.get("HEARTH_SOURCE", os.path.join(os.path.dirname(os.path.ab
 TIERS = [
     ["base"],
     ["engine", "loop", "json", "sandbox", "seal"],
-    ["request", "http", "config", "schema", "catalog", "client", "charter", "store"],
-    ["privacy", "ledger", "runner", "extract", "pull", "fetch"],
+    ["request", "http", "config", "schema", "catalog", "client", "charter", "store", "link"],
+    ["privacy", "ledger", "runner", "extract", "pull", "fetch", "street"],
     ["api", "route", "upstream", "index", "pool", "blocks"],
     ["node"],
     ["cmd"],
@@ -26,14 +26,16 @@ OWNERS = {
     "jansson.h": {"json"},
     "pcre2.h": {"engine/tokenizer"},
     "seccomp.h": {"sandbox"},
-    "sodium.h": {"request", "node", "store", "pull", "seal", "charter", "index"},
+    "sodium.h": {"link", "street", "request", "node", "store", "pull", "seal", "charter", "index"},
     "sqlite3.h": {"store", "index"},
     "libstemmer.h": {"index"},
     "curl/curl.h": {"client"},
-    "histedit.h": {"cmd"},
+    "histedit.h": {"cmd"}, "qrencode.h": {"cmd"},
+    "openssl/ssl.h": {"link"}, "openssl/x509.h": {"link"}, "openssl/x509v3.h": {"link"}, "openssl/evp.h": {"link"}, "openssl/pem.h": {"link"},
+    "openssl/err.h": {"link"}, "openssl/rand.h": {"link"},
     "poppler.h": {"extract"}, "cairo.h": {"extract"}, "tesseract/capi.h": {"extract"}, "leptonica/allheaders.h": {"extract"}, "libheif/heif.h": {"extract"},
     "gmime/gmime.h": {"extract"}, "archive.h": {"extract"}, "libxml/xmlreader.h": {"extract"}, "libxml/HTMLparser.h": {"extract"}, "magic.h": {"extract"},
-    "sys/socket.h": {"runner", "extract", "http", "node", "client", "loop", "sandbox", "cmd"},
+    "sys/socket.h": {"link", "runner", "extract", "http", "node", "client", "loop", "sandbox", "cmd"},
 }
 
 

@@ -146,6 +146,16 @@ hth_status hth_invitation_book_redeem(hth_invitation_book *book, const unsigned 
 	return hth_fail(err, HTH_DENIED, "there is no such invitation here: ask for a new one");
 }
 
+bool hth_invitation_book_spend(hth_invitation_book *book, const hth_home_id *guest)
+{
+	size_t n = 0, before = book->n;
+	for (size_t i = 0; i < before; i++)
+		if (!book->entries[i].used || !hth_home_id_equal(&book->entries[i].guest, guest))
+			book->entries[n++] = book->entries[i];
+	book->n = n;
+	return n < before;
+}
+
 size_t hth_invitation_book_open(const hth_invitation_book *book, uint64_t now_ms)
 {
 	size_t n = 0;

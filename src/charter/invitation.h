@@ -38,6 +38,8 @@ HTH_MUST_USE hth_status hth_invitation_book_add(hth_invitation_book *book, const
  * again until it expires (the answer may have been lost). */
 HTH_MUST_USE hth_status hth_invitation_book_redeem(hth_invitation_book *book, const unsigned char secret[HTH_SECRET_BYTES], const hth_home_id *guest,
                                                    uint64_t now_ms, hth_error *err);
+/* This guest has been in and is out again: what it came with lets it in no more. True: there was something. */
+bool hth_invitation_book_spend(hth_invitation_book *book, const hth_home_id *guest);
 size_t hth_invitation_book_open(const hth_invitation_book *book, uint64_t now_ms); /* neither used nor expired */
 void hth_invitation_book_revoke(hth_invitation_book *book); /* all of them */
 /* For the disk. A redemption must be written before the guest is told. */

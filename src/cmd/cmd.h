@@ -85,6 +85,7 @@ int hth_cmd_rm(hth_invocation *in);
 int hth_cmd_key(hth_invocation *in);
 int hth_cmd_privacy(hth_invocation *in);
 int hth_cmd_ledger(hth_invocation *in);
+int hth_cmd_pool(hth_invocation *in);
 int hth_cmd_index(hth_invocation *in);
 int hth_cmd_search(hth_invocation *in);
 int hth_cmd_ask(hth_invocation *in);

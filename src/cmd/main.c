@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "cmd/cmd-model.h"
 #include "cmd/cmd-options.h"
+#include "link/hub.h"
 #include "runner/runner.h"
 
 #include <string.h>
@@ -41,6 +42,11 @@ const hth_command hth_commands[] = {
      "explain shows what in a text speaks against letting others read it; without TEXT, or with -, the text is standard input.", hth_cmd_privacy},
     {"ledger", "[verify]", "what homes did for each other, and who owes whom",
      "given and taken count receipts; the balance is in tokens, what the other home owes (+) or this one (-). All are verified on the way.", hth_cmd_ledger},
+    {"pool", "create NAME|invite|join LINE|status|...", "the neighbourhood: homes that lend each other capacity",
+     "create NAME [--listen HOST:PORT]   makes one, and hosts its hub there        hub [--listen HOST:PORT|--off]   hosts a (second) hub, or none\n"
+     "invite [--expires TIME], revoke    lets one home in; takes lines back        join LINE (or -)                 takes up an invitation\n"
+     "status, leave                      who is there; leaves                      trust|distrust MEMBER            who may see more than public requests\n"
+     "remove|keeper|unkeeper MEMBER      changes the charter, as a keeper          approve [CHANGE]                 signs a change that waits", hth_cmd_pool},
     {"config", "", "every setting, its value, and where it came from", NULL, hth_cmd_config},
     {"bench", "[MODEL]", "measure speeds, and the machine's limits in the same run",
      "Prints tokens a second, the read bandwidth and multiply-add peak measured here, and the shares of them.", hth_cmd_bench},
@@ -104,10 +110,20 @@ static bool asks_for_help(int argc, char **argv)
 	return false;
 }
 
+/* `hearth pool --listen` is where the hub listens, not the node: the settings must not take it. from, to: the flag's first character. */
+static void hide_listen(char **argv, int argc, char from, char to)
+{
+	for (int i = 0; i < argc; i++)
+		if (argv[i][0] == from && strncmp(argv[i] + 1, "-listen", 7) == 0 && (argv[i][8] == '\0' || argv[i][8] == '='))
+			argv[i][0] = to;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc > 1 && strcmp(argv[1], "__runner") == 0)
 		return hth_runner_main(argc, argv);
+	if (argc > 1 && strcmp(argv[1], "__hub") == 0)
+		return hth_hub_main(argc, argv);
 	if (argc < 2) {
 		print_commands(stderr);
 		return HTH_EXIT_USAGE;
@@ -133,6 +149,8 @@ int main(int argc, char **argv)
 	in.wants_help = help || asks_for_help(argc - 2, argv + 2);
 	int rest = argc - 1;
 	hth_error err = HTH_ERROR_INIT;
+	if (command->run == hth_cmd_pool)
+		hide_listen(argv + 2, argc - 2, '-', '+');
 	if (!in.wants_help && hth_config_load(&in.config, &rest, argv + 1, &err) != HTH_OK) {
 		if (err.param[0] != '\0') /* a flag: wrong usage */
 			return hth_cmd_usage(&in, "%s", err.message);
@@ -143,6 +161,8 @@ int main(int argc, char **argv)
 	hth_log_set_level((hth_log_level)in.config.log_level);
 	in.argc = rest - 1;
 	in.argv = argv + 2;
+	if (command->run == hth_cmd_pool)
+		hide_listen(in.argv, in.argc, '+', '-');
 	int code = command->run(&in);
 	if (hth_local_is_locked_in()) { /* what runs at a normal exit may ask for more than the sandbox gives */
 		fflush(NULL);

@@ -334,6 +334,7 @@ static const setting settings[] = {
     {"max_connections", "256", parse_count, format_count, FIELD(max_connections), 1, 65536, "connections open at once"},
     {"shutdown", "10s", parse_duration, format_duration, FIELD(shutdown_s), 0, 86400,
      "how long running answers may take to finish when the node is told to stop"},
+    {"home_name", "", parse_text, format_text, FIELD(home_name), 0, 0, "how this home is called in a neighbourhood that it makes or joins; empty: as the machine"},
     {"fetch_hosts", "", parse_text, format_text, FIELD(fetch_hosts), 0, 0, "hosts that models may fetch pages from (web_fetch), comma-separated; empty: off"},
     {"fetch_max", "1M", parse_bytes, format_bytes, FIELD(fetch_max), 1024, 16u << 20, "bytes of a fetched page; more is cut off"},
     {"fetch_timeout", "10s", parse_duration, format_duration, FIELD(fetch_timeout_s), 1, 600, "how long fetching a page may take"},

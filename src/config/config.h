@@ -48,6 +48,7 @@ typedef struct hth_config {
 	uint32_t max_connections;
 	uint32_t shutdown_s;     /* SIGTERM: how long running answers may take to finish */
 	int log_level;           /* hth_log_level */
+	char home_name[64];      /* how neighbours call this home; "": the machine's name */
 	char fetch_hosts[2048];  /* hosts that POST /hearth/fetch may ask, comma-separated; "": off */
 	uint64_t fetch_max;      /* bytes of a page */
 	uint32_t fetch_timeout_s;

@@ -9,6 +9,7 @@
 #include "http/http.h"
 #include "node/node.h"
 #include "route/route.h"
+#include "street/street-owner.h"
 #include "upstream/upstream.h"
 
 /* Upper bounds, in seconds, of the histograms in /metrics; one more bucket takes the rest. */
@@ -65,6 +66,9 @@ typedef struct hth_node {
 	hth_upstreams *upstreams;
 	hth_binding_cache *bindings;   /* grammars of earlier requests */
 	hth_response_store *responses; /* conversations that clients may go on with */
+	hth_street *street;            /* street-api.c: the neighbourhood */
+	hth_street_events lending_events, sharing_events; /* who hears of it; letters of the kind POOL go to the first, BLOCKS to the second */
+	json_t *(*member_models)(struct hth_node *node, const hth_home_id *id); /* what a member (NULL: this home) offers: names, a new array; may be NULL */
 	hth_api_host api_host;
 	hth_metrics metrics;
 	struct hth_call *calls; /* being served */
@@ -132,6 +136,12 @@ void hth_embedder_rest(hth_embedder *embedder, bool rest); /* somebody waits for
 typedef void (*hth_embedded_fn)(void *ctx, const float *values, size_t n, const uint8_t *key);
 void hth_embedder_query(hth_embedder *embedder, const char *text, hth_embedded_fn fn, void *ctx);
 void hth_embedder_forget(hth_embedder *embedder, void *ctx); /* its fn is not called any more */
+
+/* street-api.c: the neighbourhood. */
+HTH_MUST_USE hth_status hth_street_api_start(hth_node *node, hth_error *err);
+void hth_street_api_stop(hth_node *node);
+void hth_street_api_status(hth_node *node, hth_exchange *exchange); /* GET /hearth/pool */
+void hth_street_api_change(hth_node *node, hth_exchange *exchange); /* POST /hearth/pool */
 
 /* keys.c: named keys. */
 HTH_MUST_USE hth_status hth_keys_create(hth_keys **ret_keys, const char *home, hth_error *err);

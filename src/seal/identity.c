@@ -141,6 +141,11 @@ void hth_identity_sign(const hth_identity *identity, const char *label, const vo
 	crypto_sign_detached(ret_signature, NULL, hash, sizeof hash, identity->sign_secret);
 }
 
+bool hth_identity_sign_nonce(const hth_identity *identity, const void *nonce, size_t len, unsigned char ret_signature[HTH_SIGNATURE_BYTES])
+{
+	return len >= 8 && len <= 48 && crypto_sign_detached(ret_signature, NULL, nonce, len, identity->sign_secret) == 0;
+}
+
 bool hth_home_verify(const hth_home_id *id, const char *label, const void *bytes, size_t len,
                      const unsigned char signature[HTH_SIGNATURE_BYTES])
 {

@@ -39,6 +39,9 @@ const hth_card *hth_identity_card(const hth_identity *identity); /* borrowed fro
 /* label: what kind of thing is signed, 1 to 32 characters, a constant of the program. Signing is deterministic. */
 void hth_identity_sign(const hth_identity *identity, const char *label, const void *bytes, size_t len,
                        unsigned char ret_signature[HTH_SIGNATURE_BYTES]);
+/* Logs in with what somebody else chose: a plain Ed25519 signature over a nonce of 8 to 48 bytes. False: it has another length. Everything else that
+ * homes sign is a hash of exactly 64 bytes, so no nonce can be one of those, whoever chooses it. */
+HTH_MUST_USE bool hth_identity_sign_nonce(const hth_identity *identity, const void *nonce, size_t len, unsigned char ret_signature[HTH_SIGNATURE_BYTES]);
 bool hth_home_verify(const hth_home_id *id, const char *label, const void *bytes, size_t len,
                      const unsigned char signature[HTH_SIGNATURE_BYTES]);
 /* X25519 with this home's sealing key; false when theirs is one of the few points that give a known secret. */
