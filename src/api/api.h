@@ -42,6 +42,8 @@ typedef struct hth_api_model {
 	int64_t expires_unix;        /* when it unloads if nobody asks; 0: never, or not loaded */
 	const json_t *record;        /* what is kept about it (catalog/record.h); NULL: nothing */
 	const char *sha256;          /* of its bytes, in hex; NULL: not known yet */
+	const char *owner;           /* the neighbour whose it is; NULL: it is this home's, or an upstream's */
+	const char *privacy;         /* of such a model: the tightest class of requests that may go there */
 	const json_t *facts;         /* what `hearth show --json --metadata` says of its file; NULL: not known (see needs_facts) */
 } hth_api_model;
 typedef void (*hth_api_model_fn)(void *ctx, const hth_api_model *model);

@@ -16,8 +16,11 @@ static void write_model(void *ctx, const hth_api_model *model)
 		return;
 	hth_buf_append_str(&l->out, l->n++ > 0 ? ",{\"id\":" : "{\"id\":");
 	hth_wire_string(&l->out, model->name);
-	hth_buf_appendf(&l->out, ",\"object\":\"model\",\"created\":%lld,\"owned_by\":\"hearth\",\"type\":\"model\",\"display_name\":",
-	                (long long)model->modified_unix);
+	hth_buf_appendf(&l->out, ",\"object\":\"model\",\"created\":%lld,\"owned_by\":", (long long)model->modified_unix);
+	hth_wire_string(&l->out, model->owner != NULL ? model->owner : "hearth");
+	if (model->owner != NULL)
+		hth_buf_appendf(&l->out, ",\"privacy\":\"%s\"", model->privacy);
+	hth_buf_append_str(&l->out, ",\"type\":\"model\",\"display_name\":");
 	hth_wire_string(&l->out, model->name);
 	hth_buf_append_str(&l->out, ",\"created_at\":");
 	hth_wire_time(&l->out, model->modified_unix);

@@ -298,6 +298,30 @@ static void format_level(const setting *s, const void *at, char *out, size_t out
 	snprintf(out, out_len, "%s", level_names[*(const int *)at]);
 }
 
+static hth_status parse_switch(const setting *s, const char *text, void *at, hth_error *err)
+{
+	bool on = strcmp(text, "on") == 0;
+	if (!on && strcmp(text, "off") != 0)
+		return hth_fail_param(err, HTH_INVALID, s->name, "%s must be on or off, not '%.40s'", s->name, text);
+	*(uint32_t *)at = on;
+	return HTH_OK;
+}
+static void format_switch(const setting *s, const void *at, char *out, size_t out_len)
+{
+	(void)s;
+	snprintf(out, out_len, "%s", *(const uint32_t *)at != 0 ? "on" : "off");
+}
+
+/* "22-6": hours of the day. */
+static hth_status parse_hours(const setting *s, const char *text, void *at, hth_error *err)
+{
+	unsigned from, to;
+	int n = 0;
+	if (*text != '\0' && (sscanf(text, "%2u-%2u%n", &from, &to, &n) != 2 || text[n] != '\0' || from > 23 || to > 24 || from == to))
+		return hth_fail_param(err, HTH_INVALID, s->name, "%s must be two hours of the day (22-6: from ten in the evening to six), not '%.40s'", s->name, text);
+	return parse_text(s, text, at, err);
+}
+
 /* ---- the table ---- */
 
 #define FIELD(name) offsetof(hth_config, name), sizeof(((hth_config *)NULL)->name)
@@ -335,6 +359,9 @@ static const setting settings[] = {
     {"shutdown", "10s", parse_duration, format_duration, FIELD(shutdown_s), 0, 86400,
      "how long running answers may take to finish when the node is told to stop"},
     {"home_name", "", parse_text, format_text, FIELD(home_name), 0, 0, "how this home is called in a neighbourhood that it makes or joins; empty: as the machine"},
+    {"pool_lend", "on", parse_switch, format_switch, FIELD(pool_lend), 0, 0, "whether neighbours may use this machine while it has nothing else to do (on, off)"},
+    {"pool_lend_hours", "", parse_hours, format_text, FIELD(pool_lend_hours), 0, 0, "hours of the day in which they may (22-6); empty: at any"},
+    {"pool_lend_tokens", "0", parse_count, format_count, FIELD(pool_lend_tokens), 0, UINT32_MAX, "tokens that are made for them in a day; 0: no limit"},
     {"fetch_hosts", "", parse_text, format_text, FIELD(fetch_hosts), 0, 0, "hosts that models may fetch pages from (web_fetch), comma-separated; empty: off"},
     {"fetch_max", "1M", parse_bytes, format_bytes, FIELD(fetch_max), 1024, 16u << 20, "bytes of a fetched page; more is cut off"},
     {"fetch_timeout", "10s", parse_duration, format_duration, FIELD(fetch_timeout_s), 1, 600, "how long fetching a page may take"},

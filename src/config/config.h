@@ -13,7 +13,7 @@
 /* Where a value came from, in rising order of strength. */
 typedef enum hth_config_source { HTH_FROM_DEFAULT, HTH_FROM_FILE, HTH_FROM_ENVIRONMENT, HTH_FROM_FLAG } hth_config_source;
 
-enum { HTH_CONFIG_SETTINGS_MAX = 32, HTH_CONFIG_FILE_MAX = 64 * 1024 };
+enum { HTH_CONFIG_SETTINGS_MAX = 48, HTH_CONFIG_FILE_MAX = 64 * 1024 };
 
 /* A line `upstream.NAME = URL [key=KEY] [privacy=CLASS]` of hearth.conf: a server of the OpenAI API that the owner runs. */
 enum { HTH_CONFIG_UPSTREAMS_MAX = 16 };
@@ -49,6 +49,9 @@ typedef struct hth_config {
 	uint32_t shutdown_s;     /* SIGTERM: how long running answers may take to finish */
 	int log_level;           /* hth_log_level */
 	char home_name[64];      /* how neighbours call this home; "": the machine's name */
+	uint32_t pool_lend;      /* neighbours may use this home's idle machine */
+	char pool_lend_hours[16]; /* when: "22-6"; "": at any hour */
+	uint32_t pool_lend_tokens; /* that are made for others in a day; 0: no limit */
 	char fetch_hosts[2048];  /* hosts that POST /hearth/fetch may ask, comma-separated; "": off */
 	uint64_t fetch_max;      /* bytes of a page */
 	uint32_t fetch_timeout_s;

@@ -133,6 +133,7 @@ void hth_metrics_write(hth_node *node, hth_buf *out)
 		hth_buf_appendf(out, "# HELP %s %s\n# TYPE %s gauge\n", gauges[i].name, gauges[i].help, gauges[i].name);
 		hth_router_each(node->router, write_gauge, &g);
 	}
+	hth_neighbours_write_metrics(node, out);
 	write_one(out, "process_resident_memory_bytes", "gauge", "Resident memory of the daemon, without its runners.", resident_bytes());
 	write_one(out, "process_open_fds", "gauge", "Open descriptors of the daemon.", open_descriptors());
 	write_one(out, "process_start_time_seconds", "gauge", "When the node was started.", (uint64_t)node->started_unix);
@@ -225,5 +226,7 @@ void hth_status_write(hth_node *node, hth_buf *out)
 	hth_buf_append_str(out, "],\"upstreams\":[");
 	s = (sums){.out = out};
 	hth_upstreams_states(node->upstreams, write_upstream, &s);
-	hth_buf_append_str(out, "]}");
+	hth_buf_append_str(out, "],\"neighbours\":");
+	hth_neighbours_write_status(node, out);
+	hth_buf_append_char(out, '}');
 }

@@ -68,7 +68,24 @@ static hth_status each_model(void *ctx, hth_api_model_fn fn, void *fn_ctx, hth_e
 		show_model(node, &catalog.models[i], fn, fn_ctx);
 	upstream_listing l = {.fn = fn, .fn_ctx = fn_ctx};
 	hth_upstreams_each(node->upstreams, show_upstream_model, &l);
+	hth_neighbours_each_model(node, fn, fn_ctx);
 	return HTH_OK;
+}
+
+/* A model that only a neighbour has. */
+typedef struct neighbour_listing {
+	hth_api_model_fn fn;
+	void *fn_ctx;
+	const char *only;
+	bool found;
+} neighbour_listing;
+static void show_neighbour_model(void *ctx, const hth_api_model *model)
+{
+	neighbour_listing *l = ctx;
+	if (strcmp(l->only, model->name) != 0)
+		return;
+	l->found = true;
+	l->fn(l->fn_ctx, model);
 }
 
 static hth_status find(hth_node *node, hth_catalog *catalog, const char *name, const hth_catalog_model **ret_model, hth_error *err)
@@ -89,7 +106,13 @@ static hth_status find_model(void *ctx, const char *name, hth_api_model_fn fn, v
 	hth_upstreams_each(node->upstreams, show_upstream_model, &l);
 	if (l.found)
 		return HTH_OK;
-	HTH_TRY(find(node, &catalog, name, &model, err));
+	hth_status status = find(node, &catalog, name, &model, err);
+	if (status == HTH_NOT_FOUND) {
+		neighbour_listing n = {.fn = fn, .fn_ctx = fn_ctx, .only = name};
+		hth_neighbours_each_model(node, show_neighbour_model, &n);
+		return n.found ? HTH_OK : status;
+	}
+	HTH_TRY(status);
 	show_model(node, model, fn, fn_ctx);
 	return HTH_OK;
 }

@@ -66,6 +66,7 @@ typedef struct hth_node {
 	hth_upstreams *upstreams;
 	hth_binding_cache *bindings;   /* grammars of earlier requests */
 	hth_response_store *responses; /* conversations that clients may go on with */
+	struct hth_neighbours *neighbours; /* neighbours.c */
 	hth_street *street;            /* street-api.c: the neighbourhood */
 	hth_street_events lending_events, sharing_events; /* who hears of it; letters of the kind POOL go to the first, BLOCKS to the second */
 	json_t *(*member_models)(struct hth_node *node, const hth_home_id *id); /* what a member (NULL: this home) offers: names, a new array; may be NULL */
@@ -136,6 +137,23 @@ void hth_embedder_rest(hth_embedder *embedder, bool rest); /* somebody waits for
 typedef void (*hth_embedded_fn)(void *ctx, const float *values, size_t n, const uint8_t *key);
 void hth_embedder_query(hth_embedder *embedder, const char *text, hth_embedded_fn fn, void *ctx);
 void hth_embedder_forget(hth_embedder *embedder, void *ctx); /* its fn is not called any more */
+
+/* neighbours.c, lending.c, borrowing.c: what neighbours do for this home, and it for them (neighbours.h). */
+HTH_MUST_USE hth_status hth_neighbours_create(struct hth_neighbours **ret_neighbours, hth_node *node, hth_error *err);
+void hth_neighbours_destroy(struct hth_neighbours *neighbours); /* their work here ends; whoever asked goes elsewhere */
+/* Every model that only a neighbour has, of those that a request could go to now. */
+void hth_neighbours_each_model(hth_node *node, hth_api_model_fn fn, void *ctx);
+void hth_neighbours_write_metrics(hth_node *node, hth_buf *out);
+void hth_neighbours_write_status(hth_node *node, hth_buf *out); /* a JSON value */
+/* This home's own request begins here, and has ended (wherever it was). */
+void hth_neighbours_own_began(hth_node *node, const hth_request *request);
+void hth_neighbours_own_ended(hth_node *node, const hth_request *request);
+void hth_neighbours_own_still(void *node); /* a timer's */
+/* A CLASSIFIED request goes next door if that is better, or if only a neighbour has its model: HTH_OK, and it is ROUTED and RUNNING and sees to its own end.
+ * placed is called before its words are made, as the router would: what its answer will look like is settled. HTH_CONFLICT, HTH_NOT_FOUND: it stays home, as it
+ * was; else it cannot be answered at all. */
+typedef hth_status (*hth_placed_fn)(void *ctx, hth_request *request, const hth_runner_info *info, hth_error *err);
+HTH_MUST_USE hth_status hth_borrowing_take(hth_node *node, hth_request *request, hth_placed_fn placed, void *ctx, hth_error *err);
 
 /* street-api.c: the neighbourhood. */
 HTH_MUST_USE hth_status hth_street_api_start(hth_node *node, hth_error *err);

@@ -120,6 +120,7 @@ static hth_status start(hth_node *node, hth_error *err)
 	HTH_TRY(hth_documents_create(&node->documents, node, err));
 	HTH_TRY(hth_document_pages_create(&node->document_pages, node, err));
 	HTH_TRY(start_upstreams(node, err));
+	HTH_TRY(hth_neighbours_create(&node->neighbours, node, err));
 	HTH_TRY(hth_street_api_start(node, err));
 	const hth_http_options http = {.address = c->listen_address,
 	                               .port = c->listen_port,
@@ -140,6 +141,8 @@ static bool finish(hth_node *node)
 {
 	hth_http_destroy(node->http);
 	hth_inspector_destroy(node->inspector);
+	hth_neighbours_destroy(node->neighbours);
+	node->neighbours = NULL;
 	hth_street_api_stop(node);
 	hth_upstreams_destroy(node->upstreams);
 	hth_tasks_destroy(node->tasks);

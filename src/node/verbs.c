@@ -284,6 +284,7 @@ static void on_ended(void *ctx, hth_request *request)
 	hth_call *call = ctx;
 	enter(call);
 	count_end(&call->node->metrics, request);
+	hth_neighbours_own_ended(call->node, request);
 	hth_documents_rest(call->node);
 	log_end(call, request);
 	call->in_flight--;
@@ -379,13 +380,28 @@ static hth_status send_upstream(hth_upstreams *upstreams, hth_request *request, 
 	return status;
 }
 
+/* Next door, where that is better: what the answer will look like is settled as if it were made here. */
+static hth_status settle(void *ctx, hth_request *request, const hth_runner_info *info, hth_error *err)
+{
+	hth_call *call = ctx;
+	return hth_api_placed(call->job, number_of(call, request), info, err);
+}
+
 static void route(hth_call *call, hth_request *request)
 {
-	hth_error err;
-	if (!hth_upstreams_match(call->node->upstreams, request->model))
+	hth_error err = HTH_ERROR_INIT;
+	if (hth_upstreams_match(call->node->upstreams, request->model)) {
+		if (send_upstream(call->node->upstreams, request, &err) != HTH_OK)
+			hth_request_fail(request, &err);
+		return;
+	}
+	hth_status status = hth_borrowing_take(call->node, request, settle, call, &err);
+	if (status == HTH_CONFLICT || status == HTH_NOT_FOUND) {
+		hth_neighbours_own_began(call->node, request);
 		hth_router_place(call->node->router, request, on_placed, call);
-	else if (send_upstream(call->node->upstreams, request, &err) != HTH_OK)
+	} else if (status != HTH_OK) {
 		hth_request_fail(request, &err);
+	}
 }
 
 /* ---- classify ---- */

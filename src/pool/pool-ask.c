@@ -228,6 +228,13 @@ void hth_pool_checked(hth_pool *pool, const hth_home_id *id, bool good)
 		hth_standing_checked(&peer->standing, good);
 }
 
+void hth_pool_weighed(hth_pool *pool, const hth_home_id *id, uint32_t tokens, uint32_t misses)
+{
+	pool_peer *peer = pool_find_peer(pool, id);
+	if (peer != NULL)
+		hth_standing_weighed(&peer->standing, tokens, misses);
+}
+
 /* ---- what comes back ---- */
 
 static void on_accept(hth_pool *pool, pool_peer *peer, pool_ask *a, uint32_t queued_tokens, uint64_t now_ms)

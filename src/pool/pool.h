@@ -106,6 +106,7 @@ bool hth_pool_would_leave(hth_pool *pool, hth_audience audience, const hth_pool_
 HTH_MUST_USE hth_status hth_pool_ask(hth_pool *pool, hth_neighbour_permit *permit, const hth_pool_ask_options *options, uint64_t now_ms, hth_error *err);
 void hth_pool_cancel(hth_pool *pool, uint64_t ask, uint64_t now_ms); /* no callback comes any more */
 void hth_pool_checked(hth_pool *pool, const hth_home_id *peer, bool good);
+void hth_pool_weighed(hth_pool *pool, const hth_home_id *peer, uint32_t tokens, uint32_t misses); /* as hth_standing_weighed */
 size_t hth_pool_asks(const hth_pool *pool); /* how many are out */
 
 /* ---- serving ---- */

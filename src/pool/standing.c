@@ -1,6 +1,8 @@
 /* standing.c - see standing.h. Pure. */
 #include "pool/standing.h"
 
+#include <math.h>
+
 double hth_standing_check_share(const hth_standing *s)
 {
 	double share = 1.0 / (1.0 + s->clean / 4.0);
@@ -15,6 +17,15 @@ void hth_standing_checked(hth_standing *s, bool good)
 		s->checked++;
 	else
 		s->caught = true;
+}
+
+void hth_standing_weighed(hth_standing *s, uint32_t tokens, uint32_t misses)
+{
+	double hits = tokens > misses ? tokens - misses : 0;
+	s->doubt += misses * log(HTH_MISS_LIAR / HTH_MISS_HONEST) + hits * log((1 - HTH_MISS_LIAR) / (1 - HTH_MISS_HONEST));
+	if (s->doubt < 0)
+		s->doubt = 0;
+	hth_standing_checked(s, s->doubt <= HTH_DOUBT_MAX);
 }
 
 void hth_standing_ended_well(hth_standing *s, double measured_over_claimed)

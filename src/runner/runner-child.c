@@ -21,6 +21,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -101,10 +102,10 @@ static bool put_broken(hth_buf *out, void *arg) { return hth_message_put_error(o
 static bool put_ready(hth_buf *out, void *arg) { return hth_message_put_ready(out, arg); }
 
 /* The beginning of a template that is too long is better than nothing: marks show early. */
-static void copy_template(char *out, size_t cap, hth_chat_template tmpl)
+static void copy_template(char *out, size_t cap, const hth_jinja_template *tmpl)
 {
 	size_t len;
-	const char *source = hth_chat_template_source(tmpl, &len);
+	const char *source = hth_jinja_source(tmpl, &len);
 	const char *end = memchr(source, '\0', len);
 	len = end != NULL ? (size_t)(end - source) : len;
 	if (len > cap - 1)
@@ -136,7 +137,7 @@ static void tell_ready(hth_runner_child *child, const hth_model *model, const ht
 	snprintf(info.type, sizeof info.type, "%s", m->type);
 	snprintf(info.license, sizeof info.license, "%s", m->license);
 	snprintf(info.kernels, sizeof info.kernels, "%s", hth_kernels_name());
-	if (m->has_template && !hth_chat_template_is_none(hth_preparer_template(child->preparer)))
+	if (m->has_template && hth_preparer_template(child->preparer) != NULL)
 		copy_template(info.chat_template, sizeof info.chat_template, hth_preparer_template(child->preparer));
 	hth_outbox_put(&child->outbox, put_ready, &info);
 	hth_outbox_flush(&child->outbox);
@@ -299,6 +300,9 @@ int hth_runner_main(int argc, char **argv)
 	hth_job_queue_init(&child.asked);
 	hth_job_queue_init(&child.ready);
 	before_sandbox();
+	/* Tests have answers last as long as those of large models do. */
+	const char *pause = getenv("HEARTH_TEST_STEP_MS");
+	int step_ms = pause != NULL ? atoi(pause) : 0;
 	hth_error err = HTH_ERROR_INIT;
 	if (start(&child, &engine, &err) != HTH_OK) {
 		hth_outbox_put(&child.outbox, put_broken, &err);
@@ -307,6 +311,8 @@ int hth_runner_main(int argc, char **argv)
 	}
 	bool busy = false;
 	for (;;) {
+		if (busy && step_ms > 0)
+			poll(NULL, 0, step_ms);
 		hth_job *job = hth_job_queue_take(&child.ready, !busy);
 		while (job != NULL) {
 			hth_job *next = job->next;

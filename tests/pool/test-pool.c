@@ -90,6 +90,28 @@ TEST(checks_become_rare_but_never_none_and_one_failure_is_the_end)
 	CHECK(!hth_standing_usable(&s, UINT64_MAX));
 }
 
+TEST(a_few_misses_are_no_lie_and_many_are_soon_one)
+{
+	hth_rng rng;
+	hth_rng_seed(&rng, 5);
+	hth_standing honest = {0}, liar = {0};
+	for (int answer = 0; answer < 10000; answer++) {
+		uint32_t misses = 0;
+		for (int i = 0; i < 64; i++)
+			misses += hth_rng_unit(&rng) < HTH_MISS_HONEST;
+		hth_standing_weighed(&honest, 64, misses);
+	}
+	CHECK(!honest.caught);
+	int answers = 0;
+	for (; !liar.caught && answers < 1000; answers++) {
+		uint32_t misses = 0;
+		for (int i = 0; i < 64; i++)
+			misses += hth_rng_unit(&rng) < 2 * HTH_MISS_LIAR;
+		hth_standing_weighed(&liar, 64, misses);
+	}
+	CHECK(answers <= 3);
+}
+
 /* ---- messages ---- */
 
 TEST(messages_are_read_back_and_private_is_no_audience)
