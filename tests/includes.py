@@ -18,7 +18,7 @@ TIERS = [
 # Folders of one tier may not include each other, except these.
 ALSO = set()
 # The engine takes nothing but base, and inside it the same rule holds between its parts.
-ENGINE_TIERS = [["gguf", "quant", "kernels"], ["tokenizer", "sampling", "jinja"], ["grammar"], ["model"]]
+ENGINE_TIERS = [["gguf", "quant", "kernels"], ["tokenizer", "sampling", "jinja"], ["grammar", "gotemplate"], ["model"]]
 ENGINE_ALSO = {("quant", "gguf"), ("gguf", "quant"), ("kernels", "quant")}
 OWNERS = {
     "uv.h": {"loop"},

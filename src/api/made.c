@@ -2,7 +2,6 @@
 #include "api/made.h"
 
 #include "api/fields.h"
-#include "catalog/record.h"
 
 char *hth_made_conversation(const json_t *record)
 {
@@ -13,7 +12,7 @@ char *hth_made_conversation(const json_t *record)
 		json_object_set(out, "system", system);
 	if (json_is_array(messages) && json_array_size(messages) > 0)
 		json_object_set(out, "messages", messages);
-	if (json_is_string(template) && hth_record_template_is_jinja(json_string_value(template)))
+	if (json_is_string(template))
 		json_object_set(out, "template", template);
 	char *text = NULL;
 	return json_object_size(out) > 0 && hth_fields_dump(out, &text, NULL) == HTH_OK ? text : NULL;

@@ -30,19 +30,39 @@ static void free_state(hth_api_job *job)
 
 /* --- in --- */
 
-/* "think": true, false or a level; templates know them as enable_thinking and reasoning_effort. */
-static hth_status read_think(const json_t *body, hth_request_input *input, hth_error *err)
+/* "think": true, false or a level; templates know them as enable_thinking and reasoning_effort. suffix: what stands behind the answer; NULL or "":
+ * nothing. */
+static hth_status read_think(const json_t *body, const char *suffix, hth_request_input *input, hth_error *err)
 {
 	const json_t *think = json_object_get(body, "think");
-	if (think == NULL || json_is_null(think))
-		return HTH_OK;
-	if (!json_is_boolean(think) && !json_is_string(think))
+	bool given = think != NULL && !json_is_null(think);
+	if (given && !json_is_boolean(think) && !json_is_string(think))
 		return hth_fail_param(err, HTH_INVALID, "think", "think is %s; it must be true, false or a level", hth_json_type_name(think));
 	HTH_AUTO_JSON json_t *variables = json_object();
-	json_object_set_new(variables, "enable_thinking", json_boolean(!json_is_false(think)));
-	if (json_is_string(think))
+	if (given)
+		json_object_set_new(variables, "enable_thinking", json_boolean(!json_is_false(think)));
+	if (given && json_is_string(think))
 		json_object_set(variables, "reasoning_effort", (json_t *)think);
-	return hth_fields_dump(variables, &input->template_json, err);
+	if (suffix != NULL && suffix[0] != '\0')
+		json_object_set_new(variables, "suffix", json_string(suffix));
+	return json_object_size(variables) > 0 ? hth_fields_dump(variables, &input->template_json, err) : HTH_OK;
+}
+
+/* A template for this one request, over the model's. */
+static hth_status own_template(const char *template, hth_request_input *input, hth_error *err)
+{
+	HTH_AUTO_JSON json_t *settings = NULL;
+	if (template == NULL || template[0] == '\0')
+		return HTH_OK;
+	if (input->settings_json != NULL)
+		HTH_TRY(hth_json_parse(&settings, input->settings_json, strlen(input->settings_json), err));
+	else
+		settings = json_object();
+	if (json_object_set_new(settings, "template", json_string(template)) != 0)
+		return hth_fail(err, HTH_NO_MEMORY, "no memory for a template");
+	free(input->settings_json);
+	input->settings_json = NULL;
+	return hth_fields_dump(settings, &input->settings_json, err);
 }
 
 static hth_status refuse_images(const json_t *object, hth_error *err)
@@ -159,7 +179,7 @@ static hth_status parse_chat(hth_api_job *job, const json_t *body, hth_error *er
 		HTH_TRY(hth_messages_check_tools(tools, err));
 		HTH_TRY(hth_fields_dump(tools, &r->input.tools_json, err));
 	}
-	HTH_TRY(read_think(body, &r->input, err));
+	HTH_TRY(read_think(body, NULL, &r->input, err));
 	HTH_TRY(read_format(job, body, r, err));
 	return hth_ollama_options(body, &r->params, err);
 }
@@ -176,10 +196,8 @@ static hth_status parse_generate(hth_api_job *job, const json_t *body, hth_error
 	HTH_TRY(hth_json_get_string(body, "template", &template, err));
 	HTH_TRY(hth_json_get_bool(body, "raw", &raw, err));
 	HTH_TRY(refuse_images(body, err));
-	if (suffix != NULL && suffix[0] != '\0')
-		return hth_fail_param(err, HTH_UNSUPPORTED, "suffix", "suffix (filling in the middle) is not supported");
-	if (template != NULL && template[0] != '\0')
-		return hth_fail_param(err, HTH_UNSUPPORTED, "template", "a template in the request is not supported; use raw");
+	if (raw && suffix != NULL && suffix[0] != '\0')
+		return hth_fail_param(err, HTH_INVALID, "suffix", "suffix needs the model's template, and raw goes without");
 	if (prompt == NULL || prompt[0] == '\0')
 		return only_load(job, body, model, err);
 	hth_request *r;
@@ -194,7 +212,8 @@ static hth_status parse_generate(hth_api_job *job, const json_t *body, hth_error
 			json_array_append_new(messages, json_pack("{s:s, s:s}", "role", "system", "content", system));
 		json_array_append_new(messages, json_pack("{s:s, s:s}", "role", "user", "content", prompt));
 		HTH_TRY(hth_fields_dump(messages, &r->input.messages_json, err));
-		HTH_TRY(read_think(body, &r->input, err));
+		HTH_TRY(read_think(body, suffix, &r->input, err));
+		HTH_TRY(own_template(template, &r->input, err));
 	}
 	HTH_TRY(read_format(job, body, r, err));
 	return hth_ollama_options(body, &r->params, err);

@@ -12,7 +12,7 @@
 #include "api/ollama.h"
 #include "api/wire.h"
 #include "catalog/record.h"
-#include "engine/jinja/jinja.h"
+#include "engine/gotemplate/chat-template.h"
 
 static bool is_given(const json_t *value)
 {
@@ -79,15 +79,15 @@ static hth_status read_members(const json_t *body, json_t *settings, hth_error *
 /* A template that would fail with every request is better refused now. */
 static hth_status check_template(const char *text, hth_error *err)
 {
-	hth_jinja_template *compiled;
-	if (text == NULL || !hth_record_template_is_jinja(text))
+	hth_chat_template compiled;
+	if (text == NULL)
 		return HTH_OK;
-	if (hth_jinja_compile(&compiled, text, strlen(text), err) != HTH_OK) {
+	if (hth_chat_template_compile(&compiled, text, strlen(text), err) != HTH_OK) {
 		err->status = HTH_INVALID;
 		snprintf(err->param, sizeof err->param, "template");
 		return hth_fail_prefix(err, "template");
 	}
-	hth_jinja_template_destroy(compiled);
+	hth_chat_template_finish(&compiled);
 	return HTH_OK;
 }
 
@@ -152,8 +152,6 @@ static hth_status create(hth_api_job *job, const json_t *body, hth_error *err)
 	hth_buf *out = &job->scratch;
 	say(out, stream, "reading model metadata");
 	say(out, stream, "using the weights of the model it is made of");
-	if (template != NULL && !hth_record_template_is_jinja(template))
-		say(out, stream, HTH_OLLAMA_GO_TEMPLATE_NOTE);
 	say(out, stream, "writing manifest");
 	say(out, stream, "success");
 	if (!stream)

@@ -186,17 +186,22 @@ static void write_metadata(hth_buf *out, const json_t *metadata)
 	hth_buf_append_char(out, '}');
 }
 
-static void write_capabilities(hth_buf *out, const hth_api_model *m)
+/* own: a template in place of the file's, or NULL. What it names is what it can take. */
+static void write_capabilities(hth_buf *out, const hth_api_model *m, const char *own)
 {
 	const json_t *template = json_object_get(m->facts, "template");
+	bool tools = own != NULL ? strcasestr(own, "tools") != NULL : json_is_true(json_object_get(template, "tools"));
+	bool thinking = own != NULL ? strcasestr(own, "think") != NULL : json_is_true(json_object_get(template, "thinking"));
 	if (json_is_true(json_object_get(m->facts, "embedding"))) {
 		hth_buf_append_str(out, "[\"embedding\"]");
 		return;
 	}
 	hth_buf_append_str(out, "[\"completion\"");
-	if (json_is_true(json_object_get(template, "tools")))
+	if (tools)
 		hth_buf_append_str(out, ",\"tools\"");
-	if (json_is_true(json_object_get(template, "thinking")))
+	if (own != NULL && strstr(own, ".Suffix") != NULL)
+		hth_buf_append_str(out, ",\"insert\"");
+	if (thinking)
 		hth_buf_append_str(out, ",\"thinking\"");
 	hth_buf_append_char(out, ']');
 }
@@ -231,8 +236,6 @@ static void write_show(void *ctx, const hth_api_model *m)
 	write_member(out, "template", template);
 	if (kept(m, "system") != NULL)
 		write_member(out, "system", kept(m, "system"));
-	if (own != NULL && !hth_record_template_is_jinja(own))
-		write_member(out, "template_note", HTH_OLLAMA_GO_TEMPLATE_NOTE);
 	hth_buf_append_str(out, "\"details\":");
 	write_details(out, m);
 	if (json_is_array(messages)) {
@@ -242,7 +245,7 @@ static void write_show(void *ctx, const hth_api_model *m)
 	hth_buf_append_str(out, ",\"model_info\":");
 	write_metadata(out, metadata);
 	hth_buf_append_str(out, ",\"capabilities\":");
-	write_capabilities(out, m);
+	write_capabilities(out, m, own);
 	hth_buf_append_str(out, ",\"modified_at\":");
 	hth_wire_time(out, m->modified_unix);
 	hth_buf_append_char(out, '}');

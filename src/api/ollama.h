@@ -7,9 +7,6 @@
 /* The level of Ollama's API that these files follow; clients look at it to know what they may ask. */
 #define HTH_OLLAMA_API_VERSION "0.12.6"
 
-#define HTH_OLLAMA_GO_TEMPLATE_NOTE \
-	"the template is in the language of Go's text/template: it is kept and shown, but the chat template of the model's file is used"
-
 /* {"error":"..."} */
 void hth_ollama_write_error(hth_buf *out, int http_status, const char *type, const char *code, const hth_error *error);
 /* "model", or "name" as older clients call it; required. */

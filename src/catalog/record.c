@@ -83,24 +83,3 @@ void hth_record_remove(const char *home, const char *name)
 	if (path_of(home, name, ".json", path))
 		unlink(path);
 }
-
-bool hth_record_template_is_jinja(const char *text)
-{
-	static const char *const words[] = {"if ",    "range ",  "end",  "else", "with ", "define ", "template ",
-	                                    "block ", "printf ", "len ", "and ", "or ",   "not ",    "eq "};
-	if (strstr(text, "{%") != NULL)
-		return true;
-	/* Without blocks, what stands first in an expression tells: Go's begin with '.', '$' or a keyword, Jinja's with
-	 * a name. */
-	for (const char *at = text; (at = strstr(at, "{{")) != NULL;) {
-		at += 2;
-		at += *at == '-';
-		at += strspn(at, " \t\r\n");
-		if (*at == '.' || *at == '$' || strncmp(at, "/*", 2) == 0)
-			return false;
-		for (size_t i = 0; i < HTH_COUNT(words); i++)
-			if (strncmp(at, words[i], strlen(words[i])) == 0)
-				return false;
-	}
-	return true;
-}

@@ -4,10 +4,11 @@
  * The members: source      a reference ("llama3.2:1b") as pull.h has it; absent where the model is not from outside
  *   from        the model that this one was made from by `create`; its weights are hard links to that one's
  *   files       [{"name","bytes","sha256","etag"}] of a pull
- *   template    a chat template in place of the file's own: Jinja is used, Go's language only kept
- * (hth_record_template_is_jinja) system, license   texts params      object of sampling parameters and "num_ctx", as
- * Ollama's Modelfiles name them messages    [{"role","content"}] that every conversation begins with A registry's words
- * and a client's are both foreign: whoever uses a member checks it. Any thread.
+ *   template    a chat template in place of the file's own, in Jinja or in Go's language (engine/gotemplate/chat-template.h)
+ *   system, license   texts
+ *   params      object of sampling parameters and "num_ctx", as Ollama's Modelfiles name them
+ *   messages    [{"role","content"}] that every conversation begins with
+ * A registry's words and a client's are both foreign: whoever uses a member checks it. Any thread.
  */
 #ifndef HTH_CATALOG_RECORD_H
 #define HTH_CATALOG_RECORD_H
@@ -25,7 +26,5 @@ json_t *hth_record_of(const char *home, const hth_catalog_model *model);
 /* Replaces it in one step, durably. HTH_IO, HTH_TOO_LARGE. */
 HTH_MUST_USE hth_status hth_record_write(const char *home, const char *name, const json_t *record, hth_error *err);
 void hth_record_remove(const char *home, const char *name);
-/* Whether a template is in Jinja's language. Ollama's are in that of Go's text/template ("{{ .Prompt }}"). */
-bool hth_record_template_is_jinja(const char *text);
 
 #endif

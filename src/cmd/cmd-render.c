@@ -1,4 +1,5 @@
-/* cmd-render.c - `hearth render TEMPLATE.jinja CASE.json`: what a model would read.
+/* cmd-render.c - `hearth render TEMPLATE CASE.json`: what a model would read. The template is in Jinja or, as Ollama's are, in Go's
+ * language: its first words tell.
  *
  * CASE is an object of the template's variables (messages, tools, add_generation_prompt, bos_token, ...) and `now`, the clock that
  * strftime_now reads. A file whose values are all such objects holds several: --case names one. The template is as untrusted as the
@@ -8,6 +9,7 @@
 #include "base/mem.h"
 #include "cmd/cmd-model.h"
 #include "cmd/cmd-options.h"
+#include "engine/gotemplate/chat-template.h"
 #include "runner/template-vars.h"
 
 #include <time.h>
@@ -59,18 +61,18 @@ static hth_status render(const char *source, size_t source_len, const char *text
 		return hth_fail_prefix(err, "the case");
 	HTH_TRY(choose_case(all, name, &one, err));
 	HTH_TRY(read_now(json_object_get(one, "now"), &now, err));
-	hth_jinja_template *tmpl;
+	hth_chat_template tmpl;
 	hth_jinja_arena *arena;
-	HTH_TRY(hth_jinja_compile(&tmpl, source, source_len, err));
+	HTH_TRY(hth_chat_template_compile(&tmpl, source, source_len, err));
 	hth_status status = hth_jinja_arena_create(&arena, (size_t)256 << 20, err);
 	if (status == HTH_OK) {
 		const hth_jinja_value *vars;
 		status = hth_template_vars(&vars, arena, one, err);
 		if (status == HTH_OK)
-			status = hth_jinja_render(tmpl, arena, vars, now, NULL, ret_output, err);
+			status = hth_chat_template_render(tmpl, arena, vars, now, NULL, ret_output, err);
 		hth_jinja_arena_destroy(arena);
 	}
-	hth_jinja_template_destroy(tmpl);
+	hth_chat_template_finish(&tmpl);
 	return status;
 }
 

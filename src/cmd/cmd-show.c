@@ -5,6 +5,7 @@
  */
 #include "base/mem.h"
 #include "catalog/record.h"
+#include "engine/gotemplate/chat-template.h"
 #include "cmd/cmd-model.h"
 #include "cmd/cmd-options.h"
 #include "cmd/cmd-peek.h"
@@ -204,7 +205,7 @@ static void write_made_text(const json_t *record, hth_buf *out)
 		line(out, "parameter", "%s %s", name, text);
 	}
 	if (template != NULL)
-		line(out, "own template", "%s", hth_record_template_is_jinja(template) ? "yes, in place of the file's" : "in Go's language: kept, but the file's is used");
+		line(out, "own template", "yes, in place of the file's%s", hth_chat_template_is_jinja(template, strlen(template)) ? "" : ", in Go's language");
 }
 
 int hth_cmd_show(hth_invocation *in)

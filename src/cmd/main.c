@@ -60,7 +60,7 @@ const hth_command hth_commands[] = {
     {"extract", "FILE...", "what a document says: its text, or a page as a picture",
      "PDF, office files, mail, archives, pictures and plain text, read in a locked-in process as the index reads them.\n"
      "--json prints one object a file, with pages and boxes.", hth_cmd_extract},
-    {"render", "TEMPLATE.jinja CASE.json", "a chat template, rendered",
+    {"render", "TEMPLATE CASE.json", "a chat template, rendered",
      "CASE is an object: messages, tools, add_generation_prompt, bos_token, eos_token, now (the clock, as 2026-01-02T03:04:05), and\n"
      "whatever else the template reads. In a file of several named cases, --case picks one.",
      hth_cmd_render},

@@ -91,7 +91,7 @@ static hth_status feed_removed(hth_index *ix, hth_error *err)
 
 hth_status intake_feed_words(hth_index *ix, bool commit, hth_error *err)
 {
-	static const char next[] = "SELECT id, language, text FROM passage WHERE id > ?1 ORDER BY id LIMIT 5000";
+	static const char next[] = "SELECT id, language, text, part < 0 FROM passage WHERE id > ?1 ORDER BY id LIMIT 5000";
 	HTH_TRY(intake_commit(ix, err));
 	uint64_t last = hth_words_last(ix->words);
 	for (bool more = true; more && !atomic_load(&ix->stop);) {
@@ -104,10 +104,12 @@ hth_status intake_feed_words(hth_index *ix, bool commit, hth_error *err)
 			const char *text = record_text(stmt, 2);
 			size_t len = (size_t)sqlite3_column_bytes(stmt, 2);
 			hth_language language = (hth_language)(sqlite3_column_int(stmt, 1) % HTH_LANGUAGE_COUNT);
-			hth_status status = hth_words_add(ix->words, id, language, text, len, err);
+			hth_status (*add)(hth_words *, uint64_t, hth_language, const char *, size_t, hth_error *) =
+			    sqlite3_column_int(stmt, 3) != 0 ? hth_words_add_name : hth_words_add;
+			hth_status status = add(ix->words, id, language, text, len, err);
 			if (status == HTH_BUSY) {
 				HTH_TRY(hth_words_commit(ix->words, last, err));
-				status = hth_words_add(ix->words, id, language, text, len, err);
+				status = add(ix->words, id, language, text, len, err);
 			}
 			HTH_TRY(status);
 			last = id;

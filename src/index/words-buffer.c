@@ -139,7 +139,7 @@ static void on_term(void *ctx, const char *text, size_t len, size_t begin, size_
 	b->text_len++;
 }
 
-hth_status buffer_add(buffer *b, hth_terms *terms, uint64_t id, hth_language language, const char *text, size_t len, hth_error *err)
+hth_status buffer_add(buffer *b, hth_terms *terms, uint64_t id, hth_language language, const char *text, size_t len, uint32_t least_terms, hth_error *err)
 {
 	if (b->failed)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for the word index");
@@ -160,6 +160,7 @@ hth_status buffer_add(buffer *b, hth_terms *terms, uint64_t id, hth_language lan
 	if (b->failed)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for the word index");
 	b->ids[b->n_texts] = id;
+	b->text_len = HTH_MAX(b->text_len, least_terms);
 	b->lengths[b->n_texts++] = (uint16_t)HTH_MIN(b->text_len, 65535u);
 	b->terms_total += HTH_MIN(b->text_len, 65535u);
 	b->languages |= 1u << language;

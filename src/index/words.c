@@ -190,7 +190,7 @@ hth_status hth_words_refresh(hth_words *words, hth_error *err)
 
 /* --- changes --- */
 
-hth_status hth_words_add(hth_words *words, uint64_t id, hth_language language, const char *text, size_t len, hth_error *err)
+static hth_status add(hth_words *words, uint64_t id, hth_language language, const char *text, size_t len, uint32_t least_terms, hth_error *err)
 {
 	if (!words->write)
 		return hth_fail(err, HTH_CONFLICT, "the index was opened for searching");
@@ -200,9 +200,20 @@ hth_status hth_words_add(hth_words *words, uint64_t id, hth_language language, c
 	if (words->buffer.bytes >= words->buffer_max || words->buffer.n_texts >= UINT32_MAX / 2 ||
 	    (words->buffer.n_texts > 0 && id - words->buffer.ids[0] > UINT32_MAX))
 		return hth_fail(err, HTH_BUSY, "the index's buffer is full");
-	HTH_TRY(buffer_add(&words->buffer, words->terms, id, language, text, len, err));
+	HTH_TRY(buffer_add(&words->buffer, words->terms, id, language, text, len, least_terms, err));
 	words->last_id = id;
 	return HTH_OK;
+}
+
+hth_status hth_words_add(hth_words *words, uint64_t id, hth_language language, const char *text, size_t len, hth_error *err)
+{
+	return add(words, id, language, text, len, 0, err);
+}
+
+hth_status hth_words_add_name(hth_words *words, uint64_t id, hth_language language, const char *text, size_t len, hth_error *err)
+{
+	enum { PASSAGE_TERMS = 150 };
+	return add(words, id, language, text, len, PASSAGE_TERMS, err);
 }
 
 hth_status hth_words_remove(hth_words *words, uint64_t first, uint64_t last, hth_error *err)

@@ -48,6 +48,9 @@ HTH_MUST_USE hth_status hth_words_erase(const char *folder, hth_error *err);
 
 /* Adds a text. id must be greater than every id before. When the buffer is full HTH_BUSY: commit, and add again. */
 HTH_MUST_USE hth_status hth_words_add(hth_words *words, uint64_t id, hth_language language, const char *text, size_t len, hth_error *err);
+/* The same for what is no text but names one: it counts as long as a usual passage, so that it neither makes them seem long nor comes before them
+ * for being short. */
+HTH_MUST_USE hth_status hth_words_add_name(hth_words *words, uint64_t id, hth_language language, const char *text, size_t len, hth_error *err);
 /* Removes texts first..last (inclusive), committed or not; ids that are not there are ignored. Durable with the next
  * commit. */
 HTH_MUST_USE hth_status hth_words_remove(hth_words *words, uint64_t first, uint64_t last, hth_error *err);

@@ -4,7 +4,7 @@
 
 void hth_given_template_finish(hth_given_template *given)
 {
-	hth_jinja_template_destroy(given->compiled);
+	hth_chat_template_finish(&given->compiled);
 	free(given->source);
 	*given = (hth_given_template){0};
 }
@@ -13,17 +13,18 @@ static hth_status take_template(hth_given_template *given, const char *source, h
 {
 	if (given->source != NULL && strcmp(given->source, source) == 0)
 		return HTH_OK;
-	hth_jinja_template *compiled;
-	if (hth_jinja_compile(&compiled, source, strlen(source), err) != HTH_OK)
+	hth_chat_template compiled;
+	if (hth_chat_template_compile(&compiled, source, strlen(source), err) != HTH_OK)
 		return hth_fail_prefix(err, "the template that this model was made with cannot be used");
 	hth_given_template_finish(given);
 	given->compiled = compiled;
+	hth_chat_template_probe(compiled, &given->caps);
 	given->source = strdup(source);
 	return given->source != NULL ? HTH_OK : hth_fail(err, HTH_NO_MEMORY, "no memory for a template");
 }
 
 hth_status hth_prepare_settings(hth_given_template *given, const char *settings, json_t *messages,
-                                const hth_jinja_template **tmpl, hth_error *err)
+                                hth_chat_template *tmpl, const hth_jinja_caps **caps, hth_error *err)
 {
 	HTH_AUTO_JSON json_t *object = NULL;
 	HTH_TRY(hth_json_parse(&object, settings, strlen(settings), err));
@@ -50,6 +51,7 @@ hth_status hth_prepare_settings(hth_given_template *given, const char *settings,
 	if (source != NULL && *source != '\0') {
 		HTH_TRY(take_template(given, source, err));
 		*tmpl = given->compiled;
+		*caps = &given->caps;
 	}
 	return HTH_OK;
 }

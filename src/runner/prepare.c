@@ -32,8 +32,8 @@ static const char transcript_stop[] = "\nUser:";
 struct hth_preparer {
 	const hth_model *model;
 	const hth_tokenizer *tokenizer;
-	const hth_jinja_template *tmpl; /* the model's, or own */
-	hth_jinja_template *own;
+	hth_chat_template tmpl; /* the model's, or own */
+	hth_chat_template own;
 	hth_jinja_caps caps; /* what tmpl can do */
 	const char *stop; /* that the template needs; NULL: none */
 	hth_grammar_cache *grammars;
@@ -65,16 +65,16 @@ hth_status hth_preparer_create(hth_preparer **ret_preparer, const hth_model *mod
 	p->tokenizer = hth_model_tokenizer(model);
 	p->n_ctx = n_ctx;
 	snprintf(p->name, sizeof p->name, "%s", name);
-	p->tmpl = hth_model_template(model);
+	p->tmpl.jinja = hth_model_template(model);
 	hth_status made = hth_grammar_cache_create(&p->grammars, p->tokenizer, err);
 	if (made != HTH_OK) {
 		hth_preparer_destroy(p);
 		return made;
 	}
-	if (p->tmpl == NULL && hth_model_template_error(model) == NULL) {
+	if (p->tmpl.jinja == NULL && hth_model_template_error(model) == NULL) {
 		bool im = is_one_special(p->tokenizer, "<|im_start|>") && is_one_special(p->tokenizer, "<|im_end|>");
 		const char *source = im ? chatml : transcript;
-		hth_status status = hth_jinja_compile(&p->own, source, strlen(source), err);
+		hth_status status = hth_chat_template_compile(&p->own, source, strlen(source), err);
 		if (status != HTH_OK) {
 			hth_preparer_destroy(p);
 			return status;
@@ -82,8 +82,8 @@ hth_status hth_preparer_create(hth_preparer **ret_preparer, const hth_model *mod
 		p->tmpl = p->own;
 		p->stop = im ? NULL : transcript_stop;
 	}
-	if (p->tmpl != NULL)
-		hth_jinja_probe(p->tmpl, &p->caps);
+	if (!hth_chat_template_is_none(p->tmpl))
+		hth_chat_template_probe(p->tmpl, &p->caps);
 	*ret_preparer = p;
 	return HTH_OK;
 }
@@ -92,14 +92,14 @@ void hth_preparer_destroy(hth_preparer *preparer)
 {
 	if (preparer == NULL)
 		return;
-	hth_jinja_template_destroy(preparer->own);
+	hth_chat_template_finish(&preparer->own);
 	hth_given_template_finish(preparer->given);
 	free(preparer->given);
 	hth_grammar_cache_destroy(preparer->grammars);
 	free(preparer);
 }
 
-const hth_jinja_template *hth_preparer_template(const hth_preparer *preparer) { return preparer->tmpl; }
+hth_chat_template hth_preparer_template(const hth_preparer *preparer) { return preparer->tmpl; }
 const hth_jinja_caps *hth_preparer_caps(const hth_preparer *preparer) { return &preparer->caps; }
 const hth_tokenizer *hth_preparer_tokenizer(const hth_preparer *preparer) { return preparer->tokenizer; }
 
@@ -166,20 +166,17 @@ static json_t *collect_vars(const hth_preparer *p, const hth_request_input *inpu
 
 /* What the template cannot say. A model that was taught no tools is told of them where that leaves room for the rest: in a small context the
  * words would be all there is, and calls are bound without them. */
-static hth_status fold(const hth_preparer *p, const hth_jinja_template *tmpl, json_t *messages, const json_t *tools, hth_error *err)
+static hth_status fold(const hth_preparer *p, const hth_jinja_caps *caps, json_t *messages, const json_t *tools, hth_error *err)
 {
-	hth_jinja_caps caps = p->caps;
-	if (tmpl != p->tmpl)
-		hth_jinja_probe(tmpl, &caps);
-	if (json_array_size(tools) == 0 || caps.tools)
-		return hth_fold_messages(messages, NULL, &caps, err);
+	if (json_array_size(tools) == 0 || caps->tools)
+		return hth_fold_messages(messages, NULL, caps, err);
 	HTH_CLEANUP(hth_buf_finish) hth_buf words = HTH_BUF_INIT(TEXT_MAX);
 	hth_tokens tokens = HTH_TOKENS_INIT(TOKENS_MAX);
 	hth_status status = hth_fold_tools(tools, &words, err);
 	if (status == HTH_OK)
 		status = hth_tokenizer_encode(p->tokenizer, words.data, words.len, 0, NULL, 0, &tokens, err);
 	if (status == HTH_OK)
-		status = hth_fold_messages(messages, tokens.len <= p->n_ctx / 4 ? words.data : NULL, &caps, err);
+		status = hth_fold_messages(messages, tokens.len <= p->n_ctx / 4 ? words.data : NULL, caps, err);
 	hth_tokens_finish(&tokens);
 	return status;
 }
@@ -187,13 +184,14 @@ static hth_status fold(const hth_preparer *p, const hth_jinja_template *tmpl, js
 static hth_status render(const hth_preparer *p, const hth_request_input *input, hth_jinja_output *ret_out, hth_error *err)
 {
 	HTH_AUTO_JSON json_t *messages = NULL;
-	const hth_jinja_template *tmpl = p->tmpl;
+	hth_chat_template tmpl = p->tmpl;
+	const hth_jinja_caps *caps = &p->caps;
 	HTH_AUTO_JSON json_t *tools = NULL;
 	HTH_AUTO_JSON json_t *extra = NULL;
 	HTH_TRY(hth_json_parse(&messages, input->messages_json, strlen(input->messages_json), err));
 	if (input->settings_json != NULL)
-		HTH_TRY(hth_prepare_settings(p->given, input->settings_json, messages, &tmpl, err));
-	if (tmpl == NULL) {
+		HTH_TRY(hth_prepare_settings(p->given, input->settings_json, messages, &tmpl, &caps, err));
+	if (hth_chat_template_is_none(tmpl)) {
 		const hth_error *why = hth_model_template_error(p->model);
 		return hth_fail(err, HTH_UNSUPPORTED, "the chat template of %s cannot be used: %s", p->name, why->message);
 	}
@@ -201,7 +199,10 @@ static hth_status render(const hth_preparer *p, const hth_request_input *input, 
 		HTH_TRY(hth_json_parse(&tools, input->tools_json, strlen(input->tools_json), err));
 	if (input->template_json != NULL)
 		HTH_TRY(hth_json_parse(&extra, input->template_json, strlen(input->template_json), err));
-	HTH_TRY(fold(p, tmpl, messages, tools, err));
+	const char *suffix = json_string_value(json_object_get(extra, "suffix"));
+	if (suffix != NULL && suffix[0] != '\0' && (tmpl.go == NULL || !hth_gotemplate_takes_suffix(tmpl.go)))
+		return hth_fail_param(err, HTH_UNSUPPORTED, "suffix", "the template of %s has no place for a suffix (.Suffix): it cannot fill in the middle", p->name);
+	HTH_TRY(fold(p, caps, messages, tools, err));
 	HTH_AUTO_JSON json_t *object = collect_vars(p, input, messages, tools, extra);
 	if (object == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory to render %s's chat template", p->name);
@@ -210,7 +211,7 @@ static hth_status render(const hth_preparer *p, const hth_request_input *input, 
 	const hth_jinja_value *vars = NULL;
 	hth_status status = hth_template_vars(&vars, arena, object, err);
 	if (status == HTH_OK)
-		status = hth_jinja_render(tmpl, arena, vars, hth_clock_unix(), NULL, ret_out, err);
+		status = hth_chat_template_render(tmpl, arena, vars, hth_clock_unix(), NULL, ret_out, err);
 	hth_jinja_arena_destroy(arena);
 	if (status == HTH_OK && input->continue_last) {
 		status = cut_after_last(messages, ret_out, err);

@@ -10,6 +10,7 @@
 #define HTH_RUNNER_PREPARE_H
 
 #include "engine/engine.h"
+#include "engine/gotemplate/chat-template.h"
 #include "runner/runner-job.h"
 
 typedef struct hth_preparer hth_preparer;
@@ -17,8 +18,8 @@ typedef struct hth_preparer hth_preparer;
 HTH_MUST_USE hth_status hth_preparer_create(hth_preparer **ret_preparer, const hth_model *model, uint32_t n_ctx, const char *name,
                                             hth_error *err);
 void hth_preparer_destroy(hth_preparer *preparer);
-/* The template in use, the model's or ours; NULL when the model's own does not compile. */
-const hth_jinja_template *hth_preparer_template(const hth_preparer *preparer);
+/* The template in use, the model's or ours; none when the model's own does not compile. */
+hth_chat_template hth_preparer_template(const hth_preparer *preparer);
 const hth_jinja_caps *hth_preparer_caps(const hth_preparer *preparer); /* what that template can do */
 const hth_tokenizer *hth_preparer_tokenizer(const hth_preparer *preparer);
 

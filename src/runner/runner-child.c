@@ -102,10 +102,10 @@ static bool put_broken(hth_buf *out, void *arg) { return hth_message_put_error(o
 static bool put_ready(hth_buf *out, void *arg) { return hth_message_put_ready(out, arg); }
 
 /* The beginning of a template that is too long is better than nothing: marks show early. */
-static void copy_template(char *out, size_t cap, const hth_jinja_template *tmpl)
+static void copy_template(char *out, size_t cap, hth_chat_template tmpl)
 {
 	size_t len;
-	const char *source = hth_jinja_source(tmpl, &len);
+	const char *source = hth_chat_template_source(tmpl, &len);
 	const char *end = memchr(source, '\0', len);
 	len = end != NULL ? (size_t)(end - source) : len;
 	if (len > cap - 1)
@@ -137,7 +137,7 @@ static void tell_ready(hth_runner_child *child, const hth_model *model, const ht
 	snprintf(info.type, sizeof info.type, "%s", m->type);
 	snprintf(info.license, sizeof info.license, "%s", m->license);
 	snprintf(info.kernels, sizeof info.kernels, "%s", hth_kernels_name());
-	if (m->has_template && hth_preparer_template(child->preparer) != NULL)
+	if (m->has_template && !hth_chat_template_is_none(hth_preparer_template(child->preparer)))
 		copy_template(info.chat_template, sizeof info.chat_template, hth_preparer_template(child->preparer));
 	hth_outbox_put(&child->outbox, put_ready, &info);
 	hth_outbox_flush(&child->outbox);

@@ -164,6 +164,10 @@ hth_status hth_up_write(const hth_request *r, const char *model, hth_buf *ret_bo
 		HTH_TRY(add_parsed(body, "messages", r->input.messages_json, err));
 		if (r->input.tools_json != NULL)
 			HTH_TRY(add_parsed(body, "tools", r->input.tools_json, err));
+		if (r->input.settings_json != NULL)
+			return refuse("template", "a template of one's own", err);
+		if (r->input.template_json != NULL && strstr(r->input.template_json, "\"suffix\"") != NULL)
+			return refuse("suffix", "filling in the middle", err);
 		if (r->input.template_json != NULL)
 			HTH_TRY(add_parsed(body, "chat_template_kwargs", r->input.template_json, err));
 		HTH_TRY(add_shape(body, &r->input, err));

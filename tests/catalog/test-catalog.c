@@ -183,16 +183,6 @@ TEST(records_are_kept_and_belong_to_this_homes_files)
 	CHECK(hth_record_read(home, "made") == NULL);
 }
 
-TEST(templates_are_told_apart_by_their_language)
-{
-	CHECK(hth_record_template_is_jinja("{% for m in messages %}{{ m.content }}{% endfor %}"));
-	CHECK(hth_record_template_is_jinja("{{ bos_token }}{{- messages[0]['content'] }}"));
-	CHECK(hth_record_template_is_jinja("just words"));
-	CHECK(!hth_record_template_is_jinja("{{ .System }} {{ .Prompt }}"));
-	CHECK(!hth_record_template_is_jinja("{{- range $i, $m := .Messages }}{{ $m.Content }}{{ end }}"));
-	CHECK(!hth_record_template_is_jinja("{{ if .System }}x{{ end }}"));
-}
-
 TEST(nothing_is_left_behind)
 {
 	char command[300];

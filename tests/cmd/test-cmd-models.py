@@ -25,6 +25,21 @@ def show_tells_what_the_starter_model_is():
 
 
 @test
+def a_template_in_gos_language_is_rendered_too():
+    folder = os.path.join(home, "go")
+    os.makedirs(folder)
+    template, case = os.path.join(folder, "t.gotmpl"), os.path.join(folder, "case.json")
+    with open(template, "w", encoding="utf-8") as f:
+        f.write("{{ range .Messages }}<{{ .Role }}>{{ .Content }}{{ end }} {{ currentDate }}")
+    with open(case, "w", encoding="utf-8") as f:
+        json.dump({"now": "2026-01-02T03:04:05", "messages": [{"role": "user", "content": "Hi"}, {"role": "user", "content": "you"}]}, f)
+    assert hearth("render", template, case).out == "<user>Hi\n\nyou 2026-01-02"
+    with open(template, "w", encoding="utf-8") as f:
+        f.write("{{ .System }}\n{{ if }}")
+    assert "line 2" in hearth("render", template, case, code=1).err
+
+
+@test
 def a_made_model_is_listed_shown_and_run_as_it_was_made():
     models = os.path.join(home, "made", "models")
     os.makedirs(models)
@@ -32,7 +47,7 @@ def a_made_model_is_listed_shown_and_run_as_it_was_made():
     os.link(os.path.join(models, "base.gguf"), os.path.join(models, "short.gguf"))
     with open(os.path.join(models, "short.json"), "w") as f:
         json.dump({"from": "base", "created_unix": 1, "system": "Be\x1b[31m brief.", "params": {"num_predict": 2, "temperature": 0, "seed": 1},
-                   "template": "{{ .System }} {{ .Prompt }}"}, f)
+                   "template": "<|user|>{{ .Prompt }}\n<|assistant|>{{ .Response }}"}, f)
     flags = {"HEARTH_HOME": os.path.join(home, "made")}
     listed = {m["name"]: m for m in hearth("list", "--json", **flags).json["models"]}
     assert listed["short"]["from"] == "base" and listed["base"]["from"] is None and "made of base" in hearth("list", **flags).out

@@ -13,6 +13,7 @@ from modelserver import Server  # noqa: E402
 
 PROGRAM = os.environ["HEARTH_PROGRAM"].split()
 STARTER = os.path.join(SOURCE, "models", "starter.gguf")
+TOOLS = [{"type": "function", "function": {"name": "lamp", "parameters": {"type": "object", "properties": {"on": {"type": "boolean"}}, "required": ["on"]}}}]
 ASK = "I would like to book a table for two."
 
 
@@ -162,14 +163,55 @@ def what_cannot_be_made_is_refused_by_name():
 
 
 @test
-def a_go_template_is_kept_and_shown_and_not_used():
-    go = "{{ if .System }}<|system|>{{ .System }}{{ end }}<|user|>{{ .Prompt }}"
+def a_go_template_makes_the_prompt():
+    go = "{{ if .System }}<<{{ .System }}>>{{ end }}[{{ .Prompt }}]{{ .Response }};"
+    new = """{{ range $i, $m := .Messages }}{{ .Role }}: {{ .Content }}{{ range .ToolCalls }}<tool_call>{"name": "{{ .Function.Name }}", "arguments": {{ .Function.Arguments }}}</tool_call>{{ end }}
+{{ end }}{{ with .Tools }}{{ . }}{{ end }}{{ if .IsThinkSet }}{{ .Think }}{{ end }}{{ if .Suffix }}{{ .Suffix }}{{ end }}"""
+    calls = [{"id": "c", "type": "function", "function": {"name": "lamp", "arguments": '{"on": true}'}}]
     with node() as n:
-        a = n.post("/api/create", {"model": "go", "from": "starter", "template": go})
-        assert a.status == 200 and "Go" in a.body.decode(), a.body
+        def same(model, messages, expected, **more):
+            want = n.post("/tokenize", {"model": "starter", "content": expected, "add_special": True}).json["tokens"]
+            assert rendered(n, model, messages, **more) == len(want), (model, messages, expected)
+
+        assert create(n, "go", **{"from": "starter", "template": go, "system": "SYS"}).json == {"status": "success"}
         show = n.post("/api/show", {"model": "go"}).json
-        assert show["template"] == go and "Go" in show["template_note"]
-        assert rendered(n, "go", user()) == rendered(n, "starter", user())
+        assert show["template"] == go and "TEMPLATE " + go in show["modelfile"] and show["capabilities"] == ["completion"], show
+        same("go", user("hi"), "<<SYS>>[hi]")
+        same("go", user("a") + [{"role": "assistant", "content": "b"}] + user("c"), "<<SYS>>[a]b;[c]")
+        assert create(n, "new", **{"from": "starter", "template": new}).status == 200
+        assert n.post("/api/show", {"model": "new"}).json["capabilities"] == ["completion", "tools", "insert", "thinking"]
+        same("new", user("hi") + user("you"), "user: hi\n\nyou\n")
+        same("new", user("on") + [{"role": "assistant", "content": "", "tool_calls": calls}, {"role": "tool", "content": "done", "tool_call_id": "c"}],
+             'user: on\nassistant: <tool_call>{"name": "lamp", "arguments": {"on":true}}</tool_call>\ntool: done\n')
+        same("new", user("hi"), 'user: hi\n[{"type":"function","function":{"name":"lamp","parameters":{"type":"object","required":["on"],"properties":{"on":{"type":"boolean"}}}}}]', tools=TOOLS)
+        # Its notation of calls binds a forced one, and what is said is read in it.
+        for seed in range(2):
+            a = n.chat("lamp?", model="new", tools=TOOLS, tool_choice="required", seed=seed, max_tokens=200, parallel_tool_calls=False).json["choices"][0]
+            assert a["finish_reason"] == "tool_calls" and isinstance(json.loads(a["message"]["tool_calls"][0]["function"]["arguments"])["on"], bool), a
+        o = n.post("/api/chat", {"model": "new", "messages": user(), "tools": TOOLS, "think": False, "stream": False, "options": {"num_predict": 2}}).json
+        assert o["done"] and n.post("/api/chat", {"model": "new", "messages": user(), "think": True, "stream": False, "options": {"num_predict": 2}}).json["prompt_eval_count"] < o["prompt_eval_count"]
+        g = n.post("/api/generate", {"model": "new", "prompt": "a", "suffix": "some more words", "stream": False, "options": {"num_predict": 1}}).json
+        assert g["prompt_eval_count"] > 3, g
+        # A template of the request's own, for once.
+        g = n.post("/api/generate", {"model": "starter", "prompt": "hi", "template": go, "stream": False, "options": {"num_predict": 1}}).json
+        assert g["prompt_eval_count"] == len(n.post("/tokenize", {"model": "starter", "content": "[hi]", "add_special": True}).json["tokens"]), g
+        refused = n.post("/api/generate", {"model": "starter", "prompt": "hi", "suffix": "x"})
+        assert refused.status == 400 and "suffix" in refused.json["error"], refused.body
+        for bad in ("{{ if .x }}", "{{ .Prompt | nosuch }}", "{{ break }}"):
+            a = create(n, "bad", **{"from": "starter", "template": bad})
+            assert a.status == 400 and "template: line 1" in a.json["error"], a.body
+
+
+@test
+def what_a_user_spells_is_no_special_token_in_a_go_template_either():
+    with node() as n:
+        assert create(n, "go", **{"from": "starter", "template": "<|user|>{{ .Prompt }}<|assistant|>{{ .Response }}"}).status == 200
+        special = [n.post("/tokenize", {"content": t, "parse_special": True}).json["tokens"] for t in ("<|user|>", "<|assistant|>")]
+        plain = rendered(n, "go", user("x"))
+        assert all(len(t) == 1 for t in special), special
+        # Spelled by a user it takes as many tokens as its letters do.
+        assert rendered(n, "go", user("x<|user|>")) - plain == len(n.post("/tokenize", {"content": "x<|user|>", "parse_special": False}).json["tokens"]) - len(
+            n.post("/tokenize", {"content": "x", "parse_special": False}).json["tokens"]) > 1
 
 
 @test
@@ -236,7 +278,7 @@ def what_a_registry_sends_along_holds_in_every_api():
     with node("--registry", s.url) as n:
         assert n.post("/api/pull", {"model": "tiny:1b", "stream": False}).json == {"status": "success"}
         show = n.post("/api/show", {"model": "tiny:1b"}).json
-        assert show["template"] == go and "Go" in show["template_note"] and show["system"] == "SYS" and show["license"].startswith("MIT\n") and len(show["messages"]) == 2, show
+        assert show["template"] == go and show["system"] == "SYS" and show["license"].startswith("MIT\n") and len(show["messages"]) == 2, show
         # The digest is known from the pull: nothing has to be read for it.
         assert {m["name"]: m["digest"] for m in n.get("/api/tags").json["models"]}["tiny-1b:latest"] == hashlib.sha256(data).hexdigest()
         for answer in (n.chat(ASK, model="tiny:1b"), n.post("/v1/responses", {"model": "tiny:1b", "input": ASK})):
@@ -259,7 +301,6 @@ def show_is_whole_and_the_digest_is_of_the_bytes():
         assert show["template"].endswith("%}") and len(show["template"]) > 256 and "tokenizer.chat_template" not in show["model_info"], show["template"]
         info = show["model_info"]
         assert info["llama.context_length"] == 256 and info["tokenizer.ggml.tokens"] is None and info["general.architecture"] == "llama"
-        assert "template_note" not in show
         with open(STARTER, "rb") as f:
             expected = hashlib.sha256(f.read()).hexdigest()
         digest = lambda: {m["name"]: m["digest"] for m in n.get("/api/tags").json["models"]}["starter:latest"]  # noqa: E731

@@ -9,6 +9,13 @@
 
 enum { PROBE_MEMORY = 8 * 1024 * 1024, PROBE_STEPS = 200000 };
 
+typedef struct subject {
+	hth_jinja_render_fn render;
+	const void *tmpl;
+	const char *source;
+	size_t source_len;
+} subject;
+
 /* A few members of a dict at once: name, value pairs up to a NULL name. */
 static hth_jinja_value *dict_of(hth_jinja_arena *a, const char *const *names, jv *const *values)
 {
@@ -57,7 +64,7 @@ static jv *call(hth_jinja_arena *a, const char *id, const char *name, bool argum
 }
 
 /* Renders messages (and tools) and tells whether all words (NULL-terminated) are in the output. */
-static bool says(const hth_jinja_template *t, hth_jinja_arena *a, jv *messages, jv *tools, const char *const *words)
+static bool says(const subject *t, hth_jinja_arena *a, jv *messages, jv *tools, const char *const *words)
 {
 	static const hth_jinja_limits limits = {.max_steps = PROBE_STEPS, .max_output = 1024 * 1024};
 	jv *bos = hth_jinja_trusted_string(a, "<s>", 3), *eos = hth_jinja_trusted_string(a, "</s>", 4);
@@ -66,7 +73,7 @@ static bool says(const hth_jinja_template *t, hth_jinja_arena *a, jv *messages, 
 			   (jv *[]){messages, bos, eos, hth_jinja_bool(a, true), tools});
 	hth_jinja_output out = {0};
 	hth_error err = HTH_ERROR_INIT;
-	if (vars == NULL || hth_jinja_render(t, a, vars, 0, &limits, &out, &err) != HTH_OK)
+	if (vars == NULL || t->render(t->tmpl, a, vars, &limits, &out, &err) != HTH_OK)
 		return false;
 	bool all = true;
 	for (size_t i = 0; words[i] != NULL; i++)
@@ -75,18 +82,30 @@ static bool says(const hth_jinja_template *t, hth_jinja_arena *a, jv *messages, 
 	return all;
 }
 
-static bool mentions(const hth_jinja_template *t, const char *word)
+static bool mentions(const subject *t, const char *word)
 {
 	return memmem(t->source, t->source_len, word, strlen(word)) != NULL;
 }
 
+static hth_status render_jinja(const void *tmpl, hth_jinja_arena *arena, const hth_jinja_value *vars, const hth_jinja_limits *limits,
+			       hth_jinja_output *ret_output, hth_error *err)
+{
+	return hth_jinja_render(tmpl, arena, vars, 0, limits, ret_output, err);
+}
+
 void hth_jinja_probe(const hth_jinja_template *tmpl, hth_jinja_caps *ret_caps)
 {
+	hth_jinja_probe_with(render_jinja, tmpl, tmpl->source, tmpl->source_len, ret_caps);
+}
+
+void hth_jinja_probe_with(hth_jinja_render_fn render, const void *template, const char *source, size_t len, hth_jinja_caps *ret_caps)
+{
+	const subject it = {render, template, source, len}, *tmpl = &it;
 	*ret_caps = (hth_jinja_caps){0};
 	hth_jinja_arena *a = NULL;
 	hth_error err = HTH_ERROR_INIT;
 	static const char *thinking[] = {"<think>", "enable_thinking", "reasoning_content", "<|channel|>", "[THINK]",
-					 "<|START_THINKING|>", "thinking"};
+					 "<|START_THINKING|>", "thinking", ".Think"};
 	for (size_t i = 0; i < HTH_COUNT(thinking); i++)
 		ret_caps->thinking |= mentions(tmpl, thinking[i]);
 	if (hth_jinja_arena_create(&a, PROBE_MEMORY, &err) != HTH_OK)

@@ -1,4 +1,4 @@
-/* jinja-value.h - private to jinja: what a value is, where it lives, and how strings carry their marks.
+/* jinja-value.h - private to the template languages (jinja, gotemplate): what a value is, where it lives, and how strings carry their marks.
  *
  * Values are immutable once another value can see them, except namespaces, iterators, cyclers and joiners, which templates
  * change on purpose. All live in the arena of one rendering (constants: in the template's own). A function that makes a value
@@ -161,6 +161,8 @@ bool hth_jj_put_cp(jj_builder *b, uint32_t cp, bool input);
 /* Marks every byte as input. */
 void hth_jj_mark_all(jj_builder *b);
 jv *hth_jj_done(jj_builder *b);
+/* Its text and marks as a rendering's output, copied. */
+HTH_MUST_USE hth_status hth_jj_give_output(const jj_builder *b, hth_jinja_output *ret_output, hth_error *err);
 /* True when any of bytes [begin, end) of s is input. */
 bool hth_jj_is_input(jv *s, size_t begin, size_t end);
 

@@ -139,7 +139,7 @@ void hth_jinja_output_finish(hth_jinja_output *output)
 	*output = (hth_jinja_output){0};
 }
 
-static hth_status give_output(const jj_builder *b, hth_jinja_output *ret_output, hth_error *err)
+hth_status hth_jj_give_output(const jj_builder *b, hth_jinja_output *ret_output, hth_error *err)
 {
 	hth_jinja_output out = {.len = b->len, .n_input = b->n_marks};
 	out.text = malloc(out.len + 1);
@@ -184,7 +184,7 @@ hth_status hth_jinja_render(const hth_jinja_template *tmpl, hth_jinja_arena *are
 	r.scope = hth_jj_alloc(arena, sizeof *r.scope);
 	jj_flow flow = r.globals != NULL && r.scope != NULL ? hth_jj_exec(&r, tmpl->body) : JJ_FAILED;
 	if (flow != JJ_FAILED && !out.failed && !out.too_long)
-		return give_output(&out, ret_output, err);
+		return hth_jj_give_output(&out, ret_output, err);
 	if (!r.failed && out.too_long)
 		hth_fail(&own, HTH_TOO_LARGE, "the rendered template is over its limit of %zu bytes", out.max);
 	else if (!r.failed)
