@@ -1,7 +1,7 @@
 /* embed.c - vectors for passages: which are next, what becomes of those that come back, and when they are committed. Thread: the index's, but for
  * the two functions by which somebody else hands something over.
  *
- * One batch is out at a time. It goes when no text waits to be read (vectors come after words) and nobody waits for an answer. What comes back is
+ * Files' names (names.c) are words alone. One batch is out at a time. It goes when no text waits to be read (vectors come after words) and nobody waits for an answer. What comes back is
  * checked against the record: a passage that was removed meanwhile leaves no vector. Vectors are committed by the thousand, or every half minute, or
  * when none is left to make; the mark says up to which passage, so what a crash loses is embedded again.
  */

@@ -26,6 +26,7 @@ struct hth_index_reader {
 	hth_words *words;
 	hth_vectors *vectors;
 	hth_terms *terms;
+	bool any_store; /* some passages are not the household's */
 };
 
 hth_status hth_index_reader_open(hth_index_reader **ret_reader, const char *home, hth_error *err)
@@ -193,10 +194,10 @@ static double share_of(hth_index_reader *reader, const asked *a, const char *tex
 
 /* --- filters --- */
 
-static bool has_filter(const hth_index_query *q)
+static bool has_filter(const hth_index_reader *reader, const hth_index_query *q)
 {
-	return (q->folder != NULL && *q->folder) || (q->type != NULL && *q->type) || (q->from != NULL && *q->from) || q->after != 0 ||
-	       q->before != 0 || q->shared_only;
+	return reader->any_store || (q->folder != NULL && *q->folder) || (q->type != NULL && *q->type) || (q->from != NULL && *q->from) || q->after != 0 ||
+	       q->before != 0 || q->shared_only || q->store != NULL || q->accept != NULL;
 }
 
 static bool is_under(const char *path, const char *folder)
@@ -271,12 +272,13 @@ static hth_status read_files(hth_index_reader *reader, const hth_index_query *q,
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
 	HTH_TRY(record_prepare(&reader->r, &stmt, err,
 	                       "SELECT folder.path, file.path, file.mtime, folder.shared FROM file JOIN folder ON folder.id = file.folder"
-	                       " WHERE document = ?1 AND folder.removed = 0 AND (?2 = 0 OR name = ?2) ORDER BY file.id"));
-	record_bind_all(stmt, "ii", s->document, s->called != NULL ? (int64_t)passage : (int64_t)0);
+	                       " WHERE document = ?1 AND folder.removed = 0 AND (?2 = 0 OR name = ?2) AND folder.store IS ?3 ORDER BY file.id"));
+	record_bind_all(stmt, "iis", s->document, s->called != NULL ? (int64_t)passage : (int64_t)0, q->store);
 	while (sqlite3_step(stmt) == SQLITE_ROW) {
 		char path[HTH_INDEX_PATH_MAX];
 		if (!record_path(path, record_text(stmt, 0), record_text(stmt, 1)) ||
-		    (q->shared_only && sqlite3_column_int(stmt, 3) == 0) || (q->folder != NULL && *q->folder && !is_under(path, q->folder)))
+		    (q->shared_only && sqlite3_column_int(stmt, 3) == 0) || (q->folder != NULL && *q->folder && !is_under(path, q->folder)) ||
+		    (q->accept != NULL && !q->accept(q->accept_ctx, path)))
 			continue;
 		if (s->n_files++ > 0)
 			continue;
@@ -453,7 +455,7 @@ static hth_status gather(gathering *g, const fused_hit *found, hth_error *err)
 	if (!found->by_words && !outstanding && !g->query->nearest_too)
 		return HTH_OK;
 	HTH_TRY(read_source(g->reader, g->query, found->id, &s, &fits, err));
-	fits = fits && (found->by_words || meets_needs(g->reader, g->asked, s.text));
+	fits = fits && (found->by_words || meets_needs(g->reader, g->asked, s.called != NULL ? s.called : s.text));
 	for (size_t i = 0; fits && i < g->asked->n_phrases; i++)
 		fits = snippet_has_phrase(g->reader->terms, s.called != NULL ? s.called : s.text, g->asked->phrases[i].text, g->asked->phrases[i].len);
 	double share = fits ? share_of(g->reader, g->asked, s.text, s.path) : 0;
@@ -555,7 +557,7 @@ static hth_status find_ranges(hth_index_reader *reader, const hth_index_query *q
 {
 	static const char sql[] =
 	    "SELECT id FROM passage WHERE document IN (SELECT file.document FROM file JOIN folder ON folder.id = file.folder"
-	    "  WHERE folder.removed = 0 AND (?1 = 0 OR folder.shared) AND (?2 IS NULL OR substr(folder.path || '/' || file.path, 1, length(?2)) = ?2)"
+	    "  WHERE folder.removed = 0 AND folder.store IS ?8 AND (?1 = 0 OR folder.shared) AND (?2 IS NULL OR substr(folder.path || '/' || file.path, 1, length(?2)) = ?2)"
 	    "  AND (?6 = 0 OR file.mtime / 1000000000 BETWEEN ?4 AND ?5"
 	    "       OR EXISTS (SELECT 1 FROM part WHERE part.document = file.document AND part.date BETWEEN ?4 AND ?5)))"
 	    " AND (?3 IS NULL OR EXISTS (SELECT 1 FROM part WHERE part.document = passage.document AND instr(lower(part.author), lower(?3)) > 0))"
@@ -564,9 +566,9 @@ static hth_status find_ranges(hth_index_reader *reader, const hth_index_query *q
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
 	HTH_TRY(record_prepare(&reader->r, &stmt, err, sql));
 	bool dated = q->after != 0 || q->before != 0;
-	record_bind_all(stmt, "issiiii", (int64_t)q->shared_only, q->folder != NULL && *q->folder ? q->folder : NULL,
+	record_bind_all(stmt, "issiiiis", (int64_t)q->shared_only, q->folder != NULL && *q->folder ? q->folder : NULL,
 	                q->from != NULL && *q->from ? q->from : NULL, q->after, q->before != 0 ? q->before : INT64_MAX, (int64_t)dated,
-	                q->type != NULL && *q->type ? (int64_t)hth_extract_kind_from_name(q->type) : (int64_t)-1);
+	                q->type != NULL && *q->type ? (int64_t)hth_extract_kind_from_name(q->type) : (int64_t)-1, q->store);
 	HTH_AUTO_FREE uint64_t *ranges = NULL;
 	size_t n = 0, cap = 0;
 	int rc;
@@ -629,6 +631,9 @@ hth_status hth_index_search(hth_index_reader *reader, const hth_index_query *que
 		*ret_hits = (hth_index_hits){0};
 		return HTH_OK;
 	}
+	int64_t any = 0;
+	HTH_TRY(record_int(&reader->r, &any, 0, err, "SELECT 1 FROM folder WHERE store IS NOT NULL LIMIT 1", ""));
+	reader->any_store = any != 0;
 	weigh_words(reader, &a);
 	g.asked = &a;
 	g.vectors = vectors_for(reader, query);
@@ -636,10 +641,10 @@ hth_status hth_index_search(hth_index_reader *reader, const hth_index_query *que
 		g.vectors = NULL; /* a query's vector that is none */
 	HTH_TRY(prepare_gathering(&g, err));
 	bool exhausted = true;
-	status = gather_best(&g, has_filter(query) || a.n_phrases > 0, &exhausted, err);
+	status = gather_best(&g, has_filter(reader, query) || a.n_phrases > 0, &exhausted, err);
 	/* The filters let through none of the very best, and there are more: those passages alone that they may let through. */
 	HTH_AUTO_FREE uint64_t *ranges = NULL;
-	if (status == HTH_OK && !exhausted && g.hits.n < g.k && has_filter(query)) {
+	if (status == HTH_OK && !exhausted && g.hits.n < g.k && has_filter(reader, query)) {
 		status = find_ranges(reader, query, &ranges, &a.words.n_ranges, err);
 		a.words.ranges = ranges;
 		drop_hits(&g);

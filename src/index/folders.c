@@ -24,7 +24,7 @@ static bool is_within(const char *path, const char *folder)
 static hth_status check_apart(record *r, const char *path, hth_error *err)
 {
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
-	HTH_TRY(record_prepare(r, &stmt, err, "SELECT path FROM folder WHERE removed = 0"));
+	HTH_TRY(record_prepare(r, &stmt, err, "SELECT path FROM folder WHERE removed = 0 AND store IS NULL"));
 	int rc;
 	while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
 		const char *other = record_text(stmt, 0);
@@ -74,7 +74,7 @@ hth_status hth_index_folder_remove(const char *home, const char *path, hth_error
 	/* A folder that is gone from the disk is removed by the name it had. */
 	const char *names[2] = {realpath(path, whole) != NULL ? whole : path, path};
 	for (size_t i = 0; i < 2; i++) {
-		HTH_TRY(record_do(&r, err, "UPDATE folder SET removed = 1 WHERE path = ?1 AND removed = 0", "s", names[i]));
+		HTH_TRY(record_do(&r, err, "UPDATE folder SET removed = 1 WHERE path = ?1 AND removed = 0 AND store IS NULL", "s", names[i]));
 		if (sqlite3_changes(r.db) > 0)
 			return HTH_OK;
 	}
@@ -90,7 +90,7 @@ hth_status hth_index_each_folder(const char *home, hth_index_folder_fn fn, void 
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
 	HTH_TRY(record_prepare(&r, &stmt, err,
 	                       "SELECT path, shared, missing, (SELECT count(*) FROM file WHERE folder = folder.id), away "
-	                       "FROM folder WHERE removed = 0 ORDER BY path"));
+	                       "FROM folder WHERE removed = 0 AND store IS NULL ORDER BY path"));
 	int rc;
 	while ((rc = sqlite3_step(stmt)) == SQLITE_ROW)
 		fn(ctx, record_text(stmt, 0), sqlite3_column_int(stmt, 1) != 0, sqlite3_column_int(stmt, 2) != 0,
@@ -143,7 +143,7 @@ hth_status index_read_status(const char *home, hth_index_status *s, hth_error *e
 	                       " (SELECT coalesce(sum(pages), 0) FROM document), (SELECT count(*) FROM passage) - (SELECT count(*) FROM file WHERE name > 0),"
 	                       " (SELECT value FROM total WHERE name = 'cpu_seconds'), coalesce(sum(away), 0),"
 	                       " (SELECT value FROM total WHERE name = 'opened'), (SELECT value FROM total WHERE name = 'extracted')"
-	                       " FROM folder WHERE removed = 0"));
+	                       " FROM folder WHERE removed = 0 AND store IS NULL"));
 	if (sqlite3_step(sums) == SQLITE_ROW) {
 		s->folders = (uint32_t)sqlite3_column_int64(sums, 0);
 		s->missing_folders = (uint32_t)sqlite3_column_int64(sums, 1);

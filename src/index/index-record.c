@@ -57,6 +57,17 @@ static const char *const migrations[] = {
     "  INSERT INTO removed (first, last) VALUES (old.name, old.name) ON CONFLICT (first) DO NOTHING;"
     "  DELETE FROM passage WHERE id = old.name;"
     " END;",
+    /* Files that programs send and the vector stores that they are in (stores.h). A store's folder has its id, the household's have none. */
+    "ALTER TABLE folder ADD COLUMN store TEXT;"
+    "CREATE TABLE upload (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, link TEXT NOT NULL, purpose TEXT NOT NULL,"
+    " bytes INTEGER NOT NULL, created INTEGER NOT NULL) STRICT;"
+    "CREATE INDEX upload_link ON upload (link);"
+    "CREATE TABLE store (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, metadata TEXT NOT NULL,"
+    " created INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE store_file (seq INTEGER PRIMARY KEY AUTOINCREMENT, store TEXT NOT NULL, upload TEXT NOT NULL, attributes TEXT NOT NULL, batch TEXT,"
+    " cancelled INTEGER NOT NULL DEFAULT 0, created INTEGER NOT NULL, UNIQUE (store, upload)) STRICT;"
+    "CREATE INDEX store_file_upload ON store_file (upload);"
+    "CREATE TABLE store_batch (id TEXT PRIMARY KEY, store TEXT NOT NULL, created INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
 };
 
 hth_status record_fail(record *r, int rc, const char *doing, hth_error *err)

@@ -141,6 +141,9 @@ typedef struct hth_index_query {
 	int64_t after, before; /* seconds since 1970 of the document's own date, else of the file's change; before is exclusive */
 	double least_share;    /* only passages whose share (below) is at least this; 0: any */
 	bool shared_only;      /* only folders that are marked for neighbours */
+	const char *store;     /* only files of this vector store (stores.h); NULL: only the household's */
+	bool (*accept)(void *ctx, const char *path); /* NULL: every file */
+	void *accept_ctx;
 	/* What the query means to the model of this key (NULL: not known). Where the passages have vectors of that key, ranks by words and by
 	 * vectors are merged (reciprocal rank fusion: Cormack, Clarke, Buettcher, SIGIR 2009; k = 60). */
 	const float *vector;

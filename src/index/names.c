@@ -2,7 +2,7 @@
  * "the boiler manual" finds boiler-manual.pdf whatever it says inside. Thread: the index's.
  *
  * A name belongs to the file, not to the content: the record's triggers (index-record.c) remove a name's passage when its file is called otherwise,
- * says something else or is gone, and here it is made again; nothing is read for that. A Maildir's names are its own business and say nothing.
+ * says something else or is gone, and here it is made again; nothing is read for that. A file that a program sent is called as its sender said. A Maildir's names are its own business and say nothing.
  */
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -61,7 +61,8 @@ static hth_status find_unnamed(hth_index *ix, unnamed *list, size_t *ret_n, hth_
 	size_t n = 0;
 	/* Stemmed as what the document says is. */
 	HTH_TRY(record_prepare(&ix->r, &stmt, err,
-	                       "SELECT file.id, document, iif(file.path = '', folder.path, file.path),"
+	                       "SELECT file.id, document, iif(folder.store IS NULL, iif(file.path = '', folder.path, file.path),"
+	                       "  coalesce((SELECT upload.name FROM upload WHERE link = file.path), '')),"
 	                       " coalesce((SELECT language FROM passage WHERE document = file.document AND part >= 0 LIMIT 1), 0)"
 	                       " FROM file JOIN folder ON folder.id = file.folder WHERE name = 0 AND document IS NOT NULL LIMIT ?1"));
 	sqlite3_bind_int64(stmt, 1, AT_ONCE);

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "index/index-json.h"
+#include "index/stores.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -76,6 +77,14 @@ static void start_keeping(hth_documents *d)
 	}
 	if (d->index != NULL)
 		hth_embedder_attach(d->embedder, d->index);
+}
+
+void hth_documents_wake(hth_node *node)
+{
+	if (node->documents->index != NULL)
+		hth_index_wake(node->documents->index);
+	else
+		start_keeping(node->documents);
 }
 
 void hth_documents_rest(hth_node *node)
@@ -148,12 +157,8 @@ static void on_ended(void *ctx, void *mail)
 	document_call *c = mail;
 	if (c->running)
 		pthread_join(c->thread, NULL);
-	if (c->kind == CALL_CHANGE && c->status == HTH_OK) {
-		if (c->all->index != NULL)
-			hth_index_wake(c->all->index);
-		else
-			start_keeping(c->all);
-	}
+	if (c->kind == CALL_CHANGE && c->status == HTH_OK)
+		hth_documents_wake(c->all->node);
 	if (c->exchange != NULL) {
 		hth_exchange_set_user(c->exchange, NULL);
 		if (c->status == HTH_OK)
@@ -192,9 +197,12 @@ static void on_vector(void *ctx, const float *values, size_t n, const uint8_t *k
 		memcpy(c->key, key, sizeof c->key);
 		c->n_dims = n;
 	}
-	c->status = start_thread(c, &c->error);
-	if (c->status != HTH_OK)
-		(void)!hth_mailbox_post(c->all->mailbox, c);
+	hth_error err;
+	if (start_thread(c, &err) == HTH_OK) /* from here on its status is the thread's */
+		return;
+	c->status = err.status;
+	c->error = err;
+	(void)!hth_mailbox_post(c->all->mailbox, c);
 }
 
 /* The query as a person would say it: without its signs, and without what must not be there. */
@@ -214,6 +222,17 @@ static char *plain_words(const char *text)
 	}
 	return out;
 }
+
+void hth_documents_vector(hth_node *node, const char *query, hth_embedded_fn fn, void *ctx)
+{
+	HTH_AUTO_FREE char *words = plain_words(query);
+	if (words != NULL && *words != '\0')
+		hth_embedder_query(node->documents->embedder, words, fn, ctx);
+	else
+		fn(ctx, NULL, 0, NULL);
+}
+
+void hth_documents_forget_vector(hth_node *node, void *ctx) { hth_embedder_forget(node->documents->embedder, ctx); }
 
 static hth_status begin(hth_documents *d, document_call *c, hth_exchange *exchange, hth_error *err)
 {
@@ -371,6 +390,7 @@ hth_status hth_documents_create(hth_documents **ret_documents, hth_node *node, h
 		free(d);
 		return status;
 	}
+	hth_stores_mend(node->config->home);
 	start_keeping(d);
 	*ret_documents = d;
 	return HTH_OK;

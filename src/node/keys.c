@@ -67,7 +67,7 @@ static unsigned scope_of(const char *method, const char *path)
 	static const char *const embed[] = {"/v1/embeddings", "/api/embed"};
 	if (strcmp(path, "/hearth/fetch") == 0)
 		return HTH_SCOPE_CHAT;
-	if (strcmp(path, "/search") == 0 || begins(path, "/documents/"))
+	if (strcmp(path, "/search") == 0 || begins(path, "/documents/") || begins(path, "/v1/files") || begins(path, "/v1/vector_stores"))
 		return HTH_SCOPE_DOCUMENTS; /* a key to chat with does not open the family's papers */
 	for (size_t i = 0; i < HTH_COUNT(admin); i++)
 		if (begins(path, admin[i]))

@@ -33,6 +33,7 @@ typedef struct hth_tasks hth_tasks;
 typedef struct hth_documents hth_documents;
 typedef struct hth_document_pages hth_document_pages;
 typedef struct hth_embedder hth_embedder;
+typedef struct hth_stores hth_stores;
 typedef struct hth_settings hth_settings;
 typedef struct hth_digests hth_digests;
 
@@ -59,6 +60,7 @@ typedef struct hth_node {
 	hth_keys *keys;
 	hth_tasks *tasks;
 	hth_documents *documents;
+	hth_stores *stores;
 	hth_document_pages *document_pages;
 	hth_settings *settings;
 	hth_digests *digests;
@@ -113,6 +115,11 @@ typedef void (*hth_passages_fn)(void *ctx, const struct hth_index_hits *hits, co
 HTH_MUST_USE hth_status hth_documents_passages(hth_node *node, const char *query, unsigned least, hth_passages_fn fn, void *ctx,
                                                hth_document_call **ret_call, hth_error *err);
 void hth_documents_cancel(hth_document_call *call); /* fn is not called any more */
+void hth_documents_wake(hth_node *node); /* there are other folders */
+/* As hth_embedder_query and hth_embedder_forget, without the signs of a search's language. */
+typedef void (*hth_embedded_fn)(void *ctx, const float *values, size_t n, const uint8_t *key);
+void hth_documents_vector(hth_node *node, const char *query, hth_embedded_fn fn, void *ctx);
+void hth_documents_forget_vector(hth_node *node, void *ctx);
 void hth_documents_rest(hth_node *node); /* called whenever metrics.active has changed */
 void hth_documents_search(hth_node *node, hth_exchange *exchange); /* GET /search */
 void hth_documents_status(hth_node *node, hth_exchange *exchange); /* GET /hearth/index */
@@ -134,7 +141,6 @@ void hth_embedder_on_batch(void *embedder, struct hth_index_batch *batch); /* th
 void hth_embedder_rest(hth_embedder *embedder, bool rest); /* somebody waits for an answer */
 /* The vector of what is asked; fn is called once, maybe before this returns. values NULL: there is none (no model, or not in time). Borrowed
  * for the call. */
-typedef void (*hth_embedded_fn)(void *ctx, const float *values, size_t n, const uint8_t *key);
 void hth_embedder_query(hth_embedder *embedder, const char *text, hth_embedded_fn fn, void *ctx);
 void hth_embedder_forget(hth_embedder *embedder, void *ctx); /* its fn is not called any more */
 
@@ -160,6 +166,13 @@ HTH_MUST_USE hth_status hth_street_api_start(hth_node *node, hth_error *err);
 void hth_street_api_stop(hth_node *node);
 void hth_street_api_status(hth_node *node, hth_exchange *exchange); /* GET /hearth/pool */
 void hth_street_api_change(hth_node *node, hth_exchange *exchange); /* POST /hearth/pool */
+
+/* vector-stores.c: files that programs send, and what they are put into. */
+HTH_MUST_USE hth_status hth_stores_open(hth_stores **ret_stores, hth_node *node, hth_error *err);
+void hth_stores_close(hth_stores *stores); /* before the documents */
+bool hth_stores_headers(hth_node *node, hth_exchange *exchange); /* an upload begins; false: it is none */
+bool hth_stores_end(hth_node *node, hth_exchange *exchange);     /* its body is whole; false: it is none */
+bool hth_stores_handle(hth_node *node, hth_exchange *exchange);  /* any other call; false: none of its paths */
 
 /* keys.c: named keys. */
 HTH_MUST_USE hth_status hth_keys_create(hth_keys **ret_keys, const char *home, hth_error *err);

@@ -89,10 +89,16 @@ static const char *draft_of(void *ctx, const char *model)
 	return NULL;
 }
 
+static void on_headers(void *ctx, hth_exchange *exchange)
+{
+	if (!hth_stores_headers(ctx, exchange))
+		hth_blobs_headers(ctx, exchange);
+}
+
 static hth_status start(hth_node *node, hth_error *err)
 {
 	const hth_config *c = node->config;
-	static const hth_http_handler handler = {hth_verbs_handle, hth_verbs_gone, hth_blobs_headers};
+	static const hth_http_handler handler = {hth_verbs_handle, hth_verbs_gone, on_headers};
 	HTH_TRY(hth_guard_init(node, err));
 	HTH_TRY(hth_loop_create(&node->loop, err));
 	const hth_router_options route = {.home = c->home,
@@ -118,6 +124,7 @@ static hth_status start(hth_node *node, hth_error *err)
 	hth_models_init(node);
 	HTH_TRY(hth_tasks_create(&node->tasks, node, err));
 	HTH_TRY(hth_documents_create(&node->documents, node, err));
+	HTH_TRY(hth_stores_open(&node->stores, node, err));
 	HTH_TRY(hth_document_pages_create(&node->document_pages, node, err));
 	HTH_TRY(start_upstreams(node, err));
 	HTH_TRY(hth_neighbours_create(&node->neighbours, node, err));
@@ -147,6 +154,7 @@ static bool finish(hth_node *node)
 	hth_upstreams_destroy(node->upstreams);
 	hth_tasks_destroy(node->tasks);
 	hth_document_pages_destroy(node->document_pages);
+	hth_stores_close(node->stores);
 	hth_documents_destroy(node->documents);
 	hth_router_destroy(node->router);
 	hth_response_store_destroy(node->responses);

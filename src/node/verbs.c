@@ -589,7 +589,7 @@ void hth_verbs_handle(void *ctx, hth_exchange *exchange)
 	hth_caller caller;
 	/* Found first, because each family of clients reads errors in its own shape. */
 	const hth_api_endpoint *endpoint = hth_api_find(hth_exchange_method(exchange), hth_exchange_path(exchange), &allow);
-	if (hth_blobs_end(node, exchange)) /* who sent it was asked before */
+	if (hth_stores_end(node, exchange) || hth_blobs_end(node, exchange)) /* who sent it was asked before */
 		return;
 	hth_exchange_set_user(exchange, NULL);
 	if (hth_guard_check(node, exchange, &caller, &err) != HTH_OK) {
@@ -597,7 +597,7 @@ void hth_verbs_handle(void *ctx, hth_exchange *exchange)
 		hth_keys_refuse(exchange, endpoint, &caller, &err);
 		return;
 	}
-	if (hth_pages_handle(node, exchange) || hth_blobs_look(node, exchange))
+	if (hth_pages_handle(node, exchange) || hth_stores_handle(node, exchange) || hth_blobs_look(node, exchange))
 		return;
 	if (endpoint == NULL && allow != NULL) {
 		hth_pages_wrong_method(exchange, allow);
