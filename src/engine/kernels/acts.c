@@ -6,6 +6,11 @@
 
 static size_t blocks(size_t cols, size_t by) { return cols / by + (cols % by != 0); }
 
+static size_t arranged_bytes(size_t max_tokens, size_t max_cols)
+{
+	return blocks(max_cols, 512) * 2 * HTH_ARRANGED_MAX * HTH_MIN(max_tokens, (size_t)ACTS_GEMV_TOKENS);
+}
+
 hth_status hth_acts_create(hth_acts **ret_acts, size_t max_tokens, size_t max_cols, hth_error *err)
 {
 	uint64_t bytes;
@@ -14,17 +19,17 @@ hth_status hth_acts_create(hth_acts **ret_acts, size_t max_tokens, size_t max_co
 		return hth_fail(err, HTH_TOO_LARGE, "activations of %zu tokens by %zu values do not fit in memory", max_tokens,
 		                max_cols);
 	hth_acts *acts = calloc(1, sizeof *acts);
-	size_t a8_bytes = blocks(max_cols, HTH_A8_COLS) * HTH_MIN(max_tokens, (size_t)ACTS_GEMV_TOKENS) * sizeof(hth_a8);
+	size_t room = arranged_bytes(max_tokens, max_cols); /* of each form */
 	hth_a8_line *lines = aligned_alloc(64, bytes ? bytes : 64);
-	hth_a8 *a8 = aligned_alloc(64, a8_bytes ? a8_bytes : 64);
-	if (acts == NULL || lines == NULL || a8 == NULL) {
+	char *arranged = aligned_alloc(64, room ? 2 * room : 64);
+	if (acts == NULL || lines == NULL || arranged == NULL) {
 		free(acts);
 		free(lines);
-		free(a8);
+		free(arranged);
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for activations of %zu tokens by %zu values", max_tokens,
 		                max_cols);
 	}
-	*acts = (hth_acts){.max_tokens = max_tokens, .max_cols = max_cols, .lines = lines, .a8 = a8};
+	*acts = (hth_acts){.max_tokens = max_tokens, .max_cols = max_cols, .lines = lines, .arranged = {arranged, arranged + room}};
 	*ret_acts = acts;
 	return HTH_OK;
 }
@@ -34,14 +39,14 @@ void hth_acts_destroy(hth_acts *acts)
 	if (acts == NULL)
 		return;
 	free(acts->lines);
-	free(acts->a8);
+	free(acts->arranged[0]);
 	free(acts);
 }
 
 uint64_t hth_acts_plan_bytes(size_t max_tokens, size_t max_cols)
 {
 	return sizeof(hth_acts) + (uint64_t)blocks(max_cols, 32) * max_tokens * sizeof(hth_a8_line) +
-	       (uint64_t)blocks(max_cols, HTH_A8_COLS) * HTH_MIN(max_tokens, (size_t)ACTS_GEMV_TOKENS) * sizeof(hth_a8);
+	       2 * (uint64_t)arranged_bytes(max_tokens, max_cols);
 }
 
 void hth_acts_set(hth_acts *acts, const float *x, size_t x_stride, size_t n_tokens, size_t cols)
@@ -50,5 +55,5 @@ void hth_acts_set(hth_acts *acts, const float *x, size_t x_stride, size_t n_toke
 	acts->x_stride = x_stride;
 	acts->n_tokens = HTH_MIN(n_tokens, acts->max_tokens);
 	acts->cols = HTH_MIN(cols, acts->max_cols);
-	acts->lines_ready = acts->a8_ready = false;
+	acts->lines_ready = acts->arranged_ready[0] = acts->arranged_ready[1] = false;
 }

@@ -9,13 +9,14 @@ enum { ACTS_GEMV_TOKENS = 32 }; /* with more tokens than this, even a single sel
 struct hth_acts {
 	size_t max_tokens, max_cols;
 	hth_a8_line *lines; /* ceil(max_cols / 32) * max_tokens */
-	hth_a8 *a8;         /* ceil(max_cols / 256) * min(max_tokens, ACTS_GEMV_TOKENS) */
+	char *arranged[2];  /* room for min(max_tokens, ACTS_GEMV_TOKENS) tokens, in two forms */
 
 	const float *x;
 	size_t x_stride, n_tokens, cols;
-	bool lines_ready, a8_ready; /* the 8-bit forms of the current x have been made */
+	bool lines_ready, arranged_ready[2]; /* the 8-bit forms of the current x have been made */
 };
 
-/* Line of group g (32 columns) of token t: lines[g * n_tokens + t]. Block kb (256 columns) of token t: a8[kb * n_tokens + t]. */
+/* Line of group g (32 columns) of token t: lines[g * n_tokens + t]. Block b (of the kernels' 256 or 512 columns) of token t:
+ * the (b * n_tokens + t)th that is arranged. */
 
 #endif

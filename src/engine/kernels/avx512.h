@@ -13,7 +13,8 @@ AVX512_GEMM(min16)  /* codes 0..255, groups of 16 with minimum */
 AVX512_GEMM(offset) /* codes less 128, groups of 32 */
 AVX512_GEMM(offset16)
 #undef AVX512_GEMM
-void hth_avx512_arrange_acts(void *, const hth_a8_line *, size_t, size_t);
+void hth_avx512_arrange_by_32(void *, const hth_a8_line *, size_t, size_t);
+void hth_avx512_arrange_by_16(void *, const hth_a8_line *, size_t, size_t);
 void hth_avx512_gemm_float(const float *, size_t, const float *const *, size_t, float *);
 
 #define AVX512_TYPE(name)                                                              \

@@ -47,22 +47,32 @@ typedef struct hth_a8 {
 	float s16[16];
 	int32_t unused[32];
 } hth_a8;
-/* The same for kernels that take a few tokens at once: q[k], bytes 4 l to 4 l + 3 are columns 16 l + 4 k to 16 l + 4 k + 3; d, s16 and
- * n16 of each 16 columns. */
+/* For `few`, which takes a few tokens at once, in the order that its rows of weights are read in: columns of a group side by side in a lane.
+ *
+ * In 16 lanes, 512 columns, a group of 32 each: q[k], bytes 4 l to 4 l + 3 are columns 4 k to 4 k + 3 of lane l's group, which is the kernels' to
+ * choose (avx512-lanes.h); d, s32 and the sum of n16 of each. 11 cache lines: tokens side by side fall into different sets of a cache. */
 typedef struct hth_a8_lanes {
+	_Alignas(64) int8_t q[8][64];
+	float d[16], s[16];
+	int32_t n[16];
+} hth_a8_lanes;
+/* The same of 256 columns and groups of 16, in order: s16 and n16. */
+typedef struct hth_a8_lanes16 {
 	_Alignas(64) int8_t q[4][64];
 	float d[16], s[16];
 	int32_t n[16];
-	int32_t unused[16];
-} hth_a8_lanes;
-/* And in groups of 32: q[k], bytes 4 g to 4 g + 3 are columns 32 g + 4 k to 32 g + 4 k + 3; minus as in the lines. */
+} hth_a8_lanes16;
+/* And 256 columns in groups of 32: q[k], bytes 4 g to 4 g + 3 are columns 32 g + 4 k to 32 g + 4 k + 3; minus as in the lines. */
 typedef struct hth_a8_groups {
 	_Alignas(64) int8_t q[8][32];
 	float d[8], s32[8], s16[16];
 	int16_t minus[2][8][2];
 	int32_t unused[16];
 } hth_a8_groups;
-static_assert(sizeof(hth_a8) == 512 && sizeof(hth_a8_lanes) == 512 && sizeof(hth_a8_groups) == 512, "any fits acts.h's room");
+enum { HTH_ARRANGED_MAX = 512 }; /* bytes for 256 columns */
+static_assert(sizeof(hth_a8) <= HTH_ARRANGED_MAX && sizeof(hth_a8_lanes) <= 2 * HTH_ARRANGED_MAX && sizeof(hth_a8_lanes16) <= HTH_ARRANGED_MAX &&
+                  sizeof(hth_a8_groups) <= HTH_ARRANGED_MAX,
+              "any fits acts.h's room");
 
 /* Whether the type is multiplied as codes, and whether its groups are of 16 columns (else 32). */
 bool hth_type_has_codes(hth_type type);
@@ -96,8 +106,14 @@ typedef void (*hth_gemm_fn)(const hth_panel *panels, size_t n_panels, size_t n, 
 typedef void (*hth_gemv_fn)(const void *w, size_t row_bytes, size_t n_rows, size_t cols, const char *a, size_t a_stride,
                             float *y);
 
-/* y[t * y_stride + r] = row r . token t, each token's 512 bytes of 256 columns (as arrange_acts made them) at acts + offset[t], those of
- * the next 256 columns block_stride further. Any number of tokens; made for a few. */
+/* How activations are arranged: `cols` columns (256 or 512) together, in `bytes`. From the lines, `stride` bytes apart, of the n_groups
+ * <= cols / 32 groups of one token. */
+typedef struct hth_arrangement {
+	unsigned cols, bytes;
+	void (*arrange)(void *dst, const hth_a8_line *lines, size_t stride, size_t n_groups);
+} hth_arrangement;
+
+/* y[t * y_stride + r] = row r . token t, each token's first arranged columns at acts + offset[t], the next ones block_stride further. Any number of tokens; made for a few. */
 typedef struct hth_few {
 	const void *w;
 	size_t row_bytes, n_rows, cols;
@@ -135,8 +151,8 @@ typedef struct hth_kernel_row {
 	unsigned few_tokens; /* from 2, or 1 for types without gemv, up to so many tokens (<= 16) go through `few` where a type has one */
 	/* n <= 256 floats to ceil(n / 32) lines, `stride` bytes apart. */
 	void (*quantize_acts)(hth_a8_line *dst, size_t stride, const float *x, size_t n);
-	/* 512 bytes for few from the lines, `stride` bytes apart, of n_groups <= 8 groups of one token (gemv has hth_a8). */
-	void (*arrange_acts)(void *dst, const hth_a8_line *lines, size_t stride, size_t n_groups);
+	/* For few, by whether a type's groups are of 32 or of 16; both may be the same. NULL: no type has few. (gemv has hth_a8.) */
+	const hth_arrangement *few_acts[2];
 	hth_gemm_float_fn gemm_float;
 	/* For measure.c. A sum over n bytes (a multiple of 256) read as fast as can be; and a loop of multiply-adds on
 	 * registers, which returns how many it did. */

@@ -280,6 +280,8 @@ static uint64_t mac_float(size_t rounds)
 	.few = hth_avx2_few_##name, .own_panel = true}
 #define FLOATS(name) {.unpack_float = hth_avx2_unpack_##name, .gemv_float = hth_avx2_gemv_##name}
 
+static const hth_arrangement groups = {256, sizeof(hth_a8_groups), hth_avx2_arrange_acts};
+
 const hth_kernel_row hth_kernels_avx2 = {
     .vec = {"avx2", dot_f32, dot_f16, axpy_f32, axpy_f16, f32_to_f16, rms_norm, softmax, silu_mul, gelu_mul},
     .usable = hth_cpu_has_avx2,
@@ -287,7 +289,7 @@ const hth_kernel_row hth_kernels_avx2 = {
     .float_rows = AVX2_FLOAT_ROWS,
     .few_tokens = 8,
     .quantize_acts = quantize_acts,
-    .arrange_acts = hth_avx2_arrange_acts,
+    .few_acts = {&groups, &groups},
     .gemm_float = hth_avx2_gemm_float,
     .read_bytes = read_bytes,
     .mac_peak = {mac_codes, mac_wide, mac_float},

@@ -218,6 +218,9 @@ static uint64_t mac_float(size_t rounds)
 #define CODES(name, kind) {.unpack = hth_avx512_unpack_##name, .gemm = hth_avx512_gemm_##kind, .few = hth_avx512_few_##name}
 #define FLOATS(name) {.unpack_float = hth_avx512_unpack_##name, .gemv_float = hth_avx512_gemv_##name}
 
+static const hth_arrangement by_32 = {512, sizeof(hth_a8_lanes), hth_avx512_arrange_by_32};
+static const hth_arrangement by_16 = {256, sizeof(hth_a8_lanes16), hth_avx512_arrange_by_16};
+
 const hth_kernel_row hth_kernels_avx512 = {
     .vec = {"avx512", dot_f32, dot_f16, axpy_f32, axpy_f16, f32_to_f16, rms_norm, softmax, silu_mul, gelu_mul},
     .usable = hth_cpu_has_avx512,
@@ -225,7 +228,7 @@ const hth_kernel_row hth_kernels_avx512 = {
     .float_rows = AVX512_FLOAT_ROWS,
     .few_tokens = 16,
     .quantize_acts = quantize_acts,
-    .arrange_acts = hth_avx512_arrange_acts,
+    .few_acts = {&by_32, &by_16},
     .gemm_float = hth_avx512_gemm_float,
     .read_bytes = read_bytes,
     .mac_peak = {mac_codes, mac_codes, mac_float},

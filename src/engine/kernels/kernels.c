@@ -305,10 +305,27 @@ static void task_float(const run_plan *run, const job_plan *plan, void *scratch,
 	write_tile(plan, s->acc, G, row0, n_rows, token0, n_tokens);
 }
 
-/* A row has gemv for all types with codes or for none; which of the two forms activations take must not depend on the weights. */
-static bool by_gemv(const hth_kernel_row *row, const hth_acts *acts)
+static void arrange_for_gemv(void *dst, const hth_a8_line *lines, size_t stride, size_t n_groups)
 {
-	return row->arrange_acts == NULL || (acts->n_tokens == 1 && row->types[HTH_Q8_0].gemv != NULL);
+	static const hth_a8_line nothing;
+	hth_a8 *a = dst;
+	for (size_t g = 0; g < 8; g++) {
+		const hth_a8_line *line = g < n_groups ? (const hth_a8_line *)((const char *)lines + g * stride) : &nothing;
+		memcpy(a->q + 32 * g, line->q, 32);
+		a->d[g] = line->d;
+		a->s32[g] = line->s32;
+		memcpy(a->s16 + 2 * g, line->s16, sizeof line->s16);
+	}
+}
+
+/* How activations are arranged for weights of a type, and which of the two rooms they are kept in. A row has gemv for all types with codes
+ * or for none. */
+static const hth_arrangement *arrangement(const hth_kernel_row *row, const hth_acts *acts, hth_type type, unsigned *ret_room)
+{
+	static const hth_arrangement for_gemv = {HTH_A8_COLS, sizeof(hth_a8), arrange_for_gemv};
+	bool by_gemv = row->few_acts[0] == NULL || (acts->n_tokens == 1 && row->types[HTH_Q8_0].gemv != NULL);
+	*ret_room = !by_gemv && hth_type_by_16(type) && row->few_acts[0] != row->few_acts[1];
+	return by_gemv ? &for_gemv : row->few_acts[*ret_room];
 }
 
 static void task_gemv(const run_plan *run, const job_plan *plan, size_t row0, size_t n_rows)
@@ -320,16 +337,19 @@ static void task_gemv(const run_plan *run, const job_plan *plan, size_t row0, si
 	const char *data = (const char *)w->data + row0 * w->row_bytes;
 	size_t token = token_of(job, 0);
 	const float *x = acts->x + token * acts->x_stride;
-	if (plan->codes && !by_gemv(run->row, acts)) {
+	unsigned room;
+	const hth_arrangement *form = arrangement(run->row, acts, w->type, &room);
+	const char *arranged = acts->arranged[room];
+	size_t block_stride = acts->n_tokens * form->bytes;
+	if (plan->codes && form->arrange != arrange_for_gemv) {
 		uint32_t offset[FEW_TOKENS];
 		for (size_t t = 0; t < plan->n_tokens; t++)
-			offset[t] = (uint32_t)(token_of(job, t) * sizeof(hth_a8));
-		type->few(&(hth_few){.w = data, .row_bytes = w->row_bytes, .n_rows = n_rows, .cols = w->cols, .acts = (const char *)acts->a8,
-		                     .block_stride = acts->n_tokens * sizeof(hth_a8), .offset = offset, .n_tokens = plan->n_tokens,
+			offset[t] = (uint32_t)(token_of(job, t) * form->bytes);
+		type->few(&(hth_few){.w = data, .row_bytes = w->row_bytes, .n_rows = n_rows, .cols = w->cols, .acts = arranged,
+		                     .block_stride = block_stride, .offset = offset, .n_tokens = plan->n_tokens,
 		                     .y = job->y + row0, .y_stride = job->y_stride});
 	} else if (plan->codes)
-		type->gemv(data, w->row_bytes, n_rows, w->cols, (const char *)(acts->a8 + token),
-		           acts->n_tokens * sizeof(hth_a8), job->y + row0);
+		type->gemv(data, w->row_bytes, n_rows, w->cols, arranged + token * form->bytes, block_stride, job->y + row0);
 	else if (type->gemv_float != NULL)
 		type->gemv_float(data, w->row_bytes, n_rows, w->cols, x, job->y + row0);
 	else
@@ -365,54 +385,47 @@ typedef struct quantize_plan {
 	const hth_kernel_row *row;
 	hth_acts *acts;
 	size_t tokens_per_task;
-	bool lines, a8; /* what to make */
+	bool lines; /* make them */
+	const hth_arrangement *form; /* NULL: none is wanted */
+	char *arranged;
 } quantize_plan;
-
-static void arrange_for_gemv(void *dst, const hth_a8_line *lines, size_t stride, size_t n_groups)
-{
-	static const hth_a8_line nothing;
-	hth_a8 *a = dst;
-	for (size_t g = 0; g < 8; g++) {
-		const hth_a8_line *line = g < n_groups ? (const hth_a8_line *)((const char *)lines + g * stride) : &nothing;
-		memcpy(a->q + 32 * g, line->q, 32);
-		a->d[g] = line->d;
-		a->s32[g] = line->s32;
-		memcpy(a->s16 + 2 * g, line->s16, sizeof line->s16);
-	}
-}
 
 static void quantize_task(void *ctx, size_t task, unsigned worker)
 {
 	const quantize_plan *plan = ctx;
 	hth_acts *acts = plan->acts;
 	size_t n = acts->n_tokens, end = HTH_MIN((task + 1) * plan->tokens_per_task, n), stride = n * sizeof(hth_a8_line);
+	const hth_arrangement *form = plan->form;
+	size_t group = 0; /* the first of an arranged block */
 	/* Tokens innermost: their lines lie side by side. The next chunk of each is asked for meanwhile. */
 	for (size_t c = 0; c < acts->cols; c += HTH_A8_COLS) {
+		size_t cols = HTH_MIN(acts->cols - c, (size_t)HTH_A8_COLS), next = (c + cols + 31) / 32;
+		bool is_block = form != NULL && (next - group == form->cols / 32 || c + cols == acts->cols);
 		for (size_t t = task * plan->tokens_per_task; t < end; t++) {
 			const float *x = acts->x + t * acts->x_stride + c;
-			hth_a8_line *lines = acts->lines + c / 32 * n + t;
-			size_t cols = HTH_MIN(acts->cols - c, (size_t)HTH_A8_COLS);
 			if (c + 2 * HTH_A8_COLS <= acts->cols)
 				prefetch_chunk((const char *)(x + HTH_A8_COLS), 0, 1, HTH_A8_COLS * sizeof *x);
 			if (plan->lines)
-				plan->row->quantize_acts(lines, stride, x, cols);
-			if (plan->a8)
-				(by_gemv(plan->row, acts) ? arrange_for_gemv : plan->row->arrange_acts)(acts->a8 + c / HTH_A8_COLS * n + t, lines, stride,
-				                                                                       (cols + 31) / 32);
+				plan->row->quantize_acts(acts->lines + c / 32 * n + t, stride, x, cols);
+			if (is_block)
+				form->arrange(plan->arranged + (c / form->cols * n + t) * form->bytes, acts->lines + group * n + t, stride, next - group);
 		}
+		group = is_block ? next : group;
 	}
 }
 
-/* Makes the 8-bit forms that are not there yet. */
-static void make_acts(const hth_kernel_row *row, hth_threads *threads, hth_acts *acts, bool want_a8)
+/* Makes the 8-bit forms that are not there yet: what gemm reads, and what weights of this type by one token or a few do if that is wanted. */
+static void make_acts(const hth_kernel_row *row, hth_threads *threads, hth_acts *acts, hth_type type, bool want_arranged)
 {
-	quantize_plan plan = {.row = row, .acts = acts, .lines = !acts->lines_ready, .a8 = want_a8 && !acts->a8_ready,
-	                      .tokens_per_task = HTH_MAX(1, 16384 / (acts->cols + 1))};
-	if (!plan.lines && !plan.a8)
+	unsigned room = 0;
+	const hth_arrangement *form = want_arranged ? arrangement(row, acts, type, &room) : NULL;
+	quantize_plan plan = {.row = row, .acts = acts, .lines = !acts->lines_ready, .form = acts->arranged_ready[room] ? NULL : form,
+	                      .arranged = acts->arranged[room], .tokens_per_task = HTH_MAX(1, 16384 / (acts->cols + 1))};
+	if (!plan.lines && plan.form == NULL)
 		return;
 	hth_threads_run(threads, (acts->n_tokens + plan.tokens_per_task - 1) / plan.tokens_per_task, quantize_task, &plan);
 	acts->lines_ready = true;
-	acts->a8_ready |= plan.a8;
+	acts->arranged_ready[room] |= plan.form != NULL;
 }
 
 /* Tiles small enough that every worker gets several, large enough to share the work of a panel. */
@@ -449,7 +462,7 @@ void hth_matmul_run(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs)
 		plan_job(&run, plan, &jobs[i]);
 		if (plan->n_tokens > 0) {
 			if (plan->codes)
-				make_acts(run.row, threads, jobs[i].x, plan->gemv);
+				make_acts(run.row, threads, jobs[i].x, jobs[i].w->type, plan->gemv);
 			plan->first_task = run.n_tasks;
 			run.n_tasks += plan->n_tiles * plan->n_blocks;
 			run.n_jobs++;

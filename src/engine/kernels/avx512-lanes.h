@@ -1,0 +1,327 @@
+/* avx512-lanes.h - reading 512 columns of a row as avx512-few.c wants them, for each quantised type. Internal to the AVX-512 row.
+ *
+ * Types with groups of 32: 512 columns are 16 groups, one in each 32-bit lane of a vector: lane l has group 4 (l % 4) + l / 4, and
+ *
+ *     w[k], lane l  =  codes of columns 4 k to 4 k + 3 of the lane's group,  k < 8
+ *
+ * This order is what transposing 4 x 4 words within quarters of a vector gives (unpack instructions, which all four pipes of a Zen 5
+ * run; other permutations have two): 16-byte runs 0 to 3 in a vector, 4 to 7 in the next and so on become lanes 0, 4, 8, 12 and so on.
+ * Reading has two pointers: columns 256 to 511 of types with blocks of 256 may lie elsewhere (at the end of a row: a block of zeros).
+ *
+ * Types with groups of 16: 256 columns are 16 groups, in order, k < 4. As two scales in a lane of the former they read slower.
+ */
+#ifndef HTH_ENGINE_AVX512_LANES_H
+#define HTH_ENGINE_AVX512_LANES_H
+
+#include "engine/kernels/avx512-codes.h"
+
+/* Without minimums, min is not read. */
+typedef struct chunk_lanes {
+	__m512i w[8];
+	__m512 scale, min;
+} chunk_lanes;
+
+/* Each is used twice: kept in a register, because GCC would read what lies across cache lines twice. */
+INLINE __m512i load512_once(const void *p)
+{
+	__m512i v = load512(p);
+	__asm__("" : "+v"(v));
+	return v;
+}
+
+/* Word j of quarter q of v0 to v3 to t[j], words 4 q to 4 q + 3. */
+INLINE void transpose_quarters(__m512i t[4], __m512i v0, __m512i v1, __m512i v2, __m512i v3)
+{
+	__m512i a = _mm512_unpacklo_epi32(v0, v1), b = _mm512_unpackhi_epi32(v0, v1);
+	__m512i c = _mm512_unpacklo_epi32(v2, v3), d = _mm512_unpackhi_epi32(v2, v3);
+	t[0] = _mm512_unpacklo_epi64(a, c);
+	t[1] = _mm512_unpackhi_epi64(a, c);
+	t[2] = _mm512_unpacklo_epi64(b, d);
+	t[3] = _mm512_unpackhi_epi64(b, d);
+}
+
+/* c[h]: columns 64 h to 64 h + 63. */
+INLINE void lanes_of_columns(__m512i w[8], const __m512i c[8])
+{
+	__m512i t[4], u[4];
+	transpose_quarters(t, c[0], c[2], c[4], c[6]);
+	transpose_quarters(u, c[1], c[3], c[5], c[7]);
+#pragma GCC unroll 4
+	for (int j = 0; j < 4; j++) {
+		w[j] = _mm512_shuffle_i64x2(t[j], u[j], 0x88);
+		w[4 + j] = _mm512_shuffle_i64x2(t[j], u[j], 0xDD);
+	}
+}
+
+/* v[i]: the 16 bytes of nibbles of groups 4 i to 4 i + 3, low ones columns 0 to 15. */
+INLINE void lanes_of_nibbles(__m512i w[8], const __m512i v[4])
+{
+	const __m512i mask = _mm512_set1_epi8(15);
+	__m512i t[4];
+	transpose_quarters(t, v[0], v[1], v[2], v[3]);
+#pragma GCC unroll 4
+	for (int j = 0; j < 4; j++) {
+		w[j] = _mm512_and_si512(t[j], mask);
+		w[4 + j] = _mm512_and_si512(_mm512_srli_epi16(t[j], 4), mask);
+	}
+}
+
+/* Values of groups in order to their lanes. */
+INLINE __m512 lanes_of_groups(__m256 low, __m256 high)
+{
+	const __m512i at = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+	return _mm512_permutexvar_ps(at, _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1));
+}
+/* ---- blocks of 32: second is not read ---- */
+
+#define COLUMNS_32(name)                         \
+	__m512i c[8];                            \
+	_Pragma("GCC unroll 8")                  \
+	for (int h = 0; h < 8; h++)              \
+		c[h] = codes64_##name(chunk, h); \
+	lanes_of_columns(row->w, c)
+#define SCALES_32(name)                                                                             \
+	__m256 s[2], m[2];                                                                          \
+	scales_##name(chunk, 8, &s[0], &m[0]);                                                      \
+	scales_##name((const char *)&BLOCK(name, 8), 8, &s[1], &m[1]);                              \
+	row->scale = lanes_of_groups(s[0], s[1]);                                                \
+	row->min = lanes_of_groups(m[0], m[1])
+#define READ_32(name)                                                                        \
+	INLINE void read_##name(const char *chunk, const char *second, chunk_lanes *row)     \
+	{                                                                                    \
+		COLUMNS_32(name);                                                            \
+		SCALES_32(name);                                                             \
+	}
+READ_32(q4_1)
+READ_32(q5_0)
+READ_32(q5_1)
+INLINE void read_mxfp4(const char *chunk, const char *second, chunk_lanes *row)
+{
+	COLUMNS_32(mxfp4);
+	SCALES_32(mxfp4);
+#pragma GCC unroll 8
+	for (int k = 0; k < 8; k++)
+		row->w[k] = _mm512_add_epi8(row->w[k], _mm512_set1_epi8(4)); /* 12 is no power of two */
+}
+
+/* F16 scales of two runs of 8 blocks that each lie in 64 words, `words` apart, to their lanes. */
+INLINE __m512 lanes_of_f16(__m512i a0, __m512i a1, __m512i b0, __m512i b1, const int words)
+{
+	const __m256i at = _mm256_setr_epi16(0, 4, 0, 4, 1, 5, 1, 5, 2, 6, 2, 6, 3, 7, 3, 7);
+	const __m512i from = _mm512_castsi256_si512(_mm256_mullo_epi16(at, _mm256_set1_epi16((short)words)));
+	__m512i a = _mm512_permutex2var_epi16(a0, from, a1), b = _mm512_permutex2var_epi16(b0, from, b1);
+	return _mm512_cvtph_ps(_mm256_blend_epi32(_mm512_castsi512_si256(a), _mm512_castsi512_si256(b), 0xAA));
+}
+
+/* Blocks of 9 words, d and 8 words of nibbles, in few loads whose ends lie in the chunk: loads across cache lines are dear. */
+INLINE __m512 read_nibbles_after_f16(const char *chunk, __m512i w[8])
+{
+	/* Words 1 to 8, 10 to 17, ... of half a chunk; the other four blocks count from its byte 64. */
+	const __m512i at = _mm512_set_epi16(35, 34, 33, 32, 31, 30, 29, 28, 26, 25, 24, 23, 22, 21, 20, 19, 17, 16, 15, 14, 13, 12, 11, 10, 8, 7,
+	                                    6, 5, 4, 3, 2, 1);
+	const __m512i at2 = _mm512_set_epi16(63, 62, 61, 60, 59, 58, 57, 56, 30, 29, 28, 27, 26, 25, 24, 23, 21, 20, 19, 18, 17, 16, 15, 14, 12,
+	                                     11, 10, 9, 8, 7, 6, 5);
+	__m512i v[4], a[2], b[2];
+#pragma GCC unroll 2
+	for (int half = 0; half < 2; half++) {
+		const char *p = chunk + 144 * half;
+		a[half] = load512(p);
+		b[half] = load512(p + 64);
+		v[2 * half] = _mm512_permutex2var_epi16(a[half], at, b[half]);
+		v[2 * half + 1] = _mm512_permutex2var_epi16(b[half], at2, load512(p + 80));
+	}
+	lanes_of_nibbles(w, v);
+	return lanes_of_f16(a[0], b[0], a[1], b[1], 9);
+}
+INLINE void read_q4_0(const char *chunk, const char *second, chunk_lanes *row) { row->scale = read_nibbles_after_f16(chunk, row->w); }
+
+INLINE __m512i iq4_value(__m512i nibbles) { return look_up64(hth_iq4_values, 128, nibbles); }
+INLINE void read_iq4_nl(const char *chunk, const char *second, chunk_lanes *row)
+{
+	row->scale = read_nibbles_after_f16(chunk, row->w);
+#pragma GCC unroll 8
+	for (int k = 0; k < 8; k++)
+		row->w[k] = iq4_value(row->w[k]);
+}
+
+INLINE void read_q8_0(const char *chunk, const char *second, chunk_lanes *row)
+{
+	COLUMNS_32(q8_0);
+	/* Scales lie 17 words apart: two in each of four loads. */
+	const __m512i at = _mm512_castsi256_si512(_mm256_setr_epi16(0, 0, 17, 17, 32, 32, 49, 49, 0, 0, 17, 17, 32, 32, 49, 49));
+	__m256i s[2];
+#pragma GCC unroll 2
+	for (int half = 0; half < 2; half++) {
+		const char *p = chunk + 272 * half;
+		__m512i low = _mm512_permutex2var_epi16(load512(p), at, load512(p + 68));
+		__m512i high = _mm512_permutex2var_epi16(load512(p + 136), at, load512(p + 204));
+		s[half] = _mm256_blend_epi32(_mm512_castsi512_si256(low), _mm512_castsi512_si256(high), 0xF0);
+	}
+	const __m256i order = _mm256_setr_epi16(0, 8, 16, 24, 2, 10, 18, 26, 4, 12, 20, 28, 6, 14, 22, 30);
+	row->scale = _mm512_cvtph_ps(_mm256_permutex2var_epi16(s[0], order, s[1]));
+}
+
+/* ---- blocks of 256 ---- */
+
+/* The same of two blocks: lanes 0 and 1 of each quarter are the first's. */
+INLINE __m512 of_blocks(uint16_t first, uint16_t second)
+{
+	return _mm512_cvtph_ps(_mm256_set1_epi64x((long long)((uint64_t)first * 0x10001 | (uint64_t)second * 0x10001 << 32)));
+}
+
+INLINE void read_iq4_xs(const char *chunk, const char *second, chunk_lanes *row)
+{
+	const hth_block_iq4_xs *a = (const hth_block_iq4_xs *)chunk, *b = (const hth_block_iq4_xs *)second;
+	__m512i v[4] = {load512_once(a->qs), load512_once(a->qs + 64), load512_once(b->qs), load512_once(b->qs + 64)};
+	lanes_of_nibbles(row->w, v);
+#pragma GCC unroll 8
+	for (int k = 0; k < 8; k++)
+		row->w[k] = iq4_value(row->w[k]);
+	uint64_t s[2];
+	for (int i = 0; i < 2; i++) {
+		const hth_block_iq4_xs *block = i ? b : a;
+		s[i] = _pdep_u64(load32(block->scales_l), 0x0F0F0F0F0F0F0F0F) | _pdep_u64(block->scales_h, 0x3030303030303030);
+	}
+	const __m128i order = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+	__m128i bytes = _mm_shuffle_epi8(_mm_set_epi64x((long long)s[1], (long long)s[0]), order);
+	__m512i of32 = _mm512_sub_epi32(_mm512_cvtepu8_epi32(bytes), _mm512_set1_epi32(32));
+	row->scale = _mm512_mul_ps(_mm512_cvtepi32_ps(of32), of_blocks(a->d, b->d));
+}
+
+/* hth_k4_scale_min of all groups. Lane l has group 4 (l % 2) + l / 4 of its block: odd ones have the low 4 bits of scale and minimum in one
+ * byte, and 2 more at the top of other bytes. `times` goes to the scales. */
+INLINE void k4_lane_scales(const char *first, const char *second, __m512 times, chunk_lanes *row)
+{
+	__m256i two = _mm256_inserti128_si256(_mm256_castsi128_si256(load128(first)), load128(second), 1);
+	__m512i bytes = _mm512_castsi256_si512(two);
+/* The two bytes that quarter q's lanes are made of. Scales begin at byte 4 of a block. */
+#define PAIR(at, low, high) ((at) + (low) + ((at) + (high)) * 256)
+#define QUARTER(q, even, odd_low, odd_high)                                                                            \
+	PAIR(4 + (q), even, even), PAIR(4 + (q), odd_low, odd_high), PAIR(20 + (q), even, even), PAIR(20 + (q), odd_low, odd_high)
+	const __m512i of_scales = (__m512i)(__v16si){QUARTER(0, 0, 8, 0), QUARTER(1, 0, 8, 0), QUARTER(2, 0, 8, 0), QUARTER(3, 0, 8, 0)};
+	const __m512i of_mins = (__m512i)(__v16si){QUARTER(0, 4, 8, 4), QUARTER(1, 4, 8, 4), QUARTER(2, 4, 8, 4), QUARTER(3, 4, 8, 4)};
+#undef QUARTER
+#undef PAIR
+	const __m512i top = _mm512_set1_epi64(10ll << 32 | 8), nibble = _mm512_set1_epi64(4ll << 32);
+	const __m512i six = _mm512_set1_epi32(0x3F), four = _mm512_set1_epi32(0x0F);
+	__m512i s = _mm512_permutexvar_epi8(of_scales, bytes), m = _mm512_permutexvar_epi8(of_mins, bytes);
+	__m512i s_top = _mm512_srlv_epi32(s, top), m_top = _mm512_srlv_epi32(m, top);
+	m = _mm512_srlv_epi32(m, nibble);
+	s = _mm512_and_si512(_mm512_ternarylogic_epi32(four, s, s_top, 0xCA), six); /* four ? s : s_top */
+	m = _mm512_and_si512(_mm512_ternarylogic_epi32(four, m, m_top, 0xCA), six);
+	const __m256i of_d = _mm256_set1_epi64x(0x0008000800000000), of_dmin = _mm256_set1_epi64x(0x0009000900010001);
+	__m512 d = _mm512_cvtph_ps(_mm256_permutexvar_epi16(of_d, two)), dmin = _mm512_cvtph_ps(_mm256_permutexvar_epi16(of_dmin, two));
+	row->scale = _mm512_mul_ps(_mm512_cvtepi32_ps(s), _mm512_mul_ps(d, times));
+	row->min = _mm512_mul_ps(_mm512_cvtepi32_ps(m), dmin); /* to be subtracted */
+}
+
+/* 32 bytes of nibbles have two groups, low and high ones: t[j] has words j of all in quarters 0 and 2, words 4 + j in 1 and 3. High nibbles stay
+ * where they are: 16 times as large, with a scale of a sixteenth. */
+INLINE void read_q4_k(const char *chunk, const char *second, chunk_lanes *row)
+{
+	const __m512i mask = _mm512_set_epi64(-0x0F0F0F0F0F0F0F10, -0x0F0F0F0F0F0F0F10, 0x0F0F0F0F0F0F0F0F, 0x0F0F0F0F0F0F0F0F,
+	                                      -0x0F0F0F0F0F0F0F10, -0x0F0F0F0F0F0F0F10, 0x0F0F0F0F0F0F0F0F, 0x0F0F0F0F0F0F0F0F);
+	__m512i t[4];
+	const uint8_t *a = BLOCK(q4_k, 0).qs, *b = ((const hth_block_q4_k *)second)->qs;
+	transpose_quarters(t, load512_once(a), load512_once(a + 64), load512_once(b), load512_once(b + 64));
+#pragma GCC unroll 4
+	for (int j = 0; j < 4; j++) {
+		row->w[j] = _mm512_and_si512(_mm512_permutex_epi64(t[j], 0x44), mask);
+		row->w[4 + j] = _mm512_and_si512(_mm512_permutex_epi64(t[j], 0xEE), mask);
+	}
+	const float low = 1, high = 0.0625f;
+	k4_lane_scales(chunk, second, _mm512_setr_ps(low, low, low, low, high, high, high, high, low, low, low, low, high, high, high, high), row);
+}
+
+/* Group g has bit g of a block's 32 high bytes; pieces 2 i and 2 i + 1 of nibbles have groups 4 i to 4 i + 3. */
+INLINE void q5_k_codes(const hth_block_q5_k *b, __m512i low[2], __m512i high[2])
+{
+	const __m512i mask = _mm512_set1_epi8(15), fifth = both_halves(b->qh);
+#pragma GCC unroll 2
+	for (int i = 0; i < 2; i++) {
+		__m512i v = load512_once(b->qs + 64 * i);
+		__m512i even = i ? HALVES(fifth, MOVE_BIT(4, 4), MOVE_BIT(6, 4)) : HALVES(fifth, MOVE_BIT(0, 4), MOVE_BIT(2, 4));
+		__m512i odd = i ? HALVES(fifth, MOVE_BIT(5, 4), MOVE_BIT(7, 4)) : HALVES(fifth, MOVE_BIT(1, 4), MOVE_BIT(3, 4));
+		low[i] = _mm512_ternarylogic_epi32(v, mask, even, 0xEA); /* (v & mask) | even */
+		high[i] = _mm512_ternarylogic_epi32(_mm512_srli_epi16(v, 4), mask, odd, 0xEA);
+	}
+}
+INLINE void read_q5_k(const char *chunk, const char *second, chunk_lanes *row)
+{
+	const __m512i of_both = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13);
+	__m512i low[4], high[4], t[4], u[4];
+	q5_k_codes((const hth_block_q5_k *)chunk, low, high);
+	q5_k_codes((const hth_block_q5_k *)second, low + 2, high + 2);
+	transpose_quarters(t, low[0], low[1], low[2], low[3]);
+	transpose_quarters(u, high[0], high[1], high[2], high[3]);
+#pragma GCC unroll 4
+	for (int j = 0; j < 4; j++) {
+		row->w[j] = _mm512_permutex2var_epi64(t[j], of_both, u[j]);
+		row->w[4 + j] = _mm512_permutex2var_epi64(t[j], _mm512_add_epi64(of_both, _mm512_set1_epi64(2)), u[j]);
+	}
+	k4_lane_scales(chunk, second, _mm512_set1_ps(1), row);
+}
+
+/* ---- groups of 16: 256 columns, a group in each lane, in order ---- */
+
+/* c[h]: 64 codes in column order, which are four lanes of four dwords. Dword k of lane l to w[k]. */
+INLINE void lanes16_of_columns(__m512i w[4], __m512i c0, __m512i c1, __m512i c2, __m512i c3)
+{
+	const __m512i k01 = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 1, 5, 9, 13, 17, 21, 25, 29);
+	const __m512i k23 = _mm512_add_epi32(k01, _mm512_set1_epi32(2));
+	__m512i a = _mm512_permutex2var_epi32(c0, k01, c1), b = _mm512_permutex2var_epi32(c2, k01, c3);
+	__m512i c = _mm512_permutex2var_epi32(c0, k23, c1), d = _mm512_permutex2var_epi32(c2, k23, c3);
+	w[0] = _mm512_shuffle_i64x2(a, b, 0x44);
+	w[1] = _mm512_shuffle_i64x2(a, b, 0xEE);
+	w[2] = _mm512_shuffle_i64x2(c, d, 0x44);
+	w[3] = _mm512_shuffle_i64x2(c, d, 0xEE);
+}
+
+#define QWORDS(v, m0, m1, m2, m3, flip)                                                                                        \
+	_mm512_gf2p8affine_epi64_epi8(v, _mm512_setr_epi64((long long)(m0), (long long)(m1), (long long)(m2), (long long)(m3), \
+	                                                   (long long)(m0), (long long)(m1), (long long)(m2), (long long)(m3)), flip)
+
+/* Lane 8 half + 2 k + i: 32 columns k of the half, 16 bytes i of them. */
+INLINE void read_q6_k(const char *chunk, const char *second, chunk_lanes *row)
+{
+	const hth_block_q6_k *b = &BLOCK(q6_k, 0);
+	__m512i low0 = load512(b->ql), low1 = load512(b->ql + 64), high = load512(b->qh);
+	const __m512i at = _mm512_setr_epi32(0, 4, 8, 12, 0, 4, 8, 12, 16, 20, 24, 28, 16, 20, 24, 28);
+	const __m512i at_high = _mm512_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4, 8, 12, 8, 12, 8, 12, 8, 12);
+/* Two bits to 4 and 5, plus 96: bit 7 is the upper one, bits 5 and 6 its opposite. */
+#define PLUS_96(bit) (MOVE_BIT(bit, 4) | MOVE_BIT((bit) + 1, 5) | MOVE_BIT((bit) + 1, 6) | MOVE_BIT((bit) + 1, 7))
+#pragma GCC unroll 4
+	for (int k = 0; k < 4; k++) {
+		__m512i v = _mm512_permutex2var_epi32(low0, _mm512_add_epi32(at, _mm512_set1_epi32(k)), low1);
+		__m512i h = _mm512_permutexvar_epi32(_mm512_add_epi32(at_high, _mm512_set1_epi32(k)), high);
+		row->w[k] = _mm512_or_si512(QWORDS(v, MOVE_4(0, 0), MOVE_4(0, 0), MOVE_4(4, 0), MOVE_4(4, 0), 0),
+		                            QWORDS(h, PLUS_96(0), PLUS_96(2), PLUS_96(4), PLUS_96(6), 0x60));
+	}
+#undef PLUS_96
+	__m512 s = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load128(b->scales)));
+	row->scale = _mm512_mul_ps(s, _mm512_set1_ps(half_to_float(b->d)));
+}
+
+INLINE void read_q3_k(const char *chunk, const char *second, chunk_lanes *row)
+{
+	__m512i c[4];
+	__m256 s[2], m[2];
+	for (int h = 0; h < 4; h++)
+		c[h] = _mm512_add_epi8(codes64_q3_k(chunk, h), _mm512_set1_epi8(124));
+	lanes16_of_columns(row->w, c[0], c[1], c[2], c[3]);
+	scales_q3_k(chunk, 8, s, m);
+	row->scale = _mm512_insertf32x8(_mm512_castps256_ps512(s[0]), s[1], 1);
+}
+
+INLINE void read_q2_k(const char *chunk, const char *second, chunk_lanes *row)
+{
+	const hth_block_q2_k *b = &BLOCK(q2_k, 0);
+	lanes16_of_columns(row->w, codes64_q2_k(chunk, 0), codes64_q2_k(chunk, 1), codes64_q2_k(chunk, 2), codes64_q2_k(chunk, 3));
+	__m128i v = load128(b->scales), mask = _mm_set1_epi8(15);
+	__m512 s = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_and_si128(v, mask)));
+	__m512 m = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_and_si128(_mm_srli_epi16(v, 4), mask)));
+	row->scale = _mm512_mul_ps(s, _mm512_set1_ps(half_to_float(b->d)));
+	row->min = _mm512_mul_ps(m, _mm512_set1_ps(half_to_float(b->dmin))); /* to be subtracted */
+}
+
+#endif
