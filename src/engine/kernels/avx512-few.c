@@ -136,6 +136,7 @@ INLINE void few(const hth_few *job, size_t t0, const int T, size_t n, const size
 				const char *chunk = (const char *)job->w + (r0 + r) * job->row_bytes + c0 / block_cols * block_bytes;
 				size_t c = r < n_rows ? c0 : end, at = c0 / chunk_cols * job->block_stride;
 				for (; c + chunk_cols <= end; c += chunk_cols, at += job->block_stride, chunk += chunk_bytes) {
+					__asm__("" : "+r"(at)); /* one sum for all tokens' addresses, which GCC would keep one by one on the stack */
 #pragma GCC unroll 9
 					for (size_t p = 0; p < chunk_bytes; p += 64)
 						_mm_prefetch(chunk + ahead + p, _MM_HINT_T0);
