@@ -179,6 +179,25 @@ void hth_charset_decode_as(hth_buf *out, const char *bytes, size_t len, const ch
 		decode_1252(out, bytes, len);
 }
 
+void hth_charset_decode_page(hth_buf *out, const char *bytes, size_t len, int page)
+{
+	char name[24];
+	switch (page) {
+	case 65001: hth_charset_decode(out, bytes, len, NULL); return;
+	case 1200: decode_utf16(out, bytes, len, false); return;
+	case 936: snprintf(name, sizeof name, "GBK"); break;
+	case 950: snprintf(name, sizeof name, "BIG5"); break;
+	case 949: case 932: case 437: case 850: case 852: case 866: case 874: snprintf(name, sizeof name, "CP%d", page); break;
+	case 1361: snprintf(name, sizeof name, "JOHAB"); break;
+	case 10000: snprintf(name, sizeof name, "MACINTOSH"); break;
+	case 20866: snprintf(name, sizeof name, "KOI8-R"); break;
+	case 21866: snprintf(name, sizeof name, "KOI8-U"); break;
+	case 50220: case 50221: case 50222: snprintf(name, sizeof name, "ISO-2022-JP"); break;
+	default: snprintf(name, sizeof name, page >= 28591 && page <= 28606 ? "ISO-8859-%d" : "WINDOWS-%d", page >= 28591 && page <= 28606 ? page - 28590 : page);
+	}
+	hth_charset_decode_as(out, bytes, len, name);
+}
+
 bool hth_charset_is_text(const char *bytes, size_t len)
 {
 	const unsigned char *p = (const unsigned char *)bytes;

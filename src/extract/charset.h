@@ -10,6 +10,8 @@
 const char *hth_charset_decode(hth_buf *out, const char *bytes, size_t len, const char *declared);
 /* The same without doubt: the bytes are of that charset, whatever they look like. An unknown charset is Windows-1252. */
 void hth_charset_decode_as(hth_buf *out, const char *bytes, size_t len, const char *charset);
+/* The same by the number of a Windows code page (1252, 932, 65001 ...; 0 or unknown: 1252). */
+void hth_charset_decode_page(hth_buf *out, const char *bytes, size_t len, int page);
 /* False: zeros and control characters say that this is no text in any encoding that is known here. Looks at the first 64 KiB. */
 bool hth_charset_is_text(const char *bytes, size_t len);
 /* Opens the converters that may be wanted, and leaves them open: inside the sandbox libc could not load them. */

@@ -44,7 +44,7 @@ static const char *const kinds[HTH_KIND_COUNT] = {
     [HTH_KIND_XML] = "xml", [HTH_KIND_CSV] = "csv", [HTH_KIND_RTF] = "rtf", [HTH_KIND_PDF] = "pdf", [HTH_KIND_DOCX] = "docx",
     [HTH_KIND_XLSX] = "xlsx", [HTH_KIND_PPTX] = "pptx", [HTH_KIND_ODT] = "odt", [HTH_KIND_ODS] = "ods", [HTH_KIND_ODP] = "odp",
     [HTH_KIND_EPUB] = "epub", [HTH_KIND_MAIL] = "mail", [HTH_KIND_MBOX] = "mbox", [HTH_KIND_ARCHIVE] = "archive",
-    [HTH_KIND_IMAGE] = "image", [HTH_KIND_OTHER] = "other"};
+    [HTH_KIND_IMAGE] = "image", [HTH_KIND_OTHER] = "other", [HTH_KIND_DOC] = "doc", [HTH_KIND_XLS] = "xls", [HTH_KIND_PPT] = "ppt"};
 
 const char *hth_extract_kind_name(hth_extract_kind kind) { return (unsigned)kind < HTH_KIND_COUNT ? kinds[kind] : "unknown"; }
 

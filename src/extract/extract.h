@@ -25,6 +25,9 @@
 
 #include <stdint.h>
 
+/* Raised when more kinds of files can be read than before: whoever keeps what was told tries again what could not be read. */
+enum { HTH_EXTRACT_READS = 2 };
+
 /* What one job may tell at most. A document that has more ends as `partial`, with the reason. */
 enum {
 	HTH_EXTRACT_PARTS_MAX = 1000000,     /* members, attachments, an mbox's mails, at any depth */
@@ -54,6 +57,7 @@ typedef enum hth_extract_kind {
 	HTH_KIND_PLAIN, HTH_KIND_MARKDOWN, HTH_KIND_HTML, HTH_KIND_XML, HTH_KIND_CSV, HTH_KIND_RTF, HTH_KIND_PDF,
 	HTH_KIND_DOCX, HTH_KIND_XLSX, HTH_KIND_PPTX, HTH_KIND_ODT, HTH_KIND_ODS, HTH_KIND_ODP, HTH_KIND_EPUB,
 	HTH_KIND_MAIL, HTH_KIND_MBOX, HTH_KIND_ARCHIVE, HTH_KIND_IMAGE, HTH_KIND_OTHER,
+	HTH_KIND_DOC, HTH_KIND_XLS, HTH_KIND_PPT, /* last, because the numbers are stored */
 	HTH_KIND_COUNT
 } hth_extract_kind;
 const char *hth_extract_kind_name(hth_extract_kind kind);        /* "pdf", "docx", "mail", ...; "unknown" for what is no kind */

@@ -6,11 +6,11 @@
  */
 #include "base/mem.h"
 #include "extract/markup.h"
+#include "extract/old-office.h"
 #include "extract/readers.h"
 #include "extract/zip.h"
 
 #include <stdio.h>
-#include <time.h>
 
 enum { TEXT_MAX = 4 << 20, STRINGS_MAX = 4 << 20, STYLES_MAX = 65536, COLUMNS_MAX = 16384 };
 
@@ -189,24 +189,6 @@ typedef struct styles {
 	bool in_cells;
 } styles;
 
-/* A format code is a date's if it has years, months or days outside quotes and brackets. */
-static bool is_date_code(const char *code)
-{
-	for (; *code != '\0'; code++) {
-		if (*code == '"' || *code == '[') {
-			const char *end = strchr(code + 1, *code == '"' ? '"' : ']');
-			if (end == NULL)
-				return false;
-			code = end;
-		} else if (*code == '\\' && code[1] != '\0') {
-			code++;
-		} else if (strchr("yYdD", *code) != NULL) {
-			return true;
-		}
-	}
-	return false;
-}
-
 static void styles_open(void *ctx, hth_markup *markup, const char *name)
 {
 	styles *s = ctx;
@@ -215,7 +197,7 @@ static void styles_open(void *ctx, hth_markup *markup, const char *name)
 		unsigned long number = id != NULL ? strtoul(id, NULL, 10) : 0;
 		const char *code = hth_markup_attribute(markup, "formatCode");
 		if (number < HTH_COUNT(s->custom_date) && code != NULL)
-			s->custom_date[number] = is_date_code(code);
+			s->custom_date[number] = hth_sheet_is_date_code(code);
 	} else if (strcmp(name, "cellXfs") == 0) {
 		s->in_cells = true;
 	} else if (strcmp(name, "xf") == 0 && s->in_cells && s->n < STYLES_MAX) {
@@ -282,19 +264,14 @@ static void sheet_open(void *ctx, hth_markup *markup, const char *name)
 
 static void put_value(sheet *s, const char *v, size_t len)
 {
-	char date[32];
 	char *end;
 	double number = strtod(v, &end);
 	if (strcmp(s->type, "s") == 0) {
 		unsigned long i = strtoul(v, NULL, 10);
 		if (i < s->strings->n && s->strings->begin[i] < s->strings->bytes.len)
 			hth_buf_append_str(&s->row, s->strings->bytes.data + s->strings->begin[i]);
-	} else if (s->type[0] == '\0' && end != v && s->style < s->styles->n && s->styles->is_date[s->style] && number >= 1 && number < 2958466) {
-		/* Days since 1899-12-30, as Excel counts on Windows; its invented 29 February 1900 is before what matters. */
-		time_t t = (time_t)((number - 25569) * 86400 + 0.5);
-		struct tm tm;
-		if (gmtime_r(&t, &tm) != NULL && strftime(date, sizeof date, number == (double)(int64_t)number ? "%Y-%m-%d" : "%Y-%m-%d %H:%M", &tm) > 0)
-			hth_buf_append_str(&s->row, date);
+	} else if (s->type[0] == '\0' && end != v && s->style < s->styles->n && s->styles->is_date[s->style] && hth_sheet_put_date(&s->row, number, false)) {
+		/* told as a date */
 	} else if (strcmp(s->type, "e") != 0) {
 		hth_buf_append(&s->row, v, len);
 	}

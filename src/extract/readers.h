@@ -20,6 +20,8 @@ void hth_read_rtf(hth_tell *tell, hth_source *source, hth_verdict *verdict);
 void hth_read_mail(hth_tell *tell, hth_source *source, hth_verdict *verdict);
 void hth_read_mbox(hth_tell *tell, hth_source *source, hth_verdict *verdict);
 void hth_read_archive(hth_tell *tell, hth_source *source, hth_verdict *verdict);
+/* A compound file: Word, Excel, PowerPoint before 2007, Outlook's .msg; else the verdict says what it is not. */
+void hth_read_ole(hth_tell *tell, hth_source *source, hth_verdict *verdict);
 void hth_read_image(hth_tell *tell, hth_source *source, hth_verdict *verdict);
 
 /* Bodies of mail and chapters of books, as text of the open part. charset: declared, or NULL. */

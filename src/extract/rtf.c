@@ -44,31 +44,11 @@ static int page_of_charset(int charset, int ansi)
 	return ansi;
 }
 
-static const char *page_name(int page, char name[24])
-{
-	switch (page) {
-	case 936: return "GBK";
-	case 950: return "BIG5";
-	case 949: return "CP949";
-	case 932: return "CP932";
-	case 1361: return "JOHAB";
-	case 10000: return "MACINTOSH";
-	case 437: case 850: case 852: case 866: case 874: snprintf(name, 24, "CP%d", page); return name;
-	default: snprintf(name, 24, "WINDOWS-%d", page); return name;
-	}
-}
-
 static void flush_run(reader *r)
 {
-	char name[24];
 	if (r->run.len == 0)
 		return;
-	/* The bytes are of this code page even where they look like UTF-8. */
-	if (r->run_page == 65001) {
-		hth_charset_decode(&r->text, r->run.data, r->run.len, NULL);
-	} else {
-		hth_charset_decode_as(&r->text, r->run.data, r->run.len, page_name(r->run_page, name));
-	}
+	hth_charset_decode_page(&r->text, r->run.data, r->run.len, r->run_page);
 	hth_buf_clear(&r->run);
 }
 

@@ -9,7 +9,7 @@
 #include <magic.h>
 #include <strings.h>
 
-enum { PEEK = 64 << 10, OLE_LOOK = 4 << 20 };
+enum { PEEK = 64 << 10 };
 
 static magic_t magic;
 
@@ -105,21 +105,14 @@ static bool is_mbox(const char *s, size_t n, const char *ending)
 
 /* ---- what is not read ---- */
 
-static hth_extract_kind sniff_ole(const hth_source *source, const char *ending, hth_verdict *verdict)
+static hth_extract_kind sniff_ole(const char *ending, hth_verdict *verdict)
 {
-	static const char package[] = "E\0n\0c\0r\0y\0p\0t\0e\0d\0P\0a\0c\0k\0a\0g\0e";
-	size_t n = (size_t)HTH_MIN(source->len, (uint64_t)OLE_LOOK);
-	HTH_AUTO_FREE char *look = malloc(n + 1);
-	n = look != NULL ? hth_source_peek(source, 0, look, n) : 0;
-	if (look != NULL && memmem(look, n, package, sizeof package - 1) != NULL)
-		hth_verdict_unreadable(verdict, "encrypted: needs a password");
-	else if (is_one_of(ending, "msi msp mst"))
+	if (is_one_of(ending, "msi msp mst"))
 		hth_verdict_excluded(verdict, "holds no text: a program's installer");
 	else if (is_one_of(ending, "db"))
 		hth_verdict_excluded(verdict, "holds no text: small pictures of a folder (Thumbs.db)");
 	else
-		hth_verdict_unreadable(verdict, "a format that is not read: old Microsoft Office or Outlook%s%s; save it in a newer one", ending[0] != '\0' ? ", ." : "",
-		                       ending);
+		return HTH_KIND_DOC; /* which of them its streams tell */
 	return HTH_KIND_OTHER;
 }
 
@@ -222,7 +215,7 @@ hth_extract_kind hth_sniff(const hth_source *source, hth_verdict *verdict)
 	if (starts(head, n, "PK\3\4", 4) || starts(head, n, "PK\5\6", 4) || starts(head, n, "PK\7\10", 4))
 		return hth_zip_kind(source);
 	if (starts(head, n, "\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1", 8))
-		return sniff_ole(source, ending, verdict);
+		return sniff_ole(ending, verdict);
 	if (is_image(head, n))
 		return HTH_KIND_IMAGE;
 	if (starts(head, n, "\x1F\x8B\x08", 3) || starts(head, n, "\xFD" "7zXZ", 5) || starts(head, n, "7z\xBC\xAF", 4) ||
@@ -269,6 +262,7 @@ void hth_read_source(hth_tell *tell, hth_source *source, hth_verdict *verdict)
 	case HTH_KIND_RTF: hth_read_rtf(tell, source, verdict); break;
 	case HTH_KIND_MAIL: hth_read_mail(tell, source, verdict); break;
 	case HTH_KIND_MBOX: hth_read_mbox(tell, source, verdict); break;
+	case HTH_KIND_DOC: case HTH_KIND_XLS: case HTH_KIND_PPT: hth_read_ole(tell, source, verdict); break;
 	case HTH_KIND_ARCHIVE: hth_read_archive(tell, source, verdict); break;
 	default: hth_read_plain(tell, source, kind, verdict); break;
 	}

@@ -317,3 +317,34 @@ hth_status record_drop_file(record *r, int64_t file, hth_error *err)
 	HTH_TRY(record_do(r, err, "DELETE FROM file WHERE id = ?1", "i", file));
 	return document > 0 ? record_drop_document(r, document, err) : HTH_OK;
 }
+
+static hth_status read_again(record *r, int64_t reads, hth_error *err)
+{
+	int64_t id = 0;
+	HTH_TRY(record_do(r, err, "UPDATE file SET state = 0, reason = '', not_before = 0 WHERE state = ?1 AND document IS NULL", "i",
+	                  (int64_t)HTH_INDEX_UNREADABLE));
+	for (;;) {
+		HTH_TRY(record_int(r, &id, 0, err, "SELECT min(id) FROM document WHERE id > ?1 AND state IN (?2, ?3)", "iii", id,
+		                   (int64_t)HTH_INDEX_UNREADABLE, (int64_t)HTH_INDEX_EXCLUDED));
+		if (id == 0)
+			break;
+		HTH_TRY(record_do(r, err, "UPDATE file SET state = 0, reason = '', document = NULL, not_before = 0 WHERE document = ?1", "i", id));
+		HTH_TRY(record_drop_document(r, id, err));
+	}
+	return record_do(r, err, "INSERT INTO total (name, value) VALUES ('reads', ?1) ON CONFLICT (name) DO UPDATE SET value = ?1", "i", reads);
+}
+
+hth_status record_read_again(record *r, int64_t reads, hth_error *err)
+{
+	int64_t before = 0;
+	HTH_TRY(record_int(r, &before, 0, err, "SELECT CAST(value AS INTEGER) FROM total WHERE name = 'reads'", ""));
+	if (before >= reads)
+		return HTH_OK;
+	HTH_TRY(record_run(r, err, "BEGIN IMMEDIATE"));
+	hth_status status = read_again(r, reads, err);
+	if (status == HTH_OK)
+		status = record_run(r, err, "COMMIT");
+	if (status != HTH_OK)
+		(void)sqlite3_exec(r->db, "ROLLBACK", NULL, NULL, NULL);
+	return status;
+}

@@ -52,6 +52,9 @@ HTH_MUST_USE hth_status record_find_document(record *r, const char *id, int64_t 
 /* Removes the document unless a file still has it; its passages go to `removed`, for the word index. */
 HTH_MUST_USE hth_status record_drop_document(record *r, int64_t document, hth_error *err);
 /* Removes one file and, when it was the last, its document. */
+/* When the extractor has learnt kinds of files since the record was last kept: what was unreadable or excluded by its
+ * kind waits again. reads: what it knows now. */
+HTH_MUST_USE hth_status record_read_again(record *r, int64_t reads, hth_error *err);
 HTH_MUST_USE hth_status record_drop_file(record *r, int64_t file, hth_error *err);
 
 #endif

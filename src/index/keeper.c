@@ -319,6 +319,7 @@ static hth_status start(hth_index *ix, const hth_index_options *o, hth_error *er
 		return hth_fail(err, HTH_INVALID, "the path of the home is too long");
 	HTH_TRY(record_open(&ix->r, ix->home, true, err));
 	HTH_TRY(open_words(ix, err));
+	HTH_TRY(record_read_again(&ix->r, HTH_EXTRACT_READS, err));
 	HTH_TRY(embed_open(ix, err));
 	HTH_TRY(hth_loop_create(&ix->loop, err));
 	const hth_extractor_options extractor = {.program = o->extractor, .file_bytes_max = ix->file_bytes_max, .n_workers = IN_FLIGHT_MAX};

@@ -316,6 +316,24 @@ def what_is_removed_leaves_no_trace():
         assert found(node, "stays") == [papers.at("stay.txt")]
 
 
+@test
+def what_could_not_be_read_is_tried_again_when_more_is_known():
+    with Papers() as papers, Node([PROGRAM, "serve"]) as node:
+        papers.put("good.txt", "A paper that was read.")
+        with open(papers.at("odd.xyz"), "wb") as f:
+            f.write(bytes(range(256)) * 40)
+        cli(node, "index", "add", papers.folder, "--wait")
+        before = index_status(node)
+        assert before["files"]["excluded"] == 1 and before["extracted"] == 2, before
+        node.stop()
+        with record(node.home) as db:  # as one that knew less has left it
+            db.execute("UPDATE total SET value = 1 WHERE name = 'reads'")
+        with Node([PROGRAM, "serve"], env={"HEARTH_HOME": node.home}) as again:
+            status = settled(again)
+            assert status["extracted"] == 3 and status["files"]["excluded"] == 1 and status["files"]["indexed"] == 1, status
+            assert found(again, "paper") == [papers.at("good.txt")]
+
+
 # ---- strange trees ----
 
 @test
