@@ -44,9 +44,9 @@ static void on_store(void *ctx, uint64_t fetch, uint32_t index, const void *byte
 		abort();
 }
 static void on_check(void *ctx, uint64_t fetch) { (void)ctx, (void)fetch; }
-static void on_ended(void *ctx, uint64_t fetch, hth_blocks_end end)
+static void on_ended(void *ctx, uint64_t fetch, hth_blocks_end end, uint32_t prefix)
 {
-	(void)ctx, (void)fetch;
+	(void)ctx, (void)fetch, (void)prefix;
 	if (over || end == HTH_BLOCKS_WHOLE) /* nobody said that it was whole */
 		abort();
 	over = true;

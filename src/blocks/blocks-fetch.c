@@ -43,8 +43,9 @@ static void drop(hth_blocks *b, block_fetch *f)
 static void end(hth_blocks *b, block_fetch *f, hth_blocks_end how)
 {
 	uint64_t number = f->number;
+	uint32_t prefix = f->prefix;
 	drop(b, f);
-	b->ops.ended(b->ops.ctx, number, how);
+	b->ops.ended(b->ops.ctx, number, how, prefix);
 }
 
 static block_source *find_source(block_fetch *f, const hth_home_id *id)

@@ -58,8 +58,8 @@ typedef struct hth_blocks_ops {
 	void (*store)(void *ctx, uint64_t fetch, uint32_t index, const void *bytes, size_t len);
 	/* All chunks are stored: is it the file? Say hth_blocks_checked. */
 	void (*check)(void *ctx, uint64_t fetch);
-	/* The fetch is over; its number is free. */
-	void (*ended)(void *ctx, uint64_t fetch, hth_blocks_end end);
+	/* The fetch is over; its number is free. prefix: chunks without a gap from the beginning (some may not be stored yet). */
+	void (*ended)(void *ctx, uint64_t fetch, hth_blocks_end end, uint32_t prefix);
 	/* A source is left for good: it sent something else than it had said. */
 	void (*lied)(void *ctx, const hth_home_id *from);
 } hth_blocks_ops;

@@ -1,9 +1,11 @@
 /* cmd-pull.c - `hearth pull NAME|URL|FILE`: brings a model home, and says before what it is and whether it fits.
  *
  * The bar is drawn on a terminal only; what goes to stdout is the result. Ctrl-C stops and keeps what has come: the next pull goes on from
- * there. The look at the model's header happens in a child that prints and is gone: this process stays free to use the network.
+ * there. The look at the model's header happens in a child that prints and is gone: this process stays free to use the network. Where the neighbours
+ * have it, what they say is shown instead, and the internet is not asked.
  */
 #include "base/mem.h"
+#include "cmd/cmd-next-door.h"
 #include "cmd/cmd-options.h"
 #include "cmd/cmd-peek.h"
 
@@ -50,6 +52,8 @@ static void draw(void *ctx, const hth_pull_progress *p)
 		         p->eta_s >= 0 ? ", " : "");
 		if (p->eta_s >= 0)
 			snprintf(line + strlen(line), sizeof line - strlen(line), "%s left", hth_cmd_seconds((uint64_t)p->eta_s, d));
+		if (p->from[0] != '\0')
+			snprintf(line + strlen(line), sizeof line - strlen(line), ", from %.60s", p->from);
 	}
 	fprintf(stderr, "\r\033[K%.*s", width - 1, line);
 	fflush(stderr);
@@ -66,6 +70,8 @@ static void show_before(hth_invocation *in, char *reference)
 		char *argv[] = {remote, reference, NULL};
 		int nothing = open("/dev/null", O_WRONLY | O_CLOEXEC);
 		hth_invocation show = *in;
+		signal(SIGINT, SIG_DFL);
+		signal(SIGTERM, SIG_DFL);
 		show.argc = 2;
 		show.argv = argv;
 		if (nothing < 0 || dup2(2, 1) < 0 || dup2(nothing, 2) < 0)
@@ -79,11 +85,26 @@ static void show_before(hth_invocation *in, char *reference)
 		;
 }
 
+/* False: the neighbours do not have it, or nobody can be asked. */
+static bool show_offer(const char *reference, const hth_pull_options *pull)
+{
+	hth_pull_offer offer;
+	char size[32];
+	if (hth_pull_ask_neighbours(reference, pull, &offer, NULL) != HTH_OK)
+		return false;
+	fprintf(stderr, "next door at %s: %s%s\n", offer.homes, hth_cmd_bytes(offer.bytes, size),
+	        offer.believed ? "" : "; nobody whom you trust says so, so its source is asked what it is");
+	if (offer.license[0] != '\0')
+		fprintf(stderr, "its license binds you as if it came from its source: %s (`hearth show %s` has all of it then)\n", offer.license, reference);
+	return offer.believed;
+}
+
 int hth_cmd_pull(hth_invocation *in)
 {
-	bool json = false, quiet = false, drawn = false;
+	bool json = false, quiet = false, drawn = false, internet = false;
 	const char *name = NULL;
 	const hth_option options[] = {{"name", 0, HTH_OPTION_TEXT, &name, "NAME", "keep it under this name", 0, 0, NULL},
+	                              {"internet", 0, HTH_OPTION_FLAG, &internet, NULL, "do not ask the neighbours", 0, 0, NULL},
 	                              {"quiet", 'q', HTH_OPTION_FLAG, &quiet, NULL, "neither look at it before nor draw a bar", 0, 0, NULL},
 	                              HTH_OPTION_JSON(&json)};
 	if (!hth_options_take(in, options, HTH_COUNT(options), 1, 1))
@@ -96,14 +117,19 @@ int hth_cmd_pull(hth_invocation *in)
 		pull.progress = draw;
 		pull.ctx = &drawn;
 	}
-	if (!json && !quiet)
-		show_before(in, in->argv[0]);
-	signal(SIGXFSZ, SIG_IGN);
 	signal(SIGINT, on_interrupt);
 	signal(SIGTERM, on_interrupt);
+	hth_cmd_next_door door;
+	hth_cmd_next_door_init(&door, in, &interrupted);
+	if (!internet)
+		pull.neighbours = &door.neighbours;
+	if (!json && !quiet && !show_offer(in->argv[0], &pull))
+		show_before(in, in->argv[0]);
+	signal(SIGXFSZ, SIG_IGN);
 	hth_error err = HTH_ERROR_INIT;
 	hth_pull_result result;
 	hth_status status = hth_pull(in->argv[0], &pull, &result, &err);
+	hth_cmd_next_door_finish(&door);
 	if (drawn)
 		fprintf(stderr, "\n");
 	if (status == HTH_CANCELLED) {
@@ -116,13 +142,15 @@ int hth_cmd_pull(hth_invocation *in)
 		hth_buf out = HTH_BUF_INIT(8192);
 		hth_buf_append_str(&out, "{\"name\":");
 		hth_json_write_string(result.name, strlen(result.name), &out);
-		hth_buf_appendf(&out, ",\"bytes\":%llu,\"downloaded\":%llu,\"already\":%s}", (unsigned long long)result.bytes, (unsigned long long)result.downloaded,
-		                result.already ? "true" : "false");
+		hth_buf_appendf(&out, ",\"bytes\":%llu,\"downloaded\":%llu,\"next_door\":%llu,\"already\":%s}", (unsigned long long)result.bytes,
+		                (unsigned long long)result.downloaded, (unsigned long long)result.next_door, result.already ? "true" : "false");
 		int code = hth_cmd_print(in, &out);
 		hth_buf_finish(&out);
 		return code;
 	}
-	char size[32];
+	char size[32], part[32];
+	if (result.next_door > 0)
+		printf("%s of it came from next door. ", hth_cmd_bytes(result.next_door, part));
 	printf("%s %s, %s. Try `hearth run %s`.\n", result.name, result.already ? "is here already, and up to date" : "is here", hth_cmd_bytes(result.bytes, size),
 	       result.name);
 	return HTH_EXIT_DONE;

@@ -368,6 +368,10 @@ static const setting settings[] = {
     {"registry", "https://registry.ollama.ai", parse_url, format_text, FIELD(registry), 0, 0, "where `hearth pull NAME` asks for models"},
     {"huggingface", "https://huggingface.co", parse_url, format_text, FIELD(huggingface), 0, 0, "where `hearth pull hf.co/OWNER/REPO` asks for models"},
     {"ca_file", "", parse_path_or_none, format_text, FIELD(ca_file), 0, 0, "certificates (PEM) of CAs to trust beside the system's, for https servers of your own"},
+    {"pool_share", "on", parse_switch, format_switch, FIELD(pool_share), 0, 0,
+     "neighbours may fetch this home's models: those that anybody could download; others only neighbours that you trust (on, off)"},
+    {"pool_rate", "off", parse_spill, format_spill, FIELD(pool_rate), 0, (uint64_t)INT64_MAX,
+     "bytes a second of model files to neighbours, and from them (2M); off: as fast as the line allows while nobody waits for an answer"},
     {"log_level", "info", parse_level, format_level, FIELD(log_level), 0, 0, "error, warn, info or debug"},
 };
 _Static_assert(HTH_COUNT(settings) <= HTH_CONFIG_SETTINGS_MAX, "raise HTH_CONFIG_SETTINGS_MAX");

@@ -58,6 +58,8 @@ typedef struct hth_config {
 	char registry[512];      /* where `hearth pull NAME` asks: a base URL */
 	char ca_file[4096];      /* PEM; "": the system's CAs alone */
 	char huggingface[512];   /* where hf.co/... is: a base URL */
+	uint32_t pool_share;     /* 0 or 1: models may be fetched by neighbours (node/next-door.h says which by whom) */
+	uint64_t pool_rate;      /* bytes a second of model files to neighbours, and from them; 0: no limit */
 	hth_config_upstream upstreams[HTH_CONFIG_UPSTREAMS_MAX];
 	size_t n_upstreams;
 	hth_config_draft drafts[HTH_CONFIG_DRAFTS_MAX];

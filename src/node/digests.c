@@ -130,6 +130,8 @@ static const char *of_file(hth_digests *d, const char *path)
 	return NULL;
 }
 
+const char *hth_digests_file(hth_digests *d, const char *path) { return of_file(d, path); }
+
 const char *hth_digests_get(hth_digests *d, const hth_catalog_model *model)
 {
 	if (model->n_files == 1)

@@ -36,6 +36,8 @@ typedef struct hth_embedder hth_embedder;
 typedef struct hth_stores hth_stores;
 typedef struct hth_settings hth_settings;
 typedef struct hth_digests hth_digests;
+typedef struct hth_next_door hth_next_door;
+typedef struct hth_next_door_asks hth_next_door_asks;
 
 /* First member of whatever is an exchange's user: what to do when its client has left. */
 typedef struct hth_holder {
@@ -64,6 +66,8 @@ typedef struct hth_node {
 	hth_document_pages *document_pages;
 	hth_settings *settings;
 	hth_digests *digests;
+	hth_next_door *next_door; /* models to and from neighbours */
+	hth_next_door_asks *next_door_asks;
 	unsigned n_uploads; /* blobs.c */
 	hth_upstreams *upstreams;
 	hth_binding_cache *bindings;   /* grammars of earlier requests */
@@ -220,6 +224,7 @@ const json_t *hth_settings_record(hth_node *node, const char *name); /* borrowed
 HTH_MUST_USE hth_status hth_digests_create(hth_digests **ret_digests, hth_node *node, hth_error *err);
 void hth_digests_destroy(hth_digests *digests);
 const char *hth_digests_get(hth_digests *digests, const hth_catalog_model *model); /* borrowed until the next call; NULL: not known yet */
+const char *hth_digests_file(hth_digests *digests, const char *path); /* of one of its files */
 
 /* inspect.c: what the models' files say of themselves. */
 HTH_MUST_USE hth_status hth_inspector_create(hth_inspector **ret_inspector, hth_node *node, hth_error *err);

@@ -4,6 +4,7 @@
  * error that says why; a second signal ends them at once. Whatever happens, every handle is closed, and a handle left open is
  * an error, since it is a bug. Thread: the loop's (there is no other in this process).
  */
+#include "node/next-door.h"
 #include "node/node-internal.h"
 
 #include "base/clock.h"
@@ -122,6 +123,8 @@ static hth_status start(hth_node *node, hth_error *err)
 	HTH_TRY(hth_digests_create(&node->digests, node, err));
 	HTH_TRY(hth_settings_create(&node->settings, node, err));
 	hth_models_init(node);
+	HTH_TRY(hth_next_door_create(&node->next_door, node, err));
+	HTH_TRY(hth_next_door_asks_create(&node->next_door_asks, node, err));
 	HTH_TRY(hth_tasks_create(&node->tasks, node, err));
 	HTH_TRY(hth_documents_create(&node->documents, node, err));
 	HTH_TRY(hth_stores_open(&node->stores, node, err));
@@ -156,6 +159,8 @@ static bool finish(hth_node *node)
 	hth_document_pages_destroy(node->document_pages);
 	hth_stores_close(node->stores);
 	hth_documents_destroy(node->documents);
+	hth_next_door_asks_destroy(node->next_door_asks);
+	hth_next_door_destroy(node->next_door);
 	hth_router_destroy(node->router);
 	hth_response_store_destroy(node->responses);
 	hth_binding_cache_destroy(node->bindings);

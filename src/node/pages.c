@@ -3,6 +3,7 @@
  * node.h documents the answers that the command line reads. `GET /` says "Ollama is running" to whatever is not a
  * browser, since that is how Ollama's clients find out whether anybody is there. Thread: the loop's.
  */
+#include "node/next-door.h"
 #include "node/node-internal.h"
 
 #include <stdio.h>
@@ -128,7 +129,8 @@ bool hth_pages_handle(hth_node *node, hth_exchange *exchange)
 	             {"/hearth/status", "GET", status}, {"/hearth/stop", "POST", stop},
 	             {"/search", "GET", hth_documents_search}, {"/hearth/index", "GET", hth_documents_status},
 	             {"/hearth/index", "POST", hth_documents_change}, {"/hearth/pool", "GET", hth_street_api_status},
-	             {"/hearth/pool", "POST", hth_street_api_change}, {"/hearth/fetch", "POST", hth_tasks_fetch}, {"/api/pull", "POST", hth_tasks_pull}};
+	             {"/hearth/pool", "POST", hth_street_api_change}, {"/hearth/fetch", "POST", hth_tasks_fetch}, {"/api/pull", "POST", hth_tasks_pull},
+	             {"/hearth/next-door/find", "POST", hth_next_door_find_call}, {"/hearth/next-door/fetch", "POST", hth_next_door_fetch_call}};
 	const char *method = hth_exchange_method(exchange), *path = hth_exchange_path(exchange);
 	char allow[32] = "";
 	if (strcmp(method, "OPTIONS") == 0) {

@@ -4,6 +4,7 @@
  * so a slow client gets fewer lines, never a queue of them. A client that leaves cancels its task; a pull that is cancelled keeps
  * what has come. Two clients that pull one model wait for one download (pull.h). Except for the thread, all on the loop's.
  */
+#include "node/next-door.h"
 #include "node/node-internal.h"
 
 #include "base/log.h"
@@ -35,7 +36,7 @@ struct hth_task {
 	pthread_mutex_t mutex;
 	bool posted, ended;
 	hth_pull_progress progress; /* its texts point to the two below */
-	char file[256], sha256[65];
+	char file[256], sha256[65], from[256];
 	bool has_progress;
 	/* The thread's until it has ended. */
 	hth_status status;
@@ -72,6 +73,7 @@ static void on_progress(void *ctx, const hth_pull_progress *p)
 	t->progress = *p;
 	snprintf(t->file, sizeof t->file, "%s", p->file);
 	snprintf(t->sha256, sizeof t->sha256, "%s", p->sha256);
+	snprintf(t->from, sizeof t->from, "%s", p->from);
 	t->has_progress = true;
 	pthread_mutex_unlock(&t->mutex);
 	post(t, false);
@@ -85,8 +87,10 @@ static void *thread_main(void *ctx)
 	const hth_config *c = t->all->node->config;
 	if (t->kind == TASK_PULL) {
 		hth_pull_result result;
+		hth_pull_neighbours neighbours;
+		hth_next_door_pull(t->all->node, &neighbours);
 		const hth_pull_options o = {.home = c->home, .registry = c->registry, .huggingface = c->huggingface, .hf_token = getenv("HF_TOKEN"),
-		                            .no_files = true, .progress = on_progress, .cancelled = is_cancelled, .ctx = t};
+		                            .no_files = true, .neighbours = &neighbours, .progress = on_progress, .cancelled = is_cancelled, .ctx = t};
 		t->status = hth_pull(t->what, &o, &result, &t->error);
 	} else {
 		const hth_fetch_options o = {.home = c->home, .hosts = c->fetch_hosts, .max_bytes = c->fetch_max, .total_ms = c->fetch_timeout_s * 1000,
@@ -132,7 +136,12 @@ static void write_progress(task *t, hth_buf *out)
 		hth_buf_append_str(out, "{\"status\":\"pulling ");
 		hth_buf_appendf(out, "%.12s\",\"digest\":", t->sha256[0] != '\0' ? t->sha256 : "file");
 		hth_json_write_string(digest, strlen(digest), out);
-		hth_buf_appendf(out, ",\"total\":%llu,\"completed\":%llu}\n", (unsigned long long)p->file_total, (unsigned long long)p->file_bytes);
+		hth_buf_appendf(out, ",\"total\":%llu,\"completed\":%llu", (unsigned long long)p->file_total, (unsigned long long)p->file_bytes);
+		if (t->from[0] != '\0') { /* neighbours; clients that do not know the member leave it */
+			hth_buf_append_str(out, ",\"from\":");
+			hth_json_write_string(t->from, strlen(t->from), out);
+		}
+		hth_buf_append_str(out, "}\n");
 	}
 	}
 }

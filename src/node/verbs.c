@@ -11,6 +11,7 @@
  * Any verb may fail; the request then fails, and its end is told to the client by finish like any other. A client that leaves
  * cancels all that its call still has running. Thread: the loop's.
  */
+#include "node/next-door.h"
 #include "node/node-internal.h"
 
 #include "api/own-tool.h"
@@ -286,6 +287,7 @@ static void on_ended(void *ctx, hth_request *request)
 	count_end(&call->node->metrics, request);
 	hth_neighbours_own_ended(call->node, request);
 	hth_documents_rest(call->node);
+	hth_next_door_rest(call->node);
 	log_end(call, request);
 	call->in_flight--;
 	if (request->state == HTH_REQUEST_DONE) {
@@ -421,6 +423,7 @@ static void admit(hth_call *call, hth_request *request)
 	call->in_flight++;
 	call->node->metrics.active++;
 	hth_documents_rest(call->node);
+	hth_next_door_rest(call->node);
 	if (hth_request_admit(request, &err) != HTH_OK || classify(call, request, &err) != HTH_OK)
 		hth_request_fail(request, &err);
 	else

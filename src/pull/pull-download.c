@@ -79,15 +79,15 @@ hth_status hth_job_room(const hth_pull_job *job, uint64_t needed, hth_error *err
 
 /* ---- state ---- */
 
-static void path_of(const hth_pull_job *job, const hth_planned_file *file, const char *ending, char out[4600])
+void hth_job_path(const hth_pull_job *job, const hth_planned_file *file, const char *ending, char out[4600])
 {
 	snprintf(out, 4600, "%s/%s%s", job->partial, file->name, ending);
 }
 
-static void write_state(const hth_pull_job *job, const hth_planned_file *file, const char *etag)
+void hth_job_write_state(const hth_pull_job *job, const hth_planned_file *file, const char *etag)
 {
 	char path[4600];
-	path_of(job, file, ".state", path);
+	hth_job_path(job, file, ".state", path);
 	HTH_AUTO_JSON json_t *state = json_pack("{s:s, s:I, s:s, s:s}", "url", file->url, "bytes", (json_int_t)file->bytes, "sha256", file->sha256, "etag", etag);
 	HTH_CLEANUP(hth_buf_finish) hth_buf text = HTH_BUF_INIT(64 << 10);
 	if (state == NULL || !hth_json_write(state, &text))
@@ -98,10 +98,10 @@ static void write_state(const hth_pull_job *job, const hth_planned_file *file, c
 		(void)!ftruncate(fd, 0);
 }
 
-static bool state_fits(const hth_pull_job *job, const hth_planned_file *file, char ret_etag[256])
+bool hth_job_state_fits(const hth_pull_job *job, const hth_planned_file *file, char ret_etag[256])
 {
 	char path[4600], text[16 << 10];
-	path_of(job, file, ".state", path);
+	hth_job_path(job, file, ".state", path);
 	HTH_AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	ssize_t n = fd >= 0 ? read(fd, text, sizeof text) : -1;
 	HTH_AUTO_JSON json_t *state = NULL;
@@ -122,9 +122,11 @@ static bool state_fits(const hth_pull_job *job, const hth_planned_file *file, ch
 static void discard(const hth_pull_job *job, const hth_planned_file *file)
 {
 	char path[4600];
-	path_of(job, file, ".partial", path);
+	hth_job_path(job, file, ".partial", path);
 	unlink(path);
-	path_of(job, file, ".state", path);
+	hth_job_path(job, file, ".state", path);
+	unlink(path);
+	hth_job_path(job, file, ".blocks", path);
 	unlink(path);
 }
 
@@ -181,7 +183,7 @@ static bool on_head(void *ctx, const hth_transfer_head *head)
 	} else {
 		return head->code / 100 != 2;
 	}
-	write_state(s->job, s->file, head->etag);
+	hth_job_write_state(s->job, s->file, head->etag);
 	return true;
 }
 
@@ -304,7 +306,7 @@ static hth_status fetch(sink *s, hth_error *err)
 	uint64_t first = job->options->retry_ms != 0 ? job->options->retry_ms : 500;
 	char etag[256] = "";
 	struct stat st;
-	if (fstat(s->fd, &st) == 0 && st.st_size > 0 && state_fits(job, s->file, etag) && (s->file->bytes == 0 || (uint64_t)st.st_size <= s->file->bytes))
+	if (fstat(s->fd, &st) == 0 && st.st_size > 0 && hth_job_state_fits(job, s->file, etag) && (s->file->bytes == 0 || (uint64_t)st.st_size <= s->file->bytes))
 		s->at = (uint64_t)st.st_size;
 	else
 		(void)!ftruncate(s->fd, 0);
@@ -337,7 +339,7 @@ hth_status hth_job_download(hth_pull_job *job, hth_planned_file *file, hth_error
 {
 	char path[4600], hex[65];
 	unsigned char hash[32];
-	path_of(job, file, ".partial", path);
+	hth_job_path(job, file, ".partial", path);
 	HTH_AUTO_CLOSE int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
 	if (fd < 0)
 		return hth_fail_errno(err, HTH_IO, errno, "cannot write %s", path);
@@ -377,7 +379,7 @@ hth_status hth_job_copy(hth_pull_job *job, hth_planned_file *file, hth_error *er
 		return hth_fail_errno(err, HTH_IO, errno, "cannot open %.300s", file->url);
 	if (pread(from, magic, 4, 0) != 4 || memcmp(magic, "GGUF", 4) != 0)
 		return hth_fail(err, HTH_BAD_FORMAT, "%.300s is no GGUF file", file->url);
-	path_of(job, file, ".partial", path);
+	hth_job_path(job, file, ".partial", path);
 	discard(job, file);
 	HTH_AUTO_CLOSE int to = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 	if (to < 0)

@@ -45,7 +45,10 @@ typedef struct hth_pull_job {
 	char secret[4096];           /* an Authorization header, or "" */
 	char reason[256];
 	uint64_t done_bytes;         /* of files that are whole */
-	uint64_t downloaded;
+	uint64_t downloaded, next_door;
+	const char *from;            /* who gives just now, or "" */
+	bool by_neighbours;          /* the plan is: its files have no URL */
+	bool past_neighbours;        /* they did not have all of it: the rest is the source's */
 	uint64_t last_told_ms, rate_ms, rate_bytes;
 	double rate;
 } hth_pull_job;
@@ -71,7 +74,18 @@ HTH_MUST_USE hth_status hth_job_get(hth_pull_job *job, const char *url, const ch
                                     char **ret_body, size_t *ret_len, hth_error *err);
 hth_status hth_job_http_error(const hth_pull_job *job, const hth_transfer_head *head, hth_error *err);
 
+/* pull-next-door.c */
+/* What the neighbours say the model is. *ret_planned: the plan is made of it; else the source has to be asked. */
+HTH_MUST_USE hth_status hth_plan_neighbours(hth_pull_job *job, bool *ret_planned, hth_error *err);
+/* Whatever the neighbours have of it; HTH_OK also when that is nothing. */
+HTH_MUST_USE hth_status hth_job_next_door(hth_pull_job *job, const hth_planned_file *file, hth_error *err);
+/* Bytes that have come of a file, from wherever. */
+uint64_t hth_job_have(const hth_pull_job *job, const hth_planned_file *file);
+
 /* pull-download.c */
+void hth_job_path(const hth_pull_job *job, const hth_planned_file *file, const char *ending, char out[4600]);
+void hth_job_write_state(const hth_pull_job *job, const hth_planned_file *file, const char *etag);
+bool hth_job_state_fits(const hth_pull_job *job, const hth_planned_file *file, char ret_etag[256]);
 HTH_MUST_USE hth_status hth_job_download(hth_pull_job *job, hth_planned_file *file, hth_error *err);
 HTH_MUST_USE hth_status hth_job_copy(hth_pull_job *job, hth_planned_file *file, hth_error *err);
 HTH_MUST_USE hth_status hth_job_room(const hth_pull_job *job, uint64_t needed, hth_error *err);

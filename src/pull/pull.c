@@ -42,7 +42,7 @@ static hth_status make_folder(const char *path, hth_error *err)
 
 hth_status hth_job_open(hth_pull_job *job, const char *reference, const hth_pull_options *options, hth_error *err)
 {
-	*job = (hth_pull_job){.options = options};
+	*job = (hth_pull_job){.options = options, .from = ""};
 	if (sodium_init() < 0)
 		return hth_fail(err, HTH_IO, "the system gives no random numbers");
 	HTH_TRY(hth_reference_parse(reference, options, &job->ref, err));
@@ -99,7 +99,7 @@ void hth_job_tell(hth_pull_job *job, hth_pull_phase phase, const hth_planned_fil
 	}
 	hth_pull_progress p = {.phase = phase, .name = job->ref.name, .file = file != NULL ? file->name : "", .bytes = bytes, .total = job->plan.total,
 	                       .file_bytes = file_bytes, .file_total = file != NULL ? file->bytes : 0, .rate = job->rate, .eta_s = -1,
-	                       .sha256 = file != NULL ? file->sha256 : ""};
+	                       .sha256 = file != NULL ? file->sha256 : "", .from = job->from};
 	if (p.total > bytes && p.rate > 1)
 		p.eta_s = (int64_t)((double)(p.total - bytes) / p.rate + 0.5);
 	job->options->progress(job->options->ctx, &p);
@@ -244,13 +244,8 @@ static hth_status take_lock(hth_pull_job *job, int *ret_fd, bool *ret_waited, ht
 			return hth_fail_errno(err, HTH_IO, e, "cannot lock %s", path);
 		*ret_waited = true;
 		uint64_t bytes = 0;
-		struct stat st;
-		for (size_t i = 0; i < job->plan.n_files; i++) {
-			char at[4600];
-			snprintf(at, sizeof at, "%s/%s.partial", job->partial, job->plan.files[i].name);
-			if (stat(at, &st) == 0)
-				bytes += (uint64_t)st.st_size;
-		}
+		for (size_t i = 0; i < job->plan.n_files; i++)
+			bytes += hth_job_have(job, &job->plan.files[i]);
 		hth_job_tell(job, HTH_PULL_WAITING, job->plan.n_files > 0 ? &job->plan.files[0] : NULL, bytes, false);
 		HTH_TRY(hth_job_pause(job, 100, err));
 	}
@@ -302,6 +297,8 @@ static hth_status put_in_place(hth_pull_job *job, hth_error *err)
 		}
 		snprintf(from, sizeof from, "%s/%s.state", job->partial, job->plan.files[i].name);
 		unlink(from);
+		snprintf(from, sizeof from, "%s/%s.blocks", job->partial, job->plan.files[i].name);
+		unlink(from);
 	}
 	HTH_TRY(write_record(job, err));
 	HTH_AUTO_CLOSE int folder = open(job->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -315,15 +312,23 @@ static uint64_t missing(const hth_pull_job *job)
 {
 	uint64_t sum = 0;
 	for (size_t i = 0; i < job->plan.n_files; i++) {
-		char at[4600];
-		struct stat st;
-		uint64_t want = job->plan.files[i].bytes;
-		snprintf(at, sizeof at, "%s/%s.partial", job->partial, job->plan.files[i].name);
-		uint64_t have = stat(at, &st) == 0 ? HTH_MIN((uint64_t)st.st_size, want) : 0;
+		uint64_t want = job->plan.files[i].bytes, have = HTH_MIN(hth_job_have(job, &job->plan.files[i]), want);
 		if (hth_add_overflows(sum, want - have, &sum))
 			return UINT64_MAX;
 	}
 	return sum;
+}
+
+/* The neighbours had said what the model is, and do not have all of it any more: its source is asked after all. */
+static hth_status ask_source(hth_pull_job *job, hth_error *err)
+{
+	hth_plan_finish(&job->plan);
+	job->by_neighbours = false;
+	job->past_neighbours = true;
+	job->done_bytes = 0;
+	hth_job_tell(job, HTH_PULL_ASKING, NULL, 0, true);
+	hth_status status = hth_plan_make(job, err);
+	return status == HTH_OK ? status : hth_fail_prefix(err, "the neighbours do not have all of it any more, and its source does not help");
 }
 
 static hth_status bring(hth_pull_job *job, hth_pull_result *result, hth_error *err)
@@ -336,6 +341,13 @@ static hth_status bring(hth_pull_job *job, hth_pull_result *result, hth_error *e
 		HTH_TRY(hth_job_room(job, missing(job), err));
 	for (size_t i = 0; i < job->plan.n_files; i++) {
 		hth_planned_file *f = &job->plan.files[i];
+		if (!local)
+			HTH_TRY(hth_job_next_door(job, f, err));
+		if (job->by_neighbours && hth_job_have(job, f) < f->bytes) {
+			HTH_TRY(ask_source(job, err));
+			i = SIZE_MAX; /* from the first file on: what is whole is only looked at */
+			continue;
+		}
 		HTH_TRY(local ? hth_job_copy(job, f, err) : hth_job_download(job, f, err));
 		job->done_bytes += f->bytes;
 	}
@@ -354,7 +366,9 @@ hth_status hth_pull(const char *reference, const hth_pull_options *options, hth_
 	hth_status status = hth_job_open(job, reference, options, err);
 	if (status == HTH_OK) {
 		hth_job_tell(job, HTH_PULL_ASKING, NULL, 0, true);
-		status = hth_plan_make(job, err);
+		status = hth_plan_neighbours(job, &job->by_neighbours, err);
+		if (status == HTH_OK && !job->by_neighbours)
+			status = hth_plan_make(job, err);
 	}
 	int lock = -1;
 	bool waited = false;
@@ -370,7 +384,8 @@ hth_status hth_pull(const char *reference, const hth_pull_options *options, hth_
 			result.bytes += job->plan.files[i].bytes;
 		job->plan.total = result.bytes;
 		job->done_bytes = result.bytes;
-		result.downloaded = job->downloaded;
+		result.downloaded = job->downloaded + job->next_door;
+		result.next_door = job->next_door;
 		hth_job_tell(job, HTH_PULL_DONE, NULL, 0, true);
 		*ret_result = result;
 	}

@@ -45,6 +45,7 @@ typedef struct world {
 	/* home 0 */
 	unsigned char *disk;
 	unsigned char (*found)[HTH_HASH_BYTES]; /* what is on the disk, hashed when it was written */
+	uint32_t prefix;
 	int ended, found_n, find_ended, lied[HOMES];
 	uint64_t ended_ms, stored;
 	hth_blocks_end end;
@@ -147,9 +148,10 @@ static void on_check(void *ctx, uint64_t fetch)
 	w->checks++;
 	add_letter((letter){.at = w->now + 20, .to = 0, .is_read = true, .read = UINT64_MAX - 1});
 }
-static void on_ended(void *ctx, uint64_t fetch, hth_blocks_end end)
+static void on_ended(void *ctx, uint64_t fetch, hth_blocks_end end, uint32_t prefix)
 {
 	(void)ctx, (void)fetch;
+	w->prefix = prefix;
 	w->ended++;
 	w->end = end;
 	w->ended_ms = w->now;
