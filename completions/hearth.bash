@@ -24,7 +24,7 @@ _hearth() {
 	run) options="--max-tokens --temp --seed --top-k --top-p --min-p --repeat-penalty --system --raw --own --verbose" ;;
 	list | ps | status | doctor | config | rm) options="--json" ;;
 	show) options="--metadata --remote --json" ;;
-	pull) options="--name --quiet --json" ;;
+	pull) options="--name --quiet --internet --json" ;;
 	key) options="--scope --per-minute --privacy --with-documents --json" ;;
 	privacy) options="--limit --json" ;;
 	ledger) options="--json" ;;
@@ -44,7 +44,7 @@ _hearth() {
 	esac
 	case $cur in
 	-*)
-		COMPREPLY=($(compgen -W "$options --help --home --listen --model --api-key --allowed-hosts --allowed-origins --threads --parallel --context --memory --spill --keep-alive --queue --load-timeout --max-body --max-connections --shutdown --embed-model --home-name --pool-lend --pool-lend-hours --pool-lend-tokens --fetch-hosts --fetch-max --fetch-timeout --registry --huggingface --ca-file --log-level" -- "$cur"))
+		COMPREPLY=($(compgen -W "$options --help --home --listen --model --api-key --allowed-hosts --allowed-origins --threads --parallel --context --memory --spill --keep-alive --queue --load-timeout --max-body --max-connections --shutdown --embed-model --home-name --pool-lend --pool-lend-hours --pool-lend-tokens --fetch-hosts --fetch-max --fetch-timeout --registry --huggingface --ca-file --pool-share --pool-rate --log-level" -- "$cur"))
 		return ;;
 	esac
 	case $command in

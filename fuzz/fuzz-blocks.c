@@ -1,7 +1,7 @@
 /* fuzz-blocks.c - whatever a member sends about model files: messages that are understood have one encoding, and a home that asks and gives stores no wrong chunk,
  * stays within its limits and can be destroyed. The input is a row of messages, each after its length in two bytes; what comes between is time. */
 #include "base/mem.h"
-#include "blocks/blocks.h"
+#include "blocks/model-blocks.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,4 +1,4 @@
-/* blocks-fetch.c - the asking side: one file, several sources; see blocks.h.
+/* blocks-fetch.c - the asking side: one file, several sources; see model-blocks.h.
  *
  * A fetch asks everybody whether they have the file, goes by the root that most of them name, fetches the list (top, pages) and the chunks. What is not answered in
  * time goes to others; what is wrong ends its sender's part in it.

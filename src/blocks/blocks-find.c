@@ -1,4 +1,4 @@
-/* blocks-find.c - who has a model? Everybody is asked, twice where no answer comes; see blocks.h. */
+/* blocks-find.c - who has a model? Everybody is asked, twice where no answer comes; see model-blocks.h. */
 #include "blocks/blocks-internal.h"
 
 #include "base/mem.h"

@@ -2,7 +2,7 @@
 #ifndef HTH_BLOCKS_BLOCKS_INTERNAL_H
 #define HTH_BLOCKS_BLOCKS_INTERNAL_H
 
-#include "blocks/blocks.h"
+#include "blocks/model-blocks.h"
 
 enum { BLOCKS_READS_MAX = 4, BLOCKS_ASKED_MAX = 256, BLOCKS_UNSTORED_MAX = 64 };
 

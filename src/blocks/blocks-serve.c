@@ -1,4 +1,4 @@
-/* blocks-serve.c - the giving side: what neighbours asked for, in turns, at the owner's pace; see blocks.h. */
+/* blocks-serve.c - the giving side: what neighbours asked for, in turns, at the owner's pace; see model-blocks.h. */
 #include "blocks/blocks-internal.h"
 
 #include "base/mem.h"

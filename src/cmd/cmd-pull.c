@@ -96,7 +96,7 @@ static bool show_offer(const char *reference, const hth_pull_options *pull)
 	        offer.believed ? "" : "; nobody whom you trust says so, so its source is asked what it is");
 	if (offer.license[0] != '\0')
 		fprintf(stderr, "its license binds you as if it came from its source: %s (`hearth show %s` has all of it then)\n", offer.license, reference);
-	return offer.believed;
+	return true;
 }
 
 int hth_cmd_pull(hth_invocation *in)
@@ -142,8 +142,10 @@ int hth_cmd_pull(hth_invocation *in)
 		hth_buf out = HTH_BUF_INIT(8192);
 		hth_buf_append_str(&out, "{\"name\":");
 		hth_json_write_string(result.name, strlen(result.name), &out);
-		hth_buf_appendf(&out, ",\"bytes\":%llu,\"downloaded\":%llu,\"next_door\":%llu,\"already\":%s}", (unsigned long long)result.bytes,
-		                (unsigned long long)result.downloaded, (unsigned long long)result.next_door, result.already ? "true" : "false");
+		hth_buf_appendf(&out, ",\"bytes\":%llu,\"downloaded\":%llu", (unsigned long long)result.bytes, (unsigned long long)result.downloaded);
+		if (result.next_door > 0)
+			hth_buf_appendf(&out, ",\"next_door\":%llu", (unsigned long long)result.next_door);
+		hth_buf_append_str(&out, result.already ? ",\"already\":true}" : ",\"already\":false}");
 		int code = hth_cmd_print(in, &out);
 		hth_buf_finish(&out);
 		return code;

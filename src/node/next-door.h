@@ -8,7 +8,7 @@
 #ifndef HTH_NODE_NEXT_DOOR_H
 #define HTH_NODE_NEXT_DOOR_H
 
-#include "blocks/blocks.h"
+#include "blocks/model-blocks.h"
 #include "http/http.h"
 #include "json/json.h"
 #include "pull/pull.h"

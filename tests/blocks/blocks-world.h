@@ -7,7 +7,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "blocks/blocks.h"
+#include "blocks/model-blocks.h"
 #include "harness.h"
 
 enum { HOMES = 6, LETTERS_MAX = 4096 };

@@ -1,4 +1,4 @@
-/* blocks.c - the machine's frame: whom it deals with, pace, and who handles which message; see blocks.h. */
+/* model-blocks.c - the machine's frame: whom it deals with, pace, and who handles which message; see model-blocks.h. */
 #include "blocks/blocks-internal.h"
 
 #include "base/mem.h"

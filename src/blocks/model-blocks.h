@@ -1,4 +1,4 @@
-/* blocks.h - model files from next door: one home that asks its neighbours for a model's chunks, and gives them of its own.
+/* model-blocks.h - model files from next door: one home that asks its neighbours for a model's chunks, and gives them of its own.
  *
  * Pure: it is given the time and messages, and tells what it wants through hth_blocks_ops. The daemon runs it over sealed letters (node/next-door.c), the
  * tests over a simulated link that loses, doubles, reorders and alters them.
@@ -16,14 +16,14 @@
  *
  * Callbacks come from inside the calls below and may not call back, but for hth_blocks_read_done from `read`.
  */
-#ifndef HTH_BLOCKS_BLOCKS_H
-#define HTH_BLOCKS_BLOCKS_H
+#ifndef HTH_BLOCKS_MODEL_BLOCKS_H
+#define HTH_BLOCKS_MODEL_BLOCKS_H
 
 #include "blocks/blocks-messages.h"
 
 enum {
 	HTH_BLOCKS_SOURCES_MAX = 64, HTH_BLOCKS_FETCHES_MAX = 8, HTH_BLOCKS_FINDS_MAX = 8, HTH_BLOCKS_PER_PEER = 32, HTH_BLOCKS_QUEUE_MAX = 256,
-	HTH_BLOCKS_WINDOW_MAX = 16, HTH_BLOCKS_FIND_MS = 3000, HTH_BLOCKS_PATIENCE_MS = 20000,
+	HTH_BLOCKS_WINDOW_MAX = 16, HTH_BLOCKS_FIND_MS = 3000, HTH_BLOCKS_PATIENCE_MS = 12000,
 };
 
 typedef struct hth_blocks hth_blocks;
