@@ -52,6 +52,29 @@ static void print_vectors(const json_t *status)
 	       json_is_true(json_object_get(status, "kept")) && !goes_on ? "; no embedding model is in use now" : "");
 }
 
+/* Money as it is worth: small sums with more digits. */
+static const char *money(double sum, char out[32])
+{
+	snprintf(out, 32, sum >= 10 ? "%.0f" : sum >= 0.1 ? "%.2f" : "%.4f", sum);
+	return out;
+}
+
+static void print_cost(const json_t *status)
+{
+	const json_t *cost = json_object_get(status, "cost"), *prices = json_object_get(cost, "prices"), *page = json_object_get(prices, "page_1000");
+	const char *currency = json_string_value(json_object_get(cost, "currency")), *error = json_string_value(json_object_get(cost, "error"));
+	char a[32], b[32], c[32];
+	if (error != NULL)
+		printf("What it costs is not known: %s\n", error);
+	if (currency == NULL)
+		return;
+	printf("%.*f Wh spent (by %s), %s %s of electricity; in a cloud the %s pages would have been %s %s (%s %s for 1,000, %.10s)\n",
+	       json_number_value(json_object_get(cost, "watt_hours")) >= 10 ? 0 : 2, json_number_value(json_object_get(cost, "watt_hours")),
+	       json_string_value(json_object_get(cost, "measured_by")), money(json_number_value(json_object_get(cost, "energy")), a), currency,
+	       hth_cmd_count(number(cost, "pages_read"), c), money(json_number_value(json_object_get(cost, "cloud")), b), currency,
+	       money(json_number_value(json_object_get(page, "value")), (char[32]){0}), currency, json_string_value(json_object_get(page, "date")));
+}
+
 static void print_status(const json_t *status)
 {
 	const json_t *folders = json_object_get(status, "folders"), *folder;
@@ -75,6 +98,7 @@ static void print_status(const json_t *status)
 	       hth_cmd_bytes(number(status, "text_bytes"), b), hth_cmd_count(number(status, "passages"), c),
 	       hth_cmd_bytes(number(status, "word_bytes"), (char[32]){0}), hth_cmd_seconds(number(status, "cpu_seconds"), (char[32]){0}));
 	print_vectors(status);
+	print_cost(status);
 	const json_t *left = json_object_get(status, "seconds_left");
 	if (json_is_number(left))
 		printf("%.1f files a second; about %s left%s\n", json_number_value(json_object_get(status, "files_per_s")),

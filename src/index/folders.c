@@ -142,7 +142,9 @@ hth_status index_read_status(const char *home, hth_index_status *s, hth_error *e
 	                       " (SELECT count(*) FROM document), (SELECT coalesce(sum(text_bytes), 0) FROM document),"
 	                       " (SELECT coalesce(sum(pages), 0) FROM document), (SELECT count(*) FROM passage) - (SELECT count(*) FROM file WHERE name > 0),"
 	                       " (SELECT value FROM total WHERE name = 'cpu_seconds'), coalesce(sum(away), 0),"
-	                       " (SELECT value FROM total WHERE name = 'opened'), (SELECT value FROM total WHERE name = 'extracted')"
+	                       " (SELECT value FROM total WHERE name = 'opened'), (SELECT value FROM total WHERE name = 'extracted'),"
+	                       " (SELECT value FROM total WHERE name = 'metered_joules'), (SELECT value FROM total WHERE name = 'metered_cpu_seconds'),"
+	                       " (SELECT value FROM total WHERE name = 'pages_read'), min(added)"
 	                       " FROM folder WHERE removed = 0 AND store IS NULL"));
 	if (sqlite3_step(sums) == SQLITE_ROW) {
 		s->folders = (uint32_t)sqlite3_column_int64(sums, 0);
@@ -157,6 +159,10 @@ hth_status index_read_status(const char *home, hth_index_status *s, hth_error *e
 		s->away = (uint64_t)sqlite3_column_int64(sums, 9);
 		s->opened = (uint64_t)sqlite3_column_int64(sums, 10);
 		s->extracted = (uint64_t)sqlite3_column_int64(sums, 11);
+		s->metered_joules = sqlite3_column_double(sums, 12);
+		s->metered_cpu_seconds = sqlite3_column_double(sums, 13);
+		s->pages_read = HTH_MAX((uint64_t)sqlite3_column_int64(sums, 14), s->pages); /* an index of before they were counted */
+		s->since_unix = sqlite3_column_int64(sums, 15);
 	}
 	char words_folder[HTH_INDEX_PATH_MAX];
 	snprintf(words_folder, sizeof words_folder, "%.4000s/index/words", home);

@@ -1,7 +1,9 @@
 /* index-json.c - hits and status written as JSON (index-json.h has their shapes). */
 #include "index/index-json.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
+#include "index/cost.h"
 #include "index/view.h"
 #include "json/json.h"
 
@@ -94,6 +96,32 @@ static void put_folder(void *ctx, const char *path, bool shared, bool missing, u
 	                missing ? "true" : "false", (unsigned long long)files, (unsigned long long)away);
 }
 
+static void write_cost(const char *home, const hth_index_status *s, hth_buf *out)
+{
+	hth_prices p;
+	hth_index_cost c;
+	hth_error err = HTH_ERROR_INIT;
+	hth_buf_append_str(out, ",\"cost\":{");
+	if (hth_prices_load(&p, NULL, home, &err) != HTH_OK) {
+		hth_buf_append_str(out, "\"error\":");
+		hth_json_write_string(err.message, strlen(err.message), out);
+		hth_buf_append_char(out, '}');
+		return;
+	}
+	hth_index_count_cost(s, &p, hth_clock_unix(), &c);
+	hth_buf_appendf(out, "\"watt_hours\":%.4f,\"measured_by\":\"%s\",\"currency\":", c.watt_hours, c.measured_by);
+	hth_json_write_string(p.currency, strlen(p.currency), out);
+	hth_buf_appendf(out, ",\"energy\":%.6f,\"pages_read\":%llu,\"cloud_pages\":%.6f,\"cloud_storage\":%.6f,\"cloud\":%.6f,\"prices\":{", c.energy,
+	                (unsigned long long)s->pages_read, c.cloud_pages, c.cloud_storage, c.cloud_pages + c.cloud_storage);
+	for (unsigned i = 0; i < HTH_PRICE_COUNT; i++) {
+		hth_buf_appendf(out, "%s\"%s\":{\"value\":%.6g", i > 0 ? "," : "", hth_price_names[i], p.list[i].value);
+		put(out, "date", p.list[i].date);
+		put(out, "source", p.list[i].source);
+		hth_buf_append_char(out, '}');
+	}
+	hth_buf_append_str(out, "}}");
+}
+
 hth_status hth_index_write_status(const char *home, hth_index *index, hth_buf *out, hth_error *err)
 {
 	hth_index_status s;
@@ -117,6 +145,7 @@ hth_status hth_index_write_status(const char *home, hth_index *index, hth_buf *o
 		hth_buf_appendf(out, ",\"seconds_left\":%llu", (unsigned long long)s.seconds_left);
 	else
 		hth_buf_append_str(out, ",\"seconds_left\":null");
+	write_cost(home, &s, out);
 	hth_buf_append_str(out, ",\"folders\":[");
 	folder_list list = {out, false};
 	HTH_TRY(hth_index_each_folder(home, put_folder, &list, err));

@@ -49,6 +49,7 @@ typedef struct hth_index_options {
 	const char *home;
 	const char *extractor;   /* the program; NULL: found by extract/ */
 	uint64_t file_bytes_max; /* 0: 512 MiB; larger files are excluded */
+	const char *powercap;    /* where the processor's meter is; NULL: the system's */
 	uint32_t sweep_s;        /* 0: 900; folders are walked this often for what watching missed */
 	bool no_ocr;             /* leave waiting_ocr as it is */
 } hth_index_options;
@@ -106,6 +107,9 @@ typedef struct hth_index_status {
 	uint64_t away;                     /* files on disks that were mounted within folders and are not now; the same */
 	uint64_t opened, extracted;        /* since the beginning: contents that were hashed; readings by the extractor, OCR's too */
 	double cpu_seconds;                /* spent so far, by all processes that read */
+	double metered_joules, metered_cpu_seconds; /* what the processor's meter says of how many of them (cost.h) */
+	uint64_t pages_read;               /* so far, those of files that are gone, too */
+	int64_t since_unix;                /* the first folder that is there was named then; 0: there is none */
 	/* Of the keeper, when it is this process: else 0. */
 	char embedder[HTH_INDEX_MODEL_MAX]; /* the model that makes vectors; "": none */
 	bool kept, paused;

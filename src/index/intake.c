@@ -49,11 +49,17 @@ static hth_status store_totals(hth_index *ix, hth_error *err)
 	if (ix->extractor != NULL)
 		hth_extractor_get_counts(ix->extractor, &counts);
 	double now = (double)t.tv_sec + (double)t.tv_nsec * 1e-9 + counts.cpu_seconds;
+	double joules;
+	if (energy_look(&ix->meter, hth_clock_ms(), now, energy_busy_now(), &joules)) {
+		HTH_TRY(add_to_total(ix, "metered_joules", joules, err));
+		HTH_TRY(add_to_total(ix, "metered_cpu_seconds", now - ix->cpu_stored, err));
+	}
 	HTH_TRY(add_to_total(ix, "cpu_seconds", now - ix->cpu_stored, err));
+	HTH_TRY(add_to_total(ix, "pages_read", (double)ix->pages_read, err));
 	HTH_TRY(add_to_total(ix, "opened", (double)ix->opened, err));
 	HTH_TRY(add_to_total(ix, "extracted", (double)ix->extracted, err));
 	ix->cpu_stored = now;
-	ix->opened = ix->extracted = 0;
+	ix->opened = ix->extracted = ix->pages_read = 0;
 	return HTH_OK;
 }
 
@@ -226,6 +232,7 @@ static hth_status store_document(hth_index *ix, intake_job *j, int64_t state, co
 		document = sqlite3_last_insert_rowid(ix->r.db);
 		HTH_TRY(insert_passages(ix, j, document, &first, err));
 		HTH_TRY(insert_parts(ix, j, document, first, err));
+		ix->pages_read += j->reading.pages;
 	}
 	return link_file(ix, j->file, document, state, reason, &j->st, err);
 }

@@ -9,6 +9,7 @@
 #ifndef HTH_INDEX_KEEPER_H
 #define HTH_INDEX_KEEPER_H
 
+#include "index/energy.h"
 #include "index/passages.h"
 #include "index/index-record.h"
 #include "index/sweep.h"
@@ -77,6 +78,8 @@ struct hth_index {
 	bool ocr_hopeless; /* the extractor cannot: said once */
 	uint64_t done_ms[RATE_SAMPLES], n_done;
 	double cpu_stored;
+	energy_meter meter;
+	uint64_t pages_read; /* since the last commit */
 	uint64_t opened, extracted; /* since they were last stored */
 	/* embed.c */
 	hth_vectors *vectors;
