@@ -64,6 +64,44 @@ test("openai: aborting a stream", async () => {
   assert.equal(await status(), 0);
 });
 
+test("openai: files and vector stores", async () => {
+  const file = (name, text) => new File([text], name, { type: "text/plain" });
+  const store = await openai.vectorStores.create({ name: "papers", metadata: { who: "anna" } });
+  assert.equal(store.object, "vector_store");
+  const sent = await openai.files.create({ file: file("boiler.txt", "The boiler's pressure valve must be replaced before winter."), purpose: "assistants" });
+  assert.equal(sent.filename, "boiler.txt");
+  assert.equal(await (await openai.files.content(sent.id)).text(), "The boiler's pressure valve must be replaced before winter.");
+  const added = await openai.vectorStores.files.createAndPoll(store.id, { file_id: sent.id, attributes: { year: 2023 } });
+  assert.equal(added.status, "completed");
+  const read = await openai.vectorStores.files.uploadAndPoll(store.id, file("lease \"mill\".md", "# Lease\n\nThe tenancy of the mill ends in spring."));
+  assert.equal(read.status, "completed");
+  const batch = await openai.vectorStores.fileBatches.uploadAndPoll(store.id, { files: [file("a.txt", "About ladders."), file("b.txt", "About curtains.")] });
+  assert.deepEqual([batch.status, batch.file_counts.completed], ["completed", 2]);
+  const whole = await openai.vectorStores.retrieve(store.id);
+  assert.deepEqual([whole.status, whole.file_counts.completed, whole.metadata.who], ["completed", 4, "anna"]);
+  const page = await openai.vectorStores.search(store.id, { query: "when does the tenancy end?", max_num_results: 3, rewrite_query: true });
+  assert.equal(page.data[0].filename, 'lease "mill".md');
+  assert.match(page.data[0].content[0].text, /mill ends in spring/);
+  assert.ok(page.data[0].score > 0 && page.data[0].score <= 1);
+  const filtered = await openai.vectorStores.search(store.id, {
+    query: ["boiler valve", "tenancy"], filters: { type: "and", filters: [{ type: "gte", key: "year", value: 2020 }, { type: "ne", key: "who", value: "x" }] },
+    ranking_options: { score_threshold: 0.1 },
+  });
+  assert.deepEqual(filtered.data.map((d) => [d.file_id, d.attributes.year]), [[sent.id, 2023]]);
+  assert.equal((await openai.vectorStores.update(store.id, { name: "more" })).name, "more");
+  const names = [];
+  for await (const f of openai.vectorStores.files.list(store.id, { limit: 1, order: "asc" })) names.push(f.id);
+  assert.equal(names.length, 4);
+  const all = [];
+  for await (const s of openai.vectorStores.list()) all.push(s.id);
+  assert.ok(all.includes(store.id) && all.includes("vs_documents"));
+  assert.equal((await openai.vectorStores.files.delete(sent.id, { vector_store_id: store.id })).deleted, true);
+  for await (const f of openai.files.list()) assert.equal((await openai.files.delete(f.id)).deleted, true);
+  assert.equal((await openai.vectorStores.delete(store.id)).object, "vector_store.deleted");
+  await assert.rejects(openai.vectorStores.retrieve(store.id), OpenAI.NotFoundError);
+  await assert.rejects(openai.vectorStores.files.create("vs_documents", { file_id: sent.id }), OpenAI.PermissionDeniedError);
+});
+
 test("openai: completions and embeddings", async () => {
   const c = await openai.completions.create({ model, prompt: "Hello", max_tokens: 4 });
   assert.equal(typeof c.choices[0].text, "string");
