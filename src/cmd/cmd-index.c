@@ -59,6 +59,22 @@ static const char *money(double sum, char out[32])
 	return out;
 }
 
+static void print_unreadable(const json_t *status)
+{
+	enum { SHOWN = 10 };
+	const json_t *list = json_object_get(status, "unreadable"), *file;
+	size_t i;
+	json_array_foreach (list, i, file) {
+		if (i == SHOWN) {
+			printf("  ... `hearth index status --json` lists more\n");
+			break;
+		}
+		if (i == 0)
+			printf("Unreadable:\n");
+		printf("  %s: %s\n", json_string_value(json_object_get(file, "file")), json_string_value(json_object_get(file, "reason")));
+	}
+}
+
 static void print_cost(const json_t *status)
 {
 	const json_t *cost = json_object_get(status, "cost"), *prices = json_object_get(cost, "prices"), *page = json_object_get(prices, "page_1000");
@@ -98,12 +114,15 @@ static void print_status(const json_t *status)
 	       hth_cmd_bytes(number(status, "text_bytes"), b), hth_cmd_count(number(status, "passages"), c),
 	       hth_cmd_bytes(number(status, "word_bytes"), (char[32]){0}), hth_cmd_seconds(number(status, "cpu_seconds"), (char[32]){0}));
 	print_vectors(status);
+	print_unreadable(status);
 	print_cost(status);
 	const json_t *left = json_object_get(status, "seconds_left");
 	if (json_is_number(left))
-		printf("%.1f files a second; about %s left%s\n", json_number_value(json_object_get(status, "files_per_s")),
-		       hth_cmd_seconds((uint64_t)json_number_value(left), a), json_is_true(json_object_get(status, "paused")) ? "; resting while the node answers" : "");
-	else if (!json_is_true(json_object_get(status, "kept")))
+		printf("%.1f files a second, %.2f with OCR; about %s left\n", json_number_value(json_object_get(status, "files_per_s")),
+		       json_number_value(json_object_get(status, "ocr_files_per_s")), hth_cmd_seconds((uint64_t)json_number_value(left), a));
+	if (json_is_true(json_object_get(status, "paused")))
+		printf("It rests while the node answers somebody.\n");
+	if (!json_is_true(json_object_get(status, "kept")))
 		printf("No node runs, so nothing is read now: `hearth serve`, or `hearth index add DIR --wait`.\n");
 }
 
@@ -112,10 +131,15 @@ static void show_progress(const json_t *status, bool last)
 {
 	if (!hth_cmd_is_terminal(2))
 		return;
-	const json_t *files = json_object_get(status, "files");
-	fprintf(stderr, "\r\033[K%llu indexed, %llu waiting, %llu waiting for OCR, %llu unreadable%s", (unsigned long long)number(files, "indexed"),
-	        (unsigned long long)number(files, "waiting"), (unsigned long long)number(files, "waiting_ocr"), (unsigned long long)number(files, "unreadable"),
-	        last ? "\n" : "");
+	const json_t *files = json_object_get(status, "files"), *left = json_object_get(status, "seconds_left");
+	char text[32];
+	fprintf(stderr, "\r\033[K%llu indexed, %llu waiting, %llu waiting for OCR, %llu unreadable", (unsigned long long)number(files, "indexed"),
+	        (unsigned long long)number(files, "waiting"), (unsigned long long)number(files, "waiting_ocr"), (unsigned long long)number(files, "unreadable"));
+	if (json_is_true(json_object_get(status, "paused")))
+		fprintf(stderr, "; resting while the node answers");
+	else if (json_is_number(left))
+		fprintf(stderr, "; %s left", hth_cmd_seconds((uint64_t)json_number_value(left), text));
+	fprintf(stderr, last ? "\n" : "");
 	fflush(stderr);
 }
 

@@ -5,7 +5,9 @@
 
 #include <fcntl.h>
 #include <fnmatch.h>
+#include <limits.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 enum { FILE_MAX = 64 << 10, PATTERNS_MAX = 500 };
 
@@ -85,9 +87,24 @@ void ignore_release(ignore_rules *r)
 	}
 }
 
-bool ignore_matches(const ignore_rules *rules, const char *rel, const char *name, bool is_folder)
+/* A Maildir has cur, new and tmp (cr.yp.to/proto/maildir.html); name: a folder in dir_fd, or "." */
+static bool is_maildir(int dir_fd, const char *name)
 {
-	if (name[0] == '.')
+	char path[NAME_MAX + 8];
+	struct stat st;
+	static const char *const parts[] = {"cur", "new"};
+	for (size_t i = 0; i < HTH_COUNT(parts); i++)
+		if ((size_t)snprintf(path, sizeof path, "%s/%s", name, parts[i]) >= sizeof path || fstatat(dir_fd, path, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+		    !S_ISDIR(st.st_mode))
+			return false;
+	return true;
+}
+
+bool ignore_matches(const ignore_rules *rules, int dir_fd, const char *rel, const char *name, bool is_folder)
+{
+	if (name[0] == '.' && !(is_folder && is_maildir(dir_fd, ".") && is_maildir(dir_fd, name)))
+		return true;
+	if (is_folder && strcmp(name, "tmp") == 0 && is_maildir(dir_fd, "."))
 		return true;
 	/* The nearest file's last word counts. */
 	for (const ignore_rules *r = rules; r != NULL; r = r->above) {

@@ -7,6 +7,8 @@
 #include "index/view.h"
 #include "json/json.h"
 
+enum { UNREADABLE_SHOWN = 100 };
+
 static void put(hth_buf *out, const char *key, const char *value)
 {
 	hth_buf_appendf(out, ",\"%s\":", key);
@@ -96,6 +98,16 @@ static void put_folder(void *ctx, const char *path, bool shared, bool missing, u
 	                missing ? "true" : "false", (unsigned long long)files, (unsigned long long)away);
 }
 
+static void put_file(void *ctx, const char *path, const char *reason)
+{
+	folder_list *l = ctx;
+	hth_buf_append_str(l->out, l->any ? ",{\"file\":" : "{\"file\":");
+	l->any = true;
+	hth_json_write_string(path, strlen(path), l->out);
+	put(l->out, "reason", reason);
+	hth_buf_append_char(l->out, '}');
+}
+
 static void write_cost(const char *home, const hth_index_status *s, hth_buf *out)
 {
 	hth_prices p;
@@ -139,13 +151,17 @@ hth_status hth_index_write_status(const char *home, hth_index *index, hth_buf *o
 	hth_buf_appendf(out, ",\"vectors\":%llu,\"vector_bytes\":%llu", (unsigned long long)s.vectors, (unsigned long long)s.vector_bytes);
 	put(out, "vector_model", s.vector_model);
 	put(out, "embed_model", s.embedder);
-	hth_buf_appendf(out, ",\"kept\":%s,\"idle\":%s,\"paused\":%s,\"files_per_s\":%.2f", s.kept ? "true" : "false",
-	                idle ? "true" : "false", s.paused ? "true" : "false", s.files_per_s);
+	hth_buf_appendf(out, ",\"kept\":%s,\"idle\":%s,\"paused\":%s,\"files_per_s\":%.2f,\"ocr_files_per_s\":%.3f", s.kept ? "true" : "false",
+	                idle ? "true" : "false", s.paused ? "true" : "false", s.files_per_s, s.ocr_files_per_s);
 	if (s.seconds_left > 0)
 		hth_buf_appendf(out, ",\"seconds_left\":%llu", (unsigned long long)s.seconds_left);
 	else
 		hth_buf_append_str(out, ",\"seconds_left\":null");
 	write_cost(home, &s, out);
+	hth_buf_append_str(out, ",\"unreadable\":[");
+	folder_list files = {out, false};
+	HTH_TRY(hth_index_each_file(home, HTH_INDEX_UNREADABLE, UNREADABLE_SHOWN, put_file, &files, err));
+	hth_buf_append_char(out, ']');
 	hth_buf_append_str(out, ",\"folders\":[");
 	folder_list list = {out, false};
 	HTH_TRY(hth_index_each_folder(home, put_folder, &list, err));

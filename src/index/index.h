@@ -113,8 +113,8 @@ typedef struct hth_index_status {
 	/* Of the keeper, when it is this process: else 0. */
 	char embedder[HTH_INDEX_MODEL_MAX]; /* the model that makes vectors; "": none */
 	bool kept, paused;
-	double files_per_s;    /* over the last minute of work */
-	uint64_t seconds_left; /* for the files that wait, at that rate; 0: none or not known */
+	double files_per_s, ocr_files_per_s; /* over the last minute of work: text, and pictures in files */
+	uint64_t seconds_left; /* for the files that wait, at those rates; 0: none or not known */
 } hth_index_status;
 /* index may be NULL. */
 HTH_MUST_USE hth_status hth_index_get_status(const char *home, hth_index *index, hth_index_status *ret_status, hth_error *err);

@@ -139,10 +139,10 @@ hth_status intake_feed_words(hth_index *ix, bool commit, hth_error *err)
 
 /* --- storing --- */
 
-static void note_done(hth_index *ix)
+static void note_done(hth_index *ix, bool ocr)
 {
 	pthread_mutex_lock(&ix->mutex);
-	ix->done_ms[ix->n_done++ % RATE_SAMPLES] = hth_clock_ms();
+	ix->done[ocr].ms[ix->done[ocr].n++ % RATE_SAMPLES] = hth_clock_ms();
 	pthread_mutex_unlock(&ix->mutex);
 }
 
@@ -163,7 +163,7 @@ static hth_status link_file(hth_index *ix, int64_t file, int64_t document, int64
 	/* A file whose row went while it was read: nobody has the document now. */
 	if (document > 0)
 		HTH_TRY(record_drop_document(&ix->r, document, err));
-	note_done(ix);
+	note_done(ix, false);
 	return HTH_OK;
 }
 
@@ -257,7 +257,7 @@ static hth_status store_ocr(hth_index *ix, intake_job *j, const hth_extract_resu
 	                  j->document, state, reason, (int64_t)j->reading.text.len));
 	HTH_TRY(record_do(&ix->r, err, "UPDATE file SET state = ?2, reason = ?3 WHERE document = ?1 AND state = ?4", "iisi", j->document,
 	                  state, reason, (int64_t)HTH_INDEX_WAITING_OCR));
-	note_done(ix);
+	note_done(ix, true);
 	return HTH_OK;
 }
 

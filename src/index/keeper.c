@@ -394,6 +394,21 @@ bool hth_index_is_idle(hth_index *ix)
 	return atomic_load(&ix->idle);
 }
 
+/* Files a second over the last minute of work; 0: too few to tell. The mutex is held. */
+static double rate_of(const hth_index *ix, bool ocr)
+{
+	uint64_t now = hth_clock_ms(), first = now, last = 0;
+	size_t n = 0;
+	for (size_t i = 0; i < RATE_SAMPLES && i < ix->done[ocr].n; i++) {
+		if (now - ix->done[ocr].ms[i] > 60000)
+			continue;
+		first = HTH_MIN(first, ix->done[ocr].ms[i]);
+		last = HTH_MAX(last, ix->done[ocr].ms[i]);
+		n++;
+	}
+	return n > 1 && last > first ? (double)(n - 1) * 1000 / (double)(last - first) : 0;
+}
+
 hth_status hth_index_get_status(const char *home, hth_index *ix, hth_index_status *ret_status, hth_error *err)
 {
 	hth_index_status s;
@@ -401,23 +416,16 @@ hth_status hth_index_get_status(const char *home, hth_index *ix, hth_index_statu
 	if (ix != NULL) {
 		s.kept = true;
 		s.paused = atomic_load(&ix->paused);
-		uint64_t now = hth_clock_ms(), first = now;
-		size_t n = 0;
 		pthread_mutex_lock(&ix->mutex);
-		for (size_t i = 0; i < RATE_SAMPLES && i < ix->n_done; i++) {
-			if (now - ix->done_ms[i] > 60000)
-				continue;
-			first = HTH_MIN(first, ix->done_ms[i]);
-			n++;
-		}
+		s.files_per_s = rate_of(ix, false);
+		s.ocr_files_per_s = rate_of(ix, true);
 		if (ix->embedder.embed != NULL)
 			memcpy(s.embedder, ix->embedder.model, sizeof s.embedder);
 		pthread_mutex_unlock(&ix->mutex);
-		uint64_t waiting = s.files[HTH_INDEX_WAITING] + s.files[HTH_INDEX_WAITING_OCR];
-		if (n > 1 && now > first)
-			s.files_per_s = (double)n * 1000 / (double)(now - first);
-		if (waiting > 0 && s.files_per_s > 0)
-			s.seconds_left = (uint64_t)((double)waiting / s.files_per_s) + 1;
+		/* Pictures take a hundred times as long as text: without a rate of their own nothing can be said. */
+		double text = (double)s.files[HTH_INDEX_WAITING], ocr = ix->no_ocr ? 0 : (double)s.files[HTH_INDEX_WAITING_OCR];
+		if (text + ocr > 0 && (text <= 0 || s.files_per_s > 0) && (ocr <= 0 || s.ocr_files_per_s > 0))
+			s.seconds_left = (uint64_t)((text > 0 ? text / s.files_per_s : 0) + (ocr > 0 ? ocr / s.ocr_files_per_s : 0)) + 1;
 	}
 	*ret_status = s;
 	return HTH_OK;

@@ -76,7 +76,9 @@ struct hth_index {
 	bool in_transaction;
 	uint64_t transaction_ms, transaction_bytes, no_ocr_until_ms;
 	bool ocr_hopeless; /* the extractor cannot: said once */
-	uint64_t done_ms[RATE_SAMPLES], n_done;
+	struct {
+		uint64_t ms[RATE_SAMPLES], n;
+	} done[2]; /* files that were read: their text, their pictures */
 	double cpu_stored;
 	energy_meter meter;
 	uint64_t pages_read; /* since the last commit */
@@ -87,7 +89,7 @@ struct hth_index {
 	bool batch_out;
 	hth_index_embedder embedder; /* under the mutex, and so is the next */
 	hth_index_batch *batch_back;
-	pthread_mutex_t mutex; /* of what status reads: n_done, done_ms; and of the two above */
+	pthread_mutex_t mutex; /* of what status reads: done; and of the two above */
 };
 
 /* watch.c */

@@ -337,7 +337,7 @@ static hth_status walk(sweep *s, int fd, ignore_rules *above, unsigned depth)
 			/* gone since its folder was read */
 		} else if (fits && !there) { /* a disk that was pulled out: its names are still told, nothing else */
 			status = note_unread(s);
-		} else if (!fits || (!is_folder && !S_ISREG(st.st_mode)) || ignore_matches(rules, s->rel, e->d_name, is_folder) ||
+		} else if (!fits || (!is_folder && !S_ISREG(st.st_mode)) || ignore_matches(rules, fd, s->rel, e->d_name, is_folder) ||
 		           (is_folder && depth >= DEPTH_MAX)) {
 			s->result->skipped++;
 		} else if (is_folder) {
@@ -474,7 +474,7 @@ static bool is_reached(const sweep *s, const char *rel, struct stat *st)
 			name[-1] = '/';
 		if (end != NULL)
 			*end = '\0';
-		reached = fstatat(at, name, st, AT_SYMLINK_NOFOLLOW) == 0 && !ignore_matches(rules, path, name, end != NULL);
+		reached = fstatat(at, name, st, AT_SYMLINK_NOFOLLOW) == 0 && !ignore_matches(rules, at, path, name, end != NULL);
 		if (end == NULL) {
 			reached = reached && S_ISREG(st->st_mode);
 			break;
