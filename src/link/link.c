@@ -18,7 +18,7 @@
 
 enum {
 	ATTEMPT_MS = 10000, CONNECT_MS = 4000, PING_MS = 15000, PINGS_LOST = 2, STEADY_MS = 10000,
-	PAUSE_FIRST_MS = 200, PAUSE_MAX_MS = 10000, READ_CHUNK = 16 << 10, READ_SLICE = 256 << 10, NONCE_MAX = 48,
+	PAUSE_FIRST_MS = 200, PAUSE_MAX_MS = 10000, READ_CHUNK = 16 << 10, READ_SLICE = 256 << 10, READ_NS = 2000000, NONCE_MAX = 48,
 };
 
 typedef enum link_state { LINK_PAUSE, LINK_RESOLVE, LINK_CONNECT, LINK_INFO, LINK_TLS, LINK_LOGIN, LINK_UP } link_state;
@@ -225,6 +225,7 @@ static void receive(hth_link *l)
 	char chunk[READ_CHUNK];
 	hth_error err;
 	size_t taken = 0;
+	uint64_t begin_ns = hth_clock_ns();
 	for (;;) {
 		size_t n = 0;
 		link_io io = link_tls_read(l->tls, chunk, sizeof chunk, &n, &err);
@@ -243,8 +244,10 @@ static void receive(hth_link *l)
 			return;
 		}
 		taken += n;
-		if (taken >= READ_SLICE) { /* others have their turn; what TLS holds already does not wake the socket */
-			hth_timer_start(l->more, 0, 0);
+		if (taken >= READ_SLICE || hth_clock_ns() - begin_ns > READ_NS) {
+			/* Others have their turn; what TLS holds already does not wake the socket. Not 0: libuv 1.44 runs a timer that is
+			 * started for now by a timer within the same round, and nobody else had a turn. */
+			hth_timer_start(l->more, 1, 0);
 			break;
 		}
 	}

@@ -51,7 +51,7 @@ hth_status link_tls_open(link_tls **ret_tls, int fd, const unsigned char fingerp
 		SSL_CTX_set_cert_verify_callback(t->context, check_certificate, t);
 		SSL_CTX_set_mode(t->context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
 		SSL_CTX_set_session_cache_mode(t->context, SSL_SESS_CACHE_OFF);
-		SSL_CTX_set_options(t->context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+		SSL_CTX_set_options(t->context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF); /* letters have their own ends */
 		t->ssl = SSL_new(t->context);
 	}
 	if (t->ssl == NULL || SSL_set_fd(t->ssl, fd) != 1) {

@@ -15,7 +15,7 @@ static void on_hub_says(void *ctx, bool bad, const char *line)
 	hth_street *s = ctx;
 	(void)s;
 	/* A door that closed, or a neighbour's line that broke: what is worth a look is in `hearth pool status`. */
-	bool routine = strstr(line, "authorization") != NULL || strstr(line, "authentication") != NULL || strstr(line, "TLS handshake error") != NULL || strstr(line, "Slow Consumer") != NULL ||
+	bool routine = strstr(line, "authorization") != NULL || strstr(line, "authentication") != NULL || strstr(line, "connect to route") != NULL || strstr(line, "TLS handshake error") != NULL || strstr(line, "Slow Consumer") != NULL ||
 	               strstr(line, "Permissions Violation") != NULL || strstr(line, "Publish Violation") != NULL || strstr(line, "Subscription Violation") != NULL;
 	hth_log(bad && !routine ? HTH_LOG_WARN : HTH_LOG_DEBUG, "hub: %.300s", line);
 }

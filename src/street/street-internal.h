@@ -11,7 +11,7 @@
 enum {
 	STREET_HELLO_MS = 5000, STREET_SILENT_MS = 15000, STREET_HELLOS = 64, STREET_DOORS_MAX = 128, STREET_HUBS_MAX = 2, STREET_LETTER_LIFE_MS = 30000,
 	STREET_STATE_MAX = 16 << 20, STREET_DOOR_GRACE_MS = 10000, STREET_INTENTS_MAX = 8, STREET_INTENT_MS = 120000, STREET_EGRESS_MS = 3600 * 1000,
-	STREET_REJECT_LOG_MS = 60000,
+	STREET_REJECT_LOG_MS = 60000, STREET_FLOOD = 2000,
 };
 
 /* The first byte of a letter of street's own kind. */
@@ -34,8 +34,10 @@ typedef struct street_peer {
 	uint64_t session_issued_ms; /* the date of the letter that said so */
 	uint64_t heard_ms, greeted_ms, measured_ms;
 	uint64_t ping_in, ping_in_us; /* its last ping, and when it came */
-	bool online, trusted;
+	bool online;
 	double rtt_s;
+	unsigned letters; /* since the last pulse */
+	uint64_t flood_told_ms;
 } street_peer;
 
 /* Somebody invited may knock at the hub with this key until it closes. */

@@ -154,8 +154,7 @@ static void come_online(hth_street *s, street_peer *p)
 	p->online = true;
 	const hth_member *m = hth_membership_find(s->membership, &p->id);
 	if (m != NULL) {
-		if (s->hub_address[0] != '\0')
-			street_send_hub(s, m);
+		street_send_hub(s, m); /* also that there is none (any more): what hosted one may not have been able to say so then */
 		if (s->n_doors > 0)
 			street_send_doors(s, m);
 	}
@@ -307,6 +306,9 @@ static void take_letter(hth_street *s, const hth_opened *letter)
 	if (letter->len < 1)
 		return;
 	hth_letter_kind kind = (hth_letter_kind)letter->payload[0];
+	street_peer *p = street_peer_of(s, &letter->sender);
+	if (p != NULL)
+		p->letters++;
 	if (kind == HTH_LETTER_STREET) {
 		/* What it leads to may open the next letter in the same memory. */
 		HTH_AUTO_FREE unsigned char *copy = malloc(letter->len);
@@ -316,7 +318,6 @@ static void take_letter(hth_street *s, const hth_opened *letter)
 		take_street(s, letter, copy + 1, letter->len - 1);
 		return;
 	}
-	street_peer *p = street_peer_of(s, &letter->sender);
 	if (p == NULL || letter->no_session || s->leaving || (kind != HTH_LETTER_POOL && kind != HTH_LETTER_BLOCKS))
 		return;
 	come_online(s, p);

@@ -61,6 +61,12 @@ static void beat(hth_street *s)
 	size_t rounds = (s->n_peers + STREET_HELLOS - 1) / STREET_HELLOS;
 	for (size_t i = 0; i < s->n_peers; i++) {
 		street_peer *p = &s->peers[i];
+		const hth_member *m = hth_membership_find(s->membership, &p->id);
+		if (p->letters > STREET_FLOOD && m != NULL && (p->flood_told_ms == 0 || now - p->flood_told_ms > STREET_REJECT_LOG_MS)) {
+			hth_log(HTH_LOG_WARN, "%s floods this home with letters (%u in some seconds); `hearth pool remove` ends that", m->name, p->letters);
+			p->flood_told_ms = now;
+		}
+		p->letters = 0;
 		if (p->online && now - p->heard_ms > STREET_SILENT_MS * HTH_MAX(rounds, (size_t)1)) {
 			p->online = false;
 			if (s->events.online != NULL)
