@@ -1,4 +1,5 @@
 """A hub that means harm: speaks enough of NATS's protocol over TLS for nodes to connect, lets everybody in, keeps all it sees, and tampers as it is told."""
+import hashlib
 import json
 import os
 import random
@@ -20,7 +21,6 @@ class HostileHub:
                         "-days", "2", "-subj", "/CN=hub"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         with open(self.cert) as f:
             der = ssl.PEM_cert_to_DER_cert(f.read())
-        import hashlib
         self.fingerprint = hashlib.sha256(der).hexdigest()
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(self.cert, self.key)
@@ -34,6 +34,7 @@ class HostileHub:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)  # or accept() would keep it open
         self.listener.close()
         self.cut()
         self.folder.cleanup()
@@ -125,6 +126,12 @@ class HostileHub:
         for s, sid in to:
             self.raw(s, b"MSG %s %s %d\r\n%s\r\n" % (subject.encode(), sid.encode(), len(payload), payload))
         return len(to)
+
+    def release(self):
+        with self.lock:
+            batch, self.held = self.held, []
+        for each in batch:
+            self.send(*each)
 
     def raw(self, s, data):
         try:
