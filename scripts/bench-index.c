@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
-#include "index/words.h"
+#include "index/widen.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -72,6 +72,37 @@ static int grade_of(const row *qrels, size_t n, const char *query, const char *d
 	return 0;
 }
 
+typedef struct measured {
+	double ndcg, recall;
+	size_t judged;
+} measured;
+
+/* False: nobody has judged this query. */
+static bool judge(measured *m, const row *qrels, size_t n_qrels, const char *query, const row *docs, const hth_words_hit *hits, size_t n)
+{
+	int grades[4096];
+	size_t n_rel = 0, found = 0;
+	double gain = 0, ideal = 0;
+	for (size_t i = 0; i < n_qrels; i++)
+		if (strcmp(qrels[i].fields[0], query) == 0 && atoi(qrels[i].fields[2]) > 0 && n_rel < HTH_COUNT(grades))
+			grades[n_rel++] = atoi(qrels[i].fields[2]);
+	if (n_rel == 0)
+		return false;
+	qsort(grades, n_rel, sizeof *grades, descending);
+	for (size_t i = 0; i < n; i++) {
+		int grade = grade_of(qrels, n_qrels, query, docs[hits[i].id - 1].fields[0]);
+		found += grade > 0;
+		if (i < 10)
+			gain += (exp2(grade) - 1) / log2((double)i + 2);
+	}
+	for (size_t i = 0; i < n_rel && i < 10; i++)
+		ideal += (exp2(grades[i]) - 1) / log2((double)i + 2);
+	m->ndcg += gain / ideal;
+	m->recall += (double)found / (double)n_rel;
+	m->judged++;
+	return true;
+}
+
 static void measure_ir(const char *set, const char *folder, bool stem)
 {
 	hth_error err = HTH_ERROR_INIT;
@@ -93,40 +124,33 @@ static void measure_ir(const char *set, const char *folder, bool stem)
 	}
 	if (hth_words_commit(w, n_docs, &err) != HTH_OK)
 		die("committing", &err);
-	double ndcg = 0, recall = 0;
-	size_t judged = 0;
+	static measured plain, wide;
 	for (size_t q = 0; q < n_queries; q++) {
-		int grades[4096];
-		size_t n_rel = 0, n = 0;
-		for (size_t i = 0; i < n_qrels; i++)
-			if (strcmp(qrels[i].fields[0], queries[q].fields[0]) == 0 && atoi(qrels[i].fields[2]) > 0 &&
-			    n_rel < HTH_COUNT(grades))
-				grades[n_rel++] = atoi(qrels[i].fields[2]);
-		if (n_rel == 0)
-			continue;
-		judged++;
-		qsort(grades, n_rel, sizeof *grades, descending);
-		hth_words_query query = {0};
-		hth_words_query_add(&query, terms, languages, queries[q].fields[1], strlen(queries[q].fields[1]),
-		                    HTH_WORDS_MAY);
 		hth_words_hit hits[DEPTH];
+		size_t n;
+		hth_words_query query = {0};
+		hth_words_query_add(&query, terms, languages, queries[q].fields[1], strlen(queries[q].fields[1]), HTH_WORDS_MAY);
 		if (hth_words_search(w, &query, DEPTH, hits, &n, &err) != HTH_OK)
 			die("searching", &err);
-		double gain = 0, ideal = 0;
-		size_t found = 0;
-		for (size_t i = 0; i < n; i++) {
-			int grade = grade_of(qrels, n_qrels, queries[q].fields[0], docs[hits[i].id - 1].fields[0]);
-			found += grade > 0;
-			if (i < 10)
-				gain += (exp2(grade) - 1) / log2((double)i + 2);
+		if (!judge(&plain, qrels, n_qrels, queries[q].fields[0], docs, hits, n))
+			continue;
+		/* Once more with what the best have in common, as the index's searches do. */
+		widen_text texts[WIDEN_TEXTS];
+		static char bodies[WIDEN_TEXTS][2 * LINE_MAX_BYTES];
+		size_t n_texts = HTH_MIN(n, (size_t)WIDEN_TEXTS);
+		for (size_t i = 0; i < n_texts; i++) {
+			const row *d = &docs[hits[i].id - 1];
+			snprintf(bodies[i], sizeof bodies[i], "%s\n%s", d->fields[1], d->n > 2 ? d->fields[2] : "");
+			texts[i] = (widen_text){bodies[i], stem ? HTH_LANGUAGE_EN : HTH_LANGUAGE_NONE, hits[i].score};
 		}
-		for (size_t i = 0; i < n_rel && i < 10; i++)
-			ideal += (exp2(grades[i]) - 1) / log2((double)i + 2);
-		ndcg += gain / ideal;
-		recall += (double)found / (double)n_rel;
+		widen_query(w, terms, texts, n_texts, &query);
+		if (hth_words_search(w, &query, DEPTH, hits, &n, &err) != HTH_OK)
+			die("searching", &err);
+		(void)judge(&wide, qrels, n_qrels, queries[q].fields[0], docs, hits, n);
 	}
-	printf("{\"documents\":%zu,\"queries\":%zu,\"stemmed\":%s,\"ndcg_10\":%.4f,\"recall_100\":%.4f}\n", n_docs,
-	       judged, stem ? "true" : "false", ndcg / (double)judged, recall / (double)judged);
+	double judged = (double)plain.judged;
+	printf("{\"documents\":%zu,\"queries\":%zu,\"stemmed\":%s,\"ndcg_10\":%.4f,\"recall_100\":%.4f,\"wide_ndcg_10\":%.4f,\"wide_recall_100\":%.4f}\n", n_docs,
+	       plain.judged, stem ? "true" : "false", plain.ndcg / judged, plain.recall / judged, wide.ndcg / judged, wide.recall / judged);
 	hth_words_close(w);
 	hth_terms_destroy(terms);
 	exit(0); /* what the sets took goes with the process */

@@ -13,6 +13,7 @@
 #include "index/passages.h"
 #include "index/index-record.h"
 #include "index/snippet.h"
+#include "index/widen.h"
 #include "index/words.h"
 
 #include <stdio.h>
@@ -94,6 +95,7 @@ typedef struct asked {
 	phrase phrases[8];
 	size_t n_phrases;
 	size_t n_positive;
+	bool exact; /* it has a phrase, a must or a must-not: nothing is added to it */
 	double rarity[64]; /* of each word */
 	double all;
 } asked;
@@ -119,6 +121,7 @@ static void parse_query(hth_index_reader *reader, uint32_t languages, const char
 			at += n;
 		}
 		hth_words_query_add(&a->words, reader->terms, languages, word, n, need);
+		a->exact |= need != HTH_WORDS_MAY;
 		if (need != HTH_WORDS_MUST_NOT)
 			a->n_positive += a->words.n - before;
 	}
@@ -216,6 +219,7 @@ static bool contains_folded(const char *text, const char *part)
 /* What a passage is of; its strings are owned. */
 typedef struct source {
 	int64_t document;
+	hth_language language;
 	uint32_t part, page;
 	int64_t box;
 	char *text, *name, *title, *author;
@@ -313,7 +317,7 @@ static hth_status read_source(hth_index_reader *reader, const hth_index_query *q
 	*ret_fits = false;
 	{
 		HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
-		HTH_TRY(record_prepare(&reader->r, &stmt, err, "SELECT document, part, page, box, text FROM passage WHERE id = ?1"));
+		HTH_TRY(record_prepare(&reader->r, &stmt, err, "SELECT document, part, page, box, text, language FROM passage WHERE id = ?1"));
 		sqlite3_bind_int64(stmt, 1, (int64_t)passage);
 		int rc = sqlite3_step(stmt);
 		if (rc == SQLITE_DONE)
@@ -325,6 +329,7 @@ static hth_status read_source(hth_index_reader *reader, const hth_index_query *q
 		              .page = (uint32_t)sqlite3_column_int64(stmt, 2),
 		              .box = sqlite3_column_type(stmt, 3) == SQLITE_NULL ? -1 : sqlite3_column_int64(stmt, 3),
 		              .text = strdup(record_text(stmt, 4)),
+		              .language = (hth_language)(sqlite3_column_int(stmt, 5) % HTH_LANGUAGE_COUNT),
 		              .shown = passage};
 		if (sqlite3_column_int64(stmt, 1) < 0) { /* a file's name, of no part: what it says begins with its first passage */
 			s->part = 0;
@@ -423,6 +428,8 @@ typedef struct gathering {
 	hth_index_reader *reader;
 	const hth_index_query *query;
 	const asked *asked;
+	hth_words_query words; /* what is ranked by: what was asked, and what its best answers have in common */
+	bool widened;
 	hth_index_hits hits;
 	word_set *sets; /* of the hits */
 	size_t k;
@@ -459,7 +466,10 @@ static hth_status gather(gathering *g, const fused_hit *found, hth_error *err)
 	for (size_t i = 0; fits && i < g->asked->n_phrases; i++)
 		fits = snippet_has_phrase(g->reader->terms, s.called != NULL ? s.called : s.text, g->asked->phrases[i].text, g->asked->phrases[i].len);
 	double share = fits ? share_of(g->reader, g->asked, s.text, s.path) : 0;
-	if (!fits || (share < g->query->least_share && !outstanding))
+	/* What only has words that were added is not what was asked for. */
+	bool has_words = found->by_words && (share > 0 || !g->widened);
+	if (!fits || (share < g->query->least_share && !outstanding) ||
+	    (!has_words && !outstanding && !(g->query->nearest_too && found->cosine != 0)))
 		return HTH_OK;
 	size_t same_page = 0, same_file = 0;
 	word_set *set = &g->sets[g->hits.n];
@@ -501,6 +511,42 @@ static hth_status gather(gathering *g, const fused_hit *found, hth_error *err)
 	return snippet_make(g->reader->terms, &g->asked->words, h->text, &h->snippet, &h->marks, &h->n_marks, err);
 }
 
+/* The best passages that may be shown and are no copies of each other say what else belongs to the matter (widen.h). */
+static hth_status widen(gathering *g, hth_error *err)
+{
+	enum { LOOKED_AT = 3 * WIDEN_TEXTS };
+	hth_words_hit best[LOOKED_AT];
+	widen_text texts[WIDEN_TEXTS];
+	char *owned[WIDEN_TEXTS];
+	HTH_AUTO_FREE word_set *sets = hth_alloc_array(WIDEN_TEXTS, sizeof *sets);
+	size_t n = 0, kept = 0;
+	if (sets == NULL)
+		return hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
+	hth_status status = hth_words_search(g->reader->words, &g->words, LOOKED_AT, best, &n, err);
+	for (size_t i = 0; i < n && kept < WIDEN_TEXTS && status == HTH_OK; i++) {
+		HTH_CLEANUP(source_finish) source s = {0};
+		bool fits;
+		status = read_source(g->reader, g->query, best[i].id, &s, &fits, err);
+		if (status != HTH_OK || !fits)
+			continue;
+		make_set(g->reader, s.text, &sets[kept]);
+		for (size_t k = 0; k < kept && fits; k++)
+			fits = !are_near(&sets[k], &sets[kept]) && strcmp(owned[k], s.text) != 0;
+		if (!fits)
+			continue;
+		texts[kept] = (widen_text){s.text, s.language, best[i].score};
+		owned[kept++] = s.text;
+		s.text = NULL;
+	}
+	size_t before = g->words.n;
+	if (status == HTH_OK)
+		widen_query(g->reader->words, g->reader->terms, texts, kept, &g->words);
+	g->widened = g->words.n > before;
+	for (size_t i = 0; i < kept; i++)
+		free(owned[i]);
+	return status;
+}
+
 static void drop_hits(gathering *g)
 {
 	for (size_t i = 0; i < g->hits.n; i++)
@@ -511,7 +557,7 @@ static void drop_hits(gathering *g)
 /* The `most` best of each list, merged; *ret_more: there may be others. */
 static hth_status rank(gathering *g, size_t most, size_t *ret_n, bool *ret_more, hth_error *err)
 {
-	const hth_words_query *words = &g->asked->words;
+	const hth_words_query *words = &g->words;
 	size_t n = 0, n_vectors = 0, most_vectors = HTH_MIN(most, (size_t)HTH_VECTORS_K_MAX);
 	if (words->n > 0)
 		HTH_TRY(hth_words_search(g->reader->words, words, most, g->words_best, &n, err));
@@ -640,15 +686,21 @@ hth_status hth_index_search(hth_index_reader *reader, const hth_index_query *que
 	if (g.vectors != NULL && hth_vectors_outstanding(g.vectors, &(hth_vectors_query){.values = query->vector, .n = query->n_dims}, &g.outstanding, err) != HTH_OK)
 		g.vectors = NULL; /* a query's vector that is none */
 	HTH_TRY(prepare_gathering(&g, err));
+	g.words = a.words;
+	status = a.exact ? HTH_OK : widen(&g, err);
+	if (status != HTH_OK) {
+		hth_index_hits_finish(&g.hits);
+		return status;
+	}
 	bool exhausted = true;
 	status = gather_best(&g, has_filter(reader, query) || a.n_phrases > 0, &exhausted, err);
 	/* The filters let through none of the very best, and there are more: those passages alone that they may let through. */
 	HTH_AUTO_FREE uint64_t *ranges = NULL;
 	if (status == HTH_OK && !exhausted && g.hits.n < g.k && has_filter(reader, query)) {
-		status = find_ranges(reader, query, &ranges, &a.words.n_ranges, err);
-		a.words.ranges = ranges;
+		status = find_ranges(reader, query, &ranges, &g.words.n_ranges, err);
+		g.words.ranges = ranges;
 		drop_hits(&g);
-		if (status == HTH_OK && a.words.n_ranges > 0)
+		if (status == HTH_OK && g.words.n_ranges > 0)
 			status = gather_best(&g, true, &exhausted, err);
 	}
 	if (status != HTH_OK) {

@@ -319,6 +319,33 @@ TEST(a_filter_reaches_beyond_the_best_ten_thousand_passages)
 	end();
 }
 
+TEST(what_the_best_passages_share_decides_among_the_rest)
+{
+	begin();
+	put("a.txt", "The boiler, boiler of the house: its thermostat and the burner were set in May.");
+	put("b.txt", "Boiler service: a boiler whose thermostat clicks wants a new burner soon.");
+	put("c.txt", "A boiler, and again a boiler. Thermostat and burner came from the same maker.");
+	put("music.txt", "Somebody wrote a sonata on the word boiler, with a cadenza for the flute.");
+	put("letter.txt", "My aunt sends her regards, asks about our old boiler and knows a man who mends any thermostat.");
+	put("other.txt", "A thermostat and a burner are sold in the shop at the corner of the street.");
+	REQUIRE_OK(hth_index_folder_add(home, docs, false, &err));
+	hth_index *ix = keep();
+	REQUIRE(ix != NULL);
+	CHECK(settle(ix));
+	CHECK_INT(find_text("boiler"), 5); /* the shop speaks of no boiler */
+	size_t letter = 9, music = 9;
+	for (size_t i = 0; i < found.n; i++) {
+		letter = strstr(found.list[i].file, "letter.txt") != NULL ? i : letter;
+		music = strstr(found.list[i].file, "music.txt") != NULL ? i : music;
+		CHECK(found.list[i].share > 0.99 && strstr(found.list[i].snippet, "oiler") != NULL);
+	}
+	CHECK(letter < music && music == 4); /* although it has more words around its one "boiler" */
+	CHECK_INT(find_text("boiler -sonata"), 4);
+	CHECK_INT(find_text("+sonata boiler"), 1);
+	hth_index_stop(ix);
+	end();
+}
+
 TEST(near_copies_are_one_hit)
 {
 	begin();
