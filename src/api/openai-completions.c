@@ -14,6 +14,7 @@
 typedef struct completion {
 	hth_buf text, tokens, token_logprobs, top_logprobs, offsets; /* the last four: JSON values, comma-separated */
 	size_t offset;                                               /* characters of text so far */
+	bool first;                                                  /* the next row is an echoed prompt's first token: nothing stands before it */
 	bool failed;
 } completion;
 
@@ -129,15 +130,13 @@ static hth_status parse_completions(hth_api_job *job, const json_t *body, hth_er
 	if (options != NULL)
 		HTH_TRY(hth_json_get_bool(options, "include_usage", &state->include_usage, err));
 	HTH_TRY(read_prompts(job, body, model, err));
-	if (state->echo && state->logprobs)
-		return hth_fail_param(err, HTH_UNSUPPORTED, "echo", "echo together with logprobs is not supported");
 	state->answers = hth_alloc_array(job->n_requests, sizeof *state->answers);
 	if (state->answers == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for the request");
 	for (; state->n < job->n_requests; state->n++) {
 		hth_buf empty = HTH_BUF_INIT(HTH_API_ANSWER_MAX);
 		state->answers[state->n] = (completion){.text = empty, .tokens = empty, .token_logprobs = empty,
-		                                        .top_logprobs = empty, .offsets = empty};
+		                                        .top_logprobs = empty, .offsets = empty, .first = state->echo};
 	}
 	hth_wire_make_id(job, "cmpl-");
 	return HTH_OK;
@@ -145,27 +144,57 @@ static hth_status parse_completions(hth_api_job *job, const json_t *body, hth_er
 
 /* --- out --- */
 
-/* Appends a piece's log probabilities to the four parallel arrays. */
-static void add_logprobs(completion *c, const hth_answer_piece *piece)
+static void add_top(completion *c, const char *comma, const hth_token_logprob *top, size_t n)
 {
+	hth_buf_appendf(&c->top_logprobs, "%s{", comma);
+	for (size_t k = 0; top != NULL && k < n; k++) {
+		hth_buf_append_str(&c->top_logprobs, k > 0 ? "," : "");
+		hth_json_write_string(top[k].bytes, top[k].n_bytes, &c->top_logprobs);
+		hth_buf_appendf(&c->top_logprobs, ":%.7g", isfinite(top[k].logprob) ? (double)top[k].logprob : -9999.0);
+	}
+	hth_buf_append_char(&c->top_logprobs, '}');
+}
+
+static size_t count_characters(const char *text, size_t len)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < len; i++)
+		n += ((unsigned char)text[i] & 0xC0) != 0x80;
+	return n;
+}
+
+/* How much of the text at its beginning is this token's: a special token has none, and a space before the first word is not shown. */
+static size_t text_of(const hth_token_logprob *t, const char *text, size_t len, bool first)
+{
+	if (t->n_bytes <= len && memcmp(t->bytes, text, t->n_bytes) == 0)
+		return t->n_bytes;
+	if (first && t->n_bytes > 1 && t->bytes[0] == ' ' && t->n_bytes - 1 <= len && memcmp(t->bytes + 1, text, t->n_bytes - 1) == 0)
+		return t->n_bytes - 1;
+	return 0;
+}
+
+/* Appends a piece's log probabilities to the four parallel arrays. Its text comes with it: len bytes behind what c->offset counts. */
+static void add_logprobs(completion *c, const hth_answer_piece *piece, const char *text, size_t len)
+{
+	size_t at = 0;
 	for (size_t i = 0; i < piece->n_logprobs; i++) {
 		const hth_token_logprob *t = &piece->logprobs[i];
 		const char *comma = c->tokens.len > 0 ? "," : "";
 		hth_buf_append_str(&c->tokens, comma);
 		hth_json_write_string(t->bytes, t->n_bytes, &c->tokens);
-		hth_buf_appendf(&c->token_logprobs, "%s%.7g", comma, isfinite(t->logprob) ? (double)t->logprob : -9999.0);
-		hth_buf_appendf(&c->offsets, "%s%zu", comma, c->offset);
-		hth_buf_appendf(&c->top_logprobs, "%s{", comma);
-		for (size_t k = 0; piece->top != NULL && k < piece->n_top; k++) {
-			const hth_token_logprob *top = &piece->top[i * piece->n_top + k];
-			hth_buf_append_str(&c->top_logprobs, k > 0 ? "," : "");
-			hth_json_write_string(top->bytes, top->n_bytes, &c->top_logprobs);
-			hth_buf_appendf(&c->top_logprobs, ":%.7g", isfinite(top->logprob) ? (double)top->logprob : -9999.0);
+		size_t before = c->offset + count_characters(text, at);
+		hth_buf_appendf(&c->offsets, "%s%zu", comma, before);
+		at += text_of(t, text + at, len - at, before == 0);
+		if (c->first) {
+			hth_buf_appendf(&c->token_logprobs, "%snull", comma);
+			hth_buf_appendf(&c->top_logprobs, "%snull", comma);
+		} else {
+			hth_buf_appendf(&c->token_logprobs, "%s%.7g", comma, isfinite(t->logprob) ? (double)t->logprob : -9999.0);
+			add_top(c, comma, piece->top != NULL ? piece->top + i * piece->n_top : NULL, piece->n_top);
 		}
-		hth_buf_append_char(&c->top_logprobs, '}');
-		for (size_t b = 0; b < t->n_bytes; b++) /* characters, not bytes */
-			c->offset += ((unsigned char)t->bytes[b] & 0xC0) != 0x80;
+		c->first = false;
 	}
+	c->offset += count_characters(text, len);
 	c->failed |= c->tokens.failed || c->token_logprobs.failed || c->offsets.failed || c->top_logprobs.failed;
 }
 
@@ -234,7 +263,7 @@ static void completion_event(hth_api_job *job, size_t i, const hth_api_event *ev
 {
 	completions_state *state = job->state;
 	if (state->logprobs && event->piece != NULL)
-		add_logprobs(&state->answers[i], event->piece);
+		add_logprobs(&state->answers[i], event->piece, event->text, event->len);
 	add_text(job, i, event->text, event->len);
 }
 

@@ -70,6 +70,7 @@ uint32_t hth_session_n_batch(const hth_session *session);
  * token and for several round differently. */
 uint32_t hth_session_exact_rows(const hth_session *session);
 uint32_t hth_session_n_slice(const hth_session *session);
+uint32_t hth_session_n_outputs(const hth_session *session);
 uint32_t hth_session_n_seq(const hth_session *session);
 
 /* One token to compute: appended to its sequence at the sequence's current length. */

@@ -183,6 +183,8 @@ static void give_tokens(hth_answer *answer)
 {
 	if (answer->n_tokens > 0)
 		give_rows(answer, "", 0, 0);
+	while (answer->of_prompt && answer->n_rows > 0)
+		give_rows(answer, "", 0, HTH_MIN(answer->n_rows, (size_t)ROWS_PER_PIECE));
 }
 
 int hth_answer_replay(hth_answer *answer, int32_t token)
@@ -194,7 +196,7 @@ int hth_answer_replay(hth_answer *answer, int32_t token)
 int hth_answer_push(hth_answer *answer, int32_t token, float logprob, const hth_logprob *top)
 {
 	uint64_t begin = answer->given + answer->held.len;
-	answer->n_tokens++;
+	answer->n_tokens += !answer->of_prompt;
 	answer->id = token;
 	take(answer, token);
 	if (answer->with_logprobs && answer->n_rows < ROWS_MAX) {

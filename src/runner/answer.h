@@ -27,6 +27,7 @@ typedef struct hth_answer {
 	hth_answer_row *rows;  /* logprobs that wait for their text */
 	size_t n_rows, n_top;
 	bool with_logprobs;
+	bool of_prompt;        /* its tokens are none of the answer's */
 	bool with_ids;         /* a piece for every token, with its id */
 	int32_t id;            /* of the token taken since the last piece, with_ids */
 	uint64_t skip;         /* bytes at the answer's beginning that were given out elsewhere */

@@ -11,6 +11,7 @@ typedef struct hth_compute {
 	uint32_t n_ctx;   /* tokens of one sequence */
 	uint32_t n_batch; /* rows of one step */
 	uint32_t n_slice; /* rows of a batch in slices */
+	uint32_t n_outputs; /* rows of one step that may have logits; 0: all */
 	uint32_t n_layer;
 	uint32_t n_vocab, n_embd;
 	bool embedding; /* an encoder: embed works, decode does not */

@@ -14,6 +14,7 @@ enum {
 	SLOT_TOKENS_MIN = 1024,
 	KEPT = 32,             /* sequences for ended answers, beside the slots' own */
 	ROWS_WANTED = 1 + 8,   /* logits that one slot asks for in a step, guesses included */
+	OUTPUTS_LEAST = 32,    /* rows with logits of a step: a prompt that is given back with logprobs is computed in chunks of so many */
 	CTX_MIN = 32,
 };
 #define KV_CHOSEN_MIN ((uint64_t)2 << 30)
@@ -53,7 +54,7 @@ static hth_session_options options_for(uint32_t n_slots, uint32_t n_ctx, uint32_
 	                             .n_kv = n_kv,
 	                             .n_batch = n_batch,
 	                             .n_slice = HTH_MIN(n_batch, (uint32_t)SLICE),
-	                             .n_outputs = HTH_MIN(n_slots * ROWS_WANTED, n_batch),
+	                             .n_outputs = HTH_MIN(HTH_MAX(n_slots * ROWS_WANTED, (uint32_t)OUTPUTS_LEAST), n_batch),
 	                             .kv_type = HTH_KV_F16};
 }
 

@@ -371,8 +371,6 @@ static hth_status check_can(const hth_preparer *p, const hth_job *job, hth_error
 	bool answers = ask->kind == HTH_CHAT || ask->kind == HTH_COMPLETION;
 	if (answers && info->embedding)
 		return hth_fail_param(err, HTH_UNSUPPORTED, "model", "%s is an embedding model: it cannot answer", p->name);
-	if (ask->input.echo && ask->params.top_logprobs >= 0)
-		return hth_fail_param(err, HTH_UNSUPPORTED, "echo", "logprobs of an echoed prompt are not done; ask for one of the two");
 	if (ask->input.n_resume > 0 && (ask->input.echo || ask->params.top_logprobs >= 0 || !answers))
 		return hth_fail(err, HTH_UNSUPPORTED, "an answer with logprobs or an echo, or none at all, cannot be gone on with");
 	bool needs_messages = ask->kind == HTH_CHAT || ask->kind == HTH_RENDER;
@@ -430,7 +428,7 @@ hth_status hth_prepare(const hth_preparer *p, hth_job *job, hth_error *err)
 	HTH_TRY(check_fits(p, job, err));
 	if (ask->kind == HTH_EMBEDDING)
 		return HTH_OK;
-	if (ask->input.echo)
+	if (ask->input.echo && ask->params.top_logprobs < 0) /* else the scheduler gives it back by tokens */
 		HTH_TRY(detokenize(p, job, err));
 	/* After a special token ("<|assistant|>") a new text begins, and SPM's space before its first word is not part of it. */
 	job->at_start = hth_tokenizer_is_control(p->tokenizer, job->tokens[job->n_tokens - 1]);

@@ -58,6 +58,7 @@ hth_compute hth_runner_engine_compute(hth_runner_engine *engine)
 	                     .n_ctx = hth_session_n_ctx(engine->session),
 	                     .n_batch = hth_session_n_batch(engine->session),
 	                     .n_slice = hth_session_n_slice(engine->session),
+	                     .n_outputs = hth_session_n_outputs(engine->session),
 	                     .n_layer = info->n_layer,
 	                     .n_vocab = info->n_vocab,
 	                     .n_embd = info->n_embd,

@@ -36,6 +36,7 @@ void hth_job_destroy(hth_job *job)
 	free(job->tokens);
 	free(job->echo);
 	free(job->raw);
+	hth_echo_destroy(job->echo_rows);
 	free(job->speculation);
 	hth_ask_finish(&job->ask);
 	explicit_bzero(job->prompt_tail, sizeof job->prompt_tail);

@@ -56,12 +56,15 @@ typedef struct hth_job {
 	uint32_t *allowed;            /* masks: for the next token, and behind guesses at it and what follows (HTH_DRAFT_MAX) */
 	float *spare;                 /* logits, while it may be that a token must be chosen once more to end in time; NULL until then */
 	bool hurried;                 /* a token was chosen to end in time */
+	struct hth_echo *echo_rows; /* the prompt's tokens are given back with their logprobs (scheduler-echo.c); NULL: not */
 	float *raw;   /* logits before the sampler changes them; only with logprobs */
 	uint64_t admitted_ns, first_ns;
 	uint32_t n_answer;
 	struct hth_speculation *speculation; /* NULL: none */
 	int follower;                        /* 1 + its sequence of the smaller model; 0: none */
 } hth_job;
+
+void hth_echo_destroy(struct hth_echo *echo);
 
 /* NULL: no memory. Takes over what ask holds. */
 hth_job *hth_job_create(uint32_t id, hth_ask *ask, uint64_t now_ns);

@@ -17,8 +17,9 @@ typedef struct step_member {
 	hth_job *job;
 	uint32_t n_rows;     /* tokens computed for it */
 	uint32_t n_drafts;   /* of those, guesses at the end */
-	uint32_t first_want; /* number of its first logits, where n_wants > 0 */
-	uint32_t n_wants;
+	uint32_t first_want; /* number of its first logits, where n_echo or n_wants > 0 */
+	uint32_t n_echo;     /* of its rows, the first whose logits are for the prompt's next tokens (scheduler-echo.c) */
+	uint32_t n_wants;    /* for the answer; behind those */
 	int32_t drafts[HTH_DRAFT_MAX];
 	/* What the logits said, in order; all but the last are drafts that were right. */
 	int32_t chosen[HTH_DRAFT_MAX + 1];
@@ -80,6 +81,14 @@ bool hth_scheduler_is_near_end(const hth_job *job, size_t tokens);
 /* Takes in the tokens that the answer has already, as if they had just been chosen; those that need logits for it are left to the steps.
  * *ret_over: that was all of the answer, and *ret_done says how it ended. */
 HTH_MUST_USE hth_status hth_scheduler_replay(hth_scheduler *s, hth_job *job, bool *ret_over, hth_done *ret_done, hth_error *err);
+/* A prompt that is given back with logprobs. The most rows that the job may have in a step (UINT32_MAX: any number); what is kept for it, with the first
+ * token given out; reading a member's rows (a worker's), then giving them out, before n_computed changes. */
+typedef struct hth_echo hth_echo;
+bool hth_scheduler_echoes_rows(const hth_job *job);
+uint32_t hth_scheduler_echo_most(const hth_scheduler *s, const hth_job *job);
+HTH_MUST_USE hth_status hth_scheduler_echo_start(hth_scheduler *s, hth_job *job, hth_answer_fn fn, hth_error *err);
+void hth_scheduler_echo_read(hth_scheduler *s, step_member *m);
+void hth_scheduler_echo_tell(const step_member *m);
 /* Usage so far. */
 hth_usage hth_scheduler_usage(const hth_scheduler *s, const hth_job *job);
 /* Ends a running job: its sequence is kept for later, its slot is free. */

@@ -24,7 +24,7 @@ static void add_member(step_batch *b, hth_job *job, uint32_t n_rows, uint32_t n_
 	m->job = job;
 	m->n_rows = n_rows;
 	m->n_drafts = n_drafts;
-	m->n_wants = 0;
+	m->n_wants = m->n_echo = 0;
 	m->n_chosen = 0;
 	m->ended = m->stuck = m->tight = false;
 }
@@ -135,13 +135,13 @@ static bool is_member(const step_batch *b, const hth_job *job)
 
 /* Shares budget rows among the prompts: half to the oldest, so that it ends; the rest to those with the least left,
  * so that short ones need not wait for long ones. */
-static void add_prefills(hth_scheduler *s, step_batch *b, size_t budget)
+static void add_prefills(hth_scheduler *s, step_batch *b, size_t budget, bool in_slices)
 {
 	for (bool first = true; budget > 0; first = false) {
 		hth_job *next = NULL;
 		for (uint32_t i = 0; i < s->n_running; i++) {
 			hth_job *job = s->running[i];
-			if (job->state != HTH_JOB_PREFILL || is_member(b, job) || hth_scheduler_rests(s, job))
+			if (job->state != HTH_JOB_PREFILL || is_member(b, job) || hth_scheduler_rests(s, job) || (in_slices && job->echo_rows != NULL))
 				continue;
 			if (next == NULL || (!first && job->n_tokens - job->n_computed < next->n_tokens - next->n_computed))
 				next = job;
@@ -155,6 +155,7 @@ static void add_prefills(hth_scheduler *s, step_batch *b, size_t budget)
 		bool alone = true;
 		for (uint32_t i = 0; i < s->n_running; i++)
 			alone &= s->running[i] == next || s->running[i]->state != HTH_JOB_PREFILL;
+		left = HTH_MIN(left, hth_scheduler_echo_most(s, next));
 		uint32_t n = until_boundary(s, next, (uint32_t)HTH_MIN((size_t)left, alone ? budget : share));
 		add_member(b, next, n, 0);
 		budget -= n;
@@ -164,7 +165,7 @@ static void add_prefills(hth_scheduler *s, step_batch *b, size_t budget)
 		step_member *m = &b->members[i];
 		if (m->job->state != HTH_JOB_PREFILL)
 			continue;
-		uint32_t left = m->job->n_tokens - m->job->n_computed;
+		uint32_t left = HTH_MIN(m->job->n_tokens - m->job->n_computed, hth_scheduler_echo_most(s, m->job));
 		uint32_t n = until_boundary(s, m->job, (uint32_t)HTH_MIN((size_t)left, m->n_rows + budget));
 		budget -= n - m->n_rows;
 		m->n_rows = n;
@@ -185,12 +186,14 @@ static void write_rows(step_batch *b)
 			uint32_t at = job->n_computed + k;
 			/* The last known token, and the guesses behind it. */
 			bool want = at + 1 >= job->n_tokens && job->max_answer > 0;
+			bool echo = job->echo_rows != NULL && at + 1 < job->n_prompt;
 			b->tokens[b->n++] = (hth_batch_token){.token = at < job->n_tokens ? job->tokens[at] : m->drafts[at - job->n_tokens],
 			                                      .seq = (uint32_t)job->seq,
-			                                      .want_logits = want};
-			m->n_wants += want;
+			                                      .want_logits = want || echo};
+			m->n_wants += want && !echo;
+			m->n_echo += echo;
 		}
-		wants += m->n_wants;
+		wants += m->n_echo + m->n_wants;
 	}
 }
 
@@ -234,9 +237,12 @@ static void build_batches(hth_scheduler *s)
 			chunk.mixed = HTH_MIN(chunk.mixed, (size_t)BACKGROUND_ROWS);
 			chunk.sliced = HTH_MIN(chunk.sliced, (size_t)BACKGROUND_ROWS);
 		}
-		add_prefills(s, b, chunk.mixed);
+		for (uint32_t i = 0; i < s->n_running; i++) /* none of these in slices */
+			if (s->running[i]->echo_rows != NULL && s->running[i]->state == HTH_JOB_PREFILL)
+				chunk.mixed = HTH_MAX(chunk.mixed, HTH_MIN((size_t)hth_scheduler_echo_most(s, s->running[i]), s->compute.n_batch - rows));
+		add_prefills(s, b, chunk.mixed, false);
 		s->slice.n_members = 0;
-		add_prefills(s, &s->slice, chunk.sliced);
+		add_prefills(s, &s->slice, chunk.sliced, true);
 	}
 	write_rows(b);
 }
@@ -303,8 +309,9 @@ static void choose(void *ctx, size_t task, unsigned worker)
 	hth_scheduler *s = ctx;
 	step_member *m = &s->chosen->members[task];
 	hth_job *job = m->job;
+	hth_scheduler_echo_read(s, m);
 	for (uint32_t i = 0; i < m->n_wants && !m->stuck; i++) {
-		float *logits = s->compute.logits(s->compute.ctx, m->first_want + i);
+		float *logits = s->compute.logits(s->compute.ctx, m->first_want + m->n_echo + i);
 		if (m->tight)
 			memcpy(job->spare, logits, s->compute.n_vocab * sizeof *logits);
 		int32_t token = draw(s, m, logits, i);
@@ -381,6 +388,7 @@ static void apply(hth_scheduler *s, step_member *m)
 {
 	hth_job *job = m->job;
 	uint32_t right = 0;
+	hth_scheduler_echo_tell(m);
 	while (right < m->n_drafts && right < m->n_chosen && m->chosen[right] == m->drafts[right])
 		right++;
 	job->n_computed += m->n_rows - m->n_drafts + right;

@@ -290,7 +290,9 @@ static hth_status start_answer(hth_scheduler *s, hth_job *job, hth_error *err)
 	for (uint32_t i = 0; i < job->n_prompt; i++)
 		hth_sampler_accept(job->sampler, job->tokens[i]);
 	job->started = true;
-	if (job->echo != NULL)
+	if (hth_scheduler_echoes_rows(job))
+		HTH_TRY(hth_scheduler_echo_start(s, job, on_piece, err));
+	else if (job->echo != NULL)
 		hth_answer_text(&job->answer, job->echo, job->echo_len);
 	return HTH_OK;
 }
@@ -328,6 +330,8 @@ static hth_job *find_leader(const hth_scheduler *s, const hth_job *job, uint32_t
 static bool hold(hth_scheduler *s, hth_job *job)
 {
 	uint32_t from, tokens;
+	if (job->echo_rows != NULL) /* it computes all of its prompt itself */
+		return false;
 	uint32_t have = hth_sequences_find(s->sequences, job->tokens, job->n_tokens - 1, &from);
 	have = hth_sequences_find_spilled(s->sequences, job->tokens, job->n_tokens - 1, have);
 	job->leader = find_leader(s, job, job->n_tokens - 1, have, &tokens);
@@ -343,7 +347,7 @@ static bool take_sequence(hth_scheduler *s, hth_job *job)
 {
 	/* The last token is always computed, because its logits are wanted; and another one where a single row may round differently
 	 * from the several of the first time. */
-	uint32_t from = 0, always = s->compute.exact_rows == UINT32_MAX ? 1 : 2, max = job->n_tokens > always ? job->n_tokens - always : 0;
+	uint32_t from = 0, always = s->compute.exact_rows == UINT32_MAX ? 1 : 2, max = job->n_tokens > always && job->echo_rows == NULL ? job->n_tokens - always : 0;
 	uint32_t length = hth_sequences_find(s->sequences, job->tokens, max, &from);
 	if (length < SHARE_MIN)
 		length = 0;

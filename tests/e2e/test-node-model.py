@@ -4,7 +4,9 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -22,6 +24,40 @@ def node(*settings, **kw):
 
 def messages(text=ASK):
     return {"messages": [{"role": "user", "content": text}]}
+
+
+@test
+def a_prompt_is_given_back_with_its_logprobs_as_evaluation_harnesses_ask():
+    text = "I would like to book a table for two. " * 12
+    with node(env={"HEARTH_SLOTS": "2"}) as n, tempfile.NamedTemporaryFile("w", suffix=".txt") as f:
+        f.write(text)
+        f.flush()
+        done = subprocess.run([os.path.join(os.path.dirname(PROGRAM[0]), "hearth"), "perplexity", STARTER, f.name, "--json"], stdout=subprocess.PIPE, check=True)
+        want = json.loads(done.stdout)
+        assert len(want["tokens"]) > 120
+
+        def check(prompt, **more):
+            c = n.post("/v1/completions", dict(more, prompt=prompt, temperature=0, echo=True)).json
+            rows = c["choices"][0]["logprobs"]
+            k = len(want["tokens"])
+            assert rows["token_logprobs"][0] is None and rows["top_logprobs"][0] is None and len(rows["tokens"]) == k + more["max_tokens"], c
+            assert all(abs(a - b) < 0.1 for a, b in zip(rows["token_logprobs"][1:k], want["logprob_next"])), (rows["token_logprobs"][:9], want["logprob_next"][:9])
+            if more["logprobs"]:
+                assert all(len(t) == more["logprobs"] and max(t.values()) >= p - 1e-6 for t, p in zip(rows["top_logprobs"][1:], rows["token_logprobs"][1:]))
+            assert c["usage"]["completion_tokens"] == more["max_tokens"] and c["usage"]["prompt_tokens"] == k and c["choices"][0]["text"].startswith(text)
+            shown = c["choices"][0]["text"]
+            assert all(shown.startswith(t.strip() or t, o) or shown.startswith(t, o) or t == "<s>" for t, o in zip(rows["tokens"], rows["text_offset"])), rows
+            return rows
+
+        first = check(text, max_tokens=1, logprobs=2)
+        # What others have computed is not taken from: the same again, by tokens, with others beside it, without an answer.
+        asks = [lambda: check(want["tokens"], max_tokens=0, logprobs=0), lambda: check(text, max_tokens=1, logprobs=1),
+                lambda: n.chat(ASK, max_tokens=60, ignore_eos=True).status]
+        results = in_parallel(3, lambda i: asks[i]())
+        assert results[2] == 200 and results[1]["tokens"] == first["tokens"]
+        events = list(n.stream("/v1/completions", {"prompt": text, "max_tokens": 1, "echo": True, "logprobs": 1, "temperature": 0, "stream": True}).events())
+        tokens = [t for e in events[:-1] if e["choices"][0]["logprobs"] for t in e["choices"][0]["logprobs"]["tokens"]]
+        assert tokens == first["tokens"] and "".join(e["choices"][0]["text"] for e in events[:-1]).startswith(text)
 
 
 @test

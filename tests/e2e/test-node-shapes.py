@@ -169,7 +169,7 @@ def what_docs_api_md_says_of_fields_is_so():
             assert a.status == 200, (path, a.body)
         refused = [
             (CHAT, dict(messages=USER, audio={"voice": "x"}), "audio"), (CHAT, dict(messages=picture), "messages[0].content"), ("/v1/completions", dict(prompt="x", suffix="y"), "suffix"),
-            ("/v1/completions", dict(prompt="x", best_of=3), "best_of"), ("/v1/completions", dict(prompt="x", echo=True, logprobs=1), "echo"),
+            ("/v1/completions", dict(prompt="x", best_of=3), "best_of"),
             ("/v1/responses", dict(input="x", conversation="c"), "conversation"), ("/v1/responses", dict(input="x", tools=[{"type": "web_search"}]), "tools"),
             ("/api/generate", dict(model="starter", prompt="x", images=["aa"]), None), ("/api/generate", dict(model="starter", prompt="x", suffix="s"), None),
             ("/v1/messages", dict(messages=USER, max_tokens=1, tools=[{"type": "web_search_20250305", "name": "web_search"}]), None)]

@@ -278,6 +278,8 @@ uint32_t hth_session_exact_rows(const hth_session *session)
 	}
 	return (uint32_t)HTH_MIN(n, (size_t)UINT32_MAX);
 }
+uint32_t hth_session_n_outputs(const hth_session *session) { return session->n_outputs; }
+
 uint32_t hth_session_n_slice(const hth_session *session)
 {
 	return session->sliced.n_batch;
