@@ -21,6 +21,7 @@ documents: build/hearth ## every document of ../shared through the extractor: st
 bench: build/hearth ## print the benchmark tables (takes minutes)
 	@python3 scripts/bench
 	@python3 scripts/bench-serving
+	@python3 scripts/bench-street
 	@python3 scripts/bench-documents
 
 bench-peers: build/hearth ## speeds beside llama.cpp's, where it is found or can be installed

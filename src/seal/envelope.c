@@ -195,7 +195,9 @@ static bool decrypt(hth_inbox *inbox, const unsigned char *bytes, size_t len, si
 		return false;
 	inbox->contents_len = n;
 	size_t contents;
-	return sodium_unpad(&contents, inbox->contents, n, n) == 0 && padded_size(contents) == n && (*ret_len = contents, true);
+	/* As many bytes as padding can be are looked at, whatever is in them. */
+	size_t end = n < PAD_LARGE ? n : PAD_LARGE;
+	return sodium_unpad(&contents, inbox->contents, n, end) == 0 && padded_size(contents) == n && (*ret_len = contents, true);
 }
 
 typedef struct letter_fields {
