@@ -14,7 +14,7 @@ static hth_status keep(void *ctx, const hth_entry *entry, hth_error *err)
 	return HTH_OK;
 }
 static void on_send(void *ctx, const hth_home_id *to, const void *bytes, size_t len) { (void)ctx, (void)to, (void)bytes, (void)len; }
-static bool on_leaves(void *ctx, uint64_t ask, const hth_home_id *to, size_t len) { return (void)ctx, (void)ask, (void)to, (void)len, true; }
+static bool on_leaves(void *ctx, uint64_t ask, const hth_home_id *to, size_t len, const char *why) { return (void)ctx, (void)ask, (void)to, (void)len, (void)why, true; }
 static void on_tokens(void *ctx, uint64_t ask, const hth_pool_run *run) { (void)ctx, (void)ask, (void)run; }
 static void on_ended(void *ctx, uint64_t ask, const hth_home_id *by, bool check, uint8_t finish, uint8_t stop)
 {

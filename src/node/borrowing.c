@@ -81,7 +81,7 @@ static void on_cancel(void *ctx, hth_request *request)
 
 /* ---- leaving ---- */
 
-bool hth_borrowing_leaves(hth_neighbours *nb, uint64_t ask, const hth_home_id *to, size_t words_len)
+bool hth_borrowing_leaves(hth_neighbours *nb, uint64_t ask, const hth_home_id *to, size_t words_len, const char *why)
 {
 	hth_borrowed *b = find(nb, ask);
 	hth_error err;
@@ -101,7 +101,7 @@ bool hth_borrowing_leaves(hth_neighbours *nb, uint64_t ask, const hth_home_id *t
 		return false;
 	}
 	if (b->has_peer)
-		hth_log(HTH_LOG_INFO, "%s goes on at %s after %zu tokens", r->id, name, b->n);
+		hth_log(HTH_LOG_INFO, "%s leaves %s and goes on at %s after %zu tokens: %s", r->id, hth_neighbours_name(nb, &b->peer), name, b->n, why != NULL ? why : "?");
 	b->peer = *to;
 	b->has_peer = true;
 	if (r->served_by[0] != '\0') { /* else it is told when it is routed */
@@ -216,7 +216,7 @@ hth_status hth_borrowing_take(hth_node *node, hth_request *request, hth_placed_f
 		                                    request->model, hth_neighbours_name(nb, &far->from));
 	hth_status travels = hth_travel_check(request, err);
 	if (travels != HTH_OK)
-		return own != NULL ? hth_fail(err, HTH_CONFLICT, "it stays home") : travels;
+		return own != NULL ? hth_fail(err, HTH_CONFLICT, "home: %.200s", err->message) : travels;
 	unsigned char hash[HTH_HASH_BYTES];
 	memcpy(hash, own != NULL ? own->hash : far->hash, HTH_HASH_BYTES);
 	const hth_runner_info *info = own != NULL && own->info != NULL ? own->info : far != NULL ? &far->info : NULL;
@@ -234,7 +234,8 @@ hth_status hth_borrowing_take(hth_node *node, hth_request *request, hth_placed_f
 	hth_status status = begin(nb, request, hash, err);
 	if (status != HTH_OK && own != NULL) {
 		forget_placed(request);
-		status = hth_fail(err, HTH_NOT_FOUND, "nobody takes it");
+		hth_error no = *err;
+		status = hth_fail(err, HTH_NOT_FOUND, "home: %.400s", no.message);
 	}
 	if (own == NULL && (status == HTH_CONFLICT || status == HTH_IO))
 		status = hth_fail_param(err, HTH_BUSY, "model", "no neighbour could be asked for the model %.100s; try again in a moment", request->model);

@@ -84,7 +84,10 @@ static void *put_bytes(char **at, const void *from, size_t len)
 	return to;
 }
 
-static bool on_leaves(void *ctx, uint64_t ask, const hth_home_id *to, size_t words_len) { return hth_borrowing_leaves(ctx, ask, to, words_len); }
+static bool on_leaves(void *ctx, uint64_t ask, const hth_home_id *to, size_t words_len, const char *why)
+{
+	return hth_borrowing_leaves(ctx, ask, to, words_len, why);
+}
 
 static void on_tokens(void *ctx, uint64_t ask, const hth_pool_run *run)
 {

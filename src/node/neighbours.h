@@ -105,7 +105,7 @@ void hth_lending_send_due(void *neighbours);
 void hth_lending_finish(hth_neighbours *nb);
 
 /* ---- borrowing.c ---- */
-bool hth_borrowing_leaves(hth_neighbours *nb, uint64_t ask, const hth_home_id *to, size_t words_len);
+bool hth_borrowing_leaves(hth_neighbours *nb, uint64_t ask, const hth_home_id *to, size_t words_len, const char *why);
 void hth_borrowing_tokens(hth_neighbours *nb, uint64_t ask, const hth_pool_run *run);
 void hth_borrowing_ended(hth_neighbours *nb, uint64_t ask, const hth_home_id *by, bool check, uint8_t finish, uint8_t stop);
 void hth_borrowing_go_home(hth_neighbours *nb, uint64_t ask, const char *why);

@@ -399,6 +399,8 @@ static void route(hth_call *call, hth_request *request)
 	}
 	hth_status status = hth_borrowing_take(call->node, request, settle, call, &err);
 	if (status == HTH_CONFLICT || status == HTH_NOT_FOUND) {
+		if (request->privacy != HTH_PRIVATE)
+			hth_log(HTH_LOG_DEBUG, "%s: %s", request->id, err.message);
 		hth_neighbours_own_began(call->node, request);
 		hth_router_place(call->node->router, request, on_placed, call);
 	} else if (status != HTH_OK) {

@@ -78,7 +78,7 @@ static bool send_ask(hth_pool *pool, pool_ask *a, pool_peer *peer, uint64_t now_
 {
 	size_t words_len;
 	const void *words = hth_permit_words(a->permit, &words_len);
-	if (pool->ops.leaves != NULL && !pool->ops.leaves(pool->ops.ctx, a->number, &peer->id, words_len))
+	if (pool->ops.leaves != NULL && !pool->ops.leaves(pool->ops.ctx, a->number, &peer->id, words_len, a->left))
 		return false;
 	for (size_t i = 0; i < HTH_JOB_BYTES; i += 8) {
 		uint64_t r = hth_rng_next(pool->rng);
@@ -247,7 +247,8 @@ static void on_accept(hth_pool *pool, pool_peer *peer, pool_ask *a, uint32_t que
 	a->accepted_ms = a->progress_ms = now_ms;
 	/* Before the first token: what it said that queue and prompt take, several times over. */
 	const hth_pool_model *model = hth_capability_model(&peer->record, a->model);
-	double said = model ? (a->prompt_tokens + (double)a->n) / model->prefill_tok_s + queued_tokens / (double)model->decode_tok_s : 0;
+	/* What is there already may have to be gone through token by token, so that the rest is what it would have been. */
+	double said = model ? a->prompt_tokens / (double)model->prefill_tok_s + ((double)a->n + queued_tokens) / model->decode_tok_s : 0;
 	a->allowed_ms = HTH_POOL_SILENCE_MS + (uint64_t)fmin(said * 4000, 120000);
 	pool->counts.accepted++;
 	wake_for(pool, a);

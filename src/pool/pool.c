@@ -202,6 +202,14 @@ static void on_record(pool_peer *peer, const hth_capability *record, uint64_t no
 {
 	if (peer->heard && record->number <= peer->record.number)
 		return; /* an old one that arrived late */
+	/* What it was measured to be is kept when it says something else of itself. */
+	for (size_t i = 0; peer->heard && peer->standing.speed > 0 && i < record->n_models; i++) {
+		const hth_pool_model *old = hth_capability_model(&peer->record, record->models[i].hash);
+		if (old == NULL || old->decode_tok_s == record->models[i].decode_tok_s)
+			continue;
+		hth_standing_claims(&peer->standing, record->models[i].decode_tok_s / old->decode_tok_s);
+		break;
+	}
 	peer->record = *record;
 	peer->heard = true;
 	peer->heard_ms = now_ms;

@@ -58,8 +58,8 @@ typedef struct hth_pool_run {
 typedef struct hth_pool_ops {
 	void *ctx;
 	void (*send)(void *ctx, const hth_home_id *to, const void *bytes, size_t len);
-	/* An ask's words are about to go to this home; false: they may not (it could not be put on record). May be NULL. */
-	bool (*leaves)(void *ctx, uint64_t ask, const hth_home_id *to, size_t words_len);
+	/* An ask's words are about to go to this home; why: the one before was left (NULL: there was none). False: they may not (it could not be put on record). May be NULL. */
+	bool (*leaves)(void *ctx, uint64_t ask, const hth_home_id *to, size_t words_len, const char *why);
 	/* An ask's answer, in order, each token and byte once. */
 	void (*tokens)(void *ctx, uint64_t ask, const hth_pool_run *run);
 	/* The answer is whole. served_by: who made its last part; check: spot-check it and say so with hth_pool_checked. */

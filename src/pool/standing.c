@@ -28,9 +28,13 @@ void hth_standing_weighed(hth_standing *s, uint32_t tokens, uint32_t misses)
 	hth_standing_checked(s, s->doubt <= HTH_DOUBT_MAX);
 }
 
+static double factor(double x) { return !(x > 0.01) ? 0.01 : x > 2 ? 2 : x; }
+
+void hth_standing_claims(hth_standing *s, double times) { s->speed = factor(s->speed / times); }
+
 void hth_standing_ended_well(hth_standing *s, double measured_over_claimed)
 {
-	double x = measured_over_claimed < 0.01 ? 0.01 : measured_over_claimed > 2 ? 2 : measured_over_claimed;
+	double x = factor(measured_over_claimed);
 	s->speed = s->speed == 0 ? x : 0.8 * s->speed + 0.2 * x;
 	s->clean += s->clean < UINT32_MAX;
 	s->broken = 0;

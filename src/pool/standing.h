@@ -38,6 +38,8 @@ bool hth_standing_wants_check(const hth_standing *standing, double unit);
 void hth_standing_checked(hth_standing *standing, bool good);
 /* A check that found so many misses among so many tokens. */
 void hth_standing_weighed(hth_standing *standing, uint32_t tokens, uint32_t misses);
+/* It now claims to be so many times as fast as it did. */
+void hth_standing_claims(hth_standing *standing, double times);
 void hth_standing_ended_well(hth_standing *standing, double measured_over_claimed);
 /* It fell silent, was cut off or far too slow: avoided for 2 s, 4 s, ... up to ten minutes. */
 void hth_standing_broke_off(hth_standing *standing, uint64_t now_ms);

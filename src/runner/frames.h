@@ -25,7 +25,7 @@ typedef enum hth_frame_type {
 	HTH_FRAME_EMBEDDING = 69,
 	HTH_FRAME_DONE = 70, /* a request's good end */
 	HTH_FRAME_FAIL = 71, /* a request's bad end */
-	HTH_FRAME_PROMPT = 72, /* how a chat's prompt ends; at most once, before its first piece */
+	HTH_FRAME_PROMPT = 72, /* how a prompt ends, and its tokens; of chats, and with ids; at most once, before the first piece */
 } hth_frame_type;
 
 extern const hth_frame_table hth_runner_frames;

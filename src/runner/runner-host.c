@@ -258,7 +258,7 @@ static hth_status on_piece(hth_runner *r, entry *e, const hth_frame *frame, hth_
 
 static hth_status on_prompt(entry *e, const hth_frame *frame, hth_error *err)
 {
-	if (e->request->kind != HTH_CHAT || e->has_prompt || e->request->state != HTH_REQUEST_RUNNING)
+	if ((e->request->kind != HTH_CHAT && !e->request->input.with_ids) || e->has_prompt || e->request->state != HTH_REQUEST_RUNNING)
 		return out_of_place(frame, err);
 	e->has_prompt = true;
 	return hth_message_get_prompt(frame, e->request->prompt_tail, &e->request->usage.prompt_tokens, err);

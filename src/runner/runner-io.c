@@ -325,7 +325,7 @@ void *hth_child_preparer(void *ctx)
 			hth_status status = atomic_load(&job->cancelled) ? HTH_CANCELLED : hth_prepare(child->preparer, job, &err);
 			bool runs = job->ask.kind == HTH_CHAT || job->ask.kind == HTH_COMPLETION || job->ask.kind == HTH_EMBEDDING;
 			if (status == HTH_OK && runs) {
-				if (job->ask.kind == HTH_CHAT)
+				if (job->ask.kind == HTH_CHAT || job->ask.input.with_ids)
 					hth_outbox_put(&child->outbox, put_prompt, job);
 				hth_job_queue_push(&child->ready, job);
 			} else {

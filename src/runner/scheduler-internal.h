@@ -89,6 +89,8 @@ uint32_t hth_scheduler_echo_most(const hth_scheduler *s, const hth_job *job);
 HTH_MUST_USE hth_status hth_scheduler_echo_start(hth_scheduler *s, hth_job *job, hth_answer_fn fn, hth_error *err);
 void hth_scheduler_echo_read(hth_scheduler *s, step_member *m);
 void hth_scheduler_echo_tell(const step_member *m);
+/* HTH_INVALID: more text was given out than the tokens that are there make. Only once all of them were taken in. */
+HTH_MUST_USE hth_status hth_scheduler_check_given(const hth_job *job, hth_error *err);
 /* Usage so far. */
 hth_usage hth_scheduler_usage(const hth_scheduler *s, const hth_job *job);
 /* Ends a running job: its sequence is kept for later, its slot is free. */

@@ -76,7 +76,7 @@ static uint32_t ask_drafter(hth_scheduler *s, hth_job *job, size_t rows, uint32_
 static uint32_t draft_forced(const hth_scheduler *s, hth_job *job, size_t rows, int32_t *drafts)
 {
 	uint32_t left = job->n_forced - job->n_answer - 1, n = HTH_MIN(left, (uint32_t)HTH_DRAFT_MAX);
-	if (s->n_running > 1)
+	if (s->n_running > 1 || !job->ask.input.weigh)
 		n = rows + 1 < s->compute.exact_rows ? HTH_MIN(n, s->compute.exact_rows - (uint32_t)rows - 1) : 0;
 	if (rows + 1 + n > s->compute.n_batch || (job->matcher != NULL && hth_scheduler_is_near_end(job, HTH_DRAFT_MAX)))
 		return 0;
@@ -431,6 +431,11 @@ static void apply(hth_scheduler *s, step_member *m)
 		int stop = told ? hth_answer_replay(&job->answer, m->chosen[i]) : hth_answer_push(&job->answer, m->chosen[i], m->logprob, m->top);
 		if (stop >= 0) {
 			end_answer(s, job, HTH_FINISH_STOP, stop);
+			return;
+		}
+		hth_error err;
+		if (told && job->n_answer == job->n_forced && hth_scheduler_check_given(job, &err) != HTH_OK) {
+			hth_scheduler_end_running(s, job, NULL, &err);
 			return;
 		}
 	}

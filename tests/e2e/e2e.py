@@ -79,9 +79,12 @@ class Answer:
 class Node:
     """A node of its own, with its own home, on a free port. Used as a context, it must end well: exit code 0, no sanitizer report."""
 
-    def __init__(self, command, settings=(), env=(), models=(), expect_start=True, conf=None):
+    def __init__(self, command, settings=(), env=(), models=(), expect_start=True, conf=None, files=()):
         self.home = tempfile.mkdtemp(prefix="hearth-e2e-")
         os.mkdir(os.path.join(self.home, "models"))
+        for name, text in files:
+            with open(os.path.join(self.home, name), "w") as f:
+                f.write(text)
         if conf is not None:
             with open(os.path.join(self.home, "hearth.conf"), "w") as f:
                 f.write(conf)

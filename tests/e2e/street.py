@@ -1,14 +1,17 @@
 """Homes of one street for the end-to-end tests: real nodes, a real nats-server, the starter model."""
+import hashlib
 import json
 import os
 import signal
 import socket
 import tempfile
 
-from e2e import BUILD, Node, wait_for
+from e2e import BUILD, SOURCE, Node, wait_for
 
 HEARTH = os.path.join(BUILD, "hearth")
 EMPTY = tempfile.mkdtemp(prefix="hearth-e2e-empty-")
+with open(os.path.join(SOURCE, "models", "starter.gguf"), "rb") as f:
+    STARTER = hashlib.sha256(f.read()).hexdigest()
 SLOW = {"HEARTH_TEST_STEP_MS": "40"}  # answers last as long as those of large models do
 
 
@@ -44,7 +47,9 @@ class Street:
         if slow:
             all_env.update(SLOW)
         self.names.append(name)
-        node = Node([HEARTH, "serve"], settings=("--home-name", name, *settings), env=all_env, conf=conf)
+        # What a home that is a hundred times slower than its neighbours has measured of itself.
+        files = [("speeds", f"{STARTER} 5.0 {speed}\n")] if speed else []
+        node = Node([HEARTH, "serve"], settings=("--home-name", name, *settings), env=all_env, conf=conf, files=files)
         self.nodes[name] = node
 
     def __getitem__(self, name):

@@ -426,8 +426,9 @@ static void run_at_home(sim_home *h, uint64_t number)
 
 /* ---- the pool's callbacks ---- */
 
-static bool on_leaves(void *ctx, uint64_t number, const hth_home_id *to, size_t words_len)
+static bool on_leaves(void *ctx, uint64_t number, const hth_home_id *to, size_t words_len, const char *why)
 {
+	(void)why;
 	sim_request *r = &s->requests[number];
 	(void)ctx;
 	r->touched |= home_of(to)->liar == GARBLES;

@@ -163,6 +163,7 @@ typedef struct party {
 	hth_pool_work work;
 	int works;
 	bool no_record;
+	int left;
 	int32_t prefix[64];
 } party;
 static party p[3];
@@ -187,8 +188,9 @@ static void on_send(void *ctx, const hth_home_id *to, const void *bytes, size_t 
 	memcpy(l->bytes, bytes, len);
 	l->to += 10 * ((party *)ctx)->index;
 }
-static bool on_leaves(void *ctx, uint64_t ask, const hth_home_id *to, size_t len)
+static bool on_leaves(void *ctx, uint64_t ask, const hth_home_id *to, size_t len, const char *why)
 {
+	CHECK((why != NULL) == (((party *)ctx)->left++ > 0));
 	CHECK(ask == 1 && len > 0 && !hth_home_id_equal(to, &hth_identity_card(((party *)ctx)->identity)->id));
 	return !((party *)ctx)->no_record;
 }

@@ -43,6 +43,8 @@ static const hth_request_sink sink = {.piece = on_piece, .ended = on_ended};
 
 typedef struct way {
 	const char *name, *words, *grammar, *stop, *trigger;
+	uint64_t seed;
+	bool long_one; /* it does not end by itself */
 	float temperature, repeat;
 	int32_t mirostat;
 	int max_tokens;
@@ -58,6 +60,9 @@ static hth_request *ask(kept *k, const way *y)
 	request->input.with_ids = true;
 	request->params.sampling.temperature = y->temperature;
 	request->params.sampling.mirostat = y->mirostat;
+	request->params.ignore_eos = y->long_one;
+	if (y->seed != 0)
+		request->params.sampling.seed = y->seed;
 	if (y->repeat > 0)
 		request->params.sampling.repeat_penalty = y->repeat;
 	if (y->grammar != NULL)
@@ -138,6 +143,7 @@ TEST(a_cut_answer_goes_on_as_if_undisturbed)
 	static const way ways[] = {
 	    {.name = "greedy", .words = "I would like to book a table for two.", .max_tokens = 40},
 	    {.name = "sampled", .words = "Tell me something", .temperature = 1, .max_tokens = 40},
+	    {.name = "sampled at length", .words = "I would like to book a table for two.", .temperature = 1, .seed = 12345, .long_one = true, .max_tokens = 60},
 	    {.name = "penalties", .words = "I want to see a movie tonight.", .temperature = 0.9f, .repeat = 1.3f, .max_tokens = 40},
 	    {.name = "mirostat", .words = "Hello", .temperature = 0.9f, .mirostat = 2, .max_tokens = 24},
 	    {.name = "length", .words = "Book me a hotel in Paris.", .temperature = 1, .max_tokens = 9},
@@ -150,6 +156,37 @@ TEST(a_cut_answer_goes_on_as_if_undisturbed)
 	for (size_t i = 0; i < HTH_COUNT(ways); i++)
 		cut_everywhere(&w, &ways[i]);
 	world_finish(&w);
+}
+
+/* Another home's runner has computed nothing of it: all of the answer so far is a prompt to it. */
+TEST(another_runner_goes_on_with_the_same_words)
+{
+	static const way ways[] = {
+	    {.name = "sampled", .words = "I would like to book a table for two.", .temperature = 1, .seed = 12345, .long_one = true, .max_tokens = 60},
+	    {.name = "greedy", .words = "Tell me something", .long_one = true, .max_tokens = 60},
+	};
+	static kept whole[HTH_COUNT(ways)], rest;
+	{
+		WORLD(w, {.n_slots = 1});
+		for (size_t i = 0; i < HTH_COUNT(ways); i++) {
+			ask(&whole[i], &ways[i]);
+			run(&w, &whole[i]);
+		}
+		world_finish(&w);
+	}
+	for (size_t cut = 3; cut < 60; cut += 13) {
+		WORLD(w, {.n_slots = 1});
+		for (size_t i = 0; i < HTH_COUNT(ways); i++) {
+			ask(&rest, &ways[i]);
+			set_resume(rest.request, whole[i].ids, cut, whole[i].at[cut]);
+			run(&w, &rest);
+			CHECK_STR(rest.text, whole[i].text + whole[i].at[cut]);
+			kept_finish(&rest);
+		}
+		world_finish(&w);
+	}
+	for (size_t i = 0; i < HTH_COUNT(ways); i++)
+		kept_finish(&whole[i]);
 }
 
 TEST(what_cannot_be_gone_on_with_is_refused)

@@ -1,0 +1,193 @@
+#!/usr/bin/env python3
+"""A neighbour that is killed, frozen or slowed in the middle of an answer, and a hub that dies: the client's stream has no gap, repeat or changed word."""
+import os
+import signal
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from e2e import Stream, run_tests, test, wait_for
+from street import NEIGHBOURS, Street, chat, ledger, runner_pid
+
+WORDS = "I would like to book a table for two."
+
+
+def text_of(family, event):
+    """What one streamed event adds to the text."""
+    if family == "chat":
+        return "".join(c["delta"].get("content") or "" for c in event.get("choices", []))
+    if family == "completions":
+        return "".join(c["text"] for c in event.get("choices", []))
+    if family == "messages":
+        return event.get("delta", {}).get("text", "") if event.get("type") == "content_block_delta" else ""
+    if family == "responses":
+        return event.get("delta", "") if event.get("type") == "response.output_text.delta" else ""
+    return (event.get("message") or {}).get("content", "") or event.get("response", "")
+
+
+def bodies(**more):
+    limit = dict({"ignore_eos": True, "temperature": 0}, **more)
+    options = {"num_predict": 60, "temperature": limit["temperature"], "seed": limit.get("seed", 0)}
+    return {
+        "chat": ("/v1/chat/completions", chat(WORDS, stream=True, max_tokens=60, **limit)),
+        "completions": ("/v1/completions", dict({"model": "starter", "prompt": WORDS, "stream": True, "max_tokens": 60}, **limit)),
+        "messages": ("/v1/messages", dict({"model": "starter", "messages": [{"role": "user", "content": WORDS}], "stream": True, "max_tokens": 60}, **limit)),
+        "responses": ("/v1/responses", dict({"model": "starter", "input": WORDS, "stream": True, "max_output_tokens": 60}, **limit)),
+        "ollama": ("/api/chat", {"model": "starter", "messages": [{"role": "user", "content": WORDS}], "stream": True, "options": options, "ignore_eos": True}),
+    }
+
+
+class Reading:
+    """A streamed answer of any family, in parts."""
+
+    def __init__(self, node, family, path, body, headers):
+        self.family, self.text, self.parts = family, "", 0
+        self.stream = Stream(node, path, body, headers, timeout=120)
+        assert self.stream.status == 200, self.stream.r.read()
+        self.by = self.stream.r.headers["Hearth-Served-By"]
+        self.events = self._events()
+
+    def _events(self):
+        import json
+
+        for line in self.stream.lines():
+            line = line.strip()
+            if line.startswith("data: "):
+                line = line[6:]
+            if line.startswith("{"):
+                yield json.loads(line)
+
+    def read(self, parts=None):
+        for event in self.events:
+            assert "error" not in event or not event["error"], event
+            text = text_of(self.family, event)
+            self.text += text
+            self.parts += text != ""
+            if parts is not None and self.parts >= parts:
+                return self
+        self.stream.close()
+        return self
+
+
+def at_home(node, family, path, body):
+    return Reading(node, family, path, body, {}).read().text
+
+
+class ThreeHomes:
+    """One street for all tests here; whoever uses it last, or fails, closes it."""
+
+    street = None
+
+    def __init__(self, last=False):
+        self.last = last
+
+    def __enter__(self):
+        if ThreeHomes.street is None:
+            ThreeHomes.street = Street(("elm", {"speed": 0.5, "slow": True}), ("oak", {"slow": True}), ("ash", {"slow": True}))
+            ThreeHomes.street.trust_all()
+            ThreeHomes.street.wait_models("elm", homes=2)
+        return ThreeHomes.street
+
+    def __exit__(self, kind, value, tb):
+        if self.last or kind is not None:
+            street, ThreeHomes.street = ThreeHomes.street, None
+            street.__exit__(kind, value, tb)
+
+
+def begin(street, family, path, body):
+    """Reads a little of an answer that comes from next door."""
+
+    def once():
+        reading = Reading(street["elm"], family, path, body, NEIGHBOURS)
+        if reading.by == "here":
+            reading.stream.close()
+            return None
+        return reading.read(8)
+
+    return wait_for("an answer from next door", 60, once, 0.3)
+
+
+@test
+def a_neighbour_that_freezes_costs_no_word_in_any_family():
+    with ThreeHomes() as street:
+        elm = street["elm"]
+        for family, (path, body) in bodies().items():
+            whole = at_home(elm, family, path, body)
+            assert len(whole) > 20, whole
+            reading = begin(street, family, path, body)
+            frozen = street[reading.by].process.pid
+            before = elm.log().count("it fell silent")
+            os.kill(frozen, signal.SIGSTOP)
+            try:
+                reading.read()
+            finally:
+                os.kill(frozen, signal.SIGCONT)
+            assert reading.text == whole, (family, reading.by, reading.text, whole)
+            assert elm.log().count("it fell silent") == before + 1, elm.log()[-3000:]
+
+
+@test
+def a_neighbour_whose_runner_stands_still_is_left():
+    with ThreeHomes() as street:
+        path, body = bodies()["chat"]
+        whole = at_home(street["elm"], "chat", path, body)
+        reading = begin(street, "chat", path, body)
+        pid = runner_pid(street[reading.by])
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            reading.read()
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert reading.text == whole, (reading.text, whole)
+        assert "it made no progress" in street["elm"].log(), street["elm"].log()[-2000:]
+
+
+@test
+def a_hub_that_dies_costs_no_word_and_everything_reconnects():
+    with ThreeHomes() as street:
+        path, body = bodies()["chat"]
+        whole = at_home(street["elm"], "chat", path, body)
+        reading = begin(street, "chat", path, body)
+        hub = subprocess.run(["pgrep", "-P", str(street["elm"].process.pid), "nats-server"], capture_output=True, text=True).stdout.split()
+        assert len(hub) == 1, hub
+        os.kill(int(hub[0]), signal.SIGKILL)
+        assert reading.read().text == whole, (reading.text, whole)
+        # Homes serve themselves meanwhile, and are neighbours again by themselves.
+        again = begin(street, "chat", path, body).read()
+        assert again.text == whole
+
+
+@test
+def receipts_agree_on_both_sides_after_all_that():
+    with ThreeHomes() as street:
+        path, body = bodies()["chat"]
+        begin(street, "chat", path, body).read()
+        ids = {m["name"]: m["id"] for m in street.status("elm")["members"]}
+
+        def pair(name):
+            """What elm and `name` have of each other: receipts of what `name` did, and who owes what, each as its own side says."""
+            mine = [h for h in ledger(street["elm"], "verify")["homes"] if h["id"] == ids[name]]
+            theirs = ledger(street[name], "verify")
+            other = [h for h in theirs["homes"] if h["id"] == ids["elm"]]
+            return mine and other and theirs["open"] == 0 and (mine[0]["taken"], mine[0]["balance"]) == (other[0]["given"], -other[0]["balance"])
+
+        for name in ("oak", "ash"):
+            wait_for(f"elm and {name} have the same receipts", 60, lambda: pair(name), 0.3)
+
+
+@test
+def a_sampled_answer_goes_on_with_the_words_that_its_seed_decides():
+    with ThreeHomes(last=True) as street:
+        path, body = bodies(temperature=1.0, seed=12345)["chat"]
+        whole = at_home(street["elm"], "chat", path, body)
+        reading = begin(street, "chat", path, body)
+        victim = street[reading.by]
+        victim.process.kill()
+        victim.process.wait()
+        assert reading.read().text == whole, (reading.text, whole)
+        assert "it fell silent" in street["elm"].log()
+        del street.nodes[reading.by]  # it has nothing left to say
+        victim.__exit__(AssertionError, None, None)
+
+
+run_tests()
