@@ -654,6 +654,30 @@ static hth_status prepare_gathering(gathering *g, hth_error *err)
 	return HTH_OK;
 }
 
+/* *ret_ranges is owned by the caller, and used until the search has ended. */
+static hth_status search_passages(gathering *g, const asked *a, uint64_t **ret_ranges, hth_error *err)
+{
+	const hth_index_query *query = g->query;
+	bool exhausted = true, filtered = has_filter(g->reader, query);
+	/* A store is a small part of what there is: nothing else is looked at. */
+	if (query->store != NULL) {
+		HTH_TRY(find_ranges(g->reader, query, ret_ranges, &g->words.n_ranges, err));
+		g->words.ranges = *ret_ranges;
+		if (g->words.n_ranges == 0)
+			return HTH_OK;
+	}
+	if (!a->exact)
+		HTH_TRY(widen(g, err));
+	HTH_TRY(gather_best(g, filtered || a->n_phrases > 0, &exhausted, err));
+	if (exhausted || g->hits.n == g->k || !filtered || query->store != NULL)
+		return HTH_OK;
+	/* The filters let through none of the very best, and there are more: those passages alone that they may let through. */
+	HTH_TRY(find_ranges(g->reader, query, ret_ranges, &g->words.n_ranges, err));
+	g->words.ranges = *ret_ranges;
+	drop_hits(g);
+	return g->words.n_ranges > 0 ? gather_best(g, true, &exhausted, err) : HTH_OK;
+}
+
 hth_status hth_index_search(hth_index_reader *reader, const hth_index_query *query, hth_index_hits *ret_hits, hth_error *err)
 {
 	size_t len = strnlen(query->text, HTH_INDEX_QUERY_MAX + 1);
@@ -687,22 +711,8 @@ hth_status hth_index_search(hth_index_reader *reader, const hth_index_query *que
 		g.vectors = NULL; /* a query's vector that is none */
 	HTH_TRY(prepare_gathering(&g, err));
 	g.words = a.words;
-	status = a.exact ? HTH_OK : widen(&g, err);
-	if (status != HTH_OK) {
-		hth_index_hits_finish(&g.hits);
-		return status;
-	}
-	bool exhausted = true;
-	status = gather_best(&g, has_filter(reader, query) || a.n_phrases > 0, &exhausted, err);
-	/* The filters let through none of the very best, and there are more: those passages alone that they may let through. */
 	HTH_AUTO_FREE uint64_t *ranges = NULL;
-	if (status == HTH_OK && !exhausted && g.hits.n < g.k && has_filter(reader, query)) {
-		status = find_ranges(reader, query, &ranges, &g.words.n_ranges, err);
-		g.words.ranges = ranges;
-		drop_hits(&g);
-		if (status == HTH_OK && g.words.n_ranges > 0)
-			status = gather_best(&g, true, &exhausted, err);
-	}
+	status = search_passages(&g, &a, &ranges, err);
 	if (status != HTH_OK) {
 		hth_index_hits_finish(&g.hits);
 		return status;

@@ -78,6 +78,29 @@ hth_status hth_store_files_get(const char *home, const char *store, const char *
 	return get(&r, home, &s, id, ret_file, err);
 }
 
+hth_status hth_store_files_content(const char *home, const char *store, const char *id, json_t **ret_page, hth_error *err)
+{
+	store_scope s;
+	HTH_AUTO_JSON json_t *file = NULL;
+	HTH_CLEANUP(record_close_p) record r = {0};
+	HTH_TRY(open_store(home, store, false, &r, &s, err));
+	HTH_TRY(get(&r, home, &s, id, &file, err));
+	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
+	HTH_AUTO_JSON json_t *data = json_array();
+	HTH_TRY(record_prepare(&r, &stmt, err,
+	                       "SELECT text FROM passage WHERE part >= 0 AND document = (SELECT document FROM file JOIN upload ON upload.link = file.path"
+	                       " WHERE file.folder = ?1 AND upload.id = ?2) ORDER BY id"));
+	record_bind_all(stmt, "is", s.folder, id);
+	int rc;
+	while ((rc = sqlite3_step(stmt)) == SQLITE_ROW)
+		if (json_array_append_new(data, json_pack("{s:s,s:s}", "type", "text", "text", record_text(stmt, 0))) != 0)
+			return hth_fail(err, HTH_NO_MEMORY, "no memory for a file's text");
+	if (rc != SQLITE_DONE)
+		return record_fail(&r, rc, "reading a file's text", err);
+	*ret_page = json_pack("{s:s,s:O,s:b,s:n}", "object", "vector_store.file_content.page", "data", data, "has_more", 0, "next_page");
+	return *ret_page != NULL ? HTH_OK : hth_fail(err, HTH_NO_MEMORY, "no memory for a file's text");
+}
+
 /* The household's, by their number in the record. */
 static hth_status list_household(record *r, const store_scope *s, const char *status, json_t *list, hth_error *err)
 {

@@ -47,6 +47,8 @@ HTH_MUST_USE hth_status hth_store_files_list(const char *home, const char *store
                                              hth_error *err);
 HTH_MUST_USE hth_status hth_store_files_update(const char *home, const char *store, const char *id, const json_t *body, json_t **ret_file,
                                                hth_error *err);
+/* What was read of it, passage by passage. */
+HTH_MUST_USE hth_status hth_store_files_content(const char *home, const char *store, const char *id, json_t **ret_page, hth_error *err);
 HTH_MUST_USE hth_status hth_store_files_delete(const char *home, const char *store, const char *id, hth_error *err);
 
 /* body: file_ids, attributes; or files, an array of bodies as above. */

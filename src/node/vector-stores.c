@@ -5,7 +5,7 @@
  *   /v1/files/ID                   GET, DELETE;  /content GET
  *   /v1/vector_stores              POST, GET
  *   /v1/vector_stores/ID           GET, POST, DELETE;  /search POST
- *   .../ID/files                   POST, GET ?filter;  /FILE GET, POST, DELETE
+ *   .../ID/files                   POST, GET ?filter;  /FILE GET, POST, DELETE, /content GET
  *   .../ID/file_batches            POST;  /BATCH GET, /cancel POST, /files GET
  *
  * Each call has a thread for the disk, as searches have (documents.c). An upload goes to $HEARTH_HOME/files as it comes and is taken apart when it is
@@ -242,6 +242,8 @@ static hth_status run_store_files(store_call *c, const char *home, hth_error *er
 	}
 	if (c->n_parts == 3)
 		return hth_store_files_add(home, store, c->body, &c->answer, err);
+	if (c->n_parts == 5)
+		return hth_store_files_content(home, store, id, &c->answer, err);
 	if (is(c, "GET"))
 		return hth_store_files_get(home, store, id, &c->answer, err);
 	if (is(c, "POST"))
@@ -475,7 +477,7 @@ static const char *methods_of(const store_call *c)
 		const char *shape, *methods;
 	} table[] = {{"files", "GET, POST"}, {"files/*", "GET, DELETE"}, {"files/*/content", "GET"},
 	             {"vector_stores", "GET, POST"}, {"vector_stores/*", "GET, POST, DELETE"}, {"vector_stores/*/search", "POST"},
-	             {"vector_stores/*/files", "GET, POST"}, {"vector_stores/*/files/*", "GET, POST, DELETE"}, {"vector_stores/*/file_batches", "POST"},
+	             {"vector_stores/*/files", "GET, POST"}, {"vector_stores/*/files/*", "GET, POST, DELETE"}, {"vector_stores/*/files/*/content", "GET"}, {"vector_stores/*/file_batches", "POST"},
 	             {"vector_stores/*/file_batches/*", "GET"}, {"vector_stores/*/file_batches/*/cancel", "POST"}, {"vector_stores/*/file_batches/*/files", "GET"}};
 	for (size_t i = 0; i < HTH_COUNT(table); i++) {
 		const char *at = table[i].shape;

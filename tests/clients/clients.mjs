@@ -75,6 +75,9 @@ test("openai: files and vector stores", async () => {
   assert.equal(added.status, "completed");
   const read = await openai.vectorStores.files.uploadAndPoll(store.id, file("lease \"mill\".md", "# Lease\n\nThe tenancy of the mill ends in spring."));
   assert.equal(read.status, "completed");
+  const parsed = [];
+  for await (const part of await openai.vectorStores.files.content(read.id, { vector_store_id: store.id })) parsed.push(part.text);
+  assert.match(parsed.join("\n"), /The tenancy of the mill ends in spring\./);
   const batch = await openai.vectorStores.fileBatches.uploadAndPoll(store.id, { files: [file("a.txt", "About ladders."), file("b.txt", "About curtains.")] });
   assert.deepEqual([batch.status, batch.file_counts.completed], ["completed", 2]);
   const whole = await openai.vectorStores.retrieve(store.id);

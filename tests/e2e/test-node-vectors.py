@@ -115,4 +115,25 @@ def with_several_models_the_setting_decides_and_without_one_words_do():
             assert status(node)["embed_model"] == "" and search(node, "curtains")["ranked_by"] == ["words"]
 
 
+@test
+def a_store_s_files_get_vectors_too():
+    with Papers() as papers, Papers() as made:
+        for i in range(100):
+            papers.put(f"paper-{i}.txt", text_of(i) + f" number {i * 7}")
+        with Node([PROGRAM, "serve"], models=[("some-nomic", bert(made.folder))]) as node:
+            body = (b'--x\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nassistants\r\n--x\r\nContent-Disposition: form-data; name="file"; '
+                    b'filename="a.txt"\r\n\r\nMarmots whistle in the evening.\r\n--x--\r\n')
+            sent = node.post("/v1/files", body, headers={"Content-Type": "multipart/form-data; boundary=x"}).json
+            store = node.post("/v1/vector_stores", {"file_ids": [sent["id"]]}).json["id"]
+
+            def by_vectors():
+                page = node.post(f"/v1/vector_stores/{store}/search", {"query": "Marmots whistle in the evening."}).json
+                return page["ranked_by"] == ["words", "vectors"] and page["data"]
+            hits = wait_for("the store to be searched by vectors", 60, by_vectors, 0.2)
+            assert [h["filename"] for h in hits] == ["a.txt"] and hits[0]["score"] > 0.9, hits
+            assert node.post(f"/v1/vector_stores/{store}/search", {"query": "zyx"}).json["data"][0]["filename"] == "a.txt"  # nearest, whatever it is
+            cli(node, "index", "add", papers.folder, "--wait")
+            wait_for("vectors for all", 120, lambda: status(node)["vectors"] == 101, 0.2)
+
+
 run_tests()
