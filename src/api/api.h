@@ -170,8 +170,9 @@ HTH_MUST_USE hth_status hth_api_give_page(hth_api_job *job, const char *text, si
 /* From now on its answers may cite passages: marks of what was cited are kept, others taken out, and the answer ends with a list of them. Once it is parsed.
  * HTH_INVALID: the call asks no model for a chat's answer. */
 HTH_MUST_USE hth_status hth_api_use_documents(hth_api_job *job, hth_error *err);
-/* What the conversation asks: its last words of the user. The caller's, wiped and freed by it; NULL: none (or no memory). */
-char *hth_api_question(const hth_api_job *job);
+/* What the conversation asks: its last words of the user; with_before: with those that the user said before ("and when is it due?" alone says little).
+ * The caller's, wiped and freed by it; NULL: none (or no memory). */
+char *hth_api_question(const hth_api_job *job, bool with_before);
 /* One more passage of job->context is hth_context_add. This puts all of them before the user's last words, in every request; before they are admitted. */
 HTH_MUST_USE hth_status hth_api_put_passages(hth_api_job *job, hth_error *err);
 /* For the families: `,"key":[citations]` when answer i cites anything. */

@@ -4,6 +4,8 @@
 #include "api/api.h"
 #include "api/fields.h"
 
+#include <stdio.h>
+
 enum { MESSAGE_MAX = 4 << 20 };
 
 static bool is_bound(const hth_request *r) { return r->input.format_json != NULL || r->params.grammar != NULL; }
@@ -25,17 +27,19 @@ hth_status hth_api_use_documents(hth_api_job *job, hth_error *err)
 	return HTH_OK;
 }
 
-/* Borrowed from messages; NULL: there is none. */
-static json_t *last_of_user(const json_t *messages)
+/* The user's last message but `skip`. Borrowed from messages; NULL: there is none. */
+static json_t *last_of_user(const json_t *messages, size_t skip)
 {
 	for (size_t i = json_array_size(messages); i-- > 0;) {
 		json_t *message = json_array_get(messages, i);
 		const char *role = json_string_value(json_object_get(message, "role"));
-		if (role != NULL && strcmp(role, "user") == 0)
+		if (role != NULL && strcmp(role, "user") == 0 && skip-- == 0)
 			return message;
 	}
 	return NULL;
 }
+
+static const char *words_of(const json_t *message) { return json_string_value(json_object_get(message, "content")); }
 
 static hth_status read_messages(const hth_request *r, json_t **ret_messages, hth_error *err)
 {
@@ -43,21 +47,27 @@ static hth_status read_messages(const hth_request *r, json_t **ret_messages, hth
 	return hth_json_parse(ret_messages, text, strlen(text), err);
 }
 
-char *hth_api_question(const hth_api_job *job)
+char *hth_api_question(const hth_api_job *job, bool with_before)
 {
 	HTH_AUTO_JSON json_t *messages = NULL;
 	if (job->n_requests == 0 || read_messages(job->requests[0], &messages, NULL) != HTH_OK)
 		return NULL;
-	const char *text = json_string_value(json_object_get(last_of_user(messages), "content"));
-	return text != NULL && *text != '\0' ? strdup(text) : NULL;
+	const char *last = words_of(last_of_user(messages, 0)), *before = with_before ? words_of(last_of_user(messages, 1)) : "";
+	if (last == NULL || *last == '\0' || before == NULL || (with_before && *before == '\0'))
+		return NULL;
+	size_t len = strlen(last) + strlen(before) + 2;
+	char *both = malloc(len);
+	if (both != NULL)
+		snprintf(both, len, "%s%s%s", last, with_before ? "\n" : "", before);
+	return both;
 }
 
 static hth_status put_passages(const hth_api_job *job, hth_request *r, hth_error *err)
 {
 	HTH_AUTO_JSON json_t *messages = NULL;
 	HTH_TRY(read_messages(r, &messages, err));
-	json_t *message = last_of_user(messages);
-	const char *words = json_string_value(json_object_get(message, "content"));
+	json_t *message = last_of_user(messages, 0);
+	const char *words = words_of(message);
 	if (words == NULL)
 		return HTH_OK;
 	hth_buf text = HTH_BUF_INIT(MESSAGE_MAX + strlen(words));

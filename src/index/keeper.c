@@ -166,7 +166,7 @@ static hth_status find_idle(hth_index *ix, bool *ret_idle, hth_error *err)
 	                   "AND removed = 0 AND missing = 0 LIMIT 1",
 	                   "i", ix->no_ocr ? (int64_t)0 : (int64_t)HTH_INDEX_WAITING_OCR));
 	if (waiting == 0)
-		HTH_TRY(record_int(&ix->r, &waiting, 0, err, "SELECT 1 FROM file WHERE name = 0 AND document IS NOT NULL LIMIT 1", ""));
+		HTH_TRY(record_int(&ix->r, &waiting, 0, err, "SELECT 1 FROM file INDEXED BY file_unnamed WHERE name = 0 AND document IS NOT NULL LIMIT 1", ""));
 	if (waiting == 0)
 		HTH_TRY(record_int(&ix->r, &waiting, 0, err, "SELECT 1 FROM folder WHERE removed = 1 LIMIT 1", ""));
 	if (waiting == 0)

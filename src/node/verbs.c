@@ -26,7 +26,7 @@
 
 /* Requests of one call that are with the router or a runner at once: a list of texts must not take the whole queue. */
 enum { CALL_WINDOW = 8 };
-/* Per cent of a question that a passage must have (docs/index.md): a model that searches by itself may judge more. */
+/* Per cent of a question that a passage must have (docs/index.md): less where a model searches by itself and may judge, or two questions are one. */
 enum { TOOL_LEAST = 25, CONTEXT_LEAST = 40 };
 
 /* One HTTP call being served. Freed when its answer is complete (or nobody wants it) and its requests have ended. */
@@ -43,6 +43,7 @@ typedef struct hth_call {
 	bool documents;              /* its caller may know what they say */
 	bool context;                /* it is to be answered from them */
 	bool context_due;            /* and the passages for that are being looked for */
+	bool asked_before;           /* with what the user said before, too */
 	bool gone;       /* the client has left */
 	bool refused;    /* it could not be read, and was told so */
 	unsigned inside; /* depth of functions that work on it */
@@ -178,7 +179,7 @@ static hth_status take_passages(hth_call *call, const hth_index_hits *hits, hth_
 	return HTH_OK;
 }
 
-static void admit_more(hth_call *call);
+static bool find_context(hth_call *call, bool with_before);
 
 /* What the model asked for, or what the call is to be answered from. */
 static void on_passages(void *ctx, const hth_index_hits *hits, const hth_error *why_not)
@@ -206,6 +207,8 @@ static void on_passages(void *ctx, const hth_index_hits *hits, const hth_error *
 			give_page(call, text.data, text.len);
 		else
 			give_page(call, "", 0);
+	} else if (hits != NULL && hits->n == 0 && !call->asked_before && find_context(call, true)) {
+		/* It is looked for together with what was said before. */
 	} else {
 		call->context_due = false;
 		/* A question without a word to look for ("?!") is no error. */
@@ -220,22 +223,24 @@ static void on_passages(void *ctx, const hth_index_hits *hits, const hth_error *
 	leave(call);
 }
 
-/* Before its requests are admitted: what the household's documents say of its question. */
-static void find_context(hth_call *call)
+/* Before its requests are admitted: what the household's documents say of its question. False: there is none, or it fails (the job then has). */
+static bool find_context(hth_call *call, bool with_before)
 {
 	hth_error err = HTH_ERROR_INIT;
-	char *question = hth_api_question(call->job);
-	hth_status status = HTH_OK;
-	call->context_due = question != NULL;
-	if (question != NULL) {
-		status = hth_documents_passages(call->node, question, CONTEXT_LEAST, on_passages, call, &call->passages, &err);
-		explicit_bzero(question, strlen(question));
-		free(question);
-	}
-	if (status != HTH_OK)
+	char *question = hth_api_question(call->job, with_before);
+	call->asked_before = with_before;
+	if (question == NULL)
+		return false;
+	hth_status status = hth_documents_passages(call->node, question, with_before ? TOOL_LEAST : CONTEXT_LEAST, on_passages, call, &call->passages, &err);
+	explicit_bzero(question, strlen(question));
+	free(question);
+	if (status != HTH_OK) {
 		hth_api_fail(call->job, &err);
-	else if (call->context_due)
-		call->in_flight++;
+		return false;
+	}
+	call->context_due = true;
+	call->in_flight++;
+	return true;
 }
 
 /* Nobody waits for them any more. */
@@ -551,9 +556,7 @@ static void begin_call(void *ctx)
 	} else {
 		if (call->exchange != NULL)
 			hth_exchange_drop_body(call->exchange);
-		if (call->context)
-			find_context(call);
-		if (!call->context_due)
+		if (!call->context || !find_context(call, false))
 			admit_more(call);
 	}
 	leave(call);

@@ -25,14 +25,14 @@ def says(*pieces):
 class House:
     """A node with papers and an upstream that says what the test wants."""
 
-    def __init__(self, *args):
-        self.up, self.papers, self.args = FakeUpstream(), Papers(), args
+    def __init__(self, privacy="private"):
+        self.up, self.papers, self.privacy = FakeUpstream(), Papers(), privacy
 
     def __enter__(self):
         self.papers.__enter__()
         self.path = self.papers.put("contract.pdf", CONTRACT)
         self.papers.put("garden.txt", "Tomatoes want sun and water.")
-        self.node = Node([PROGRAM, "serve"], conf=f"upstream.u = {self.up.url}\n").__enter__()
+        self.node = Node([PROGRAM, "serve"], conf=f"upstream.u = {self.up.url} privacy={self.privacy}\n").__enter__()
         cli(self.node, "index", "add", self.papers.folder, "--wait")
         wait_for("the upstream's models", 10, lambda: "u/alpha" in [m["id"] for m in self.node.get("/v1/models").json["data"]])
         return self
@@ -209,6 +209,36 @@ def a_call_asks_for_context_by_a_header():
         assert [len(c["message"]["annotations"]) for c in got["choices"]] == [1, 1, 1], got
         # Other endpoints have nothing to do with it.
         assert h.node.post("/v1/embeddings", {"model": "u/alpha", "input": "x"}, headers=headers).status == 200
+
+
+@test
+def a_question_that_says_little_is_understood_with_the_one_before():
+    with House() as h:
+        h.up.script = says("On the first page [1].")
+        talk = [{"role": "user", "content": "How high is the deposit of the flat?"}, {"role": "assistant", "content": "2400"}, {"role": "user", "content": "And where does it say so?"}]
+        got = h.node.post("/v1/chat/completions", {"model": "u/alpha", "messages": talk}, headers={"Hearth-Context": "documents"})
+        assert got.headers["Hearth-Passages"] == "1" and "The deposit of the flat is 2400 euros." in h.said_to_model(), h.said_to_model()
+        assert h.said_to_model().endswith("----\n\nAnd where does it say so?")
+        assert h.up.asked[-1][1]["messages"][0]["content"] == talk[0]["content"]
+        # Nothing before it, or nothing of use: nothing.
+        for talk in (talk[2:], [{"role": "user", "content": "Who is the dentist?"}] + talk[1:]):
+            assert h.node.post("/v1/chat/completions", {"model": "u/alpha", "messages": talk}, headers={"Hearth-Context": "documents"}).headers["Hearth-Passages"] == "0"
+
+
+@test
+def passages_go_to_no_server_that_may_not_read_private_words():
+    with House(privacy="public") as h:
+        h.up.script = says("2400 [1]")
+        chat = {"model": "u/alpha", "messages": [{"role": "user", "content": "How high is the deposit of the flat?"}]}
+        public = {"Hearth-Privacy": "public"}
+        assert h.node.post("/v1/chat/completions", chat, headers=public).status == 200
+        asked = len(h.up.asked)
+        for headers in ({"Hearth-Context": "documents"}, {"Hearth-Tools": "search_documents"}):
+            refused = h.node.post("/v1/chat/completions", chat, headers={**public, **headers})
+            assert refused.status == 403 and "public" in refused.error()["message"], refused.body
+        got = json.loads(cli(h.node, "ask", "How high is the deposit of the flat?", "--with", "u/alpha", "--json"))
+        assert got["answer"] is None and got["citations"] and "no model answered" in got["reason"], got
+        assert len(h.up.asked) == asked
 
 
 @test
