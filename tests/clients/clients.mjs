@@ -255,6 +255,53 @@ test("langchain: chat, stream and embeddings", async () => {
   assert.equal(vectors[1].length, 256);
 });
 
+test("answers from documents, with citations, through every client", async () => {
+  const paper = process.argv[3], headers = { "Hearth-Context": "documents" };
+  const messages = [{ role: "user", content: "How high is the deposit of the flat?" }];
+  const text = `The deposit is 2400 euros [1].\n\n[1] ${paper}`;
+  const body = { model: "u/alpha", messages };
+  const right = (a) => {
+    assert.equal(a.length, 1);
+    assert.equal(a[0].type, "file_citation");
+    assert.equal(a[0].filename, "lease.txt");
+    assert.equal(a[0].file, paper);
+    assert.equal(text.slice(a[0].index, a[0].index + 3), "[1]");
+  };
+  const whole = (await openai.chat.completions.create(body, { headers })).choices[0].message;
+  assert.equal(whole.content, text);
+  right(whole.annotations);
+  const runner = openai.chat.completions.stream(body, { headers });
+  assert.equal(await runner.finalContent(), text);
+  right((await runner.finalMessage()).annotations);
+  const response = await openai.responses.create({ model: "u/alpha", input: messages[0].content }, { headers });
+  assert.equal(response.output_text, text);
+  right(response.output[0].content[0].annotations);
+  const final = await openai.responses.stream({ model: "u/alpha", input: messages[0].content }, { headers }).finalResponse();
+  right(final.output[0].content[0].annotations);
+  const message = await anthropic.messages.create({ ...body, max_tokens: 100 }, { headers });
+  const streamed = await anthropic.messages.stream({ ...body, max_tokens: 100 }, { headers }).finalMessage();
+  for (const m of [message, streamed]) {
+    assert.equal(m.content[0].text, text);
+    assert.equal(m.content[0].citations.length, 1);
+    assert.equal(m.content[0].citations[0].title, paper);
+  }
+  const llama = new Ollama({ host: base, headers });
+  const said = await llama.chat(body);
+  assert.equal(said.message.content, text);
+  assert.equal(said.citations[0].file, paper);
+  let built = "", last;
+  for await (const part of await llama.chat({ ...body, stream: true })) {
+    built += part.message.content;
+    last = part;
+  }
+  assert.equal(built, text);
+  assert.equal(last.citations[0].page, null);
+  const ai = createOpenAICompatible({ name: "hearth", baseURL: `${base}/v1`, apiKey: key, headers });
+  assert.equal((await generateText({ model: ai("u/alpha"), messages, maxRetries: 0 })).text, text);
+  const chain = new ChatOpenAI({ model: "u/alpha", apiKey: key, configuration: { baseURL: `${base}/v1`, defaultHeaders: headers }, maxRetries: 0 });
+  assert.equal((await chain.invoke(messages)).content, text);
+});
+
 test("openai: answers parsed by a zod schema, whole and streamed", async () => {
   const body = { model, messages: ask, response_format: zodResponseFormat(Trip, "trip"), seed: 3 };
   const r = await openai.chat.completions.parse(body);

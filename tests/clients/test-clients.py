@@ -4,10 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "e2e"))
-from e2e import BUILD, SOURCE, Node  # noqa: E402
+from e2e import BUILD, SOURCE, Node, wait_for  # noqa: E402
+
+sys.path.insert(0, os.path.join(HERE, "..", "upstream"))
+from fakeupstream import FakeUpstream  # noqa: E402
 
 
 def skip(why):
@@ -46,8 +50,17 @@ def main():
     except subprocess.TimeoutExpired:
         skip("npm takes too long to install the clients")
     starter = os.path.join(SOURCE, "models", "starter.gguf")
-    with Node(os.environ["HEARTH_PROGRAM"].split(), ("--model", "starter"), models=[("starter", starter)]) as n:
-        done = subprocess.run(["node", "clients.mjs", f"http://127.0.0.1:{n.port}"], cwd=folder, stdin=subprocess.DEVNULL, timeout=120)
+    # What cites: a model that always says the same, and one paper.
+    citing = FakeUpstream()
+    citing.script = lambda body: [({"content": "The deposit is 2400 euros ["}, None), ({"content": "1] [7]."}, None), ({}, "stop")]
+    with tempfile.TemporaryDirectory(prefix="hearth-papers-") as papers, \
+            Node(os.environ["HEARTH_PROGRAM"].split(), ("--model", "starter"), models=[("starter", starter)], conf=f"upstream.u = {citing.url}\n") as n:
+        paper = os.path.join(os.path.realpath(papers), "lease.txt")
+        with open(paper, "w") as f:
+            f.write("The deposit of the flat is 2400 euros.")
+        n.post("/hearth/index", {"add": os.path.realpath(papers)})
+        wait_for("the paper and the model", 60, lambda: n.get("/search?q=deposit").json["hits"] and "u/alpha" in [m["id"] for m in n.get("/v1/models").json["data"]], 0.1)
+        done = subprocess.run(["node", "clients.mjs", f"http://127.0.0.1:{n.port}", paper], cwd=folder, stdin=subprocess.DEVNULL, timeout=120)
     sys.exit(done.returncode)
 
 
