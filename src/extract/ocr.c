@@ -1,7 +1,7 @@
 /* ocr.c - words out of pictures, by Tesseract; Leptonica turns and straightens. Child only, of the OCR kind.
  *
- * A picture is grey, turned by quarters as Tesseract's orientation model says, straightened by up to a few degrees, recognised, and told by
- * paragraphs. Boxes go back to the picture as it came. Words that Tesseract itself hardly believes in (photographs are full of them)
+ * A picture is made grey, lit evenly if it was photographed (a shadow's edge else hides half a page), turned by quarters as Tesseract's
+ * orientation model says, made larger until its letters are tall enough, straightened by up to a few degrees, recognised, and told by paragraphs. Boxes go back to the picture as it came. Words that Tesseract itself hardly believes in (photographs are full of them)
  * are left out.
  */
 #include "extract/ocr.h"
@@ -14,7 +14,12 @@
 #include <tesseract/capi.h>
 #include <unistd.h>
 
-enum { WORD_CONFIDENCE_MIN = 20, PARAGRAPH_CONFIDENCE_MIN = 30, UPSCALE_BELOW = 1600 };
+enum { BELIEVED = 60, WORD_CONFIDENCE_MIN = 20, PARAGRAPH_CONFIDENCE_MIN = 30, UPSCALE_BELOW = 1600, LETTERS_MIN = 20, LETTER_MAX = 128 };
+/* Pixels of a letter's height that are aimed at, and how far a picture is made larger for it. Chosen on half of the pictures that were measured
+ * (docs/index.md, Reading pictures), checked on the other half. */
+#define LETTER_HEIGHT 18.0
+#define SCALE_MAX 3.0
+#define SCALED_PIXELS_MAX 25e6
 
 static TessBaseAPI *words, *orientation;
 static char why_not[256] = "OCR is not loaded in this process";
@@ -80,6 +85,8 @@ typedef struct placing {
 	int width, height;   /* of the picture as it came */
 	int turns;           /* quarters clockwise that were applied */
 	double scale, angle; /* then scaled, then turned by this many radians clockwise about the middle */
+	bool is_text;        /* it lies the way that text lies, without doubt */
+	int letters;         /* that it may have */
 	int turned_width, turned_height; /* after turns and scaling */
 } placing;
 
@@ -127,8 +134,8 @@ static void place_box(const placing *p, int left, int top, int right, int bottom
 	}
 }
 
-/* Quarters clockwise that make it upright. */
-static int find_turns(PIX *pix)
+/* Quarters clockwise that make it upright. ret_sure: no guess. */
+static int find_turns(PIX *pix, bool *ret_sure)
 {
 	int degrees = 0;
 	float confidence = 0, script_confidence = 0;
@@ -141,10 +148,66 @@ static int find_turns(PIX *pix)
 		return 0;
 	TessBaseAPIClear(orientation);
 	/* `degrees` is how far the page was turned clockwise; below this confidence it is a guess. */
-	return confidence > 4 ? (4 - degrees / 90 % 4) % 4 : 0;
+	*ret_sure = confidence > 4;
+	return *ret_sure ? (4 - degrees / 90 % 4) % 4 : 0;
 }
 
-/* Takes pix. Grey, upright, large enough, straight. */
+/* Takes *pix where `better` is a picture. */
+static bool replace(PIX **pix, PIX *better)
+{
+	if (better == NULL)
+		return false;
+	pixDestroy(pix);
+	*pix = better;
+	return true;
+}
+
+/* Whether paper is much darker in one place than in another: photographs are lit from somewhere, scans are not. */
+static bool is_lit_unevenly(PIX *gray)
+{
+	PIX *map = NULL; /* how bright the background is, for each 10 by 15 pixels */
+	l_float32 dark = 0, bright = 0;
+	if (pixGetBackgroundGrayMap(gray, NULL, 10, 15, 60, 40, &map) != 0 || map == NULL)
+		return false;
+	bool known = pixGetRankValueMasked(map, NULL, 0, 0, 1, 0.05f, &dark, NULL) == 0 && pixGetRankValueMasked(map, NULL, 0, 0, 1, 0.95f, &bright, NULL) == 0;
+	pixDestroy(&map);
+	return known && dark < 0.75f * bright;
+}
+
+/* The middle one of the heights of what may be letters, in pixels; 0: too few of them. */
+static int letter_height(PIX *gray, int *ret_letters)
+{
+	int heights[LETTER_MAX] = {0}, n = 0, seen = 0, middle = 0;
+	PIX *binary = NULL;
+	if (pixOtsuAdaptiveThreshold(gray, 2000, 2000, 0, 0, 0.1f, NULL, &binary) != 0 || binary == NULL)
+		return 0;
+	BOXA *boxes = pixConnCompBB(binary, 8);
+	for (int i = 0; boxes != NULL && i < boxaGetCount(boxes); i++) {
+		l_int32 w, h;
+		if (boxaGetBoxGeometry(boxes, i, NULL, NULL, &w, &h) == 0 && h >= 5 && h < LETTER_MAX && w >= 3 && w < 6 * h) {
+			heights[h]++;
+			n++;
+		}
+	}
+	while (n >= LETTERS_MIN && middle < LETTER_MAX - 1 && (seen += heights[middle]) * 2 < n)
+		middle++;
+	boxaDestroy(&boxes);
+	pixDestroy(&binary);
+	*ret_letters = n;
+	return middle;
+}
+
+static double scale_for(PIX *gray, int *ret_letters)
+{
+	int height = letter_height(gray, ret_letters);
+	double pixels = (double)pixGetWidth(gray) * pixGetHeight(gray), f = height > 0 ? LETTER_HEIGHT / height : 1;
+	if (height == 0 && HTH_MAX((int)pixGetWidth(gray), (int)pixGetHeight(gray)) < UPSCALE_BELOW) /* a line or two */
+		f = 2;
+	f = HTH_MIN(f, SCALE_MAX);
+	return pixels * f * f > SCALED_PIXELS_MAX ? sqrt(SCALED_PIXELS_MAX / pixels) : f;
+}
+
+/* Takes pix. Grey, evenly lit, upright, large enough, straight. */
 static PIX *prepare(PIX *pix, placing *p)
 {
 	*p = (placing){.width = (int)pixGetWidth(pix), .height = (int)pixGetHeight(pix), .scale = 1};
@@ -152,25 +215,14 @@ static PIX *prepare(PIX *pix, placing *p)
 	pixDestroy(&pix);
 	if (gray == NULL)
 		return NULL;
-	p->turns = find_turns(gray);
-	if (p->turns != 0) {
-		PIX *turned = pixRotateOrth(gray, p->turns);
-		if (turned != NULL) {
-			pixDestroy(&gray);
-			gray = turned;
-		} else {
-			p->turns = 0;
-		}
-	}
-	int longer = HTH_MAX((int)pixGetWidth(gray), (int)pixGetHeight(gray));
-	if (longer < UPSCALE_BELOW) { /* small scans and lines: Tesseract wants letters of 20 pixels and more */
-		PIX *larger = pixScale(gray, 2, 2);
-		if (larger != NULL) {
-			pixDestroy(&gray);
-			gray = larger;
-			p->scale = 2;
-		}
-	}
+	if (is_lit_unevenly(gray))
+		(void)!replace(&gray, pixBackgroundNorm(gray, NULL, NULL, 10, 15, 60, 40, 230, 2, 1));
+	p->turns = find_turns(gray, &p->is_text);
+	if (p->turns != 0 && !replace(&gray, pixRotateOrth(gray, p->turns)))
+		p->turns = 0;
+	double f = scale_for(gray, &p->letters);
+	if (f > 1.15 && replace(&gray, pixScale(gray, (l_float32)f, (l_float32)f)))
+		p->scale = f;
 	p->turned_width = (int)pixGetWidth(gray);
 	p->turned_height = (int)pixGetHeight(gray);
 	l_float32 angle = 0, confidence = 0;
@@ -229,6 +281,28 @@ static bool tell_paragraphs(hth_tell *tell, uint32_t page, TessResultIterator *i
 	return go_on;
 }
 
+/* How many characters were read that Tesseract believes in; -1: it could not. */
+static int recognise(PIX *pix, TessPageSegMode mode, int resolution)
+{
+	int believed = 0;
+	TessBaseAPISetPageSegMode(words, mode);
+	TessBaseAPISetImage2(words, pix);
+	TessBaseAPISetSourceResolution(words, resolution);
+	if (TessBaseAPIRecognize(words, NULL) != 0)
+		return -1;
+	TessResultIterator *it = TessBaseAPIGetIterator(words);
+	if (it == NULL)
+		return 0;
+	do {
+		char *word = TessResultIteratorGetUTF8Text(it, RIL_WORD);
+		if (word != NULL && TessResultIteratorConfidence(it, RIL_WORD) >= BELIEVED)
+			believed += (int)strlen(word);
+		TessDeleteText(word);
+	} while (TessResultIteratorNext(it, RIL_WORD));
+	TessResultIteratorDelete(it);
+	return believed;
+}
+
 bool hth_ocr_pix(hth_tell *tell, uint32_t page, PIX *pix, int dpi)
 {
 	placing p;
@@ -237,16 +311,17 @@ bool hth_ocr_pix(hth_tell *tell, uint32_t page, PIX *pix, int dpi)
 		pixDestroy(&pix);
 	if (ready == NULL)
 		return true;
-	TessBaseAPISetPageSegMode(words, p.height * 6 < p.width ? PSM_SINGLE_BLOCK : PSM_AUTO);
-	TessBaseAPISetImage2(words, ready);
-	TessBaseAPISetSourceResolution(words, dpi > 0 ? (int)(dpi * p.scale) : 300);
+	int resolution = dpi > 0 ? (int)(dpi * p.scale) : 300;
+	bool is_line = p.height * 6 < p.width;
+	int believed = recognise(ready, is_line ? PSM_SINGLE_BLOCK : PSM_AUTO, resolution);
+	/* Sometimes a whole page, framed by the desk that it lies on, is taken for a picture. */
+	if (!is_line && p.is_text && believed < p.letters / 4 && recognise(ready, PSM_SINGLE_BLOCK, resolution) < believed)
+		(void)recognise(ready, PSM_AUTO, resolution);
 	bool go_on = true;
-	if (TessBaseAPIRecognize(words, NULL) == 0) {
-		TessResultIterator *it = TessBaseAPIGetIterator(words);
-		if (it != NULL) {
-			go_on = tell_paragraphs(tell, page, it, &p);
-			TessResultIteratorDelete(it);
-		}
+	TessResultIterator *it = TessBaseAPIGetIterator(words);
+	if (it != NULL) {
+		go_on = tell_paragraphs(tell, page, it, &p);
+		TessResultIteratorDelete(it);
 	}
 	TessBaseAPIClear(words);
 	TessBaseAPIClearAdaptiveClassifier(words);

@@ -166,6 +166,36 @@ TEST(a_crooked_letter_is_straightened_and_boxes_follow)
 	pixDestroy(&letter);
 }
 
+/* As a telephone sees it: on a dark table, small, lit from one side, with the shadow of whoever holds it. */
+TEST(a_photographed_letter_is_read_through_its_shadow)
+{
+	PIX *letter = draw_letter();
+	PIX *small = pixScale(letter, 0.6f, 0.6f), *photo = pixAddBorder(small, 60, 70);
+	int w = (int)pixGetWidth(photo), h = (int)pixGetHeight(photo);
+	for (int y = 0; y < h; y++)
+		for (int x = 0; x < w; x++) {
+			l_uint32 v;
+			pixGetPixel(photo, x, y, &v);
+			double light = (0.95 - 0.55 * x / w) * (x > w / 2 + (h / 2 - y) / 3 ? 0.65 : 1);
+			pixSetPixel(photo, x, y, (l_uint32)(12 + 0.85 * light * v));
+		}
+	l_uint8 *png = NULL;
+	size_t len = 0;
+	uint32_t n = 0;
+	srand(1);
+	PIX *soft = pixBlockconvGray(photo, NULL, 1, 1), *grainy = pixAddGaussianNoise(soft, 6);
+	CHECK(pixWriteMemPng(&png, &len, grainy, 0) == 0);
+	told t = read_picture(png, len, &n);
+	check_words(&t);
+	hth_buf_finish(&t.text);
+	lept_free(png);
+	pixDestroy(&grainy);
+	pixDestroy(&soft);
+	pixDestroy(&photo);
+	pixDestroy(&small);
+	pixDestroy(&letter);
+}
+
 TEST(tiff_of_two_pages)
 {
 	PIX *letter = draw_letter(), *empty = pixCreate(1000, 1400, 8);
