@@ -8,6 +8,7 @@
 #include "cmd/cmd-model.h"
 #include "cmd/cmd-options.h"
 #include "engine/kernels/kernels.h"
+#include "link/hub.h"
 #include "sandbox/sandbox.h"
 
 #include <errno.h>
@@ -293,6 +294,30 @@ static void check_clock(doctor *d)
 		report(d, PROBLEM, "clock", "this machine's clock stands before 2025", "set it: downloads over TLS fail until then");
 }
 
+/* What a home that hosts a neighbourhood's hub runs. */
+static void check_hub(doctor *d)
+{
+	hth_error err = HTH_ERROR_INIT;
+	char version[32], what[TEXT_MAX];
+	unsigned major = 0, minor = 0, patch = 0;
+	if (hth_hub_version(version, &err) != HTH_OK) {
+		bool missing = err.status == HTH_NOT_FOUND;
+		report(d, missing ? FINE : NOTE, "hub", missing ? "no nats-server here: only a home that hosts a neighbourhood's hub needs one" : err.message, "");
+		return;
+	}
+	sscanf(version, "%u.%u.%u", &major, &minor, &patch);
+	if (major < 2 || (major == 2 && minor < 9)) {
+		snprintf(what, sizeof what, "nats-server %s is older than what a hub was tried with (2.9)", version);
+		report(d, NOTE, "hub", what, "install Debian 12's");
+		return;
+	}
+	/* Fixed in 2.11.16, 2.12.7 and 2.14: what a leaf node publishes is not checked against its permissions. */
+	bool fixed = major > 2 || minor >= 14 || (minor == 12 && patch >= 7) || (minor == 11 && patch >= 16) || minor == 13;
+	snprintf(what, sizeof what, "nats-server %s%s", version,
+	         fixed ? "" : ": it does not check what leaf nodes publish, so neighbours are clients, and a hub of Hearth's making opens no leaf, WebSocket, MQTT or monitoring port");
+	report(d, FINE, "hub", what, "");
+}
+
 int hth_cmd_doctor(hth_invocation *in)
 {
 	doctor d = {.in = in, .out = HTH_BUF_INIT(16 << 20)};
@@ -303,6 +328,7 @@ int hth_cmd_doctor(hth_invocation *in)
 	/* Those that fork come before the first thread of this process. */
 	check_sandbox(&d);
 	check_models(&d);
+	check_hub(&d);
 	check_home(&d);
 	check_address(&d);
 	check_clock(&d);

@@ -33,13 +33,15 @@ void street_rebuild_peers(hth_street *s)
 	s->n_peers = at;
 }
 
-/* Whoever is out has no hub, no door and, if it comes back, no trust that it was given before. */
+/* Whoever is out has no hub (nor who is no keeper any more), no door and, if it comes back, no trust that it was given before. */
 static void drop_strangers(hth_street *s, const hth_charter *before, const hth_charter *now)
 {
 	size_t n = 0;
-	for (size_t i = 0; i < s->n_hubs; i++)
-		if (hth_charter_find(now, &s->hubs[i].home) != NULL)
+	for (size_t i = 0; i < s->n_hubs; i++) {
+		const hth_member *m = hth_charter_find(now, &s->hubs[i].home);
+		if (m != NULL && m->role == HTH_ROLE_KEEPER)
 			s->hubs[n++] = s->hubs[i];
+	}
 	s->n_hubs = n;
 	n = 0;
 	for (size_t i = 0; i < s->n_doors; i++)

@@ -124,6 +124,10 @@ hth_status hth_street_host(hth_street *s, const hth_street_hub_choice *hub, cons
 	char host[HTH_LINK_ADDRESS_MAX], port[6];
 	if (hub->address != NULL && !hth_link_split(hub->address, host, port))
 		return hth_fail(err, HTH_INVALID, "'%.100s' is no address of a hub: HOST:PORT, as the neighbours reach it", hub->address);
+	/* A hub that is joined to another is not held to the other's lists, so it is not for everybody to have one. */
+	const hth_member *self = hth_membership_find(s->membership, hth_street_self(s));
+	if (hub->address != NULL && (self == NULL || self->role != HTH_ROLE_KEEPER))
+		return hth_fail(err, HTH_DENIED, "only a keeper's home may host a hub: ask a keeper for `hearth pool keeper %s`", self != NULL ? self->name : s->home_name);
 	if (hub->address == NULL && s->n_hubs == 0 && hth_charter_member_count(hth_street_charter(s)) > 1)
 		return hth_fail(err, HTH_CONFLICT, "this is the neighbourhood's only hub: let another home host one first (`hearth pool hub --listen HOST:PORT` there)");
 	if (hub->address != NULL && s->n_hubs >= 2)
@@ -164,6 +168,9 @@ bool street_learn_hub(hth_street *s, const hth_home_id *home, const char *addres
 {
 	char host[HTH_LINK_ADDRESS_MAX], port[6];
 	size_t at = 0;
+	const hth_member *m = hth_membership_find(s->membership, home);
+	if (m == NULL || m->role != HTH_ROLE_KEEPER)
+		address = ""; /* not one that counts (any more) */
 	if (street_is_self(s, home) || (*address != '\0' && !hth_link_split(address, host, port)))
 		return false;
 	while (at < s->n_hubs && !hth_home_id_equal(&s->hubs[at].home, home))

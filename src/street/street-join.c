@@ -387,9 +387,10 @@ static hth_status take_welcome(hth_street *s, hth_canon_reader *r, hth_error *er
 	for (size_t i = 0; i < n; i++)
 		if (hth_charter_find(now, &hubs[i].home) != NULL)
 			(void)street_learn_hub(s, &hubs[i].home, hubs[i].address, hubs[i].fingerprint, NULL, 0);
-	if (s->n_hubs == 0) /* the one that this came through; its home tells more */
-		(void)street_learn_hub(s, &g->inviter.id, g->invitation.hub, g->invitation.fingerprint, NULL, 0);
-	status = street_save(s, err);
+	if (s->n_hubs == 0)
+		status = hth_fail(err, HTH_BAD_FORMAT, "the inviting home names no hub that a keeper hosts");
+	else
+		status = street_save(s, err);
 	if (status != HTH_OK) {
 		hth_membership_forget(s->membership);
 		s->n_hubs = 0;

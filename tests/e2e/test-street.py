@@ -157,6 +157,9 @@ def two_hubs_and_the_loss_of_one():
     with Street("ann", "ben", "cleo") as (ann, ben, cleo):
         found(ann, ben, cleo)
         second = f"127.0.0.1:{free_port()}"
+        assert "keeper" in refused(ben.pool, "hub", "--listen", second)
+        ann.pool("keeper", "ben")
+        wait_for("ben is a keeper", 30, lambda: ben.member("ben")["keeper"], 0.1)
         ben.pool("hub", "--listen", second)
         for h in (ann, cleo):
             wait_for(f"{h.name} knows both hubs", 30, lambda h=h: len(h.status()["hubs"]) == 2, 0.1)
