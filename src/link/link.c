@@ -525,7 +525,8 @@ void hth_link_close(hth_link *l)
 void hth_link_set_hubs(hth_link *l, const hth_link_hub *hubs, size_t n)
 {
 	l->n_hubs = HTH_MIN(n, (size_t)HTH_LINK_HUBS_MAX);
-	memcpy(l->hubs, hubs, l->n_hubs * sizeof *hubs);
+	if (n > 0)
+		memcpy(l->hubs, hubs, l->n_hubs * sizeof *hubs);
 	bool current_stays = false;
 	for (size_t i = 0; i < l->n_hubs; i++) {
 		bool same = strcmp(l->hubs[i].address, l->hub.address) == 0 && memcmp(l->hubs[i].fingerprint, l->hub.fingerprint, HTH_FINGERPRINT_BYTES) == 0;

@@ -155,7 +155,7 @@ class Street:
             else:
                 for h in self.homes:
                     print(f"# --- {h.name}:")
-                    for line in h.log().split("\n")[-25:]:
+                    for line in h.log().split("\n")[-70:]:
                         print("#", line)
         finally:
             for h in self.homes:
