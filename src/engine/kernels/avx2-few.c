@@ -1,16 +1,9 @@
 /* avx2-few.c - rows of weights, as they lie in the file, by a few tokens, in one reading of the weights (the AVX2 row).
  *
- * A row's chunk of 256 columns is 8 groups of 32. Its codes are laid out as a panel of avx2-gemm.c has those of 8 rows, with groups in the
- * place of rows: vector k holds columns 4 k to 4 k + 3 of every group, a 32-bit lane each, and activations lie the same way
- * (hth_a8_groups). So the sums, their ranges and their starts are those of that file, and 256 columns of a token end in one conversion to
- * floats. What unpacking a row costs is shared by the tokens; a panel, shared by rows as well, pays from about a dozen tokens on.
- *
- * Rows are done 8 at a time, so that their sums are added across lanes together, in pieces of columns whose activations stay in the
- * first-level cache.
+ * A row's chunk is laid out (avx2-few.h) as a panel of avx2-gemm.c has those of 8 rows, with groups in the place of rows. So the sums, their
+ * ranges and their starts are those of that file. A panel, shared by rows as well, pays from about a dozen tokens on.
  */
-#include "engine/kernels/avx2-codes.h"
-#include "engine/kernels/avx2.h"
-#include "base/mem.h"
+#include "engine/kernels/avx2-few.h"
 
 typedef __m256i (*codes_fn)(const char *chunk, int g);
 typedef void (*scales_fn)(const char *chunk, int n, __m256 *s, __m256 *m);
@@ -19,14 +12,8 @@ typedef __m256i (*int_scales_fn)(const char *chunk, float *d, __m256 *m);
 /* The gemm whose sums these are; SHIFT_5 and SHIFT_2: groups of 16 with an offset of 32 or 4; MIN_16: of 16 with minimums. */
 typedef enum sum_kind { U4, U5, SHIFT_5, SHIFT_2, MIN_16, S8 } sum_kind;
 
-/* A row's chunk. By groups of 32: scale, and min[0] where there are minimums. By 16: integer scales of the groups' halves, the float
- * that all are times in scale, and for MIN_16 the minimums in column order. */
-typedef struct chunk_groups {
-	__m256i w[8], half[2];
-	__m256 scale, min[2];
-} chunk_groups;
-
-INLINE __m256i aligned256(const void *p) { return _mm256_load_si256((const __m256i *)p); }
+/* In chunk_groups: by groups of 32, scale[0], and min[0] where there are minimums. By 16: half, integer scales of the groups' halves, the
+ * float that all are times in scale[0], and for MIN_16 the minimums in column order. */
 
 void hth_avx2_arrange_acts(void *dst, const hth_a8_line *lines, size_t stride, size_t n_groups)
 {
@@ -41,6 +28,8 @@ void hth_avx2_arrange_acts(void *dst, const hth_a8_line *lines, size_t stride, s
 		memcpy(to->s16 + 2 * g, l->s16, sizeof l->s16);
 		memcpy(to->minus[0][g], l->minus[0], sizeof l->minus[0]);
 		memcpy(to->minus[1][g], l->minus[1], sizeof l->minus[1]);
+		to->n16[0][g] = l->n16[0];
+		to->n16[1][g] = l->n16[1];
 	}
 	transpose8(q);
 	for (size_t k = 0; k < 8; k++)
@@ -63,11 +52,11 @@ INLINE void read_chunk(const char *chunk, chunk_groups *row, codes_fn codes, sca
 		__m256i s = int_scales(chunk, &d, row->min);
 		row->half[0] = _mm256_or_si256(_mm256_and_si256(s, _mm256_set1_epi32(0xFFFF)), _mm256_slli_epi32(s, 16));
 		row->half[1] = _mm256_blend_epi16(_mm256_srli_epi32(s, 16), s, 0xAA);
-		row->scale = _mm256_set1_ps(d);
+		row->scale[0] = _mm256_set1_ps(d);
 	} else {
-		scales(chunk, 8, &row->scale, &row->min[0]);
+		scales(chunk, 8, &row->scale[0], &row->min[0]);
 		if (kind == U5)
-			row->min[0] = _mm256_fmadd_ps(row->scale, _mm256_set1_ps(16), row->min[0]);
+			row->min[0] = _mm256_fmadd_ps(row->scale[0], _mm256_set1_ps(16), row->min[0]);
 	}
 }
 
@@ -107,7 +96,7 @@ INLINE __m256 dot(const chunk_groups *row, const hth_a8_groups *x, const sum_kin
 		s1 = steps(row, x, 4, 4, s1, kind == MIN_16);
 		sum = _mm256_add_epi32(_mm256_madd_epi16(s0, row->half[0]), _mm256_madd_epi16(s1, row->half[1]));
 	}
-	acc = _mm256_fmadd_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_load_ps(x->d)), row->scale, acc);
+	acc = _mm256_fmadd_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_load_ps(x->d)), row->scale[0], acc);
 	if (kind == U4 || kind == U5)
 		acc = _mm256_fmadd_ps(row->min[0], _mm256_load_ps(x->s32), acc);
 	if (kind == MIN_16) {
@@ -117,75 +106,16 @@ INLINE __m256 dot(const chunk_groups *row, const hth_a8_groups *x, const sum_kin
 	return acc;
 }
 
-/* Lane i of the result: the sum of row i. */
-INLINE __m256 add_across(const float rows[8][8])
-{
-	__m256 t[4];
-	for (int i = 0; i < 4; i++)
-		t[i] = _mm256_hadd_ps(_mm256_load_ps(rows[2 * i]), _mm256_load_ps(rows[2 * i + 1]));
-	__m256 low = _mm256_hadd_ps(t[0], t[1]), high = _mm256_hadd_ps(t[2], t[3]);
-	return _mm256_add_ps(_mm256_permute2f128_ps(low, high, 0x20), _mm256_permute2f128_ps(low, high, 0x31));
-}
-
-enum { ROWS = 8, TOKENS = 8, PIECE_COLS = 1024 };
-
-INLINE void few(const hth_few *job, size_t t0, size_t n, size_t chunk_bytes, const size_t block_cols, codes_fn codes,
-                scales_fn scales, int_scales_fn int_scales, const sum_kind kind)
-{
-	_Alignas(32) float sums[TOKENS][ROWS][8];
-	const char *a[TOKENS];
-	size_t cols = job->cols, piece = HTH_MIN(cols, (size_t)PIECE_COLS);
-	/* What comes about HTH_AHEAD bytes later is the same piece of some later row. */
-	size_t ahead = (HTH_AHEAD / (piece / block_cols * (chunk_bytes / (256 / block_cols)) + 1) + 1) * job->row_bytes;
-	for (size_t r0 = 0; r0 < job->n_rows; r0 += ROWS) {
-		size_t n_rows = HTH_MIN(job->n_rows - r0, (size_t)ROWS);
-		memset(sums, 0, n * sizeof *sums);
-		for (size_t c0 = 0; c0 < cols; c0 += piece) {
-			size_t end = HTH_MIN(c0 + piece, cols);
-			for (size_t r = 0; r < n_rows; r++) {
-				const char *chunk = (const char *)job->w + (r0 + r) * job->row_bytes + c0 / 256 * chunk_bytes;
-				for (size_t t = 0; t < n; t++)
-					a[t] = job->acts + job->offset[t0 + t] + c0 / 256 * job->block_stride;
-				for (size_t c = c0; c < end; c += 256) {
-					_Alignas(32) char last[8 * sizeof(hth_block_q8_0)];
-					const char *from = chunk;
-					if (block_cols == 32 && c + 256 > end) {
-						memset(last, 0, sizeof last); /* what is missing has scale zero */
-						memcpy(last, chunk, (end - c) / 32 * (chunk_bytes / 8));
-						from = last;
-					} else {
-#pragma GCC unroll 5
-						for (size_t p = 0; p < chunk_bytes; p += 64)
-							_mm_prefetch(chunk + ahead + p, _MM_HINT_T0);
-					}
-					chunk_groups row;
-					read_chunk(from, &row, codes, scales, int_scales, kind);
-					for (size_t t = 0; t < n; t++) {
-						float *sum = sums[t][r];
-						_mm256_store_ps(sum, dot(&row, (const hth_a8_groups *)a[t], kind, _mm256_load_ps(sum)));
-						a[t] += job->block_stride;
-					}
-					chunk += chunk_bytes;
-				}
-			}
-		}
-		for (size_t t = 0; t < n; t++) {
-			float *y = job->y + (t0 + t) * job->y_stride + r0;
-			_Alignas(32) float v[8];
-			_mm256_store_ps(v, add_across(sums[t]));
-			memcpy(y, v, n_rows * sizeof *y);
-		}
-	}
-}
-
-#define AVX2_TYPE(name, blocks_per_chunk, kind)                                                                                          \
-	void hth_avx2_few_##name(const hth_few *job)                                                                                     \
-	{                                                                                                                                \
-		enum { BYTES = (blocks_per_chunk) * sizeof(hth_block_##name), COLS = 256 / (blocks_per_chunk) };                         \
-		for (size_t t = 0; t < job->n_tokens; t += TOKENS)                                                                       \
-			few(job, t, HTH_MIN(job->n_tokens - t, (size_t)TOKENS), BYTES, COLS, codes_##name, scales_##name,         \
-			    int_scales_##name, kind);                                                                                    \
-	}
+#define AVX2_TYPE(name, blocks_per_chunk, kind)                                              \
+	INLINE void read_##name(const char *chunk, chunk_groups *row)                        \
+	{                                                                                    \
+		read_chunk(chunk, row, codes_##name, scales_##name, int_scales_##name, kind); \
+	}                                                                                    \
+	INLINE __m256 dot_##name(const chunk_groups *row, const hth_a8_groups *x, __m256 acc) \
+	{                                                                                    \
+		return dot(row, x, kind, acc);                                               \
+	}                                                                                    \
+	FEW(avx2, name, blocks_per_chunk, read_##name, dot_##name)
 #define int_scales_q4_0 NULL
 #define int_scales_q4_1 NULL
 #define int_scales_q5_0 NULL

@@ -14,7 +14,7 @@ static uint64_t saved_state(void)
 }
 
 typedef struct features {
-	uint32_t leaf1_c, leaf7_b, leaf7_c;
+	uint32_t leaf1_c, leaf7_b, leaf7_c, leaf7_1_a;
 	uint64_t state;
 } features;
 
@@ -30,6 +30,8 @@ static features read_features(void)
 	if (__get_cpuid_count(7, 0, &a, &b, &c, &d) != 0) {
 		f.leaf7_b = b;
 		f.leaf7_c = c;
+		if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0)
+			f.leaf7_1_a = a;
 	}
 	return f;
 }
@@ -40,6 +42,11 @@ bool hth_cpu_has_avx2(void)
 {
 	features f = read_features();
 	return (f.state & 6) == 6 && has(f.leaf1_c, bit_AVX | bit_FMA | bit_F16C) && has(f.leaf7_b, bit_AVX2);
+}
+
+bool hth_cpu_has_avxvnni(void)
+{
+	return hth_cpu_has_avx2() && has(read_features().leaf7_1_a, bit_AVXVNNI);
 }
 
 bool hth_cpu_has_avx512(void)

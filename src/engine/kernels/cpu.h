@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 bool hth_cpu_has_avx2(void);   /* with FMA and F16C, as every processor but a few has together */
+bool hth_cpu_has_avxvnni(void); /* and AVX2: Alder Lake and its small cores, Zen 5, later */
 bool hth_cpu_has_avx512(void); /* F, BW, DQ, VL, VNNI, with GFNI and BMI2: Ice Lake, Zen 4 and later */
 bool hth_cpu_has_dotprod(void); /* ARM: SDOT and UDOT */
 

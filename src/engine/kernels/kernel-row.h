@@ -62,12 +62,12 @@ typedef struct hth_a8_lanes16 {
 	float d[16], s[16];
 	int32_t n[16];
 } hth_a8_lanes16;
-/* And 256 columns in groups of 32: q[k], bytes 4 g to 4 g + 3 are columns 32 g + 4 k to 32 g + 4 k + 3; minus as in the lines. */
+/* And 256 columns in groups of 32: q[k], bytes 4 g to 4 g + 3 are columns 32 g + 4 k to 32 g + 4 k + 3; minus and n16 as in the lines, halves apart. */
 typedef struct hth_a8_groups {
 	_Alignas(64) int8_t q[8][32];
 	float d[8], s32[8], s16[16];
 	int16_t minus[2][8][2];
-	int32_t unused[16];
+	int32_t n16[2][8];
 } hth_a8_groups;
 enum { HTH_ARRANGED_MAX = 512 }; /* bytes for 256 columns */
 static_assert(sizeof(hth_a8) <= HTH_ARRANGED_MAX && sizeof(hth_a8_lanes) <= 2 * HTH_ARRANGED_MAX && sizeof(hth_a8_lanes16) <= HTH_ARRANGED_MAX &&
@@ -172,7 +172,7 @@ static inline float e8m0_half(uint8_t e)
 
 extern const hth_kernel_row hth_kernels_c;
 #ifdef HTH_HAVE_AVX2
-extern const hth_kernel_row hth_kernels_avx2;
+extern const hth_kernel_row hth_kernels_avx2, hth_kernels_avx2vnni;
 #endif
 #ifdef HTH_HAVE_AVX512
 extern const hth_kernel_row hth_kernels_avx512;

@@ -1,10 +1,12 @@
-/* kernels-avx2.c - the AVX2 row of the table (with FMA and F16C), and its vector operations.
+/* kernels-avx2.c - the AVX2 row of the table (with FMA and F16C), and its vector operations; and the row with VNNI besides, which differs
+ * in the products of integer codes.
  *
- * Products are in avx2-gemm.c, avx2-few.c and avx2-rows.c. exp is a polynomial of our own: 2^k * e^r with r within ln(2) / 2, degree 6,
+ * Products are in avx2-gemm.c, avx2-few.c and avx2-rows.c, avxvnni-gemm.c and avxvnni-few.c. exp is a polynomial of our own: 2^k * e^r with r within ln(2) / 2, degree 6,
  * about 1 ulp, 0 below -87.3 (where floats become subnormal).
  */
 #include "engine/kernels/avx2-codes.h"
 #include "engine/kernels/avx2.h"
+#include "engine/kernels/avxvnni.h"
 #include "engine/kernels/cpu.h"
 #include "base/mem.h"
 
@@ -256,6 +258,7 @@ static uint64_t read_bytes(const void *p, size_t n)
 	__asm__ volatile("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0" : "+x"(s), "=&x"(t) : "x"(w), "x"(a))
 #define STEP_WIDE(s)                                                                              \
 	__asm__ volatile("vpmaddubsw %3, %2, %1\n\tvpmaddwd %2, %1, %1\n\tvpaddd %1, %0, %0" : "+x"(s), "=&x"(t) : "x"(w), "x"(a))
+#define STEP_VNNI(s) __asm__ volatile("%{vex%} vpdpbusd %3, %2, %0" : "+x"(s), "=x"(t) : "x"(w), "x"(a))
 #define STEP_FLOAT(s) __asm__ volatile("vfmadd231ps %3, %2, %0" : "+x"(s), "=x"(t) : "x"(w), "x"(a))
 
 static uint64_t mac_codes(size_t rounds)
@@ -266,6 +269,11 @@ static uint64_t mac_codes(size_t rounds)
 static uint64_t mac_wide(size_t rounds)
 {
 	PEAK_LOOP(__m256i, _mm256_setzero_si256, STEP_WIDE)
+	return rounds * 8 * 32;
+}
+static uint64_t mac_vnni(size_t rounds)
+{
+	PEAK_LOOP(__m256i, _mm256_setzero_si256, STEP_VNNI)
 	return rounds * 8 * 32;
 }
 static uint64_t mac_float(size_t rounds)
@@ -299,5 +307,29 @@ const hth_kernel_row hth_kernels_avx2 = {
         [HTH_Q5_0] = OWN(q5_0, u5), [HTH_Q5_1] = OWN(q5_1, u5), [HTH_Q5_K] = OWN(q5_k, u5), [HTH_MXFP4] = OWN(mxfp4, u5),
         [HTH_Q2_K] = OWN(q2_k, u2), [HTH_Q3_K] = OWN(q3_k, u3), [HTH_Q6_K] = OWN(q6_k, u6),
         [HTH_Q8_0] = OWN(q8_0, s8), [HTH_IQ4_NL] = OWN(iq4_nl, s8), [HTH_IQ4_XS] = OWN(iq4_xs, s8),
+    },
+};
+
+#undef CODES
+#define CODES(name, kind) {.unpack = hth_avxvnni_unpack_##name, .gemm = hth_avxvnni_gemm_##kind, .few = hth_avxvnni_few_##name}
+
+const hth_kernel_row hth_kernels_avx2vnni = {
+    .vec = {"avx2vnni", dot_f32, dot_f16, axpy_f32, axpy_f16, f32_to_f16, rms_norm, softmax, silu_mul, gelu_mul},
+    .usable = hth_cpu_has_avxvnni,
+    .group_rows = AVX2_ROWS,
+    .float_rows = AVX2_FLOAT_ROWS,
+    .few_tokens = 8,
+    .quantize_acts = quantize_acts,
+    .few_acts = {&groups, &groups},
+    .gemm_float = hth_avx2_gemm_float,
+    .read_bytes = read_bytes,
+    .mac_peak = {mac_vnni, mac_vnni, mac_float},
+    .types = {
+        [HTH_F32] = FLOATS(f32), [HTH_F16] = FLOATS(f16), [HTH_BF16] = FLOATS(bf16),
+        [HTH_Q4_0] = CODES(q4_0, offset), [HTH_Q4_1] = CODES(q4_1, min), [HTH_Q5_0] = CODES(q5_0, offset),
+        [HTH_Q5_1] = CODES(q5_1, min), [HTH_Q8_0] = CODES(q8_0, offset), [HTH_Q2_K] = CODES(q2_k, min16),
+        [HTH_Q3_K] = CODES(q3_k, offset16), [HTH_Q4_K] = CODES(q4_k, min), [HTH_Q5_K] = CODES(q5_k, min),
+        [HTH_Q6_K] = CODES(q6_k, offset16), [HTH_IQ4_NL] = CODES(iq4_nl, offset), [HTH_IQ4_XS] = CODES(iq4_xs, offset),
+        [HTH_MXFP4] = CODES(mxfp4, offset),
     },
 };

@@ -32,6 +32,7 @@ static const hth_kernel_row *const rows[] = {
 #endif
 #ifdef HTH_HAVE_AVX2
     &hth_kernels_avx2,
+    &hth_kernels_avx2vnni,
 #endif
 #ifdef HTH_HAVE_AVX512
     &hth_kernels_avx512,

@@ -1,0 +1,109 @@
+/* avx2-few.h - the loop over rows of weights, as they lie in the file, and a few tokens, in one reading of the weights. For the rows
+ * with 256-bit vectors; avx2-few.c and avxvnni-few.c say how a row's chunk is unpacked and multiplied.
+ *
+ * A row's chunk of 256 columns is 8 groups of 32, one in each 32-bit lane: vector k holds columns 4 k to 4 k + 3 of every group, and
+ * activations lie the same way (hth_a8_groups). So 256 columns of a token end in one conversion to floats, and what unpacking a row
+ * costs is shared by the tokens.
+ *
+ * Rows are done 8 at a time, so that their sums are added across lanes together, in pieces of columns whose activations stay in the
+ * first-level cache.
+ */
+#ifndef HTH_ENGINE_AVX2_FEW_H
+#define HTH_ENGINE_AVX2_FEW_H
+
+#include "engine/kernels/avx2-codes.h"
+#include "engine/kernels/avx2.h"
+#include "base/mem.h"
+
+/* A row's chunk: codes, scales and minimums as the file that reads them likes them. */
+typedef struct chunk_groups {
+	__m256i w[8], half[2];
+	__m256 scale[2], min[2];
+} chunk_groups;
+typedef void (*read_fn)(const char *chunk, chunk_groups *row);
+/* acc + the row's chunk by a token. */
+typedef __m256 (*dot_fn)(const chunk_groups *row, const hth_a8_groups *x, __m256 acc);
+
+INLINE __m256i aligned256(const void *p) { return _mm256_load_si256((const __m256i *)p); }
+
+/* Lane i of the result: the sum of row i. */
+INLINE __m256 add_across(const float rows[8][8])
+{
+	__m256 t[4];
+	for (int i = 0; i < 4; i++)
+		t[i] = _mm256_hadd_ps(_mm256_load_ps(rows[2 * i]), _mm256_load_ps(rows[2 * i + 1]));
+	__m256 low = _mm256_hadd_ps(t[0], t[1]), high = _mm256_hadd_ps(t[2], t[3]);
+	return _mm256_add_ps(_mm256_permute2f128_ps(low, high, 0x20), _mm256_permute2f128_ps(low, high, 0x31));
+}
+
+enum { ROWS = 8, TOKENS = 8, PIECE_COLS = 1024 };
+
+/* n tokens; where that is a constant 1, rows are read through at once, as they lie. */
+INLINE void few(const hth_few *job, size_t t0, size_t n, size_t chunk_bytes, const size_t block_cols, read_fn read, dot_fn dot)
+{
+	_Alignas(32) float sums[TOKENS][ROWS][8];
+	const char *a[TOKENS];
+	const bool alone = __builtin_constant_p(n) && n == 1;
+	size_t cols = job->cols, piece = alone ? cols : HTH_MIN(cols, (size_t)PIECE_COLS);
+	/* What comes about HTH_AHEAD bytes later is the same piece of some later row. */
+	size_t ahead = alone ? HTH_AHEAD : (HTH_AHEAD / (piece / block_cols * (chunk_bytes / (256 / block_cols)) + 1) + 1) * job->row_bytes;
+	for (size_t r0 = 0; r0 < job->n_rows; r0 += ROWS) {
+		size_t n_rows = HTH_MIN(job->n_rows - r0, (size_t)ROWS);
+		memset(sums, 0, n * sizeof *sums);
+		for (size_t c0 = 0; c0 < cols; c0 += piece) {
+			size_t end = HTH_MIN(c0 + piece, cols);
+			for (size_t r = 0; r < n_rows; r++) {
+				const char *chunk = (const char *)job->w + (r0 + r) * job->row_bytes + c0 / 256 * chunk_bytes;
+				for (size_t t = 0; t < n; t++)
+					a[t] = job->acts + job->offset[t0 + t] + c0 / 256 * job->block_stride;
+				__m256 acc = _mm256_setzero_ps();
+				for (size_t c = c0; c < end; c += 256) {
+					_Alignas(32) char last[8 * sizeof(hth_block_q8_0)];
+					const char *from = chunk;
+					if (block_cols == 32 && c + 256 > end) {
+						memset(last, 0, sizeof last); /* what is missing has scale zero */
+						memcpy(last, chunk, (end - c) / 32 * (chunk_bytes / 8));
+						from = last;
+					} else {
+#pragma GCC unroll 5
+						for (size_t p = 0; p < chunk_bytes; p += 64)
+							_mm_prefetch(chunk + ahead + p, _MM_HINT_T0);
+					}
+					chunk_groups row;
+					read(from, &row);
+					if (alone) {
+						acc = dot(&row, (const hth_a8_groups *)a[0], acc);
+						a[0] += job->block_stride;
+					}
+					for (size_t t = 0; !alone && t < n; t++) {
+						float *sum = sums[t][r];
+						_mm256_store_ps(sum, dot(&row, (const hth_a8_groups *)a[t], _mm256_load_ps(sum)));
+						a[t] += job->block_stride;
+					}
+					chunk += chunk_bytes;
+				}
+				if (alone)
+					_mm256_store_ps(sums[0][r], acc);
+			}
+		}
+		for (size_t t = 0; t < n; t++) {
+			float *y = job->y + (t0 + t) * job->y_stride + r0;
+			_Alignas(32) float v[8];
+			_mm256_store_ps(v, add_across(sums[t]));
+			memcpy(y, v, n_rows * sizeof *y);
+		}
+	}
+}
+
+#define FEW(row, name, blocks_per_chunk, read, dot)                                                                    \
+	void hth_##row##_few_##name(const hth_few *job)                                                                \
+	{                                                                                                              \
+		enum { BYTES = (blocks_per_chunk) * sizeof(hth_block_##name), COLS = 256 / (blocks_per_chunk) };       \
+		for (size_t t = 0; t < job->n_tokens; t += TOKENS)                                                     \
+			if (job->n_tokens - t == 1)                                                                    \
+				few(job, t, 1, BYTES, COLS, read, dot);                                                \
+			else                                                                                           \
+				few(job, t, HTH_MIN(job->n_tokens - t, (size_t)TOKENS), BYTES, COLS, read, dot);       \
+	}
+
+#endif
