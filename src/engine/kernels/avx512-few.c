@@ -59,20 +59,22 @@ void hth_avx512_arrange_by_16(void *dst, const hth_a8_line *lines, size_t stride
 /* What codes need: 128 >> OFFSET_n was added to them; or minimums, added or subtracted. */
 typedef enum code_kind { OFFSET_128, OFFSET_64, OFFSET_32, OFFSET_16, OFFSET_8, OFFSET_4, ADD_MIN, SUB_MIN } code_kind;
 
-/* One row's chunk by T tokens, whose activations lie `at` bytes from a[t]. */
-INLINE void chunk_dot(const char *chunk, const char *second, const char *const *a, size_t at, const int T, read_fn read, const code_kind kind,
+/* One row's chunk by T tokens, whose activations lie at a[t]. */
+INLINE void chunk_dot(const char *chunk, const char *second, const char *const *a, const int T, read_fn read, const code_kind kind,
                       const bool by16, __m512 *acc)
 {
 	chunk_lanes row;
 	read(chunk, second, &row);
 #pragma GCC unroll 8
 	for (int t = 0; t < T; t++) {
-		const hth_a8_lanes *x = (const hth_a8_lanes *)(a[t] + at);
+		const hth_a8_lanes *x = (const hth_a8_lanes *)a[t];
 		const hth_a8_lanes16 *x16 = (const hth_a8_lanes16 *)x;
 		const float *d = by16 ? x16->d : x->d, *s = by16 ? x16->s : x->s;
 		__m512i dot = _mm512_setzero_si512(), dot2 = dot;
 		if (kind < ADD_MIN)
-			dot = _mm512_srai_epi32(_mm512_load_si512(by16 ? x16->n : x->n), kind < ADD_MIN ? kind : 0);
+			dot = _mm512_load_si512(by16 ? x16->n : x->n);
+		if (kind > OFFSET_128 && kind < ADD_MIN)
+			dot = _mm512_srai_epi32(dot, kind < ADD_MIN ? kind : 0);
 #pragma GCC unroll 4
 		for (int k = 0; k < 4; k++) {
 			dot = _mm512_dpbusd_epi32(dot, row.w[k], _mm512_load_si512(x->q[k]));
@@ -121,9 +123,6 @@ INLINE void few(const hth_few *job, size_t t0, const int T, size_t n, const size
 	size_t cols = job->cols, piece = T == 1 ? cols : HTH_MIN(cols, (size_t)PIECE_COLS);
 	/* What comes about HTH_AHEAD bytes later is the same piece of some later row. */
 	size_t ahead = T == 1 ? HTH_AHEAD : (HTH_AHEAD / (piece / block_cols * block_bytes + 1) + 1) * job->row_bytes;
-#pragma GCC unroll 8
-	for (int t = 0; t < T; t++)
-		a[t] = job->acts + job->offset[t0 + HTH_MIN((size_t)t, n - 1)];
 	for (size_t r0 = 0; r0 < job->n_rows; r0 += ROWS) {
 		size_t n_rows = HTH_MIN(job->n_rows - r0, (size_t)ROWS);
 		for (size_t c0 = 0; c0 < cols; c0 += piece) {
@@ -131,24 +130,28 @@ INLINE void few(const hth_few *job, size_t t0, const int T, size_t n, const size
 			for (size_t r = 0; r < ROWS; r++) {
 				__m512 acc[8];
 #pragma GCC unroll 8
-				for (int t = 0; t < T; t++)
+				for (int t = 0; t < T; t++) {
+					a[t] = job->acts + job->offset[t0 + HTH_MIN((size_t)t, n - 1)] + c0 / chunk_cols * job->block_stride;
 					acc[t] = c0 == 0 ? _mm512_setzero_ps() : _mm512_load_ps(sums[t][r]);
+				}
 				const char *chunk = (const char *)job->w + (r0 + r) * job->row_bytes + c0 / block_cols * block_bytes;
-				size_t c = r < n_rows ? c0 : end, at = c0 / chunk_cols * job->block_stride;
-				for (; c + chunk_cols <= end; c += chunk_cols, at += job->block_stride, chunk += chunk_bytes) {
-					__asm__("" : "+r"(at)); /* one sum for all tokens' addresses, which GCC would keep one by one on the stack */
+				size_t c = r < n_rows ? c0 : end;
+				for (; c + chunk_cols <= end; c += chunk_cols, chunk += chunk_bytes) {
 #pragma GCC unroll 9
 					for (size_t p = 0; p < chunk_bytes; p += 64)
 						_mm_prefetch(chunk + ahead + p, _MM_HINT_T0);
-					chunk_dot(chunk, chunk + half_bytes, a, at, T, read, kind, by16, acc);
+					chunk_dot(chunk, chunk + half_bytes, a, T, read, kind, by16, acc);
+#pragma GCC unroll 8
+					for (int t = 0; t < T; t++)
+						a[t] += job->block_stride;
 				}
 				/* What is missing has scale zero. */
 				if (c < end && block_cols == 256) {
-					chunk_dot(chunk, nothing, a, at, T, read, kind, by16, acc);
+					chunk_dot(chunk, nothing, a, T, read, kind, by16, acc);
 				} else if (c < end) {
 					_Alignas(64) char last[LAST_MAX] = {0};
 					memcpy(last, chunk, (end - c) / block_cols * block_bytes);
-					chunk_dot(last, last + half_bytes, a, at, T, read, kind, by16, acc);
+					chunk_dot(last, last + half_bytes, a, T, read, kind, by16, acc);
 				}
 #pragma GCC unroll 8
 				for (int t = 0; t < T; t++)
