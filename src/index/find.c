@@ -9,7 +9,9 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "extract/extract.h"
+#include "index/asked.h"
 #include "index/fuse.h"
+#include "index/near-copies.h"
 #include "index/passages.h"
 #include "index/index-record.h"
 #include "index/snippet.h"
@@ -19,7 +21,7 @@
 #include <stdio.h>
 #include <strings.h>
 
-enum { FIRST_ASKED = 60, PER_PAGE = 2, PER_FILE = 3, SET_MAX = 400, SET_MIN = 8, TELLING = 8 };
+enum { FIRST_ASKED = 60, PER_PAGE = 2, PER_FILE = 3 };
 
 struct hth_index_reader {
 	char home[HTH_INDEX_PATH_MAX];
@@ -81,118 +83,6 @@ static hth_vectors *vectors_for(hth_index_reader *reader, const hth_index_query 
 		return NULL;
 	hth_vectors_get_info(reader->vectors, &info);
 	return info.vectors > 0 && info.dims == q->n_dims && memcmp(info.key, q->vector_key, sizeof info.key) == 0 ? reader->vectors : NULL;
-}
-
-/* --- the query --- */
-
-/* Quoted parts are phrases: their words must be there, and in this order. */
-typedef struct phrase {
-	const char *text;
-	size_t len;
-} phrase;
-typedef struct asked {
-	hth_words_query words;
-	phrase phrases[8];
-	size_t n_phrases;
-	size_t n_positive;
-	bool exact; /* it has a phrase, a must or a must-not: nothing is added to it */
-	double rarity[64]; /* of each word */
-	double all;
-} asked;
-
-static void parse_query(hth_index_reader *reader, uint32_t languages, const char *text, asked *a)
-{
-	for (const char *at = text; *at != '\0';) {
-		at += strspn(at, " \t\r\n");
-		hth_words_need need = *at == '+' ? HTH_WORDS_MUST : *at == '-' ? HTH_WORDS_MUST_NOT : HTH_WORDS_MAY;
-		at += need != HTH_WORDS_MAY;
-		size_t n, before = a->words.n;
-		const char *word = at;
-		if (*at == '"') {
-			word = at + 1;
-			n = strcspn(word, "\"");
-			at = word + n + (word[n] == '"');
-			if (need == HTH_WORDS_MAY)
-				need = HTH_WORDS_MUST;
-			if (need == HTH_WORDS_MUST && a->n_phrases < HTH_COUNT(a->phrases) && n > 0)
-				a->phrases[a->n_phrases++] = (phrase){word, n};
-		} else {
-			n = strcspn(at, " \t\r\n");
-			at += n;
-		}
-		hth_words_query_add(&a->words, reader->terms, languages, word, n, need);
-		a->exact |= need != HTH_WORDS_MAY;
-		if (need != HTH_WORDS_MUST_NOT)
-			a->n_positive += a->words.n - before;
-	}
-}
-
-/* A word is as rare as its most common form. */
-static void weigh_words(hth_index_reader *reader, asked *a)
-{
-	double idf[HTH_WORDS_QUERY_MAX];
-	if (reader->words == NULL)
-		return;
-	hth_words_rarity(reader->words, &a->words, idf);
-	for (size_t i = 0; i < a->words.n; i++) {
-		const hth_words_term *t = &a->words.terms[i];
-		if (t->need != HTH_WORDS_MUST_NOT && t->word < 64)
-			a->rarity[t->word] = a->rarity[t->word] > 0 ? HTH_MIN(a->rarity[t->word], idf[i]) : idf[i];
-	}
-	/* Small words of a question ("what is the ...") count only when it has no others. */
-	uint64_t small = 0, large = 0;
-	for (size_t i = 0; i < a->words.n; i++) {
-		const hth_words_term *t = &a->words.terms[i];
-		if (t->need != HTH_WORDS_MUST_NOT && t->word < 64)
-			*(hth_terms_is_small(a->words.languages, t->text, t->len) ? &small : &large) |= 1ull << t->word;
-	}
-	for (size_t i = 0; i < HTH_COUNT(a->rarity); i++) {
-		if ((large & ~small) != 0 && (small >> i & 1) != 0)
-			a->rarity[i] = 0;
-	}
-	/* No passage has all words of a long question: the most telling ones are its measure. */
-	double most[TELLING];
-	size_t n = 0;
-	for (size_t i = 0; i < HTH_COUNT(a->rarity); i++) {
-		size_t at = n < TELLING ? n++ : TELLING;
-		for (; at > 0 && most[at - 1] < a->rarity[i]; at--)
-			if (at < TELLING)
-				most[at] = most[at - 1];
-		if (at < TELLING)
-			most[at] = a->rarity[i];
-	}
-	for (size_t i = 0; i < n; i++)
-		a->all += most[i];
-}
-
-/* What the word index has seen to for the passages that it found. */
-static bool meets_needs(hth_index_reader *reader, const asked *a, const char *text)
-{
-	uint64_t must = 0, unmet = 0;
-	hth_words_query not = {.languages = a->words.languages};
-	for (size_t i = 0; i < a->words.n; i++) {
-		const hth_words_term *t = &a->words.terms[i];
-		if (t->need == HTH_WORDS_MUST && t->word < 64)
-			must |= UINT64_C(1) << t->word;
-		if (t->need != HTH_WORDS_MUST_NOT)
-			continue;
-		not.terms[not.n] = *t;
-		not.terms[not.n++].need = HTH_WORDS_MAY;
-	}
-	if (must != 0)
-		unmet = must & ~snippet_words(reader->terms, &a->words, text);
-	return unmet == 0 && (not.n == 0 || snippet_words(reader->terms, &not, text) == 0);
-}
-
-/* The words of a file's name are also those of its passages. */
-static double share_of(hth_index_reader *reader, const asked *a, const char *text, const char *path)
-{
-	const char *slash = path != NULL ? strrchr(path, '/') : NULL;
-	uint64_t words = snippet_words(reader->terms, &a->words, text) | (slash != NULL ? snippet_words(reader->terms, &a->words, slash + 1) : 0);
-	double has = 0;
-	for (size_t i = 0; i < HTH_COUNT(a->rarity); i++)
-		has += words >> i & 1 ? a->rarity[i] : 0;
-	return a->all > 0 ? HTH_MIN(has / a->all, 1.0) : 0;
 }
 
 /* --- filters --- */
@@ -351,58 +241,6 @@ static hth_status read_source(hth_index_reader *reader, const hth_index_query *q
 	return HTH_OK;
 }
 
-/* --- near copies --- */
-
-typedef struct word_set {
-	uint32_t hashes[SET_MAX];
-	size_t n;
-} word_set;
-
-static void add_hash(void *ctx, const char *term, size_t len, size_t begin, size_t end)
-{
-	(void)begin, (void)end;
-	word_set *set = ctx;
-	uint32_t hash = 2166136261u;
-	for (size_t i = 0; i < len; i++)
-		hash = (hash ^ (unsigned char)term[i]) * 16777619u;
-	if (set->n < SET_MAX)
-		set->hashes[set->n++] = hash;
-}
-
-static int by_number(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-	return x < y ? -1 : x > y;
-}
-
-static void make_set(hth_index_reader *reader, const char *text, word_set *set)
-{
-	set->n = 0;
-	hth_terms_of_text(reader->terms, HTH_LANGUAGE_NONE, text, strlen(text), add_hash, set);
-	qsort(set->hashes, set->n, sizeof *set->hashes, by_number);
-	size_t n = 0;
-	for (size_t i = 0; i < set->n; i++)
-		if (n == 0 || set->hashes[n - 1] != set->hashes[i])
-			set->hashes[n++] = set->hashes[i];
-	set->n = n;
-}
-
-static bool are_near(const word_set *a, const word_set *b)
-{
-	if (a->n < SET_MIN || b->n < SET_MIN)
-		return false;
-	size_t common = 0, i = 0, k = 0;
-	while (i < a->n && k < b->n) {
-		if (a->hashes[i] == b->hashes[k])
-			common++, i++, k++;
-		else if (a->hashes[i] < b->hashes[k])
-			i++;
-		else
-			k++;
-	}
-	return common * 4 >= (a->n + b->n - common) * 3;
-}
-
 /* --- hits --- */
 
 static void hit_finish(hth_index_hit *h)
@@ -462,10 +300,10 @@ static hth_status gather(gathering *g, const fused_hit *found, hth_error *err)
 	if (!found->by_words && !outstanding && !g->query->nearest_too)
 		return HTH_OK;
 	HTH_TRY(read_source(g->reader, g->query, found->id, &s, &fits, err));
-	fits = fits && (found->by_words || meets_needs(g->reader, g->asked, s.called != NULL ? s.called : s.text));
+	fits = fits && (found->by_words || asked_is_met(g->asked, g->reader->terms, s.called != NULL ? s.called : s.text));
 	for (size_t i = 0; fits && i < g->asked->n_phrases; i++)
 		fits = snippet_has_phrase(g->reader->terms, s.called != NULL ? s.called : s.text, g->asked->phrases[i].text, g->asked->phrases[i].len);
-	double share = fits ? share_of(g->reader, g->asked, s.text, s.path) : 0;
+	double share = fits ? asked_share(g->asked, g->reader->terms, s.text, s.path) : 0;
 	/* What only has words that were added is not what was asked for. */
 	bool has_words = found->by_words && (share > 0 || !g->widened);
 	if (!fits || (share < g->query->least_share && !outstanding) ||
@@ -473,7 +311,7 @@ static hth_status gather(gathering *g, const fused_hit *found, hth_error *err)
 		return HTH_OK;
 	size_t same_page = 0, same_file = 0;
 	word_set *set = &g->sets[g->hits.n];
-	make_set(g->reader, s.text, set);
+	word_set_make(set, g->reader->terms, s.text);
 	for (size_t i = 0; i < g->hits.n; i++) {
 		hth_index_hit *h = &g->hits.list[i];
 		bool same = strcmp(h->file, s.path) == 0;
@@ -481,7 +319,7 @@ static hth_status gather(gathering *g, const fused_hit *found, hth_error *err)
 			return HTH_OK;
 		same_file += same;
 		same_page += same && h->page == s.page && strcmp(h->part, s.name != NULL ? s.name : "") == 0;
-		if (!same && are_near(&g->sets[i], set)) {
+		if (!same && word_sets_are_near(&g->sets[i], set)) {
 			h->n_copies += s.n_files;
 			return HTH_OK;
 		}
@@ -529,9 +367,9 @@ static hth_status widen(gathering *g, hth_error *err)
 		status = read_source(g->reader, g->query, best[i].id, &s, &fits, err);
 		if (status != HTH_OK || !fits)
 			continue;
-		make_set(g->reader, s.text, &sets[kept]);
+		word_set_make(&sets[kept], g->reader->terms, s.text);
 		for (size_t k = 0; k < kept && fits; k++)
-			fits = !are_near(&sets[k], &sets[kept]) && strcmp(owned[k], s.text) != 0;
+			fits = !word_sets_are_near(&sets[k], &sets[kept]) && strcmp(owned[k], s.text) != 0;
 		if (!fits)
 			continue;
 		texts[kept] = (widen_text){s.text, s.language, best[i].score};
@@ -692,7 +530,7 @@ hth_status hth_index_search(hth_index_reader *reader, const hth_index_query *que
 		return status;
 	if (reader->words != NULL)
 		hth_words_get_info(reader->words, &info);
-	parse_query(reader, info.languages, query->text, &a);
+	asked_parse(&a, reader->terms, info.languages, query->text);
 	if (a.n_positive == 0)
 		return hth_fail(err, HTH_INVALID,
 		                a.words.n > 0 ? "the query only says what must not be there; say what to look for"
@@ -704,7 +542,7 @@ hth_status hth_index_search(hth_index_reader *reader, const hth_index_query *que
 	int64_t any = 0;
 	HTH_TRY(record_int(&reader->r, &any, 0, err, "SELECT 1 FROM folder WHERE store IS NOT NULL LIMIT 1", ""));
 	reader->any_store = any != 0;
-	weigh_words(reader, &a);
+	asked_weigh(&a, reader->words);
 	g.asked = &a;
 	g.vectors = vectors_for(reader, query);
 	if (g.vectors != NULL && hth_vectors_outstanding(g.vectors, &(hth_vectors_query){.values = query->vector, .n = query->n_dims}, &g.outstanding, err) != HTH_OK)

@@ -81,11 +81,45 @@ typedef struct vview {
 	size_t n;
 	vpart parts[];
 } vview;
+vview *vview_create(size_t n_parts); /* with room for so many, and none yet; NULL: no memory */
 vview *vview_take(hth_vectors *vectors); /* the newest, to be released */
 void vview_release(vview *v);
 static inline void vview_release_p(vview **v)
 {
 	vview_release(*v);
 }
+void vview_set(hth_vectors *vectors, vview *next); /* makes it what is searched; takes it over */
+void vview_keep(vview *v, const vpart *p);         /* appends a part of another view, without its removals */
+/* Which rows the removed ranges are. Ranges that no part has are dropped. */
+HTH_MUST_USE hth_status vview_mark_gone(vview *v, hth_error *err);
+
+enum { VECTORS_PATH = 4200, VECTORS_RANGES_MAX = 1 << 20 };
+struct hth_vectors {
+	char folder[4000];
+	bool write;
+	disk disk;
+	int lock_fd;
+	uint64_t last_id;
+	uint32_t number; /* of the next file: none is used twice, not even after a commit that failed */
+	/* What waits for a commit. */
+	bool fresh_model; /* what is committed goes */
+	char model[HTH_VECTORS_MODEL_MAX];
+	uint8_t key[HTH_VECTORS_KEY_BYTES];
+	uint32_t dims;
+	uint64_t *ids; /* PENDING_MAX */
+	float *scales;
+	int8_t *rows;
+	uint32_t n;
+	uint64_t *removed; /* pairs */
+	size_t n_removed, cap_removed;
+	pthread_mutex_t mutex; /* guards the pointer below */
+	vview *view;
+};
+void vsegment_path(const hth_vectors *vectors, uint32_t number, char out[VECTORS_PATH]);
+/* Names the view's parts: the moment of a commit. */
+HTH_MUST_USE hth_status vmanifest_write(hth_vectors *vectors, const vview *v, hth_error *err);
+/* *ret_view NULL: the newest is known already. */
+HTH_MUST_USE hth_status vmanifest_read(hth_vectors *vectors, vview **ret_view, hth_error *err);
+void vectors_remove_leftovers(hth_vectors *vectors, const vview *v); /* files that the view does not name */
 
 #endif

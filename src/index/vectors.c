@@ -1,16 +1,11 @@
 /* vectors.c - the vectors as a whole: opening them, what waits for a commit, commits, removals and merges.
  *
- *   MANIFEST            manifest_header, the model's name, numbers of segments, removed ranges, then a checksum of all before it
- *   NNNNNNNN.vectors    a segment (vector-file.h)
- *   lock                held (flock) by the process that writes
- *
  * Segments are merged when those behind one have as many vectors together as it has: so sizes fall at least by half from one to the next, and a
  * vector is rewritten as often as the logarithm of what there is.
  */
 #include "base/mem.h"
 #include "index/vector-file.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -18,273 +13,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PENDING_MAX = 4096, PARTS_MAX = 4096, RANGES_MAX = 1 << 20, MANIFEST_MAX = 32 << 20, PATH_BYTES = 4200 };
-
-typedef struct manifest_header {
-	char magic[8]; /* "HTHVMANI" */
-	uint32_t format, n, next_number, dims;
-	uint64_t mark, last_id, n_removed;
-	uint8_t key[HTH_VECTORS_KEY_BYTES];
-	char model[HTH_VECTORS_MODEL_MAX];
-} manifest_header;
-
-struct hth_vectors {
-	char folder[4000];
-	bool write;
-	disk disk;
-	int lock_fd;
-	uint64_t last_id;
-	uint32_t number; /* of the next file: none is used twice, not even after a commit that failed */
-	/* What waits for a commit. */
-	bool fresh_model; /* what is committed goes */
-	char model[HTH_VECTORS_MODEL_MAX];
-	uint8_t key[HTH_VECTORS_KEY_BYTES];
-	uint32_t dims;
-	uint64_t *ids; /* PENDING_MAX */
-	float *scales;
-	int8_t *rows;
-	uint32_t n;
-	uint64_t *removed; /* pairs */
-	size_t n_removed, cap_removed;
-	pthread_mutex_t mutex; /* guards the pointer below */
-	vview *view;
-};
-
-/* --- views --- */
-
-static vview *view_create_empty(size_t n_parts)
-{
-	vview *v = calloc(1, sizeof *v + n_parts * sizeof *v->parts);
-	if (v == NULL)
-		return NULL;
-	atomic_init(&v->refs, 1);
-	v->next_number = 1;
-	return v;
-}
-
-void vview_release(vview *v)
-{
-	if (v == NULL || atomic_fetch_sub(&v->refs, 1) > 1)
-		return;
-	for (size_t i = 0; i < v->n; i++) {
-		vsegment_release(v->parts[i].s);
-		free(v->parts[i].gone);
-	}
-	free(v->removed);
-	free(v);
-}
-
-vview *vview_take(hth_vectors *vectors)
-{
-	pthread_mutex_lock(&vectors->mutex);
-	vview *v = vectors->view;
-	atomic_fetch_add(&v->refs, 1);
-	pthread_mutex_unlock(&vectors->mutex);
-	return v;
-}
-
-static void set_view(hth_vectors *vectors, vview *next)
-{
-	pthread_mutex_lock(&vectors->mutex);
-	vview *old = vectors->view;
-	vectors->view = next;
-	pthread_mutex_unlock(&vectors->mutex);
-	vview_release(old);
-}
-
-static void keep_part(vview *v, const vpart *p)
-{
-	atomic_fetch_add(&p->s->refs, 1);
-	v->parts[v->n++] = (vpart){.s = p->s};
-}
-
-/* Which rows the removed ranges are. Ranges that no part has are dropped. */
-static hth_status mark_gone(vview *v, hth_error *err)
-{
-	size_t kept = 0;
-	for (size_t r = 0; r < v->n_removed; r++) {
-		bool any = false;
-		for (size_t i = 0; i < v->n; i++) {
-			vpart *p = &v->parts[i];
-			uint32_t from = vsegment_row_of(p->s, v->removed[2 * r]), to = vsegment_row_of(p->s, v->removed[2 * r + 1] + 1);
-			if (from >= to)
-				continue;
-			any = true;
-			if (p->gone == NULL && (p->gone = calloc(((size_t)p->s->header->n + 63) / 64, 8)) == NULL)
-				return hth_fail(err, HTH_NO_MEMORY, "no memory for vectors");
-			for (uint32_t row = from; row < to; row++)
-				p->gone[row / 64] |= UINT64_C(1) << (row % 64);
-			p->n_gone += to - from;
-		}
-		if (any) {
-			v->removed[2 * kept] = v->removed[2 * r];
-			v->removed[2 * kept++ + 1] = v->removed[2 * r + 1];
-		}
-	}
-	v->n_removed = kept;
-	return HTH_OK;
-}
-
-/* --- the manifest --- */
-
-static void segment_name(const hth_vectors *vectors, uint32_t number, char out[PATH_BYTES])
-{
-	snprintf(out, PATH_BYTES, "%s/%08u.vectors", vectors->folder, number);
-}
-
-static hth_status write_file(hth_vectors *vectors, const char *path, const hth_buf *bytes, hth_error *err)
-{
-	HTH_AUTO_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return hth_fail_errno(err, HTH_IO, errno, "cannot make %s", path);
-	hth_status status = disk_write(&vectors->disk, fd, path, bytes->data, bytes->len, err);
-	if (status == HTH_OK)
-		status = disk_sync(&vectors->disk, fd, path, err);
-	if (status != HTH_OK)
-		disk_remove(&vectors->disk, path);
-	return status;
-}
-
-static hth_status write_manifest(hth_vectors *vectors, const vview *v, hth_error *err)
-{
-	char path[PATH_BYTES], fresh[PATH_BYTES];
-	snprintf(path, sizeof path, "%s/MANIFEST", vectors->folder);
-	snprintf(fresh, sizeof fresh, "%s/MANIFEST.new", vectors->folder);
-	manifest_header h = {.magic = "HTHVMANI", .format = VECTORS_FORMAT, .n = (uint32_t)v->n, .next_number = v->next_number, .dims = v->dims,
-	                     .mark = v->mark, .last_id = v->last_id, .n_removed = v->n_removed};
-	memcpy(h.key, v->key, sizeof h.key);
-	memcpy(h.model, v->model, sizeof h.model);
-	HTH_CLEANUP(hth_buf_finish) hth_buf bytes = HTH_BUF_INIT(MANIFEST_MAX);
-	hth_buf_append(&bytes, &h, sizeof h);
-	for (size_t i = 0; i < v->n; i++)
-		hth_buf_append(&bytes, &v->parts[i].s->number, sizeof(uint32_t));
-	if (v->n_removed > 0)
-		hth_buf_append(&bytes, v->removed, v->n_removed * 16);
-	uint64_t sum = disk_checksum(bytes.data, bytes.len);
-	if (!hth_buf_append(&bytes, &sum, sizeof sum))
-		return hth_fail(err, HTH_NO_MEMORY, "no memory for vectors");
-	HTH_TRY(disk_sync_folder(&vectors->disk, vectors->folder, err));
-	HTH_TRY(write_file(vectors, fresh, &bytes, err));
-	HTH_TRY(disk_rename(&vectors->disk, fresh, path, err));
-	return disk_sync_folder(&vectors->disk, vectors->folder, err);
-}
-
-static hth_status read_bytes(const char *path, hth_buf *out, hth_error *err)
-{
-	HTH_AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return hth_fail_errno(err, errno == ENOENT ? HTH_NOT_FOUND : HTH_IO, errno, "cannot open %s", path);
-	*out = HTH_BUF_INIT(MANIFEST_MAX);
-	for (;;) {
-		char *room = hth_buf_reserve(out, 65536);
-		ssize_t n = room != NULL ? read(fd, room, 65536) : -1;
-		if (n < 0)
-			return hth_fail(err, room != NULL ? HTH_IO : HTH_BAD_FORMAT, "cannot read %s", path);
-		if (n == 0)
-			return HTH_OK;
-		out->len += (size_t)n;
-	}
-}
-
-static hth_status open_parts(hth_vectors *vectors, const uint8_t *numbers, uint32_t n, vview *v, hth_error *err)
-{
-	HTH_CLEANUP(vview_release_p) vview *old = vectors->view != NULL ? vview_take(vectors) : NULL;
-	for (uint32_t i = 0; i < n; i++) {
-		uint32_t number;
-		memcpy(&number, numbers + i * sizeof number, sizeof number);
-		const vpart *same = NULL;
-		for (size_t k = 0; old != NULL && k < old->n && same == NULL; k++)
-			same = old->parts[k].s->number == number ? &old->parts[k] : NULL;
-		if (same != NULL) {
-			keep_part(v, same);
-			continue;
-		}
-		char path[PATH_BYTES];
-		vpart p = {0};
-		segment_name(vectors, number, path);
-		HTH_TRY(vsegment_open(&p.s, path, number, err));
-		v->parts[v->n++] = p;
-		if (p.s->header->dims != v->dims)
-			return hth_fail(err, HTH_BAD_FORMAT, "%s is of another model", path);
-	}
-	return HTH_OK;
-}
-
-/* *ret_view NULL: the newest is known already. */
-static hth_status read_manifest(hth_vectors *vectors, vview **ret_view, hth_error *err)
-{
-	char path[PATH_BYTES];
-	snprintf(path, sizeof path, "%s/MANIFEST", vectors->folder);
-	HTH_CLEANUP(hth_buf_finish) hth_buf bytes = {0};
-	HTH_TRY(read_bytes(path, &bytes, err));
-	manifest_header h;
-	uint64_t sum;
-	if (bytes.len < sizeof h + 8)
-		return hth_fail(err, HTH_BAD_FORMAT, "%s is damaged", path);
-	memcpy(&h, bytes.data, sizeof h);
-	memcpy(&sum, bytes.data + bytes.len - 8, 8);
-	if (sum != disk_checksum(bytes.data, bytes.len - 8) || memcmp(h.magic, "HTHVMANI", 8) != 0 || h.format != VECTORS_FORMAT || h.n > PARTS_MAX ||
-	    h.n_removed > RANGES_MAX || h.dims > HTH_VECTORS_DIMS_MAX || bytes.len != sizeof h + h.n * 4u + h.n_removed * 16 + 8)
-		return hth_fail(err, HTH_BAD_FORMAT, "%s is damaged, or of another version", path);
-	*ret_view = NULL;
-	if (vectors->view != NULL && vectors->view->checksum == sum)
-		return HTH_OK;
-	HTH_CLEANUP(vview_release_p) vview *v = view_create_empty(h.n);
-	if (v == NULL || (v->removed = hth_alloc_array(h.n_removed, 16)) == NULL)
-		return hth_fail(err, HTH_NO_MEMORY, "no memory for vectors");
-	v->mark = h.mark;
-	v->last_id = h.last_id;
-	v->checksum = sum;
-	v->next_number = h.next_number;
-	v->dims = h.dims;
-	memcpy(v->key, h.key, sizeof v->key);
-	memcpy(v->model, h.model, sizeof v->model);
-	v->model[sizeof v->model - 1] = '\0';
-	v->n_removed = h.n_removed;
-	memcpy(v->removed, bytes.data + sizeof h + h.n * 4u, h.n_removed * 16);
-	HTH_TRY(open_parts(vectors, (const uint8_t *)bytes.data + sizeof h, h.n, v, err));
-	HTH_TRY(mark_gone(v, err));
-	*ret_view = v;
-	v = NULL;
-	return HTH_OK;
-}
-
-/* A writer may remove a segment between our reading of the manifest and of it. */
-static hth_status read_newest(hth_vectors *vectors, vview **ret_view, hth_error *err)
-{
-	char manifest[PATH_BYTES];
-	snprintf(manifest, sizeof manifest, "%s/MANIFEST", vectors->folder);
-	for (int i = 0; i < 10; i++) {
-		hth_status status = read_manifest(vectors, ret_view, err);
-		if (status != HTH_NOT_FOUND || access(manifest, F_OK) != 0)
-			return status;
-	}
-	return hth_fail(err, HTH_BAD_FORMAT, "a part of the vectors in %s is missing", vectors->folder);
-}
-
-static void remove_leftovers(hth_vectors *vectors, const vview *v)
-{
-	DIR *dir = opendir(vectors->folder);
-	for (struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;) {
-		unsigned number;
-		int used = 0;
-		bool ours = sscanf(e->d_name, "%8u.vectors%n", &number, &used) == 1 && used > 0 && e->d_name[used] == '\0', named = false;
-		for (size_t i = 0; ours && i < v->n; i++)
-			named |= v->parts[i].s->number == number;
-		char path[PATH_BYTES + 300];
-		snprintf(path, sizeof path, "%s/%s", vectors->folder, e->d_name);
-		if ((ours && !named) || strcmp(e->d_name, "MANIFEST.new") == 0)
-			disk_remove(&vectors->disk, path);
-	}
-	if (dir != NULL)
-		closedir(dir);
-}
+enum { PENDING_MAX = 4096 };
 
 /* --- life --- */
 
 static hth_status lock(hth_vectors *vectors, hth_error *err)
 {
-	char path[PATH_BYTES];
+	char path[VECTORS_PATH];
 	if (mkdir(vectors->folder, 0700) != 0 && errno != EEXIST)
 		return hth_fail_errno(err, HTH_IO, errno, "cannot make %s", vectors->folder);
 	snprintf(path, sizeof path, "%s/lock", vectors->folder);
@@ -319,9 +54,9 @@ hth_status hth_vectors_open(hth_vectors **ret_vectors, const char *folder, const
 	if (status == HTH_OK && vectors->write)
 		status = lock(vectors, err);
 	if (status == HTH_OK) {
-		status = read_newest(vectors, &vectors->view, err);
+		status = vmanifest_read(vectors, &vectors->view, err);
 		if (status == HTH_NOT_FOUND && vectors->write)
-			status = (vectors->view = view_create_empty(0)) != NULL ? HTH_OK : hth_fail(err, HTH_NO_MEMORY, "no memory for vectors");
+			status = (vectors->view = vview_create(0)) != NULL ? HTH_OK : hth_fail(err, HTH_NO_MEMORY, "no memory for vectors");
 	}
 	if (status != HTH_OK) {
 		hth_vectors_close(vectors);
@@ -331,7 +66,7 @@ hth_status hth_vectors_open(hth_vectors **ret_vectors, const char *folder, const
 	vectors->number = vectors->view->next_number;
 	take_model(vectors, vectors->view);
 	if (vectors->write)
-		remove_leftovers(vectors, vectors->view);
+		vectors_remove_leftovers(vectors, vectors->view);
 	*ret_vectors = vectors;
 	return HTH_OK;
 }
@@ -360,28 +95,12 @@ void hth_vectors_close(hth_vectors *vectors)
 	free(vectors);
 }
 
-hth_status hth_vectors_erase(const char *folder, hth_error *err)
-{
-	DIR *dir = opendir(folder);
-	if (dir == NULL)
-		return errno == ENOENT ? HTH_OK : hth_fail_errno(err, HTH_IO, errno, "cannot read %s", folder);
-	hth_status status = HTH_OK;
-	for (struct dirent *e; (e = readdir(dir)) != NULL;) {
-		size_t n = strlen(e->d_name);
-		bool ours = strncmp(e->d_name, "MANIFEST", 8) == 0 || (n > 8 && strcmp(e->d_name + n - 8, ".vectors") == 0);
-		if (ours && unlinkat(dirfd(dir), e->d_name, 0) != 0)
-			status = hth_fail_errno(err, HTH_IO, errno, "cannot remove %s/%s", folder, e->d_name);
-	}
-	closedir(dir);
-	return status;
-}
-
 hth_status hth_vectors_refresh(hth_vectors *vectors, hth_error *err)
 {
 	vview *next;
-	HTH_TRY(read_newest(vectors, &next, err));
+	HTH_TRY(vmanifest_read(vectors, &next, err));
 	if (next != NULL)
-		set_view(vectors, next);
+		vview_set(vectors, next);
 	return HTH_OK;
 }
 
@@ -494,12 +213,12 @@ static hth_status join_removed(const hth_vectors *vectors, const vview *now, vvi
 static hth_status publish(hth_vectors *vectors, vview *next, hth_error *err)
 {
 	next->next_number = vectors->number;
-	HTH_TRY(mark_gone(next, err));
-	if (next->n_removed > RANGES_MAX)
+	HTH_TRY(vview_mark_gone(next, err));
+	if (next->n_removed > VECTORS_RANGES_MAX)
 		return hth_fail(err, HTH_TOO_LARGE, "too many vectors were removed one by one");
-	HTH_TRY(write_manifest(vectors, next, err));
-	remove_leftovers(vectors, next);
-	set_view(vectors, next);
+	HTH_TRY(vmanifest_write(vectors, next, err));
+	vectors_remove_leftovers(vectors, next);
+	vview_set(vectors, next);
 	return HTH_OK;
 }
 
@@ -513,10 +232,10 @@ static void pending_row(void *ctx, uint32_t i, const int8_t **ret_row, float *re
 /* Opens what was just written. */
 static hth_status take_segment(hth_vectors *vectors, const vrows *rows, vview *next, hth_error *err)
 {
-	char path[PATH_BYTES];
+	char path[VECTORS_PATH];
 	vpart p = {0};
 	uint32_t number = vectors->number++;
-	segment_name(vectors, number, path);
+	vsegment_path(vectors, number, path);
 	HTH_TRY(vsegment_write(rows, &vectors->disk, path, err));
 	HTH_TRY(vsegment_open(&p.s, path, number, err));
 	next->parts[next->n++] = p;
@@ -532,11 +251,11 @@ hth_status hth_vectors_commit(hth_vectors *vectors, uint64_t mark, hth_error *er
 		vectors->n_removed = 0;
 		return HTH_OK;
 	}
-	HTH_CLEANUP(vview_release_p) vview *next = view_create_empty(now->n + 1);
+	HTH_CLEANUP(vview_release_p) vview *next = vview_create(now->n + 1);
 	if (next == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for vectors");
 	for (size_t i = 0; !vectors->fresh_model && i < now->n; i++)
-		keep_part(next, &now->parts[i]);
+		vview_keep(next, &now->parts[i]);
 	next->mark = mark;
 	next->last_id = vectors->last_id;
 	next->dims = vectors->dims;
@@ -644,7 +363,7 @@ hth_status hth_vectors_merge(hth_vectors *vectors, bool purge, bool (*keep_going
 	*ret_did = false;
 	if (!vectors->write || vectors->fresh_model || !choose(now, purge, &first, &n))
 		return HTH_OK;
-	HTH_CLEANUP(vview_release_p) vview *next = view_create_empty(now->n + 1);
+	HTH_CLEANUP(vview_release_p) vview *next = vview_create(now->n + 1);
 	HTH_CLEANUP(merging_finish) merging m = {.now = now};
 	if (next == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory to merge vectors");
@@ -652,13 +371,13 @@ hth_status hth_vectors_merge(hth_vectors *vectors, bool purge, bool (*keep_going
 	if (m.n > 0 && m.ids[m.n - 1] - m.ids[0] > UINT32_MAX)
 		return HTH_OK;
 	for (size_t i = 0; i < first; i++)
-		keep_part(next, &now->parts[i]);
+		vview_keep(next, &now->parts[i]);
 	if (m.n > 0) {
 		const vrows rows = {m.n, now->dims, vector_row_bytes(now->dims), m.ids, &m, merged_row, keep_going, ctx};
 		HTH_TRY(take_segment(vectors, &rows, next, err));
 	}
 	for (size_t i = first + n; i < now->n; i++)
-		keep_part(next, &now->parts[i]);
+		vview_keep(next, &now->parts[i]);
 	next->mark = now->mark;
 	next->last_id = now->last_id;
 	next->dims = now->dims;

@@ -8,65 +8,18 @@
  *   .../ID/files                   POST, GET ?filter;  /FILE GET, POST, DELETE, /content GET
  *   .../ID/file_batches            POST;  /BATCH GET, /cancel POST, /files GET
  *
- * Each call has a thread for the disk, as searches have (documents.c). An upload goes to $HEARTH_HOME/files as it comes and is taken apart when it is
- * whole; who sends it is asked before its first byte is taken. A search waits for its queries' vectors first. Except for the threads, all on the
+ * Each call has a thread for the disk, as searches have (documents.c). Uploads are file-uploads.c. A search waits for its queries' vectors first. Except for the threads, all on the
  * loop's. Names, attributes and queries are never logged.
  */
-#include "node/node-internal.h"
+#include "node/store-call.h"
 
 #include "base/log.h"
-#include "http/multipart.h"
-#include "index/stores.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
-#include <sodium.h>
 #include <stdio.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
 
-enum { AT_ONCE = 16, UPLOADS_AT_ONCE = 4, PARTS_MAX = 5, ANSWER_MAX = 64 << 20, FORM_MAX = 1 << 20, PIECE = 256 << 10, UNSENT_MAX = 1 << 20, SEND_MS = 4 };
-static const uint64_t SPARE = 64u << 20; /* room left on the disk */
-
-typedef struct store_call {
-	hth_holder holder; /* first: it is the exchange's user */
-	hth_stores *all;
-	hth_exchange *exchange; /* NULL: the client has left */
-	char *path, *parts[PARTS_MAX]; /* what comes behind /v1/; path is what parts point into */
-	size_t n_parts;
-	char method[8];
-	json_t *body; /* NULL: none */
-	/* of a listing */
-	int64_t limit;
-	bool oldest_first;
-	char *after, *before, *filter;
-	/* of an upload */
-	int fd;
-	uint64_t bytes;
-	char spool[4200], boundary[HTH_MULTIPART_BOUNDARY_MAX + 1];
-	bool receiving;
-	/* of a search */
-	hth_store_ask ask;
-	size_t asked; /* queries whose vector is known, or will not be */
-	/* of content that goes out */
-	hth_timer *timer;
-	pthread_t thread;
-	bool running, wake;
-	json_t *answer;
-	hth_status status;
-	hth_error error;
-	struct store_call *prev, *next;
-} store_call;
-
-struct hth_stores {
-	hth_node *node;
-	hth_mailbox *mailbox;
-	store_call *calls;
-	size_t n;
-};
+enum { AT_ONCE = 16, ANSWER_MAX = 64 << 20, PIECE = 256 << 10, UNSENT_MAX = 1 << 20, SEND_MS = 4 };
 
 /* --- listings --- */
 
@@ -106,77 +59,6 @@ static json_t *deleted(const char *id, const char *object)
 	return json_pack("{s:s,s:s,s:b}", "id", id, "object", object, "deleted", 1);
 }
 
-/* --- uploads: the thread's side --- */
-
-typedef struct form {
-	const store_call *c;
-	const uint8_t *map;
-	char purpose[64], name[HTH_MULTIPART_NAME_MAX + 1];
-	bool has_file;
-	size_t at, len; /* of the file, in the body */
-} form;
-
-static hth_status take_part(void *ctx, const hth_multipart_part *part, hth_error *err)
-{
-	form *f = ctx;
-	if (strcmp(part->name, "purpose") == 0) {
-		if (part->len >= sizeof f->purpose)
-			return hth_fail_param(err, HTH_INVALID, "purpose", "the purpose is too long");
-		memcpy(f->purpose, part->data, part->len);
-		f->purpose[part->len] = '\0';
-	} else if (strcmp(part->name, "file") == 0 && part->filename != NULL) {
-		if (f->has_file)
-			return hth_fail_param(err, HTH_INVALID, "file", "one file at a time");
-		f->has_file = true;
-		const char *base = strrchr(part->filename, '/');
-		snprintf(f->name, sizeof f->name, "%s", base != NULL && base[1] != '\0' ? base + 1 : part->filename);
-		f->at = (size_t)(part->data - (const char *)f->map);
-		f->len = part->len;
-	}
-	return HTH_OK;
-}
-
-static hth_status copy_file(const form *f, const char *path, hth_error *err)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return hth_fail_errno(err, HTH_IO, errno, "cannot make %s", path);
-	hth_status status = HTH_OK;
-	for (size_t done = 0; done < f->len && status == HTH_OK;) {
-		ssize_t n = write(fd, f->map + f->at + done, HTH_MIN(f->len - done, (size_t)1 << 20));
-		if (n < 0 && errno != EINTR)
-			status = hth_fail_errno(err, HTH_IO, errno, "cannot keep the file");
-		done += n > 0 ? (size_t)n : 0;
-	}
-	if (status == HTH_OK && fsync(fd) != 0)
-		status = hth_fail_errno(err, HTH_IO, errno, "cannot keep the file");
-	close(fd);
-	return status;
-}
-
-static hth_status keep_upload(store_call *c, hth_error *err)
-{
-	char path[4300];
-	form f = {.c = c};
-	void *map = c->bytes > 0 ? mmap(NULL, c->bytes, PROT_READ, MAP_PRIVATE, c->fd, 0) : MAP_FAILED;
-	if (map == MAP_FAILED)
-		return hth_fail_param(err, HTH_INVALID, "file", "the body is empty; it must be a form with a file and a purpose");
-	f.map = map;
-	hth_status status = hth_multipart_read(map, c->bytes, c->boundary, take_part, &f, err);
-	if (status == HTH_OK && !f.has_file)
-		status = hth_fail_param(err, HTH_INVALID, "file", "file is missing: a part of the form with a file name");
-	if (status == HTH_OK && f.purpose[0] == '\0')
-		status = hth_fail_param(err, HTH_INVALID, "purpose", "purpose is missing");
-	snprintf(path, sizeof path, "%s.file", c->spool);
-	if (status == HTH_OK)
-		status = copy_file(&f, path, err);
-	if (status == HTH_OK)
-		status = hth_uploads_put(c->all->node->config->home, path, f.name, f.purpose, &c->answer, err);
-	(void)unlink(path); /* where it was not taken */
-	munmap(map, c->bytes);
-	return status;
-}
-
 /* --- the thread --- */
 
 static bool is(const store_call *c, const char *method) { return strcmp(c->method, method) == 0; }
@@ -186,7 +68,7 @@ static hth_status run_files(store_call *c, const char *home, hth_error *err)
 	const char *id = c->parts[1];
 	json_t *all;
 	if (c->receiving)
-		return keep_upload(c, err);
+		return upload_keep(c, err);
 	if (c->n_parts == 1) {
 		HTH_TRY(hth_uploads_list(home, c->filter, &all, err));
 		c->answer = list_page(c, all);
@@ -290,7 +172,7 @@ static void *thread_main(void *ctx)
 
 /* --- the loop's side --- */
 
-static void free_call(store_call *c)
+void store_call_free(store_call *c)
 {
 	hth_stores *all = c->all;
 	*(c->prev != NULL ? &c->prev->next : &all->calls) = c->next;
@@ -312,13 +194,13 @@ static void free_call(store_call *c)
 	free(c);
 }
 
-static void on_gone(hth_holder *holder)
+void store_call_gone(hth_holder *holder)
 {
 	store_call *c = (store_call *)holder;
 	c->exchange = NULL;
 	/* Nothing of it is anywhere but here: it breaks off while it is received, or while it is sent. */
 	if (!c->running && c->asked == c->ask.n)
-		free_call(c);
+		store_call_free(c);
 }
 
 static hth_status start_thread(store_call *c, hth_error *err)
@@ -344,7 +226,7 @@ static void send_more(void *ctx)
 		if (n <= 0) {
 			hth_exchange *exchange = c->exchange;
 			hth_exchange_set_user(exchange, NULL);
-			free_call(c);
+			store_call_free(c);
 			hth_exchange_finish(exchange);
 			return;
 		}
@@ -370,7 +252,7 @@ static void answer(store_call *c)
 		hth_exchange_reply(c->exchange, 200, "application/json; charset=utf-8", out.data, out.len);
 	else
 		hth_pages_error(c->exchange, NULL, &c->error);
-	free_call(c);
+	store_call_free(c);
 }
 
 static void on_ended(void *ctx, void *mail)
@@ -386,11 +268,10 @@ static void on_ended(void *ctx, void *mail)
 	if (c->exchange != NULL)
 		answer(c);
 	else
-		free_call(c);
+		store_call_free(c);
 }
 
-/* From here on the call's status is its thread's. */
-static void begin(store_call *c)
+void store_call_begin(store_call *c)
 {
 	hth_error err;
 	if (start_thread(c, &err) == HTH_OK)
@@ -400,7 +281,7 @@ static void begin(store_call *c)
 	if (c->exchange != NULL)
 		answer(c);
 	else
-		free_call(c);
+		store_call_free(c);
 }
 
 /* One query's vector after the other, then the search. */
@@ -426,12 +307,12 @@ static void ask_next(store_call *c)
 		hth_documents_vector(c->all->node, c->ask.queries[c->asked].text, on_vector, c);
 		return;
 	}
-	begin(c);
+	store_call_begin(c);
 }
 
 /* --- beginning --- */
 
-static hth_status new_call(hth_stores *all, hth_exchange *exchange, store_call **ret_call, hth_error *err)
+hth_status store_call_new(hth_stores *all, hth_exchange *exchange, store_call **ret_call, hth_error *err)
 {
 	const char *path = hth_exchange_path(exchange);
 	if (all->n >= AT_ONCE)
@@ -441,7 +322,7 @@ static hth_status new_call(hth_stores *all, hth_exchange *exchange, store_call *
 		free(c);
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for the request");
 	}
-	c->holder.gone = on_gone;
+	c->holder.gone = store_call_gone;
 	c->all = all;
 	c->fd = -1;
 	c->exchange = exchange;
@@ -452,7 +333,7 @@ static hth_status new_call(hth_stores *all, hth_exchange *exchange, store_call *
 		next = strchr(at, '/');
 		if (next != NULL)
 			*next++ = '\0';
-		whole = whole && *at != '\0' && c->n_parts < PARTS_MAX;
+		whole = whole && *at != '\0' && c->n_parts < STORE_PATH_PARTS;
 		if (whole)
 			c->parts[c->n_parts++] = at;
 	}
@@ -462,7 +343,7 @@ static hth_status new_call(hth_stores *all, hth_exchange *exchange, store_call *
 	all->calls = c;
 	all->n++;
 	if (!whole) {
-		free_call(c);
+		store_call_free(c);
 		return hth_fail(err, HTH_NOT_FOUND, "there is no %.200s here", path);
 	}
 	hth_exchange_set_user(exchange, &c->holder);
@@ -560,7 +441,7 @@ static void refuse(store_call *c, hth_exchange *exchange, const hth_error *error
 	hth_exchange_set_user(exchange, NULL);
 	hth_pages_error(exchange, NULL, error);
 	if (c != NULL)
-		free_call(c);
+		store_call_free(c);
 }
 
 bool hth_stores_handle(hth_node *node, hth_exchange *exchange)
@@ -569,7 +450,7 @@ bool hth_stores_handle(hth_node *node, hth_exchange *exchange)
 	store_call *c = NULL;
 	if (!is_ours(exchange))
 		return false;
-	if (new_call(node->stores, exchange, &c, &err) != HTH_OK) {
+	if (store_call_new(node->stores, exchange, &c, &err) != HTH_OK) {
 		refuse(NULL, exchange, &err);
 		return true;
 	}
@@ -580,7 +461,7 @@ bool hth_stores_handle(hth_node *node, hth_exchange *exchange)
 	} else if (strstr(methods, c->method) == NULL) {
 		hth_exchange_set_user(exchange, NULL);
 		hth_pages_wrong_method(exchange, methods);
-		free_call(c);
+		store_call_free(c);
 	} else if (is(c, "POST") && c->n_parts == 1 && strcmp(c->parts[0], "files") == 0) { /* else it would have gone to the sink */
 		hth_fail_param(&err, HTH_INVALID, "file", "a file is sent as multipart/form-data, with the parts file and purpose");
 		refuse(c, exchange, &err);
@@ -590,90 +471,6 @@ bool hth_stores_handle(hth_node *node, hth_exchange *exchange)
 	} else {
 		ask_next(c);
 	}
-	return true;
-}
-
-/* --- receiving --- */
-
-static bool receive(void *ctx, const void *data, size_t len)
-{
-	store_call *c = ctx;
-	if (c->bytes + len > HTH_UPLOAD_BYTES_MAX + FORM_MAX)
-		return false;
-	for (const char *at = data; len > 0;) {
-		ssize_t n = write(c->fd, at, len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		at += n;
-		len -= (size_t)n;
-		c->bytes += (uint64_t)n;
-	}
-	return true;
-}
-
-static hth_status begin_upload(hth_stores *all, hth_exchange *exchange, store_call **ret_call, hth_error *err)
-{
-	char folder[4100], boundary[HTH_MULTIPART_BOUNDARY_MAX + 1];
-	const char *length = hth_exchange_header(exchange, "Content-Length");
-	unsigned long long bytes = length != NULL ? strtoull(length, NULL, 10) : 0;
-	struct statvfs disk;
-	size_t others = 0;
-	for (const store_call *c = all->calls; c != NULL; c = c->next)
-		others += c->receiving;
-	if (others >= UPLOADS_AT_ONCE)
-		return hth_fail(err, HTH_BUSY, "%d files are being sent already; try again when one has ended", UPLOADS_AT_ONCE);
-	if (!hth_multipart_boundary(hth_exchange_header(exchange, "Content-Type"), boundary))
-		return hth_fail_param(err, HTH_INVALID, "file", "a file is sent as multipart/form-data, with the parts file and purpose");
-	if (bytes > HTH_UPLOAD_BYTES_MAX + FORM_MAX)
-		return hth_fail_param(err, HTH_INVALID, "file", "a file has at most %llu MiB", (unsigned long long)(HTH_UPLOAD_BYTES_MAX >> 20));
-	HTH_TRY(hth_uploads_folder(all->node->config->home, folder, sizeof folder, err));
-	if (statvfs(folder, &disk) == 0 && 2 * bytes + SPARE > (uint64_t)disk.f_bavail * disk.f_frsize)
-		return hth_fail(err, HTH_IO, "the disk of %s has no room for %llu bytes", folder, bytes);
-	store_call *c = NULL;
-	HTH_TRY(new_call(all, exchange, &c, err));
-	c->receiving = true;
-	memcpy(c->boundary, boundary, sizeof boundary);
-	snprintf(c->spool, sizeof c->spool, "%s/.upload-%08x%08x", folder, randombytes_random(), randombytes_random());
-	c->fd = open(c->spool, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (c->fd < 0) {
-		hth_status status = hth_fail_errno(err, HTH_IO, errno, "cannot make %s", c->spool);
-		hth_exchange_set_user(exchange, NULL);
-		free_call(c);
-		return status;
-	}
-	*ret_call = c;
-	return HTH_OK;
-}
-
-bool hth_stores_headers(hth_node *node, hth_exchange *exchange)
-{
-	hth_error err = HTH_ERROR_INIT;
-	hth_caller caller;
-	store_call *c = NULL;
-	if (strcmp(hth_exchange_method(exchange), "POST") != 0 || strcmp(hth_exchange_path(exchange), "/v1/files") != 0)
-		return false;
-	hth_exchange_set_user(exchange, NULL);
-	if (hth_guard_check(node, exchange, &caller, &err) != HTH_OK) {
-		node->metrics.denied++;
-		hth_keys_refuse(exchange, NULL, &caller, &err);
-	} else if (begin_upload(node->stores, exchange, &c, &err) != HTH_OK) {
-		hth_pages_error(exchange, NULL, &err);
-	} else {
-		hth_exchange_set_sink(exchange, receive, c);
-	}
-	return true;
-}
-
-bool hth_stores_end(hth_node *node, hth_exchange *exchange)
-{
-	(void)node;
-	hth_holder *holder = hth_exchange_user(exchange);
-	if (holder == NULL || holder->gone != on_gone)
-		return false;
-	store_call *c = (store_call *)holder;
-	begin(c);
 	return true;
 }
 
@@ -703,7 +500,7 @@ void hth_stores_close(hth_stores *all)
 		hth_documents_forget_vector(all->node, c);
 		if (c->running)
 			pthread_join(c->thread, NULL);
-		free_call(c);
+		store_call_free(c);
 	}
 	hth_mailbox_close(all->mailbox);
 	free(all);
