@@ -1,54 +1,21 @@
 #!/usr/bin/env python3
 """The official clients from npm against a real node with the starter model (clients.mjs). Skipped where node or the packages are not to be had."""
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "e2e"))
-from e2e import BUILD, SOURCE, Node, wait_for  # noqa: E402
+from e2e import SOURCE, Node, wait_for  # noqa: E402
 
 sys.path.insert(0, os.path.join(HERE, "..", "upstream"))
 from fakeupstream import FakeUpstream  # noqa: E402
-
-
-def skip(why):
-    print(f"1..0 # SKIP {why}")
-    sys.exit(0)
-
-
-def installed():
-    """The packages of the lock file, in the build folder; installed once."""
-    folder = os.path.join(BUILD, "clients")
-    os.makedirs(folder, exist_ok=True)
-    for name in ("package.json", "package-lock.json", ".npmrc", "clients.mjs"):
-        shutil.copy(os.path.join(HERE, name), os.path.join(folder, name))
-    stamp = os.path.join(folder, "installed")
-    with open(os.path.join(HERE, "package-lock.json")) as f:
-        lock = f.read()
-    if os.path.exists(stamp) and open(stamp).read() == lock:
-        return folder
-    done = subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=folder, stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=240)
-    if done.returncode != 0:
-        skip("npm cannot install the clients here: " + done.stdout.decode(errors="replace").strip().split("\n")[-1])
-    with open(stamp, "w") as f:
-        f.write(lock)
-    return folder
+from npm import install  # noqa: E402
 
 
 def main():
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        skip("node and npm are not installed")
-    version = subprocess.run(["node", "--version"], stdout=subprocess.PIPE, check=True).stdout.decode().strip()
-    if int(version.lstrip("v").split(".")[0]) < 20:
-        skip(f"node {version} is too old for these clients")
-    try:
-        folder = installed()
-    except subprocess.TimeoutExpired:
-        skip("npm takes too long to install the clients")
+    folder = install("clients.mjs")
     starter = os.path.join(SOURCE, "models", "starter.gguf")
     # What cites: a model that always says the same, and one paper.
     citing = FakeUpstream()
