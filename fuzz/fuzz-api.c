@@ -2,6 +2,7 @@
  * then answered, streamed or not, by a fixed little story of results. */
 #include "api/api.h"
 #include "api/modelfile.h"
+#include "api/ollama-create.h"
 #include "api/response-store.h"
 #include "engine/grammar/grammar.h"
 
@@ -40,11 +41,19 @@ static hth_status find_model(void *ctx, const char *name, hth_api_model_fn fn, v
 }
 static hth_status copy_model(void *ctx, const char *from, const char *to, hth_error *err) { return HTH_OK; }
 /* What reaches the node was checked: it reads again as it is. */
-static hth_status create_model(void *ctx, const char *name, const char *from, const json_t *settings, hth_error *err)
+static void create(const char *data, size_t size)
 {
-	if (hth_modelfile_check(settings, err) != HTH_OK || name[0] == '\0' || from[0] == '\0')
-		abort();
-	return HTH_OK;
+	json_t *body = NULL;
+	hth_create_wish wish = {0};
+	hth_error err = HTH_ERROR_INIT;
+	if (hth_json_parse(&body, data, size, &err) == HTH_OK && json_is_object(body)) {
+		if (hth_create_wish_read(body, &wish, &err) != HTH_OK ? err.message[0] == '\0'
+								      : hth_modelfile_check(wish.settings, &err) != HTH_OK || wish.model[0] == '\0' ||
+									    (wish.from == NULL) == (wish.n_files == 0))
+			abort();
+		hth_create_wish_finish(&wish);
+	}
+	json_decref(body);
 }
 static hth_status each_model(void *ctx, hth_api_model_fn fn, void *fn_ctx, hth_error *err) { return HTH_OK; }
 
@@ -126,12 +135,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static hth_response_store *store; /* one for all: what one input stores another may go on with */
 	if (store == NULL && hth_response_store_create(&store, NULL) != HTH_OK)
 		return 0;
-	const hth_api_host host = {.default_model = "m", .each_model = each_model, .find_model = find_model, .responses = store, .copy_model = copy_model, .create_model = create_model};
+	const hth_api_host host = {.default_model = "m", .each_model = each_model, .find_model = find_model, .responses = store, .copy_model = copy_model};
 	const hth_api_out out = {NULL, out_header, out_reply, out_begin, out_send, out_finish};
 	const char *allow = NULL;
 	if (size == 0)
 		return 0;
 	const char *path = paths[data[0] % HTH_COUNT(paths)];
+	if (strcmp(path, "/api/create") == 0) {
+		create((const char *)data + 1, size - 1);
+		return 0;
+	}
 	const hth_api_endpoint *endpoint = hth_api_find("POST", path, &allow);
 	hth_api_job *job = NULL;
 	hth_error err = HTH_ERROR_INIT;

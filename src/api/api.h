@@ -60,9 +60,6 @@ typedef struct hth_api_host {
 	hth_status (*find_model)(void *ctx, const char *name, hth_api_model_fn fn, void *fn_ctx, hth_error *err);
 	/* Deletes a model's files: HTH_NOT_FOUND; HTH_DENIED when they are not this home's own. */
 	hth_status (*delete_model)(void *ctx, const char *name, hth_error *err);
-	/* Makes a model `name` of the weights of `from` (a model; "sha256:HEX": a blob) with settings (members of catalog/record.h, checked by the caller): HTH_NOT_FOUND (from),
-	 * HTH_INVALID (name), HTH_CONFLICT (name has weights of its own). */
-	hth_status (*create_model)(void *ctx, const char *name, const char *from, const json_t *settings, hth_error *err);
 	/* Gives a new request what its model was made with, before the sender's own wishes are read; may be NULL. */
 	void (*prepare_request)(void *ctx, hth_request *request);
 	/* Makes a second name for a model: HTH_NOT_FOUND, HTH_INVALID (name), HTH_CONFLICT (there is one). */

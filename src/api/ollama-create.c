@@ -1,18 +1,20 @@
-/* ollama-create.c - POST /api/create: a model of one that is here, with parameters, a system message, a template and
+/* ollama-create.c - POST /api/create, its body: a model of another, with parameters, a system message, a template and
  * first messages.
  *
  * Format: Ollama's API reference (docs/api.md). Both forms: members of the body ("from", "parameters", "system", ...)
- * and the older "modelfile" text, whose words stand under the members'. The new name shares the weights' file, or takes
- * a blob that was sent before (src/node/blobs.c). What Hearth does not do (quantising on the way, adapters) is refused
- * by name. Thread: the loop's.
+ * and the older "modelfile" text, whose words stand under the members'. The new name shares the weights' file, has them
+ * quantised, or takes blobs that were sent before (src/node/blobs.c). What Hearth does not do (adapters) is refused by name.
+ * Thread: the loop's.
  */
 #include "api/families.h"
 #include "api/fields.h"
 #include "api/modelfile.h"
+#include "api/ollama-create.h"
 #include "api/ollama.h"
 #include "api/wire.h"
-#include "catalog/record.h"
 #include "engine/gotemplate/chat-template.h"
+
+#include <stddef.h>
 
 static bool is_given(const json_t *value)
 {
@@ -26,12 +28,8 @@ static hth_status refuse_others(const json_t *body, hth_error *err)
 	static const struct {
 		const char *key, *why;
 	} others[] = {
-	    {"quantize",
-	     "quantising while creating is not supported; use `hearth quantize`, which makes a file of its own"},
-	    {"quantization",
-	     "quantising while creating is not supported; use `hearth quantize`, which makes a file of its own"},
-	    {"adapters", "adapters are not supported"},
-	    {"splits", "weights in several files are not supported; `hearth pull` takes them"},
+	    {"adapters", "adapters are not supported; merge the adapter into the weights first"},
+	    {"splits", "splits mean nothing here; send all shards as files"},
 	    {"path", "a path of the client's machine means nothing here; send the Modelfile's text as modelfile"}};
 	for (size_t i = 0; i < HTH_COUNT(others); i++)
 		if (is_given(json_object_get(body, others[i].key)))
@@ -91,75 +89,83 @@ static hth_status check_template(const char *text, hth_error *err)
 	return HTH_OK;
 }
 
-/* "files": {"model.gguf": "sha256:..."}, a blob that was sent before. */
-static hth_status read_file(const json_t *body, const char **ret_digest, hth_error *err)
+static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+static hth_status add_file(hth_create_wish *wish, const char *name, const char *digest, hth_error *err)
+{
+	if (digest == NULL || strncmp(digest, "sha256:", 7) != 0)
+		return hth_fail_param(err, HTH_INVALID, "files", "files must give a blob's digest, sha256:..., for each file's name");
+	HTH_TRY(hth_fields_copy(name, &wish->files[wish->n_files].name, err));
+	wish->n_files++;
+	return hth_fields_copy(digest, &wish->files[wish->n_files - 1].digest, err);
+}
+
+/* "files": {"model.gguf": "sha256:..."}, blobs that were sent before; several are shards of one model. */
+static hth_status read_files(const json_t *body, hth_create_wish *wish, hth_error *err)
 {
 	const json_t *files = json_object_get(body, "files");
-	const char *name, *digest = NULL;
+	const char *name;
 	json_t *value;
 	if (!is_given(files))
 		return HTH_OK;
-	if (!json_is_object(files) || json_object_size(files) != 1)
-		return hth_fail_param(
-		    err, HTH_UNSUPPORTED, "files",
-		    "files must be an object with one GGUF file; `hearth pull` takes models of several");
-	json_object_foreach((json_t *)files, name, value) digest = json_string_value(value);
-	if (digest == NULL || strncmp(digest, "sha256:", 7) != 0)
-		return hth_fail_param(err, HTH_INVALID, "files", "files must give a blob's digest, sha256:...");
-	*ret_digest = digest;
+	if (!json_is_object(files) || json_object_size(files) > HTH_CREATE_FILES_MAX)
+		return hth_fail_param(err, HTH_INVALID, "files", "files must be an object of at most %d files' names and digests", HTH_CREATE_FILES_MAX);
+	json_object_foreach((json_t *)files, name, value) HTH_TRY(add_file(wish, name, json_string_value(value), err));
+	_Static_assert(offsetof(hth_create_wish, files[0].name) == offsetof(hth_create_wish, files), "a file's name comes first");
+	qsort(wish->files, wish->n_files, sizeof wish->files[0], by_name);
 	return HTH_OK;
 }
 
-static void say(hth_buf *out, bool stream, const char *status)
+void hth_create_wish_finish(hth_create_wish *wish)
 {
-	if (!stream)
-		return;
-	hth_buf_append_str(out, "{\"status\":");
-	hth_wire_string(out, status);
-	hth_buf_append_str(out, "}\n");
+	for (size_t i = 0; i < wish->n_files; i++) {
+		free(wish->files[i].name);
+		free(wish->files[i].digest);
+	}
+	free(wish->model);
+	free(wish->from);
+	free(wish->quantize);
+	json_decref(wish->settings);
+	*wish = (hth_create_wish){0};
 }
 
-static hth_status create(hth_api_job *job, const json_t *body, hth_error *err)
+hth_status hth_create_wish_read(const json_t *body, hth_create_wish *ret_wish, hth_error *err)
 {
-	const char *model, *from = NULL, *modelfile = NULL, *file = NULL;
+	const char *model, *from = NULL, *modelfile = NULL, *quantize = NULL;
 	HTH_AUTO_FREE char *from_file = NULL;
-	HTH_AUTO_JSON json_t *settings = NULL;
-	bool stream = true;
+	hth_create_wish *w = ret_wish;
+	*w = (hth_create_wish){.stream = true};
 	HTH_TRY(hth_ollama_model(body, &model, err));
-	HTH_TRY(hth_json_get_bool(body, "stream", &stream, err));
+	HTH_TRY(hth_json_get_bool(body, "stream", &w->stream, err));
 	HTH_TRY(hth_json_get_string(body, "from", &from, err));
 	HTH_TRY(hth_json_get_string(body, "modelfile", &modelfile, err));
+	HTH_TRY(hth_json_get_string(body, "quantization", &quantize, err)); /* what older clients call it */
+	HTH_TRY(hth_json_get_string(body, "quantize", &quantize, err));
 	HTH_TRY(refuse_others(body, err));
-	HTH_TRY(read_file(body, &file, err));
+	HTH_TRY(read_files(body, w, err));
 	if (modelfile != NULL && modelfile[0] != '\0')
-		HTH_TRY(hth_modelfile_parse(modelfile, strlen(modelfile), &from_file, &settings, err));
-	else if ((settings = json_object()) == NULL)
+		HTH_TRY(hth_modelfile_parse(modelfile, strlen(modelfile), &from_file, &w->settings, err));
+	else if ((w->settings = json_object()) == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a model's settings");
 	if (from == NULL || from[0] == '\0')
 		from = from_file;
-	if (file != NULL)
-		from = file;
-	else if (from != NULL && strncmp(from, "@sha256:", 8) == 0)
-		from++; /* a blob, as older clients name it in their Modelfile */
-	if (from == NULL)
-		return hth_fail_param(err, HTH_INVALID, "from",
-		                      "from is missing: the model that the new one is made of");
-	HTH_TRY(read_members(body, settings, err));
-	HTH_TRY(hth_modelfile_check(settings, err));
-	const char *template = json_string_value(json_object_get(settings, "template"));
-	HTH_TRY(check_template(template, err));
-	HTH_TRY(job->host->create_model(job->host->ctx, model, from, settings, err));
-	hth_buf *out = &job->scratch;
-	say(out, stream, "reading model metadata");
-	say(out, stream, "using the weights of the model it is made of");
-	say(out, stream, "writing manifest");
-	say(out, stream, "success");
-	if (!stream)
-		hth_buf_append_str(out, "{\"status\":\"success\"}");
-	hth_api_reply(job, stream ? "application/x-ndjson" : "application/json; charset=utf-8", out);
-	return HTH_OK;
+	if (from != NULL && strncmp(from, "@sha256:", 8) == 0 && w->n_files == 0)
+		HTH_TRY(add_file(w, "model.gguf", from + 1, err)); /* a blob, as older clients name it in their Modelfile */
+	if (from == NULL && w->n_files == 0)
+		return hth_fail_param(err, HTH_INVALID, "from", "from is missing: the model that the new one is made of");
+	if (quantize != NULL && quantize[0] != '\0' && w->n_files > 1)
+		return hth_fail_param(err, HTH_UNSUPPORTED, "quantize", "quantize takes one file; make the model of its %zu files first, then another from it", w->n_files);
+	HTH_TRY(hth_fields_copy(model, &w->model, err));
+	if (w->n_files == 0)
+		HTH_TRY(hth_fields_copy(from, &w->from, err));
+	if (quantize != NULL && quantize[0] != '\0')
+		HTH_TRY(hth_fields_copy(quantize, &w->quantize, err));
+	HTH_TRY(read_members(body, w->settings, err));
+	HTH_TRY(hth_modelfile_check(w->settings, err));
+	return check_template(json_string_value(json_object_get(w->settings, "template")), err);
 }
 
+/* The node answers: its weights may have to be pulled or quantised first, which takes a thread. */
 static const hth_api_endpoint endpoints[] = {
-    {.method = "POST", .path = "/api/create", .parse = create, .write_error = hth_ollama_write_error}};
+    {.method = "POST", .path = "/api/create", .parse = NULL, .write_error = hth_ollama_write_error}};
 const hth_api_family hth_api_ollama_create = {endpoints, HTH_COUNT(endpoints)};

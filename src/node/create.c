@@ -1,5 +1,5 @@
 /* create.c - models made of others: a second name for the same weights, alone (copy) or with settings of its own
- * (create).
+ * (create), of blobs that were sent along, or of a file that was made for it (create-task.c).
  *
  * A second name is a hard link, so that every name can be removed without the others noticing, and the weights go with
  * the last one; weights on another disk get a symbolic link. The settings are in the record, models/NAME.json
@@ -169,51 +169,124 @@ static json_t *merge(const json_t *base, const char *from, const json_t *setting
 	return NULL;
 }
 
-/* Weights that were sent along: the blob itself becomes the model's file. */
-static hth_status create_of_blob(hth_node *node, const char *name, const char *digest, const json_t *settings,
-                                 hth_error *err)
+/* The home's own model of that name stays unless it was made here. *ret_there: borrowed from catalog, NULL: there is none. */
+static hth_status check_name_free(hth_node *node, hth_catalog *catalog, const char *name, const hth_catalog_model **ret_there, hth_error *err)
 {
-	char blob[PATH_ROOM], path[PATH_ROOM], magic[4] = "";
-	HTH_CLEANUP(hth_catalog_finish) hth_catalog catalog = {0};
-	if (!hth_blobs_path(node, digest, blob, sizeof blob))
-		return hth_fail_param(err, HTH_INVALID, "files", "'%.80s' is no digest: sha256: and 64 hex digits",
-		                      digest);
-	HTH_AUTO_CLOSE int fd = open(blob, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
-		return hth_fail_param(err, HTH_NOT_FOUND, "files",
-		                      "there is no blob %.80s; send it first (POST /api/blobs/%.80s)", digest, digest);
-	if (read(fd, magic, sizeof magic) != (ssize_t)sizeof magic || memcmp(magic, "GGUF", 4) != 0)
-		return hth_fail_param(err, HTH_UNSUPPORTED, "files",
-		                      "the blob is no GGUF file, which is the one format of weights here");
-	HTH_TRY(hth_router_catalog(node->router, &catalog, err));
-	const hth_catalog_model *there = hth_catalog_find(&catalog, name);
+	HTH_TRY(hth_router_catalog(node->router, catalog, err));
+	const hth_catalog_model *there = hth_catalog_find(catalog, name);
 	HTH_AUTO_JSON json_t *old = there != NULL ? hth_record_of(node->config->home, there) : NULL;
 	if (there != NULL && !there->built_in && !was_made(old))
 		return hth_fail_param(err, HTH_CONFLICT, "model",
 		                      "there is a model %s already, with weights of its own; delete it first", name);
-	HTH_AUTO_JSON json_t *record = merge(NULL, NULL, settings);
-	if (record == NULL)
-		return hth_fail(err, HTH_NO_MEMORY, "no memory for the record of a model");
-	HTH_TRY(hth_record_write(node->config->home, name, record, err));
-	file_path(node, name, 0, 1, "", path);
-	if (rename(blob, path) != 0)
-		return hth_fail_errno(err, HTH_IO, errno, "cannot make %s", path);
-	(void)!chmod(path, 0644);
-	if (there != NULL && !there->built_in)
-		remove_others(node, there, name, 1);
-	announce(node, name, "weights that were sent along");
+	*ret_there = there;
 	return HTH_OK;
 }
 
-hth_status hth_create_model(void *ctx, const char *to, const char *from, const json_t *settings, hth_error *err)
+static hth_status check_is_gguf(const char *path, const char *shown, hth_error *err)
 {
-	hth_node *node = ctx;
+	char magic[4] = "";
+	HTH_AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return hth_fail_param(err, HTH_NOT_FOUND, "files",
+		                      "there is no blob %.80s; send it first (POST /api/blobs/%.80s)", shown, shown);
+	if (read(fd, magic, sizeof magic) != (ssize_t)sizeof magic || memcmp(magic, "GGUF", 4) != 0)
+		return hth_fail_param(err, HTH_UNSUPPORTED, "files",
+		                      "the blob %.20s... is no GGUF file, which is the one format of weights here", shown);
+	return HTH_OK;
+}
+
+/* Files of this home that nobody else names become the model's: in order, its shards. */
+static hth_status take_files(hth_node *node, const char *name, char *const *paths, size_t n, const json_t *record, const char *what, hth_error *err)
+{
+	char path[PATH_ROOM], folder[PATH_ROOM];
+	HTH_CLEANUP(hth_catalog_finish) hth_catalog catalog = {0};
+	const hth_catalog_model *there;
+	HTH_TRY(check_name_free(node, &catalog, name, &there, err));
+	if (record == NULL)
+		return hth_fail(err, HTH_NO_MEMORY, "no memory for the record of a model");
+	snprintf(folder, sizeof folder, "%s/models", node->config->home);
+	if (mkdir(folder, 0755) != 0 && errno != EEXIST)
+		return hth_fail_errno(err, HTH_IO, errno, "cannot make %s", folder);
+	HTH_TRY(hth_record_write(node->config->home, name, record, err));
+	for (size_t i = 0; i < n; i++) {
+		file_path(node, name, i, n, "", path);
+		if (rename(paths[i], path) != 0)
+			return hth_fail_errno(err, HTH_IO, errno, "cannot make %s", path);
+		(void)!chmod(path, 0644);
+	}
+	if (there != NULL && !there->built_in)
+		remove_others(node, there, name, n);
+	announce(node, name, what);
+	return HTH_OK;
+}
+
+typedef struct path_list {
+	char *at[HTH_CREATE_FILES_MAX];
+} path_list;
+
+static void free_paths(path_list *paths)
+{
+	for (size_t i = 0; i < HTH_CREATE_FILES_MAX; i++)
+		free(paths->at[i]);
+}
+
+/* Weights that were sent along: the blobs themselves become the model's files. */
+static hth_status create_of_blobs(hth_node *node, const char *name, const hth_create_wish *wish, hth_error *err)
+{
+	HTH_CLEANUP(free_paths) path_list paths = {0};
+	for (size_t i = 0; i < wish->n_files; i++) {
+		char blob[PATH_ROOM];
+		HTH_TRY(hth_create_blob(node, wish->files[i].digest, blob, sizeof blob, err));
+		paths.at[i] = strdup(blob);
+		if (paths.at[i] == NULL)
+			return hth_fail(err, HTH_NO_MEMORY, "no memory for a path");
+		for (size_t k = 0; k < i; k++)
+			if (strcmp(paths.at[k], paths.at[i]) == 0)
+				return hth_fail_param(err, HTH_INVALID, "files", "%.60s and %.60s are the same blob", wish->files[k].name, wish->files[i].name);
+	}
+	HTH_AUTO_JSON json_t *record = merge(NULL, NULL, wish->settings);
+	return take_files(node, name, paths.at, wish->n_files, record, "weights that were sent along", err);
+}
+
+hth_status hth_create_blob(const hth_node *node, const char *digest, char *out, size_t room, hth_error *err)
+{
+	if (!hth_blobs_path(node, digest, out, room))
+		return hth_fail_param(err, HTH_INVALID, "files", "'%.80s' is no digest: sha256: and 64 hex digits",
+		                      digest);
+	return check_is_gguf(out, digest, err);
+}
+
+/* From a file that was made for it, of a model that is here or (from NULL) of a blob. */
+static hth_status create_of_file(hth_node *node, const char *name, const char *from, const char *file, const json_t *settings, hth_error *err)
+{
+	HTH_CLEANUP(hth_catalog_finish) hth_catalog catalog = {0};
+	HTH_TRY(hth_router_catalog(node->router, &catalog, err));
+	const hth_catalog_model *model = from != NULL ? hth_catalog_find(&catalog, from) : NULL;
+	HTH_AUTO_JSON json_t *base = model != NULL ? hth_record_of(node->config->home, model) : NULL;
+	HTH_AUTO_JSON json_t *record = merge(base, model != NULL ? model->name : NULL, settings);
+	return take_files(node, name, (char *const[]){(char *)file}, 1, record, model != NULL ? model->name : "weights that were sent along", err);
+}
+
+hth_status hth_create_check(hth_node *node, const char *to, hth_error *err)
+{
+	char name[NAME_MAX];
+	HTH_CLEANUP(hth_catalog_finish) hth_catalog catalog = {0};
+	const hth_catalog_model *there;
+	HTH_TRY(file_name(to, "model", name, err));
+	return check_name_free(node, &catalog, name, &there, err);
+}
+
+hth_status hth_create_model(hth_node *node, const hth_create_wish *wish, const char *from, const char *made, hth_error *err)
+{
+	const json_t *settings = wish->settings;
 	char name[NAME_MAX];
 	HTH_CLEANUP(hth_catalog_finish) hth_catalog catalog = {0};
 	const hth_catalog_model *model, *there;
-	HTH_TRY(file_name(to, "model", name, err));
-	if (strncmp(from, "sha256:", 7) == 0)
-		return create_of_blob(node, name, from, settings, err);
+	HTH_TRY(file_name(wish->model, "model", name, err));
+	if (made != NULL)
+		return create_of_file(node, name, from, made, settings, err);
+	if (wish->n_files > 0)
+		return create_of_blobs(node, name, wish, err);
 	HTH_TRY(prepare(node, &catalog, from, "from", name, &model, &there, err));
 	HTH_AUTO_JSON json_t *old =
 	    there != NULL && !there->built_in ? hth_record_read(node->config->home, name) : NULL;

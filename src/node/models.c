@@ -157,6 +157,5 @@ void hth_models_init(hth_node *node)
 	                                .find_model = find_model,
 	                                .delete_model = delete_model,
 	                                .copy_model = hth_create_copy,
-	                                .create_model = hth_create_model,
 	                                .prepare_request = hth_settings_prepare};
 }

@@ -4,10 +4,12 @@
 
 #include "api/api.h"
 #include "api/binding-cache.h"
+#include "api/ollama-create.h"
 #include "api/response-store.h"
 #include "fetch/fetch.h"
 #include "http/http.h"
 #include "node/node.h"
+#include "pull/pull.h"
 #include "route/route.h"
 #include "street/street-owner.h"
 #include "upstream/upstream.h"
@@ -100,6 +102,7 @@ void hth_node_call_ended(hth_node *node);
 /* tasks.c: what takes a thread and no model. */
 HTH_MUST_USE hth_status hth_tasks_create(hth_tasks **ret_tasks, hth_node *node, hth_error *err);
 void hth_tasks_destroy(hth_tasks *tasks);
+void hth_tasks_make(hth_node *node, hth_exchange *exchange);  /* POST /api/create */
 void hth_tasks_pull(hth_node *node, hth_exchange *exchange);  /* POST /api/pull, as Ollama has it */
 /* A page for a model. fn is called once, later: page or why_not; with HTH_CANCELLED after a cancel, or when the node stops. */
 typedef struct hth_task hth_task;
@@ -203,7 +206,26 @@ void hth_pages_wrong_method(hth_exchange *exchange, const char *allow); /* 405 *
 void hth_models_init(hth_node *node); /* fills api_host */
 
 /* create.c: models made of others. Members of api_host. */
-hth_status hth_create_model(void *node, const char *name, const char *from, const json_t *settings, hth_error *err);
+/* Makes the model that wish asks for: of `from` (a model that is here; NULL: of the wish's blobs), or where made is not NULL of that file, which it takes. HTH_NOT_FOUND,
+ * HTH_INVALID (name), HTH_CONFLICT (the name has weights of its own). */
+HTH_MUST_USE hth_status hth_create_model(hth_node *node, const hth_create_wish *wish, const char *from, const char *made, hth_error *err);
+/* Whether a model may be made under that name, before work is put into it. */
+HTH_MUST_USE hth_status hth_create_check(hth_node *node, const char *to, hth_error *err);
+/* The path of a blob that is here and is GGUF. */
+HTH_MUST_USE hth_status hth_create_blob(const hth_node *node, const char *digest, char *out, size_t room, hth_error *err);
+
+/* --- create-task.c --- */
+/* What POST /api/create needs a thread for: pulling what it is made from, quantising. */
+typedef struct hth_create_task hth_create_task;
+/* Reads a body. *ret_work: whether hth_create_work is to be called before hth_create_finish. */
+HTH_MUST_USE hth_status hth_create_begin(hth_create_task **ret_task, hth_node *node, hth_exchange *exchange, bool *ret_work, hth_error *err);
+bool hth_create_streams(const hth_create_task *task);
+/* On a thread, with pull's options; tell says what it is about to do. */
+HTH_MUST_USE hth_status hth_create_work(hth_create_task *task, const hth_pull_options *options, void (*tell)(void *ctx, const char *status), hth_error *err);
+/* On the loop's thread: makes the model, and appends the answer's last lines (or its body). */
+HTH_MUST_USE hth_status hth_create_end(hth_create_task *task, hth_buf *out, hth_error *err);
+void hth_create_destroy(hth_create_task *task);
+
 hth_status hth_create_copy(void *node, const char *from, const char *to, hth_error *err);
 
 /* blobs.c: weights that a client sends along. */

@@ -18,7 +18,7 @@
 
 enum { TASKS_MAX = 32 };
 
-typedef enum task_kind { TASK_PULL, TASK_FETCH } task_kind;
+typedef enum task_kind { TASK_PULL, TASK_FETCH, TASK_CREATE } task_kind;
 
 struct hth_task {
 	hth_holder holder; /* first: it is the exchange's user */
@@ -26,6 +26,7 @@ struct hth_task {
 	hth_exchange *exchange; /* NULL: answered, or the client has left */
 	task_kind kind;
 	bool stream, begun;
+	hth_create_task *create; /* TASK_CREATE: owned */
 	hth_page_fn page_fn; /* instead of an exchange */
 	void *page_ctx;
 	char *what;    /* model or URL; owned */
@@ -38,6 +39,7 @@ struct hth_task {
 	hth_pull_progress progress; /* its texts point to the two below */
 	char file[256], sha256[65], from[256];
 	bool has_progress;
+	char about[96]; /* what it is about to do, in words; "": nothing new */
 	/* The thread's until it has ended. */
 	hth_status status;
 	hth_error error;
@@ -79,19 +81,28 @@ static void on_progress(void *ctx, const hth_pull_progress *p)
 	post(t, false);
 }
 
+static void on_about(void *ctx, const char *status)
+{
+	task *t = ctx;
+	pthread_mutex_lock(&t->mutex);
+	snprintf(t->about, sizeof t->about, "%s", status);
+	pthread_mutex_unlock(&t->mutex);
+	post(t, false);
+}
+
 static bool is_cancelled(void *ctx) { return atomic_load(&((task *)ctx)->cancelled); }
 
 static void *thread_main(void *ctx)
 {
 	task *t = ctx;
 	const hth_config *c = t->all->node->config;
-	if (t->kind == TASK_PULL) {
+	if (t->kind != TASK_FETCH) {
 		hth_pull_result result;
 		hth_pull_neighbours neighbours;
 		hth_next_door_pull(t->all->node, &neighbours);
 		const hth_pull_options o = {.home = c->home, .registry = c->registry, .huggingface = c->huggingface, .hf_token = getenv("HF_TOKEN"),
 		                            .no_files = true, .neighbours = &neighbours, .progress = on_progress, .cancelled = is_cancelled, .ctx = t};
-		t->status = hth_pull(t->what, &o, &result, &t->error);
+		t->status = t->kind == TASK_CREATE ? hth_create_work(t->create, &o, on_about, &t->error) : hth_pull(t->what, &o, &result, &t->error);
 	} else {
 		const hth_fetch_options o = {.home = c->home, .hosts = c->fetch_hosts, .max_bytes = c->fetch_max, .total_ms = c->fetch_timeout_s * 1000,
 		                             .reason = t->reason, .address_ok = t->all->node->callbacks->fetch_address_ok, .cancelled = is_cancelled, .ctx = t};
@@ -113,6 +124,7 @@ static void free_task(task *t)
 		all->n--;
 	}
 	hth_fetch_result_finish(&t->page);
+	hth_create_destroy(t->create);
 	pthread_mutex_destroy(&t->mutex);
 	free(t->what);
 	free(t);
@@ -174,8 +186,15 @@ static void answer_error(task *t)
 static void answer(task *t)
 {
 	HTH_CLEANUP(hth_buf_finish) hth_buf body = HTH_BUF_INIT((size_t)HTH_FETCH_BYTES_MAX * 8);
+	if (t->status == HTH_OK && t->kind == TASK_CREATE)
+		t->status = hth_create_end(t->create, &body, &t->error);
 	if (t->status != HTH_OK) {
 		answer_error(t);
+	} else if (t->kind == TASK_CREATE && t->stream) {
+		send_line(t, &body);
+		hth_exchange_finish(t->exchange);
+	} else if (t->kind == TASK_CREATE) {
+		hth_exchange_reply(t->exchange, 200, "application/json; charset=utf-8", body.data, body.len);
 	} else if (t->kind == TASK_PULL && t->stream) {
 		hth_buf_append_str(&body, "{\"status\":\"writing manifest\"}\n{\"status\":\"success\"}\n");
 		send_line(t, &body);
@@ -221,9 +240,12 @@ static void on_mail(void *ctx, void *mail)
 	if (t->has_progress && t->stream && (t->progress.phase != HTH_PULL_ASKING || t->begun))
 		write_progress(t, &line);
 	t->has_progress = false;
+	if (t->about[0] != '\0' && t->stream)
+		hth_buf_appendf(&line, "{\"status\":\"%s\"}\n", t->about);
+	t->about[0] = '\0';
 	pthread_mutex_unlock(&t->mutex);
 	if (t->exchange != NULL && line.len > 0 && !(ended && t->status != HTH_OK && !t->begun)) {
-		if (!t->begun) {
+		if (!t->begun && t->kind == TASK_PULL) {
 			hth_buf first = HTH_BUF_INIT(64);
 			hth_buf_append_str(&first, "{\"status\":\"pulling manifest\"}\n");
 			send_line(t, &first);
@@ -240,7 +262,7 @@ static void on_mail(void *ctx, void *mail)
 	}
 	if (t->page_fn != NULL)
 		t->page_fn(t->page_ctx, t->status == HTH_OK ? &t->page : NULL, &t->error);
-	hth_log(HTH_LOG_INFO, "%s %s", t->kind == TASK_PULL ? "POST /api/pull" : t->page_fn != NULL ? t->reason : "POST /hearth/fetch", hth_status_name(t->status));
+	hth_log(HTH_LOG_INFO, "%s %s", t->kind == TASK_PULL ? "POST /api/pull" : t->kind == TASK_CREATE ? "POST /api/create" : t->page_fn != NULL ? t->reason : "POST /hearth/fetch", hth_status_name(t->status));
 	free_task(t);
 }
 
@@ -371,6 +393,42 @@ void hth_tasks_pull(hth_node *node, hth_exchange *exchange)
 	const char *allow;
 	if (pull(node, exchange, &err) != HTH_OK)
 		hth_pages_error(exchange, hth_api_find("POST", "/api/pull", &allow), &err);
+}
+
+/* Most models are made at once; what needs work gets a thread. */
+static hth_status make(hth_node *node, hth_exchange *exchange, hth_error *err)
+{
+	hth_create_task *create = NULL;
+	bool work = false;
+	HTH_TRY(hth_create_begin(&create, node, exchange, &work, err));
+	bool stream = hth_create_streams(create);
+	if (work) {
+		task *t = new_task(node->tasks, TASK_CREATE, "", err);
+		if (t == NULL) {
+			hth_create_destroy(create);
+			return err->status;
+		}
+		t->create = create;
+		t->exchange = exchange;
+		t->stream = stream;
+		HTH_TRY(start_thread(t, err));
+		hth_exchange_set_user(exchange, &t->holder);
+		return HTH_OK;
+	}
+	HTH_CLEANUP(hth_buf_finish) hth_buf body = HTH_BUF_INIT(4096);
+	hth_status status = hth_create_end(create, &body, err);
+	hth_create_destroy(create);
+	if (status == HTH_OK)
+		hth_exchange_reply(exchange, 200, stream ? "application/x-ndjson" : "application/json; charset=utf-8", body.data, body.len);
+	return status;
+}
+
+void hth_tasks_make(hth_node *node, hth_exchange *exchange)
+{
+	hth_error err;
+	const char *allow;
+	if (make(node, exchange, &err) != HTH_OK)
+		hth_pages_error(exchange, hth_api_find("POST", "/api/create", &allow), &err);
 }
 
 void hth_tasks_fetch(hth_node *node, hth_exchange *exchange)

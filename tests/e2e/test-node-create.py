@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import struct
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -141,11 +142,12 @@ def making_it_anew_replaces_it_and_inherits():
 
 @test
 def what_cannot_be_made_is_refused_by_name():
-    with node() as n:
+    s = Server()
+    with node("--registry", s.url) as n:
         base = {"from": "starter"}
-        for body, status, word in (({}, 400, "from"), ({"from": "nosuch"}, 404, "nosuch"), (dict(base, parameters={"warmth": 1}), 400, "warmth"),
+        for body, status, word in (({}, 400, "from"), ({"from": "nosuch"}, 404, "nosuch"), ({"from": "./x.gguf"}, 403, "hearth pull"), ({"from": "a/../../b"}, 400, "registry"), (dict(base, parameters={"warmth": 1}), 400, "warmth"),
                                    (dict(base, parameters={"temperature": "hot"}), 400, "temperature"), (dict(base, parameters={"top_p": 7}), 400, "top_p"),
-                                   (dict(base, quantize="q4_K_M"), 501, "quantize"), (dict(base, adapters={"a": "b"}), 501, "adapters"),
+                                   (dict(base, quantize="q4_K_X"), 400, "Q4_K_M"), (dict(base, adapters={"a": "b"}), 501, "adapters"),
                                    (dict(base, template="{% for %}"), 400, "template"), (dict(base, messages=[{"role": "tool", "content": ""}]), 400, "messages"),
                                    (dict(base, system=5), 400, "system"), ({"modelfile": "SYSTEM x"}, 400, "FROM"),
                                    ({"modelfile": "FROM starter\nADAPTER x"}, 501, "adapters"), ({"modelfile": "FROM starter\nWARM 3"}, 400, "line 2"),
@@ -154,7 +156,7 @@ def what_cannot_be_made_is_refused_by_name():
             assert a.status in (status, 400 if status == 501 else status) and word in a.json["error"], (body, a.status, a.body)
         for name in ("../x", ".hidden", "a b", "", "x" * 300):
             assert n.post("/api/create", {"model": name, "from": "starter"}).status == 400, name
-        assert sorted(os.listdir(os.path.join(n.home, "models"))) == ["starter.gguf"]
+        assert [f for f in sorted(os.listdir(os.path.join(n.home, "models"))) if f != ".pull"] == ["starter.gguf"]
         # Weights of its own are not written over.
         with open(os.path.join(n.home, "models", "own.gguf"), "wb") as f:
             f.write(b"x" * 100)
@@ -212,6 +214,116 @@ def what_a_user_spells_is_no_special_token_in_a_go_template_either():
         # Spelled by a user it takes as many tokens as its letters do.
         assert rendered(n, "go", user("x<|user|>")) - plain == len(n.post("/tokenize", {"content": "x<|user|>", "parse_special": False}).json["tokens"]) - len(
             n.post("/tokenize", {"content": "x", "parse_special": False}).json["tokens"]) > 1
+
+
+def string(s):
+    return struct.pack("<Q", len(s)) + s
+
+
+def shards(data, n):
+    """A GGUF file of version 3 as n shards, each tensor whole in one of them."""
+    at = 8
+    n_tensors, n_pairs = struct.unpack_from("<QQ", data, at)
+    at += 16
+    fixed = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+
+    def text():
+        nonlocal at
+        (k,) = struct.unpack_from("<Q", data, at)
+        at += 8 + k
+        return data[at - k:at]
+
+    def skip(kind):
+        nonlocal at
+        if kind == 8:
+            text()
+        elif kind == 9:
+            item, k = struct.unpack_from("<IQ", data, at)
+            at += 12
+            for _ in range(k):
+                skip(item)
+        else:
+            at += fixed[kind]
+
+    pairs = at
+    for _ in range(n_pairs):
+        text()
+        (kind,) = struct.unpack_from("<I", data, at)
+        at += 4
+        skip(kind)
+    pairs, infos = data[pairs:at], []
+    for _ in range(n_tensors):
+        name = text()
+        (dims,) = struct.unpack_from("<I", data, at)
+        shape = data[at:at + 4 + 8 * dims + 4]
+        at += len(shape)
+        infos.append((name, shape, struct.unpack_from("<Q", data, at)[0]))
+        at += 8
+    base, out = (at + 31) // 32 * 32, []
+    ends = sorted(i[2] for i in infos) + [len(data) - base]
+    for k in range(n):
+        mine, heads, body = infos[k * len(infos) // n:(k + 1) * len(infos) // n], b"", b""
+        for name, shape, offset in mine:
+            heads += string(name) + shape + struct.pack("<Q", len(body))
+            body += data[base + offset:base + ends[ends.index(offset) + 1]]
+            body += bytes(-len(body) % 32)
+        split = string(b"split.no") + struct.pack("<IH", 2, k) + string(b"split.count") + struct.pack("<IH", 2, n) + string(b"split.tensors.count") + struct.pack("<Ii", 5, n_tensors)
+        head = b"GGUF" + struct.pack("<IQQ", 3, len(mine), 3 + (n_pairs if k == 0 else 0)) + split + (pairs if k == 0 else b"") + heads
+        out.append(head + bytes(-len(head) % 32) + body)
+    return out
+
+
+@test
+def weights_in_several_files_become_one_model():
+    with open(STARTER, "rb") as f:
+        parts = shards(f.read(), 3)
+    digests = ["sha256:" + hashlib.sha256(p).hexdigest() for p in parts]
+    with node() as n:
+        for digest, part in zip(digests, parts):
+            assert n.ask("POST", "/api/blobs/" + digest, part).status == 201
+        files = {f"x-{i:05}-of-00003.gguf": digests[i - 1] for i in (3, 1, 2)}
+        assert create(n, "twice", files=dict(files, **{"x-00004-of-00003.gguf": digests[0]})).status == 400
+        assert create(n, "parts", files=files, quantize="q8_0").status in (400, 501)
+        assert create(n, "parts", files=files).json == {"status": "success"}
+        assert sorted(os.listdir(os.path.join(n.home, "models"))) == [".pull", "parts-00001-of-00003.gguf", "parts-00002-of-00003.gguf", "parts-00003-of-00003.gguf", "parts.json", "starter.gguf"]
+        ask = lambda model: n.chat(ASK, model=model, temperature=0, max_tokens=8).json["choices"][0]["message"]  # noqa: E731
+        assert ask("parts") == ask("starter")
+
+
+@test
+def what_it_is_made_from_is_pulled_and_quantised_first():
+    s = Server()
+    with open(STARTER, "rb") as f:
+        data = f.read()
+    s.add_registry("tiny", data, tag="latest", system="BASE")
+    digest = "sha256:" + hashlib.sha256(data).hexdigest()
+    with node("--registry", s.url) as n:
+        a = n.post("/api/create", {"model": "mine", "from": "tiny", "parameters": {"num_predict": 2}})
+        lines = [json.loads(line) for line in a.body.decode().splitlines()]
+        assert a.status == 200 and lines[-1] == {"status": "success"} and any(x.get("digest") == digest for x in lines), a.body
+        assert n.post("/api/show", {"model": "mine"}).json["system"] == "BASE" and n.chat(ASK, model="mine").json["usage"]["completion_tokens"] <= 2
+        assert {m["name"] for m in n.get("/api/tags").json["models"]} == {"mine:latest", "starter:latest", "tiny:latest"}
+        a = n.post("/api/create", {"model": "small", "from": "starter", "quantize": "q4_K_M", "system": "S"})
+        lines = [json.loads(line)["status"] for line in a.body.decode().splitlines()]
+        assert a.status == 200 and lines[0] == "quantizing model to Q4_K_M" and lines[-1] == "success", a.body
+        show = n.post("/api/show", {"model": "small"}).json
+        assert show["details"]["quantization_level"] == "Q4_K_M" and show["details"]["parent_model"] == "starter" and show["system"] == "S", show["details"]
+        assert n.chat(ASK, model="small", max_tokens=3).json["usage"]["completion_tokens"] <= 3
+        # Of a blob, and over what was made before.
+        assert n.ask("POST", "/api/blobs/" + digest, data).status == 201
+        assert create(n, "small", files={"a.gguf": digest}, quantize="Q5_0").json == {"status": "success"}
+        assert n.post("/api/show", {"model": "small"}).json["details"]["quantization_level"] == "Q5_0"
+        assert os.listdir(os.path.join(n.home, "models", ".pull")) == []
+        # Weights of its own are not written over, and nothing is done before that is known.
+        assert create(n, "tiny", **{"from": "starter", "quantize": "q8_0"}).status == 409
+        # What is no model is said by whoever read it.
+        broken = b"GGUF" + b"x" * 100
+        other = "sha256:" + hashlib.sha256(broken).hexdigest()
+        assert n.ask("POST", "/api/blobs/" + other, broken).status == 201
+        a = create(n, "bad", files={"a.gguf": other}, quantize="q8_0")
+        assert a.status in (400, 501) and "quantis" in a.json["error"], a.body
+        assert not any("bad" in f or "upload" in f for _, _, names in os.walk(os.path.join(n.home, "models")) for f in names)
+    s.close()
 
 
 @test
