@@ -28,7 +28,7 @@ typedef struct hth_http_options {
 	const char *address;      /* "127.0.0.1", "::1", "0.0.0.0" */
 	uint16_t port;            /* 0: any */
 	size_t max_body;          /* bytes; 0: 32 MiB. Over it: 413 */
-	size_t max_header;        /* bytes; 0: 32 KiB. Over it: 431 */
+	size_t max_header;        /* bytes; 0: 16 KiB. Over it: 431 */
 	size_t max_buffered;      /* bytes of all bodies being received at once; 0: 128 MiB. Over it: 503 */
 	unsigned max_connections; /* 0: 256 */
 	unsigned max_per_client;  /* connections of one address; 0: 128 */
