@@ -115,6 +115,7 @@ struct hth_api_job {
 	size_t n_requests;
 	struct hth_own_tool *own_tool; /* offered to the model of request 0 (own-tool.h); NULL: none */
 	hth_context *context;    /* passages that its models answer from; NULL: none */
+	char *plain_messages;    /* the conversation without them, owned; NULL: there are none, or several answers */
 	hth_citer **citers;      /* one per request, NULL for answers that are bound to a shape: what they cite cannot be told */
 	struct hth_answer_reader **readers; /* one per request once one of them is placed; NULL for those served elsewhere, or that are no chats */
 	bool stream;            /* the client wants the answer as it comes */
@@ -172,6 +173,8 @@ HTH_MUST_USE hth_status hth_api_use_documents(hth_api_job *job, hth_error *err);
 char *hth_api_question(const hth_api_job *job, bool with_before);
 /* One more passage of job->context is hth_context_add. This puts all of them before the user's last words, in every request; before they are admitted. */
 HTH_MUST_USE hth_status hth_api_put_passages(hth_api_job *job, hth_error *err);
+/* Request 0 was refused as too long: half of the passages may fit. True: it is a new one with them, to be admitted. */
+bool hth_api_fewer_passages(hth_api_job *job);
 /* For the families: `,"key":[citations]` when answer i cites anything. */
 bool hth_api_write_citations(const hth_api_job *job, size_t i, const char *key, hth_citation_style style, hth_buf *out);
 

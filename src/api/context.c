@@ -91,6 +91,12 @@ hth_status hth_context_add(hth_context *c, const hth_context_passage *from, hth_
 
 size_t hth_context_count(const hth_context *c) { return c->n; }
 
+void hth_context_limit(hth_context *c, size_t n)
+{
+	while (c->n > n)
+		drop_passage(&c->list[--c->n]);
+}
+
 static const char *name_of(const passage *p)
 {
 	const char *slash = strrchr(p->file, '/');

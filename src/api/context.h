@@ -30,6 +30,7 @@ void hth_context_destroy(hth_context *context);
 /* HTH_TOO_LARGE: there are HTH_CONTEXT_PASSAGES_MAX. */
 HTH_MUST_USE hth_status hth_context_add(hth_context *context, const hth_context_passage *passage, hth_error *err);
 size_t hth_context_count(const hth_context *context);
+void hth_context_limit(hth_context *context, size_t n); /* forgets all but the first n */
 
 /* Passages from number `from` (0-based) on, for a model: "[1] (lease.pdf, page 2)\n...\n". */
 void hth_context_write(const hth_context *context, size_t from, hth_buf *out);

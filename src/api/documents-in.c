@@ -1,6 +1,7 @@
 /* documents-in.c - the household's documents in a call: passages put into its conversation, and what its answers cite.
  *
  * The node finds the passages (node/verbs.c); here is only what they do to the requests and to the bytes. Thread: the loop's. */
+#include "api/answer-reader.h"
 #include "api/api.h"
 #include "api/fields.h"
 
@@ -91,9 +92,43 @@ static hth_status put_passages(const hth_api_job *job, hth_request *r, hth_error
 
 hth_status hth_api_put_passages(hth_api_job *job, hth_error *err)
 {
+	if (job->n_requests == 1 && job->plain_messages == NULL)
+		HTH_TRY(hth_fields_copy(job->requests[0]->input.messages_json, &job->plain_messages, err));
 	for (size_t i = 0; i < job->n_requests; i++)
 		HTH_TRY(put_passages(job, job->requests[i], err));
 	return HTH_OK;
+}
+
+static hth_status ask_again(const hth_api_job *job, const hth_request *before, hth_request *next, hth_error *err)
+{
+	snprintf(next->model, sizeof next->model, "%s", before->model);
+	if (job->host->prepare_request != NULL)
+		job->host->prepare_request(job->host->ctx, next);
+	HTH_TRY(hth_fields_copy_chat(&next->input, &before->input, err));
+	HTH_TRY(hth_fields_copy_params(&next->params, &before->params, 0, err));
+	free(next->input.messages_json);
+	next->input.messages_json = NULL;
+	HTH_TRY(hth_fields_copy(job->plain_messages, &next->input.messages_json, err));
+	return put_passages(job, next, err);
+}
+
+bool hth_api_fewer_passages(hth_api_job *job)
+{
+	hth_request *next;
+	if (job->plain_messages == NULL || job->begun || job->finished || hth_context_count(job->context) < 2 || hth_request_create(&next, HTH_CHAT, NULL) != HTH_OK)
+		return false;
+	hth_context_limit(job->context, hth_context_count(job->context) / 2);
+	if (ask_again(job, job->requests[0], next, NULL) != HTH_OK) {
+		hth_request_unref(next);
+		return false;
+	}
+	if (job->readers != NULL) {
+		hth_answer_reader_destroy(job->readers[0]);
+		job->readers[0] = NULL;
+	}
+	hth_request_unref(job->requests[0]);
+	job->requests[0] = next;
+	return true;
 }
 
 bool hth_api_write_citations(const hth_api_job *job, size_t i, const char *key, hth_citation_style style, hth_buf *out)

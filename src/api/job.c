@@ -99,6 +99,9 @@ void hth_api_job_destroy(hth_api_job *job)
 		hth_citer_destroy(job->citers[i]);
 	free(job->citers);
 	hth_context_destroy(job->context);
+	if (job->plain_messages != NULL)
+		explicit_bzero(job->plain_messages, strlen(job->plain_messages));
+	free(job->plain_messages);
 	free(job->readers);
 	free(job->requests);
 	hth_buf_finish(&job->scratch);

@@ -105,7 +105,14 @@ static void ask_model(hth_client *client, const char *question, answer *a)
 	HTH_AUTO_JSON json_t *out = NULL;
 	HTH_AUTO_JSON json_t *request = make_request(a, question);
 	hth_client_set_headers(client, headers);
-	if (request == NULL || hth_client_json(client, "POST", "/v1/chat/completions", request, ASK_TIMEOUT_MS, &out, &err) != HTH_OK) {
+	hth_status status = HTH_INVALID;
+	while (request != NULL && (status = hth_client_json(client, "POST", "/v1/chat/completions", request, ASK_TIMEOUT_MS, &out, &err)) == HTH_TOO_LARGE &&
+	       hth_context_count(a->context) > 1) {
+		hth_context_limit(a->context, hth_context_count(a->context) / 2); /* half of them may fit into its context */
+		json_decref(request);
+		request = make_request(a, question);
+	}
+	if (status != HTH_OK) {
 		snprintf(a->why, sizeof a->why, "no model answered: %.*s", (int)sizeof a->why - 30, request == NULL ? "the passages are no text" : err.message);
 		return;
 	}

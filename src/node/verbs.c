@@ -299,6 +299,8 @@ static void on_ended(void *ctx, hth_request *request)
 		hth_api_done(call->job, number_of(call, request));
 		if (!call->gone && hth_api_waits_for_page(call->job))
 			fetch_page(call);
+	} else if (!call->gone && request->error.status == HTH_TOO_LARGE && hth_api_fewer_passages(call->job)) {
+		admit(call, call->job->requests[0]);
 	} else if (!call->gone) {
 		/* One failure fails the call. A cancelled request of a client that is still there: see hth_verbs_cancel_all. */
 		hth_api_fail(call->job, &request->error);

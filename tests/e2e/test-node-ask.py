@@ -101,22 +101,35 @@ def nothing_relevant_is_said_so_and_no_model_is_asked():
 @test
 def the_starter_model_is_too_small_and_answers_only_when_told_to():
     with Papers() as papers, Node([PROGRAM, "serve"]) as node:
-        papers.put("a.txt", "The pump is red.")
+        papers.put("a.txt", "The color of the pump is red.")
         cli(node, "index", "add", papers.folder, "--wait")
         got = json.loads(cli(node, "ask", "What color is the pump?", "--json"))
         assert got["answer"] is None and "5 million parameters" in got["reason"] and got["citations"][0]["file"].endswith("a.txt"), got
         assert got["citations"][0]["page"] is None
         out, err = cli(node, "ask", "What color is the pump?", both=True)
-        assert "The pump is red." in out and "--with MODEL" in err, (out, err)
+        assert "The color of the pump is red." in out and "--with MODEL" in err, (out, err)
         # It knows nothing, but the whole way is gone: passages, template, tokens, answer.
         got = json.loads(cli(node, "ask", "What color is the pump?", "--with", "starter", "--json"))
         assert got["answer"] and got["model"] == "starter" and got["reason"] is None, got
-        # More than it can read: said, and the passages are there.
-        papers.put("b.txt", "\n\n".join(f"Pump number {i} is red and its color is kept in a list of many words." for i in range(60)))
+        # More than its 256 tokens: fewer passages do.
+        long = "\n\n".join(f"Ladder number {i} is kept in a list of many words." for i in range(60))
+        for i in range(4):
+            papers.put(f"b{i}.txt", f"The color of the {i}th pump. " + long[i:])
         cli(node, "index", "add", papers.folder, "--wait")
-        wait_for("the new file", 30, lambda: len(json.loads(cli(node, "search", "pump", "--json"))["hits"]) > 1, 0.1)
         got = json.loads(cli(node, "ask", "What color is the pump?", "--with", "starter", "--json"))
-        assert got["answer"] is None and "no model answered" in got["reason"] and len(got["passages"]) > 1, got
+        assert len(got["passages"]) > 1, got
+        assert got["passages"][0]["file"].endswith("a.txt") and got["answer"], got
+        chat = {"model": "starter", "messages": [{"role": "user", "content": "What color is the pump?"}], "max_tokens": 8}
+        answer = node.post("/v1/chat/completions", chat, headers={"Hearth-Context": "documents"})
+        assert (answer.status, answer.headers["Hearth-Passages"]) == (200, "1"), (answer.status, answer.body)
+        # Not even the best one: it is refused, and `ask` has the passages.
+        os.unlink(os.path.join(papers.folder, "a.txt"))
+        cli(node, "index", "add", papers.folder, "--wait")
+        wait_for("the short one to be gone", 30, lambda: not any(h["file"].endswith("/a.txt") for h in node.get("/search?q=pump").json["hits"]), 0.1)
+        refused = node.post("/v1/chat/completions", chat, headers={"Hearth-Context": "documents"})
+        assert refused.status == 400 and refused.error()["code"] == "context_length_exceeded", refused.body
+        got = json.loads(cli(node, "ask", "What color is the pump?", "--with", "starter", "--json"))
+        assert got["answer"] is None and "no model answered" in got["reason"] and got["passages"], got
 
 
 @test
