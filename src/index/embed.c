@@ -134,12 +134,8 @@ hth_status embed_turn(hth_index *ix, bool may_begin, hth_error *err)
 	hth_index_batch *back = ix->batch_back;
 	ix->batch_back = NULL;
 	pthread_mutex_unlock(&ix->mutex);
-	if (embedder.embed != NULL) {
-		uint64_t mark = hth_vectors_mark(ix->vectors);
-		hth_vectors_set_model(ix->vectors, embedder.model, embedder.key);
-		if (mark != hth_vectors_mark(ix->vectors))
-			ix->embedded_to = 0;
-	}
+	if (embedder.embed != NULL && hth_vectors_set_model(ix->vectors, embedder.model, embedder.key))
+		ix->embedded_to = 0;
 	hth_status status = HTH_OK;
 	if (back != NULL) {
 		ix->batch_out = false;

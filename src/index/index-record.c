@@ -80,7 +80,7 @@ hth_status record_fail(record *r, int rc, const char *doing, hth_error *err)
 	if (rc == SQLITE_CORRUPT || rc == SQLITE_NOTADB)
 		return hth_fail(err, HTH_BAD_FORMAT,
 		                "%s: the index's record is damaged; remove the folder `index` in the home and add the "
-		                "folders again",
+		                "folders again (files that programs have sent go with it)",
 		                doing);
 	return hth_fail(err, rc == SQLITE_NOMEM ? HTH_NO_MEMORY : HTH_IO, "%s: %s", doing, sqlite3_errmsg(r->db));
 }

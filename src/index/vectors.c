@@ -106,10 +106,10 @@ hth_status hth_vectors_refresh(hth_vectors *vectors, hth_error *err)
 
 /* --- changes --- */
 
-void hth_vectors_set_model(hth_vectors *vectors, const char *model, const uint8_t key[HTH_VECTORS_KEY_BYTES])
+bool hth_vectors_set_model(hth_vectors *vectors, const char *model, const uint8_t key[HTH_VECTORS_KEY_BYTES])
 {
 	if (vectors->model[0] != '\0' && memcmp(vectors->key, key, sizeof vectors->key) == 0)
-		return;
+		return false;
 	drop_pending(vectors);
 	vectors->fresh_model = vectors->view->n > 0 || vectors->view->mark > 0;
 	vectors->dims = 0;
@@ -117,6 +117,7 @@ void hth_vectors_set_model(hth_vectors *vectors, const char *model, const uint8_
 	memset(vectors->model, 0, sizeof vectors->model);
 	snprintf(vectors->model, sizeof vectors->model, "%s", model);
 	memcpy(vectors->key, key, sizeof vectors->key);
+	return true;
 }
 
 hth_status hth_vectors_add(hth_vectors *vectors, uint64_t id, const float *values, size_t n, hth_error *err)

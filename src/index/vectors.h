@@ -32,8 +32,9 @@ HTH_MUST_USE hth_status hth_vectors_open(hth_vectors **ret_vectors, const char *
 void hth_vectors_close(hth_vectors *vectors);
 HTH_MUST_USE hth_status hth_vectors_erase(const char *folder, hth_error *err);
 
-/* Of which model the next vectors are. Another key than theirs: those that are there go, durably with the next commit, and the mark is 0. */
-void hth_vectors_set_model(hth_vectors *vectors, const char *model, const uint8_t key[HTH_VECTORS_KEY_BYTES]);
+/* Of which model the next vectors are. Another key than theirs: those that are there go, durably with the next commit, the mark is 0,
+ * and true is returned: begin again. */
+bool hth_vectors_set_model(hth_vectors *vectors, const char *model, const uint8_t key[HTH_VECTORS_KEY_BYTES]);
 /* id must be greater than every id before; all have the same n (1 to HTH_VECTORS_DIMS_MAX). Any length but 0; it is scaled. HTH_INVALID: not finite, or
  * of another n; HTH_BUSY: commit, and add again. */
 HTH_MUST_USE hth_status hth_vectors_add(hth_vectors *vectors, uint64_t id, const float *values, size_t n, hth_error *err);

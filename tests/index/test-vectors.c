@@ -308,9 +308,9 @@ TEST(another_model_takes_the_place_of_all_that_was_there)
 		CHECK_OK(add(v, id, 64));
 	CHECK_OK(hth_vectors_commit(v, 9, &err));
 	REQUIRE_OK(hth_vectors_open(&reader, folder, &(hth_vectors_options){0}, &err));
-	hth_vectors_set_model(v, "first", key_a);
+	CHECK(!hth_vectors_set_model(v, "first", key_a));
 	CHECK_INT(hth_vectors_mark(v), 9);
-	hth_vectors_set_model(v, "second", key_b);
+	CHECK(hth_vectors_set_model(v, "second", key_b));
 	CHECK_INT(hth_vectors_mark(v), 0);
 	CHECK_OK(add(v, 2, 96));
 	CHECK_INT(nearest(reader, 5, 64, NULL, 0, NULL), 5);
