@@ -66,6 +66,8 @@ static hth_status try_schema(const json_t *schema, hth_error *err)
 	return status;
 }
 
+static void destroy_set(hth_schema_set **set) { hth_schema_set_destroy(*set); }
+
 /* Everything that a binding depends on. kind: of the entry; source: NULL before the model is known. Wiped by the caller. */
 static void write_key(const hth_request_input *input, const char *kind, const char *source, hth_buf *key)
 {
@@ -100,8 +102,13 @@ static hth_status check(const hth_request_input *input, const char *format_param
 		return hth_fail_param(err, HTH_INVALID, "tool_choice", "tool_choice names %.100s, which is not one of the tools", input->must_call_name);
 	if (input->must_call && list.n == 0)
 		return hth_fail_param(err, HTH_INVALID, "tool_choice", "tool_choice asks for a call, and there are no tools");
+	/* Together first: what tools have in common is worked out once. Alone, where that fails: what is too much together may be fine. */
+	HTH_CLEANUP(destroy_set) hth_schema_set *set = NULL;
+	char rule[32];
+	HTH_TRY(hth_schema_set_create(&set, err));
 	for (size_t i = 0; i < list.n; i++) {
-		if (list.tools[i].schema == NULL || !(input->must_call || list.strict[i]) || try_schema(list.tools[i].schema, err) == HTH_OK)
+		if (list.tools[i].schema == NULL || !(input->must_call || list.strict[i]) ||
+		    hth_schema_set_add(set, list.tools[i].schema, rule, err) == HTH_OK || try_schema(list.tools[i].schema, err) == HTH_OK)
 			continue;
 		snprintf(err->param, sizeof err->param, "tools[%zu]%s", list.numbers[i], tool_member);
 		return hth_fail_prefix(err, "tools[%zu]%s", list.numbers[i], tool_member);
@@ -201,8 +208,6 @@ static hth_status build(hth_request *request, hth_toolcalls_style *style, const 
 	char rule[32];
 	if (calls) {
 		/* Which calls a model may make is bound by its notation; the generic one only where a call is asked for. */
-		if (!input->must_call)
-			loosen(list);
 		HTH_TRY(hth_call_grammar(&own, source, list->tools, list->n, input->one_call || input->must_call_name != NULL, set, out, &open, err));
 	}
 	if (text) {
@@ -229,15 +234,29 @@ static hth_status build(hth_request *request, hth_toolcalls_style *style, const 
 	return HTH_OK;
 }
 
+static hth_status attempt(hth_request *request, hth_toolcalls_style *style, const char *source, tool_list *list, hth_buf *out, hth_error *err)
+{
+	HTH_CLEANUP(destroy_set) hth_schema_set *set = NULL;
+	HTH_TRY(hth_schema_set_create(&set, err));
+	return build(request, style, source, list, set, out, err);
+}
+
 static hth_status make(hth_request *request, hth_toolcalls_style *style, const char *source, hth_error *err)
 {
 	HTH_CLEANUP(finish_tools) tool_list list = {0};
 	HTH_TRY(read_tools(&request->input, &list, err));
 	HTH_CLEANUP(hth_buf_finish) hth_buf out = HTH_BUF_INIT(GRAMMAR_MAX);
-	hth_schema_set *set = NULL;
-	HTH_TRY(hth_schema_set_create(&set, err));
-	hth_status status = build(request, style, source, &list, set, &out, err);
-	hth_schema_set_destroy(set);
+	hth_status status = attempt(request, style, source, &list, &out, err);
+	if (status != HTH_OK && list.n > 0 && !request->input.must_call) {
+		/* Most schemas can be carried: which cannot is looked for only when some cannot. */
+		hth_request_params *params = &request->params;
+		free(params->grammar_trigger);
+		free(params->grammar_trigger_if);
+		params->grammar_trigger = params->grammar_trigger_if = NULL;
+		hth_buf_clear(&out);
+		loosen(&list);
+		status = attempt(request, style, source, &list, &out, err);
+	}
 	HTH_TRY(status);
 	HTH_TRY(hth_buf_check(&out, "a grammar", err));
 	if (out.len > 0)

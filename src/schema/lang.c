@@ -297,8 +297,12 @@ hth_status hth_lang_strings(hth_lang *ret, const char *const *strings, size_t n,
 {
 	/* Level by level over sorted strings: a state is a range of them with a common beginning. */
 	HTH_AUTO_FREE struct suffix *s = hth_alloc_array(n, sizeof *s);
-	HTH_AUTO_FREE struct pair *ranges = hth_alloc_array(HTH_LANG_STATES_MAX, sizeof *ranges);
-	HTH_AUTO_FREE uint32_t *depths = hth_alloc_array(HTH_LANG_STATES_MAX, sizeof *depths);
+	size_t most = 1; /* states: no more than beginnings of strings */
+	for (size_t i = 0; i < n && most < HTH_LANG_STATES_MAX; i++)
+		most += strlen(strings[i]);
+	most = HTH_MIN(most, (size_t)HTH_LANG_STATES_MAX);
+	HTH_AUTO_FREE struct pair *ranges = hth_alloc_array(most, sizeof *ranges);
+	HTH_AUTO_FREE uint32_t *depths = hth_alloc_array(most, sizeof *depths);
 	hth_lang out = {0};
 	if (s == NULL || ranges == NULL || depths == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a list of %zu strings", n);
@@ -320,7 +324,7 @@ hth_status hth_lang_strings(hth_lang *ret, const char *const *strings, size_t n,
 			while (to < end && s[to].p[depth] != '\0' &&
 			       (hth_utf8_decode_lossy(s[to].p + depth, strlen(s[to].p + depth), &other), other == cp))
 				to++;
-			ok = used < HTH_LANG_STATES_MAX && hth_lang_add_step(&out, cp, cp, (uint32_t)used);
+			ok = used < most && hth_lang_add_step(&out, cp, cp, (uint32_t)used);
 			if (ok) {
 				depths[used] = depth + (uint32_t)len;
 				ranges[used++] = (struct pair){at, to};
@@ -429,19 +433,33 @@ static void emit_escaped(const bool *escaped, hth_buf *out, bool *ret_any)
 	}
 }
 
+/* A rule's name. Thousands of them are written for one schema: printf would be most of the work. */
+static void emit_name(const char *prefix, size_t number, hth_buf *out)
+{
+	char digits[24];
+	size_t at = sizeof digits;
+	do {
+		digits[--at] = (char)('0' + number % 10);
+		number /= 10;
+	} while (number > 0);
+	hth_buf_append_str(out, prefix);
+	hth_buf_append(out, digits + at, sizeof digits - at);
+}
+
 static void emit_states(const hth_lang *l, const char *prefix, bool json, hth_buf *out)
 {
 	for (size_t s = 0; s < l->n_states; s++) {
 		const hth_lang_state *state = &l->states[s];
 		const char *bar = "";
-		hth_buf_appendf(out, "%s%zu ::= ", prefix, s);
+		emit_name(prefix, s, out);
+		hth_buf_append_str(out, " ::= ");
 		if (state->accepts) {
 			hth_buf_append_str(out, json ? "\"\\\"\"" : "\"\"");
 			bar = " | ";
 		}
 		for (uint32_t i = 0; i < state->n; i++) {
 			uint32_t to = l->steps[state->first + i].to;
-			bool done = false, escaped[128] = {false}, plain = false;
+			bool done = false, escaped[128], some_escaped = false, plain = false;
 			for (uint32_t k = 0; k < i; k++)
 				done |= l->steps[state->first + k].to == to;
 			if (done)
@@ -449,7 +467,8 @@ static void emit_states(const hth_lang *l, const char *prefix, bool json, hth_bu
 			/* All steps to one place together: those as they are in one class, then those that are escaped.
 			 */
 			size_t before = out->len;
-			hth_buf_appendf(out, "%s[", bar);
+			hth_buf_append_str(out, bar);
+			hth_buf_append_char(out, '[');
 			for (uint32_t k = i; k < state->n; k++) {
 				hth_lang_step t = l->steps[state->first + k];
 				if (t.to != to)
@@ -460,21 +479,31 @@ static void emit_states(const hth_lang *l, const char *prefix, bool json, hth_bu
 				else
 					emit_range(t.lo, t.hi, out);
 				plain |= out->len > len;
-				for (uint32_t c = t.lo; c <= t.hi && c < 128; c++)
-					escaped[c] = json && (c < 0x20 || c == '"' || c == '\\');
+				for (uint32_t c = t.lo; json && c <= t.hi && c <= '\\'; c++) {
+					if (c >= 0x20 && c != '"' && c != '\\')
+						continue;
+					if (!some_escaped)
+						memset(escaped, 0, sizeof escaped);
+					some_escaped = escaped[c] = true;
+				}
 			}
 			if (plain) {
-				hth_buf_appendf(out, "] %s%u", prefix, to);
+				hth_buf_append_str(out, "] ");
+				emit_name(prefix, to, out);
 				bar = " | ";
 			} else if (!out->failed) {
 				out->len = before;
 			}
+			if (!some_escaped)
+				continue;
 			before = out->len;
 			bool any;
-			hth_buf_appendf(out, "%s(", bar);
+			hth_buf_append_str(out, bar);
+			hth_buf_append_char(out, '(');
 			emit_escaped(escaped, out, &any);
 			if (any) {
-				hth_buf_appendf(out, ") %s%u", prefix, to);
+				hth_buf_append_str(out, ") ");
+				emit_name(prefix, to, out);
 				bar = " | ";
 			} else if (!out->failed) {
 				out->len = before;

@@ -528,6 +528,8 @@ struct sets {
 	uint32_t *mark, stamp;
 	bool any; /* whatever precedes or follows: the pattern is looked for anywhere */
 	uint32_t match;
+	uint32_t *hashes; /* of the sets, as first: they are put into larger slots by them */
+	size_t cap;       /* of first and hashes */
 };
 
 static void reach(struct sets *s, uint32_t from, bool at_begin, bool at_end)
@@ -559,9 +561,44 @@ static int compare_u32(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* Room for one more set. Most patterns have few: tables for the most there may be would cost more than the pattern. */
+static bool make_room(struct sets *s)
+{
+	if (s->n + 2 > s->cap) {
+		size_t cap = s->cap > 0 ? s->cap * 2 : 64;
+		uint32_t *first = realloc(s->first, cap * sizeof *first);
+		if (first != NULL)
+			s->first = first;
+		uint32_t *hashes = realloc(s->hashes, cap * sizeof *hashes);
+		if (hashes != NULL)
+			s->hashes = hashes;
+		if (first == NULL || hashes == NULL)
+			return false;
+		s->cap = cap;
+	}
+	if (2 * (s->n + 1) <= s->n_slots)
+		return true;
+	size_t n = s->n_slots > 0 ? s->n_slots * 2 : 128;
+	uint32_t *slots = hth_alloc_array(n, sizeof *slots);
+	if (slots == NULL)
+		return false;
+	for (uint32_t k = 1; k < s->n; k++) { /* the first is never looked for */
+		size_t slot = s->hashes[k] & (n - 1);
+		while (slots[slot] != 0)
+			slot = (slot + 1) & (n - 1);
+		slots[slot] = k + 1;
+	}
+	free(s->slots);
+	s->slots = slots;
+	s->n_slots = n;
+	return true;
+}
+
 /* The number of the set in list; UINT32_MAX: no room. */
 static uint32_t find_set(struct sets *s)
 {
+	if (!make_room(s))
+		return UINT32_MAX;
 	for (size_t i = 0; i < s->n_list; i++)
 		if (s->list[i] == s->match) {
 			s->list[0] = s->match; /* matched: nothing else matters any more */
@@ -573,7 +610,8 @@ static uint32_t find_set(struct sets *s)
 	uint64_t h = s->n_list;
 	for (size_t i = 0; i < s->n_list; i++)
 		h = (h ^ s->list[i]) * 0x100000001B3u ^ h >> 29;
-	size_t slot = (h ^ h >> 32) & (s->n_slots - 1);
+	uint32_t hash = (uint32_t)(h ^ h >> 32);
+	size_t slot = hash & (s->n_slots - 1);
 	for (; s->slots[slot] != 0; slot = (slot + 1) & (s->n_slots - 1)) {
 		uint32_t k = s->slots[slot] - 1;
 		if (s->first[k + 1] - s->first[k] == s->n_list &&
@@ -595,6 +633,7 @@ static uint32_t find_set(struct sets *s)
 	s->n_pool += s->n_list;
 	s->slots[slot] = (uint32_t)s->n + 1;
 	s->first[s->n + 1] = (uint32_t)s->n_pool;
+	s->hashes[s->n] = hash;
 	return (uint32_t)s->n++;
 }
 
@@ -649,16 +688,14 @@ static bool set_steps(struct sets *s, uint32_t k, uint32_t start, hth_lang *out)
 
 static hth_status determine(struct nfa *a, uint32_t start, uint32_t match, hth_lang *ret)
 {
-	struct sets s = {.a = a, .match = match, .n_slots = 1 << 17};
+	struct sets s = {.a = a, .match = match};
 	hth_lang out = {0};
-	s.first = hth_alloc_array(HTH_LANG_STATES_MAX + 2, sizeof *s.first);
-	s.slots = hth_alloc_array(s.n_slots, sizeof *s.slots);
 	s.stack = hth_alloc_array(2 * a->n + 2, sizeof *s.stack);
 	s.list = hth_alloc_array(a->n + 1, sizeof *s.list);
 	s.mark = hth_alloc_array(a->n, sizeof *s.mark);
 	s.pool_cap = a->n + 256;
 	s.pool = hth_alloc_array(s.pool_cap, sizeof *s.pool);
-	bool ok = s.first && s.slots && s.stack && s.list && s.mark && s.pool;
+	bool ok = make_room(&s) && s.stack && s.list && s.mark && s.pool;
 	hth_status status = HTH_OK;
 	if (!ok) {
 		status = hth_fail(a->err, HTH_NO_MEMORY, "no memory for a pattern");
@@ -675,6 +712,7 @@ static hth_status determine(struct nfa *a, uint32_t start, uint32_t match, hth_l
 			if (s.n_list > 0)
 				memcpy(s.pool, s.list, s.n_list * sizeof *s.pool);
 			s.n_pool = s.n_list;
+			s.first[0] = 0;
 			s.first[1] = (uint32_t)s.n_pool;
 			s.n = 1;
 			for (uint32_t k = 0; k < s.n && ok; k++)
@@ -684,6 +722,7 @@ static hth_status determine(struct nfa *a, uint32_t start, uint32_t match, hth_l
 		status = ok ? hth_lang_trim(&out, a->err) : hth_lang_too_large(a->err);
 	}
 	free(s.first);
+	free(s.hashes);
 	free(s.slots);
 	free(s.stack);
 	free(s.list);
