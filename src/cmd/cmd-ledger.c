@@ -1,7 +1,9 @@
 /* cmd-ledger.c - `hearth ledger`: what homes did for each other, replayed from the receipts on disk. Every run verifies every one of them. */
 #include "base/clock.h"
 #include "base/mem.h"
+#include "charter/names.h"
 #include "cmd/cmd-options.h"
+#include "json/json.h"
 #include "ledger/ledger-store.h"
 
 typedef struct listing {
@@ -9,7 +11,17 @@ typedef struct listing {
 	hth_cmd_table *table;
 	hth_buf *json;
 	size_t n;
+	hth_name *names;
+	size_t n_names;
 } listing;
+
+static const char *name_of(const listing *l, const char *id)
+{
+	for (size_t i = 0; i < l->n_names; i++)
+		if (strcmp(l->names[i].id, id) == 0)
+			return l->names[i].name;
+	return "";
+}
 
 static void list_home(void *ctx, const hth_home_id *other)
 {
@@ -21,13 +33,14 @@ static void list_home(void *ctx, const hth_home_id *other)
 	hth_home_id_text(other, id);
 	hth_ledger_ends(l->ledger, other, sequence, hash);
 	if (l->json != NULL) {
-		hth_buf_appendf(l->json, "%s{\"id\":\"%s\",\"given\":%llu,\"taken\":%llu,\"balance\":%lld}", l->n > 0 ? "," : "", id, (unsigned long long)sequence[0],
-		                (unsigned long long)sequence[1], (long long)owed);
+		hth_buf_appendf(l->json, "%s{\"id\":\"%s\",\"name\":", l->n > 0 ? "," : "", id);
+		hth_json_write_string(name_of(l, id), strlen(name_of(l, id)), l->json);
+		hth_buf_appendf(l->json, ",\"given\":%llu,\"taken\":%llu,\"balance\":%lld}", (unsigned long long)sequence[0], (unsigned long long)sequence[1], (long long)owed);
 	} else {
 		snprintf(given, sizeof given, "%llu", (unsigned long long)sequence[0]);
 		snprintf(taken, sizeof taken, "%llu", (unsigned long long)sequence[1]);
 		snprintf(balance, sizeof balance, "%+lld", (long long)owed);
-		hth_cmd_table_row(l->table, (const char *const[]){id, given, taken, balance});
+		hth_cmd_table_row(l->table, (const char *const[]){name_of(l, id), id, given, taken, balance});
 	}
 	l->n++;
 }
@@ -50,7 +63,9 @@ static int show(hth_invocation *in, hth_ledger *ledger, const hth_ledger_summary
 {
 	hth_cmd_table table;
 	hth_buf out = HTH_BUF_INIT(16 << 20);
-	listing l = {.ledger = ledger, .table = &table, .json = json ? &out : NULL};
+	HTH_AUTO_FREE hth_name *names = NULL;
+	listing l = {.ledger = ledger, .table = &table, .json = json ? &out : NULL, .n_names = hth_names_load(in->config.home, &names)};
+	l.names = names;
 	if (json) {
 		hth_buf_appendf(&out, "{\"verified\":true,\"receipts\":%llu,\"accepted\":%llu,\"refused\":%llu,\"open\":%llu,\"homes\":[",
 		                (unsigned long long)s->receipts, (unsigned long long)s->accepted, (unsigned long long)s->refused, (unsigned long long)s->open);
@@ -70,7 +85,7 @@ static int show(hth_invocation *in, hth_ledger *ledger, const hth_ledger_summary
 		       (unsigned long long)s->receipts, (unsigned long long)s->accepted, (unsigned long long)s->refused, (unsigned long long)s->open);
 		return HTH_EXIT_DONE;
 	}
-	hth_cmd_table_init(&table, "<>>>", (const char *const[]){"home", "given", "taken", "balance"});
+	hth_cmd_table_init(&table, "<<>>>", (const char *const[]){"name", "home", "given", "taken", "balance"});
 	hth_ledger_each(ledger, list_home, &l);
 	hth_cmd_table_print(&table, stdout);
 	return HTH_EXIT_DONE;

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "charter/names.h"
 #include "ledger/ledger-store.h"
 #include "privacy/privacy.h"
 #include "privacy/travel.h"
@@ -319,6 +320,7 @@ static void on_members(void *ctx, const hth_charter *charter)
 {
 	hth_neighbours *nb = ctx;
 	hth_pool_set_members(nb->pool, charter, hth_neighbours_now_ms(nb));
+	hth_names_keep(nb->node->config->home, charter);
 	if (charter != NULL && hth_charter_member_count(charter) > 1 && (hth_charter_rules(charter)->classes & HTH_CHARTER_PUBLIC))
 		hth_privacy_add_audience(HTH_PUBLIC);
 	hth_neighbours_settle(nb);

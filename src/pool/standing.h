@@ -17,8 +17,8 @@
 #include <stdint.h>
 
 #define HTH_CHECK_SHARE_MIN (1.0 / 32)
-#define HTH_MISS_HONEST 0.01 /* share of misses that an honest home is given */
-#define HTH_MISS_LIAR 0.15   /* that the least of liars is expected to have */
+#define HTH_MISS_HONEST 0.006 /* share of misses that an honest home is given */
+#define HTH_MISS_LIAR 0.03   /* that the least of liars is expected to have */
 #define HTH_DOUBT_MAX 16.0   /* e^-16: the chance that honest misses, in one long row of luck, look like that */
 /* A token that is so near to being chosen here is no miss (hth_token_evidence.miss). */
 #define HTH_MISS_TOLERANCE 0.05f

@@ -252,19 +252,26 @@ int32_t hth_sampler_sample(hth_sampler *s, float *logits, const uint32_t *allowe
 	return c[draw(s, c, n, p->temperature, &probability)].id;
 }
 
-static float miss_of_draw(const hth_sampler *s, int32_t token)
+/* Candidates stand in the order of their logits, and kernels that round otherwise put near ones in another: so the token may be anywhere among those whose logits are
+ * as near as this, also just beyond the cut. */
+static const float near_logit = 0.1f;
+
+static float miss_of_draw(const hth_sampler *s, float logit)
 {
-	double sum = 0, before = -1, weight = 0;
+	double sum = 0, low = 0, high = 0;
+	float least = INFINITY;
 	for (size_t i = 0; i < s->n_left; i++) {
-		if (s->candidates[i].id == token) {
-			before = sum;
-			weight = (double)s->candidates[i].key;
-		}
-		sum += (double)s->candidates[i].key;
+		const hth_candidate *c = &s->candidates[i];
+		double weight = (double)c->key;
+		sum += weight;
+		low += c->logit >= logit + near_logit ? weight : 0;
+		high += c->logit > logit - near_logit ? weight : 0;
+		least = HTH_MIN(least, c->logit);
 	}
-	if (before < 0 || !(sum > 0))
+	if (!(sum > 0) || logit < least - near_logit)
 		return 1;
-	double low = before / sum, high = (before + weight) / sum;
+	low /= sum;
+	high /= sum;
 	return (float)(s->unit < low ? low - s->unit : s->unit > high ? s->unit - high : 0);
 }
 
@@ -276,7 +283,7 @@ int32_t hth_sampler_weigh(hth_sampler *s, float *logits, const uint32_t *allowed
 	else if (token < 0 || (size_t)token >= s->n_vocab || !(logits[token] > -INFINITY))
 		*ret_miss = 1;
 	else if (s->n_left > 0)
-		*ret_miss = miss_of_draw(s, token);
+		*ret_miss = miss_of_draw(s, s->params.mirostat != 0 ? logits[token] / s->params.temperature : logits[token]);
 	else
 		*ret_miss = 1 - expf(HTH_MIN(logits[token] - logits[chosen], 0.0f));
 	return chosen;

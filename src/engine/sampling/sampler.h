@@ -22,7 +22,7 @@ int32_t hth_sampler_sample(hth_sampler *sampler, float *logits, const uint32_t *
  * with from its tokens alone (but for mirostat, which remembers how surprising they were). */
 void hth_sampler_seek(hth_sampler *sampler, uint64_t place);
 /* As sample; and how far `token` was from being picked, 0 (it was) to 1: by how much less likely than the likeliest it is (greedy), or how far the
- * draw is from its part of [0, 1); 1 where it was cut or not allowed. */
+ * draw is from the part of [0, 1) that is its and its near rivals'; 1 where it was cut or not allowed. */
 int32_t hth_sampler_weigh(hth_sampler *sampler, float *logits, const uint32_t *allowed, int32_t token, float *ret_miss);
 
 typedef struct hth_logprob {
