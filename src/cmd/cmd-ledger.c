@@ -1,7 +1,7 @@
 /* cmd-ledger.c - `hearth ledger`: what homes did for each other, replayed from the receipts on disk. Every run verifies every one of them. */
 #include "base/clock.h"
 #include "base/mem.h"
-#include "charter/names.h"
+#include "charter/member-names.h"
 #include "cmd/cmd-options.h"
 #include "json/json.h"
 #include "ledger/ledger-store.h"

