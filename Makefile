@@ -23,6 +23,7 @@ bench: build/hearth ## print the benchmark tables (takes minutes)
 	@python3 scripts/bench-serving
 	@python3 scripts/bench-street
 	@python3 scripts/bench-documents
+	@python3 scripts/bench-ask
 
 bench-peers: build/hearth ## speeds beside llama.cpp's, where it is found or can be installed
 	@python3 scripts/bench --peers

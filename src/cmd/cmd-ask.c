@@ -12,7 +12,7 @@
 
 #include <math.h>
 
-enum { ASK_PASSAGES = 6, ASK_LEAST = 40, ASK_TOKENS = 600, ASK_TIMEOUT_MS = 600000 };
+enum { ASK_PASSAGES = 6, ASK_LEAST = 45, ASK_TOKENS = 600, ASK_TIMEOUT_MS = 600000 };
 /* Parameters. Smaller models repeat words of the passages without answering, and cite anything. */
 #define TINY 400e6
 

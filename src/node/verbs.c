@@ -27,7 +27,7 @@
 /* Requests of one call that are with the router or a runner at once: a list of texts must not take the whole queue. */
 enum { CALL_WINDOW = 8 };
 /* Per cent of a question that a passage must have (docs/index.md): less where a model searches by itself and may judge, or two questions are one. */
-enum { TOOL_LEAST = 25, CONTEXT_LEAST = 40 };
+enum { TOOL_LEAST = 25, CONTEXT_LEAST = 45 };
 
 /* One HTTP call being served. Freed when its answer is complete (or nobody wants it) and its requests have ended. */
 typedef struct hth_call {
