@@ -2,6 +2,7 @@
 """What a document says at a place: the page with the hit marked, as the node shows it and hits link to it."""
 import os
 import re
+import select
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -133,6 +134,33 @@ def files_are_found_by_their_names():
         wait_for("the name to be gone", 30, lambda: files("heater") == [] and files("valve") == [], 0.1)
         after = node.get("/hearth/index").json
         assert after["extracted"] == before["extracted"], (before, after) # nothing was read for it
+
+
+@test
+def leaving_while_a_page_is_drawn_and_stopping_then_harm_nothing():
+    lines = [(40, 30 + 9 * i, f"Walnut {i} " * 8) for i in range(80)]
+    with Papers() as papers, Node([PROGRAM, "serve"]) as node:
+        papers.put("a.pdf", pdf([lines] * 3))
+        cli(node, "index", "add", papers.folder, "--wait")
+        image = node.get("/search?q=walnut").json["hits"][0]["image"] + "&dpi=300"
+
+        def ask_and_leave_open():
+            s = node.connect()
+            s.sendall(f"GET {image} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            return s
+
+        for _ in range(12): # some before their record is read, some while they wait, some while they are drawn
+            ask_and_leave_open().close()
+        waiting = [ask_and_leave_open() for _ in range(3)]
+        assert node.get(image).status == 200
+        # More than may be looked at at once are told to come again.
+        many = [ask_and_leave_open() for _ in range(40)]
+        ready = select.select(many, [], [], 60)[0]
+        assert ready and all(b" 503 " in s.recv(13) for s in ready[:1]), ready
+        last = [ask_and_leave_open() for _ in range(5)]
+        node.stop()
+        for s in waiting + many + last:
+            s.close()
 
 
 run_tests()
