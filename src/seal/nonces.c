@@ -4,7 +4,7 @@
 
 #include "base/mem.h"
 
-enum { FIRST_SLOTS = 64, SLOTS_MAX = 2 * HTH_NONCES_MAX, PROBES = 64 };
+enum { FIRST_SLOTS = 64, SLOTS_MAX = 2 * HTH_NONCES_MAX, PROBES = 64, LARGE_SLOTS = 4096, LARGE_TOTAL = 8 << 20 };
 
 typedef struct nonce_set {
 	unsigned char (*slots)[HTH_NONCE_BYTES]; /* all zero: free; an all-zero nonce is refused */
@@ -21,6 +21,7 @@ struct hth_nonces {
 	sender_memory *senders;
 	size_t n, cap;
 	uint64_t keep_ms;
+	size_t large; /* slots of all sets that have more than LARGE_SLOTS: 16 bytes each */
 };
 
 static const unsigned char zero[HTH_NONCE_BYTES];
@@ -52,10 +53,20 @@ static bool holds(const nonce_set *set, const unsigned char *nonce)
 	return slot != NULL && memcmp(slot, nonce, HTH_NONCE_BYTES) == 0;
 }
 
-static bool grow(nonce_set *set)
+static void free_set(hth_nonces *nonces, nonce_set *set)
+{
+	if (set->n_slots > LARGE_SLOTS)
+		nonces->large -= set->n_slots;
+	free(set->slots);
+	*set = (nonce_set){0};
+}
+
+/* Small sets are everybody's right; what busy senders have beyond is bounded together. */
+static bool grow(hth_nonces *nonces, nonce_set *set)
 {
 	nonce_set bigger = {.n_slots = set->n_slots ? set->n_slots * 2 : FIRST_SLOTS};
-	if (bigger.n_slots > SLOTS_MAX)
+	bool large = bigger.n_slots > LARGE_SLOTS;
+	if (bigger.n_slots > SLOTS_MAX || (large && nonces->large + bigger.n_slots > LARGE_TOTAL))
 		return false;
 	bigger.slots = hth_alloc_array(bigger.n_slots, sizeof *bigger.slots);
 	if (bigger.slots == NULL)
@@ -71,17 +82,19 @@ static bool grow(nonce_set *set)
 		memcpy(slot, set->slots[i], HTH_NONCE_BYTES);
 		bigger.n++;
 	}
-	free(set->slots);
+	free_set(nonces, set);
 	*set = bigger;
+	if (large)
+		nonces->large += bigger.n_slots;
 	return true;
 }
 
-static bool add(nonce_set *set, const unsigned char *nonce)
+static bool add(hth_nonces *nonces, nonce_set *set, const unsigned char *nonce)
 {
-	if (set->n >= HTH_NONCES_MAX || (set->n * 2 >= set->n_slots && !grow(set)))
+	if (set->n >= HTH_NONCES_MAX || (set->n * 2 >= set->n_slots && !grow(nonces, set)))
 		return false;
 	unsigned char *slot = find(set, nonce);
-	if (slot == NULL && (!grow(set) || (slot = find(set, nonce)) == NULL))
+	if (slot == NULL && (!grow(nonces, set) || (slot = find(set, nonce)) == NULL))
 		return false;
 	memcpy(slot, nonce, HTH_NONCE_BYTES);
 	set->n++;
@@ -103,8 +116,8 @@ void hth_nonces_destroy(hth_nonces *nonces)
 	if (nonces == NULL)
 		return;
 	for (size_t i = 0; i < nonces->n; i++) {
-		free(nonces->senders[i].now.slots);
-		free(nonces->senders[i].before.slots);
+		free_set(nonces, &nonces->senders[i].now);
+		free_set(nonces, &nonces->senders[i].before);
 	}
 	free(nonces->senders);
 	free(nonces);
@@ -115,13 +128,11 @@ static void turn(hth_nonces *nonces, sender_memory *sender, uint64_t now_ms)
 	if (now_ms < sender->turned_ms + nonces->keep_ms)
 		return;
 	bool long_ago = now_ms >= sender->turned_ms + 2 * nonces->keep_ms;
-	free(sender->before.slots);
+	free_set(nonces, &sender->before);
 	sender->before = sender->now;
 	sender->now = (nonce_set){0};
-	if (long_ago) {
-		free(sender->before.slots);
-		sender->before = (nonce_set){0};
-	}
+	if (long_ago)
+		free_set(nonces, &sender->before);
 	sender->turned_ms = now_ms;
 }
 
@@ -147,8 +158,8 @@ static sender_memory *place_of(hth_nonces *nonces, const hth_home_id *id, uint64
 		}
 		idle = &nonces->senders[nonces->n++];
 	} else if (idle != NULL) {
-		free(idle->now.slots);
-		free(idle->before.slots);
+		free_set(nonces, &idle->now);
+		free_set(nonces, &idle->before);
 	}
 	if (idle != NULL)
 		*idle = (sender_memory){.id = *id, .turned_ms = now_ms};
@@ -166,8 +177,7 @@ hth_status hth_nonces_note(hth_nonces *nonces, const hth_home_id *sender, const 
 	turn(nonces, memory, now_ms);
 	if (holds(&memory->now, nonce) || holds(&memory->before, nonce))
 		return hth_fail(err, HTH_CONFLICT, "the message was seen before: a replay");
-	if (!add(&memory->now, nonce))
-		return hth_fail(err, HTH_BUSY, "a home has sent more than %d messages within %llu ms", HTH_NONCES_MAX,
-		                (unsigned long long)nonces->keep_ms);
+	if (!add(nonces, &memory->now, nonce))
+		return hth_fail(err, HTH_BUSY, "a home has sent more messages within %llu ms than are remembered", (unsigned long long)nonces->keep_ms);
 	return HTH_OK;
 }

@@ -403,6 +403,34 @@ TEST(a_flooding_sender_fills_its_own_memory_only)
 	hth_nonces_destroy(nonces);
 }
 
+TEST(many_flooding_senders_together_have_bounded_memory_and_others_still_write)
+{
+	hth_nonces *nonces = NULL;
+	REQUIRE_OK(hth_nonces_create(&nonces, 1000, &err));
+	unsigned char nonce[HTH_NONCE_BYTES];
+	hth_rng rng;
+	hth_rng_seed(&rng, 2);
+	bool refused = false;
+	for (int who = 0; who < 40 && !refused; who++) {
+		hth_home_id flooder = {{(unsigned char)who, 1}};
+		for (int i = 0; i < 66000 && !refused; i++) {
+			for (int j = 0; j < 2; j++) {
+				uint64_t r = hth_rng_next(&rng);
+				memcpy(nonce + 8 * j, &r, 8);
+			}
+			refused = hth_nonces_note(nonces, &flooder, nonce, 0, &err) == HTH_BUSY;
+		}
+	}
+	CHECK(refused);
+	hth_home_id quiet = {{77, 2}};
+	for (int i = 0; i < 2000; i++) {
+		uint64_t r = hth_rng_next(&rng);
+		memcpy(nonce, &r, 8);
+		CHECK_OK(hth_nonces_note(nonces, &quiet, nonce, 0, &err));
+	}
+	hth_nonces_destroy(nonces);
+}
+
 /* ---- canonical bytes ---- */
 
 TEST(there_is_one_encoding_and_nothing_else_is_read)
