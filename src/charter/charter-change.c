@@ -191,18 +191,24 @@ static size_t missing(const hth_charter *from, const hth_charter *next, const ht
 	return have < needs ? needs - have : 0;
 }
 
-hth_status hth_charter_follows(const hth_charter *from, const hth_charter *next, hth_error *err)
+hth_status hth_charter_overrules(const hth_charter *from, const hth_charter *next, hth_error *err)
 {
 	if (memcmp(hth_charter_pool_id(from), hth_charter_pool_id(next), HTH_HASH_BYTES) != 0)
 		return hth_fail(err, HTH_CONFLICT, "the charter is another neighbourhood's");
 	if (next->version <= from->version)
 		return hth_fail(err, HTH_CONFLICT, "the charter's version %u is not later than %u", next->version, from->version);
-	if (next->version == from->version + 1 && memcmp(next->previous, from->hash, HTH_HASH_BYTES) != 0)
-		return hth_fail(err, HTH_CONFLICT, "the charter's version %u follows another version %u than this home's", next->version, from->version);
 	size_t n = missing(from, next, NULL);
 	if (n > 0)
 		return hth_fail(err, HTH_DENIED, "version %u of the charter lacks %zu keeper's signature%s", next->version, n, n > 1 ? "s" : "");
 	return HTH_OK;
+}
+
+hth_status hth_charter_follows(const hth_charter *from, const hth_charter *next, hth_error *err)
+{
+	if (next->version == from->version + 1 && memcmp(next->previous, from->hash, HTH_HASH_BYTES) != 0 &&
+	    memcmp(hth_charter_pool_id(from), hth_charter_pool_id(next), HTH_HASH_BYTES) == 0)
+		return hth_fail(err, HTH_CONFLICT, "the charter's version %u follows another version %u than this home's", next->version, from->version);
+	return hth_charter_overrules(from, next, err);
 }
 
 bool hth_charter_prefers(const hth_charter *from, const hth_charter *a, const hth_charter *b)

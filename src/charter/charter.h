@@ -74,6 +74,9 @@ void hth_charter_strip(hth_charter *charter, const hth_charter *from);
  * not a later version of the same neighbourhood, or the next but not of this one's line. A next that skips versions is
  * taken when the signatures suffice for the whole difference. */
 HTH_MUST_USE hth_status hth_charter_follows(const hth_charter *from, const hth_charter *next, hth_error *err);
+/* The same but for the line: whether the signatures suffice for the whole difference, when next is later. For a home that knows no version before its
+ * own, and so cannot tell whether its own is still everybody's. */
+HTH_MUST_USE hth_status hth_charter_overrules(const hth_charter *from, const hth_charter *next, hth_error *err);
 /* Of two versions that both follow `from`: whether b is to be preferred. Everybody prefers the same one, whatever came first: a version that removes
  * a member beats one that has enough signatures only with that member's; else the smaller hash. */
 bool hth_charter_prefers(const hth_charter *from, const hth_charter *a, const hth_charter *b);

@@ -155,7 +155,14 @@ hth_status hth_membership_offer(hth_membership *m, hth_charter *charter, hth_cha
 		*ret_outcome = HTH_CHARTER_TAKEN;
 		return HTH_OK;
 	case HTH_DENIED: return offer_proposal(m, charter, ret_outcome, err);
-	default: return hth_fail(err, why.status, "%s", why.message);
+	default:
+		/* Whoever came in with a version that lost against another made at the same time knows no version before it. */
+		if (m->archive[1] == NULL && hth_charter_overrules(current, charter, NULL) == HTH_OK) {
+			take(m, charter);
+			*ret_outcome = HTH_CHARTER_TAKEN;
+			return HTH_OK;
+		}
+		return hth_fail(err, why.status, "%s", why.message);
 	}
 }
 

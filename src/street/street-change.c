@@ -60,20 +60,22 @@ static void drop_strangers(hth_street *s, const hth_charter *before, const hth_c
 	}
 }
 
-/* An admission that lost against another change made at the same time is made again. */
-static void redo(hth_street *s)
+/* An admission may still lose against another change made at the same time, and is then made again: it is remembered for a while, unless whom it let in
+ * is removed by a change that came after it. */
+static void sift_intents(hth_street *s, const hth_charter *before, bool switched)
 {
 	const hth_charter *charter = hth_membership_charter(s->membership);
-	size_t n = 0, n_open = s->n_intents;
-	street_intent open[STREET_INTENTS_MAX];
-	for (size_t i = 0; i < n_open; i++)
-		if (hth_charter_find(charter, &s->intents[i].card.id) == NULL && hth_clock_ms() < s->intents[i].until_ms)
-			open[n++] = s->intents[i];
-	memcpy(s->intents, open, n * sizeof *open);
+	size_t n = 0;
+	for (size_t i = 0; i < s->n_intents; i++) {
+		const hth_home_id *id = &s->intents[i].card.id;
+		bool removed = !switched && before != NULL && hth_charter_find(before, id) != NULL && hth_charter_find(charter, id) == NULL;
+		if (!removed && hth_clock_ms() < s->intents[i].until_ms)
+			s->intents[n++] = s->intents[i];
+	}
 	s->n_intents = n;
 }
 
-hth_status street_taken(hth_street *s, hth_charter *before, hth_error *err)
+static hth_status follow_charter(hth_street *s, hth_charter *before, bool switched, hth_error *err)
 {
 	const hth_charter *charter = hth_membership_charter(s->membership);
 	if (hth_charter_find(charter, hth_street_self(s)) == NULL) {
@@ -82,7 +84,7 @@ hth_status street_taken(hth_street *s, hth_charter *before, hth_error *err)
 	}
 	drop_strangers(s, before, charter);
 	street_rebuild_peers(s);
-	redo(s);
+	sift_intents(s, before, switched);
 	hth_status status = street_save(s, err);
 	if (status != HTH_OK) /* the charter counts all the same: to go on with a removed member would be worse than to ask for it again after a restart */
 		hth_log(HTH_LOG_ERROR, "the charter's version %u is not on disk: %s", hth_charter_version(charter), err->message);
@@ -129,11 +131,13 @@ static hth_status settle(hth_street *s, hth_charter *before, hth_charter_outcome
 	if (outcome == HTH_CHARTER_TAKEN || outcome == HTH_CHARTER_SWITCHED) {
 		if (own)
 			street_broadcast(s, hth_membership_charter(s->membership), before);
-		hth_status status = street_taken(s, before, err);
+		hth_status status = follow_charter(s, before, outcome == HTH_CHARTER_SWITCHED, err);
 		/* What lost is made anew, once nobody stands in the middle of a change. */
 		for (size_t i = 0; status == HTH_OK && outcome == HTH_CHARTER_SWITCHED && i < s->n_intents; i++) {
 			bool done;
 			street_intent intent = s->intents[i];
+			if (hth_charter_find(hth_membership_charter(s->membership), &intent.card.id) != NULL)
+				continue;
 			if (street_admit(s, &intent.card, intent.name, &done, NULL) != HTH_OK)
 				hth_log(HTH_LOG_WARN, "%s could not be admitted again after two changes at once", intent.name);
 		}
@@ -188,7 +192,7 @@ hth_status street_admit(hth_street *s, const hth_card *card, const char *name, b
 		known |= hth_home_id_equal(&s->intents[i].card.id, &card->id);
 	if (!known && s->n_intents < STREET_INTENTS_MAX) {
 		street_intent *intent = &s->intents[s->n_intents++];
-		*intent = (street_intent){.admit = true, .card = *card, .until_ms = hth_clock_ms() + STREET_INTENT_MS};
+		*intent = (street_intent){.card = *card, .until_ms = hth_clock_ms() + STREET_INTENT_MS};
 		snprintf(intent->name, sizeof intent->name, "%s", name);
 	}
 	return street_change(s, draft, ret_done, err);

@@ -55,9 +55,8 @@ typedef struct street_hub {
 	size_t certificate_len; /* 0: not known */
 } street_hub;
 
-/* A change of this home's that may lose against another made at the same time, and is then made again. */
+/* An admission of this home's that may lose against another made at the same time, and is then made again. */
 typedef struct street_intent {
-	bool admit;
 	hth_card card;
 	char name[HTH_MEMBER_NAME_MAX];
 	uint64_t until_ms;
@@ -130,8 +129,6 @@ void street_reject(hth_street *s, const hth_error *why);
 hth_status street_who(const hth_street *s, const char *who, const hth_member **ret_member, hth_error *err);
 
 /* street-change.c: the charter changes. */
-/* Everything that follows from another current charter: disk, peers, hub, events. before may be NULL. */
-hth_status street_taken(hth_street *s, hth_charter *before, hth_error *err);
 /* Signs draft if this home may, and makes it the charter or proposes it. Takes the draft. */
 hth_status street_change(hth_street *s, hth_charter *draft, bool *ret_done, hth_error *err);
 hth_status street_admit(hth_street *s, const hth_card *card, const char *name, bool *ret_done, hth_error *err);

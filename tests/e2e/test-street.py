@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 
-from e2e import alive, run_tests, test, wait_for
+from e2e import alive, in_parallel, run_tests, test, wait_for
 from homes import PROGRAM, TOOL, Street, found, free_port, need_hub, refused
 
 
@@ -115,6 +115,20 @@ def a_member_that_is_no_keeper_invites_and_a_keeper_agrees():
         out, err = joining.communicate(timeout=120)
         assert joining.returncode == 0 and "3 homes" in out, (out, err)
         wait_for("all see each other", 30, lambda: ann.sees("ben", "cleo") and ben.sees("ann", "cleo"), 0.1)
+
+
+@test
+def two_homes_let_in_at_the_same_time_by_two_keepers_are_both_in():
+    need_hub()
+    with Street("ann", "ben", "cleo", "dora") as (ann, ben, cleo, dora):
+        found(ann, ben)
+        ann.pool("keeper", "ben")
+        wait_for("ben is a keeper", 30, lambda: ben.member("ben")["keeper"], 0.1)
+        lines = [ann.pool("invite"), ben.pool("invite")]
+        in_parallel(2, lambda i: (cleo, dora)[i].pool("join", lines[i]))
+        for h in (ann, ben, cleo, dora):
+            wait_for(f"{h.name} sees all", 30, lambda h=h: h.names() == ["ann", "ben", "cleo", "dora"] and all(m["online"] for m in h.status()["members"]), 0.1)
+        assert len({h.status()["version"] for h in (ann, ben, cleo, dora)}) == 1
 
 
 @test
