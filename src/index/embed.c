@@ -2,7 +2,7 @@
  * the two functions by which somebody else hands something over.
  *
  * Files' names (names.c) are words alone. One batch is out at a time. It goes when no text waits to be read (vectors come after words) and nobody waits for an answer. What comes back is
- * checked against the record: a passage that was removed meanwhile leaves no vector. Vectors are committed by the thousand, or every half minute, or
+ * checked against the record: a passage that was removed meanwhile leaves no vector. Vectors are committed by the thousand, or every ten seconds, or
  * when none is left to make; the mark says up to which passage, so what a crash loses is embedded again.
  */
 #include "base/clock.h"
@@ -12,7 +12,7 @@
 
 #include <stdio.h>
 
-enum { COMMIT_AT = 2048, COMMIT_MS = 30000, RETRY_MS = 10000 };
+enum { COMMIT_AT = 2048, COMMIT_MS = 10000, RETRY_MS = 10000 };
 
 void hth_index_batch_free(hth_index_batch *batch)
 {

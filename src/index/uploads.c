@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { NAME_BYTES_MAX = 255, EXTENSION_MAX = 10, METADATA_MAX = 16, ATTRIBUTE_KEY_MAX = 64, ATTRIBUTE_BYTES_MAX = 512 };
+enum { NAME_BYTES_MAX = 255, EXTENSION_MAX = 10, METADATA_MAX = 16, ATTRIBUTE_KEY_MAX = 64, ATTRIBUTE_BYTES_MAX = 512, WAIT_MS = 60000 };
 
 /* --- names --- */
 
@@ -45,7 +45,10 @@ void store_remove_link(const char *home, const char *store, const char *link)
 
 hth_status store_open(const char *home, record *ret_record, hth_error *err)
 {
-	return record_open(ret_record, home, true, err);
+	HTH_TRY(record_open(ret_record, home, true, err));
+	/* While the keeper stores what it reads, second by second, there are only moments for others. */
+	sqlite3_busy_timeout(ret_record->db, WAIT_MS);
+	return HTH_OK;
 }
 
 hth_status hth_uploads_folder(const char *home, char *out, size_t out_len, hth_error *err)
