@@ -246,8 +246,8 @@ static void lose_child(slot *s, blame by, const char *why)
 			free_job(job);
 		else
 			push_job(x, job);
-	} else if (!was_sent) {
-		end_job_why(x, job, false, "the extractor cannot start: %s", why);
+	} else if (!was_sent) { /* killed from outside: nobody's fault, and it may start later */
+		end_job_why(x, job, by == BLAME_OUTSIDE, "the extractor cannot start: %s", why);
 	} else {
 		end_job_why(x, job, false, "%s%s", job->n_blocks > 0 ? "only a part was read: " : "", why);
 	}

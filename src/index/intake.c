@@ -308,9 +308,9 @@ static void on_restart(void *ctx)
 static hth_status store(hth_index *ix, intake_job *j, const hth_extract_result *result, hth_error *err)
 {
 	reading_end(&j->reading);
-	if (result->cancelled)
+	if (result->cancelled && atomic_load(&ix->stop))
 		return HTH_OK;
-	if (result->changed)
+	if (result->changed || result->cancelled)
 		return put_off(ix, j->file, err);
 	if (j->reading.no_memory)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a document");

@@ -1,21 +1,26 @@
 #!/usr/bin/env python3
 """The drawer's promises, kept by a real node: kills at any moment, a full disk, disks that are unplugged, files that change while they are read,
 moves that cost no reading, removals that leave no trace, and trees that are strange. What the record holds is read from its database."""
-import json
 import os
 import random
 import re
 import shutil
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import zipfile
+import zlib
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from e2e import Node, Skip, run_tests, test, wait_for  # noqa: E402
+from e2e import SOURCE, Node, Skip, run_tests, test, wait_for  # noqa: E402
+
+sys.path.insert(0, os.path.join(SOURCE, "tests", "extract"))
+import compound  # noqa: E402
 
 PROGRAM = os.environ["HEARTH_PROGRAM"]
 SEED = int(os.environ.get("HEARTH_SEED", "6"))
@@ -332,6 +337,52 @@ def what_could_not_be_read_is_tried_again_when_more_is_known():
             status = settled(again)
             assert status["extracted"] == 3 and status["files"]["excluded"] == 1 and status["files"]["indexed"] == 1, status
             assert found(again, "paper") == [papers.at("good.txt")]
+
+
+# ---- bombs ----
+
+def readers_of(node):
+    """The children that read documents."""
+    done = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(node.process.pid)], capture_output=True, text=True)
+    return {int(line.split()[0]) for line in done.stdout.splitlines() if "hearth-extract" in line}
+
+
+@test
+def bombs_and_killed_readers_cost_nothing_else_and_are_said():
+    with Papers() as papers, Node([PROGRAM, "serve"]) as node:
+        papers.put("a-first.txt", "The anchor holds.")
+        with zipfile.ZipFile(papers.at("zeros.zip"), "w", zipfile.ZIP_DEFLATED) as z:
+            z.writestr("note.txt", "The bellows leak.")
+            for i in range(3):
+                z.writestr(f"zeros{i}", b"\0" * (40 << 20))
+        header = struct.pack(">IIBBBBB", 100000, 100000, 8, 2, 0, 0, 0)
+        with open(papers.at("vast.png"), "wb") as f:
+            f.write(b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header)) + b"\0" * 3000)
+        with open(papers.at("locked.doc"), "wb") as f:
+            f.write(compound.compound(compound.word(["Nobody reads this.\r"], flags=0x100)))
+        for i in range(200):
+            papers.put(f"many/f{i}.txt", f"Sheet with the word unique{i}k and others.")
+        cli(node, "index", "add", papers.folder)
+        killed = 0
+        for _ in range(6):  # as the kernel does when memory is short; who reads is then replaced
+            readers = wait_for("a reader", 60, lambda: readers_of(node) or index_status(node)["idle"], 0.02)
+            for pid in readers if readers is not True else ():
+                os.kill(pid, signal.SIGKILL)
+                killed += 1
+            time.sleep(0.15)
+        status = settled(node)
+        print(f"# {killed} readers killed")
+        assert status["files"]["waiting"] == 0, status
+        reasons = {os.path.basename(f["file"]): f["reason"] for f in status["unreadable"]}
+        assert "too large" in reasons["vast.png"] and "password" in reasons["locked.doc"], reasons
+        # Only a file whose readers were killed twice is given up; with six kills that is seldom one, and it is said.
+        given_up = {name for name, why in reasons.items() if "killed twice" in why}
+        assert set(reasons) == {"vast.png", "locked.doc"} | given_up and len(given_up) <= 3, reasons
+        said = cli(node, "index", "status")
+        assert "Unreadable:" in said and "vast.png: too large" in said and "locked.doc: encrypted" in said, said
+        for i in range(0, 200, 7):
+            assert found(node, f"unique{i}k") or f"f{i}.txt" in given_up, i
+        assert found(node, "anchor") and (found(node, "bellows") == [papers.at("zeros.zip")] or "zeros.zip" in given_up)
 
 
 # ---- strange trees ----
