@@ -203,7 +203,7 @@ static void forget_placed(hth_request *request)
 hth_status hth_borrowing_take(hth_node *node, hth_request *request, hth_placed_fn placed, void *ctx, hth_error *err)
 {
 	hth_neighbours *nb = node->neighbours;
-	if (nb == NULL || (request->kind != HTH_CHAT && request->kind != HTH_COMPLETION))
+	if (nb == NULL || nb->n_members <= 1 || (request->kind != HTH_CHAT && request->kind != HTH_COMPLETION))
 		return hth_fail(err, HTH_CONFLICT, "it stays home");
 	const hth_own_model *own = hth_capacity_find(nb, request->model);
 	const hth_far_model *far = own == NULL ? hth_neighbours_far_model(nb, request->model, NULL) : hth_neighbours_far_model(nb, NULL, own->hash);

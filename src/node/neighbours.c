@@ -198,8 +198,10 @@ void hth_neighbours_settle(hth_neighbours *nb)
 static void on_timer(void *ctx)
 {
 	hth_neighbours *nb = ctx;
-	hth_capacity_refresh(nb, false);
-	hth_capacity_tell(nb, NULL);
+	if (nb->n_members > 1) {
+		hth_capacity_refresh(nb, false);
+		hth_capacity_tell(nb, NULL);
+	}
 	hth_pool_tick(nb->pool, hth_neighbours_now_ms(nb));
 	hth_neighbours_settle(nb);
 }
@@ -319,6 +321,7 @@ static void keep_description(hth_neighbours *nb, const hth_home_id *from, const 
 static void on_members(void *ctx, const hth_charter *charter)
 {
 	hth_neighbours *nb = ctx;
+	nb->n_members = charter != NULL ? hth_charter_member_count(charter) : 0;
 	hth_pool_set_members(nb->pool, charter, hth_neighbours_now_ms(nb));
 	hth_names_keep(nb->node->config->home, charter);
 	if (charter != NULL && hth_charter_member_count(charter) > 1 && (hth_charter_rules(charter)->classes & HTH_CHARTER_PUBLIC))

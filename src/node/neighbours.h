@@ -50,6 +50,7 @@ typedef struct hth_neighbours {
 	uint64_t unix_ms, mono_ms; /* the same moment; receipts need dates, and time must not jump */
 	hth_neighbour_event *events, **events_end;
 	bool settling, connected, closing;
+	size_t n_members; /* of the charter; up to 1: there is nobody but this home */
 	/* capacity.c */
 	hth_own_model models[HTH_CAPACITY_MODELS_MAX];
 	size_t n_models;
