@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "pool/pool-internal.h"
 
-enum { ANNOUNCE_FIRST_MS = 5000, ANNOUNCE_LAST_MS = 120000, ANNOUNCE_CHANGE_MS = 2000 };
+enum { ANNOUNCE_FIRST_MS = 5000, ANNOUNCE_LAST_MS = 120000, ANNOUNCE_CHANGE_MS = 2000, SETTLE_AGAIN_MS = 15000 };
 
 hth_status hth_pool_create(hth_pool **ret_pool, const hth_home_id *self, const hth_pool_ops *ops, hth_ledger *ledger, hth_rng *rng, hth_error *err)
 {
@@ -258,5 +258,10 @@ uint64_t hth_pool_tick(hth_pool *pool, uint64_t now_ms)
 	pool_works_tick(pool, now_ms);
 	if (pool->n_peers > 0)
 		announce(pool, now_ms);
+	/* A proposal, or its verdict, that was lost with a connection: its job may be long gone, so nothing else would ask again. */
+	if (now_ms >= pool->settled_ms + SETTLE_AGAIN_MS) {
+		pool->settled_ms = now_ms;
+		hth_pool_settle(pool);
+	}
 	return pool->next_ms;
 }
