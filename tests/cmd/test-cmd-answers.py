@@ -261,9 +261,10 @@ def a_chat_on_a_terminal():
     assert os.stat(path).st_mode & 0o777 == 0o600
     t.type("/bye\r")
     assert t.end() == 0
-    for name in os.listdir(home):  # nothing else of what was said is on the disk
-        with open(os.path.join(home, name), "rb") as f:
-            assert (b"first line" in f.read()) == (name == "saved.json"), name
+    for folder, _, names in os.walk(home):  # nothing else of what was said is on the disk
+        for name in names:
+            with open(os.path.join(folder, name), "rb") as f:
+                assert (b"first line" in f.read()) == (name == "saved.json"), name
     os.remove(path)
 
 
