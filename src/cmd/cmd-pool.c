@@ -108,11 +108,12 @@ static int show_status(hth_invocation *in, bool json)
 	return HTH_EXIT_DONE;
 }
 
+/* nats-server takes an included path from its configuration's folder on, also one that begins with '/'. */
 static void say_include(const json_t *answer)
 {
 	if (json_is_string(json_object_get(answer, "include")))
-		printf("Your nats-server's configuration must have the line\n  include \"%s\"\nand tls with the certificate of that fingerprint; it must read the file again "
-		       "(nats-server --signal reload) whenever hearth's log says so.\n", text(answer, "include"));
+		printf("Your nats-server's configuration must have the line\n  include \"../../../../../../../..%s\"\n(from its own folder up to the root, and down again), max_payload: 524288, "
+		       "and tls with the certificate of that fingerprint; it must read the file again\n(nats-server --signal reload) whenever hearth's log says so.\n", text(answer, "include"));
 }
 
 static void say(const char *what, const json_t *answer, const char *arg)

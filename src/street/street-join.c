@@ -53,6 +53,8 @@ hth_status hth_street_invite(hth_street *s, uint32_t expires_s, char ret_line[HT
 		return hth_fail(err, HTH_INVALID, "an invitation is good for 30 days at most");
 	hth_invitation invitation = {.inviter = *hth_identity_card(s->identity), .expires_ms = now + (uint64_t)(expires_s > 0 ? expires_s : HTH_STREET_EXPIRES_S) * 1000};
 	memset(invitation.inviter.signature, 0, sizeof invitation.inviter.signature);
+	if (s->hub != NULL && !s->hub_external && !hth_hub_is_running(s->hub) && *hth_hub_trouble(s->hub) != '\0')
+		return hth_fail(err, HTH_BUSY, "this home's hub does not run, so nobody could come: %.300s", hth_hub_trouble(s->hub));
 	if (s->hub != NULL) {
 		snprintf(invitation.hub, sizeof invitation.hub, "%s", s->hub_address);
 		memcpy(invitation.fingerprint, s->hub_external ? s->hub_fingerprint : hth_hub_fingerprint(s->hub), 32);
@@ -315,7 +317,7 @@ static void on_limit(void *ctx)
 		hth_fail(&err, HTH_TIMEOUT, "the invitation is good, but a keeper of %s has to agree: ask for `hearth pool approve` there, then join again with the same line",
 		         g->invitation.pool_name);
 	else
-		hth_fail(&err, HTH_TIMEOUT, "%s does not answer%s%.200s: is the home that invited you running, and %s reachable from here?", g->invitation.pool_name,
+		hth_fail(&err, HTH_TIMEOUT, "%s does not answer%s%.200s: is the home that invited you running, %s reachable from here, and the clock right on both?", g->invitation.pool_name,
 		         g->why.message[0] != '\0' ? " - " : "", g->why.message, g->invitation.hub);
 	street_guest_end(g->street, &err);
 }

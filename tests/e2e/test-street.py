@@ -3,12 +3,14 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 
-from e2e import alive, in_parallel, run_tests, test, wait_for
+from e2e import Skip, alive, in_parallel, run_tests, test, wait_for
 from homes import PROGRAM, TOOL, Street, found, free_port, need_hub, refused
 
 
@@ -204,6 +206,38 @@ def what_cannot_be_is_said_clearly():
         ann.stop()
         assert "hearth serve" in refused(ann.pool, "status")
         ann.start()
+
+
+@test
+def a_hub_that_the_owner_runs_does_as_well():
+    need_hub()
+    if shutil.which("openssl") is None:
+        raise Skip("openssl is not installed")
+    with Street("ann", "ben") as (ann, ben), tempfile.TemporaryDirectory() as own:
+        key, cert, conf = (os.path.join(own, n) for n in ("k.pem", "c.pem", "nats.conf"))
+        port = free_port()
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", cert, "-days", "2",
+                        "-subj", "/CN=hub"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        fingerprint = subprocess.run(["openssl", "x509", "-noout", "-fingerprint", "-sha256", "-in", cert], check=True, stdout=subprocess.PIPE, text=True).stdout
+        out = ann.pool("create", "Elm Street", "--hub", f"127.0.0.1:{port}", "--fingerprint", fingerprint.strip().split("=")[1])
+        include = re.search(r'include "(.*)"', out).group(1)
+        with open(conf, "w") as f:
+            f.write(f'listen: "127.0.0.1:{port}"\ntls {{cert_file: "{cert}", key_file: "{key}"}}\nmax_payload: 524288\ninclude "{include}"\n')
+        server = subprocess.Popen(["nats-server", "-c", conf], env=dict(os.environ, PATH=os.environ.get("PATH", "") + ":/usr/sbin"), stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL)
+        try:
+            wait_for("ann is at it", 30, lambda: ann.status()["connected"], 0.1)
+            line = ann.pool("invite")
+            server.send_signal(signal.SIGHUP)
+            joining = subprocess.Popen([PROGRAM, "pool", "join", line], env=ben.env(), stdout=subprocess.PIPE, text=True)
+            wait_for("ben is let in", 30, lambda: ann.names() == ["ann", "ben"], 0.1)
+            server.send_signal(signal.SIGHUP)
+            assert "2 homes" in joining.communicate(timeout=120)[0]
+            wait_for("they see each other", 60, lambda: ann.sees("ben") and ben.sees("ann"), 0.1)
+            assert "must read it again" in ann.log()
+        finally:
+            server.terminate()
+            server.wait()
 
 
 @test
