@@ -281,6 +281,75 @@ INLINE void gemv_float(const void *w, size_t row_bytes, size_t n_rows, size_t co
 	}
 }
 
+/* R (1 or 2) rows by T (up to 4) tokens: what is widened serves all tokens, what is loaded of a token all rows. */
+INLINE void few_tile(const char *p, size_t row_bytes, size_t cols, const float *const *x, float *y, size_t y_stride, size_t size, load_fn load,
+                     const int R, const int T)
+{
+	__m256 sum[2][4];
+#pragma GCC unroll 4
+	for (int t = 0; t < T; t++)
+		sum[0][t] = sum[1][t] = _mm256_setzero_ps();
+#define STEP(LOAD_X, LOAD_W)                                                                    \
+	do {                                                                                    \
+		__m256 w[2];                                                                    \
+		_Pragma("GCC unroll 2")                                                         \
+		for (int r = 0; r < R; r++)                                                     \
+			w[r] = LOAD_W(p + (size_t)r * row_bytes + c * size);                    \
+		_Pragma("GCC unroll 4")                                                         \
+		for (int t = 0; t < T; t++) {                                                   \
+			__m256 v = LOAD_X((const char *)(x[t] + c));                            \
+			__asm__("" : "+x"(v)); /* GCC would load it for each row */             \
+			_Pragma("GCC unroll 2")                                                 \
+			for (int r = 0; r < R; r++)                                             \
+				sum[r][t] = _mm256_fmadd_ps(w[r], v, sum[r][t]);                \
+		}                                                                               \
+	} while (0)
+#define LAST_X(at) load_tail(at, cols - c, 4, load_f32)
+#define LAST_W(at) load_tail(at, cols - c, size, load)
+	size_t c = 0;
+	for (; c + 8 <= cols; c += 8) {
+#pragma GCC unroll 2
+		for (int r = 0; r < R; r++)
+			_mm_prefetch(p + (size_t)(R + r) * row_bytes + c * size, _MM_HINT_T0); /* the next rows */
+		STEP(load_f32, load);
+	}
+	if (c < cols)
+		STEP(LAST_X, LAST_W);
+#undef LAST_W
+#undef LAST_X
+#undef STEP
+#pragma GCC unroll 2
+	for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+		for (int t = 0; t < T; t++)
+			y[(size_t)t * y_stride + (size_t)r] = sum_lanes(sum[r][t]);
+}
+
+INLINE void few_float(const char *w, size_t row_bytes, size_t n_rows, size_t cols, const float *const *x, size_t n_tokens, float *y,
+                      size_t y_stride, size_t size, load_fn load)
+{
+#define TILE(R, T) few_tile(w + r * row_bytes, row_bytes, cols, x + t, y + t * y_stride + r, y_stride, size, load, R, T)
+#define TOKENS(R)                                     \
+	do {                                          \
+		size_t t = 0;                         \
+		for (; t + 4 <= n_tokens; t += 4)     \
+			TILE(R, 4);                   \
+		if ((n_tokens & 2) != 0) {            \
+			TILE(R, 2);                   \
+			t += 2;                       \
+		}                                     \
+		if ((n_tokens & 1) != 0)              \
+			TILE(R, 1);                   \
+	} while (0)
+	size_t r = 0;
+	for (; r + 2 <= n_rows; r += 2)
+		TOKENS(2);
+	for (; r < n_rows; r++)
+		TOKENS(1);
+#undef TOKENS
+#undef TILE
+}
+
 #define AVX2_FLOAT(name, size)                                                                                             \
 	void hth_avx2_unpack_##name(float *panel, const void *w, size_t row_bytes, size_t n_rows, size_t n)                \
 	{                                                                                                                  \
@@ -289,6 +358,11 @@ INLINE void gemv_float(const void *w, size_t row_bytes, size_t n_rows, size_t co
 	void hth_avx2_gemv_##name(const void *w, size_t row_bytes, size_t n_rows, size_t cols, const float *x, float *y)   \
 	{                                                                                                                  \
 		gemv_float(w, row_bytes, n_rows, cols, x, y, size, load_##name);                                           \
+	}                                                                                                                  \
+	void hth_avx2_few_##name(const void *w, size_t row_bytes, size_t n_rows, size_t cols, const float *const *x,       \
+	                         size_t n_tokens, float *y, size_t y_stride)                                               \
+	{                                                                                                                  \
+		few_float(w, row_bytes, n_rows, cols, x, n_tokens, y, y_stride, size, load_##name);                        \
 	}
 AVX2_FLOAT(f32, 4)
 AVX2_FLOAT(f16, 2)

@@ -26,7 +26,8 @@ AVX2_TYPE(q2_k) AVX2_TYPE(q3_k) AVX2_TYPE(q4_k) AVX2_TYPE(q5_k) AVX2_TYPE(q6_k) 
 #undef AVX2_TYPE
 #define AVX2_TYPE(name)                                                            \
 	void hth_avx2_unpack_##name(float *, const void *, size_t, size_t, size_t); \
-	void hth_avx2_gemv_##name(const void *, size_t, size_t, size_t, const float *, float *);
+	void hth_avx2_gemv_##name(const void *, size_t, size_t, size_t, const float *, float *); \
+	void hth_avx2_few_##name(const void *, size_t, size_t, size_t, const float *const *, size_t, float *, size_t);
 AVX2_TYPE(f32) AVX2_TYPE(f16) AVX2_TYPE(bf16)
 #undef AVX2_TYPE
 

@@ -199,6 +199,77 @@ INLINE void gemv_float(const void *w, size_t row_bytes, size_t n_rows, size_t co
 	}
 }
 
+/* R (1 or 4) rows by T (up to 4) tokens. */
+INLINE void few_tile(const char *p, size_t row_bytes, size_t cols, const float *const *x, float *y, size_t y_stride, size_t size, load_fn load,
+                     const int R, const int T)
+{
+	__m512 sum[4][4];
+#pragma GCC unroll 4
+	for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+		for (int t = 0; t < T; t++)
+			sum[r][t] = _mm512_setzero_ps();
+#define STEP(k, c)                                                                                      \
+	do {                                                                                            \
+		__m512 v[4];                                                                            \
+		_Pragma("GCC unroll 4")                                                                 \
+		for (int t = 0; t < T; t++) {                                                           \
+			v[t] = _mm512_maskz_loadu_ps(k, x[t] + (c));                                    \
+			__asm__("" : "+v"(v[t])); /* GCC would load it for each row */                  \
+		}                                                                                       \
+		_Pragma("GCC unroll 4")                                                                 \
+		for (int r = 0; r < R; r++) {                                                           \
+			__m512 w = load(p + (size_t)r * row_bytes + (c) * size, k);                     \
+			_Pragma("GCC unroll 4")                                                         \
+			for (int t = 0; t < T; t++)                                                     \
+				sum[r][t] = _mm512_fmadd_ps(w, v[t], sum[r][t]);                        \
+		}                                                                                       \
+	} while (0)
+	size_t c = 0;
+	for (; c + 32 <= cols; c += 32) {
+#pragma GCC unroll 4
+		for (int r = 0; r < R; r++)
+			for (size_t at = 0; at < 32 * size; at += 64)
+				_mm_prefetch(p + (size_t)(R + r) * row_bytes + c * size + at, _MM_HINT_T0); /* the next rows */
+		STEP(0xFFFF, c);
+		STEP(0xFFFF, c + 16);
+	}
+	for (; c < cols; c += 16)
+		STEP(first(cols - c), c);
+#undef STEP
+#pragma GCC unroll 4
+	for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+		for (int t = 0; t < T; t++)
+			y[(size_t)t * y_stride + (size_t)r] = sum_lanes(sum[r][t]);
+}
+
+/* What is widened serves all tokens, what is loaded of a token all rows; four tokens' activations stay near for rows of usual length. */
+INLINE void few_float(const char *w, size_t row_bytes, size_t n_rows, size_t cols, const float *const *x, size_t n_tokens, float *y,
+                      size_t y_stride, size_t size, load_fn load)
+{
+#define TILE(R, T) few_tile(w + r * row_bytes, row_bytes, cols, x + t, y + t * y_stride + r, y_stride, size, load, R, T)
+#define TOKENS(R)                                     \
+	do {                                          \
+		size_t t = 0;                         \
+		for (; t + 4 <= n_tokens; t += 4)     \
+			TILE(R, 4);                   \
+		if ((n_tokens & 2) != 0) {            \
+			TILE(R, 2);                   \
+			t += 2;                       \
+		}                                     \
+		if ((n_tokens & 1) != 0)              \
+			TILE(R, 1);                   \
+	} while (0)
+	size_t r = 0;
+	for (; r + 4 <= n_rows; r += 4)
+		TOKENS(4);
+	for (; r < n_rows; r++)
+		TOKENS(1);
+#undef TOKENS
+#undef TILE
+}
+
 #define AVX512_FLOAT(name, size)                                                                                            \
 	void hth_avx512_unpack_##name(float *panel, const void *w, size_t row_bytes, size_t n_rows, size_t n)               \
 	{                                                                                                                   \
@@ -207,6 +278,11 @@ INLINE void gemv_float(const void *w, size_t row_bytes, size_t n_rows, size_t co
 	void hth_avx512_gemv_##name(const void *w, size_t row_bytes, size_t n_rows, size_t cols, const float *x, float *y)  \
 	{                                                                                                                   \
 		gemv_float(w, row_bytes, n_rows, cols, x, y, size, load_##name);                                            \
+	}                                                                                                                   \
+	void hth_avx512_few_##name(const void *w, size_t row_bytes, size_t n_rows, size_t cols, const float *const *x,      \
+	                           size_t n_tokens, float *y, size_t y_stride)                                              \
+	{                                                                                                                   \
+		few_float(w, row_bytes, n_rows, cols, x, n_tokens, y, y_stride, size, load_##name);                         \
 	}
 AVX512_FLOAT(f32, 4)
 AVX512_FLOAT(f16, 2)

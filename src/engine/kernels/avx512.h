@@ -26,7 +26,8 @@ AVX512_TYPE(iq4_xs)
 #undef AVX512_TYPE
 #define AVX512_TYPE(name)                                                          \
 	void hth_avx512_unpack_##name(float *, const void *, size_t, size_t, size_t); \
-	void hth_avx512_gemv_##name(const void *, size_t, size_t, size_t, const float *, float *);
+	void hth_avx512_gemv_##name(const void *, size_t, size_t, size_t, const float *, float *); \
+	void hth_avx512_few_##name(const void *, size_t, size_t, size_t, const float *const *, size_t, float *, size_t);
 AVX512_TYPE(f32) AVX512_TYPE(f16) AVX512_TYPE(bf16)
 #undef AVX512_TYPE
 

@@ -131,6 +131,9 @@ enum { HTH_FLOAT_ROWS_MAX = 32 };
 typedef void (*hth_unpack_float_fn)(float *panel, const void *w, size_t row_bytes, size_t n_rows, size_t n);
 typedef void (*hth_gemm_float_fn)(const float *panel, size_t n, const float *const *x, size_t n_tokens, float *acc);
 typedef void (*hth_gemv_float_fn)(const void *w, size_t row_bytes, size_t n_rows, size_t cols, const float *x, float *y);
+/* A few tokens at once, straight from the file's layout: y[t * y_stride + r] = row r . x[t]. */
+typedef void (*hth_few_float_fn)(const void *w, size_t row_bytes, size_t n_rows, size_t cols, const float *const *x, size_t n_tokens, float *y,
+                                 size_t y_stride);
 
 typedef struct hth_kernel_type {
 	/* codes: every row of the table brings unpack and gemm for every such type; gemv and few NULL: one token takes gemm too */
@@ -139,9 +142,10 @@ typedef struct hth_kernel_type {
 	bool own_panel; /* unpack leaves a form of its own, which only gemm knows */
 	hth_gemv_fn gemv;
 	hth_few_fn few; /* in place of gemm for a few tokens, and for one where gemv is NULL */
-	/* floats: NULL means the portable ones over the type's dequantiser (kernels.c) */
+	/* floats: NULL means the portable ones over the type's dequantiser (kernels.c), and that a few tokens take gemm */
 	hth_unpack_float_fn unpack_float;
 	hth_gemv_float_fn gemv_float;
+	hth_few_float_fn few_float;
 } hth_kernel_type;
 
 typedef struct hth_kernel_row {

@@ -286,7 +286,7 @@ static uint64_t mac_float(size_t rounds)
 	.few = hth_avx2_few_##name}
 #define OWN(name, kind) {.unpack = hth_avx2_unpack_##name, .gemm = hth_avx2_gemm_##kind, .gemv = hth_avx2_gemv_##name, \
 	.few = hth_avx2_few_##name, .own_panel = true}
-#define FLOATS(name) {.unpack_float = hth_avx2_unpack_##name, .gemv_float = hth_avx2_gemv_##name}
+#define FLOATS(name) {.unpack_float = hth_avx2_unpack_##name, .gemv_float = hth_avx2_gemv_##name, .few_float = hth_avx2_few_##name}
 
 static const hth_arrangement groups = {256, sizeof(hth_a8_groups), hth_avx2_arrange_acts};
 

@@ -216,7 +216,7 @@ static uint64_t mac_float(size_t rounds)
 }
 
 #define CODES(name, kind) {.unpack = hth_avx512_unpack_##name, .gemm = hth_avx512_gemm_##kind, .few = hth_avx512_few_##name}
-#define FLOATS(name) {.unpack_float = hth_avx512_unpack_##name, .gemv_float = hth_avx512_gemv_##name}
+#define FLOATS(name) {.unpack_float = hth_avx512_unpack_##name, .gemv_float = hth_avx512_gemv_##name, .few_float = hth_avx512_few_##name}
 
 static const hth_arrangement by_32 = {512, sizeof(hth_a8_lanes), hth_avx512_arrange_by_32};
 static const hth_arrangement by_16 = {256, sizeof(hth_a8_lanes16), hth_avx512_arrange_by_16};

@@ -351,7 +351,12 @@ static void task_gemv(const run_plan *run, const job_plan *plan, size_t row0, si
 		                     .y = job->y + row0, .y_stride = job->y_stride});
 	} else if (plan->codes)
 		type->gemv(data, w->row_bytes, n_rows, w->cols, arranged + token * form->bytes, block_stride, job->y + row0);
-	else if (type->gemv_float != NULL)
+	else if (plan->n_tokens > 1) {
+		const float *rows_x[FEW_TOKENS];
+		for (size_t t = 0; t < plan->n_tokens; t++)
+			rows_x[t] = acts->x + token_of(job, t) * acts->x_stride;
+		type->few_float(data, w->row_bytes, n_rows, w->cols, rows_x, plan->n_tokens, job->y + row0, job->y_stride);
+	} else if (type->gemv_float != NULL)
 		type->gemv_float(data, w->row_bytes, n_rows, w->cols, x, job->y + row0);
 	else
 		gemv_float_portable(run->row, w, data, n_rows, x, job->y + row0);
@@ -437,7 +442,8 @@ static void plan_job(const run_plan *run, job_plan *plan, const hth_matmul *job)
 	*plan = (job_plan){.job = job, .codes = hth_type_has_codes(w->type),
 	                   .n_tokens = job->select != NULL ? job->n_select : job->x->n_tokens, .block_tokens = 1};
 	const hth_kernel_type *type = &row->types[w->type];
-	plan->gemv = plan->n_tokens <= (plan->codes && type->few != NULL ? HTH_MIN(row->few_tokens, (unsigned)FEW_TOKENS) : 1);
+	bool few = plan->codes ? type->few != NULL : type->few_float != NULL;
+	plan->gemv = plan->n_tokens <= (few ? HTH_MIN(row->few_tokens, (unsigned)FEW_TOKENS) : 1);
 	if (plan->codes && ((type->gemv == NULL && type->few == NULL) || job->x->n_tokens > ACTS_GEMV_TOKENS))
 		plan->gemv = false;
 	size_t workers = hth_threads_count(run->threads), step;

@@ -172,6 +172,26 @@ TEST(products_of_every_type_agree_with_the_exact_answer)
 		}
 	}
 }
+TEST(long_rows_by_a_few_tokens_agree_too)
+{
+	REQUIRE(setup());
+	/* Longer than the pieces in which kernels take columns, and no multiple of one. */
+	static const struct {
+		hth_type type;
+		size_t cols;
+	} long_rows[] = {{HTH_Q4_K, 17 * 256}, {HTH_Q6_K, 9 * 256}, {HTH_Q4_0, 2048 + 544}, {HTH_F16, 2048 + 13}};
+	for (size_t i = 0; i < HTH_COUNT(long_rows); i++) {
+		problem p;
+		problem_init(&p, long_rows[i].type, 19, long_rows[i].cols, 16);
+		static const size_t tokens[] = {1, 2, 4, 6, 7, 8, 16};
+		for (size_t t = 0; t < HTH_COUNT(tokens); t++) {
+			p.n_tokens = tokens[t];
+			problem_check(&p, NULL, 0, "all tokens");
+		}
+		p.n_tokens = 16;
+		problem_finish(&p);
+	}
+}
 /* The largest sums that a type's codes and 8-bit activations can give: kernels that add in 16 bits must not saturate or wrap. */
 TEST(codes_and_activations_at_their_ends_are_exact)
 {
