@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "link/nkey.h"
+#include "sandbox/sandbox.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -213,7 +214,7 @@ int hth_hub_main(int argc, char **argv)
 	if (argc != 4)
 		return 2;
 	/* The signal is for when the parent's thread ends; if it ended before this line, nobody would be told. */
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || getppid() != (pid_t)strtol(argv[3], NULL, 10))
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != (pid_t)strtol(argv[3], NULL, 10))
 		return 1;
 	if (hth_hub_find_server(path, sizeof path, &err) != HTH_OK) {
 		fprintf(stderr, "[FTL] %s\n", err.message);
@@ -221,6 +222,15 @@ int hth_hub_main(int argc, char **argv)
 	}
 	snprintf(home, sizeof home, "HOME=%s", argv[2]);
 	*strrchr(home, '/') = '\0';
+	/* It faces the world and needs none of this home's files but its own. */
+	char folder[4096];
+	snprintf(folder, sizeof folder, "%s", path);
+	*strrchr(folder, '/') = '\0';
+	const char *const programs[] = {"/usr", "/lib", "/lib64", folder}, *const reads[] = {home + strlen("HOME="), "/etc", "/proc/self", "/sys/fs/cgroup"};
+	if (hth_sandbox_confine_files(programs, HTH_COUNT(programs), reads, HTH_COUNT(reads), &err) != HTH_OK) {
+		fprintf(stderr, "[FTL] %s\n", err.message);
+		return 1;
+	}
 	char *const args[] = {path, (char *)(uintptr_t)"-c", argv[2], NULL}, *const env[] = {home, (char *)(uintptr_t)"GOMEMLIMIT=512MiB", NULL};
 	execve(path, args, env); /* nothing of this process's environment: it may hold keys */
 	return 1;

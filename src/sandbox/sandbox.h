@@ -48,4 +48,10 @@ typedef struct hth_sandbox_report {
 /* HTH_CONFLICT: the process has threads already. After any other failure some layers are on: exit. */
 HTH_MUST_USE hth_status hth_sandbox_enter(const hth_sandbox_options *options, hth_sandbox_report *ret_report, hth_error *err);
 
+/* For a server that this process is about to become (exec): from now on it may execute and read what lies in program_dirs, read what lies in read_dirs, and
+ * touch no other file, nor write any; it gains no rights. Its sockets stay. Directories that do not exist are skipped; where the kernel has no
+ * Landlock, only the rights are given up. */
+HTH_MUST_USE hth_status hth_sandbox_confine_files(const char *const *program_dirs, size_t n_programs, const char *const *read_dirs, size_t n_reads,
+                                                  hth_error *err);
+
 #endif

@@ -241,7 +241,8 @@ static void on_down(void *ctx, const hth_link_hub *hub, bool was_up, const hth_e
 	if (hth_membership_charter(s->membership) == NULL)
 		return; /* it left: this was its own doing */
 	snprintf(s->trouble, sizeof s->trouble, "%.120s: %.190s", hub->address, why->message);
-	hth_log(was_up || !same ? HTH_LOG_WARN : HTH_LOG_DEBUG, "no connection to the neighbourhood's hub at %s: %s; trying again", hub->address, why->message);
+	bool starting = s->hub != NULL && !s->hub_external && !hth_hub_is_running(s->hub); /* it says itself what is wrong with it */
+	hth_log(was_up || (!same && !starting) ? HTH_LOG_WARN : HTH_LOG_DEBUG, "no connection to the neighbourhood's hub at %s: %s; trying again", hub->address, why->message);
 	if (!was_up)
 		return;
 	street_egress(s);

@@ -1,6 +1,7 @@
 /* test-link.c - connections to a real nats-server, kept by hub.c: who may log in, what each may say and hear, and what happens when it dies. */
 #include "link/hub.h"
 #include "link/nkey.h"
+#include "sandbox/sandbox.h"
 
 #include "harness.h"
 
@@ -9,8 +10,11 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <sodium.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* This program is also what the hub starts. */
@@ -365,6 +369,42 @@ TEST(keys_are_for_the_owner_alone_and_are_made_once)
 	CHECK(memcmp(first, hth_hub_fingerprint(again), 32) != 0);
 	hth_hub_close(again);
 	end();
+}
+
+TEST(what_the_server_may_read_is_its_folder_and_the_systems)
+{
+	char inside[100], outside[100], program[] = "/usr";
+	strcpy(folder, "/tmp/hearth-link-XXXXXX");
+	strcpy(outside, "/tmp/hearth-link-XXXXXX");
+	REQUIRE(mkdtemp(folder) != NULL);
+	int fd = mkstemp(outside);
+	REQUIRE(fd >= 0);
+	close(fd);
+	snprintf(inside, sizeof inside, "%s/file", folder);
+	fd = open(inside, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	REQUIRE(fd >= 0);
+	close(fd);
+	pid_t pid = fork();
+	if (pid == 0) {
+		const char *const programs[] = {program}, *const reads[] = {folder, "/nowhere"};
+		hth_error err = HTH_ERROR_INIT;
+		if (hth_sandbox_confine_files(programs, 1, reads, 2, &err) != HTH_OK)
+			_exit(10);
+		if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)
+			_exit(11);
+		bool landlock = syscall(444, NULL, (size_t)0, 1u) > 0;
+		if (!landlock)
+			_exit(0);
+		_exit(open(inside, O_RDONLY | O_CLOEXEC) < 0 ? 1 : open(inside, O_WRONLY | O_CLOEXEC) >= 0 ? 2 : open(outside, O_RDONLY | O_CLOEXEC) >= 0 ? 3
+		      : access("/usr/bin/env", X_OK) != 0 ? 4 : 0);
+	}
+	int status = 0;
+	waitpid(pid, &status, 0);
+	CHECK(WIFEXITED(status));
+	CHECK_INT(WEXITSTATUS(status), 0);
+	unlink(inside);
+	unlink(outside);
+	rmdir(folder);
 }
 
 TEST(a_user_without_a_list_is_refused)
