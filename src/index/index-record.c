@@ -68,6 +68,7 @@ static const char *const migrations[] = {
     " cancelled INTEGER NOT NULL DEFAULT 0, created INTEGER NOT NULL, UNIQUE (store, upload)) STRICT;"
     "CREATE INDEX store_file_upload ON store_file (upload);"
     "CREATE TABLE store_batch (id TEXT PRIMARY KEY, store TEXT NOT NULL, created INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
+    "ALTER TABLE passage ADD COLUMN places BLOB;", /* of its blocks (passages.h); NULL: one block, or none has a box */
 };
 
 hth_status record_fail(record *r, int rc, const char *doing, hth_error *err)

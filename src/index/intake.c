@@ -172,7 +172,7 @@ static hth_status insert_passages(hth_index *ix, intake_job *j, int64_t document
 	reading *rd = &j->reading;
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
 	HTH_TRY(record_prepare(&ix->r, &stmt, err,
-	                       "INSERT INTO passage (document, part, page, box, language, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"));
+	                       "INSERT INTO passage (document, part, page, box, language, text, places) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"));
 	const char *lang = getenv("LANG");
 	char code[3] = {lang != NULL ? lang[0] : 'e', lang != NULL && lang[0] != '\0' ? lang[1] : 'n', '\0'};
 	hth_language home = hth_language_of_code(code);
@@ -192,6 +192,10 @@ static hth_status insert_passages(hth_index *ix, intake_job *j, int64_t document
 			sqlite3_bind_null(stmt, 4);
 		sqlite3_bind_int64(stmt, 5, hth_language_detect(text, p->len, all));
 		sqlite3_bind_text(stmt, 6, text, (int)p->len, SQLITE_STATIC);
+		if (p->places_len > PLACE_BYTES)
+			sqlite3_bind_blob(stmt, 7, rd->places.data + p->places_at, (int)p->places_len, SQLITE_STATIC);
+		else
+			sqlite3_bind_null(stmt, 7);
 		int rc = sqlite3_step(stmt);
 		if (rc != SQLITE_DONE)
 			return record_fail(&ix->r, rc, "storing a document", err);

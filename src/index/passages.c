@@ -8,11 +8,13 @@ void reading_begin(reading *r)
 {
 	reading_finish(r);
 	r->text = HTH_BUF_INIT((size_t)2 * HTH_EXTRACT_TEXT_MAX);
+	r->places = HTH_BUF_INIT((size_t)PLACE_BYTES * HTH_EXTRACT_BLOCKS_MAX); /* past it, passages have only their box */
 }
 
 void reading_finish(reading *r)
 {
 	hth_buf_finish(&r->text);
+	hth_buf_finish(&r->places);
 	for (size_t i = 0; i < r->n_parts; i++) {
 		free(r->parts[i].name);
 		free(r->parts[i].title);
@@ -104,6 +106,7 @@ static void close_passage(reading *r)
 	r->open = false;
 	r->now.len = r->text.len - r->now.at;
 	r->now.box = r->has_box ? reading_pack_box(r->box) : -1;
+	r->now.places_len = r->places.len - r->now.places_at;
 	if (r->now.len == 0)
 		return;
 	if (r->n_passages == r->cap_passages) {
@@ -129,7 +132,7 @@ static void close_passage(reading *r)
 
 static void open_passage(reading *r, uint32_t part, uint32_t page)
 {
-	r->now = (reading_passage){.part = part, .page = page, .at = r->text.len};
+	r->now = (reading_passage){.part = part, .page = page, .at = r->text.len, .places_at = r->places.len};
 	r->open = true;
 	r->has_box = false;
 	reading_part *p = part_of(r, part);
@@ -142,10 +145,24 @@ static void open_passage(reading *r, uint32_t part, uint32_t page)
 			hth_buf_appendf(&r->text, "%.400s\n", lines[i]);
 }
 
-static void widen_box(reading *r, const hth_extract_block *b)
+void reading_get_place(const unsigned char place[PLACE_BYTES], uint32_t *ret_at, float ret_box[4])
+{
+	uint64_t packed = 0;
+	for (int i = 7; i >= 0; i--)
+		packed = packed << 8 | place[2 + i];
+	*ret_at = (uint32_t)(place[0] | place[1] << 8);
+	(void)reading_unpack_box((int64_t)(packed & INT64_MAX), ret_box);
+}
+
+static void widen_box(reading *r, const hth_extract_block *b, size_t at)
 {
 	if (!b->has_box)
 		return;
+	uint64_t packed = (uint64_t)reading_pack_box(b->box);
+	unsigned char place[PLACE_BYTES] = {(unsigned char)at, (unsigned char)(at >> 8)};
+	for (int i = 0; i < 8; i++)
+		place[2 + i] = (unsigned char)(packed >> 8 * i);
+	hth_buf_append(&r->places, place, sizeof place);
 	if (!r->has_box) {
 		memcpy(r->box, b->box, sizeof r->box);
 		r->has_box = true;
@@ -184,8 +201,8 @@ void reading_add_block(reading *r, const hth_extract_block *b)
 		else
 			hth_buf_append_char(&r->text, '\n');
 		size_t n = cut(b->text + at, b->len - at, PASSAGE_GOAL);
+		widen_box(r, b, r->text.len - r->now.at);
 		hth_buf_append(&r->text, b->text + at, n);
-		widen_box(r, b);
 		at += n;
 		if (at < b->len)
 			close_passage(r);

@@ -26,10 +26,12 @@ typedef struct reading_passage {
 	uint32_t part, page;
 	int64_t box;    /* reading_pack_box; -1: none */
 	size_t at, len; /* in text */
+	size_t places_at, places_len; /* in places */
 } reading_passage;
 
 typedef struct reading {
 	hth_buf text;
+	hth_buf places; /* where each block of a passage is on its page: PLACE_BYTES each, of blocks that have a box */
 	reading_passage *passages;
 	size_t n_passages, cap_passages;
 	reading_part *parts;
@@ -50,6 +52,9 @@ void reading_add_block(reading *r, const hth_extract_block *block);
 void reading_end(reading *r);
 /* Fractions of a page in 16 bits each; -1 for none. */
 int64_t reading_pack_box(const float box[4]);
+/* A place: u16 where the block begins in its passage's text, then its box as packed, 8 bytes; little end first. */
+enum { PLACE_BYTES = 10 };
+void reading_get_place(const unsigned char place[PLACE_BYTES], uint32_t *ret_at, float ret_box[4]);
 bool reading_unpack_box(int64_t packed, float ret_box[4]);
 
 #endif

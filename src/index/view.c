@@ -21,6 +21,8 @@ void hth_index_view_finish(hth_view *v)
 	for (size_t i = 0; i < v->n; i++) {
 		free(v->passages[i].text);
 		free(v->passages[i].marks);
+		free(v->passages[i].places);
+		free(v->passages[i].blocks);
 	}
 	free(v->passages);
 	free(v->file);
@@ -87,6 +89,43 @@ static hth_status find_file(record *r, int64_t document, bool open_file, hth_vie
 	           : hth_fail(err, HTH_NOT_FOUND, "there is no such document here");
 }
 
+static hth_status take_blocks(hth_view_passage *p, sqlite3_stmt *stmt, hth_error *err)
+{
+	const void *bytes = sqlite3_column_blob(stmt, 4);
+	size_t len = (size_t)sqlite3_column_bytes(stmt, 4);
+	if (bytes == NULL || len < PLACE_BYTES)
+		return HTH_OK;
+	p->blocks = malloc(len);
+	if (p->blocks == NULL)
+		return hth_fail(err, HTH_NO_MEMORY, "no memory to show a document");
+	memcpy(p->blocks, bytes, len);
+	p->n_blocks = len / PLACE_BYTES;
+	return HTH_OK;
+}
+
+/* The boxes of the blocks in which something is marked. */
+static hth_status find_places(hth_view_passage *p, hth_error *err)
+{
+	if (p->n_blocks == 0 || p->n_marks == 0)
+		return HTH_OK;
+	p->places = hth_alloc_array(p->n_blocks, sizeof *p->places);
+	if (p->places == NULL)
+		return hth_fail(err, HTH_NO_MEMORY, "no memory to show a document");
+	for (size_t i = 0; i < p->n_blocks; i++) {
+		uint32_t begin, end = UINT32_MAX;
+		float box[4], next[4];
+		bool has = false;
+		reading_get_place(p->blocks + i * PLACE_BYTES, &begin, box);
+		if (i + 1 < p->n_blocks)
+			reading_get_place(p->blocks + (i + 1) * PLACE_BYTES, &end, next);
+		for (size_t k = 0; k < p->n_marks; k++)
+			has |= p->marks[k][0] >= begin && p->marks[k][0] < end;
+		if (has)
+			memcpy(p->places[p->n_places++], box, sizeof box);
+	}
+	return HTH_OK;
+}
+
 static hth_status read_passages(record *r, int64_t document, const hth_view_ask *ask, hth_view *v, uint32_t *ret_languages, hth_error *err)
 {
 	int64_t from = 0;
@@ -98,7 +137,7 @@ static hth_status read_passages(record *r, int64_t document, const hth_view_ask 
 		                   "iiii", document, (int64_t)ask->part, (int64_t)HTH_MIN(ask->passage, (uint64_t)INT64_MAX), (int64_t)BEFORE));
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
 	HTH_TRY(record_prepare(r, &stmt, err,
-	                       "SELECT id, box, text, language FROM passage WHERE document = ?1 AND part = ?2 AND page = ?3 AND id >= ?4"
+	                       "SELECT id, box, text, language, places FROM passage WHERE document = ?1 AND part = ?2 AND page = ?3 AND id >= ?4"
 	                       " ORDER BY id LIMIT ?5"));
 	record_bind_all(stmt, "iiiii", document, (int64_t)ask->part, (int64_t)ask->page, from, (int64_t)HTH_VIEW_PASSAGES_MAX + 1);
 	v->passages = hth_alloc_array(HTH_VIEW_PASSAGES_MAX, sizeof *v->passages);
@@ -110,6 +149,7 @@ static hth_status read_passages(record *r, int64_t document, const hth_view_ask 
 		p->id = (uint64_t)sqlite3_column_int64(stmt, 0);
 		p->has_box = sqlite3_column_type(stmt, 1) != SQLITE_NULL && reading_unpack_box(sqlite3_column_int64(stmt, 1), p->box);
 		p->text = strdup(record_text(stmt, 2));
+		HTH_TRY(take_blocks(p, stmt, err));
 		*ret_languages |= 1u << (sqlite3_column_int(stmt, 3) % HTH_LANGUAGE_COUNT);
 		if (p->text == NULL)
 			return hth_fail(err, HTH_NO_MEMORY, "no memory to show a document");
@@ -167,6 +207,8 @@ static hth_status mark(const hth_view_ask *ask, uint32_t languages, hth_view *v,
 			status = hth_fail(err, HTH_NO_MEMORY, "no memory to show a document");
 		else
 			p->n_marks = snippet_places(terms, query, p->text, p->marks, HTH_VIEW_MARKS_MAX);
+		if (status == HTH_OK)
+			status = find_places(p, err);
 	}
 	hth_terms_destroy(terms);
 	return status;

@@ -25,6 +25,10 @@ typedef struct hth_view_passage {
 	char *text;
 	uint32_t (*marks)[2]; /* bytes of the text, [begin, end), ascending */
 	size_t n_marks;
+	float (*places)[4]; /* boxes of the blocks that have something marked */
+	size_t n_places;
+	unsigned char *blocks; /* of the reader's own */
+	size_t n_blocks;
 } hth_view_passage;
 
 typedef struct hth_view {

@@ -231,14 +231,18 @@ static void on_drawn(void *ctx, const hth_extract_result *result)
 	free_call(c);
 }
 
-/* The hit's box; without one those of all passages that have what was asked for. */
-static size_t choose_boxes(const page_call *c, float boxes[HTH_VIEW_PASSAGES_MAX][4])
+/* The hit's blocks that have what was asked for, else its box; without a hit those of all passages that have any of it. */
+static size_t choose_boxes(const page_call *c, float boxes[HTH_EXTRACT_MARKS_MAX][4])
 {
 	size_t n = 0;
 	for (int of_hit = 1; of_hit >= 0 && n == 0; of_hit--)
 		for (size_t i = 0; i < c->view.n; i++) {
 			const hth_view_passage *p = &c->view.passages[i];
-			if (p->has_box && (of_hit ? p->id == c->ask.passage : p->n_marks > 0))
+			if (!(of_hit ? p->id == c->ask.passage : p->n_marks > 0))
+				continue;
+			for (size_t k = 0; k < p->n_places && n < HTH_EXTRACT_MARKS_MAX; k++)
+				memcpy(boxes[n++], p->places[k], sizeof p->places[k]);
+			if (p->n_places == 0 && p->has_box && n < HTH_EXTRACT_MARKS_MAX)
 				memcpy(boxes[n++], p->box, sizeof p->box);
 		}
 	return n;
@@ -248,7 +252,7 @@ static hth_status draw(page_call *c, hth_error *err)
 {
 	static const hth_extract_sink sink = {.png = on_png, .end = on_drawn};
 	hth_document_pages *all = c->all;
-	float boxes[HTH_VIEW_PASSAGES_MAX][4];
+	float boxes[HTH_EXTRACT_MARKS_MAX][4];
 	char words[HTH_EXTRACT_WORDS_MAX + 1];
 	if (c->view.fd < 0)
 		return hth_fail(err, HTH_NOT_FOUND, "a document of the kind %s is not drawn; the same address without .png shows its text", c->view.type);

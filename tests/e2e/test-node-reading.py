@@ -10,7 +10,7 @@ import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from e2e import SOURCE, Node, Skip, run_tests, test, wait_for  # noqa: E402
-from papers import PROGRAM, Papers, cli, pdf  # noqa: E402
+from papers import PROGRAM, Papers, Png, cli, pdf  # noqa: E402
 
 sys.path.insert(0, os.path.join(SOURCE, "tests", "upstream"))
 from fakeupstream import FakeUpstream  # noqa: E402
@@ -64,7 +64,7 @@ class Held:
 
 def scans(node, papers, n):
     """Pictures of pages full of words: what this node draws of a PDF."""
-    papers.put("page.pdf", pdf([[(60, 60 + 20 * i, f"Line {i} of a letter about the walnut harvest and the price of ladders.") for i in range(16)]]))
+    papers.put("page.pdf", pdf([[(60, 60 + 20 * i, f"Line {i} of a letter about the walnut harvest and the price of ladders.") for i in range(16)] + [(60, 700, "The zeppelin lands on Sunday.")]]))
     cli(node, "index", "add", papers.folder, "--wait")
     hit = node.get("/search?q=walnut").json["hits"][0]
     png = node.get(hit["image"].split("?")[0] + "?dpi=200").body
@@ -128,6 +128,10 @@ def ocr_has_low_priority_and_stands_still_while_somebody_waits():
         # The same page three times is one hit.
         assert hits[0]["type"] == "image" and hits[0]["page"] == 1 and hits[0]["copies"] == 2 and len(hits[0]["box"]) == 4, hits
         assert node.get(hits[0]["image"]).headers["Content-Type"] == "image/png"
+        # Of a scan, too, only what has the words is marked: the paragraph at the foot of the page, not the passage.
+        hit = node.get("/search?q=zeppelin").json["hits"][0]
+        png = Png(node.get(hit["image"] + "&dpi=60").body)
+        assert hit["box"][1] < 0.3 and png.share_of_yellow(0.1, 0.85, 0.4, 0.9) > 0.3 and png.share_of_yellow(0, 0, 1, 0.6) == 0, hit
         after = index(node)
         assert after["ocr_files_per_s"] > 0 and after["seconds_left"] is None, after
         assert after["cost"]["pages_read"] == before["cost"]["pages_read"] + 5 and after["cost"]["watt_hours"] > before["cost"]["watt_hours"], after["cost"]
