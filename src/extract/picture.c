@@ -292,6 +292,10 @@ static const char warm_pdf[] = "%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>en
                                "4 0 obj<</Length 38>>stream\nBT /F 12 Tf 9 9 Td (Hearth) Tj ET     \nendstream endobj\n"
                                "5 0 obj<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>endobj\ntrailer<</Root 1 0 R>>\n";
 
+/* Poppler lists its tables (of Chinese, Japanese and Korean encodings) when the first document is opened and forgets them with the last; within
+ * the sandbox it could not list them again. So one stays open. */
+static PopplerDocument *kept_open;
+
 void hth_picture_warm(void)
 {
 	GBytes *bytes = g_bytes_new_static(warm_pdf, sizeof warm_pdf - 1);
@@ -306,8 +310,7 @@ void hth_picture_warm(void)
 		cairo_surface_destroy(surface);
 		g_object_unref(page);
 	}
-	if (doc != NULL)
-		g_object_unref(doc);
+	kept_open = doc;
 	g_bytes_unref(bytes);
 	setMsgSeverity(L_SEVERITY_NONE);
 }

@@ -102,6 +102,15 @@ def main():
     page = b"3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 1e9 1e9]/Contents 4 0 R>>endobj 4 0 obj<</Length 9>>stream\n0 0 9 9 re f\nendstream endobj\n"
     run("vast.pdf", b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Count 1/Kids[3 0 R]>>endobj\n" + page +
         b"trailer<</Root 1 0 R>>\n", lambda ev, end: end["state"] in ("text", "needs-ocr"))
+    if os.path.isdir("/usr/share/poppler/cMap"):  # Debian's poppler-data
+        chinese = b"BT /F 20 Tf 50 700 Td <4F60597D4E16754C> Tj ET"
+        objects = [b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Count 1/Kids[3 0 R]>>",
+                   b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>",
+                   b"<</Length %d>>stream\n%s\nendstream" % (len(chinese), chinese),
+                   b"<</Type/Font/Subtype/Type0/BaseFont/STSong-Light/Encoding/UniGB-UCS2-H/DescendantFonts[6 0 R]>>",
+                   b"<</Type/Font/Subtype/CIDFontType0/BaseFont/STSong-Light/CIDSystemInfo<</Registry(Adobe)/Ordering(GB1)/Supplement 2>>>>"]
+        run("chinese.pdf", b"%PDF-1.4\n" + b"".join(b"%d 0 obj %s endobj\n" % (i, o) for i, o in enumerate(objects, 1)) + b"trailer<</Root 1 0 R>>\n",
+            lambda ev, end: text(ev) == "\u4f60\u597d\u4e16\u754c")
     run("cut.pdf", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj<</Type/Cat", lambda ev, end: end["state"] == "unreadable" and "damaged" in end["reason"])
 
     def png(width, height):
