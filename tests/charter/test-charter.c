@@ -279,6 +279,28 @@ TEST(two_changes_at_once_end_the_same_way_in_every_order)
 	hth_charter_unref(c);
 }
 
+TEST(who_came_in_with_a_version_that_lost_goes_on_with_the_others)
+{
+	hth_charter *c = street(), *lost = sign(admit(c, 4, HTH_ROLE_MEMBER), 0), *won = sign(admit(c, 5, HTH_ROLE_MEMBER), 1);
+	hth_membership *guest = member(4, lost), *old = member(3, c);
+	CHECK_INT(offer(guest, won), HTH_CHARTER_KEPT); /* it knows nothing from before, so nothing speaks for the other */
+	hth_charter *bare = admit(won, 4, HTH_ROLE_MEMBER);
+	CHECK(offer(guest, bare) < 0);
+	CHECK(same(hth_membership_charter(guest), lost));
+	hth_charter *next = sign(admit(won, 4, HTH_ROLE_MEMBER), 0);
+	CHECK_INT(offer(guest, next), HTH_CHARTER_TAKEN);
+	/* A home that knows what was before keeps to its line. */
+	CHECK_INT(offer(old, lost), HTH_CHARTER_TAKEN);
+	CHECK(offer(old, next) < 0);
+	hth_membership_destroy(guest);
+	hth_membership_destroy(old);
+	hth_charter_unref(c);
+	hth_charter_unref(lost);
+	hth_charter_unref(won);
+	hth_charter_unref(bare);
+	hth_charter_unref(next);
+}
+
 TEST(a_removed_keeper_cannot_undo_its_removal_with_a_version_of_its_own)
 {
 	/* One signature changes everything here, and the removed keeper may try as many bodies as it likes until one has the smaller hash. */
