@@ -82,6 +82,35 @@ static void print_upstreams(const json_t *upstreams)
 	hth_cmd_table_print(&table, stdout);
 }
 
+/* Who is next door, and what went there lately, and why. */
+static void print_neighbours(const json_t *neighbours, const json_t *routes)
+{
+	const json_t *homes = json_object_get(neighbours, "homes");
+	hth_cmd_table table;
+	size_t i, shown = 0;
+	json_t *h;
+	if (json_array_size(homes) == 0)
+		return;
+	printf("\n");
+	hth_cmd_table_init(&table, "<<<>>", (const char *const[]){"neighbour", "lends", "trusted", "models", "free"});
+	json_array_foreach(homes, i, h) {
+		char models[32], places[48];
+		snprintf(models, sizeof models, "%lld", (long long)number(h, "models"));
+		snprintf(places, sizeof places, "%lld/%lld", (long long)number(h, "free_slots"), (long long)number(h, "slots"));
+		bool caught = json_is_true(json_object_get(h, "caught")), heard = json_is_true(json_object_get(h, "heard"));
+		hth_cmd_table_row(&table, (const char *const[]){text(h, "name"), caught ? "not believed" : !heard ? "silent" : json_is_true(json_object_get(h, "lends")) ? "yes" : "not now",
+		                                                json_is_true(json_object_get(h, "trusted")) ? "yes" : "no", models, places});
+	}
+	hth_cmd_table_print(&table, stdout);
+	json_array_foreach(routes, i, h) {
+		if (strstr(text(h, "why"), "next door") == NULL && strstr(text(h, "why"), "was left") == NULL)
+			continue;
+		printf("%s%s  %s: %s\n", shown == 0 ? "\n" : "", text(h, "id"), text(h, "model"), text(h, "why"));
+		if (++shown == 5)
+			break;
+	}
+}
+
 int hth_cmd_status(hth_invocation *in)
 {
 	bool json = false;
@@ -110,6 +139,7 @@ int hth_cmd_status(hth_invocation *in)
 	printf("tokens    %s read (%s of them from the cache), %s written\n", hth_cmd_count((uint64_t)number(tokens, "prompt"), a),
 	       hth_cmd_count((uint64_t)number(tokens, "cached"), b), hth_cmd_count((uint64_t)number(tokens, "answer"), c));
 	print_upstreams(json_object_get(s, "upstreams"));
+	print_neighbours(json_object_get(s, "neighbours"), json_object_get(s, "routes"));
 	const json_t *runners = json_object_get(s, "runners");
 	if (json_array_size(runners) > 0) {
 		printf("\n");

@@ -200,6 +200,23 @@ static void write_upstream(void *ctx, const hth_upstream_state *u)
 	                (long long)u->since_unix, u->models, u->active);
 }
 
+/* Newest first. */
+static void write_routes(const hth_node *node, hth_buf *out)
+{
+	for (size_t i = 0; i < HTH_MIN(node->n_routed, (size_t)HTH_ROUTED_KEPT); i++) {
+		const hth_routed *r = &node->routed[(node->n_routed - 1 - i) % HTH_ROUTED_KEPT];
+		const struct {
+			const char *key, *text;
+		} texts[] = {{"id", r->id}, {"model", r->model}, {"by", r->served_by}, {"why", r->reason}};
+		hth_buf_appendf(out, "%s{\"at_unix\":%lld", i > 0 ? "," : "", (long long)r->at_unix);
+		for (size_t k = 0; k < HTH_COUNT(texts); k++) {
+			hth_buf_appendf(out, ",\"%s\":", texts[k].key);
+			hth_json_write_string(texts[k].text, strlen(texts[k].text), out);
+		}
+		hth_buf_append_char(out, '}');
+	}
+}
+
 void hth_status_write(hth_node *node, hth_buf *out)
 {
 	const hth_metrics *m = &node->metrics;
@@ -226,6 +243,8 @@ void hth_status_write(hth_node *node, hth_buf *out)
 	hth_buf_append_str(out, "],\"upstreams\":[");
 	s = (sums){.out = out};
 	hth_upstreams_states(node->upstreams, write_upstream, &s);
+	hth_buf_append_str(out, "],\"routes\":[");
+	write_routes(node, out);
 	hth_buf_append_str(out, "],\"neighbours\":");
 	hth_neighbours_write_status(node, out);
 	hth_buf_append_char(out, '}');

@@ -29,6 +29,13 @@ typedef struct hth_metrics {
 	hth_histogram first_result, duration;                   /* of requests, from admitting */
 } hth_metrics;
 
+/* Where a request was answered, and why there: for `hearth status`. */
+enum { HTH_ROUTED_KEPT = 16 };
+typedef struct hth_routed {
+	char id[40], model[HTH_MODEL_NAME_MAX], served_by[64], reason[128];
+	int64_t at_unix;
+} hth_routed;
+
 typedef struct hth_inspector hth_inspector;
 typedef struct hth_keys hth_keys;
 typedef struct hth_tasks hth_tasks;
@@ -80,6 +87,8 @@ typedef struct hth_node {
 	json_t *(*member_models)(struct hth_node *node, const hth_home_id *id); /* what a member (NULL: this home) offers: names, a new array; may be NULL */
 	hth_api_host api_host;
 	hth_metrics metrics;
+	hth_routed routed[HTH_ROUTED_KEPT]; /* the newest, around a ring */
+	size_t n_routed;                    /* since the start */
 	struct hth_call *calls; /* being served */
 	hth_signal *sigterm, *sigint;
 	hth_timer *stop_timer;

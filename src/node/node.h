@@ -23,7 +23,12 @@
  *                  "unload_in_s":n|null,                         null: never, or busy
  *                  "landlock_abi":n,"kernels":"avx2"}],
  *      "upstreams":[{"name":"den","url":"http://.../v1","privacy":"private|neighbours|public","state":"answers|silent|unknown",
- *                    "error":"","since_unix":n,"models":n,"active":n}]}
+ *                    "error":"","since_unix":n,"models":n,"active":n}],
+ *      "routes":[{"at_unix":n,"id":"req-...","model":"starter","by":"here","why":"this home, where the model is loaded"}],   the last 16 that ended, newest first
+ *      "neighbours":null|{"asked":n,"serving":n,"lends":true,                                      requests that are out; works of others that are here
+ *                    "homes":[{"name":"ben","heard":true,"trusted":true,"lends":true,"slots":n,"free_slots":n,"models":n,"rtt_ms":x,
+ *                              "speed":x,                                                          measured over claimed; 0: not measured
+ *                              "caught":false}]}}
  *     "waiting" of a runner counts requests that wait for its model to load; those that wait for a slot are "active".
  *   POST /hearth/stop {"model":"starter"}
  *     Unloads the model once its running answers have ended ("now":true cancels them). {"stopped":true} when the runner has been told;

@@ -285,10 +285,23 @@ static void fetch_page(hth_call *call)
 		give_page(call, err.message, strlen(err.message));
 }
 
+static void remember_route(hth_node *node, const hth_request *request)
+{
+	if (request->served_by[0] == '\0')
+		return;
+	hth_routed *r = &node->routed[node->n_routed++ % HTH_ROUTED_KEPT];
+	*r = (hth_routed){.at_unix = hth_clock_unix()};
+	snprintf(r->id, sizeof r->id, "%s", request->id);
+	snprintf(r->model, sizeof r->model, "%s", request->model);
+	snprintf(r->served_by, sizeof r->served_by, "%s", request->served_by);
+	snprintf(r->reason, sizeof r->reason, "%s", request->route_reason);
+}
+
 static void on_ended(void *ctx, hth_request *request)
 {
 	hth_call *call = ctx;
 	enter(call);
+	remember_route(call->node, request);
 	count_end(&call->node->metrics, request);
 	hth_neighbours_own_ended(call->node, request);
 	hth_documents_rest(call->node);

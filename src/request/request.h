@@ -59,7 +59,7 @@ typedef struct hth_request_input {
 	size_t n_resume;
 	uint64_t resume_bytes; /* of their text that were given out: pieces bring what comes after */
 	bool weigh;            /* no answer: resume's tokens are weighed against what this model would have chosen; pieces bring the evidence */
-	bool background;       /* computed only while nothing else is */
+	bool background;       /* computed only while nothing else is, and without what others have computed of its beginning */
 	bool with_ids;         /* pieces bring their tokens' ids, and come for every token */
 } hth_request_input;
 

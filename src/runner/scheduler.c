@@ -326,11 +326,15 @@ static hth_job *find_leader(const hth_scheduler *s, const hth_job *job, uint32_t
 	return leader;
 }
 
+/* An echo with rows computes all of its prompt itself. So does what runs for a neighbour: how soon it answers must not tell whether its beginning was asked here
+ * before. */
+static bool shares_nothing(const hth_job *job) { return job->echo_rows != NULL || job->ask.input.background; }
+
 /* Looks for somebody to wait for. False: there is nobody. */
 static bool hold(hth_scheduler *s, hth_job *job)
 {
 	uint32_t from, tokens;
-	if (job->echo_rows != NULL) /* it computes all of its prompt itself */
+	if (shares_nothing(job))
 		return false;
 	uint32_t have = hth_sequences_find(s->sequences, job->tokens, job->n_tokens - 1, &from);
 	have = hth_sequences_find_spilled(s->sequences, job->tokens, job->n_tokens - 1, have);
@@ -347,7 +351,7 @@ static bool take_sequence(hth_scheduler *s, hth_job *job)
 {
 	/* The last token is always computed, because its logits are wanted; and another one where a single row may round differently
 	 * from the several of the first time. */
-	uint32_t from = 0, always = s->compute.exact_rows == UINT32_MAX ? 1 : 2, max = job->n_tokens > always && job->echo_rows == NULL ? job->n_tokens - always : 0;
+	uint32_t from = 0, always = s->compute.exact_rows == UINT32_MAX ? 1 : 2, max = job->n_tokens > always && !shares_nothing(job) ? job->n_tokens - always : 0;
 	uint32_t length = hth_sequences_find(s->sequences, job->tokens, max, &from);
 	if (length < SHARE_MIN)
 		length = 0;

@@ -109,6 +109,16 @@ def an_answer_from_next_door_equals_the_one_at_home():
 
 
 @test
+def status_says_where_and_why():
+    with Homes() as street:
+        by = street["fir"].post("/v1/chat/completions", chat(WORDS), headers=NEIGHBOURS).headers["Hearth-Served-By"]
+        route = street["fir"].status()["routes"][0]
+        assert route["by"] == by and "next door" in route["why"], route
+        done = subprocess.run([HEARTH, "status", "--listen", f"127.0.0.1:{street['fir'].port}"], env=street["fir"].env, capture_output=True, text=True)
+        assert done.returncode == 0 and f"{by} next door" in done.stdout and "neighbour" in done.stdout, done.stdout + done.stderr
+
+
+@test
 def what_no_neighbour_does_says_so():
     with Homes() as street:
         answer = street["fir"].post("/v1/chat/completions", chat(WORDS, logprobs=True), headers=NEIGHBOURS)

@@ -765,6 +765,24 @@ TEST(burst_of_newcomers_is_not_held_up_by_the_first_of_them)
 }
 
 /* Neighbours' work: it takes neither a slot, nor memory, nor time from the home's own. */
+/* How long a neighbour's answer takes to begin must not say whether this home was asked the same before. */
+TEST(background_jobs_take_nothing_from_what_others_computed)
+{
+	enum { PROMPT = 200 };
+	int32_t prompt[PROMPT];
+	WORLD(w, 2, 8, 512, 4096);
+	make_prompt(w, prompt, PROMPT, 0, 7);
+	for (uint32_t id = 0; id < 3; id++) {
+		hth_job *job = make_job(w, id, prompt, PROMPT, (wish_t){.max_answer = 4, .no_eos = true, .seed = 3});
+		job->ask.input.background = id == 1;
+		hth_scheduler_add(w->scheduler, job);
+		run_all(w);
+	}
+	CHECK_INT(w->told[1].done.usage.cached_tokens, 0);
+	CHECK(w->told[2].done.usage.cached_tokens > PROMPT / 2);
+	same_answer(&w->told[1], &w->told[0]);
+}
+
 TEST(background_jobs_rest_while_there_are_others)
 {
 	enum { PROMPT = 100, ANSWER_TOKENS = 30 };
