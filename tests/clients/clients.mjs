@@ -133,7 +133,7 @@ test("openai: models and typed errors", async () => {
 });
 
 test("openai: responses, streamed and continued", async () => {
-  const first = await openai.responses.create({ model, input: "I need a taxi.", instructions: "Be brief.", max_output_tokens: 20 });
+  const first = await openai.responses.create({ model, input: "I need a taxi.", instructions: "Be brief.", max_output_tokens: 20, temperature: 0 });
   assert.equal(first.object, "response");
   assert.ok(first.output_text.length > 0);
   const stream = openai.responses.stream({ model, input: [{ role: "user", content: [{ type: "input_text", text: "For two." }] }], previous_response_id: first.id, max_output_tokens: 200, temperature: 0 });
