@@ -122,7 +122,7 @@ void hth_wire_openai_usage(hth_buf *out, const hth_api_job *job, size_t answers_
 	hth_buf_appendf(out,
 	                "{\"prompt_tokens\":%llu,\"completion_tokens\":%llu,\"total_tokens\":%llu,"
 	                "\"prompt_tokens_details\":{\"cached_tokens\":%llu},\"completion_tokens_details\":{\"reasoning_tokens\":%llu}}",
-	                (unsigned long long)prompt, (unsigned long long)answer, (unsigned long long)(prompt + answer),
+	                (unsigned long long)prompt, (unsigned long long)answer, (unsigned long long)prompt + answer,
 	                (unsigned long long)cached, (unsigned long long)reasoning);
 }
 

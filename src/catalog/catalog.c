@@ -243,7 +243,7 @@ const hth_catalog_model *hth_catalog_find(const hth_catalog *catalog, const char
 	if (len > 7 && strcmp(asked + len - 7, ":latest") == 0)
 		asked[len -= 7] = '\0';
 	if (ends_in_gguf(asked, len))
-		asked[len -= 5] = '\0';
+		asked[len - 5] = '\0';
 	const hth_catalog_model *found = find_exact(catalog, asked);
 	if (found != NULL || strpbrk(asked, ":/") == NULL)
 		return found;

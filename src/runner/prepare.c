@@ -275,6 +275,8 @@ static hth_status copy_tokens(const hth_preparer *p, const hth_request_input *in
 /* Whole characters, and as a C string: what a NUL in somebody's words cuts off is not needed. */
 static void keep_tail(hth_job *job, const char *text, size_t len)
 {
+	if (len == 0)
+		return;
 	size_t begin = len > HTH_PROMPT_TAIL_MAX - 1 ? len - (HTH_PROMPT_TAIL_MAX - 1) : 0;
 	while (begin < len && ((uint8_t)text[begin] & 0xC0) == 0x80)
 		begin++;

@@ -166,9 +166,7 @@ static void add_prefills(hth_scheduler *s, step_batch *b, size_t budget, bool in
 		if (m->job->state != HTH_JOB_PREFILL)
 			continue;
 		uint32_t left = HTH_MIN(m->job->n_tokens - m->job->n_computed, hth_scheduler_echo_most(s, m->job));
-		uint32_t n = until_boundary(s, m->job, (uint32_t)HTH_MIN((size_t)left, m->n_rows + budget));
-		budget -= n - m->n_rows;
-		m->n_rows = n;
+		m->n_rows = until_boundary(s, m->job, (uint32_t)HTH_MIN((size_t)left, m->n_rows + budget));
 		break;
 	}
 }

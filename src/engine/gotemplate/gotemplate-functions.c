@@ -86,7 +86,7 @@ static bool ordered(gt_run *r, const gt_value *a, const char *fn, int *ret)
 #define ORDERED(name, op)                                                                               \
 	static gt_value fn_##name(gt_run *r, const gt_value *a, uint32_t n)                             \
 	{                                                                                               \
-		int c;                                                                                  \
+		int c = 0;                                                                              \
 		(void)n;                                                                                \
 		return ordered(r, a, #name, &c) ? hth_gt_truth_value(r, c op 0) : hth_gt_none();        \
 	}
@@ -134,7 +134,7 @@ static gt_value fn_index(gt_run *r, const gt_value *a, uint32_t n)
 {
 	gt_value v = a[0];
 	for (uint32_t i = 1; i < n && v.v != NULL; i++) {
-		uint32_t at;
+		uint32_t at = 0;
 		gt_class class = hth_gt_class_of(v);
 		uint32_t len = class == GT_C_LIST ? v.v->list.n : class == GT_C_STRING ? v.v->s.len : 0;
 		if (class == GT_C_MAP && hth_gt_class_of(a[i]) == GT_C_STRING) {

@@ -425,7 +425,7 @@ static gt_node *parse_action(parser *p, bool top, const char **ret_end, bool *re
 		return advance(p) ? parse_template(p, block) : NULL;
 	}
 	if (is_word(p, "define")) {
-		gt_name name;
+		gt_name name = {"", 0};
 		if (!top)
 			return syntax(p, "define stands inside another block");
 		*ret_nothing = advance(p) && parse_name(p, &name) && close_action(p) && parse_body(p, name);
