@@ -238,8 +238,11 @@ static void on_down(void *ctx, const hth_link_hub *hub, bool was_up, const hth_e
 {
 	hth_street *s = ctx;
 	bool same = strstr(s->trouble, why->message) != NULL;
-	if (hth_membership_charter(s->membership) == NULL)
-		return; /* it left: this was its own doing */
+	if (hth_membership_charter(s->membership) == NULL) { /* it left: this was its own doing */
+		if (was_up && s->events.connected != NULL)
+			s->events.connected(s->events.ctx, false);
+		return;
+	}
 	snprintf(s->trouble, sizeof s->trouble, "%.120s: %.190s", hub->address, why->message);
 	bool starting = s->hub != NULL && !s->hub_external && !hth_hub_is_running(s->hub); /* it says itself what is wrong with it */
 	hth_log(was_up || (!same && !starting) ? HTH_LOG_WARN : HTH_LOG_DEBUG, "no connection to the neighbourhood's hub at %s: %s; trying again", hub->address, why->message);

@@ -79,11 +79,32 @@ static void beat(hth_street *s)
 	}
 }
 
+/* A port that was taken when this node started may be free now: the last node's server may have taken a moment to go. */
+static void start_hub(hth_street *s)
+{
+	hth_error why;
+	if (hth_street_charter(s) == NULL || s->hub_address[0] == '\0' || s->hub != NULL)
+		return;
+	if (street_hub_start(s, &why) != HTH_OK) {
+		hth_log(strcmp(s->hub_trouble, why.message) != 0 ? HTH_LOG_WARN : HTH_LOG_DEBUG, "the neighbourhood's hub: %s", why.message);
+		snprintf(s->hub_trouble, sizeof s->hub_trouble, "%.319s", why.message);
+		return;
+	}
+	for (size_t i = 0; i < s->n_peers; i++) {
+		const hth_member *m = hth_membership_find(s->membership, &s->peers[i].id);
+		if (m != NULL && s->peers[i].session != 0)
+			street_send_hub(s, m);
+	}
+	if (s->link != NULL)
+		street_aim(s);
+}
+
 static void on_tick(void *ctx)
 {
 	hth_street *s = ctx;
 	uint64_t period = hello_ms(s);
 	s->knocks = 0;
+	start_hub(s);
 	hth_timer_start(s->tick, period - period / 5 + randombytes_uniform((uint32_t)(period * 2 / 5 + 1)), 0);
 	if (s->link != NULL && hth_link_is_up(s->link))
 		beat(s);
@@ -159,11 +180,7 @@ static hth_status begin(hth_street *s, const hth_street_options *options, hth_er
 		if (hth_membership_find(s->membership, hth_street_self(s)) == NULL) { /* the power went between knowing it and acting on it */
 			street_forget(s, "this home was removed from the neighbourhood");
 		} else {
-			hth_error why;
-			if (street_hub_start(s, &why) != HTH_OK) {
-				hth_log(HTH_LOG_WARN, "the neighbourhood's hub: %s", why.message);
-				snprintf(s->hub_trouble, sizeof s->hub_trouble, "%.319s", why.message);
-			}
+			start_hub(s);
 			HTH_TRY(street_connect(s, err));
 		}
 	}

@@ -148,6 +148,16 @@ def what_was_agreed_outlives_restarts_and_power_cuts():
         ben.start()
         wait_for("they find each other", 60, lambda: ann.sees("ben") and ben.sees("ann"), 0.1)
         assert ann.member("ben")["trusted"] and ann.status()["invitations"] == 1
+        # A port that somebody else has when the node starts is waited for.
+        port = int(ann.status()["hub"].rsplit(":", 1)[1])
+        ann.stop()
+        with socket.socket() as taken:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind(("127.0.0.1", port))
+            taken.listen()
+            ann.start()
+            assert "in use" in wait_for("ann says so", 30, lambda: ann.status()["trouble"], 0.1)
+        wait_for("they find each other", 60, lambda: ann.sees("ben") and ben.sees("ann"), 0.1)
         with Street("cleo") as (cleo,):
             cleo.pool("join", line)
             wait_for("cleo is in", 30, lambda: ann.sees("ben", "cleo"), 0.1)
