@@ -2,7 +2,8 @@
  *
  * What goes wrong, all from the seed: homes lose power (at random, and in the middle of a ledger's write, before or after it happened) and
  * come back; a street's hub goes down; single homes are cut off; a home freezes for seconds, or computes a hundred times slower; letters are lost,
- * doubled, delayed past later ones; some homes lie: they make up tokens, boast of speed, or send garbage.
+ * doubled, delayed past later ones; homes leave, are removed and come back, by charters that two keepers change at once
+ * (simulation-members.c); some homes lie: they make up tokens, boast of speed, or send garbage.
  * What is checked: no private word is in any letter, and no word for trusted homes reaches another; every request ends exactly once,
  * with its right tokens without gap or repeat (unless a liar served it, and then a liar is caught within the stated number of answers); nobody waits for
  * ever; after the dust has settled both ends of every chain agree, every disk replays, and each pair's credit is the same with opposite signs.
@@ -10,10 +11,8 @@
  * An engine is simple on purpose: a number of slots, each with the home's prefill and decode speed. Waiting is from the request to its first
  * token, less the prompt's own time at home: what the queue cost.
  */
-#include "simulation.h"
+#include "simulation-internal.h"
 
-#include "base/mem.h"
-#include "pool/pool.h"
 #include "privacy/privacy.h"
 
 #include <math.h>
@@ -21,90 +20,13 @@
 #include <stdio.h>
 #include <time.h>
 
-enum { STREET_MAX = 65, CHUNK = 32, RESTART_MIN_MS = 3000, RESTART_MAX_MS = 60000, SETTLE_MS = 900000, WAIT_LIMIT_MS = 6 * 3600000 };
+enum { CHUNK = 32, RESTART_MIN_MS = 3000, RESTART_MAX_MS = 60000, SETTLE_MS = 900000, WAIT_LIMIT_MS = 6 * 3600000 };
 static const uint64_t START = 20000ull * 86400000;
 static const char private_mark[] = "~never-leaves-home", street_mark[] = "~for-trusted-homes";
 
-typedef enum liar_kind { HONEST, MAKES_UP, BOASTS, GARBLES } liar_kind;
-typedef enum request_state { R_NEW, R_QUEUED, R_RUNNING, R_ABROAD, R_DONE, R_LOST } request_state; /* LOST: its own home lost power */
-
-typedef struct sim_request {
-	uint32_t home, prompt, tokens, expected, have, text; /* have, text: tokens and bytes of text that came */
-	uint64_t seed, arrived_ms, first_ms;
-	uint8_t privacy, state, ends;
-	bool tainted; /* somebody made tokens up */
-	bool garbled, touched; /* its text is not what it should be; it was with a home that damages its letters, so that may be */
-} sim_request;
-
-typedef struct sim_job { /* in an engine */
-	bool own, running, begun, held, waiting_chunk;
-	uint64_t id; /* request's index, or the pool's work number */
-	uint32_t prompt, tokens, made;
-	uint32_t text; /* bytes that are out: they lag a token behind, as text does that may become a stop string */
-	uint64_t seed, since_ms, serial;
-} sim_job;
-
-typedef struct sim_disk {
-	hth_entry *entries;
-	size_t n, cap;
-	size_t last[STREET_MAX][2]; /* by place in the street and side: the chain's last entry, from 1 */
-} sim_disk;
-
-typedef struct sim_home {
-	hth_home_id id;
-	uint32_t index, street, slots;
-	uint64_t secret;
-	hth_identity *identity; /* with real keys only */
-	double prefill, decode;
-	liar_kind liar;
-	bool up, dead; /* dead: lost power within a write; taken down after the event */
-	uint64_t cut_until, frozen_until, slow_until, epoch;
-	hth_pool *pool;
-	hth_ledger *ledger;
-	hth_rng rng;
-	sim_disk disk;
-	sim_job *jobs;
-	size_t n_jobs, cap_jobs;
-	uint64_t wake_ms;
-	uint32_t falsified_by_peer[STREET_MAX]; /* by place in the street: made-up answers that were believed */
-} sim_home;
-
-typedef enum event_kind { E_ARRIVE, E_LETTER, E_WAKE, E_CHUNK, E_DONE, E_DOWN, E_UP, E_CUT, E_HUB, E_FREEZE, E_SLOW } event_kind;
-typedef struct sim_key { /* in the heap: small, because a region has a hundred thousand letters under way */
-	uint64_t at, order;
-	uint32_t place; /* of the event */
-} sim_key;
-typedef struct sim_event {
-	uint64_t at;
-	uint32_t home, from, len;
-	uint8_t kind;
-	uint64_t number, epoch;
-	unsigned char *bytes;
-} sim_event;
-
-typedef struct sim {
-	sim_options o;
-	sim_result *result;
-	hth_rng rng;
-	uint64_t now, order, end;
-	sim_key *heap;
-	sim_event *events;
-	uint32_t *free_places;
-	size_t n_heap, cap_heap; /* of all three: as many places are taken as the heap has keys */
-	sim_home *homes;
-	hth_charter **charters; /* by street */
-	uint64_t *hub_down_until;
-	sim_request *requests;
-	size_t n_requests, cap_requests;
-	uint32_t *by_id; /* open addressing: ids to homes */
-	size_t by_id_mask;
-	uint64_t serial;
-	float *waits;
-} sim;
-
 static sim *s; /* one simulation at a time: the callbacks' contexts are homes */
 
-static void problem(const char *fmt, ...)
+void sim_problem(const char *fmt, ...)
 {
 	if (!s->result->good)
 		return;
@@ -116,9 +38,9 @@ static void problem(const char *fmt, ...)
 	va_end(args);
 }
 
-static double unit(void) { return hth_rng_unit(&s->rng); }
-static uint64_t between(uint64_t low, uint64_t high) { return low + hth_rng_next(&s->rng) % (high - low + 1); }
-static double exponential(double mean) { return -mean * log(1 - unit()); }
+double sim_unit(void) { return hth_rng_unit(&s->rng); }
+uint64_t sim_between(uint64_t low, uint64_t high) { return low + hth_rng_next(&s->rng) % (high - low + 1); }
+double sim_exponential(double mean) { return -mean * log(1 - sim_unit()); }
 static uint64_t mix(uint64_t x)
 {
 	x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9u;
@@ -141,7 +63,7 @@ static int32_t truth(uint64_t seed, uint32_t i) { return (int32_t)(mix(seed + i 
 
 static bool before(const sim_key *a, const sim_key *b) { return a->at != b->at ? a->at < b->at : a->order < b->order; }
 
-static void push(sim_event e)
+void sim_push(sim_event e)
 {
 	if (s->n_heap == s->cap_heap) {
 		s->cap_heap = s->cap_heap ? s->cap_heap * 2 : 1024;
@@ -180,7 +102,7 @@ static sim_event pop(void)
 
 static void at(uint64_t when, event_kind kind, uint32_t home, uint64_t number)
 {
-	push((sim_event){.at = when, .kind = (uint8_t)kind, .home = home, .number = number, .epoch = s->homes[home].epoch});
+	sim_push((sim_event){.at = when, .kind = (uint8_t)kind, .home = home, .number = number, .epoch = s->homes[home].epoch});
 }
 
 /* ---- who is who ---- */
@@ -264,6 +186,16 @@ static hth_status disk_put(void *ctx, const hth_entry *entry, hth_error *err)
 
 /* ---- link ---- */
 
+bool sim_is_cut(const sim_home *from, const sim_home *to)
+{
+	return from->dead || s->now < from->cut_until || s->now < to->cut_until || s->now < s->hub_down_until[from->street] || (s->o.faults && sim_unit() < 0.001);
+}
+
+uint64_t sim_delay(const sim_home *from, const sim_home *to)
+{
+	return 5 + mix((uint64_t)(from->index ^ to->index) * 77) % 40 + (uint64_t)sim_exponential(3);
+}
+
 static void send_letter(void *ctx, const hth_home_id *to_id, const void *bytes, size_t len)
 {
 	sim_home *from = ctx, *to = home_of(to_id);
@@ -271,18 +203,18 @@ static void send_letter(void *ctx, const hth_home_id *to_id, const void *bytes, 
 	s->result->bytes += len;
 	bool marked = memchr(bytes, '~', len) != NULL; /* most letters have no words at all */
 	if (marked && memmem(bytes, len, private_mark, sizeof private_mark - 1) != NULL)
-		problem("home %u sent private words to home %u", from->index, to->index);
+		sim_problem("home %u sent private words to home %u", from->index, to->index);
 	if (marked && memmem(bytes, len, street_mark, sizeof street_mark - 1) != NULL && !trusts(from, to))
-		problem("home %u sent words for trusted homes to home %u, which it does not trust", from->index, to->index);
-	if (from->dead || s->now < from->cut_until || s->now < to->cut_until || s->now < s->hub_down_until[from->street] || (s->o.faults && unit() < 0.001))
+		sim_problem("home %u sent words for trusted homes to home %u, which it does not trust", from->index, to->index);
+	if (sim_is_cut(from, to))
 		return;
-	for (int copies = s->o.faults && unit() < 0.0005 ? 2 : 1; copies > 0; copies--) {
-		sim_event e = {.at = s->now + 5 + mix((uint64_t)(from->index ^ to->index) * 77) % 40 + (uint64_t)exponential(3), .kind = E_LETTER, .home = to->index,
+	for (int copies = s->o.faults && sim_unit() < 0.0005 ? 2 : 1; copies > 0; copies--) {
+		sim_event e = {.at = s->now + sim_delay(from, to), .kind = E_LETTER, .home = to->index,
 		               .from = from->index, .len = (uint32_t)len, .bytes = malloc(len ? len : 1)};
 		memcpy(e.bytes, bytes, len);
-		if (from->liar == GARBLES && unit() < 0.2 && len > 0)
+		if (from->liar == GARBLES && sim_unit() < 0.2 && len > 0)
 			e.bytes[hth_rng_next(&s->rng) % len] ^= (unsigned char)(1 << hth_rng_next(&s->rng) % 8);
-		push(e);
+		sim_push(e);
 	}
 }
 
@@ -291,12 +223,12 @@ static void send_letter(void *ctx, const hth_home_id *to_id, const void *bytes, 
 static void end_request(sim_request *r, request_state state)
 {
 	if (++r->ends != 1)
-		problem("request %zu ended %u times", (size_t)(r - s->requests), r->ends);
+		sim_problem("request %zu ended %u times", (size_t)(r - s->requests), r->ends);
 	r->state = (uint8_t)state;
 	if (state != R_DONE)
 		return;
 	if (r->have != r->tokens)
-		problem("request %zu ended with %u of %u tokens", (size_t)(r - s->requests), r->have, r->tokens);
+		sim_problem("request %zu ended with %u of %u tokens", (size_t)(r - s->requests), r->have, r->tokens);
 	const sim_home *h = &s->homes[r->home];
 	double wait = (double)(r->first_ms - r->arrived_ms) / 1000 - r->prompt / h->prefill;
 	s->waits[r - s->requests] = (float)(wait > 0 ? wait : 0);
@@ -433,7 +365,7 @@ static bool on_leaves(void *ctx, uint64_t number, const hth_home_id *to, size_t 
 	(void)ctx;
 	r->touched |= home_of(to)->liar == GARBLES;
 	if (r->privacy == HTH_PRIVATE || words_len == 0 || home_of(to) == &s->homes[r->home])
-		problem("request %zu of class %u is about to leave", (size_t)number, r->privacy);
+		sim_problem("request %zu of class %u is about to leave", (size_t)number, r->privacy);
 	return true;
 }
 
@@ -442,7 +374,7 @@ static void on_tokens(void *ctx, uint64_t number, const hth_pool_run *run)
 	sim_home *h = ctx;
 	sim_request *r = &s->requests[number];
 	if (r->state != R_ABROAD || r->home != h->index)
-		problem("tokens for request %zu, which is not abroad", (size_t)number);
+		sim_problem("tokens for request %zu, which is not abroad", (size_t)number);
 	if (r->first_ms == 0)
 		r->first_ms = s->now;
 	for (size_t i = 0; i < run->n; i++)
@@ -452,7 +384,7 @@ static void on_tokens(void *ctx, uint64_t number, const hth_pool_run *run)
 		r->garbled = ((const char *)run->text)[i] != letter_at(r->seed, r->text + (uint32_t)i);
 	r->text += (uint32_t)run->text_len;
 	if (r->have > r->tokens)
-		problem("request %zu has more tokens than were asked for", (size_t)number);
+		sim_problem("request %zu has more tokens than were asked for", (size_t)number);
 }
 
 static void on_ended(void *ctx, uint64_t number, const hth_home_id *served_by, bool check, uint8_t finish, uint8_t stop)
@@ -462,7 +394,7 @@ static void on_ended(void *ctx, uint64_t number, const hth_home_id *served_by, b
 	sim_home *peer = home_of(served_by);
 	bool garbled = h->liar == GARBLES; /* what its own letters asked for is its own fault */
 	if (!r->tainted && !garbled && !r->touched && (finish != 2 || stop != 0 || r->garbled || r->text != text_of(r->seed, r->tokens)))
-		problem("request %zu ended with %u bytes of text, right up to there: %d; %u were to come", (size_t)number, r->text, !r->garbled, text_of(r->seed, r->tokens));
+		sim_problem("request %zu ended with %u bytes of text, right up to there: %d; %u were to come", (size_t)number, r->text, !r->garbled, text_of(r->seed, r->tokens));
 	if (r->have != r->tokens && (garbled || peer->liar == GARBLES)) {
 		r->tainted = true;
 		r->have = r->tokens;
@@ -478,6 +410,8 @@ static void on_ended(void *ctx, uint64_t number, const hth_home_id *served_by, b
 				s->result->worst_falsified = *count;
 		}
 	}
+	if (hth_membership_find(h->membership, served_by) == NULL)
+		sim_problem("home %u takes an answer of home %u, which is no member", h->index, peer->index);
 	s->result->abroad++;
 	end_request(r, R_DONE);
 }
@@ -487,7 +421,7 @@ static void on_go_home(void *ctx, uint64_t number, size_t n, const char *why)
 	(void)why;
 	sim_home *h = ctx;
 	if (s->requests[number].have != n)
-		problem("request %zu comes home with %zu tokens, and %u were told", (size_t)number, n, s->requests[number].have);
+		sim_problem("request %zu comes home with %zu tokens, and %u were told", (size_t)number, n, s->requests[number].have);
 	run_at_home(h, number);
 	at(s->now, E_WAKE, h->index, 0); /* scheduled in a moment: callbacks do not call back */
 }
@@ -495,7 +429,7 @@ static void on_go_home(void *ctx, uint64_t number, size_t n, const char *why)
 static void on_failed(void *ctx, uint64_t number)
 {
 	(void)ctx;
-	problem("request %zu failed although its home has the model", (size_t)number);
+	sim_problem("request %zu failed although its home has the model", (size_t)number);
 }
 
 static void on_serve(void *ctx, const hth_pool_work *w)
@@ -503,7 +437,7 @@ static void on_serve(void *ctx, const hth_pool_work *w)
 	sim_home *h = ctx;
 	for (size_t i = 0; i < w->n_prefix; i++) /* what another made so far is this answer's beginning */
 		if (w->prefix[i] < 0)
-			problem("a prefix has a token that is none");
+			sim_problem("a prefix has a token that is none");
 	add_job(h, (sim_job){.own = false, .id = w->work, .prompt = w->prompt_tokens, .tokens = w->max_tokens, .made = (uint32_t)w->n_prefix, .text = w->text_bytes,
 	                     .seed = w->seed});
 	at(s->now, E_WAKE, h->index, 0);
@@ -551,7 +485,7 @@ static void chunk(sim_home *h, uint64_t serial)
 			return;
 		}
 		if (r->have != j->made)
-			problem("request %llu has %u tokens at home and %u elsewhere", (unsigned long long)j->id, j->made, r->have);
+			sim_problem("request %llu has %u tokens at home and %u elsewhere", (unsigned long long)j->id, j->made, r->have);
 		r->have = r->tokens;
 		end_request(r, R_DONE);
 		drop_job(h, j);
@@ -599,7 +533,7 @@ static hth_neighbour_permit *permit_for(const sim_request *r, size_t number)
 	request->privacy = (hth_privacy_class)r->privacy;
 	hth_status status = hth_privacy_permit_neighbours(request, &permit, &err);
 	if ((status == HTH_OK) != (r->privacy != HTH_PRIVATE))
-		problem("a permit for a request of class %d: %s", r->privacy, hth_status_name(status));
+		sim_problem("a permit for a request of class %d: %s", r->privacy, hth_status_name(status));
 	hth_request_unref(request);
 	return permit;
 }
@@ -615,10 +549,10 @@ static void new_request(sim_home *h)
 	}
 	size_t number = s->n_requests++;
 	sim_request *r = &s->requests[number];
-	double kind = unit();
-	*r = (sim_request){.home = h->index, .prompt = 100 + (uint32_t)exponential(1400), .tokens = 20 + (uint32_t)HTH_MIN(exponential(480), 4000.0),
+	double kind = sim_unit();
+	*r = (sim_request){.home = h->index, .prompt = 100 + (uint32_t)sim_exponential(1400), .tokens = 20 + (uint32_t)HTH_MIN(sim_exponential(480), 4000.0),
 	                   .seed = hth_rng_next(&s->rng), .arrived_ms = s->now, .privacy = kind < 0.3 ? HTH_PRIVATE : kind < 0.7 ? HTH_NEIGHBOURS : HTH_PUBLIC};
-	r->expected = (uint32_t)(r->tokens * (0.5 + unit()));
+	r->expected = (uint32_t)(r->tokens * (0.5 + sim_unit()));
 	s->waits[number] = -1;
 	s->result->requests++;
 	hth_neighbour_permit *permit = s->o.alone ? NULL : permit_for(r, number);
@@ -631,6 +565,16 @@ static void new_request(sim_home *h)
 	}
 	run_at_home(h, number);
 	schedule(h);
+}
+
+void sim_members_changed(sim_home *h)
+{
+	size_t first = (size_t)h->street * s->o.street;
+	if (h->pool == NULL)
+		return;
+	hth_pool_set_members(h->pool, hth_membership_charter(h->membership), s->now);
+	for (size_t i = first; i < first + s->o.street && i < s->o.homes; i++)
+		hth_pool_trust(h->pool, &s->homes[i].id, trusts(h, &s->homes[i]));
 }
 
 static void bring_up(sim_home *h)
@@ -646,12 +590,9 @@ static void bring_up(sim_home *h)
 		abort();
 	for (size_t i = 0; i < h->disk.n; i++)
 		if (hth_ledger_replay(h->ledger, &h->disk.entries[i], &err) != HTH_OK)
-			problem("home %u cannot read its ledger: %s", h->index, err.message);
+			sim_problem("home %u cannot read its ledger: %s", h->index, err.message);
 	if (!s->o.alone) {
-		size_t first = (size_t)h->street * s->o.street;
-		hth_pool_set_members(h->pool, s->charters[h->street], s->now);
-		for (size_t i = first; i < first + s->o.street && i < s->o.homes; i++)
-			hth_pool_trust(h->pool, &s->homes[i].id, trusts(h, &s->homes[i]));
+		sim_members_changed(h);
 		hth_pool_settle(h->pool);
 	}
 	report(h);
@@ -670,7 +611,7 @@ static void take_down(sim_home *h)
 	for (size_t i = s->n_requests; i-- > 0 && s->requests[i].arrived_ms + WAIT_LIMIT_MS > s->now;)
 		if (s->requests[i].home == h->index && s->requests[i].ends == 0)
 			end_request(&s->requests[i], R_LOST);
-	at(s->now + between(RESTART_MIN_MS, RESTART_MAX_MS), E_UP, h->index, 0);
+	at(s->now + sim_between(RESTART_MIN_MS, RESTART_MAX_MS), E_UP, h->index, 0);
 }
 
 static void wake_pool(sim_home *h)
@@ -695,13 +636,13 @@ static void fault(sim_home *h, const sim_event *e)
 	if (s->now >= s->end)
 		return; /* the dust may settle */
 	switch ((event_kind)e->kind) {
-	case E_CUT: h->cut_until = s->now + between(1000, 300000); break;
-	case E_HUB: s->hub_down_until[h->street] = s->now + between(1000, 300000); break;
-	case E_FREEZE: h->frozen_until = s->now + between(500, 20000); break;
-	case E_SLOW: h->slow_until = s->now + between(10000, 120000); break;
+	case E_CUT: h->cut_until = s->now + sim_between(1000, 300000); break;
+	case E_HUB: s->hub_down_until[h->street] = s->now + sim_between(1000, 300000); break;
+	case E_FREEZE: h->frozen_until = s->now + sim_between(500, 20000); break;
+	case E_SLOW: h->slow_until = s->now + sim_between(10000, 120000); break;
 	default: h->dead = h->up; break;
 	}
-	at(s->now + 1 + (uint64_t)exponential(mean_hours[e->kind] * 3600000), (event_kind)e->kind, h->index, 0);
+	at(s->now + 1 + (uint64_t)sim_exponential(mean_hours[e->kind] * 3600000), (event_kind)e->kind, h->index, 0);
 }
 
 static void happen(sim_event *e)
@@ -709,9 +650,14 @@ static void happen(sim_event *e)
 	sim_home *h = &s->homes[e->home];
 	s->result->events++;
 	bool for_this_life = e->kind != E_WAKE && e->kind != E_CHUNK && e->kind != E_DONE ? true : e->epoch == h->epoch;
-	if (h->frozen_until > s->now && (e->kind == E_LETTER || e->kind == E_WAKE || e->kind == E_CHUNK || e->kind == E_ARRIVE)) {
+	if (h->frozen_until > s->now && (e->kind == E_LETTER || e->kind == E_WAKE || e->kind == E_CHUNK || e->kind == E_ARRIVE || e->kind >= E_CHANGE)) {
 		e->at = h->frozen_until; /* it happens when the home thaws */
-		push(*e);
+		sim_push(*e);
+		return;
+	}
+	if (sim_members_event(s, h, e)) {
+		if (h->up)
+			wake_pool(h);
 		return;
 	}
 	switch ((event_kind)e->kind) {
@@ -719,7 +665,7 @@ static void happen(sim_event *e)
 		if (s->now < s->end) {
 			for (int i = 1 + (int)(hth_rng_next(&s->rng) % 5); h->up && i > 0; i--)
 				new_request(h);
-			at(s->now + 1 + (uint64_t)exponential(arrival_mean_ms(h)), E_ARRIVE, h->index, 0);
+			at(s->now + 1 + (uint64_t)sim_exponential(arrival_mean_ms(h)), E_ARRIVE, h->index, 0);
 		}
 		break;
 	case E_LETTER:
@@ -790,7 +736,8 @@ static void make_homes(void)
 		static const hth_rules rules = {.classes = 3, .credit_line = 50000, .admit_needs = 1, .change_needs = 1};
 		hth_charter **charter = &s->charters[h->street], *next = NULL;
 		hth_status status = *charter == NULL ? hth_charter_found(&next, "a street", &rules, identity, "home", &err)
-		                                     : hth_charter_admit(&next, *charter, hth_identity_card(identity), "home", HTH_ROLE_MEMBER, &err);
+		                                     : hth_charter_admit(&next, *charter, hth_identity_card(identity), "home",
+		                                                         i % s->o.street == 1 ? HTH_ROLE_KEEPER : HTH_ROLE_MEMBER, &err);
 		if (status != HTH_OK)
 			abort();
 		hth_charter_unref(*charter);
@@ -810,11 +757,11 @@ static void check_end(void)
 	for (size_t i = 0; i < s->n_requests; i++) {
 		const sim_request *r = &s->requests[i];
 		if (r->ends != 1)
-			problem("request %zu of home %u (class %u, state %u) never ended: %u of %u tokens", i, r->home, r->privacy, r->state, r->have, r->tokens);
+			sim_problem("request %zu of home %u (class %u, state %u) never ended: %u of %u tokens", i, r->home, r->privacy, r->state, r->have, r->tokens);
 		if (r->state != R_DONE)
 			continue;
 		if (r->tainted && !s->o.faults)
-			problem("request %zu has wrong tokens and nobody lies", i);
+			sim_problem("request %zu has wrong tokens and nobody lies", i);
 		sum += s->waits[i];
 		worst = HTH_MAX(worst, (double)s->waits[i]);
 		s->waits[n++] = s->waits[i];
@@ -824,6 +771,7 @@ static void check_end(void)
 	s->n_requests = n;
 	if (s->o.alone)
 		return;
+	sim_members_check(s);
 	for (size_t i = 0; i < s->o.homes; i++) {
 		sim_home *h = &s->homes[i];
 		size_t street_end = HTH_MIN((size_t)(h->street + 1) * s->o.street, s->o.homes);
@@ -835,7 +783,7 @@ static void check_end(void)
 			abort();
 		for (size_t j = 0; j < h->disk.n; j++)
 			if (hth_ledger_replay(again, &h->disk.entries[j], &err) != HTH_OK)
-				problem("home %u: %s", h->index, err.message);
+				sim_problem("home %u: %s", h->index, err.message);
 		for (size_t j = (size_t)h->street * s->o.street; j < street_end; j++) {
 			sim_home *other = &s->homes[j];
 			uint64_t mine[2], theirs[2];
@@ -845,22 +793,22 @@ static void check_end(void)
 			hth_ledger_ends(h->ledger, &other->id, mine, my_hash);
 			hth_ledger_ends(other->ledger, &h->id, theirs, their_hash);
 			if (mine[0] != theirs[1] || memcmp(my_hash[0], their_hash[1], HTH_HASH_BYTES) != 0)
-				problem("homes %u and %u do not agree on their chain: %llu and %llu receipts", h->index, other->index, (unsigned long long)mine[0],
+				sim_problem("homes %u and %u do not agree on their chain: %llu and %llu receipts", h->index, other->index, (unsigned long long)mine[0],
 				        (unsigned long long)theirs[1]);
 			if (hth_ledger_balance(h->ledger, &other->id, s->now) != -hth_ledger_balance(other->ledger, &h->id, s->now))
-				problem("credit between homes %u and %u is not conserved", h->index, other->index);
+				sim_problem("credit between homes %u and %u is not conserved", h->index, other->index);
 			if (hth_ledger_balance(again, &other->id, s->now) != hth_ledger_balance(h->ledger, &other->id, s->now))
-				problem("home %u's disk and memory differ about home %u", h->index, other->index);
+				sim_problem("home %u's disk and memory differ about home %u", h->index, other->index);
 		}
 		hth_ledger_destroy(again);
 		const hth_pool_counts *counts = hth_pool_get_counts(h->pool);
 		s->result->failed_over += counts->failed_over;
 		s->result->preempted += counts->preempted;
 		if (hth_pool_asks(h->pool) > 0 || hth_pool_works(h->pool) > 0)
-			problem("home %u still asks or serves", h->index);
+			sim_problem("home %u still asks or serves", h->index);
 	}
 	if (s->result->worst_falsified > 146)
-		problem("a liar got away with %llu answers", (unsigned long long)s->result->worst_falsified);
+		sim_problem("a liar got away with %llu answers", (unsigned long long)s->result->worst_falsified);
 }
 
 static int compare_floats(const void *a, const void *b)
@@ -890,19 +838,23 @@ void simulate(const sim_options *options, sim_result *ret_result)
 	hth_privacy_add_audience(HTH_NEIGHBOURS);
 	hth_privacy_add_audience(HTH_PUBLIC);
 	make_homes();
+	if (!s->o.alone)
+		sim_members_begin(s);
 	for (uint32_t i = 0; i < s->o.homes; i++) {
 		bring_up(&s->homes[i]);
 		wake_pool(&s->homes[i]);
-		at(START + (uint64_t)exponential(arrival_mean_ms(&s->homes[i])), E_ARRIVE, i, 0);
+		at(START + (uint64_t)sim_exponential(arrival_mean_ms(&s->homes[i])), E_ARRIVE, i, 0);
 		if (options->faults)
 			for (int kind = E_DOWN; kind <= E_SLOW; kind++)
 				if (kind != E_UP && (kind != E_HUB || i % s->o.street == 0))
-					at(START + (uint64_t)(unit() * 24 * 3600000), (event_kind)kind, i, 0);
+					at(START + (uint64_t)(sim_unit() * 24 * 3600000), (event_kind)kind, i, 0);
 	}
 	run_until(s->end);
 	/* Queues empty themselves; then, with everybody there, what is open is settled. */
 	for (int i = 0; i < 40 && s->result->good; i++) {
 		bool busy = false;
+		if (!s->o.alone)
+			sim_members_restore(s);
 		run_until(s->now + SETTLE_MS);
 		for (size_t j = 0; j < s->o.homes; j++)
 			busy |= !s->homes[j].up || s->homes[j].n_jobs > 0 || (s->homes[j].pool != NULL && hth_pool_asks(s->homes[j].pool) > 0);
@@ -923,6 +875,7 @@ void simulate(const sim_options *options, sim_result *ret_result)
 		qsort(s->waits, s->n_requests, sizeof *s->waits, compare_floats);
 		s->result->wait_p95_s = (double)s->waits[s->n_requests * 95 / 100];
 	}
+	sim_members_end(s);
 	for (size_t i = 0; i < s->n_heap; i++)
 		free(s->events[s->heap[i].place].kind == E_LETTER ? s->events[s->heap[i].place].bytes : NULL);
 	for (size_t i = 0; i < s->o.homes; i++) {
