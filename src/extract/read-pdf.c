@@ -32,6 +32,10 @@ static int compare_doubles(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+enum { RIGHT_TO_LEFT = 0x202B, END_OF_DIRECTION = 0x202C };
+
+static bool is_direction_mark(gunichar c) { return (c >= 0x202A && c <= 0x202E) || c == 0x200E || c == 0x200F; }
+
 /* Cuts the page's text at its line ends; boxes are the union of the characters'. Returns the lines' number. */
 static size_t cut_lines(const char *text, const PopplerRectangle *rects, guint n_rects, line **ret_lines)
 {
@@ -43,6 +47,11 @@ static size_t cut_lines(const char *text, const PopplerRectangle *rects, guint n
 	for (;; i++) {
 		gunichar c = text[at] != '\0' ? g_utf8_get_char(text + at) : 0;
 		size_t next = c != 0 ? (size_t)(g_utf8_next_char(text + at) - text) : at;
+		if (is_direction_mark(c)) { /* in the text, not among the boxes */
+			at = next;
+			i--;
+			continue;
+		}
 		if (c == 0 || c == '\n') {
 			l.end = at;
 			if (any) {
@@ -94,6 +103,30 @@ static bool belongs(const double block[4], const line *a, const line *b)
 	return overlap > 0;
 }
 
+/* Poppler puts marks of direction around words that are written from the right; where one such word follows another without a space it has lost
+ * it. A ligature of lam and a form of alef comes turned round: where the article stands before it that is plain, since no word has such a row. */
+static void append_text(hth_buf *out, const char *text, size_t len)
+{
+	gunichar before = 0;
+	for (const char *at = text; at < text + len;) {
+		gunichar c = g_utf8_get_char(at);
+		const char *next = g_utf8_next_char(at);
+		if (c == RIGHT_TO_LEFT && before == END_OF_DIRECTION)
+			hth_buf_append_char(out, ' ');
+		if (!is_direction_mark(c) && next + 4 <= text + len && c == 0x0627 && next[0] == '\xD8' && strchr("\xA2\xA3\xA5", next[1]) != NULL &&
+		    memcmp(next + 2, "\xD9\x84", 2) == 0) {
+			hth_buf_append(out, at, 2);
+			hth_buf_append(out, next + 2, 2);
+			hth_buf_append(out, next, 2);
+			next += 4;
+		} else if (!is_direction_mark(c)) {
+			hth_buf_append(out, at, (size_t)(next - at));
+		}
+		before = c;
+		at = next;
+	}
+}
+
 static bool tell_block(hth_tell *tell, uint32_t page, const char *text, const line *lines, size_t first, size_t last, const double box[4],
                        double width, double height, double usual)
 {
@@ -102,8 +135,12 @@ static bool tell_block(hth_tell *tell, uint32_t page, const char *text, const li
 	for (size_t i = first; i <= last; i++)
 		chars += lines[i].n_chars;
 	bool heading = lines[first].height > 1.25 * usual && chars < 200 && last - first < 3;
-	return hth_tell_text(tell, page, heading ? HTH_ROLE_HEADING : HTH_ROLE_BODY, fractions, text + lines[first].begin,
-	                     lines[last].end - lines[first].begin);
+	size_t len = lines[last].end - lines[first].begin;
+	hth_buf clean = HTH_BUF_INIT(2 * len + 1);
+	append_text(&clean, text + lines[first].begin, len);
+	bool go_on = hth_tell_text(tell, page, heading ? HTH_ROLE_HEADING : HTH_ROLE_BODY, fractions, clean.data != NULL ? clean.data : "", clean.len);
+	hth_buf_finish(&clean);
+	return go_on;
 }
 
 static bool tell_page_text(hth_tell *tell, uint32_t number, const char *text, const line *lines, size_t n, double width, double height)
@@ -364,16 +401,19 @@ static size_t find_words(const hth_tell *tell, PopplerPage *page, float boxes[][
 			size_t len = inside ? 0 : match_word(at, tell->order.words);
 			if (len == 0) {
 				inside = g_unichar_isalnum(g_utf8_get_char(at));
+				i += !is_direction_mark(g_utf8_get_char(at));
 				at = g_utf8_next_char(at);
-				i++;
 				continue;
 			}
 			double box[4] = {width, height, 0, 0};
-			for (const char *end = at + len; at < end && i < n_rects; at = g_utf8_next_char(at), i++) {
+			for (const char *end = at + len; at < end && i < n_rects; at = g_utf8_next_char(at)) {
+				if (is_direction_mark(g_utf8_get_char(at)))
+					continue;
 				box[0] = HTH_MIN(box[0], HTH_MIN(rects[i].x1, rects[i].x2));
 				box[1] = HTH_MIN(box[1], HTH_MIN(rects[i].y1, rects[i].y2));
 				box[2] = HTH_MAX(box[2], HTH_MAX(rects[i].x1, rects[i].x2));
 				box[3] = HTH_MAX(box[3], HTH_MAX(rects[i].y1, rects[i].y2));
+				i++;
 			}
 			if (box[0] < box[2] && box[1] < box[3])
 				memcpy(boxes[n++], (float[]){(float)(box[0] / width), (float)(box[1] / height), (float)(box[2] / width), (float)(box[3] / height)},
