@@ -24,7 +24,7 @@ static void die(const char *what, const hth_error *err)
 
 /* --- retrieval quality --- */
 
-enum { LINE_MAX_BYTES = 1 << 20, DEPTH = 100 };
+enum { LINE_MAX_BYTES = 1 << 20, DEPTH = 100, RESCORED = 500 };
 typedef struct row {
 	char *fields[3];
 	size_t n;
@@ -143,10 +143,14 @@ static void measure_ir(const char *set, const char *folder, bool stem)
 			snprintf(bodies[i], sizeof bodies[i], "%s\n%s", d->fields[1], d->n > 2 ? d->fields[2] : "");
 			texts[i] = (widen_text){bodies[i], stem ? HTH_LANGUAGE_EN : HTH_LANGUAGE_NONE, hits[i].score};
 		}
-		widen_query(w, terms, texts, n_texts, &query);
-		if (hth_words_search(w, &query, DEPTH, hits, &n, &err) != HTH_OK)
+		static hth_words_hit best[RESCORED];
+		size_t n_best;
+		if (hth_words_search(w, &query, RESCORED, best, &n_best, &err) != HTH_OK)
 			die("searching", &err);
-		(void)judge(&wide, qrels, n_qrels, queries[q].fields[0], docs, hits, n);
+		widen_query(w, terms, texts, n_texts, &query);
+		if (hth_words_rescore(w, &query, best, n_best, &err) != HTH_OK)
+			die("searching", &err);
+		(void)judge(&wide, qrels, n_qrels, queries[q].fields[0], docs, best, HTH_MIN(n_best, (size_t)DEPTH));
 	}
 	double judged = (double)plain.judged;
 	printf("{\"documents\":%zu,\"queries\":%zu,\"stemmed\":%s,\"ndcg_10\":%.4f,\"recall_100\":%.4f,\"wide_ndcg_10\":%.4f,\"wide_recall_100\":%.4f}\n", n_docs,
@@ -237,22 +241,23 @@ static const char *page_again(const hth_rng *before, uint64_t id)
 	return page;
 }
 
-/* Milliseconds of asking, widening by the five best, and asking again; without making up their texts. */
+/* Milliseconds of asking for the few hundred best, widening by the first five, and ordering them anew; without making up texts. */
 static double ask_wide(hth_words *w, hth_terms *terms, const hth_rng *before, hth_words_query *query)
 {
 	hth_error err = HTH_ERROR_INIT;
-	hth_words_hit hits[10];
+	static hth_words_hit hits[RESCORED];
 	widen_text texts[WIDEN_TEXTS];
 	size_t n;
 	uint64_t t = hth_clock_ns(), took;
-	if (hth_words_search(w, query, WIDEN_TEXTS, hits, &n, &err) != HTH_OK)
+	if (hth_words_search(w, query, RESCORED, hits, &n, &err) != HTH_OK)
 		die("searching", &err);
 	took = hth_clock_ns() - t;
-	for (size_t i = 0; i < n; i++)
+	size_t n_texts = HTH_MIN(n, (size_t)WIDEN_TEXTS);
+	for (size_t i = 0; i < n_texts; i++)
 		texts[i] = (widen_text){page_again(before, hits[i].id), HTH_LANGUAGE_NONE, hits[i].score};
 	t = hth_clock_ns();
-	widen_query(w, terms, texts, n, query);
-	if (hth_words_search(w, query, 10, hits, &n, &err) != HTH_OK)
+	widen_query(w, terms, texts, n_texts, query);
+	if (hth_words_rescore(w, query, hits, n, &err) != HTH_OK)
 		die("searching", &err);
 	return (double)(took + hth_clock_ns() - t) * 1e-6;
 }

@@ -21,7 +21,7 @@
 #include <stdio.h>
 #include <strings.h>
 
-enum { FIRST_ASKED = 60, PER_PAGE = 2, PER_FILE = 3 };
+enum { FIRST_ASKED = 60, PER_PAGE = 2, PER_FILE = 3, RESCORED = 500 };
 
 struct hth_index_reader {
 	char home[HTH_INDEX_PATH_MAX];
@@ -266,7 +266,8 @@ typedef struct gathering {
 	hth_index_reader *reader;
 	const hth_index_query *query;
 	const asked *asked;
-	hth_words_query words; /* what is ranked by: what was asked, and what its best answers have in common */
+	hth_words_query words; /* what was asked, and of which passages */
+	hth_words_query wide;  /* with what its best answers have in common: orders the RESCORED best */
 	bool widened;
 	hth_index_hits hits;
 	word_set *sets; /* of the hits */
@@ -304,10 +305,7 @@ static hth_status gather(gathering *g, const fused_hit *found, hth_error *err)
 	for (size_t i = 0; fits && i < g->asked->n_phrases; i++)
 		fits = snippet_has_phrase(g->reader->terms, s.called != NULL ? s.called : s.text, g->asked->phrases[i].text, g->asked->phrases[i].len);
 	double share = fits ? asked_share(g->asked, g->reader->terms, s.text, s.path) : 0;
-	/* What only has words that were added is not what was asked for. */
-	bool has_words = found->by_words && (share > 0 || !g->widened);
-	if (!fits || (share < g->query->least_share && !outstanding) ||
-	    (!has_words && !outstanding && !(g->query->nearest_too && found->cosine != 0)))
+	if (!fits || (share < g->query->least_share && !outstanding))
 		return HTH_OK;
 	size_t same_page = 0, same_file = 0;
 	word_set *set = &g->sets[g->hits.n];
@@ -376,10 +374,10 @@ static hth_status widen(gathering *g, hth_error *err)
 		owned[kept++] = s.text;
 		s.text = NULL;
 	}
-	size_t before = g->words.n;
+	g->wide = g->words;
 	if (status == HTH_OK)
-		widen_query(g->reader->words, g->reader->terms, texts, kept, &g->words);
-	g->widened = g->words.n > before;
+		widen_query(g->reader->words, g->reader->terms, texts, kept, &g->wide);
+	g->widened = g->wide.n > g->words.n;
 	for (size_t i = 0; i < kept; i++)
 		free(owned[i]);
 	return status;
@@ -398,8 +396,11 @@ static hth_status rank(gathering *g, size_t most, size_t *ret_n, bool *ret_more,
 	const hth_words_query *words = &g->words;
 	size_t n = 0, n_vectors = 0, most_vectors = HTH_MIN(most, (size_t)HTH_VECTORS_K_MAX);
 	if (words->n > 0)
-		HTH_TRY(hth_words_search(g->reader->words, words, most, g->words_best, &n, err));
-	*ret_more = n == most;
+		HTH_TRY(hth_words_search(g->reader->words, words, g->widened ? HTH_MAX(most, (size_t)RESCORED) : most, g->words_best, &n, err));
+	*ret_more = n >= most;
+	if (g->widened)
+		HTH_TRY(hth_words_rescore(g->reader->words, &g->wide, g->words_best, n, err));
+	n = HTH_MIN(n, most);
 	if (g->vectors == NULL) {
 		for (size_t i = 0; i < n; i++)
 			g->fused[i] = (fused_hit){.id = g->words_best[i].id, .score = (double)g->words_best[i].score, .by_words = true};
@@ -422,7 +423,7 @@ static hth_status gather_best(gathering *g, bool selective, bool *ret_exhausted,
 		size_t n = 0, most = HTH_MIN(asked_for, (size_t)HTH_WORDS_K_MAX);
 		bool more;
 		HTH_TRY(rank(g, most, &n, &more, err));
-		if (g->vectors != NULL) { /* longer lists may merge into another order */
+		if (g->vectors != NULL || g->widened) { /* longer lists may come in another order */
 			drop_hits(g);
 			looked = 0;
 		}

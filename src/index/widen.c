@@ -7,11 +7,12 @@
 
 #include "base/mem.h"
 
-enum { ADDED = 10, OWN_TIMES = 3, TERMS_MAX = 8192, SLOTS = 16384, TEXT_BYTES = 64 << 10 };
+enum { ADDED = 10, OWN_TIMES = 3, TIMES_MAX = 20 /* with 64 terms, each of the rarest, scores stay below 2^32 */, TERMS_MAX = 2048, SLOTS = 4096, LOOKED_UP = 192, TEXT_BYTES = 16 << 10 };
 
 typedef struct candidate {
 	char text[HTH_TERM_MAX + 1];
-	uint8_t len, texts; /* texts: bits of those that have it */
+	uint8_t len;
+	uint16_t times[WIDEN_TEXTS]; /* in each text */
 	double weight;
 } candidate;
 
@@ -19,22 +20,15 @@ typedef struct collecting {
 	candidate *list;
 	size_t n;
 	uint16_t *slots; /* 0: free */
-	double unit;
-	uint8_t bit;
-	size_t length;
+	size_t text, lengths[WIDEN_TEXTS];
 } collecting;
-
-static void count(void *ctx, const char *term, size_t len, size_t begin, size_t end)
-{
-	(void)term, (void)len, (void)begin, (void)end;
-	((collecting *)ctx)->length++;
-}
 
 static void collect(void *ctx, const char *term, size_t len, size_t begin, size_t end)
 {
 	(void)begin, (void)end;
 	collecting *c = ctx;
 	uint32_t hash = 2166136261u;
+	c->lengths[c->text]++;
 	if (len < 2 || len > HTH_TERM_MAX)
 		return;
 	for (size_t i = 0; i < len; i++)
@@ -43,17 +37,34 @@ static void collect(void *ctx, const char *term, size_t len, size_t begin, size_
 	for (; c->slots[at] != 0; at = (at + 1) % SLOTS) {
 		candidate *k = &c->list[c->slots[at] - 1];
 		if (k->len == len && memcmp(k->text, term, len) == 0) {
-			k->weight += c->unit;
-			k->texts |= c->bit;
+			k->times[c->text] += k->times[c->text] < UINT16_MAX;
 			return;
 		}
 	}
 	if (c->n == TERMS_MAX)
 		return;
 	candidate *k = &c->list[c->n++];
-	*k = (candidate){.len = (uint8_t)len, .texts = c->bit, .weight = c->unit};
+	k->len = (uint8_t)len;
 	memcpy(k->text, term, len);
+	k->times[c->text] = 1;
 	c->slots[at] = (uint16_t)c->n;
+}
+
+/* Keeps those that two texts or more have. */
+static void weigh_by_texts(collecting *c, const widen_text *texts)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < c->n; i++) {
+		candidate *k = &c->list[i];
+		size_t n = 0;
+		for (size_t t = 0; t <= c->text; t++) {
+			n += k->times[t] > 0;
+			k->weight += (double)k->times[t] * (double)texts[t].score / (double)(c->lengths[t] + 1);
+		}
+		if (n > 1)
+			c->list[kept++] = *k;
+	}
+	c->n = kept;
 }
 
 static int heaviest_first(const void *a, const void *b)
@@ -90,7 +101,7 @@ static void add_best(const collecting *c, hth_words_query *query)
 {
 	size_t own = query->n;
 	for (size_t i = 0; i < own; i++)
-		query->terms[i].times = (uint8_t)HTH_MIN(query->terms[i].times * OWN_TIMES, 255);
+		query->terms[i].times = (uint8_t)HTH_MIN(query->terms[i].times * OWN_TIMES, TIMES_MAX);
 	for (size_t i = 0; i < c->n && query->n < HTH_MIN(own + ADDED, (size_t)HTH_WORDS_QUERY_MAX); i++) {
 		const candidate *k = &c->list[i];
 		if (has_term(query, own, k) || hth_terms_is_small(query->languages, k->text, k->len))
@@ -108,19 +119,15 @@ void widen_query(hth_words *words, hth_terms *terms, const widen_text *texts, si
 	if (n < 2 || list == NULL || slots == NULL)
 		return;
 	collecting c = {.list = list, .slots = slots};
-	for (size_t i = 0; i < n && i < WIDEN_TEXTS; i++) {
-		size_t len = strnlen(texts[i].text, TEXT_BYTES);
-		c.length = 0;
-		hth_terms_of_text(terms, texts[i].language, texts[i].text, len, count, &c);
-		c.unit = (double)texts[i].score / (double)(c.length + 1);
-		c.bit = (uint8_t)(1u << i);
-		hth_terms_of_text(terms, texts[i].language, texts[i].text, len, collect, &c);
+	for (c.text = 0;; c.text++) {
+		const widen_text *t = &texts[c.text];
+		hth_terms_of_text(terms, t->language, t->text, strnlen(t->text, TEXT_BYTES), collect, &c);
+		if (c.text + 1 == HTH_MIN(n, (size_t)WIDEN_TEXTS))
+			break;
 	}
-	size_t shared = 0;
-	for (size_t i = 0; i < c.n; i++)
-		if (__builtin_popcount(list[i].texts) > 1)
-			list[shared++] = list[i];
-	c.n = shared;
+	weigh_by_texts(&c, texts);
+	qsort(list, c.n, sizeof *list, heaviest_first);
+	c.n = HTH_MIN(c.n, (size_t)LOOKED_UP);
 	weigh_by_rarity(words, &c);
 	qsort(list, c.n, sizeof *list, heaviest_first);
 	add_best(&c, query);

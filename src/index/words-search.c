@@ -374,6 +374,77 @@ hth_status hth_words_search(hth_words *words, const hth_words_query *query, size
 	return HTH_OK;
 }
 
+/* --- others' texts --- */
+
+typedef struct rescored {
+	uint64_t id;
+	uint32_t score, doc; /* doc: in its part */
+} rescored;
+
+static int by_id(const void *a, const void *b)
+{
+	const rescored *x = a, *y = b;
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static int by_score(const void *a, const void *b)
+{
+	const rescored *x = a, *y = b;
+	return x->score != y->score ? (x->score > y->score ? -1 : 1) : by_id(a, b);
+}
+
+/* texts: ascending, of this part. */
+static void rescore_part(search *q, const part *p, list *lists, rescored *texts, size_t n)
+{
+	size_t n_lists = open_lists(q, p, lists);
+	for (size_t i = 0; i < n_lists; i++) {
+		cursor *c = &lists[i].cursor;
+		for (size_t k = 0; k < n; k++) {
+			uint32_t doc = texts[k].doc;
+			if (doc == UINT32_MAX)
+				continue;
+			if (!cursor_seek(c, doc))
+				break;
+			if (c->docs[c->pos] == doc)
+				texts[k].score += contribution(q, lists[i].weight, cursor_tfs(c)[c->pos] + 1, p->s->lengths[doc]);
+		}
+	}
+}
+
+hth_status hth_words_rescore(hth_words *words, const hth_words_query *query, hth_words_hit *hits, size_t n, hth_error *err)
+{
+	search q = {0};
+	HTH_CLEANUP(view_release_p) view *v = view_take(words);
+	HTH_AUTO_FREE list *lists = hth_alloc_array(query->n, sizeof *lists);
+	HTH_AUTO_FREE rescored *texts = hth_alloc_array(n, sizeof *texts);
+	if (lists == NULL || texts == NULL)
+		return hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
+	if (n == 0)
+		return HTH_OK;
+	HTH_TRY(prepare(&q, v, query, 1, err));
+	free(q.heap);
+	for (size_t i = 0; i < n; i++)
+		texts[i] = (rescored){.id = hits[i].id};
+	qsort(texts, n, sizeof *texts, by_id);
+	for (size_t i = 0, from = 0; i < v->n; i++) {
+		const segment *s = v->parts[i].s;
+		size_t to = from;
+		for (; to < n; to++) {
+			uint32_t doc = segment_number_of(s, texts[to].id);
+			if (doc == s->header->n_texts)
+				break; /* of a later part */
+			bool there = s->header->first_id + s->ids[doc] == texts[to].id && !is_gone(v->parts[i].gone, doc);
+			texts[to].doc = there ? doc : UINT32_MAX;
+		}
+		rescore_part(&q, &v->parts[i], lists, texts + from, to - from);
+		from = to;
+	}
+	qsort(texts, n, sizeof *texts, by_score);
+	for (size_t i = 0; i < n; i++)
+		hits[i] = (hth_words_hit){texts[i].id, (float)texts[i].score / ONE};
+	return HTH_OK;
+}
+
 /* --- the reference --- */
 
 static void score_part(search *q, const part *p, list *lists, uint32_t *sums, uint32_t *present)

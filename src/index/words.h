@@ -117,7 +117,10 @@ void hth_words_rarity(hth_words *words, const hth_words_query *query, double ret
 /* The k best texts, best first, equal ones by id. hits has room for k (at most HTH_WORDS_K_MAX). */
 HTH_MUST_USE hth_status hth_words_search(hth_words *words, const hth_words_query *query, size_t k, hth_words_hit *hits, size_t *ret_n,
                                          hth_error *err);
-/* The same by scoring every match: the reference that tests hold hth_words_search against. */
+/* Scores these texts (any order, at most HTH_WORDS_K_MAX) by another query, and orders them by that. Needs and ranges are not looked at; a text that
+ * has none of its terms, or is gone, scores 0. */
+HTH_MUST_USE hth_status hth_words_rescore(hth_words *words, const hth_words_query *query, hth_words_hit *hits, size_t n, hth_error *err);
+/* The same as hth_words_search by scoring every match: the reference that tests hold hth_words_search against. */
 HTH_MUST_USE hth_status hth_words_search_all(hth_words *words, const hth_words_query *query, size_t k, hth_words_hit *hits, size_t *ret_n,
                                              hth_error *err);
 

@@ -186,6 +186,17 @@ static void ask_both(hth_words *w, hth_rng *rng, unsigned vocabulary, const uint
 			break;
 		}
 	}
+	/* In any order, and with some that are not there, the same texts get the same scores. */
+	for (size_t i = 0; i < n_a; i++)
+		b[i] = (hth_words_hit){a[(i * 7 + 3) % n_a].id, 1};
+	bool all = true; /* 7 and n_a have no common divisor: each once */
+	if (n_a > 0 && n_a % 7 != 0 && n_a < 1000) {
+		b[n_a] = (hth_words_hit){a[0].id + 1000000, 1};
+		CHECK_OK(hth_words_rescore(w, &q, b, n_a + 1, &err));
+		for (size_t i = 0; i < n_a; i++)
+			all = all && a[i].id == b[i].id && a[i].score == b[i].score;
+		CHECK(all && b[n_a].score == 0);
+	}
 	hth_terms_destroy(terms);
 }
 
