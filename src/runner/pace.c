@@ -8,6 +8,7 @@ enum {
 	CHUNK_MIXED_MAX = 128,
 	CHUNK_ALONE_MIN = 64,
 	CHUNK_SLICED_MIN = 16,
+	KV_PAGE = 32,
 };
 /* The promise is twice; the rest is for what the estimate misses. */
 #define STRETCH 1.8
@@ -76,10 +77,10 @@ uint64_t hth_pace_expect_ns(const hth_pace *pace, size_t rows) { return (uint64_
 
 static size_t chunk_alone(const hth_pace *pace)
 {
-	/* The largest power of two that ends in time. */
+	/* The most whole pages that end in time. */
 	size_t chunk = CHUNK_ALONE_MIN;
-	while (chunk < 4096 && expect(pace, (double)chunk * 2) <= ALONE_NS && expect(pace, (double)chunk) > 0)
-		chunk *= 2;
+	while (chunk < 4096 && expect(pace, (double)(chunk + KV_PAGE)) <= ALONE_NS && expect(pace, (double)chunk) > 0)
+		chunk += KV_PAGE;
 	return chunk;
 }
 
