@@ -1,9 +1,9 @@
 /* context.h - passages of the household's documents that a model answers from, and the citations in its answer.
  *
- * Passages are numbered from 1 in the order in which they are added. The model is told to cite them as [1]; a *citer* reads the answer as it
- * comes and lets such marks through only where the passage exists: what a model has invented ([9] of six passages, [letter.pdf, page 3] of a
- * letter it never saw) is taken out and counted. [file, page] of a passage that it was given becomes its number. Code between backticks
- * is left alone. What it cited is listed at the answer's end, and as data for programs.
+ * Passages are numbered from 1 in the order in which they are added. The model is told to cite them as [1]; a *citer* reads the answer as
+ * it comes and lets such marks through only where the passage exists: what a model has invented ([9] of six passages, [letter.pdf, page 3]
+ * of a letter it never saw) is taken out and counted. [file, page] of a passage that it was given becomes its number. Code between
+ * backticks is left alone. What it cited is listed at the answer's end, and as data for programs.
  *
  * Thread: the caller's. Passages are wiped when they go.
  */
@@ -41,11 +41,12 @@ typedef struct hth_citer hth_citer;
 /* context is borrowed; it may grow while the answer comes. */
 HTH_MUST_USE hth_status hth_citer_create(hth_citer **ret_citer, const hth_context *context, hth_error *err);
 void hth_citer_destroy(hth_citer *citer);
-/* The next bytes of the answer; what may be shown of them, and of what was held back before, goes to out. At most a bracket's content is held back. */
+/* The next bytes of the answer; what may be shown of them, and of what was held back before, goes to out. At most a bracket's content is
+ * held back. */
 void hth_citer_feed(hth_citer *citer, const char *text, size_t len, hth_buf *out);
 void hth_citer_finish(hth_citer *citer, hth_buf *out); /* the answer has ended */
-size_t hth_citer_cited(const hth_citer *citer);   /* different passages */
-size_t hth_citer_dropped(const hth_citer *citer); /* marks that were taken out */
+size_t hth_citer_cited(const hth_citer *citer);        /* different passages */
+size_t hth_citer_dropped(const hth_citer *citer);      /* marks that were taken out */
 /* "\n\n[1] /path/lease.pdf, page 2\n[3] ...": nothing when nothing was cited. */
 void hth_citer_write_sources(const hth_citer *citer, hth_buf *out);
 

@@ -9,7 +9,10 @@
 
 enum { MESSAGE_MAX = 4 << 20 };
 
-static bool is_bound(const hth_request *r) { return r->input.format_json != NULL || r->params.grammar != NULL; }
+static bool is_bound(const hth_request *r)
+{
+	return r->input.format_json != NULL || r->params.grammar != NULL;
+}
 
 hth_status hth_api_use_documents(hth_api_job *job, hth_error *err)
 {
@@ -40,7 +43,10 @@ static json_t *last_of_user(const json_t *messages, size_t skip)
 	return NULL;
 }
 
-static const char *words_of(const json_t *message) { return json_string_value(json_object_get(message, "content")); }
+static const char *words_of(const json_t *message)
+{
+	return json_string_value(json_object_get(message, "content"));
+}
 
 static hth_status read_messages(const hth_request *r, json_t **ret_messages, hth_error *err)
 {
@@ -115,7 +121,8 @@ static hth_status ask_again(const hth_api_job *job, const hth_request *before, h
 bool hth_api_fewer_passages(hth_api_job *job)
 {
 	hth_request *next;
-	if (job->plain_messages == NULL || job->begun || job->finished || hth_context_count(job->context) < 2 || hth_request_create(&next, HTH_CHAT, NULL) != HTH_OK)
+	if (job->plain_messages == NULL || job->begun || job->finished || hth_context_count(job->context) < 2 ||
+	    hth_request_create(&next, HTH_CHAT, NULL) != HTH_OK)
 		return false;
 	hth_context_limit(job->context, hth_context_count(job->context) / 2);
 	if (ask_again(job, job->requests[0], next, NULL) != HTH_OK) {

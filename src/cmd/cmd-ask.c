@@ -1,9 +1,10 @@
 /* cmd-ask.c - `hearth ask QUESTION`: an answer from the household's documents, with what it rests on.
  *
- * The best passages are searched; what has less than ASK_LEAST per cent of the question's words, rare ones counting more, speaks of something else
- * (docs/index.md has the measurement), and when nothing is left the answer is that nothing is there: no model is asked. Else the node's model is
- * told to answer from the passages alone and to cite them by number; invented citations are taken out (api/context.h). Without a node, or with a
- * model too small to be of use at this (TINY), the passages themselves are the answer, and it is said why. --with asks any model.
+ * The best passages are searched; what has less than ASK_LEAST per cent of the question's words, rare ones counting more, speaks of
+ * something else (docs/index.md has the measurement), and when nothing is left the answer is that nothing is there: no model is asked. Else
+ * the node's model is told to answer from the passages alone and to cite them by number; invented citations are taken out (api/context.h).
+ * Without a node, or with a model too small to be of use at this (TINY), the passages themselves are the answer, and it is said why. --with
+ * asks any model.
  */
 #include "api/context.h"
 #include "base/mem.h"
@@ -20,8 +21,8 @@ typedef struct answer {
 	const json_t *hits;
 	hth_context *context;
 	hth_citer *citer;
-	hth_buf text;            /* the answer without what was invented; nothing: there is none */
-	const char *model;       /* that answered; NULL: none */
+	hth_buf text;      /* the answer without what was invented; nothing: there is none */
+	const char *model; /* that answered; NULL: none */
 	char model_name[256];
 	char why[HTH_ERROR_MAX]; /* there is no answer of a model; "" */
 } answer;
@@ -38,7 +39,8 @@ static hth_status take_hits(answer *a, hth_error *err)
 	size_t i, k;
 	HTH_TRY(hth_context_create(&a->context, err));
 	HTH_TRY(hth_citer_create(&a->citer, a->context, err));
-	json_array_foreach (a->hits, i, hit) {
+	json_array_foreach(a->hits, i, hit)
+	{
 		const json_t *box = json_object_get(hit, "box");
 		hth_context_passage p = {.file = text_of(hit, "file"),
 		                         .part = text_of(hit, "part"),
@@ -79,7 +81,9 @@ static bool choose_model(hth_client *client, answer *a)
 	double n = parameters_of(text_of(json_object_get(facts, "details"), "parameter_size"));
 	if (n == 0 || n >= TINY)
 		return true;
-	snprintf(a->why, sizeof a->why, "the model %.100s has %.0f million parameters, too few to answer from documents (%.0f million or more can); --with MODEL asks it all the same",
+	snprintf(a->why, sizeof a->why,
+	         "the model %.100s has %.0f million parameters, too few to answer from documents (%.0f million or more can); --with MODEL "
+	         "asks it all the same",
 	         a->model_name, n / 1e6, TINY / 1e6);
 	a->model_name[0] = '\0';
 	return false;
@@ -91,7 +95,8 @@ static json_t *make_request(const answer *a, const char *question)
 	hth_context_ask(a->context, question, &text);
 	if (text.failed)
 		return NULL;
-	json_t *request = json_pack("{s:[{s:s,s:s}],s:f,s:i}", "messages", "role", "user", "content", text.data, "temperature", 0.0, "max_tokens", ASK_TOKENS);
+	json_t *request = json_pack("{s:[{s:s,s:s}],s:f,s:i}", "messages", "role", "user", "content", text.data, "temperature", 0.0,
+	                            "max_tokens", ASK_TOKENS);
 	if (request != NULL && a->model_name[0] != '\0')
 		json_object_set_new(request, "model", json_string(a->model_name));
 	return request;
@@ -106,14 +111,16 @@ static void ask_model(hth_client *client, const char *question, answer *a)
 	HTH_AUTO_JSON json_t *request = make_request(a, question);
 	hth_client_set_headers(client, headers);
 	hth_status status = HTH_INVALID;
-	while (request != NULL && (status = hth_client_json(client, "POST", "/v1/chat/completions", request, ASK_TIMEOUT_MS, &out, &err)) == HTH_TOO_LARGE &&
+	while (request != NULL &&
+	       (status = hth_client_json(client, "POST", "/v1/chat/completions", request, ASK_TIMEOUT_MS, &out, &err)) == HTH_TOO_LARGE &&
 	       hth_context_count(a->context) > 1) {
 		hth_context_limit(a->context, hth_context_count(a->context) / 2); /* half of them may fit into its context */
 		json_decref(request);
 		request = make_request(a, question);
 	}
 	if (status != HTH_OK) {
-		snprintf(a->why, sizeof a->why, "no model answered: %.*s", (int)sizeof a->why - 30, request == NULL ? "the passages are no text" : err.message);
+		snprintf(a->why, sizeof a->why, "no model answered: %.*s", (int)sizeof a->why - 30,
+		         request == NULL ? "the passages are no text" : err.message);
 		return;
 	}
 	const char *said = text_of(json_object_get(json_array_get(json_object_get(out, "choices"), 0), "message"), "content");
@@ -144,8 +151,7 @@ static json_t *list_places(const answer *a, bool only_cited)
 		const json_t *hit = json_array_get(a->hits, i), *mark;
 		bool is_cited = false;
 		size_t k;
-		json_array_foreach (marks, k, mark)
-			is_cited |= json_integer_value(json_object_get(mark, "number")) == (json_int_t)i + 1;
+		json_array_foreach(marks, k, mark) is_cited |= json_integer_value(json_object_get(mark, "number")) == (json_int_t)i + 1;
 		if (only_cited && !is_cited)
 			continue;
 		json_t *place = json_pack("{s:I}", "number", (json_int_t)i + 1);
@@ -159,9 +165,10 @@ static json_t *list_places(const answer *a, bool only_cited)
 
 static int print_data(const hth_invocation *in, const answer *a, const json_t *citations, const json_t *passages)
 {
-	HTH_AUTO_JSON json_t *out = json_pack("{s:s?,s:b,s:s?,s:s?,s:O,s:O,s:I}", "answer", a->model != NULL ? a->text.data : NULL, "found",
-	                                      json_array_size(a->hits) > 0, "model", a->model, "reason", a->why[0] != '\0' ? a->why : NULL, "citations", citations,
-	                                      "passages", passages, "invented", (json_int_t)hth_citer_dropped(a->citer));
+	HTH_AUTO_JSON json_t *out =
+	    json_pack("{s:s?,s:b,s:s?,s:s?,s:O,s:O,s:I}", "answer", a->model != NULL ? a->text.data : NULL, "found",
+	              json_array_size(a->hits) > 0, "model", a->model, "reason", a->why[0] != '\0' ? a->why : NULL, "citations", citations,
+	              "passages", passages, "invented", (json_int_t)hth_citer_dropped(a->citer));
 	return hth_search_print_json(in, out);
 }
 
@@ -169,7 +176,8 @@ static void print_places(const json_t *places)
 {
 	const json_t *place;
 	size_t i;
-	json_array_foreach (places, i, place) {
+	json_array_foreach(places, i, place)
+	{
 		printf("[%lld] ", (long long)json_integer_value(json_object_get(place, "number")));
 		hth_search_print_place(place);
 		printf("\n");
@@ -208,10 +216,11 @@ int hth_cmd_ask(hth_invocation *in)
 	bool json = false;
 	const char *model = NULL;
 	hth_search_ask search = {.k = ASK_PASSAGES, .least = ASK_LEAST, .with_text = true};
-	const hth_option options[] = {{"with", 'm', HTH_OPTION_TEXT, &model, "MODEL", "the model that answers, however small; default: the node's", 0, 0, NULL},
-	                              {"k", 'k', HTH_OPTION_INT, &search.k, "N", "from the N best passages; default 6", 1, 20, NULL},
-	                              {"folder", 0, HTH_OPTION_TEXT, &search.folder, "DIR", "only files within it", 0, 0, NULL},
-	                              HTH_OPTION_JSON(&json)};
+	const hth_option options[] = {
+	    {"with", 'm', HTH_OPTION_TEXT, &model, "MODEL", "the model that answers, however small; default: the node's", 0, 0, NULL},
+	    {"k", 'k', HTH_OPTION_INT, &search.k, "N", "from the N best passages; default 6", 1, 20, NULL},
+	    {"folder", 0, HTH_OPTION_TEXT, &search.folder, "DIR", "only files within it", 0, 0, NULL},
+	    HTH_OPTION_JSON(&json)};
 	if (!hth_options_take(in, options, HTH_COUNT(options), 1, 1))
 		return in->exit_code;
 	search.query = in->argv[0];

@@ -14,7 +14,8 @@ typedef struct hth_search_ask {
 } hth_search_ask;
 
 /* The JSON of index-json.h. *ret_client is kept open when the node answered, else NULL: then it was searched here. */
-HTH_MUST_USE hth_status hth_search_run(const hth_invocation *in, const hth_search_ask *ask, json_t **ret_json, hth_client **ret_client, hth_error *err);
+HTH_MUST_USE hth_status hth_search_run(const hth_invocation *in, const hth_search_ask *ask, json_t **ret_json, hth_client **ret_client,
+                                       hth_error *err);
 /* What stands in documents may hold anything; a terminal obeys control characters. These print none but line ends. */
 void hth_search_print_plain(const char *text);
 void hth_search_print_place(const json_t *hit); /* "FILE (PART), page 3" */

@@ -104,7 +104,10 @@ hth_status hth_prices_load(hth_prices *ret_prices, const char *installed, const 
 	HTH_TRY(read_file(&p, &found, path, err));
 	for (unsigned i = 0; i < HTH_PRICE_COUNT; i++)
 		if ((found >> i & 1) == 0)
-			return hth_fail(err, HTH_NOT_FOUND, "no price %s is known: prices.conf, which comes with the program, is not there; put one into %.200s", hth_price_names[i], path);
+			return hth_fail(
+			    err, HTH_NOT_FOUND,
+			    "no price %s is known: prices.conf, which comes with the program, is not there; put one into %.200s",
+			    hth_price_names[i], path);
 	*ret_prices = p;
 	return HTH_OK;
 }
@@ -117,7 +120,10 @@ void hth_index_count_cost(const hth_index_status *s, const hth_prices *p, int64_
 	hth_index_cost c = {.watt_hours = (s->metered_joules + guessed * p->list[HTH_PRICE_WATTS].value) / 3600};
 	c.energy = c.watt_hours / 1000 * p->list[HTH_PRICE_KWH].value;
 	c.cloud_pages = (double)s->pages_read / 1000 * p->list[HTH_PRICE_PAGES].value;
-	c.cloud_storage = HTH_MAX((double)s->text_bytes / gb - p->list[HTH_PRICE_GB_FREE].value, 0.0) * kept * p->list[HTH_PRICE_GB_MONTH].value;
-	c.measured_by = s->metered_cpu_seconds <= 0 ? "processor time" : guessed > s->cpu_seconds * 0.01 ? "RAPL and processor time" : "RAPL";
+	c.cloud_storage =
+	    HTH_MAX((double)s->text_bytes / gb - p->list[HTH_PRICE_GB_FREE].value, 0.0) * kept * p->list[HTH_PRICE_GB_MONTH].value;
+	c.measured_by = s->metered_cpu_seconds <= 0       ? "processor time"
+	                : guessed > s->cpu_seconds * 0.01 ? "RAPL and processor time"
+	                                                  : "RAPL";
 	*ret_cost = c;
 }

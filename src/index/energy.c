@@ -29,7 +29,8 @@ double energy_busy_seconds(const char *proc_stat)
 	/* cpu user nice system idle iowait irq softirq steal (proc(5)), in clock ticks */
 	unsigned long long v[8] = {0};
 	long tick = sysconf(_SC_CLK_TCK);
-	if (sscanf(proc_stat, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6], &v[7]) < 4 || tick <= 0)
+	if (sscanf(proc_stat, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6], &v[7]) < 4 ||
+	    tick <= 0)
 		return 0;
 	return (double)(v[0] + v[1] + v[2] + v[5] + v[6] + v[7]) / (double)tick;
 }
@@ -60,7 +61,9 @@ bool energy_look(energy_meter *m, uint64_t now_ms, double cpu_seconds, double bu
 		uint64_t now = m->last_uj[i];
 		if (!read_number(m->folder, i, "energy_uj", &now))
 			return false;
-		uint64_t used = now >= m->last_uj[i] ? now - m->last_uj[i] : m->range_uj[i] > m->last_uj[i] ? m->range_uj[i] - m->last_uj[i] + now : now;
+		uint64_t used = now >= m->last_uj[i]             ? now - m->last_uj[i]
+		                : m->range_uj[i] > m->last_uj[i] ? m->range_uj[i] - m->last_uj[i] + now
+		                                                 : now;
 		m->last_uj[i] = now;
 		all += (double)used / 1e6;
 	}

@@ -1,8 +1,9 @@
 /* energy.h - what the index's work takes from the wall: the processor's own meter, shared out by time. Only this folder includes it.
  *
- * Linux shows Intel's and AMD's meter (RAPL) as /sys/class/powercap/intel-rapl:N/energy_uj, microjoules of one processor package that wrap around at
- * max_energy_range_uj (kernel documentation, power/powercap). It counts all that the package does. Of the energy between two looks this
- * work's part is the part of the time at which it was at work, times its part of the processor time that anybody used. Most systems show the meter to root only. */
+ * Linux shows Intel's and AMD's meter (RAPL) as /sys/class/powercap/intel-rapl:N/energy_uj, microjoules of one processor package that wrap
+ * around at max_energy_range_uj (kernel documentation, power/powercap). It counts all that the package does. Of the energy between two
+ * looks this work's part is the part of the time at which it was at work, times its part of the processor time that anybody used. Most
+ * systems show the meter to root only. */
 #ifndef HTH_INDEX_ENERGY_H
 #define HTH_INDEX_ENERGY_H
 

@@ -1,8 +1,9 @@
 /* ignore.h - which names a folder's walk passes by. Only this folder includes it.
  *
- * Hidden names (with a dot first) always, but for the folders of a Maildir (.Archive); its tmp, where messages are on their way in. And what a .hearthignore in the same folder or one above it says, a pattern a
- * line as in .gitignore: `*.log` a name anywhere below, `/drafts` or `a/b` a path from the file's own folder, a `/` at
- * the end only folders, `!` takes back, `#` a remark.
+ * Hidden names (with a dot first) always, but for the folders of a Maildir (.Archive); a Maildir's tmp, where messages
+ * are on their way in. And what a .hearthignore in the same folder or one above it says, a pattern a line as in
+ * .gitignore: `*.log` a name anywhere below, `/drafts` or `a/b` a path from the file's own folder, a `/` at the end only
+ * folders, `!` takes back, `#` a remark.
  */
 #ifndef HTH_INDEX_IGNORE_H
 #define HTH_INDEX_IGNORE_H

@@ -1,8 +1,9 @@
-/* names.c - the words of files' names: each file that has a document gets a passage of its own (part -1) that says how it is called, so that
- * "the boiler manual" finds boiler-manual.pdf whatever it says inside. Thread: the index's.
+/* names.c - the words of files' names: each file that has a document gets a passage of its own (part -1) that says how it is called, so
+ * that "the boiler manual" finds boiler-manual.pdf whatever it says inside. Thread: the index's.
  *
- * A name belongs to the file, not to the content: the record's triggers (index-record.c) remove a name's passage when its file is called otherwise,
- * says something else or is gone, and here it is made again; nothing is read for that. A file that a program sent is called as its sender said. A Maildir's names are its own business and say nothing.
+ * A name belongs to the file, not to the content: the record's triggers (index-record.c) remove a name's passage when its file is called
+ * otherwise, says something else or is gone, and here it is made again; nothing is read for that. A file that a program sent is called as
+ * its sender said. A Maildir's names are its own business and say nothing.
  */
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -23,7 +24,8 @@ static bool is_maildir(const char *path, const char *name)
 /* Whether a new word begins at c: "RentContract2019" is three. */
 static bool is_joint(char before, char c)
 {
-	return (islower((unsigned char)before) && isupper((unsigned char)c)) || (isalpha((unsigned char)before) && isdigit((unsigned char)c)) ||
+	return (islower((unsigned char)before) && isupper((unsigned char)c)) ||
+	       (isalpha((unsigned char)before) && isdigit((unsigned char)c)) ||
 	       (isdigit((unsigned char)before) && isalpha((unsigned char)c));
 }
 
@@ -60,12 +62,14 @@ static hth_status find_unnamed(hth_index *ix, unnamed *list, size_t *ret_n, hth_
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
 	size_t n = 0;
 	/* Stemmed as what the document says is. */
-	HTH_TRY(record_prepare(&ix->r, &stmt, err,
-	                       "SELECT file.id, document, iif(folder.store IS NULL, "
-	                       " iif(folder.store IS NOT NULL, coalesce((SELECT name FROM upload WHERE link = file.path LIMIT 1), ''), iif(file.path = '', folder.path, file.path)),"
-	                       "  coalesce((SELECT upload.name FROM upload WHERE link = file.path), '')),"
-	                       " coalesce((SELECT language FROM passage WHERE document = file.document AND part >= 0 LIMIT 1), 0)"
-	                       " FROM file INDEXED BY file_unnamed JOIN folder ON folder.id = file.folder WHERE name = 0 AND document IS NOT NULL LIMIT ?1"));
+	HTH_TRY(record_prepare(
+	    &ix->r, &stmt, err,
+	    "SELECT file.id, document, iif(folder.store IS NULL, "
+	    " iif(folder.store IS NOT NULL, coalesce((SELECT name FROM upload WHERE link = file.path LIMIT 1), ''), iif(file.path = '', "
+	    "folder.path, file.path)),"
+	    "  coalesce((SELECT upload.name FROM upload WHERE link = file.path), '')),"
+	    " coalesce((SELECT language FROM passage WHERE document = file.document AND part >= 0 LIMIT 1), 0)"
+	    " FROM file INDEXED BY file_unnamed JOIN folder ON folder.id = file.folder WHERE name = 0 AND document IS NOT NULL LIMIT ?1"));
 	sqlite3_bind_int64(stmt, 1, AT_ONCE);
 	int rc;
 	while ((rc = sqlite3_step(stmt)) == SQLITE_ROW && n < AT_ONCE) {
@@ -91,8 +95,9 @@ hth_status names_make(hth_index *ix, bool *ret_more, hth_error *err)
 		int64_t passage = -1; /* none is needed */
 		HTH_TRY(intake_begin(ix, err));
 		if (list[i].text[0] != '\0') {
-			HTH_TRY(record_do(&ix->r, err, "INSERT INTO passage (document, part, page, box, language, text) VALUES (?1, -1, 0, NULL, ?2, ?3)", "iis",
-			                  list[i].document, list[i].language, list[i].text));
+			HTH_TRY(record_do(
+			    &ix->r, err, "INSERT INTO passage (document, part, page, box, language, text) VALUES (?1, -1, 0, NULL, ?2, ?3)",
+			    "iis", list[i].document, list[i].language, list[i].text));
 			passage = sqlite3_last_insert_rowid(ix->r.db);
 		}
 		HTH_TRY(record_do(&ix->r, err, "UPDATE file SET name = ?2 WHERE id = ?1", "ii", list[i].file, passage));

@@ -14,7 +14,10 @@
 /* Of a document without pages, this many passages before the hit are shown with it. */
 enum { BEFORE = 10 };
 
-bool hth_index_view_is_drawn(const char *type) { return strcmp(type, "pdf") == 0 || strcmp(type, "image") == 0; }
+bool hth_index_view_is_drawn(const char *type)
+{
+	return strcmp(type, "pdf") == 0 || strcmp(type, "image") == 0;
+}
 
 void hth_index_view_finish(hth_view *v)
 {
@@ -51,7 +54,8 @@ static hth_status read_part(record *r, int64_t document, const hth_view_ask *ask
 	v->pages = ask->page > 0 ? (uint32_t)sqlite3_column_int64(stmt, 5) : 0;
 	v->page = ask->page;
 	v->part_number = ask->part;
-	return v->part != NULL && v->title != NULL && v->author != NULL ? HTH_OK : hth_fail(err, HTH_NO_MEMORY, "no memory to show a document");
+	return v->part != NULL && v->title != NULL && v->author != NULL ? HTH_OK
+	                                                                : hth_fail(err, HTH_NO_MEMORY, "no memory to show a document");
 }
 
 /* A descriptor of the file if it still is as it was read, else -1. */
@@ -134,11 +138,13 @@ static hth_status read_passages(record *r, int64_t document, const hth_view_ask 
 		HTH_TRY(record_int(r, &from, 0, err,
 		                   "SELECT min(id) FROM (SELECT id FROM passage WHERE document = ?1 AND part = ?2 AND page = 0 AND id <= ?3"
 		                   " ORDER BY id DESC LIMIT ?4)",
-		                   "iiii", document, (int64_t)ask->part, (int64_t)HTH_MIN(ask->passage, (uint64_t)INT64_MAX), (int64_t)BEFORE));
+		                   "iiii", document, (int64_t)ask->part, (int64_t)HTH_MIN(ask->passage, (uint64_t)INT64_MAX),
+		                   (int64_t)BEFORE));
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
-	HTH_TRY(record_prepare(r, &stmt, err,
-	                       "SELECT id, box, text, language, places FROM passage WHERE document = ?1 AND part = ?2 AND page = ?3 AND id >= ?4"
-	                       " ORDER BY id LIMIT ?5"));
+	HTH_TRY(record_prepare(
+	    r, &stmt, err,
+	    "SELECT id, box, text, language, places FROM passage WHERE document = ?1 AND part = ?2 AND page = ?3 AND id >= ?4"
+	    " ORDER BY id LIMIT ?5"));
 	record_bind_all(stmt, "iiiii", document, (int64_t)ask->part, (int64_t)ask->page, from, (int64_t)HTH_VIEW_PASSAGES_MAX + 1);
 	v->passages = hth_alloc_array(HTH_VIEW_PASSAGES_MAX, sizeof *v->passages);
 	if (v->passages == NULL)
@@ -159,7 +165,8 @@ static hth_status read_passages(record *r, int64_t document, const hth_view_ask 
 	v->after = rc == SQLITE_ROW;
 	int64_t earlier = 0;
 	if (from > 0)
-		HTH_TRY(record_int(r, &earlier, 0, err, "SELECT 1 FROM passage WHERE document = ?1 AND part = ?2 AND page = 0 AND id < ?3 LIMIT 1", "iii",
+		HTH_TRY(record_int(r, &earlier, 0, err,
+		                   "SELECT 1 FROM passage WHERE document = ?1 AND part = ?2 AND page = 0 AND id < ?3 LIMIT 1", "iii",
 		                   document, (int64_t)ask->part, from));
 	v->before = earlier != 0;
 	return HTH_OK;

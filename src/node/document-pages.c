@@ -5,9 +5,9 @@
  *   GET /documents/{id}/page/{n}.png?...[&dpi=]      the picture alone: PDF and images
  *
  * {id} is of the content (index/view.h), so no path of the house is in a URL; hits carry these links. The record is read by a thread of the
- * call's own, a page is drawn by an extractor of the node's own (a sandboxed child that ends when nobody looks at pages), which does not wait for
- * the files that the index reads. Only the household may look: the answers are private to their reader's cache, no other site's page may embed
- * them, nothing in them is fetched from elsewhere and nothing runs. Except for those threads, all on the loop's.
+ * call's own, a page is drawn by an extractor of the node's own (a sandboxed child that ends when nobody looks at pages), which does not
+ * wait for the files that the index reads. Only the household may look: the answers are private to their reader's cache, no other site's
+ * page may embed them, nothing in them is fetched from elsewhere and nothing runs. Except for those threads, all on the loop's.
  */
 #include "node/node-internal.h"
 
@@ -72,8 +72,9 @@ static void add_headers(hth_exchange *exchange)
 	hth_exchange_add_header(exchange, "Cross-Origin-Resource-Policy", "same-origin");
 	hth_exchange_add_header(exchange, "X-Content-Type-Options", "nosniff");
 	hth_exchange_add_header(exchange, "Referrer-Policy", "no-referrer"); /* the address has what was asked for */
-	hth_exchange_add_header(exchange, "Content-Security-Policy",
-	                        "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
+	hth_exchange_add_header(
+	    exchange, "Content-Security-Policy",
+	    "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
 	hth_exchange_add_header(exchange, "X-Frame-Options", "DENY");
 }
 
@@ -108,7 +109,10 @@ static void put_text(hth_buf *out, const char *text, size_t len)
 			hth_buf_append_char(out, (char)c);
 	}
 }
-static void put_string(hth_buf *out, const char *text) { put_text(out, text, strlen(text)); }
+static void put_string(hth_buf *out, const char *text)
+{
+	put_text(out, text, strlen(text));
+}
 
 static void put_passage(hth_buf *out, const hth_view_passage *p, bool is_hit)
 {
@@ -128,7 +132,8 @@ static void put_passage(hth_buf *out, const hth_view_passage *p, bool is_hit)
 static void put_link(hth_buf *out, const page_call *c, uint32_t page, bool picture)
 {
 	/* A hit of that page, as far as a link tells. */
-	hth_index_hit hit = {.type = c->view.type, .page = page, .part_number = c->ask.part, .passage = page == c->ask.page ? c->ask.passage : 0};
+	hth_index_hit hit = {
+	    .type = c->view.type, .page = page, .part_number = c->ask.part, .passage = page == c->ask.page ? c->ask.passage : 0};
 	snprintf(hit.document, sizeof hit.document, "%s", c->id);
 	HTH_CLEANUP(hth_buf_finish) hth_buf link = HTH_BUF_INIT(16 << 10);
 	if (hth_index_write_link(&hit, c->query, picture, &link) && !link.failed)
@@ -184,10 +189,12 @@ static void put_neighbours(hth_buf *out, const page_call *c)
 static void write_html(const page_call *c, hth_buf *out)
 {
 	const hth_view *v = &c->view;
-	hth_buf_append_str(out, "<!doctype html><html><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><style>"
-	                        "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:1.5rem auto;padding:0 1rem}img{max-width:100%;"
-	                        "border:1px solid #8888}p{white-space:pre-wrap;overflow-wrap:anywhere}.facts{color:#777}.hit{border-left:4px solid #e08000;"
-	                        "padding-left:.7em}h1{font-size:1.3em}:root{color-scheme:light dark}mark{background:#ffd94a;color:#000}</style>");
+	hth_buf_append_str(
+	    out,
+	    "<!doctype html><html><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><style>"
+	    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:1.5rem auto;padding:0 1rem}img{max-width:100%;"
+	    "border:1px solid #8888}p{white-space:pre-wrap;overflow-wrap:anywhere}.facts{color:#777}.hit{border-left:4px solid #e08000;"
+	    "padding-left:.7em}h1{font-size:1.3em}:root{color-scheme:light dark}mark{background:#ffd94a;color:#000}</style>");
 	put_facts(out, c);
 	put_neighbours(out, c);
 	if (c->ask.page > 0 && hth_index_view_is_drawn(v->type)) {
@@ -225,7 +232,8 @@ static void on_drawn(void *ctx, const hth_extract_result *result)
 		else if (result->changed)
 			hth_fail(&err, HTH_CONFLICT, "the file has changed since it was read; search again in a moment");
 		else
-			hth_fail(&err, HTH_NOT_FOUND, "page %u cannot be drawn: %s", c->ask.page, result->reason[0] != '\0' ? result->reason : "it is not there");
+			hth_fail(&err, HTH_NOT_FOUND, "page %u cannot be drawn: %s", c->ask.page,
+			         result->reason[0] != '\0' ? result->reason : "it is not there");
 		answer_error(c, &err);
 	}
 	free_call(c);
@@ -255,9 +263,11 @@ static hth_status draw(page_call *c, hth_error *err)
 	float boxes[HTH_EXTRACT_MARKS_MAX][4];
 	char words[HTH_EXTRACT_WORDS_MAX + 1];
 	if (c->view.fd < 0)
-		return hth_fail(err, HTH_NOT_FOUND, "a document of the kind %s is not drawn; the same address without .png shows its text", c->view.type);
+		return hth_fail(err, HTH_NOT_FOUND, "a document of the kind %s is not drawn; the same address without .png shows its text",
+		                c->view.type);
 	if (all->extractor == NULL)
-		HTH_TRY(hth_extractor_create(&all->extractor, all->node->loop, &(hth_extractor_options){.n_workers = 1, .foreground = true}, err));
+		HTH_TRY(hth_extractor_create(&all->extractor, all->node->loop, &(hth_extractor_options){.n_workers = 1, .foreground = true},
+		                             err));
 	hth_index_view_words(&c->view, words, sizeof words);
 	const char *slash = strrchr(c->view.file, '/');
 	const hth_extract_ask ask = {.mode = HTH_EXTRACT_MODE_RENDER,
@@ -331,7 +341,8 @@ static hth_status read_number(hth_exchange *exchange, const char *name, uint64_t
 	errno = 0;
 	unsigned long long v = strtoull(text, &end, 10);
 	if (errno != 0 || *end != '\0' || *text < '0' || *text > '9' || v < min || v > max)
-		return hth_fail_param(err, HTH_INVALID, name, "%s must be a number from %llu to %llu", name, (unsigned long long)min, (unsigned long long)max);
+		return hth_fail_param(err, HTH_INVALID, name, "%s must be a number from %llu to %llu", name, (unsigned long long)min,
+		                      (unsigned long long)max);
 	*value = v;
 	return HTH_OK;
 }
@@ -349,7 +360,8 @@ static hth_status read_path(page_call *c, const char *path, hth_error *err)
 	char *end = NULL;
 	unsigned long page = strncmp(rest, "/page/", 6) == 0 && rest[6] >= '1' && rest[6] <= '9' ? strtoul(rest + 6, &end, 10) : 0;
 	if (end == NULL || page > HTH_EXTRACT_PAGES_MAX || (*end != '\0' && strcmp(end, ".png") != 0))
-		return hth_fail(err, HTH_NOT_FOUND, "a document has pages /documents/ID/page/N and /documents/ID/page/N.png, and no others");
+		return hth_fail(err, HTH_NOT_FOUND,
+		                "a document has pages /documents/ID/page/N and /documents/ID/page/N.png, and no others");
 	c->ask.page = (uint32_t)page;
 	c->picture = *end != '\0';
 	return HTH_OK;

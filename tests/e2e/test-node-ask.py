@@ -268,6 +268,11 @@ def passages_of_the_tool_are_cited_too():
         message = got["choices"][0]["message"]
         assert message["content"].startswith("It is 2400 euros [1].\n\n[1] ") and message["annotations"][0]["page"] == 2, message
         assert h.said_to_model().startswith("[1] (contract.pdf, page 2)\n")
+        # With passages from the beginning, those that it searches for go on in number.
+        got = h.node.post("/v1/chat/completions", {"model": "u/alpha", "messages": [{"role": "user", "content": "The deposit of the flat?"}]},
+                          headers={"Hearth-Tools": "search_documents", "Hearth-Context": "documents"})
+        assert h.said_to_model().startswith("[2] (contract.pdf, page 2)\n") and got.headers["Hearth-Passages"] == "2", h.said_to_model()
+        assert got.json["choices"][0]["message"]["content"].startswith("It is 2400 euros [1].\n\n[1] "), got.body
 
 
 run_tests()
