@@ -49,14 +49,19 @@ static const char *sector(const hth_cfb *c, uint32_t number)
 	return number < LAST_SECTOR && at + (1u << c->shift) <= c->len ? c->bytes + at : NULL;
 }
 
-static uint32_t after(const hth_cfb *c, uint32_t number) { return number < c->n_sectors ? c->next[number] : UINT32_MAX; }
+static uint32_t after(const hth_cfb *c, uint32_t number)
+{
+	return number < c->n_sectors ? c->next[number] : UINT32_MAX;
+}
 
-/* A chain's bytes, at most `want` of them; a loop is as long as the file at most. The last sector may be cut by the file's end. */
+/* A chain's bytes, at most `want` of them; a loop is as long as the file at most. The last sector may be cut by the
+ * file's end. */
 static bool read_chain(const hth_cfb *c, uint32_t first, uint64_t want, hth_buf *out)
 {
 	size_t size = (size_t)1 << c->shift;
 	uint64_t left = HTH_MIN(want, (uint64_t)c->len);
-	for (uint32_t at = first, steps = 0; left > 0 && at < LAST_SECTOR && steps <= c->n_sectors; at = after(c, at), steps++) {
+	for (uint32_t at = first, steps = 0; left > 0 && at < LAST_SECTOR && steps <= c->n_sectors;
+	     at = after(c, at), steps++) {
 		uint64_t place = ((uint64_t)at + 1) << c->shift;
 		if (place >= c->len)
 			return left < want;
@@ -113,7 +118,8 @@ static void take_entry(hth_cfb_entry *e, const char *raw)
 {
 	hth_buf name = HTH_BUF_INIT(sizeof e->name - 1);
 	unsigned kind = (unsigned char)raw[0x42], bytes = hth_le16(raw + 0x40);
-	*e = (hth_cfb_entry){.is_folder = kind == 1 || kind == 5, .start = hth_le32(raw + 0x74), .size = hth_le64(raw + 0x78)};
+	*e = (hth_cfb_entry){
+	    .is_folder = kind == 1 || kind == 5, .start = hth_le32(raw + 0x74), .size = hth_le64(raw + 0x78)};
 	if (kind != 1 && kind != 2 && kind != 5)
 		e->size = UINT64_MAX; /* empty */
 	hth_utf16_append(&name, raw, HTH_MIN(bytes / 2, 31u));
@@ -199,8 +205,14 @@ void hth_cfb_close(hth_cfb *c)
 	free(c);
 }
 
-size_t hth_cfb_count(const hth_cfb *c) { return c->n; }
-const hth_cfb_entry *hth_cfb_get(const hth_cfb *c, size_t i) { return &c->entries[i]; }
+size_t hth_cfb_count(const hth_cfb *c)
+{
+	return c->n;
+}
+const hth_cfb_entry *hth_cfb_get(const hth_cfb *c, size_t i)
+{
+	return &c->entries[i];
+}
 
 uint32_t hth_cfb_find(const hth_cfb *c, uint32_t folder, const char *name)
 {

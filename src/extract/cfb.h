@@ -1,5 +1,6 @@
-/* cfb.h - compound files (OLE2): the folders and streams in which old Microsoft Office and Outlook keep a document. By a reader of ours:
- * Debian's libgsf does it as part of a library that opens files, and what is wanted is a few hundred lines over bytes in memory, fuzzed.
+/* cfb.h - compound files (OLE2): the folders and streams in which old Microsoft Office and Outlook keep a document. By
+ * a reader of ours: Debian's libgsf does it as part of a library that opens files, and what is wanted is a few hundred
+ * lines over bytes in memory, fuzzed.
  *
  * Every number of the file is checked where it is used; chains that loop end. Source: [MS-CFB]. */
 #ifndef HTH_EXTRACT_CFB_H
@@ -25,13 +26,24 @@ size_t hth_cfb_count(const hth_cfb *cfb);
 const hth_cfb_entry *hth_cfb_get(const hth_cfb *cfb, size_t i);
 /* An entry of that folder by its name, letters' case aside; HTH_CFB_NONE: there is none. */
 uint32_t hth_cfb_find(const hth_cfb *cfb, uint32_t folder, const char *name);
-/* Appends a stream's bytes; as much as can be followed where its chain is broken. False: nothing of it, or out is full. */
+/* Appends a stream's bytes; as much as can be followed where its chain is broken. False: nothing of it, or out is full.
+ */
 bool hth_cfb_read(hth_cfb *cfb, uint32_t entry, hth_buf *out);
 
 /* Little-endian numbers at p. */
-static inline uint32_t hth_le16(const void *p) { const uint8_t *b = p; return (uint32_t)b[0] | (uint32_t)b[1] << 8; }
-static inline uint32_t hth_le32(const void *p) { return hth_le16(p) | hth_le16((const uint8_t *)p + 2) << 16; }
-static inline uint64_t hth_le64(const void *p) { return hth_le32(p) | (uint64_t)hth_le32((const uint8_t *)p + 4) << 32; }
+static inline uint32_t hth_le16(const void *p)
+{
+	const uint8_t *b = p;
+	return (uint32_t)b[0] | (uint32_t)b[1] << 8;
+}
+static inline uint32_t hth_le32(const void *p)
+{
+	return hth_le16(p) | hth_le16((const uint8_t *)p + 2) << 16;
+}
+static inline uint64_t hth_le64(const void *p)
+{
+	return hth_le32(p) | (uint64_t)hth_le32((const uint8_t *)p + 4) << 32;
+}
 /* Appends UTF-16LE as UTF-8, up to n units or the first zero; lone surrogates become U+FFFD. */
 void hth_utf16_append(hth_buf *out, const char *units, size_t n);
 

@@ -1,14 +1,17 @@
 /* lzfu.c - Outlook's compressed RTF. Child only, and fuzzed. See old-office.h; source: [MS-OXRTFCP].
  *
- * Runs of eight: a byte says which are literal and which are references into the last 4096 bytes, which begin as a text that every RTF has.
+ * Runs of eight: a byte says which are literal and which are references into the last 4096 bytes, which begin as a text
+ * that every RTF has.
  */
 #include "base/mem.h"
 #include "extract/old-office.h"
 
 enum { WINDOW = 4096, PLAIN = 0x414C454D, COMPRESSED = 0x75465A4C };
 
-static const char before[] = "{\\rtf1\\ansi\\mac\\deff0\\deftab720{\\fonttbl;}{\\f0\\fnil \\froman \\fswiss \\fmodern \\fscript \\fdecor MS Sans SerifSymbolArial"
-                             "Times New RomanCourier{\\colortbl\\red0\\green0\\blue0\r\n\\par \\pard\\plain\\f0\\fs20\\b\\i\\u\\tab\\tx";
+static const char before[] =
+    "{\\rtf1\\ansi\\mac\\deff0\\deftab720{\\fonttbl;}{\\f0\\fnil \\froman \\fswiss \\fmodern \\fscript \\fdecor MS "
+    "Sans SerifSymbolArial"
+    "Times New RomanCourier{\\colortbl\\red0\\green0\\blue0\r\n\\par \\pard\\plain\\f0\\fs20\\b\\i\\u\\tab\\tx";
 
 bool hth_lzfu_expand(const char *bytes, size_t len, hth_buf *out)
 {

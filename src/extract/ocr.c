@@ -1,8 +1,8 @@
 /* ocr.c - words out of pictures, by Tesseract; Leptonica turns and straightens. Child only, of the OCR kind.
  *
  * A picture is made grey, lit evenly if it was photographed (a shadow's edge else hides half a page), turned by quarters as Tesseract's
- * orientation model says, made larger until its letters are tall enough, straightened by up to a few degrees, recognised, and told by paragraphs. Boxes go back to the picture as it came. Words that Tesseract itself hardly believes in (photographs are full of them)
- * are left out.
+ * orientation model says, made larger until its letters are tall enough, straightened by up to a few degrees, recognised, and told by
+ * paragraphs. Boxes go back to the picture as it came. Words that Tesseract itself hardly believes in (photographs are full of them) are left out.
  */
 #include "extract/ocr.h"
 

@@ -1,8 +1,8 @@
 /* old-excel.c - the text of Excel 5 to 2003 workbooks. Child only, and fuzzed. See old-office.h.
  *
- * The stream is records of at most 8 KiB: first what is common (names of sheets, the table of strings, formats), then each sheet. A row is told
- * as its cells with tabs between, numbers as numbers and dates as dates, a formula as its result. Comments and text boxes follow their sheet's
- * rows as they lie in the file.
+ * The stream is records of at most 8 KiB: first what is common (names of sheets, the table of strings, formats), then
+ * each sheet. A row is told as its cells with tabs between, numbers as numbers and dates as dates, a formula as its
+ * result. Comments and text boxes follow their sheet's rows as they lie in the file.
  */
 #include "base/mem.h"
 #include "extract/charset.h"
@@ -11,10 +11,37 @@
 #include <math.h>
 
 enum {
-	SHEETS_MAX = 4096, STRINGS_MAX = 4 << 20, FORMATS_MAX = 4096, STYLES_MAX = 65536, ROW_MAX = 1 << 20, TEXTS_MAX = 512 << 20,
-	R_FORMULA = 0x06, R_EOF = 0x0A, R_1904 = 0x22, R_FILEPASS = 0x2F, R_CONTINUE = 0x3C, R_CODEPAGE = 0x42, R_SHEET = 0x85, R_MULRK = 0xBD, R_RSTRING = 0xD6, R_XF = 0xE0,
-	R_SST = 0xFC, R_LABELSST = 0xFD, R_TXO = 0x1B6, R_NUMBER = 0x203, R_LABEL = 0x204, R_BOOLERR = 0x205, R_STRING = 0x207, R_RK = 0x27E,
-	R_FORMAT = 0x41E, R_BOF = 0x809, OLD_NUMBER = 0x03, OLD_LABEL = 0x04, OLD_BOF_4 = 0x409, OLD_BOF_3 = 0x209, OLD_BOF_2 = 0x009,
+	SHEETS_MAX = 4096,
+	STRINGS_MAX = 4 << 20,
+	FORMATS_MAX = 4096,
+	STYLES_MAX = 65536,
+	ROW_MAX = 1 << 20,
+	TEXTS_MAX = 512 << 20,
+	R_FORMULA = 0x06,
+	R_EOF = 0x0A,
+	R_1904 = 0x22,
+	R_FILEPASS = 0x2F,
+	R_CONTINUE = 0x3C,
+	R_CODEPAGE = 0x42,
+	R_SHEET = 0x85,
+	R_MULRK = 0xBD,
+	R_RSTRING = 0xD6,
+	R_XF = 0xE0,
+	R_SST = 0xFC,
+	R_LABELSST = 0xFD,
+	R_TXO = 0x1B6,
+	R_NUMBER = 0x203,
+	R_LABEL = 0x204,
+	R_BOOLERR = 0x205,
+	R_STRING = 0x207,
+	R_RK = 0x27E,
+	R_FORMAT = 0x41E,
+	R_BOF = 0x809,
+	OLD_NUMBER = 0x03,
+	OLD_LABEL = 0x04,
+	OLD_BOF_4 = 0x409,
+	OLD_BOF_3 = 0x209,
+	OLD_BOF_2 = 0x009,
 };
 
 typedef struct excel {
@@ -86,7 +113,8 @@ static size_t take(excel *e, char *out, size_t n)
 	return got;
 }
 
-/* Characters of 8 or 16 bits. Where a record ends among them, the next begins with how wide the rest are. False: cut. */
+/* Characters of 8 or 16 bits. Where a record ends among them, the next begins with how wide the rest are. False: cut.
+ */
 static bool take_chars(excel *e, size_t n, bool wide, hth_buf *out)
 {
 	while (n > 0) {
@@ -157,7 +185,8 @@ static void read_strings(excel *e)
 	}
 }
 
-/* A string within one record, by the version's habit: 97 has a byte for the width after the length. wide_length: two bytes of length. */
+/* A string within one record, by the version's habit: 97 has a byte for the width after the length. wide_length: two
+ * bytes of length. */
 static void short_string(excel *e, size_t at, bool wide_length, hth_buf *out)
 {
 	size_t head = wide_length ? 2 : 1;
@@ -273,7 +302,8 @@ static void read_cell(excel *e)
 			put_text(e, text, strlen(text));
 		}
 		break;
-	case R_LABEL: case R_RSTRING:
+	case R_LABEL:
+	case R_RSTRING:
 		hth_buf_clear(&e->text);
 		short_string(e, 6, true, &e->text);
 		(void)begin_cell(e, row);
@@ -295,7 +325,9 @@ static void read_cell(excel *e)
 		if (e->len >= 8 && e->body[7] == 0)
 			hth_buf_append_str(begin_cell(e, row), e->body[6] != 0 ? "TRUE" : "FALSE");
 		break;
-	default: read_formula(e, row, style); break;
+	default:
+		read_formula(e, row, style);
+		break;
 	}
 }
 
@@ -322,9 +354,22 @@ static void read_sheet(excel *e)
 {
 	for (unsigned depth = 1; depth > 0 && !e->stopped && next_record(e);) {
 		switch (e->type) {
-		case R_BOF: depth++; break; /* a chart within the sheet */
-		case R_EOF: depth--; break;
-		case R_LABELSST: case R_LABEL: case R_RSTRING: case R_NUMBER: case R_RK: case R_MULRK: case R_BOOLERR: case R_FORMULA: read_cell(e); break;
+		case R_BOF:
+			depth++;
+			break; /* a chart within the sheet */
+		case R_EOF:
+			depth--;
+			break;
+		case R_LABELSST:
+		case R_LABEL:
+		case R_RSTRING:
+		case R_NUMBER:
+		case R_RK:
+		case R_MULRK:
+		case R_BOOLERR:
+		case R_FORMULA:
+			read_cell(e);
+			break;
 		case R_STRING:
 			if (e->awaits_string) {
 				hth_buf_clear(&e->text);
@@ -334,8 +379,11 @@ static void read_sheet(excel *e)
 			}
 			e->awaits_string = false;
 			break;
-		case R_TXO: read_box(e); break;
-		default: break;
+		case R_TXO:
+			read_box(e);
+			break;
+		default:
+			break;
 		}
 	}
 	end_row(e);
@@ -367,11 +415,20 @@ static hth_old_end read_common(excel *e)
 {
 	while (next_record(e) && e->type != R_EOF) {
 		switch (e->type) {
-		case R_FILEPASS: return HTH_OLD_ENCRYPTED;
-		case R_1904: e->since_1904 = e->len >= 2 && hth_le16(e->body) != 0; break;
-		case R_CODEPAGE: e->page_of_text = e->len >= 2 ? (int)hth_le16(e->body) : 0; break;
-		case R_SHEET: note_sheet(e); break;
-		case R_SST: read_strings(e); break;
+		case R_FILEPASS:
+			return HTH_OLD_ENCRYPTED;
+		case R_1904:
+			e->since_1904 = e->len >= 2 && hth_le16(e->body) != 0;
+			break;
+		case R_CODEPAGE:
+			e->page_of_text = e->len >= 2 ? (int)hth_le16(e->body) : 0;
+			break;
+		case R_SHEET:
+			note_sheet(e);
+			break;
+		case R_SST:
+			read_strings(e);
+			break;
 		case R_FORMAT:
 			if (e->len > 4)
 				note_format(e);
@@ -379,10 +436,12 @@ static hth_old_end read_common(excel *e)
 		case R_XF:
 			if (e->len >= 4 && e->n_styles < STYLES_MAX) {
 				unsigned id = hth_le16(e->body + 2);
-				e->date_style[e->n_styles++] = (id >= 14 && id <= 17) || id == 22 || (id < FORMATS_MAX && e->date_format[id]);
+				e->date_style[e->n_styles++] =
+				    (id >= 14 && id <= 17) || id == 22 || (id < FORMATS_MAX && e->date_format[id]);
 			}
 			break;
-		default: break;
+		default:
+			break;
 		}
 	}
 	return HTH_OLD_DONE;
@@ -406,10 +465,14 @@ static hth_old_end read_book(excel *e)
 			continue;
 		}
 		if (e->sheets[i].name[0] != '\0')
-			e->stopped = !e->events->text(e->ctx, e->page, HTH_OLD_HEADING, e->sheets[i].name, strlen(e->sheets[i].name));
+			e->stopped = !e->events->text(e->ctx, e->page, HTH_OLD_HEADING, e->sheets[i].name,
+			                              strlen(e->sheets[i].name));
 		read_sheet(e);
 	}
-	return end != HTH_OLD_DONE ? end : e->n_sheets == 0 ? HTH_OLD_DAMAGED : e->broken ? HTH_OLD_PARTIAL : HTH_OLD_DONE;
+	return end != HTH_OLD_DONE ? end
+	       : e->n_sheets == 0  ? HTH_OLD_DAMAGED
+	       : e->broken         ? HTH_OLD_PARTIAL
+	                           : HTH_OLD_DONE;
 }
 
 hth_old_end hth_excel_read(const hth_buf *book, const hth_old_events *events, void *ctx, uint32_t *ret_sheets)

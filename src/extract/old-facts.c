@@ -1,15 +1,28 @@
-/* old-facts.c - title, author and date of a compound file's document, from its stream of properties. Child only, and fuzzed. */
+/* old-facts.c - title, author and date of a compound file's document, from its stream of properties. Child only, and
+ * fuzzed. */
 #include "base/mem.h"
 #include "extract/charset.h"
 #include "extract/old-office.h"
 
 #include <stdio.h>
 
-enum { P_CODEPAGE = 1, P_TITLE = 2, P_AUTHOR = 4, P_MADE = 12, P_SAVED = 13, VT_I2 = 2, VT_TEXT = 30, VT_WIDE = 31, VT_TIME = 64, PROPERTIES_MAX = 256 };
+enum {
+	P_CODEPAGE = 1,
+	P_TITLE = 2,
+	P_AUTHOR = 4,
+	P_MADE = 12,
+	P_SAVED = 13,
+	VT_I2 = 2,
+	VT_TEXT = 30,
+	VT_WIDE = 31,
+	VT_TIME = 64,
+	PROPERTIES_MAX = 256
+};
 
 int64_t hth_old_time(uint64_t filetime)
 {
-	/* 100 ns since 1601. What is before 1971 is a length of time or nothing (editing times are told the same way). */
+	/* 100 ns since 1601. What is before 1971 is a length of time or nothing (editing times are told the same way).
+	 */
 	int64_t t = (int64_t)(filetime / 10000000) - INT64_C(11644473600);
 	return filetime != 0 && t > 31536000 && t < INT64_C(4102444800) ? t : 0;
 }
@@ -21,7 +34,8 @@ static void take_text(const char *p, size_t len, bool wide, int page, char *out,
 	if (wide)
 		hth_utf16_append(&text, p + 4, HTH_MIN(n, (size_t)1000));
 	else if (n > 0)
-		hth_charset_decode_page(&text, p + 4, HTH_MIN(page == 1200 ? n : strnlen(p + 4, n), (size_t)1000), page);
+		hth_charset_decode_page(&text, p + 4, HTH_MIN(page == 1200 ? n : strnlen(p + 4, n), (size_t)1000),
+		                        page);
 	snprintf(out, cap, "%s", text.data != NULL ? text.data : "");
 	hth_buf_finish(&text);
 }

@@ -1,6 +1,7 @@
-/* old-office.h - what Word, Excel and PowerPoint of 1993 to 2003 wrote into compound files (cfb.h), as text. Readers of ours over bytes in
- * memory: the libraries that read these formats are parts of office suites, or programs, and the sandbox starts none. Sources: [MS-DOC],
- * [MS-XLS], [MS-PPT]; nothing is executed, and text that was deleted or belongs to fields' codes is left out where the format tells it apart. */
+/* old-office.h - what Word, Excel and PowerPoint of 1993 to 2003 wrote into compound files (cfb.h), as text. Readers of
+ * ours over bytes in memory: the libraries that read these formats are parts of office suites, or programs, and the
+ * sandbox starts none. Sources: [MS-DOC], [MS-XLS], [MS-PPT]; nothing is executed, and text that was deleted or belongs
+ * to fields' codes is left out where the format tells it apart. */
 #ifndef HTH_EXTRACT_OLD_OFFICE_H
 #define HTH_EXTRACT_OLD_OFFICE_H
 
@@ -8,8 +9,8 @@
 
 typedef enum hth_old_role { HTH_OLD_BODY, HTH_OLD_HEADING, HTH_OLD_ROW } hth_old_role;
 typedef struct hth_old_events {
-	/* A paragraph, a sheet's name or a slide's line, a row with tabs between its cells. page: sheet or slide from 1; 0: none. UTF-8; never
-	 * empty. False: stop. */
+	/* A paragraph, a sheet's name or a slide's line, a row with tabs between its cells. page: sheet or slide from
+	 * 1; 0: none. UTF-8; never empty. False: stop. */
 	bool (*text)(void *ctx, uint32_t page, hth_old_role role, const char *text, size_t len);
 } hth_old_events;
 
@@ -22,11 +23,13 @@ typedef enum hth_old_end {
 } hth_old_end;
 
 /* doc: the stream WordDocument; table0, table1: 0Table and 1Table, or empty. Word 6 to 2003. */
-hth_old_end hth_word_read(const hth_buf *doc, const hth_buf *table0, const hth_buf *table1, const hth_old_events *events, void *ctx);
+hth_old_end hth_word_read(const hth_buf *doc, const hth_buf *table0, const hth_buf *table1,
+                          const hth_old_events *events, void *ctx);
 /* book: the stream Workbook or Book. Excel 5 to 2003. ret_sheets: how many. */
 hth_old_end hth_excel_read(const hth_buf *book, const hth_old_events *events, void *ctx, uint32_t *ret_sheets);
 /* slides: PowerPoint Document; user: Current User, or empty. PowerPoint 97 to 2003. ret_slides: how many. */
-hth_old_end hth_slides_read(const hth_buf *slides, const hth_buf *user, const hth_old_events *events, void *ctx, uint32_t *ret_slides);
+hth_old_end hth_slides_read(const hth_buf *slides, const hth_buf *user, const hth_old_events *events, void *ctx,
+                            uint32_t *ret_slides);
 
 /* What SummaryInformation says; "" and 0 are not known. Source: [MS-OLEPS]. */
 typedef struct hth_old_facts {
@@ -42,7 +45,8 @@ bool hth_lzfu_expand(const char *bytes, size_t len, hth_buf *out);
 
 /* Whether Excel's format code shows days, months or years. */
 bool hth_sheet_is_date_code(const char *code);
-/* Appends a serial number of days as a date (and time of day, where it has one). since_1904: of a Macintosh's workbook. False: out of range. */
+/* Appends a serial number of days as a date (and time of day, where it has one). since_1904: of a Macintosh's workbook.
+ * False: out of range. */
 bool hth_sheet_put_date(hth_buf *out, double serial, bool since_1904);
 
 #endif

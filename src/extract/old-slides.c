@@ -1,17 +1,31 @@
 /* old-slides.c - the text of PowerPoint 97 to 2003 presentations. Child only, and fuzzed. See old-office.h.
  *
- * The stream is a list of records, some of which hold others. Every save appends what changed and a directory of where each object now lies,
- * so the newest directory that knows an object counts: slides that were removed stay in the file and must not be told. The document's list of
- * slides has their outline text; what stands in boxes lies with the slide itself.
+ * The stream is a list of records, some of which hold others. Every save appends what changed and a directory of where
+ * each object now lies, so the newest directory that knows an object counts: slides that were removed stay in the file
+ * and must not be told. The document's list of slides has their outline text; what stands in boxes lies with the slide
+ * itself.
  */
 #include "base/mem.h"
 #include "extract/charset.h"
 #include "extract/old-office.h"
 
 enum {
-	HEAD = 8, DEPTH_MAX = 32, OBJECTS_MAX = 1 << 20, EDITS_MAX = 4096, SLIDES_MAX = 20000,
-	DOCUMENT = 0x03E8, SLIDE_ATOM = 0x03F3, SLIDE_LIST = 0x0FF0, TEXT_CHARS = 0x0FA0, TEXT_BYTES = 0x0FA8, TEXT_HEADER = 0x0F9F,
-	NOTES_ATOM = 0x03F1, USER_EDIT = 0x0FF5, DIRECTORY = 0x1772, COMMENT_TEXT = 0x0FBA, COMMENT = 0x2EE0,
+	HEAD = 8,
+	DEPTH_MAX = 32,
+	OBJECTS_MAX = 1 << 20,
+	EDITS_MAX = 4096,
+	SLIDES_MAX = 20000,
+	DOCUMENT = 0x03E8,
+	SLIDE_ATOM = 0x03F3,
+	SLIDE_LIST = 0x0FF0,
+	TEXT_CHARS = 0x0FA0,
+	TEXT_BYTES = 0x0FA8,
+	TEXT_HEADER = 0x0F9F,
+	NOTES_ATOM = 0x03F1,
+	USER_EDIT = 0x0FF5,
+	DIRECTORY = 0x1772,
+	COMMENT_TEXT = 0x0FBA,
+	COMMENT = 0x2EE0,
 };
 
 typedef struct slides {
@@ -41,7 +55,10 @@ static bool record_at(const slides *s, size_t at, size_t end, record *ret)
 		return false;
 	unsigned first = hth_le16(s->bytes + at);
 	size_t len = hth_le32(s->bytes + at + 4);
-	*ret = (record){.instance = first >> 4, .type = hth_le16(s->bytes + at + 2), .holds_others = (first & 15) == 15, .body = at + HEAD};
+	*ret = (record){.instance = first >> 4,
+	                .type = hth_le16(s->bytes + at + 2),
+	                .holds_others = (first & 15) == 15,
+	                .body = at + HEAD};
 	ret->end = ret->body + HTH_MIN(len, end - ret->body);
 	return true;
 }
@@ -58,7 +75,8 @@ static void tell_lines(slides *s)
 		while (len > 0 && (unsigned char)s->text.data[from + len - 1] <= ' ')
 			len--;
 		if (len > 0)
-			s->stopped = !s->events->text(s->ctx, s->page, s->title ? HTH_OLD_HEADING : HTH_OLD_BODY, s->text.data + from, len);
+			s->stopped = !s->events->text(s->ctx, s->page, s->title ? HTH_OLD_HEADING : HTH_OLD_BODY,
+			                              s->text.data + from, len);
 		at += n + 1;
 	}
 	hth_buf_clear(&s->text);
@@ -108,7 +126,8 @@ static void take_directory(slides *s, size_t at)
 		uint32_t head = hth_le32(s->bytes + p), first = head & 0xFFFFF, n = head >> 20;
 		p += 4;
 		for (uint32_t i = 0; i < n && p + 4 <= r.end; i++, p += 4)
-			if (first + i < s->n_places && s->place[first + i] == UINT32_MAX) /* newer saves are read first */
+			if (first + i < s->n_places &&
+			    s->place[first + i] == UINT32_MAX) /* newer saves are read first */
 				s->place[first + i] = hth_le32(s->bytes + p);
 	}
 }
@@ -119,7 +138,8 @@ static uint32_t load_objects(slides *s, uint32_t newest)
 	uint32_t document = 0;
 	size_t at = newest;
 	record r;
-	for (int i = 0; i < EDITS_MAX && record_at(s, at, s->len, &r) && r.type == USER_EDIT && r.end - r.body >= 20; i++) {
+	for (int i = 0; i < EDITS_MAX && record_at(s, at, s->len, &r) && r.type == USER_EDIT && r.end - r.body >= 20;
+	     i++) {
 		const char *p = s->bytes + r.body;
 		if (document == 0)
 			document = hth_le32(p + 16);
@@ -182,9 +202,14 @@ static void find_newest(const slides *s, uint32_t *ret)
 			*ret = (uint32_t)at;
 }
 
-hth_old_end hth_slides_read(const hth_buf *stream, const hth_buf *user, const hth_old_events *events, void *ctx, uint32_t *ret_slides)
+hth_old_end hth_slides_read(const hth_buf *stream, const hth_buf *user, const hth_old_events *events, void *ctx,
+                            uint32_t *ret_slides)
 {
-	slides s = {.bytes = stream->data, .len = HTH_MIN(stream->len, (size_t)UINT32_MAX), .events = events, .ctx = ctx, .n_places = OBJECTS_MAX};
+	slides s = {.bytes = stream->data,
+	            .len = HTH_MIN(stream->len, (size_t)UINT32_MAX),
+	            .events = events,
+	            .ctx = ctx,
+	            .n_places = OBJECTS_MAX};
 	uint32_t newest = UINT32_MAX;
 	record document, list;
 	*ret_slides = 0;
@@ -207,7 +232,8 @@ hth_old_end hth_slides_read(const hth_buf *stream, const hth_buf *user, const ht
 		if (object(&s, load_objects(&s, newest), &document) && document.type == DOCUMENT) {
 			for (int notes = 0; notes < 2; notes++)
 				for (size_t at = document.body; record_at(&s, at, document.end, &list); at = list.end)
-					if (list.type == SLIDE_LIST && list.instance == (notes ? 2u : 0u)) /* 1 is the masters' */
+					if (list.type == SLIDE_LIST &&
+					    list.instance == (notes ? 2u : 0u)) /* 1 is the masters' */
 						tell_list(&s, &list, notes != 0);
 		} else { /* its directory is lost: all text there is, of removed slides too */
 			s.broken = true;

@@ -1,8 +1,8 @@
 /* old-word.c - the text of Word 6 to 2003 documents. Child only, and fuzzed. See old-office.h.
  *
- * The file information block at the head of the main stream says where the piece table is; each piece is a run of 8-bit or UTF-16 characters
- * somewhere in the stream, and together they are the body, then footnotes, headers, comments, endnotes and text boxes. Word 6 and 95 without
- * fast saves have their text in one run.
+ * The file information block at the head of the main stream says where the piece table is; each piece is a run of 8-bit
+ * or UTF-16 characters somewhere in the stream, and together they are the body, then footnotes, headers, comments,
+ * endnotes and text boxes. Word 6 and 95 without fast saves have their text in one run.
  */
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -17,7 +17,7 @@ typedef struct writer {
 	hth_buf text;
 	int page; /* code page of 8-bit text */
 	bool in_row, after_cell, stopped;
-	unsigned depth;              /* of fields */
+	unsigned depth;               /* of fields */
 	bool in_code[FIELDS_MAX + 1]; /* before a field's separator: its code, not its result */
 } writer;
 
@@ -26,7 +26,8 @@ static void end_paragraph(writer *w)
 	while (w->text.len > 0 && strchr(" \t\n", w->text.data[w->text.len - 1]) != NULL)
 		w->text.data[--w->text.len] = '\0';
 	if (w->text.len > 0 && !w->stopped)
-		w->stopped = !w->events->text(w->ctx, 0, w->in_row ? HTH_OLD_ROW : HTH_OLD_BODY, w->text.data, w->text.len);
+		w->stopped =
+		    !w->events->text(w->ctx, 0, w->in_row ? HTH_OLD_ROW : HTH_OLD_BODY, w->text.data, w->text.len);
 	hth_buf_clear(&w->text);
 	w->in_row = w->after_cell = false;
 }
@@ -104,19 +105,22 @@ static void put_utf16(writer *w, const char *p, size_t n)
 	}
 }
 
-/* plc: n + 1 character positions, then n descriptions of 8 bytes. ret_bytes: of text. False: a piece lies outside the stream. */
+/* plc: n + 1 character positions, then n descriptions of 8 bytes. ret_bytes: of text. False: a piece lies outside the
+ * stream. */
 static bool put_pieces(writer *w, const hth_buf *doc, const char *plc, size_t len, uint64_t *ret_bytes)
 {
 	size_t n = len >= 4 ? (len - 4) / 12 : 0;
 	bool whole = n > 0;
 	for (size_t i = 0; i < n && !w->stopped; i++) {
-		uint32_t begin = hth_le32(plc + 4 * i), end = hth_le32(plc + 4 * i + 4), fc = hth_le32(plc + 4 * (n + 1) + 8 * i + 2);
+		uint32_t begin = hth_le32(plc + 4 * i), end = hth_le32(plc + 4 * i + 4),
+		         fc = hth_le32(plc + 4 * (n + 1) + 8 * i + 2);
 		if (end <= begin) {
 			whole = whole && end == begin;
 			continue;
 		}
 		bool compressed = (fc & 0x40000000) != 0;
-		uint64_t at = compressed ? (fc & 0x3FFFFFFF) / 2 : fc & 0x3FFFFFFF, size = (uint64_t)(end - begin) * (compressed ? 1 : 2);
+		uint64_t at = compressed ? (fc & 0x3FFFFFFF) / 2 : fc & 0x3FFFFFFF,
+		         size = (uint64_t)(end - begin) * (compressed ? 1 : 2);
 		if (at >= doc->len) {
 			whole = false;
 			continue;
@@ -156,23 +160,51 @@ static const char *find_pieces(const char *clx, size_t len, size_t *ret_len)
 static int page_of_language(unsigned lid)
 {
 	switch (lid & 0x3FF) {
-	case 0x02: case 0x19: case 0x22: case 0x23: case 0x2F: return 1251;
-	case 0x05: case 0x0E: case 0x15: case 0x18: case 0x1A: case 0x1B: case 0x1C: case 0x24: return 1250;
-	case 0x08: return 1253;
-	case 0x1F: return 1254;
-	case 0x0D: return 1255;
-	case 0x01: case 0x29: return 1256;
-	case 0x25: case 0x26: case 0x27: return 1257;
-	case 0x2A: return 1258;
-	case 0x1E: return 874;
-	case 0x11: return 932;
-	case 0x12: return 949;
-	case 0x04: return lid == 0x0404 || lid == 0x0C04 ? 950 : 936;
-	default: return 1252;
+	case 0x02:
+	case 0x19:
+	case 0x22:
+	case 0x23:
+	case 0x2F:
+		return 1251;
+	case 0x05:
+	case 0x0E:
+	case 0x15:
+	case 0x18:
+	case 0x1A:
+	case 0x1B:
+	case 0x1C:
+	case 0x24:
+		return 1250;
+	case 0x08:
+		return 1253;
+	case 0x1F:
+		return 1254;
+	case 0x0D:
+		return 1255;
+	case 0x01:
+	case 0x29:
+		return 1256;
+	case 0x25:
+	case 0x26:
+	case 0x27:
+		return 1257;
+	case 0x2A:
+		return 1258;
+	case 0x1E:
+		return 874;
+	case 0x11:
+		return 932;
+	case 0x12:
+		return 949;
+	case 0x04:
+		return lid == 0x0404 || lid == 0x0C04 ? 950 : 936;
+	default:
+		return 1252;
 	}
 }
 
-hth_old_end hth_word_read(const hth_buf *doc, const hth_buf *table0, const hth_buf *table1, const hth_old_events *events, void *ctx)
+hth_old_end hth_word_read(const hth_buf *doc, const hth_buf *table0, const hth_buf *table1,
+                          const hth_old_events *events, void *ctx)
 {
 	if (doc->len < 0x200)
 		return HTH_OLD_DAMAGED;
@@ -183,11 +215,16 @@ hth_old_end hth_word_read(const hth_buf *doc, const hth_buf *table0, const hth_b
 		return HTH_OLD_ENCRYPTED;
 	bool is_97 = version >= 0xC1;
 	const hth_buf *table = !is_97 ? doc : (flags & 0x0200) != 0 ? table1 : table0;
-	uint32_t clx = hth_le32(doc->data + (is_97 ? CLX_97 : CLX_6)), clx_len = hth_le32(doc->data + (is_97 ? CLX_97 : CLX_6) + 4);
-	writer w = {.events = events, .ctx = ctx, .page = is_97 ? 1252 : page_of_language(hth_le16(doc->data + 6)), .text = HTH_BUF_INIT(PARAGRAPH_MAX + 64)};
+	uint32_t clx = hth_le32(doc->data + (is_97 ? CLX_97 : CLX_6)),
+	         clx_len = hth_le32(doc->data + (is_97 ? CLX_97 : CLX_6) + 4);
+	writer w = {.events = events,
+	            .ctx = ctx,
+	            .page = is_97 ? 1252 : page_of_language(hth_le16(doc->data + 6)),
+	            .text = HTH_BUF_INIT(PARAGRAPH_MAX + 64)};
 	size_t plc_len = 0;
-	const char *plc = (is_97 || (flags & 0x0004) != 0) && clx < table->len ? find_pieces(table->data + clx, HTH_MIN((size_t)clx_len, table->len - clx), &plc_len)
-	                                                                        : NULL;
+	const char *plc = (is_97 || (flags & 0x0004) != 0) && clx < table->len
+	                      ? find_pieces(table->data + clx, HTH_MIN((size_t)clx_len, table->len - clx), &plc_len)
+	                      : NULL;
 	bool whole = true;
 	uint64_t told = 0;
 	if (plc != NULL) {

@@ -1,7 +1,8 @@
-/* read-msg.c - Outlook's .msg: properties as streams of a compound file, attachments and messages within as folders. Child only. See read-msg.h.
+/* read-msg.c - Outlook's .msg: properties as streams of a compound file, attachments and messages within as folders.
+ * Child only. See read-msg.h.
  *
- * The plain body is told where there is one, else the HTML, else what the compressed RTF says; attachments are parts, as in other mail. Source:
- * [MS-OXMSG], [MS-OXPROPS].
+ * The plain body is told where there is one, else the HTML, else what the compressed RTF says; attachments are parts,
+ * as in other mail. Source: [MS-OXMSG], [MS-OXPROPS].
  */
 #include "extract/read-msg.h"
 
@@ -15,17 +16,42 @@
 #include <strings.h>
 
 enum {
-	SUBJECT = 0x0037, SENT = 0x0039, HEADERS = 0x007D, SENDER_NAME = 0x0C1A, SENDER_MAIL = 0x0C1F, SENDER_SMTP = 0x5D01, DELIVERED = 0x0E06, RECIPIENT_NAME = 0x3001,
-	RECIPIENT_MAIL = 0x3003, RECIPIENT_SMTP = 0x39FE, BODY = 0x1000, RTF = 0x1009, HTML = 0x1013, MAIL_ID = 0x1035, DATA = 0x3701, SHORT_NAME = 0x3704,
-	LONG_NAME = 0x3707, DISPLAY_NAME = 0x3001, INTERNET_PAGE = 0x3FDE, MESSAGE_PAGE = 0x3FFD, T_LONG = 0x0003, T_8BIT = 0x001E, T_WIDE = 0x001F, T_TIME = 0x0040,
-	T_OBJECT = 0x000D, T_BYTES = 0x0102, RECIPIENTS_MAX = 200, HEAD_TOP = 32, HEAD_WITHIN = 24,
+	SUBJECT = 0x0037,
+	SENT = 0x0039,
+	HEADERS = 0x007D,
+	SENDER_NAME = 0x0C1A,
+	SENDER_MAIL = 0x0C1F,
+	SENDER_SMTP = 0x5D01,
+	DELIVERED = 0x0E06,
+	RECIPIENT_NAME = 0x3001,
+	RECIPIENT_MAIL = 0x3003,
+	RECIPIENT_SMTP = 0x39FE,
+	BODY = 0x1000,
+	RTF = 0x1009,
+	HTML = 0x1013,
+	MAIL_ID = 0x1035,
+	DATA = 0x3701,
+	SHORT_NAME = 0x3704,
+	LONG_NAME = 0x3707,
+	DISPLAY_NAME = 0x3001,
+	INTERNET_PAGE = 0x3FDE,
+	MESSAGE_PAGE = 0x3FFD,
+	T_LONG = 0x0003,
+	T_8BIT = 0x001E,
+	T_WIDE = 0x001F,
+	T_TIME = 0x0040,
+	T_OBJECT = 0x000D,
+	T_BYTES = 0x0102,
+	RECIPIENTS_MAX = 200,
+	HEAD_TOP = 32,
+	HEAD_WITHIN = 24,
 };
 
 typedef struct message {
 	hth_tell *tell;
 	hth_cfb *cfb;
 	uint32_t folder;
-	int page;    /* code page of 8-bit text */
+	int page; /* code page of 8-bit text */
 	int64_t date;
 } message;
 
@@ -77,7 +103,8 @@ static void put_person(const message *m, uint32_t folder, unsigned name, unsigne
 	(void)!text_of(m, folder, name, &who);
 	if (!text_of(m, folder, smtp, &where))
 		(void)!text_of(m, folder, mail, &where);
-	if (where.len > 0 && strchr(where.data, '@') == NULL) /* an address within an Exchange server means nothing outside */
+	if (where.len > 0 &&
+	    strchr(where.data, '@') == NULL) /* an address within an Exchange server means nothing outside */
 		hth_buf_clear(&where);
 	if (who.len == 0 && where.len == 0)
 		return;
@@ -90,14 +117,15 @@ static void put_person(const message *m, uint32_t folder, unsigned name, unsigne
 
 static void tell_facts(const message *m)
 {
-	hth_buf subject = HTH_BUF_INIT(HTH_EXTRACT_STRING_MAX), from = HTH_BUF_INIT(HTH_EXTRACT_STRING_MAX), to = HTH_BUF_INIT(HTH_EXTRACT_STRING_MAX),
-	        id = HTH_BUF_INIT(1024);
+	hth_buf subject = HTH_BUF_INIT(HTH_EXTRACT_STRING_MAX), from = HTH_BUF_INIT(HTH_EXTRACT_STRING_MAX),
+	        to = HTH_BUF_INIT(HTH_EXTRACT_STRING_MAX), id = HTH_BUF_INIT(1024);
 	(void)!text_of(m, m->folder, SUBJECT, &subject);
 	put_person(m, m->folder, SENDER_NAME, SENDER_SMTP, SENDER_MAIL, &from);
 	int n = 0;
 	for (size_t i = 1; i < hth_cfb_count(m->cfb) && n < RECIPIENTS_MAX; i++) {
 		const hth_cfb_entry *e = hth_cfb_get(m->cfb, i);
-		if (e->used && e->is_folder && e->parent == m->folder && strncmp(e->name, "__recip_version1.0_", 19) == 0) {
+		if (e->used && e->is_folder && e->parent == m->folder &&
+		    strncmp(e->name, "__recip_version1.0_", 19) == 0) {
 			put_person(m, (uint32_t)i, RECIPIENT_NAME, RECIPIENT_SMTP, RECIPIENT_MAIL, &to);
 			n++;
 		}
@@ -164,7 +192,8 @@ static bool read_attachment(const message *m, uint32_t folder, hth_verdict *verd
 	snprintf(inner_name, sizeof inner_name, "__substg1.0_%04X%04X", DATA, T_OBJECT);
 	uint32_t within = hth_cfb_find(m->cfb, folder, inner_name);
 	if (find(m, folder, DATA, T_BYTES, &bytes)) {
-		hth_source source = {.fd = -1, .bytes = bytes.data, .len = bytes.len, .name = name.data != NULL ? name.data : ""};
+		hth_source source = {
+		    .fd = -1, .bytes = bytes.data, .len = bytes.len, .name = name.data != NULL ? name.data : ""};
 		hth_read_source(m->tell, &source, &inner);
 	} else if (within != HTH_CFB_NONE && hth_cfb_find(m->cfb, within, "__properties_version1.0") != HTH_CFB_NONE) {
 		read_message(m->tell, m->cfb, within, m->page, &inner);
@@ -183,9 +212,13 @@ static void read_message(hth_tell *tell, hth_cfb *cfb, uint32_t folder, int page
 	read_body(&m, verdict);
 	for (size_t i = 1; i < hth_cfb_count(cfb); i++) {
 		const hth_cfb_entry *e = hth_cfb_get(cfb, i);
-		if (e->used && e->is_folder && e->parent == folder && strncmp(e->name, "__attach_version1.0_", 20) == 0 && !read_attachment(&m, (uint32_t)i, verdict))
+		if (e->used && e->is_folder && e->parent == folder &&
+		    strncmp(e->name, "__attach_version1.0_", 20) == 0 && !read_attachment(&m, (uint32_t)i, verdict))
 			return;
 	}
 }
 
-void hth_msg_read(hth_tell *tell, hth_cfb *cfb, hth_verdict *verdict) { read_message(tell, cfb, 0, 0, verdict); }
+void hth_msg_read(hth_tell *tell, hth_cfb *cfb, hth_verdict *verdict)
+{
+	read_message(tell, cfb, 0, 0, verdict);
+}

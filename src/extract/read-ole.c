@@ -1,4 +1,5 @@
-/* read-ole.c - compound files as parts: which program wrote it, then its reader (old-office.h, read-msg.c). Child only. */
+/* read-ole.c - compound files as parts: which program wrote it, then its reader (old-office.h, read-msg.c). Child only.
+ */
 #include "extract/read-msg.h"
 
 #include "base/mem.h"
@@ -23,11 +24,21 @@ static void read_stream(hth_cfb *cfb, const char *name, hth_buf *out)
 static void conclude(hth_old_end end, const char *program, const char *since, hth_verdict *verdict)
 {
 	switch (end) {
-	case HTH_OLD_DONE: break;
-	case HTH_OLD_PARTIAL: hth_verdict_partial(verdict, "damaged: only a part of it can be read"); break;
-	case HTH_OLD_ENCRYPTED: hth_verdict_unreadable(verdict, "encrypted: needs a password"); break;
-	case HTH_OLD_TOO_OLD: hth_verdict_unreadable(verdict, "a format that is not read: %s before %s; save it in a newer one", program, since); break;
-	default: hth_verdict_unreadable(verdict, "damaged: not a whole %s file", program); break;
+	case HTH_OLD_DONE:
+		break;
+	case HTH_OLD_PARTIAL:
+		hth_verdict_partial(verdict, "damaged: only a part of it can be read");
+		break;
+	case HTH_OLD_ENCRYPTED:
+		hth_verdict_unreadable(verdict, "encrypted: needs a password");
+		break;
+	case HTH_OLD_TOO_OLD:
+		hth_verdict_unreadable(verdict, "a format that is not read: %s before %s; save it in a newer one",
+		                       program, since);
+		break;
+	default:
+		hth_verdict_unreadable(verdict, "damaged: not a whole %s file", program);
+		break;
 	}
 }
 
@@ -46,7 +57,11 @@ static void read_office(hth_tell *tell, hth_cfb *cfb, const office *which, const
 	read_stream(cfb, "\005SummaryInformation", &a);
 	hth_old_facts_read(&a, &facts);
 	hth_buf_clear(&a);
-	hth_extract_meta meta = {.kind = which->kind, .title = facts.title, .author = facts.author, .has_date = facts.date != 0, .date = facts.date};
+	hth_extract_meta meta = {.kind = which->kind,
+	                         .title = facts.title,
+	                         .author = facts.author,
+	                         .has_date = facts.date != 0,
+	                         .date = facts.date};
 	if (!hth_tell_wants(tell, HTH_EXTRACT_MODE_TEXT)) {
 		hth_tell_meta(tell, &meta);
 		return;
@@ -60,7 +75,8 @@ static void read_office(hth_tell *tell, hth_cfb *cfb, const office *which, const
 	} else { /* how many pages is known at the end */
 		if (which->kind == HTH_KIND_PPT)
 			read_stream(cfb, "Current User", &a);
-		end = which->kind == HTH_KIND_PPT ? hth_slides_read(bytes, &a, &events, tell, &pages) : hth_excel_read(bytes, &events, tell, &pages);
+		end = which->kind == HTH_KIND_PPT ? hth_slides_read(bytes, &a, &events, tell, &pages)
+		                                  : hth_excel_read(bytes, &events, tell, &pages);
 		meta.pages = pages;
 		hth_tell_meta(tell, &meta);
 	}
@@ -97,7 +113,9 @@ void hth_read_ole(hth_tell *tell, hth_source *source, hth_verdict *verdict)
 		else if (cfb == NULL && verdict->state < HTH_EXTRACT_UNREADABLE)
 			hth_verdict_unreadable(verdict, "damaged: not a whole compound file (old Microsoft Office)");
 		else if (cfb != NULL)
-			hth_verdict_unreadable(verdict, "a format that is not read: a compound file%s%s; save it in a newer one", ending[0] != '\0' ? ", ." : "", ending);
+			hth_verdict_unreadable(verdict,
+			                       "a format that is not read: a compound file%s%s; save it in a newer one",
+			                       ending[0] != '\0' ? ", ." : "", ending);
 	}
 	hth_cfb_close(cfb);
 }

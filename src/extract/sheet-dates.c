@@ -31,7 +31,8 @@ bool hth_sheet_put_date(hth_buf *out, double serial, bool since_1904)
 	if (!(serial >= 1 && serial < 2958466))
 		return false;
 	time_t t = (time_t)((serial - 25569) * 86400 + 0.5);
-	if (gmtime_r(&t, &tm) == NULL || strftime(date, sizeof date, serial == (double)(int64_t)serial ? "%Y-%m-%d" : "%Y-%m-%d %H:%M", &tm) == 0)
+	if (gmtime_r(&t, &tm) == NULL ||
+	    strftime(date, sizeof date, serial == (double)(int64_t)serial ? "%Y-%m-%d" : "%Y-%m-%d %H:%M", &tm) == 0)
 		return false;
 	return hth_buf_append_str(out, date);
 }
