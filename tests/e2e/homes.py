@@ -40,8 +40,8 @@ class Refused(Exception):
 
 
 class Home:
-    def __init__(self, name, models=(), settings=()):
-        self.name = name
+    def __init__(self, name, models=(), settings=(), prefix=()):
+        self.name, self.prefix = name, list(prefix)  # prefix: of each command, such as nsenter's
         self.folder = tempfile.mkdtemp(prefix=f"hearth-{name}-")
         os.mkdir(os.path.join(self.folder, "models"))
         for model, path in models:
@@ -55,7 +55,7 @@ class Home:
 
     def start(self):
         self.log_file = open(os.path.join(self.folder, "log"), "ab")
-        self.process = subprocess.Popen([PROGRAM, "serve", "--log-level", "debug"] + self.settings, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        self.process = subprocess.Popen(self.prefix + [PROGRAM, "serve", "--log-level", "debug"] + self.settings, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=self.log_file, env=self.env())
         if not self.process.stdout.readline():
             self.process.wait()
@@ -93,7 +93,7 @@ class Home:
             return f.read()
 
     def run(self, *args, stdin=None):
-        return subprocess.run([PROGRAM] + list(args), input=stdin, stdin=None if stdin is not None else subprocess.DEVNULL, stdout=subprocess.PIPE,
+        return subprocess.run(self.prefix + [PROGRAM] + list(args), input=stdin, stdin=None if stdin is not None else subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, env=self.env(), timeout=120, text=True)
 
     def pool(self, *args, stdin=None):
