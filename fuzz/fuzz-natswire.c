@@ -1,4 +1,5 @@
-/* fuzz-natswire.c - what a hub sends: the first byte chooses the size of the pieces in which the rest arrives. Pieces or whole, the same events must come. */
+/* fuzz-natswire.c - what a hub sends: the first byte chooses the size of the pieces in which the rest arrives.
+ * Pieces or whole, the same events must come. */
 #include "base/mem.h"
 #include "link/nats-wire.h"
 

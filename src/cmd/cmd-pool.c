@@ -112,8 +112,9 @@ static int show_status(hth_invocation *in, bool json)
 static void say_include(const json_t *answer)
 {
 	if (json_is_string(json_object_get(answer, "include")))
-		printf("Your nats-server's configuration must have the line\n  include \"../../../../../../../..%s\"\n(from its own folder up to the root, and down again), max_payload: 524288, "
-		       "and tls with the certificate of that fingerprint; it must read the file again\n(nats-server --signal reload) whenever hearth's log says so.\n", text(answer, "include"));
+		printf("Your nats-server's configuration must have the line\n  include \"../../../../../../../..%s\"\n(from its own folder up to the root, and down again), "
+		       "max_payload: 524288, and tls with the certificate of that fingerprint; it must read the file again\n(nats-server --signal reload) whenever hearth's "
+		       "log says so.\n", text(answer, "include"));
 }
 
 static void say(const char *what, const json_t *answer, const char *arg)
@@ -199,11 +200,13 @@ int hth_cmd_pool(hth_invocation *in)
 		if (strcmp(what, verbs[i].name) == 0)
 			v = &verbs[i];
 	if (v == NULL)
-		return hth_cmd_usage(in, "'%.60s' should be create, invite, join, leave, status, trust, distrust, remove, keeper, unkeeper, approve, revoke or hub", what);
+		return hth_cmd_usage(in, "'%.60s' should be create, invite, join, leave, status, "
+		                         "trust, distrust, remove, keeper, unkeeper, approve, revoke or hub", what);
 	if (arg != NULL && v->key == NULL)
 		return hth_cmd_usage(in, "%s takes no argument", what);
 	if (arg == NULL && v->key != NULL && !v->optional)
-		return hth_cmd_usage(in, strcmp(what, "create") == 0 ? "create takes the neighbourhood's name" : "%s takes a member's name, or the beginning of its id", what);
+		return hth_cmd_usage(in, strcmp(what, "create") == 0 ? "create takes the neighbourhood's name"
+		                                                     : "%s takes a member's name, or the beginning of its id", what);
 	int64_t expires_s = expires != NULL ? seconds(expires) : 0;
 	if (expires != NULL && expires_s == 0)
 		return hth_cmd_usage(in, "--expires %.40s should be a time of up to 30 days: 30m, 24h, 7d", expires);

@@ -89,7 +89,8 @@ static hth_status write_cluster(hth_hub *hub, hth_buf *out, hth_error *err)
 	char host[HTH_LINK_ADDRESS_MAX], port[6];
 	if (!hub_certificate_pem(hub->peer.certificate, hub->peer.certificate_len, &pem))
 		return hth_fail(err, HTH_BAD_FORMAT, "the other hub's certificate is none");
-	if (!hth_link_split(hub->peer.route, host, port) || !is_plain(hub->peer.route) || strspn(hub->peer.password, "0123456789abcdef") != strlen(hub->peer.password))
+	if (!hth_link_split(hub->peer.route, host, port) || !is_plain(hub->peer.route) ||
+	    strspn(hub->peer.password, "0123456789abcdef") != strlen(hub->peer.password))
 		return hth_fail(err, HTH_BAD_FORMAT, "the other hub's address is none");
 	HTH_TRY(hub_write_file(hub->folder, "peers.crt", pem.data, pem.len, err));
 	long own = strtol(hub->port, NULL, 10) + 1;
@@ -402,7 +403,8 @@ hth_status hth_hub_open(hth_hub **ret_hub, hth_loop *loop, const hth_hub_options
 		status = hth_fail(err, HTH_INVALID, "'%.100s' is no address of a hub: HOST:PORT, as the neighbours reach it", options->address);
 	else if (strcmp(hub->port, "65535") == 0)
 		status = hth_fail(err, HTH_INVALID, "the hub's port must be under 65535: the next one is for a second hub");
-	else if (strlen(options->folder) >= sizeof hub->folder || strlen(options->name) >= sizeof hub->name || !is_plain(options->folder) || !is_plain(options->name))
+	else if (strlen(options->folder) >= sizeof hub->folder || strlen(options->name) >= sizeof hub->name ||
+	         !is_plain(options->folder) || !is_plain(options->name))
 		status = hth_fail(err, HTH_INVALID, "nats-server's configuration cannot hold the path %.200s", options->folder);
 	if (status == HTH_OK) {
 		strcpy(hub->folder, options->folder);

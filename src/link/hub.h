@@ -5,8 +5,8 @@
  * pass a denial), no user without a key, no accounts but the one, no monitoring, leaf, WebSocket, MQTT or JetStream. A hub is not trusted with
  * more: letters are sealed from home to home.
  *
- * The process is a child that may read its folder and the system's files and no other (Landlock), dies with this one (the kernel sees to it), is started again with a growing pause when it ends, and reads its users
- * again on a signal, when it cuts off whoever is not among them any more. Thread: the loop's.
+ * The process is a child that may read its folder and the system's files and no other (Landlock), dies with this one (the kernel sees to it), is
+ * started again with a growing pause when it ends, and reads its users again on a signal, when it cuts off whoever is not among them any more. Thread: the loop's.
  */
 #ifndef HTH_LINK_HUB_H
 #define HTH_LINK_HUB_H

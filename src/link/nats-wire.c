@@ -52,8 +52,9 @@ static hth_status read_head(char *line, char **ret_subject, size_t *ret_size, ht
 		return no_protocol(err);
 	*ret_size = (size_t)strtoul(digits, NULL, 10);
 	*ret_subject = words[0];
-	return *ret_size <= HTH_WIRE_PAYLOAD_MAX ? HTH_OK
-	                                         : hth_fail(err, HTH_TOO_LARGE, "the hub sent a message of %zu bytes; at most %d are taken", *ret_size, HTH_WIRE_PAYLOAD_MAX);
+	if (*ret_size > HTH_WIRE_PAYLOAD_MAX)
+		return hth_fail(err, HTH_TOO_LARGE, "the hub sent a message of %zu bytes; at most %d are taken", *ret_size, HTH_WIRE_PAYLOAD_MAX);
+	return HTH_OK;
 }
 
 static bool tell_error(hth_wire *wire, const char *text)

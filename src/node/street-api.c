@@ -2,9 +2,9 @@
  *
  *   GET /hearth/pool            {"name":null|"Elm Street","members":[{"id","name","self","online","trusted","models":[..],"keeper","rtt_ms"}],
  *                                "connected","hub","hubs":[{"address","self","connected"}],"trouble","invitations","proposals":[{"hash","what"}]}
- *   POST /hearth/pool           {"do":"create","name":"Elm Street","listen":"HOST:PORT"} or with "hub":"HOST:PORT","fingerprint":HEX for a nats-server of the
- *                               owner's own; {"do":"hub","listen":..}; {"do":"invite","expires_s":n} -> {"line","expires_unix"}; {"do":"join","line":..}, which
- *                               answers when this home is in or is not; {"do":"leave"}; {"do":"revoke"}; {"do":"trust"|"distrust"|"remove"|"keeper"|
+ *   POST /hearth/pool           {"do":"create","name":"Elm Street","listen":"HOST:PORT"} or with "hub":"HOST:PORT","fingerprint":HEX for a
+ *                               nats-server of the owner's own; {"do":"hub","listen":..}; {"do":"invite","expires_s":n} ->
+ *                               {"line","expires_unix"}; {"do":"join","line":..}, which answers when this home is in or is not; {"do":"leave"}; {"do":"revoke"}; {"do":"trust"|"distrust"|"remove"|"keeper"|
  *                               "unkeeper","member":NAME}; {"do":"approve","change":HASH}
  *
  * Needs the scope admin. An invitation's line is a secret: it is in no log. Thread: the loop's.
@@ -130,9 +130,10 @@ static json_t *status_json(hth_node *node)
 	for (size_t i = 0; i < state.n_proposals; i++)
 		json_array_append_new(proposals, json_pack("{s:s,s:s}", "hash", state.proposals[i].hash, "what", state.proposals[i].what));
 	for (size_t i = 0; i < state.n_hubs; i++)
-		json_array_append_new(hubs, json_pack("{s:s,s:b,s:b}", "address", state.hubs[i].address, "self", state.hubs[i].self, "connected", state.hubs[i].connected));
-	return json_pack("{s:o,s:o,s:b,s:s,s:b,s:o,s:s,s:I,s:o,s:I,s:I}", "name", charter != NULL ? json_string(hth_charter_name(charter)) : json_null(), "members",
-	                 l.members, "connected", state.connected, "hub", state.hub, "hub_running", state.hub_running, "hubs", hubs, "trouble", state.trouble,
+		json_array_append_new(hubs, json_pack("{s:s,s:b,s:b}", "address", state.hubs[i].address, "self", state.hubs[i].self, "connected",
+		                                      state.hubs[i].connected));
+	return json_pack("{s:o,s:o,s:b,s:s,s:b,s:o,s:s,s:I,s:o,s:I,s:I}", "name",
+	                 charter != NULL ? json_string(hth_charter_name(charter)) : json_null(), "members", l.members, "connected", state.connected, "hub", state.hub, "hub_running", state.hub_running, "hubs", hubs, "trouble", state.trouble,
 	                 "invitations", (json_int_t)state.invitations, "proposals", proposals, "rejected", (json_int_t)state.rejected, "version",
 	                 (json_int_t)(charter != NULL ? hth_charter_version(charter) : 0));
 }
@@ -159,11 +160,13 @@ static hth_status read_hub(const json_t *json, bool must, char address[HTH_LINK_
 	HTH_TRY(hth_json_get_string(json, "listen", &listen, err));
 	HTH_TRY(hth_json_get_string(json, "hub", &hub, err));
 	HTH_TRY(hth_json_get_string(json, "fingerprint", &fingerprint, err));
+	if (fingerprint != NULL && sodium_hex2bin(ret_hub->fingerprint, HTH_FINGERPRINT_BYTES, fingerprint, strlen(fingerprint), ": ", &n, NULL) != 0)
+		n = 0;
 	if (listen != NULL && hub != NULL)
 		return hth_fail_param(err, HTH_INVALID, "hub", "either listen (a hub of this home's) or hub (one that you run) can be given");
-	if (hub != NULL && (fingerprint == NULL || sodium_hex2bin(ret_hub->fingerprint, HTH_FINGERPRINT_BYTES, fingerprint, strlen(fingerprint), ": ", &n, NULL) != 0 ||
-	                    n != HTH_FINGERPRINT_BYTES))
-		return hth_fail_param(err, HTH_INVALID, "fingerprint", "the hub's certificate must be given by its SHA-256 in hexadecimal: openssl x509 -noout -fingerprint -sha256 -in CERTIFICATE");
+	if (hub != NULL && (fingerprint == NULL || n != HTH_FINGERPRINT_BYTES))
+		return hth_fail_param(err, HTH_INVALID, "fingerprint", "the hub's certificate must be given by its SHA-256 in hexadecimal: openssl x509 -noout -fingerprint "
+		                      "-sha256 -in CERTIFICATE");
 	ret_hub->external = hub != NULL;
 	if (listen == NULL && hub == NULL && must) {
 		if (!own_address(own))
@@ -201,7 +204,8 @@ static hth_status do_hub(hth_node *node, const json_t *json, json_t **ret, hth_e
 	HTH_TRY(hth_json_get_bool(json, "off", &off, err));
 	HTH_TRY(read_hub(json, !off, address, &hub, err));
 	HTH_TRY(hth_street_host(node->street, &hub, &snippet, err));
-	*ret = json_pack("{s:o,s:o}", "hub", hub.address != NULL ? json_string(hub.address) : json_null(), "include", snippet != NULL ? json_string(snippet) : json_null());
+	*ret = json_pack("{s:o,s:o}", "hub", hub.address != NULL ? json_string(hub.address) : json_null(), "include",
+	                 snippet != NULL ? json_string(snippet) : json_null());
 	return HTH_OK;
 }
 
@@ -317,7 +321,8 @@ static hth_status serve(hth_node *node, hth_exchange *exchange, json_t **ret, ht
 	for (size_t i = 0; i < HTH_COUNT(of_members); i++)
 		if (strcmp(what, of_members[i]) == 0)
 			return do_member(node, json, what, ret, err);
-	return hth_fail_param(err, HTH_INVALID, "do", "do must be create, hub, invite, revoke, join, leave, trust, distrust, remove, keeper, unkeeper or approve");
+	return hth_fail_param(err, HTH_INVALID, "do",
+	                      "do must be create, hub, invite, revoke, join, leave, trust, distrust, remove, keeper, unkeeper or approve");
 }
 
 void hth_street_api_change(hth_node *node, hth_exchange *exchange)

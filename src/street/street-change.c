@@ -104,7 +104,8 @@ void street_forget(hth_street *s, const char *why)
 	const hth_charter *charter = hth_membership_charter(s->membership);
 	if (charter == NULL)
 		return;
-	hth_log(HTH_LOG_INFO, "this home is not in the neighbourhood %s any more%s%s", hth_charter_name(charter), why != NULL ? ": " : "", why != NULL ? why : "");
+	hth_log(HTH_LOG_INFO, "this home is not in the neighbourhood %s any more%s%s", hth_charter_name(charter),
+	        why != NULL ? ": " : "", why != NULL ? why : "");
 	snprintf(s->trouble, sizeof s->trouble, "%s", why != NULL ? why : "");
 	hth_timer_stop(s->farewell);
 	if (s->link != NULL)

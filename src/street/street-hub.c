@@ -15,8 +15,11 @@ static void on_hub_says(void *ctx, bool bad, const char *line)
 	hth_street *s = ctx;
 	(void)s;
 	/* A door that closed, or a neighbour's line that broke: what is worth a look is in `hearth pool status`. */
-	bool routine = strstr(line, "authorization") != NULL || strstr(line, "authentication") != NULL || strstr(line, "connect to route") != NULL || strstr(line, "TLS handshake error") != NULL || strstr(line, "Slow Consumer") != NULL ||
-	               strstr(line, "Permissions Violation") != NULL || strstr(line, "Publish Violation") != NULL || strstr(line, "Subscription Violation") != NULL;
+	static const char *const usual[] = {"authorization", "authentication", "connect to route", "TLS handshake error", "Slow Consumer",
+	                                    "Permissions Violation", "Publish Violation", "Subscription Violation"};
+	bool routine = false;
+	for (size_t i = 0; i < HTH_COUNT(usual); i++)
+		routine |= strstr(line, usual[i]) != NULL;
 	hth_log(bad && !routine ? HTH_LOG_WARN : HTH_LOG_DEBUG, "hub: %.300s", line);
 }
 
@@ -127,11 +130,12 @@ hth_status hth_street_host(hth_street *s, const hth_street_hub_choice *hub, cons
 	/* A hub that is joined to another is not held to the other's lists, so it is not for everybody to have one. */
 	const hth_member *self = hth_membership_find(s->membership, hth_street_self(s));
 	if (hub->address != NULL && (self == NULL || self->role != HTH_ROLE_KEEPER))
-		return hth_fail(err, HTH_DENIED, "only a keeper's home may host a hub: ask a keeper for `hearth pool keeper %s`", self != NULL ? self->name : s->home_name);
+		return hth_fail(err, HTH_DENIED, "only a keeper's home may host a hub: ask a keeper for `hearth pool keeper %s`",
+		                self != NULL ? self->name : s->home_name);
 	if (hub->address == NULL && s->n_hubs == 0 && hth_charter_member_count(hth_street_charter(s)) > 1)
 		return hth_fail(err, HTH_CONFLICT, "this is the neighbourhood's only hub: let another home host one first (`hearth pool hub --listen HOST:PORT` there)");
 	if (hub->address != NULL && s->n_hubs >= 2)
-		return hth_fail(err, HTH_CONFLICT, "the neighbourhood has two hubs already, which is all it takes; a region of neighbourhoods is in docs/neighbourhood.md");
+		return hth_fail(err, HTH_CONFLICT, "the neighbourhood has two hubs already, which is all it takes; docs/neighbourhood.md is about regions");
 	char before[HTH_LINK_ADDRESS_MAX];
 	bool was_external = s->hub_external;
 	strcpy(before, s->hub_address);
@@ -245,7 +249,8 @@ static void on_down(void *ctx, const hth_link_hub *hub, bool was_up, const hth_e
 	}
 	snprintf(s->trouble, sizeof s->trouble, "%.120s: %.190s", hub->address, why->message);
 	bool starting = s->hub != NULL && !s->hub_external && !hth_hub_is_running(s->hub); /* it says itself what is wrong with it */
-	hth_log(was_up || (!same && !starting) ? HTH_LOG_WARN : HTH_LOG_DEBUG, "no connection to the neighbourhood's hub at %s: %s; trying again", hub->address, why->message);
+	hth_log(was_up || (!same && !starting) ? HTH_LOG_WARN : HTH_LOG_DEBUG,
+	        "no connection to the neighbourhood's hub at %s: %s; trying again", hub->address, why->message);
 	if (!was_up)
 		return;
 	street_egress(s);

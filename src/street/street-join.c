@@ -51,7 +51,8 @@ hth_status hth_street_invite(hth_street *s, uint32_t expires_s, char ret_line[HT
 		return hth_fail(err, HTH_CONFLICT, "this home is in no neighbourhood: `hearth pool create NAME` first");
 	if (expires_s > HTH_STREET_EXPIRES_MAX_S)
 		return hth_fail(err, HTH_INVALID, "an invitation is good for 30 days at most");
-	hth_invitation invitation = {.inviter = *hth_identity_card(s->identity), .expires_ms = now + (uint64_t)(expires_s > 0 ? expires_s : HTH_STREET_EXPIRES_S) * 1000};
+	hth_invitation invitation = {.inviter = *hth_identity_card(s->identity),
+	                             .expires_ms = now + (uint64_t)(expires_s > 0 ? expires_s : HTH_STREET_EXPIRES_S) * 1000};
 	memset(invitation.inviter.signature, 0, sizeof invitation.inviter.signature);
 	if (s->hub != NULL && !s->hub_external && !hth_hub_is_running(s->hub) && *hth_hub_trouble(s->hub) != '\0')
 		return hth_fail(err, HTH_BUSY, "this home's hub does not run, so nobody could come: %.300s", hth_hub_trouble(s->hub));
@@ -60,9 +61,10 @@ hth_status hth_street_invite(hth_street *s, uint32_t expires_s, char ret_line[HT
 		memcpy(invitation.fingerprint, s->hub_external ? s->hub_fingerprint : hth_hub_fingerprint(s->hub), 32);
 	} else {
 		const hth_link_hub *hub = s->link != NULL ? hth_link_current(s->link) : NULL;
+		if (hub == NULL && s->hub_trouble[0] != '\0')
+			return hth_fail(err, HTH_BUSY, "this home's hub does not run: %s", s->hub_trouble);
 		if (hub == NULL)
-			return hth_fail(err, HTH_BUSY, s->hub_trouble[0] != '\0' ? "this home's hub does not run: %s" : "there is no connection to the neighbourhood's hub now, which must know of an invitation%s",
-			                s->hub_trouble);
+			return hth_fail(err, HTH_BUSY, "there is no connection to the neighbourhood's hub now, which must know of an invitation");
 		snprintf(invitation.hub, sizeof invitation.hub, "%s", hub->address);
 		memcpy(invitation.fingerprint, hub->fingerprint, 32);
 	}
@@ -314,10 +316,12 @@ static void on_limit(void *ctx)
 	if (g->ended || g->admitted)
 		return;
 	if (g->waiting)
-		hth_fail(&err, HTH_TIMEOUT, "the invitation is good, but a keeper of %s has to agree: ask for `hearth pool approve` there, then join again with the same line",
+		hth_fail(&err, HTH_TIMEOUT, "the invitation is good, but a keeper of %s has to agree: ask for `hearth pool approve` there, then join again "
+		         "with the same line",
 		         g->invitation.pool_name);
 	else
-		hth_fail(&err, HTH_TIMEOUT, "%s does not answer%s%.200s: is the home that invited you running, %s reachable from here, and the clock right on both?", g->invitation.pool_name,
+		hth_fail(&err, HTH_TIMEOUT, "%s does not answer%s%.200s: is the home that invited you running, %s reachable from here, and the clock right "
+		         "on both?", g->invitation.pool_name,
 		         g->why.message[0] != '\0' ? " - " : "", g->why.message, g->invitation.hub);
 	street_guest_end(g->street, &err);
 }

@@ -140,7 +140,8 @@ void street_reject(hth_street *s, const hth_error *why)
 	if (s->rejected_told_ms != 0 && now - s->rejected_told_ms < STREET_REJECT_LOG_MS)
 		return;
 	if (s->rejected_told_ms != 0 || s->rejected >= 16) { /* the odd one is weather: a restart, a late letter */
-		hth_log(HTH_LOG_WARN, "%llu letters were not believed and not read, the last one because: %s", (unsigned long long)(s->rejected - s->rejected_told), why->message);
+		hth_log(HTH_LOG_WARN, "%llu letters were not believed and not read, the last one because: %s",
+		        (unsigned long long)(s->rejected - s->rejected_told), why->message);
 		s->rejected_told = s->rejected;
 		s->rejected_told_ms = now;
 	}

@@ -47,7 +47,8 @@ typedef struct hth_street_member {
 /* NULL: in no neighbourhood. */
 const hth_charter *hth_street_charter(const hth_street *street);
 void hth_street_each(const hth_street *street, void (*fn)(void *ctx, const hth_street_member *member), void *ctx);
-/* Seals and sends. HTH_NOT_FOUND: not a member; HTH_BUSY: no hub, or too much waits to be sent; HTH_TOO_LARGE. HTH_OK promises nothing more than that it was handed to the link. */
+/* Seals and sends. HTH_NOT_FOUND: not a member; HTH_BUSY: no hub, or too much waits to be sent; HTH_TOO_LARGE.
+ * HTH_OK promises nothing more than that it was handed to the link. */
 HTH_MUST_USE hth_status hth_street_send(hth_street *street, hth_letter_kind kind, const hth_home_id *to, const void *bytes, size_t len, hth_error *err);
 
 #endif

@@ -46,7 +46,8 @@ static hth_status feed(log_of *l, const char *bytes, size_t len, size_t step, ht
 
 TEST(messages_arrive_whole_however_they_are_cut)
 {
-	static const char text[] = "INFO {\"nonce\":\"x\"}\r\nPING\r\nMSG a.b 1 5\r\nhe\r\no\r\nMSG a.b 1 reply.to 0\r\n\r\nPONG\r\n+OK\r\n-ERR 'Stale Connection'\r\n";
+	static const char text[] = "INFO {\"nonce\":\"x\"}\r\nPING\r\nMSG a.b 1 5\r\nhe\r\no\r\n"
+	                           "MSG a.b 1 reply.to 0\r\n\r\nPONG\r\n+OK\r\n-ERR 'Stale Connection'\r\n";
 	for (size_t step = 1; step < sizeof text; step++) {
 		log_of l = {{0}, 0, 0};
 		hth_error err = HTH_ERROR_INIT;
