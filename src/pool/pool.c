@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "pool/pool-internal.h"
 
-enum { ANNOUNCE_FIRST_MS = 5000, ANNOUNCE_LAST_MS = 120000, ANNOUNCE_CHANGE_MS = 2000, SETTLE_AGAIN_MS = 15000 };
+enum { ANNOUNCE_FIRST_MS = 5000, ANNOUNCE_LAST_MS = 120000, ANNOUNCE_CHANGE_MS = 2000, SETTLE_AGAIN_MS = 60000 };
 
 hth_status hth_pool_create(hth_pool **ret_pool, const hth_home_id *self, const hth_pool_ops *ops, hth_ledger *ledger, hth_rng *rng, hth_error *err)
 {

@@ -218,7 +218,7 @@ def receipts_survive_a_power_cut_of_either_side():
                     return False
             return True
 
-        wait_for("both sides have the same receipts", 60, settled, 0.5)
+        wait_for("both sides have the same receipts", 100, settled, 0.5)
 
 
 run_tests()

@@ -102,7 +102,7 @@ def begin(street, family, path, body):
         if reading.by == "here":
             reading.stream.close()
             return None
-        return reading.read(8)
+        return reading.read(4)
 
     return wait_for("an answer from next door", 60, once, 0.3)
 
@@ -172,7 +172,7 @@ def receipts_agree_on_both_sides_after_all_that():
             return mine and other and theirs["open"] == 0 and (mine[0]["taken"], mine[0]["balance"]) == (other[0]["given"], -other[0]["balance"])
 
         for name in ("oak", "ash"):
-            wait_for(f"elm and {name} have the same receipts", 60, lambda: pair(name), 0.3)
+            wait_for(f"elm and {name} have the same receipts", 100, lambda: pair(name), 0.3)
 
 
 @test

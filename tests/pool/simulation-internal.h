@@ -25,6 +25,7 @@ typedef struct sim_job { /* in an engine */
 	bool own, running, begun, held, waiting_chunk;
 	uint64_t id; /* request's index, or the pool's work number */
 	uint32_t prompt, tokens, made;
+	uint32_t n_counted, counted; /* bytes that the first so many tokens stand for */
 	uint32_t text; /* bytes that are out: they lag a token behind, as text does that may become a stop string */
 	uint64_t seed, since_ms, serial;
 } sim_job;

@@ -503,7 +503,9 @@ static void chunk(sim_home *h, uint64_t serial)
 	j->made += n;
 	bool final = j->made == j->tokens, begins = !j->begun;
 	uint64_t work = j->id;
-	uint32_t out = final ? text_of(j->seed, j->made) : text_of(j->seed, j->made - 1), n_text = 0, prompt = j->prompt;
+	for (uint32_t lag = final ? 0 : 1; j->n_counted + lag < j->made; j->n_counted++)
+		j->counted += (uint32_t)truth(j->seed, j->n_counted) % 4;
+	uint32_t out = j->counted, n_text = 0, prompt = j->prompt;
 	char text[CHUNK * 4 + 4];
 	j->begun = true;
 	while (j->text < out && n_text < sizeof text)
