@@ -107,6 +107,7 @@ void hth_capacity_measured(hth_neighbours *nb, const char *name, const hth_usage
 typedef struct look {
 	hth_neighbours *nb;
 	uint64_t used;
+	const hth_own_model *outdated; /* its runner has other weights than its file now */
 } look;
 
 static void see_loaded(void *ctx, const hth_router_model *loaded)
@@ -115,8 +116,13 @@ static void see_loaded(void *ctx, const hth_router_model *loaded)
 	l->used += loaded->planned_bytes;
 	for (size_t i = 0; i < l->nb->n_models; i++) {
 		hth_own_model *m = &l->nb->models[i];
+		const hth_catalog_model on_disk = {.device = m->device, .inode = m->inode, .bytes = m->bytes};
 		if (strcmp(m->name, loaded->name) != 0)
 			continue;
+		if (!hth_router_serves(loaded, &on_disk)) {
+			l->outdated = m;
+			continue;
+		}
 		m->room = true;
 		m->ready = loaded->info != NULL && loaded->state == HTH_MODEL_READY;
 		m->active = (uint32_t)(loaded->active + loaded->waiting);
@@ -133,7 +139,7 @@ static bool fill(hth_neighbours *nb, hth_own_model *m, const hth_catalog_model *
 {
 	size_t n;
 	const char *hex = hth_digests_get(nb->node->digests, from);
-	*m = (hth_own_model){.bytes = from->bytes, .slots = 1};
+	*m = (hth_own_model){.bytes = from->bytes, .device = from->device, .inode = from->inode, .slots = 1};
 	if (hex == NULL || sodium_hex2bin(m->hash, sizeof m->hash, hex, strlen(hex), NULL, &n, NULL) != 0 || n != sizeof m->hash)
 		return false;
 	snprintf(m->name, sizeof m->name, "%s", from->name);
@@ -178,6 +184,8 @@ void hth_capacity_refresh(hth_neighbours *nb, bool now)
 	}
 	look l = {.nb = nb};
 	hth_router_each(nb->node->router, see_loaded, &l);
+	if (l.outdated != NULL) /* a neighbour is promised the weights that its hash names */
+		hth_router_let_go(nb->node->router, l.outdated->name);
 	uint64_t budget = hth_router_budget(nb->node->router);
 	for (size_t i = 0; i < nb->n_models; i++)
 		nb->models[i].room |= l.used + nb->models[i].bytes + nb->models[i].bytes / 4 + (64u << 20) <= budget;

@@ -295,14 +295,39 @@ static void describe(hth_neighbours *nb, const hth_home_id *to, const unsigned c
 	hth_buf_finish(&out);
 }
 
+typedef struct record_search {
+	const unsigned char *hash;
+	bool found;
+} record_search;
+static void look_for_record(void *ctx, const hth_pool_peer_view *peer)
+{
+	record_search *s = ctx;
+	s->found |= peer->fresh && hth_capability_model(peer->record, s->hash) != NULL;
+}
+
+/* What nobody has any more goes, so that its name is free for its successor and its place for another. */
+static void drop_gone(hth_neighbours *nb)
+{
+	for (size_t i = nb->n_far; i-- > 0;) {
+		record_search s = {.hash = nb->far[i]->hash};
+		hth_pool_each_peer(nb->pool, hth_neighbours_now_ms(nb), look_for_record, &s);
+		if (s.found)
+			continue;
+		free(nb->far[i]);
+		memmove(&nb->far[i], &nb->far[i + 1], (--nb->n_far - i) * sizeof nb->far[0]);
+	}
+}
+
 static void keep_description(hth_neighbours *nb, const hth_home_id *from, const hth_description *d)
 {
+	drop_gone(nb);
 	if (hth_neighbours_far_model(nb, NULL, d->hash) != NULL || nb->n_far == HTH_DESCRIPTIONS_MAX)
 		return; /* the first word counts: a later one cannot change what requests were made for */
 	hth_far_model *far = calloc(1, sizeof *far);
 	if (far == NULL)
 		return;
 	far->from = *from;
+	far->heard_unix = hth_clock_unix();
 	memcpy(far->hash, d->hash, HTH_HASH_BYTES);
 	far->info = (hth_runner_info){.n_params = d->n_params, .weight_bytes = d->weight_bytes, .n_ctx = d->n_ctx, .n_ctx_train = d->n_ctx_train, .n_slots = 1,
 	                              .n_embd = d->n_embd, .n_vocab = d->n_vocab, .n_layer = d->n_layer, .has_template = d->has_template, .tools = d->tools,
@@ -421,8 +446,8 @@ void hth_neighbours_each_model(hth_node *node, void (*fn)(void *ctx, const hth_a
 		if (!s.found || hth_capacity_find_hash(nb, far->hash) != NULL || hth_capacity_find(nb, far->info.name) != NULL ||
 		    hth_neighbours_far_model(nb, far->info.name, NULL) != far)
 			continue;
-		fn(ctx, &(hth_api_model){.name = far->info.name, .bytes = far->info.weight_bytes, .owner = hth_neighbours_name(nb, &far->from),
-		                         .privacy = s.neighbours ? "neighbours" : "public"});
+		fn(ctx, &(hth_api_model){.name = far->info.name, .bytes = far->info.weight_bytes, .modified_unix = far->heard_unix,
+		                         .owner = hth_neighbours_name(nb, &far->from), .privacy = s.neighbours ? "neighbours" : "public"});
 	}
 }
 

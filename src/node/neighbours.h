@@ -19,7 +19,7 @@ enum { HTH_CAPACITY_MODELS_MAX = 64, HTH_DESCRIPTIONS_MAX = 128, HTH_LEND_SLOTS_
 typedef struct hth_own_model {
 	char name[HTH_MODEL_NAME_MAX];
 	unsigned char hash[HTH_HASH_BYTES];
-	uint64_t bytes;
+	uint64_t bytes, device, inode; /* of its file, as catalog.h has them */
 	double prefill, decode; /* tokens a second; measured, or a guess from its size */
 	bool measured;
 	hth_runner_info *info;  /* owned; what its runner said when it was loaded here last; NULL: it was not yet */
@@ -32,6 +32,7 @@ typedef struct hth_far_model {
 	hth_home_id from;
 	unsigned char hash[HTH_HASH_BYTES];
 	hth_runner_info info; /* name: the neighbour's for it */
+	int64_t heard_unix;
 } hth_far_model;
 
 typedef struct hth_lent hth_lent;

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from e2e import run_tests, test, wait_for
+from e2e import SOURCE, run_tests, test, wait_for
 from street import HEARTH, NEIGHBOURS, PUBLIC, Street, chat, ledger
 
 WORDS = "I would like to book a table for two."
@@ -116,6 +116,26 @@ def status_says_where_and_why():
         assert route["by"] == by and "next door" in route["why"], route
         done = subprocess.run([HEARTH, "status", "--listen", f"127.0.0.1:{street['fir'].port}"], env=street["fir"].env, capture_output=True, text=True)
         assert done.returncode == 0 and f"{by} next door" in done.stdout and "neighbour" in done.stdout, done.stdout + done.stderr
+
+
+@test
+def a_name_next_door_goes_on_with_other_weights():
+    with Homes() as street:
+        fir, oak = street["fir"], street["oak"]
+        path = os.path.join(oak.home, "models", "cellar.gguf")
+        sizes = []
+        for kind in ("Q4_0", "Q8_0"):
+            subprocess.run([HEARTH, "quantize", os.path.join(SOURCE, "models", "starter.gguf"), path + ".part", kind], check=True, capture_output=True)
+            os.rename(path + ".part", path)
+
+            def offered():
+                found = [m for m in fir.get("/api/tags").json["models"] if m["name"].startswith("cellar")]
+                return found and found[0]["size"] not in sizes and found[0]["size"]
+            sizes.append(wait_for("the model next door", 60, offered, step=0.1))
+            answer = fir.post("/v1/chat/completions", chat(WORDS, model="cellar", temperature=0), headers=NEIGHBOURS)
+            assert answer.status == 200 and answer.headers["Hearth-Served-By"] == "oak", (kind, answer.body)
+        assert 1e9 < [m for m in fir.get("/v1/models").json["data"] if m["id"] == "cellar"][0]["created"]
+        os.remove(path)
 
 
 @test
