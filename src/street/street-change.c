@@ -217,10 +217,15 @@ void street_offered(hth_street *s, const hth_home_id *from, const void *bytes, s
 		street_reject(s, &err);
 	} else if (outcome == HTH_CHARTER_GAP) {
 		const hth_member *m = hth_membership_find(s->membership, from);
-		street_begin(s, STREET_ASK);
-		hth_canon_put_u32(&s->letter, hth_charter_version(before) + 1);
-		if (m != NULL && hth_charter_version(charter) > hth_charter_version(before) + 1)
+		street_peer *peer = street_peer_of(s, from);
+		/* Now and then: what another line of charters answers does not help, and would be asked for again at once, for ever. */
+		if (m != NULL && peer != NULL && hth_charter_version(charter) > hth_charter_version(before) + 1 &&
+		    (peer->asked_ms == 0 || hth_clock_ms() >= peer->asked_ms + STREET_HELLO_MS)) {
+			peer->asked_ms = hth_clock_ms();
+			street_begin(s, STREET_ASK);
+			hth_canon_put_u32(&s->letter, hth_charter_version(before) + 1);
 			street_post_letter(s, m);
+		}
 	} else if (outcome == HTH_CHARTER_PROPOSED) {
 		/* Passed on by whoever made or signed it; kept here until its signatures are together. */
 		if (hth_membership_proposal_count(s->membership) != known)

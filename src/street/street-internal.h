@@ -33,6 +33,7 @@ typedef struct street_peer {
 	uint64_t session;         /* of its inbox; 0: not known */
 	uint64_t session_issued_ms; /* the date of the letter that said so */
 	uint64_t heard_ms, greeted_ms, measured_ms;
+	uint64_t asked_ms; /* for the charters between */
 	uint64_t ping_in, ping_in_us; /* its last ping, and when it came */
 	bool online;
 	double rtt_s;
