@@ -33,7 +33,7 @@ typedef struct document_call {
 	call_kind kind;
 	char *text, *folder, *type, *from; /* text: the query, or the folder to add or remove */
 	int64_t k, after, before, least;
-	bool with_text, shared, remove;
+	bool with_text, shared, remove, marked_only;
 	hth_index_hits hits;
 	pthread_t thread;
 	bool running; /* the thread; false: it waits for the query's vector */
@@ -101,7 +101,8 @@ static hth_status run_search(document_call *c, hth_error *err)
 {
 	if (c->reader == NULL)
 		HTH_TRY(hth_index_reader_open(&c->reader, c->all->node->config->home, err));
-	const hth_index_query q = {.text = c->text, .k = (size_t)c->k, .folder = c->folder, .type = c->type, .from = c->from, .after = c->after, .before = c->before, .least_share = (double)c->least / 100, .vector = c->vector, .n_dims = c->n_dims, .vector_key = c->key};
+	const hth_index_query q = {.text = c->text, .k = (size_t)c->k, .folder = c->folder, .type = c->type, .from = c->from, .after = c->after, .before = c->before,
+	                           .shared_only = c->marked_only, .least_share = (double)c->least / 100, .vector = c->vector, .n_dims = c->n_dims, .vector_key = c->key};
 	HTH_TRY(hth_index_search(c->reader, &q, &c->hits, err));
 	if (c->fn == NULL)
 		hth_index_write_hits(&c->hits, c->text, c->with_text, &c->answer);
@@ -269,7 +270,8 @@ static document_call *new_call(hth_documents *d, call_kind kind)
 	return c;
 }
 
-hth_status hth_documents_passages(hth_node *node, const char *query, unsigned least, hth_passages_fn fn, void *ctx, hth_document_call **ret_call, hth_error *err)
+hth_status hth_documents_passages(hth_node *node, const char *query, unsigned least, bool marked_only, hth_passages_fn fn, void *ctx,
+                                  hth_document_call **ret_call, hth_error *err)
 {
 	enum { PASSAGES = 6 };
 	document_call *c = new_call(node->documents, CALL_SEARCH);
@@ -279,6 +281,7 @@ hth_status hth_documents_passages(hth_node *node, const char *query, unsigned le
 	}
 	c->k = PASSAGES;
 	c->least = least;
+	c->marked_only = marked_only;
 	c->fn = fn;
 	c->ctx = ctx;
 	hth_status status = begin(node->documents, c, NULL, err);

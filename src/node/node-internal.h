@@ -127,8 +127,8 @@ void hth_documents_destroy(hth_documents *documents);
 typedef struct document_call hth_document_call;
 struct hth_index_hits;
 typedef void (*hth_passages_fn)(void *ctx, const struct hth_index_hits *hits, const hth_error *why_not);
-/* least: per cent of what was asked that a passage must have. */
-HTH_MUST_USE hth_status hth_documents_passages(hth_node *node, const char *query, unsigned least, hth_passages_fn fn, void *ctx,
+/* least: per cent of what was asked that a passage must have; marked_only: from folders that their owner marked for neighbours. */
+HTH_MUST_USE hth_status hth_documents_passages(hth_node *node, const char *query, unsigned least, bool marked_only, hth_passages_fn fn, void *ctx,
                                                hth_document_call **ret_call, hth_error *err);
 void hth_documents_cancel(hth_document_call *call); /* fn is not called any more */
 void hth_documents_wake(hth_node *node); /* there are other folders */

@@ -42,6 +42,7 @@ typedef struct hth_call {
 	hth_document_call *passages; /* being searched for the model; counts as in flight */
 	bool documents;              /* its caller may know what they say */
 	bool context;                /* it is to be answered from them */
+	bool marked_only;            /* from those that neighbours may be shown */
 	bool context_due;            /* and the passages for that are being looked for */
 	bool asked_before;           /* with what the user said before, too */
 	bool gone;       /* the client has left */
@@ -231,7 +232,7 @@ static bool find_context(hth_call *call, bool with_before)
 	call->asked_before = with_before;
 	if (question == NULL)
 		return false;
-	hth_status status = hth_documents_passages(call->node, question, with_before ? TOOL_LEAST : CONTEXT_LEAST, on_passages, call, &call->passages, &err);
+	hth_status status = hth_documents_passages(call->node, question, with_before ? TOOL_LEAST : CONTEXT_LEAST, call->marked_only, on_passages, call, &call->passages, &err);
 	explicit_bzero(question, strlen(question));
 	free(question);
 	if (status != HTH_OK) {
@@ -259,7 +260,7 @@ static void search_documents(hth_call *call)
 	const char *query;
 	hth_status status = hth_api_page_url(call->job, &query, &err);
 	if (status == HTH_OK)
-		status = hth_documents_passages(call->node, query, TOOL_LEAST, on_passages, call, &call->passages, &err);
+		status = hth_documents_passages(call->node, query, TOOL_LEAST, call->marked_only, on_passages, call, &call->passages, &err);
 	if (status == HTH_OK)
 		call->in_flight++;
 	else
@@ -543,8 +544,11 @@ static hth_status read_call(hth_call *call, hth_error *err)
 		return hth_fail_param(err, HTH_DENIED, "Hearth-Tools", "fetching from the web is off; the setting fetch_hosts lists the hosts that may be fetched from");
 	HTH_TRY(hth_api_parse(&call->job, call->endpoint, &call->node->api_host, &out, hth_exchange_path(call->exchange), body, len, err));
 	call->context = call->context && !call->job->finished && call->job->n_requests > 0 && call->job->requests[0]->kind == HTH_CHAT;
-	if (search || call->context)
-		call->wish = HTH_PRIVATE; /* what they say stays at home, whatever the call wishes */
+	if (search || call->context) {
+		/* What they say stays at home, whatever the call wishes; but who asks for the neighbours' eyes is given only what its owner marked for them. */
+		call->marked_only = privacy != NULL && privacy[0] != '\0' && call->wish == HTH_NEIGHBOURS;
+		call->wish = call->marked_only ? HTH_NEIGHBOURS : HTH_PRIVATE;
+	}
 	hth_status status = (search || call->context) && !call->job->finished ? hth_api_use_documents(call->job, err) : HTH_OK;
 	if (status == HTH_OK && any && !call->job->finished)
 		status = hth_api_offer_tool(call->job, search ? HTH_OWN_TOOL_DOCUMENTS : HTH_OWN_TOOL_FETCH, search ? "" : hosts, err);

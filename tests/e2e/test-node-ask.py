@@ -255,6 +255,26 @@ def passages_go_to_no_server_that_may_not_read_private_words():
 
 
 @test
+def neighbours_are_shown_only_what_is_marked_for_them():
+    with House(privacy="neighbours") as h, Papers() as marked:
+        marked.put("square.txt", "The deposit for a tent is 90 euros.")
+        cli(h.node, "index", "add", marked.folder, "--shared", "--wait")
+        h.up.script = says("90 euros [1].")
+        chat = {"model": "u/alpha", "messages": [{"role": "user", "content": "How high is the deposit for a tent or flat?"}]}
+        ask = lambda **headers: h.node.post("/v1/chat/completions", chat, headers=headers)
+        for words in ("private", "public"):  # it would have the flat's, and this server may not read that
+            assert ask(**{"Hearth-Context": "documents", "Hearth-Privacy": words}).status == 403
+        assert not h.up.asked
+        got = ask(**{"Hearth-Context": "documents", "Hearth-Privacy": "neighbours"})
+        assert got.status == 200 and got.headers["Hearth-Passages"] == "1", got.body
+        said = json.dumps(h.up.asked)
+        assert "90 euros" in said and "2400" not in said and "contract" not in said, said
+        # A key's default class is no such wish.
+        key = cli(h.node, "key", "add", "guest", "--scope", "chat,documents", "--privacy", "neighbours").strip()
+        assert ask(**{"Hearth-Context": "documents", "Authorization": "Bearer " + key}).status == 403
+
+
+@test
 def passages_of_the_tool_are_cited_too():
     with House() as h:
         def script(body):
