@@ -187,6 +187,7 @@ hth_status hth_job_next_door(hth_pull_job *job, const hth_planned_file *file, ht
 	const hth_pull_neighbours *n = job->options->neighbours;
 	char partial[4600], blocks[4600], etag[256];
 	struct stat st;
+	off_t moved = 0; /* bytes of a beginning from the internet that neighbours go on with */
 	if (n == NULL || job->past_neighbours || file->sha256[0] == '\0' || file->bytes == 0)
 		return HTH_OK;
 	hth_job_path(job, file, ".partial", partial);
@@ -194,8 +195,9 @@ hth_status hth_job_next_door(hth_pull_job *job, const hth_planned_file *file, ht
 	if (stat(partial, &st) == 0 && hth_job_state_fits(job, file, etag)) {
 		if ((uint64_t)st.st_size == file->bytes)
 			return HTH_OK; /* it only has to be looked at */
-		if (stat(blocks, &st) != 0)
-			(void)!rename(partial, blocks); /* what came over the internet is a beginning, too */
+		off_t size = st.st_size;
+		if (stat(blocks, &st) != 0 && rename(partial, blocks) == 0)
+			moved = size;
 	}
 	teller t = {.job = job, .file = file};
 	uint64_t prefix = 0;
@@ -207,6 +209,11 @@ hth_status hth_job_next_door(hth_pull_job *job, const hth_planned_file *file, ht
 	if (status == HTH_CANCELLED || status == HTH_IO) {
 		*err = own;
 		return status;
+	}
+	if (status != HTH_OK && moved > 0 && t.bytes == t.first) { /* nobody had any of it: the internet goes on where it was */
+		(void)!truncate(blocks, moved);
+		(void)!rename(blocks, partial);
+		return HTH_OK;
 	}
 	/* Else what there is may have gaps: it waits for a neighbour that knows which. */
 	if ((status == HTH_OK || prefix > 0) && rename(blocks, partial) == 0)

@@ -236,7 +236,7 @@ def a_disk_that_fills_during_a_pull_costs_the_pull_alone():
         assert lines[-1] == {"status": "success"}, lines[-1:]
         with open(os.path.join(models, "big.gguf"), "rb") as f:
             assert f.read() == model
-        assert sum(v for k, v in s.sent.items() if "blobs" in k) - before <= len(model) - came + MB, "it went on where it was"
+        assert sum(v for k, v in s.sent.items() if "blobs" in k) - before <= len(model) - came + MB, ("it went on where it was", len(model), came, before, s.sent)
         wait_for("descriptors are back", 10, lambda: descriptors(n.process.pid) <= fds + 1, 0.05)
     s.close()
 
