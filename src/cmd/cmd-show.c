@@ -205,7 +205,7 @@ static void write_made_text(const json_t *record, hth_buf *out)
 		line(out, "parameter", "%s %s", name, text);
 	}
 	if (template != NULL)
-		line(out, "own template", "yes, in place of the file's%s", hth_chat_template_is_jinja(template, strlen(template)) ? "" : ", in Go's language");
+		line(out, "chat form", "its own, in place of the file's%s", hth_chat_template_is_jinja(template, strlen(template)) ? "" : ", in Go's language");
 }
 
 int hth_cmd_show(hth_invocation *in)

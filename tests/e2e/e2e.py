@@ -1,4 +1,5 @@
 """What the end-to-end tests share: a node as a process, HTTP over raw sockets, and TAP."""
+import atexit
 import http.client
 import json
 import os
@@ -81,6 +82,7 @@ class Node:
 
     def __init__(self, command, settings=(), env=(), models=(), expect_start=True, conf=None, files=()):
         self.home = tempfile.mkdtemp(prefix="hearth-e2e-")
+        atexit.register(shutil.rmtree, self.home, True)  # also of one that was not to start
         os.mkdir(os.path.join(self.home, "models"))
         for name, text in files:
             with open(os.path.join(self.home, name), "w") as f:

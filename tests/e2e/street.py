@@ -1,4 +1,5 @@
 """Homes of one street for the end-to-end tests: real nodes, a real nats-server, the starter model."""
+import atexit
 import hashlib
 import json
 import os
@@ -10,6 +11,7 @@ from e2e import BUILD, SOURCE, Node, wait_for
 
 HEARTH = os.path.join(BUILD, "hearth")
 EMPTY = tempfile.mkdtemp(prefix="hearth-e2e-empty-")
+atexit.register(os.rmdir, EMPTY)
 with open(os.path.join(SOURCE, "models", "starter.gguf"), "rb") as f:
     STARTER = hashlib.sha256(f.read()).hexdigest()
 SLOW = {"HEARTH_TEST_STEP_MS": "40"}  # answers last as long as those of large models do
