@@ -5,9 +5,8 @@
  * and believes nothing else. Queues are bounded both ways: what waits to be sent by HTH_LINK_QUEUE_MAX (then HTH_BUSY), what arrives by
  * taking a slice at a time from the socket, so that a hub that sends without end slows itself down and not this loop.
  *
- * Why not libnats: Debian 12's 3.4.1 can be made to write beyond its buffers by whatever answers (before TLS, so by anybody on the way), has no
- * way to pin a certificate, loses one signed login in 256, and hands everything over from threads of its own. The client's half of
- * the protocol is six verbs (nats-wire.h).
+ * Why not libnats: Debian 12's 3.4.1 has no way to pin a certificate, loses one signed login in 256 (a signature that begins with a zero byte), and
+ * hands everything over from threads of its own. The client's half of the protocol is six verbs (nats-wire.h).
  *
  * All on the loop's thread, except that names are resolved on one of their own.
  */
