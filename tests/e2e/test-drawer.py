@@ -17,7 +17,7 @@ import zipfile
 import zlib
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from e2e import SOURCE, Node, Skip, run_tests, test, wait_for  # noqa: E402
+from e2e import SOURCE, Node, Skip, children_of, run_tests, test, wait_for  # noqa: E402
 
 sys.path.insert(0, os.path.join(SOURCE, "tests", "extract"))
 import compound  # noqa: E402
@@ -343,8 +343,7 @@ def what_could_not_be_read_is_tried_again_when_more_is_known():
 
 def readers_of(node):
     """The children that read documents."""
-    done = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(node.process.pid)], capture_output=True, text=True)
-    return {int(line.split()[0]) for line in done.stdout.splitlines() if "hearth-extract" in line}
+    return set(children_of(node.process.pid, "hearth-extract"))
 
 
 @test
