@@ -3,6 +3,7 @@ import atexit
 import http.client
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -15,6 +16,7 @@ import traceback
 
 BUILD = os.environ.get("HEARTH_BUILD", ".")
 SOURCE = os.environ.get("HEARTH_SOURCE", os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
+HEARTH = os.path.join(BUILD, "hearth")
 # Sanitizers make everything slower; deadlines of what must happen "soon" are multiplied by this.
 SLACK = float(os.environ.get("HEARTH_TEST_SLACK", "1"))
 
@@ -63,6 +65,38 @@ def wait_for(what, seconds, condition, step=0.005):
         if time.monotonic() > end:
             raise AssertionError(f"not within {seconds} s: {what}")
         time.sleep(step)
+
+
+def need_hub():
+    if shutil.which("nats-server", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin") is None:
+        raise Skip("nats-server is not installed")
+
+
+_leases = []  # sockets whose names say which ports are taken, as long as this process lives
+
+
+def free_port():
+    """A port for this process until it ends; the one after it is free, too: a hub's second is for its cluster.
+
+    It lies below those that the kernel gives to outgoing connections and to port 0, so nobody else gets it before it is bound, or between a node and its successor;
+    other tests that run beside this one are told by a name (abstract: it goes with the process and belongs to the network namespace, as ports do)."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as f:
+        first = int(f.read().split()[0])
+    ports = range(10000, first - 1, 2) if first > 12000 else range(61000, 65000, 2)
+    for port in random.sample(ports, len(ports)):
+        lease = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            lease.bind(f"\0hearth-test-port-{port}")
+            for each in (port, port + 1):
+                with socket.socket() as s:
+                    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    s.bind(("127.0.0.1", each))
+        except OSError:
+            lease.close()
+            continue
+        _leases.append(lease)
+        return port
+    raise AssertionError("no port is free")
 
 
 def children_of(pid, word):

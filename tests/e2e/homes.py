@@ -8,31 +8,10 @@ import subprocess
 import tempfile
 import time
 
-from e2e import BUILD, Skip, wait_for
+from e2e import BUILD, free_port, wait_for
 
 PROGRAM = os.environ.get("HEARTH_PROGRAM", os.path.join(BUILD, "hearth")).split()[0]
 TOOL = os.path.join(BUILD, "tests", "street", "street-tool")
-_ports = set()
-
-
-def need_hub():
-    if shutil.which("nats-server", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin") is None:
-        raise Skip("nats-server is not installed")
-
-
-def free_port():
-    """A port whose next one is free, too: a hub's second is for its cluster."""
-    while True:
-        with socket.socket() as s, socket.socket() as t:
-            s.bind(("127.0.0.1", 0))
-            port = s.getsockname()[1]
-            try:
-                t.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            if port not in _ports and port < 60000:
-                _ports.update((port, port + 1))
-                return port
 
 
 class Refused(Exception):

@@ -4,12 +4,12 @@ import hashlib
 import json
 import os
 import signal
-import socket
+import sqlite3
+import subprocess
 import tempfile
 
-from e2e import BUILD, SOURCE, Node, wait_for
+from e2e import HEARTH, SOURCE, Node, free_port, need_hub, wait_for
 
-HEARTH = os.path.join(BUILD, "hearth")
 EMPTY = tempfile.mkdtemp(prefix="hearth-e2e-empty-")
 atexit.register(os.rmdir, EMPTY)
 with open(os.path.join(SOURCE, "models", "starter.gguf"), "rb") as f:
@@ -17,18 +17,12 @@ with open(os.path.join(SOURCE, "models", "starter.gguf"), "rb") as f:
 SLOW = {"HEARTH_TEST_STEP_MS": "40"}  # answers last as long as those of large models do
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 class Street:
-    """homes: (name, options) with options model=False for a home without one, slow=True, and settings."""
+    """homes: (name, options) with options model=False for a home without one, slow=True, and settings. The first keeps the hub."""
 
     def __init__(self, *homes):
+        need_hub()
         self.nodes, self.names = {}, []
-        self.trusted = True
         self.hub = f"127.0.0.1:{free_port()}"
         try:
             for name, options in homes:
@@ -64,6 +58,23 @@ class Street:
 
     def status(self, name):
         return self.nodes[name].get("/hearth/pool").json
+
+    def online(self, name):
+        return {m["name"] for m in self.status(name)["members"] if m["online"] and not m["self"]}
+
+    def wait_online(self, *names):
+        """Until each of these homes (all) sees all the others of them."""
+        names = set(names or self.names)
+        for name in sorted(names):
+            wait_for(f"{name} sees {sorted(names - {name})}", 60, lambda: names - {name} <= self.online(name), 0.05)
+
+    def egress(self, name, kind):
+        """(host, reason, sent, received) of the egress log, oldest first."""
+        db = sqlite3.connect(os.path.join(self.nodes[name].home, "hearth.db"))
+        try:
+            return db.execute("SELECT host, reason, sent, received FROM egress WHERE kind = ? ORDER BY id", (kind,)).fetchall()
+        finally:
+            db.close()
 
     def trust_all(self):
         for a in self.names:
@@ -120,8 +131,6 @@ PUBLIC = {"Hearth-Privacy": "public"}
 
 
 def ledger(node, *args):
-    import subprocess
-
     done = subprocess.run([HEARTH, "ledger", *args, "--json"], env=node.env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)

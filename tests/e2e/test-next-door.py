@@ -8,14 +8,14 @@ import subprocess
 import sys
 import threading
 
-from e2e import SOURCE, run_tests, test, wait_for
-from streets import Street
+from e2e import HEARTH, SOURCE, run_tests, test, wait_for
+from street import Street
 
 sys.path.insert(0, os.path.join(SOURCE, "tests", "pull"))
 from modelserver import Server  # noqa: E402
 
-PROGRAM = os.environ["HEARTH_PROGRAM"]
 MB = 1 << 20
+A, B, C, D = HOMES = ("home-a", "home-b", "home-c", "home-d")
 
 
 def gguf(n, seed=1):
@@ -23,23 +23,29 @@ def gguf(n, seed=1):
 
 
 class World(Street):
-    """Three homes and a registry; the first two have pulled tiny:1b from it."""
+    """n homes and a registry; those of `have` have pulled tiny:1b from it."""
 
-    def __init__(self, size, *settings, have=(0, 1), trust=True, n=3):
+    def __init__(self, size, *settings, have=(A, B), trust=True, n=3):
         self.server = Server()
         self.data = gguf(size)
         self.server.add_registry("tiny", self.data, tag="1b", system="Be brief.", license="A license\nof two lines")
-        self.have = have
-        super().__init__(n, [PROGRAM, "serve"], ["--registry", self.server.url, "--huggingface", self.server.url, *settings], trust=trust)
-
-    def __enter__(self):
-        super().__enter__()
-        for i in self.have:
-            # Each from the registry, not from the other: all of them at once would share.
-            assert self.hearth(i, "pull", "-q", "--internet", "tiny:1b").returncode == 0
+        try:
+            super().__init__(*((name, {"settings": ("--registry", self.server.url, "--huggingface", self.server.url, *settings)}) for name in HOMES[:n]))
+        except BaseException:
+            self.server.close()
+            raise
+        try:
+            self.wait_online()
+            if trust:
+                self.trust_all()
+            for name in have:
+                # Each from the registry, not from the other: all of them at once would share.
+                assert self.hearth(name, "pull", "-q", "--internet", "tiny:1b").returncode == 0
+        except BaseException:
+            self.__exit__(*sys.exc_info())
+            raise
         self.server.asked.clear()
         self.server.sent.clear()
-        return self
 
     def __exit__(self, *why):
         try:
@@ -47,33 +53,33 @@ class World(Street):
         finally:
             self.server.close()
 
-    def hearth(self, i, *args):
-        env = dict(self.homes[i].env, HEARTH_LISTEN=f"127.0.0.1:{self.homes[i].port}", HEARTH_REGISTRY=self.server.url)
-        return subprocess.run([PROGRAM, *args], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=240)
+    def hearth(self, name, *args):
+        env = dict(self[name].env, HEARTH_LISTEN=f"127.0.0.1:{self[name].port}", HEARTH_REGISTRY=self.server.url)
+        return subprocess.run([HEARTH, *args], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=240)
 
-    def path(self, i, name=""):
-        return os.path.join(self.homes[i].home, "models", name)
+    def path(self, home, name=""):
+        return os.path.join(self[home].home, "models", name)
 
-    def read(self, i, name="tiny-1b.gguf"):
-        with open(self.path(i, name), "rb") as f:
+    def read(self, home, name="tiny-1b.gguf"):
+        with open(self.path(home, name), "rb") as f:
             return f.read()
 
     def blobs_asked(self):
         return [p for p in self.server.paths() if "/blobs/" in p]
 
-    def size_of_partial(self, i, name="tiny-1b.gguf"):
+    def size_of_partial(self, home, name="tiny-1b.gguf"):
         try:
-            return os.path.getsize(self.path(i, ".pull/" + name + ".blocks"))
+            return os.path.getsize(self.path(home, ".pull/" + name + ".blocks"))
         except FileNotFoundError:
             return 0
 
-    def pulling(self, i, name="tiny:1b"):
+    def pulling(self, home, name="tiny:1b"):
         """A pull on a thread; join it for its lines."""
         lines = []
 
         def run():
             try:
-                answer = self.homes[i].post("/api/pull", {"model": name}, timeout=240)
+                answer = self[home].post("/api/pull", {"model": name}, timeout=240)
                 lines.extend(json.loads(line) for line in answer.body.decode().splitlines())
             except Exception as e:  # the node was killed
                 lines.append({"error": repr(e)})
@@ -83,127 +89,124 @@ class World(Street):
         t.lines = lines
         return t
 
-    def kill(self, i):
-        self.homes[i].process.kill()
-        self.homes[i].process.wait()
-
-    def back(self, i):
-        self.homes[i].restart()
+    def kill(self, home):
+        self[home].process.kill()
+        self[home].process.wait()
 
 
 @test
 def two_neighbours_give_a_model_and_the_internet_is_not_asked():
     with World(24 * MB) as w:
-        done = w.hearth(2, "pull", "tiny:1b")
+        done = w.hearth(C, "pull", "tiny:1b")
         assert done.returncode == 0 and "next door at home-" in done.stderr and "A license" in done.stderr and "from next door" in done.stdout, (done.stdout, done.stderr)
         assert w.server.asked == [], w.server.paths()
-        assert w.read(2) == w.data
-        record = json.loads(w.read(2, "tiny-1b.json"))
+        assert w.read(C) == w.data
+        record = json.loads(w.read(C, "tiny-1b.json"))
         assert record["source"] == "tiny:1b" and record["system"] == "Be brief.", record
         # Bytes in the egress log, at both ends, and both gave a good part.
-        wait_for("rows of what was given", 60, lambda: len(w.egress(0, "blocks")) > 0 and len(w.egress(1, "blocks")) > 0, step=0.2)
-        for i in (0, 1):
-            rows = [r for r in w.egress(i, "blocks") if r[0].startswith("home-c ")]
+        wait_for("rows of what was given", 60, lambda: len(w.egress(A, "blocks")) > 0 and len(w.egress(B, "blocks")) > 0, step=0.2)
+        for home in (A, B):
+            rows = [r for r in w.egress(home, "blocks") if r[0].startswith("home-c ")]
             assert sum(r[2] for r in rows) > 4 * MB and any("tiny-1b" in r[1] for r in rows), rows
         # What was fetched can be given on, and is not fetched twice.
-        assert json.loads(w.hearth(2, "pull", "--json", "tiny:1b").stdout)["already"]
+        assert json.loads(w.hearth(C, "pull", "--json", "tiny:1b").stdout)["already"]
 
 
 @test
 def a_source_that_is_killed_half_way_and_a_hub_that_stays():
-    with World(12 * MB, "--pool-rate", "3M", n=4, have=(1, 2)) as w:
-        t = w.pulling(3)
-        wait_for("a part of the model", 60, lambda: w.size_of_partial(3) > 4 * MB, step=0.02)
-        w.kill(1)
+    with World(12 * MB, "--pool-rate", "3M", n=4, have=(B, C)) as w:
+        t = w.pulling(D)
+        wait_for("a part of the model", 60, lambda: w.size_of_partial(D) > 4 * MB, step=0.02)
+        w.kill(B)
         t.join()
         assert t.lines[-1] == {"status": "success"}, t.lines[-3:]
-        assert w.read(3) == w.data and w.server.asked == []
+        assert w.read(D) == w.data and w.server.asked == []
         assert any(line.get("from") for line in t.lines), t.lines
-        w.back(1)
+        w[B].restart()
 
 
 @test
 def the_asking_home_is_killed_and_goes_on_where_it_was():
     with World(12 * MB, "--pool-rate", "3M") as w:
-        t = w.pulling(2)
-        wait_for("a part of the model", 60, lambda: w.size_of_partial(2) > 6 * MB, step=0.02)
-        w.kill(2)
+        t = w.pulling(C)
+        wait_for("a part of the model", 60, lambda: w.size_of_partial(C) > 6 * MB, step=0.02)
+        w.kill(C)
         t.join()
-        assert not os.path.exists(w.path(2, "tiny-1b.gguf")), "nothing is to be seen before it is whole"
-        w.back(2)
+        assert not os.path.exists(w.path(C, "tiny-1b.gguf")), "nothing is to be seen before it is whole"
+        w[C].restart()
         w.wait_online()
-        done = w.hearth(2, "pull", "--json", "-q", "tiny:1b")
+        done = w.hearth(C, "pull", "--json", "-q", "tiny:1b")
         assert done.returncode == 0, done.stderr
         got = json.loads(done.stdout)
-        assert w.read(2) == w.data and w.server.asked == []
+        assert w.read(C) == w.data and w.server.asked == []
         assert got["next_door"] < 8 * MB, got  # not all of it again
-        assert os.listdir(w.path(2, ".pull")) == []
+        assert os.listdir(w.path(C, ".pull")) == []
 
 
 @test
 def the_internet_goes_on_where_neighbours_end():
-    with World(12 * MB, "--pool-rate", "3M", have=(1,)) as w:
-        t = w.pulling(2)
-        wait_for("a part of the model", 60, lambda: w.size_of_partial(2) > 6 * MB, step=0.02)
-        w.kill(1)
+    with World(12 * MB, "--pool-rate", "3M", have=(B,)) as w:
+        t = w.pulling(C)
+        wait_for("a part of the model", 60, lambda: w.size_of_partial(C) > 6 * MB, step=0.02)
+        w.kill(B)
         t.join()
         assert t.lines[-1] == {"status": "success"}, t.lines[-3:]
-        assert w.read(2) == w.data
+        assert w.read(C) == w.data
         assert 0 < sum(n for p, n in w.server.sent.items() if "/blobs/" in p) < 9 * MB, w.server.sent
-        w.back(1)
+        w[B].restart()
 
 
 @test
 def who_sends_other_bytes_than_it_said_is_left():
     with World(8 * MB) as w:
         # Its list is made and kept; then its disk goes bad, which the file's time and size do not tell.
-        assert w.hearth(2, "pull", "-q", "tiny:1b").returncode == 0
-        assert w.homes[2].ask("DELETE", "/api/delete", {"model": "tiny:1b"}).status == 200
-        path = w.path(1, "tiny-1b.gguf")
+        assert w.hearth(C, "pull", "-q", "tiny:1b").returncode == 0
+        assert w[C].ask("DELETE", "/api/delete", {"model": "tiny:1b"}).status == 200
+        path = w.path(B, "tiny-1b.gguf")
         before = os.stat(path)
         with open(path, "r+b") as f:
             for at in range(4096, 8 * MB, 64 << 10):
                 f.seek(at)
                 f.write(b"rot")
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-        done = w.hearth(2, "pull", "-q", "tiny:1b")
+        done = w.hearth(C, "pull", "-q", "tiny:1b")
         assert done.returncode == 0, done.stderr
-        assert w.read(2) == w.data and w.server.asked == []
-        assert "home-b sent something else" in w.homes[2].log(), w.homes[2].log()
+        assert w.read(C) == w.data and w.server.asked == []
+        assert "home-b sent something else" in w[C].log(), w[C].log()
 
 
 @test
 def who_is_not_trusted_says_nothing_of_names_and_gets_nothing_of_ones_own():
-    with World(2 * MB, trust=False, have=(1,)) as w:
+    with World(2 * MB, trust=False, have=(B,)) as w:
         own = gguf(MB, 5)
-        with open(w.path(0, "ours.gguf"), "wb") as f:
+        with open(w.path(A, "ours.gguf"), "wb") as f:
             f.write(own)
-        w.homes[0].get("/api/tags")  # its SHA-256 is made
+        w[A].get("/api/tags")  # its SHA-256 is made
         # The neighbour has it; the source is asked what it is, and not for its weights.
-        done = w.hearth(2, "pull", "tiny:1b")
+        done = w.hearth(C, "pull", "tiny:1b")
         assert done.returncode == 0 and "nobody whom you trust says so" in done.stderr, done.stderr
-        assert w.read(2) == w.data
+        assert w.read(C) == w.data
         assert any("/manifests/" in p for p in w.server.paths())
         assert not any(n > MB for p, n in w.server.sent.items() if p in w.blobs_asked()), w.server.sent
         # A file of home-a's own is for those whom it trusts, and its name is believed by those who trust it.
-        assert w.hearth(2, "pull", "-q", "ours").returncode != 0
-        w.change(0, do="trust", member="home-c")
-        assert w.hearth(2, "pull", "-q", "ours").returncode != 0
-        w.change(2, do="trust", member="home-a")
-        wait_for("the file's SHA-256", 60, lambda: w.hearth(2, "pull", "-q", "ours").returncode == 0, step=0.5)
-        files = [n for n in os.listdir(w.path(2)) if n.startswith("ours")]
-        assert w.read(2, next(n for n in files if n.endswith(".gguf"))) == own
+        assert w.hearth(C, "pull", "-q", "ours").returncode != 0
+        w.pool(A, {"do": "trust", "member": C})
+        assert w.hearth(C, "pull", "-q", "ours").returncode != 0
+        w.pool(C, {"do": "trust", "member": A})
+        wait_for("the file's SHA-256", 60, lambda: w.hearth(C, "pull", "-q", "ours").returncode == 0, step=0.5)
+        files = [n for n in os.listdir(w.path(C)) if n.startswith("ours")]
+        assert w.read(C, next(n for n in files if n.endswith(".gguf"))) == own
 
 
 @test
 def nothing_is_given_where_sharing_is_off():
     with World(MB, "--pool-share", "off") as w:
-        done = w.hearth(2, "pull", "-q", "--json", "tiny:1b")
+        done = w.hearth(C, "pull", "-q", "--json", "tiny:1b")
         assert done.returncode == 0 and "next_door" not in json.loads(done.stdout) and w.server.asked, done.stdout
-        assert w.homes[2].ask("POST", "/hearth/next-door/fetch", {"home": "/elsewhere", "file": "x.gguf", "bytes": 5, "sha256": "0" * 64}).status == 409
+        assert w[C].ask("POST", "/hearth/next-door/fetch", {"home": "/elsewhere", "file": "x.gguf", "bytes": 5, "sha256": "0" * 64}).status == 409
         for file in ("../x.gguf", ".x", "", "a/b"):
-            body = {"home": w.homes[2].home, "file": file, "bytes": 5, "sha256": "0" * 64}
-            assert w.homes[2].ask("POST", "/hearth/next-door/fetch", body).status == 400, file
+            body = {"home": w[C].home, "file": file, "bytes": 5, "sha256": "0" * 64}
+            assert w[C].ask("POST", "/hearth/next-door/fetch", body).status == 400, file
 
 
 run_tests()

@@ -4,8 +4,8 @@ import random
 import shutil
 import time
 
-from e2e import Skip, run_tests, test, wait_for
-from homes import Street, free_port, refused
+from e2e import Skip, free_port, run_tests, test, wait_for
+from homes import Street, refused
 from hostilehub import HostileHub
 
 NAMES = ("annabel-of-the-mill", "benedict-next-door")

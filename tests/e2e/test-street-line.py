@@ -5,8 +5,8 @@ import os
 import shutil
 import subprocess
 
-from e2e import Skip, run_tests, test, wait_for
-from homes import Home, free_port, need_hub
+from e2e import Skip, free_port, need_hub, run_tests, test, wait_for
+from homes import Home
 
 
 class Line:

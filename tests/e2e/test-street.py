@@ -10,8 +10,8 @@ import subprocess
 import tempfile
 import time
 
-from e2e import Skip, alive, in_parallel, run_tests, test, wait_for
-from homes import PROGRAM, TOOL, Street, found, free_port, need_hub, refused
+from e2e import Skip, alive, free_port, in_parallel, need_hub, run_tests, test, wait_for
+from homes import PROGRAM, TOOL, Street, found, refused
 
 
 @test
