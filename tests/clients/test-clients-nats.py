@@ -7,7 +7,7 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "e2e"))
-from e2e import Skip  # noqa: E402
+from e2e import Skip, need_hub  # noqa: E402
 from homes import TOOL, Street, found  # noqa: E402
 from npm import install, skip  # noqa: E402
 
