@@ -5,32 +5,15 @@
  */
 #include "base/mem.h"
 #include "index/vector-file.h"
+#include "index/writer-lock.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { PENDING_MAX = 4096 };
 
 /* --- life --- */
-
-static hth_status lock(hth_vectors *vectors, hth_error *err)
-{
-	char path[VECTORS_PATH];
-	if (mkdir(vectors->folder, 0700) != 0 && errno != EEXIST)
-		return hth_fail_errno(err, HTH_IO, errno, "cannot make %s", vectors->folder);
-	snprintf(path, sizeof path, "%s/lock", vectors->folder);
-	vectors->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (vectors->lock_fd < 0)
-		return hth_fail_errno(err, HTH_IO, errno, "cannot make %s", path);
-	if (flock(vectors->lock_fd, LOCK_EX | LOCK_NB) != 0)
-		return errno == EWOULDBLOCK ? hth_fail(err, HTH_BUSY, "another process writes the vectors in %s", vectors->folder)
-		                            : hth_fail_errno(err, HTH_IO, errno, "cannot lock %s", path);
-	return HTH_OK;
-}
 
 static void take_model(hth_vectors *vectors, const vview *v)
 {
@@ -52,7 +35,7 @@ hth_status hth_vectors_open(hth_vectors **ret_vectors, const char *folder, const
 	if ((size_t)snprintf(vectors->folder, sizeof vectors->folder, "%s", folder) >= sizeof vectors->folder)
 		status = hth_fail(err, HTH_INVALID, "the path of the vectors is too long");
 	if (status == HTH_OK && vectors->write)
-		status = lock(vectors, err);
+		status = writer_lock(&vectors->lock_fd, vectors->folder, "vectors", err);
 	if (status == HTH_OK) {
 		status = vmanifest_read(vectors, &vectors->view, err);
 		if (status == HTH_NOT_FOUND && vectors->write)

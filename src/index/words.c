@@ -8,12 +8,10 @@
 
 #include "base/mem.h"
 #include "index/words-internal.h"
+#include "index/writer-lock.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* --- views --- */
@@ -100,21 +98,6 @@ hth_status view_publish(hth_words *words, view *next, hth_error *err)
 
 /* --- life --- */
 
-static hth_status lock(hth_words *words, hth_error *err)
-{
-	char path[4200];
-	if (mkdir(words->folder, 0700) != 0 && errno != EEXIST)
-		return hth_fail_errno(err, HTH_IO, errno, "cannot make %s", words->folder);
-	snprintf(path, sizeof path, "%s/lock", words->folder);
-	words->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (words->lock_fd < 0)
-		return hth_fail_errno(err, HTH_IO, errno, "cannot make %s", path);
-	if (flock(words->lock_fd, LOCK_EX | LOCK_NB) != 0)
-		return errno == EWOULDBLOCK ? hth_fail(err, HTH_BUSY, "another process writes the index in %s", words->folder)
-		                            : hth_fail_errno(err, HTH_IO, errno, "cannot lock %s", path);
-	return HTH_OK;
-}
-
 /* A writer may remove a segment between our reading of the manifest and of it. */
 static hth_status read_newest(hth_words *words, view **ret_view, hth_error *err)
 {
@@ -143,7 +126,7 @@ hth_status hth_words_open(hth_words **ret_words, const char *folder, const hth_w
 	if ((size_t)snprintf(words->folder, sizeof words->folder, "%s", folder) >= sizeof words->folder)
 		status = hth_fail(err, HTH_INVALID, "the path of the index is too long");
 	if (status == HTH_OK && words->write)
-		status = lock(words, err);
+		status = writer_lock(&words->lock_fd, words->folder, "index", err);
 	if (status == HTH_OK)
 		status = hth_terms_create(&words->terms, err);
 	if (status == HTH_OK) {

@@ -6,7 +6,10 @@
 #include "index/words.h"
 
 #include <dirent.h>
+#include <poll.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static hth_error err;
 
@@ -312,6 +315,35 @@ TEST(what_is_removed_is_not_found_and_leaves_no_trace_after_a_purge)
 		CHECK(e->d_name[0] == '.' || (stat(path, &st) == 0 && (st.st_mode & 077) == 0));
 	}
 	closedir(dir);
+	remove_folder();
+}
+
+/* A child that was forked just before holds the lock until its exec, also when its parent was killed. */
+TEST(a_writer_that_is_going_is_waited_for)
+{
+	REQUIRE(fresh_folder() != NULL);
+	hth_words *w = NULL;
+	int go[2];
+	REQUIRE(pipe(go) == 0);
+	const pid_t killed = fork();
+	if (killed == 0) {
+		char byte = 'x';
+		if (hth_words_open(&w, folder, &(hth_words_options){.write = true}, &err) != HTH_OK)
+			_exit(1);
+		if (fork() != 0)
+			_exit(0);
+		(void)!write(go[1], &byte, 1);
+		poll(NULL, 0, 200);
+		_exit(0);
+	}
+	char byte;
+	int status = -1;
+	REQUIRE(killed > 0 && waitpid(killed, &status, 0) == killed && status == 0);
+	CHECK_INT(read(go[0], &byte, 1), 1);
+	CHECK_OK(hth_words_open(&w, folder, &(hth_words_options){.write = true}, &err));
+	hth_words_close(w);
+	close(go[0]);
+	close(go[1]);
 	remove_folder();
 }
 
