@@ -162,10 +162,10 @@ static hth_status server_error(hth_client *client, long code, hth_error *err)
 				status = HTH_TOO_LARGE; /* the API has it as 400 */
 		}
 	}
+	if (code == 401) /* what is sent how, a program need not be told; whose setting it is, a person must */
+		return hth_fail(err, status, "%s wants a key: set api_key (HEARTH_API_KEY or --api-key)", client->base_url);
 	if (message != NULL)
 		return param != NULL ? hth_fail_param(err, status, param, "%s", message) : hth_fail(err, status, "%s", message);
-	if (code == 401)
-		return hth_fail(err, status, "%s wants a key: set api_key (HEARTH_API_KEY or --api-key)", client->base_url);
 	return hth_fail(err, status, "%s answered with HTTP status %ld and no explanation", client->base_url, code);
 }
 

@@ -10,6 +10,7 @@
 #include "link/hub.h"
 #include "runner/runner.h"
 
+#include <errno.h>
 #include <string.h>
 
 const hth_command hth_commands[] = {
@@ -164,6 +165,10 @@ int main(int argc, char **argv)
 	if (command->run == hth_cmd_pool)
 		hide_listen(in.argv, in.argc, '+', '-');
 	int code = command->run(&in);
+	if (code == HTH_EXIT_DONE && (fflush(stdout) != 0 || ferror(stdout))) { /* a full disk must not look like an empty list */
+		fprintf(stderr, "hearth %s: cannot write the answer: %s\n", command->name, strerror(errno));
+		code = HTH_EXIT_FAILED;
+	}
 	if (hth_local_is_locked_in()) { /* what runs at a normal exit may ask for more than the sandbox gives */
 		fflush(NULL);
 		_exit(code);

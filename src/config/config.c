@@ -143,41 +143,50 @@ static void format_listen(const setting *s, const void *at, char *out, size_t ou
 	snprintf(out, out_len, "%s%s%s:%u", v6 ? "[" : "", config->listen_address, v6 ? "]" : "", config->listen_port);
 }
 
-/* Digits, then a unit that multiplies; out of range fails with both ends of it. */
+/* Digits ("1.5" where a unit follows), then a unit that multiplies; out of range fails with both ends of it. */
 typedef struct unit {
 	const char *name;
 	uint64_t factor;
 } unit;
 static hth_status parse_number(const char *text, const unit *units, uint64_t *ret_value, hth_error *err)
 {
-	char *end;
-	errno = 0;
-	unsigned long long n = strtoull(text, &end, 10);
-	if (*text < '0' || *text > '9' || errno != 0)
-		return hth_fail(err, HTH_INVALID, "'%s' is no whole number", text);
-	while (*end == ' ')
-		end++;
-	for (const unit *u = units; u->name != NULL; u++) {
-		uint64_t value;
-		if (strcasecmp(u->name, end) != 0)
-			continue;
-		if (hth_mul_overflows(n, u->factor, &value))
-			return hth_fail(err, HTH_INVALID, "'%s' is too large", text);
-		*ret_value = value;
-		return HTH_OK;
-	}
 	char known[128] = "";
 	for (const unit *u = units; u->name != NULL; u++)
 		if (*u->name != '\0')
 			snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", *known ? ", " : "", u->name);
-	return *known ? hth_fail(err, HTH_INVALID, "'%s' ends in a unit that is not known; known: %s", text, known)
-	              : hth_fail(err, HTH_INVALID, "'%s' is no whole number", text);
+	char *end;
+	errno = 0;
+	unsigned long long n = strtoull(text, &end, 10);
+	if (*text < '0' || *text > '9' || errno != 0)
+		return *known ? hth_fail(err, HTH_INVALID, "'%.60s' should be a number and a unit, as in 5%s; units: %s", text, units[2].name, known)
+		              : hth_fail(err, HTH_INVALID, "'%.60s' is no whole number", text);
+	uint64_t part = 0, parts = 1;
+	if (*end == '.' && *known)
+		for (end++; *end >= '0' && *end <= '9'; end++)
+			if (parts < 1000000) {
+				part = part * 10 + (uint64_t)(*end - '0');
+				parts *= 10;
+			}
+	while (*end == ' ')
+		end++;
+	for (const unit *u = units; u->name != NULL; u++) {
+		uint64_t value;
+		if (strcasecmp(u->name, end) != 0 || (parts > 1 && u->factor == 1))
+			continue;
+		if (hth_mul_overflows(n, u->factor, &value) || hth_add_overflows(value, u->factor / parts * part + u->factor % parts * part / parts, &value))
+			return hth_fail(err, HTH_INVALID, "'%.60s' is too large", text);
+		*ret_value = value;
+		return HTH_OK;
+	}
+	return *known ? hth_fail(err, HTH_INVALID, "'%.60s' ends in a unit that is not known; known: %s", text, known)
+	              : hth_fail(err, HTH_INVALID, "'%.60s' is no whole number", text);
 }
 
 static const unit no_units[] = {{"", 1}, {NULL, 0}};
 static const unit byte_units[] = {{"", 1},          {"k", 1u << 10},   {"m", 1u << 20},   {"g", 1u << 30},
                                   {"t", 1ull << 40}, {"kib", 1u << 10}, {"mib", 1u << 20}, {"gib", 1u << 30},
                                   {"tib", 1ull << 40}, {"kb", 1000},    {"mb", 1000000},   {"gb", 1000000000},
+                                  {"tb", 1000000000000},
                                   {NULL, 0}};
 static const unit time_units[] = {{"", 1}, {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}, {NULL, 0}};
 
@@ -302,7 +311,7 @@ static hth_status parse_switch(const setting *s, const char *text, void *at, hth
 {
 	bool on = strcmp(text, "on") == 0;
 	if (!on && strcmp(text, "off") != 0)
-		return hth_fail_param(err, HTH_INVALID, s->name, "%s must be on or off, not '%.40s'", s->name, text);
+		return hth_fail(err, HTH_INVALID, "'%.40s' should be on or off", text);
 	*(uint32_t *)at = on;
 	return HTH_OK;
 }
@@ -318,7 +327,7 @@ static hth_status parse_hours(const setting *s, const char *text, void *at, hth_
 	unsigned from, to;
 	int n = 0;
 	if (*text != '\0' && (sscanf(text, "%2u-%2u%n", &from, &to, &n) != 2 || text[n] != '\0' || from > 23 || to > 24 || from == to))
-		return hth_fail_param(err, HTH_INVALID, s->name, "%s must be two hours of the day (22-6: from ten in the evening to six), not '%.40s'", s->name, text);
+		return hth_fail(err, HTH_INVALID, "'%.40s' should be two hours of the day (22-6: from ten in the evening to six)", text);
 	return parse_text(s, text, at, err);
 }
 

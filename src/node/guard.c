@@ -11,6 +11,7 @@
 #include "node/node-internal.h"
 
 #include "client/transfer.h"
+#include "store/owner.h"
 
 #include <arpa/inet.h>
 #include <sodium.h>
@@ -60,9 +61,18 @@ hth_status hth_guard_init(hth_node *node, hth_error *err)
 		return hth_fail(err, HTH_INVALID,
 		                "listening on %s lets other machines in, which needs a key: make one with `hearth key add NAME`, set api_key, or listen on 127.0.0.1",
 		                node->config->listen_address);
+	HTH_TRY(hth_owner_hold(node->config->home, &node->home_fd, err));
 	randombytes_buf(node->key_salt, sizeof node->key_salt);
 	hash_key(node, node->config->api_key, node->key_hash);
 	return HTH_OK;
+}
+
+void hth_guard_welcome_owner(hth_node *node)
+{
+	char key[HTH_OWNER_KEY_MAX];
+	hth_owner_welcome(node->home_fd, hth_http_port(node->http), key);
+	hash_key(node, key, node->owner_hash);
+	sodium_memzero(key, sizeof key);
 }
 
 /* Whether one of the comma-separated entries matches: the text itself, "*", or ".example.org" for all names under it. */
@@ -137,10 +147,11 @@ static bool key_matches(const hth_node *node, const char *key)
 {
 	unsigned char hash[32];
 	hash_key(node, key, hash);
-	return sodium_memcmp(hash, node->key_hash, sizeof hash) == 0;
+	bool owner = sodium_memcmp(hash, node->owner_hash, sizeof hash) == 0;
+	return owner || (node->has_key && sodium_memcmp(hash, node->key_hash, sizeof hash) == 0);
 }
 
-/* The setting api_key may do everything; a named key what it is for. Clients send a key as a bearer token or as x-api-key, some both. */
+/* The owner's commands and the setting api_key may do everything; a named key what it is for. Clients send a key as a bearer token or as x-api-key, some both. */
 static hth_status check_key(const hth_node *node, hth_exchange *exchange, hth_caller *ret_caller, hth_error *err)
 {
 	const char *auth = hth_exchange_header(exchange, "Authorization"), *sent[2] = {NULL, hth_exchange_header(exchange, "x-api-key")};
@@ -150,7 +161,7 @@ static hth_status check_key(const hth_node *node, hth_exchange *exchange, hth_ca
 	for (size_t i = 0; i < 2 && status == HTH_UNAUTHORIZED; i++) {
 		if (sent[i] == NULL)
 			continue;
-		if (node->has_key && key_matches(node, sent[i]))
+		if (key_matches(node, sent[i]))
 			return HTH_OK;
 		status = hth_keys_check(node->keys, exchange, sent[i], ret_caller, err);
 	}

@@ -90,7 +90,7 @@ typedef struct hth_node {
 	hth_routed routed[HTH_ROUTED_KEPT]; /* the newest, around a ring */
 	size_t n_routed;                    /* since the start */
 	struct hth_call *calls; /* being served */
-	hth_signal *sigterm, *sigint;
+	hth_signal *sigterm, *sigint, *sighup; /* sighup: NULL where it was ignored from the start (nohup) */
 	hth_timer *stop_timer;
 	bool stopping;
 	int64_t started_unix;
@@ -98,6 +98,8 @@ typedef struct hth_node {
 	char address[80];                 /* as bound */
 	unsigned char key_salt[32], key_hash[32]; /* of the API key; has_key */
 	bool has_key;
+	unsigned char owner_hash[32];     /* of the key in the home's node.lock */
+	int home_fd;                      /* which holds it */
 } hth_node;
 
 /* verbs.c: the story of a request. */
@@ -201,6 +203,7 @@ void hth_keys_refuse(hth_exchange *exchange, const hth_api_endpoint *endpoint, c
 
 /* guard.c: who may ask at all. */
 HTH_MUST_USE hth_status hth_guard_init(hth_node *node, hth_error *err); /* refuses to listen beyond loopback without a key */
+void hth_guard_welcome_owner(hth_node *node); /* once the port is known */
 /* Host, Origin and key. Adds the CORS headers for an allowed foreign origin. HTH_DENIED, HTH_UNAUTHORIZED. */
 HTH_MUST_USE hth_status hth_guard_check(hth_node *node, hth_exchange *exchange, hth_caller *ret_caller, hth_error *err);
 bool hth_guard_is_loopback_url(const char *url); /* of this machine */

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "client/transfer.h"
+#include "store/owner.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -45,7 +46,7 @@ static void on_signal(void *ctx, int signum)
 		return;
 	}
 	node->stopping = true;
-	hth_log(HTH_LOG_INFO, "%s: stopping%s", signum == SIGINT ? "interrupted" : "asked to end",
+	hth_log(HTH_LOG_INFO, "%s: stopping%s", signum == SIGINT ? "interrupted" : signum == SIGHUP ? "the terminal is gone" : "asked to end",
 	        node->calls != NULL ? "; running answers may finish first, a second signal cuts them off" : "");
 	hth_http_stop_accepting(node->http);
 	if (node->calls == NULL)
@@ -142,6 +143,10 @@ static hth_status start(hth_node *node, hth_error *err)
 	HTH_TRY(hth_timer_open(&node->stop_timer, node->loop, on_stop_timer, node, err));
 	HTH_TRY(hth_signal_open(&node->sigterm, node->loop, SIGTERM, on_signal, node, err));
 	HTH_TRY(hth_signal_open(&node->sigint, node->loop, SIGINT, on_signal, node, err));
+	struct sigaction hangup;
+	if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
+		HTH_TRY(hth_signal_open(&node->sighup, node->loop, SIGHUP, on_signal, node, err));
+	hth_guard_welcome_owner(node);
 	bool six = strchr(c->listen_address, ':') != NULL;
 	snprintf(node->address, sizeof node->address, six ? "[%s]:%u" : "%s:%u", c->listen_address, hth_http_port(node->http));
 	return HTH_OK;
@@ -168,16 +173,20 @@ static bool finish(hth_node *node)
 	hth_digests_destroy(node->digests);
 	hth_timer_close(node->stop_timer);
 	hth_keys_destroy(node->keys);
+	hth_owner_release(node->home_fd);
 	/* A signal that comes now has nothing left to say, and must not end the process before it has closed everything. */
-	sigset_t both, before;
-	sigemptyset(&both);
-	sigaddset(&both, SIGTERM);
-	sigaddset(&both, SIGINT);
-	sigprocmask(SIG_BLOCK, &both, &before);
+	sigset_t ending, before;
+	sigemptyset(&ending);
+	sigaddset(&ending, SIGTERM);
+	sigaddset(&ending, SIGINT);
+	sigaddset(&ending, SIGHUP);
+	sigprocmask(SIG_BLOCK, &ending, &before);
 	hth_signal_close(node->sigterm);
 	hth_signal_close(node->sigint);
+	hth_signal_close(node->sighup);
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGINT, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	return hth_loop_destroy(node->loop);
 }
@@ -186,6 +195,7 @@ hth_status hth_node_run(const hth_config *config, const hth_node_callbacks *call
 {
 	static const hth_node_callbacks none;
 	hth_node node = {.config = config,
+	                 .home_fd = -1,
 	                 .callbacks = callbacks != NULL ? callbacks : &none,
 	                 .started_unix = hth_clock_unix(),
 	                 .started_ms = hth_clock_ms()};

@@ -3,8 +3,9 @@
 import json
 import os
 import re
+import subprocess
 
-from cmdtest import SOURCE, hearth, home, main, read, test
+from cmdtest import HEARTH, SOURCE, env, hearth, home, main, read, test
 
 
 def commands():
@@ -136,6 +137,14 @@ def listings_answer_in_json():
     for name in "Q4_K_M Q5_K_M Q6_K Q8_0 Q4_0 Q3_K_M Q2_K IQ4_XS F16".split():
         assert name in types, name
     assert json.loads(hearth("config", "--json").out)["file"].endswith("/hearth.conf")
+
+
+@test
+def what_cannot_be_written_is_an_error():
+    with open("/dev/full", "w") as full:
+        for args in [["list"], ["config"], ["list", "--json"]]:
+            done = subprocess.run([HEARTH, *args], env=env, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+            assert done.returncode == 1 and "cannot write the answer" in done.stderr, (args, done)
 
 
 @test

@@ -168,7 +168,11 @@ TEST(units_and_ranges)
 	CHECK_STR(value_of("keep_alive", NULL), "2h");
 	REQUIRE_OK(load("--memory=50%", NULL, NULL, NULL));
 	CHECK_NEAR((double)config.memory, 0.5 * (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE), 1e6);
-	static const char *const bad[] = {"--memory=8Q", "--memory=-1", "--memory=101%", "--threads=-1", "--threads=5000", "--threads=2x", "--threads=",
+	REQUIRE_OK(load("--memory=1.5G", "--keep-alive=1.5h", "--max-body=0.25 M", NULL));
+	CHECK_INT(config.memory, 3ll << 29);
+	CHECK_INT(config.keep_alive_s, 5400);
+	CHECK_INT(config.max_body, 262144);
+	static const char *const bad[] = {"--memory=1.5", "--memory=1.G.", "--threads=1.5", "--pool-lend=1", "--memory=8Q", "--memory=-1", "--memory=101%", "--threads=-1", "--threads=5000", "--threads=2x", "--threads=",
 	                                  "--max-body=1", "--load-timeout=0", "--load-timeout=never", "--log-level=loud",
 	                                  "--memory=99999999999999999999", "--memory=20000000000G", "--home="};
 	for (size_t i = 0; i < HTH_COUNT(bad); i++)

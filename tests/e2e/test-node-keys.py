@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import tempfile
 import time
 
 from e2e import Node, run_tests, test
@@ -15,12 +16,12 @@ def node(*settings, **kw):
     return Node([FAKE], settings, models=[("m", None)], **kw)
 
 
-def cli(n, *args, code=0):
+def cli(n, *args, code=0, said=None, **more):
     env = {k: v for k, v in os.environ.items() if not k.startswith("HEARTH_")}
-    env.update(HEARTH_HOME=n.home if hasattr(n, "home") else n, HEARTH_LISTEN="127.0.0.1:9")
+    env.update({"HEARTH_HOME": n.home if hasattr(n, "home") else n, "HEARTH_LISTEN": "127.0.0.1:9", **more})
     done = subprocess.run([HEARTH, *args], env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == code, done
-    assert "Sanitizer" not in done.stderr, done.stderr
+    assert "Sanitizer" not in done.stderr and (said is None or said in done.stderr), done.stderr
     return done.stdout.strip()
 
 
@@ -46,6 +47,26 @@ def without_keys_all_may_ask_and_with_one_nobody_else():
         assert n.get("/health").status == 200 and n.get("/").status == 200
         cli(n, "key", "rm", "kitchen")
         assert chat(n, key).status == 200, "no key is left, so none is asked for"
+
+
+@test
+def the_owner_comes_in_without_a_key():
+    with node() as n:
+        at = {"HEARTH_LISTEN": f"127.0.0.1:{n.port}"}
+        cli(n, "key", "add", "guest", "--scope", "chat")
+        assert chat(n).status == 401
+        cli(n, "status", **at)
+        lock = os.path.join(n.home, "node.lock")
+        assert os.stat(lock).st_mode & 0o777 == 0o600
+        kept = open(lock)
+        port, owner = kept.read().split()
+        assert int(port) == n.port and n.get("/metrics", headers=bearer(owner)).status == 200
+        assert n.get("/metrics", headers=bearer(owner[:-1])).status == 401
+        with tempfile.TemporaryDirectory() as other:
+            cli(other, "status", code=1, said="wants a key: set api_key", **at)
+        assert cli(n, "serve", code=1, said="another node runs on the home", HEARTH_LISTEN="127.0.0.1:0") == ""
+    with kept:
+        assert os.fstat(kept.fileno()).st_size == 0, "the key outlived its node"
 
 
 @test
