@@ -499,9 +499,12 @@ static void message_finished(hth_api_job *job)
 static void write_error(hth_buf *out, int http_status, const char *type, const char *code, const hth_error *error)
 {
 	(void)http_status;
-	(void)code;
 	hth_buf_appendf(out, "{\"type\":\"error\",\"error\":{\"type\":\"%s\",\"message\":", type);
-	hth_wire_string(out, error->message);
+	char message[HTH_ERROR_MAX + 32];
+	/* By these words its clients know that they should shorten the conversation. */
+	bool long_prompt = code != NULL && strcmp(code, "context_length_exceeded") == 0;
+	snprintf(message, sizeof message, "%s%s", long_prompt ? "prompt is too long: " : "", error->message);
+	hth_wire_string(out, message);
 	if (strcmp(error->param, "thread") == 0)
 		hth_buf_append_str(out, ",\"details\":{\"error_code\":\"thread_unsupported_request\",\"unsupported\":[\"thread\"]}");
 	hth_buf_append_str(out, "}}");

@@ -86,14 +86,35 @@ static void watch_client(hth_exchange *ex)
 
 /* --- receiving --- */
 
-static enum MHD_Result add_size(void *cls, enum MHD_ValueKind kind, const char *key, size_t key_len, const char *value,
-                                size_t value_len)
+typedef struct header_sum {
+	size_t bytes;
+	unsigned lengths, codings; /* Content-Length, Transfer-Encoding */
+} header_sum;
+
+static enum MHD_Result add_header(void *cls, enum MHD_ValueKind kind, const char *key, size_t key_len, const char *value,
+                                  size_t value_len)
 {
-	(void)kind;
-	(void)key;
+	header_sum *sum = cls;
 	(void)value;
-	*(size_t *)cls += key_len + value_len + 4;
+	sum->bytes += key_len + value_len + 4;
+	sum->lengths += kind == MHD_HEADER_KIND && strcasecmp(key, "Content-Length") == 0;
+	sum->codings += kind == MHD_HEADER_KIND && strcasecmp(key, "Transfer-Encoding") == 0;
 	return MHD_YES;
+}
+
+/* "http://127.0.0.1:4327/v1//chat/completions/" is what a base address with a slash too many, or a client that believes in a proxy, makes
+ * of /v1/chat/completions. There is one form of a path, and everything that looks at one sees that. */
+static void make_plain(char *path)
+{
+	if (strncasecmp(path, "http://", 7) == 0) {
+		const char *rest = strchr(path + 7, '/');
+		memmove(path, rest != NULL ? rest : "/", rest != NULL ? strlen(rest) + 1 : 2);
+	}
+	size_t n = 0;
+	for (const char *c = path; *c != '\0'; c++)
+		if (*c != '/' || n == 0 || path[n - 1] != '/')
+			path[n++] = *c;
+	path[n > 1 && path[n - 1] == '/' ? n - 1 : n] = '\0';
 }
 
 /* An answer that this folder gives by itself, in the shape most clients know. */
@@ -109,6 +130,9 @@ static void refuse(hth_exchange *ex, int status)
 		snprintf(text, sizeof text, "the headers are over this server's limit of %zu bytes", ex->http->options.max_header);
 		why = text;
 		code = "headers_too_large";
+	} else if (status == 400) {
+		why = "the headers give the body's length more than once";
+		hth_exchange_add_header(ex, "Connection", "close");
 	} else if (status == 503) {
 		why = "too many large requests at once; try again in a moment";
 		code = "overloaded";
@@ -149,12 +173,15 @@ static enum MHD_Result on_headers(hth_http *http, struct MHD_Connection *mhd, co
 	conn->receiving = true;
 	if (ex->method == NULL || ex->path == NULL)
 		return MHD_NO;
-	size_t header_bytes = strlen(url) + strlen(method);
-	MHD_get_connection_values_n(mhd, MHD_HEADER_KIND, add_size, &header_bytes);
-	MHD_get_connection_values_n(mhd, MHD_GET_ARGUMENT_KIND, add_size, &header_bytes);
+	make_plain(ex->path);
+	header_sum sum = {.bytes = strlen(url) + strlen(method)};
+	MHD_get_connection_values_n(mhd, MHD_HEADER_KIND, add_header, &sum);
+	MHD_get_connection_values_n(mhd, MHD_GET_ARGUMENT_KIND, add_header, &sum);
 	int status = 0;
-	if (header_bytes > http->options.max_header)
+	if (sum.bytes > http->options.max_header)
 		status = 431;
+	else if (sum.lengths + sum.codings > 1)
+		status = 400; /* where a body ends must not be a matter of who reads it: a proxy in front may think otherwise (RFC 9112, 6.3) */
 	const char *length = MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, "Content-Length");
 	bool body = length != NULL || MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, "Transfer-Encoding") != NULL;
 	if (status == 0 && body && http->handler.headers != NULL) {
@@ -168,7 +195,7 @@ static enum MHD_Result on_headers(hth_http *http, struct MHD_Connection *mhd, co
 	}
 	if (ex->sink != NULL)
 		return MHD_YES;
-	if (length != NULL) {
+	if (status == 0 && length != NULL) {
 		errno = 0;
 		unsigned long long n = strtoull(length, NULL, 10);
 		if (errno != 0 || n > http->options.max_body)

@@ -198,7 +198,7 @@ bool hth_json_write(const json_t *json, hth_buf *out)
 const char *hth_json_type_name(const json_t *json)
 {
 	if (json == NULL)
-		return "nothing";
+		return "missing";
 	switch (json_typeof(json)) {
 	case JSON_OBJECT:
 		return "an object";

@@ -26,6 +26,8 @@
 
 /* Requests of one call that are with the router or a runner at once: a list of texts must not take the whole queue. */
 enum { CALL_WINDOW = 8 };
+/* A call of more requests (texts to embed) is told of in the log as one. */
+enum { LOGGED_ONE_BY_ONE = 8 };
 /* Per cent of a question that a passage must have (docs/index.md): less where a model searches by itself and may judge, or two questions are one. */
 enum { TOOL_LEAST = 25, CONTEXT_LEAST = 45 };
 
@@ -38,6 +40,8 @@ typedef struct hth_call {
 	hth_api_job *job;       /* NULL until it is read */
 	hth_privacy_class wish;
 	size_t n_admitted, in_flight;
+	size_t n_done;          /* of those, and what they read, for the log */
+	uint64_t prompt_tokens;
 	hth_task *page;  /* being fetched for the model; counts as in flight */
 	hth_document_call *passages; /* being searched for the model; counts as in flight */
 	bool documents;              /* its caller may know what they say */
@@ -62,6 +66,9 @@ static void leave(hth_call *call)
 	if (--call->inside > 0 || call->in_flight > 0 || !(call->gone || call->refused || (call->job != NULL && call->job->finished)))
 		return;
 	hth_node *node = call->node;
+	if (call->job != NULL && call->job->n_requests > LOGGED_ONE_BY_ONE)
+		hth_log(HTH_LOG_INFO, "%s %zu of %zu requests done model=%s prompt=%llu", call->what, call->n_done, call->job->n_requests,
+		        call->job->requests[0]->model, (unsigned long long)call->prompt_tokens);
 	*(call->prev != NULL ? &call->prev->next : &node->calls) = call->next;
 	if (call->next != NULL)
 		call->next->prev = call->prev;
@@ -89,7 +96,8 @@ static size_t number_of(const hth_call *call, const hth_request *request)
 static void log_end(const hth_call *call, const hth_request *r)
 {
 	double ms = 1e-6;
-	hth_log(HTH_LOG_INFO,
+	bool many = call->job != NULL && call->job->n_requests > LOGGED_ONE_BY_ONE;
+	hth_log(many && r->state == HTH_REQUEST_DONE ? HTH_LOG_DEBUG : HTH_LOG_INFO,
 	        "%s %s %s model=%s privacy=%s by=%s prompt=%u cached=%u answer=%u first=%.0fms total=%.0fms%s%s", r->id,
 	        call->what, hth_request_state_name(r->state), r->model, hth_privacy_name(r->privacy),
 	        r->served_by[0] != '\0' ? r->served_by : "nobody", r->usage.prompt_tokens, r->usage.cached_tokens,
@@ -308,6 +316,8 @@ static void on_ended(void *ctx, hth_request *request)
 	hth_documents_rest(call->node);
 	hth_next_door_rest(call->node);
 	log_end(call, request);
+	call->n_done += request->state == HTH_REQUEST_DONE;
+	call->prompt_tokens += request->usage.prompt_tokens;
 	call->in_flight--;
 	if (request->state == HTH_REQUEST_DONE) {
 		hth_api_done(call->job, number_of(call, request));

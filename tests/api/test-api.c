@@ -151,6 +151,10 @@ TEST(one_failure_fails_the_call_and_nothing_follows_it)
 	hth_api_fail(t.job, &gone);
 	CHECK_INT(t.status, 400);
 	CHECK(sent("context_length_exceeded"));
+	CHECK_INT(call("POST", "/v1/messages", "{\"max_tokens\":1,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}"), HTH_OK);
+	hth_fail(&gone, HTH_TOO_LARGE, "the prompt has 600 tokens, the context 512");
+	hth_api_fail(t.job, &gone);
+	CHECK(sent("\"message\":\"prompt is too long: the prompt has 600"));
 	/* Come back later. */
 	CHECK_INT(call("POST", "/v1/embeddings", "{\"input\":\"x\"}"), HTH_OK);
 	hth_fail(&gone, HTH_BUSY, "busy");
