@@ -134,6 +134,15 @@ static hth_status describe(const char *folder, const char *file, hth_catalog_mod
 	return HTH_OK;
 }
 
+/* The first part of the set that file is a later one of speaks for all of them. */
+static bool has_first_part(const char *folder, const char *file)
+{
+	size_t len = strlen(file) - 5, base;
+	unsigned i, n;
+	HTH_AUTO_FREE char *path = NULL;
+	return shard_of(file, len, &base, &i, &n) && asprintf(&path, "%s/%.*s-00001-of-%05u%s", folder, (int)base, file, n, file + len) >= 0 && access(path, F_OK) == 0;
+}
+
 static hth_catalog_model *find_exact(const hth_catalog *catalog, const char *name)
 {
 	for (size_t i = 0; i < catalog->n; i++)
@@ -205,6 +214,32 @@ static bool built_in_folder(char *out, size_t out_len)
 		}
 	}
 	return false;
+}
+
+void hth_catalog_left_out(const char *home, void (*fn)(void *ctx, const char *file, const hth_error *why), void *ctx)
+{
+	char folder[PATH_MAX + 16];
+	snprintf(folder, sizeof folder, "%s/models", home);
+	DIR *dir = opendir(folder);
+	if (dir == NULL)
+		return;
+	for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+		hth_catalog_model model;
+		hth_error err = HTH_ERROR_INIT;
+		if (entry->d_name[0] == '.' || !ends_in_gguf(entry->d_name, strlen(entry->d_name)))
+			continue;
+		hth_status status = describe(folder, entry->d_name, &model, &err);
+		if (status == HTH_OK)
+			hth_catalog_model_finish(&model);
+		else if (status != HTH_CONFLICT || !has_first_part(folder, entry->d_name))
+			fn(ctx, entry->d_name, &err);
+	}
+	closedir(dir);
+}
+
+uint64_t hth_catalog_least_bytes(uint64_t file_bytes)
+{
+	return file_bytes + HTH_MAX((uint64_t)64 << 20, file_bytes / 16);
 }
 
 static int by_name(const void *a, const void *b)

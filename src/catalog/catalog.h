@@ -42,5 +42,10 @@ const hth_catalog_model *hth_catalog_find(const hth_catalog *catalog, const char
 HTH_MUST_USE hth_status hth_catalog_resolve(const hth_catalog *catalog, const char *name_or_file,
                                             hth_catalog_model *ret_model, hth_error *err);
 void hth_catalog_model_finish(hth_catalog_model *model);
+/* Files of home's models folder that look like models and are not listed, and why: parts of a set that is not whole, dangling links, names
+ * that cannot be names. */
+void hth_catalog_left_out(const char *home, void (*fn)(void *ctx, const char *file, const hth_error *why), void *ctx);
+/* What the node sets aside at least for a model whose files have so many bytes: they, and room for a request. */
+uint64_t hth_catalog_least_bytes(uint64_t file_bytes);
 
 #endif

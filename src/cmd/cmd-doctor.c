@@ -250,11 +250,20 @@ static int read_model(const doctor *d, const void *arg, int out)
 	uint32_t context = HTH_MIN(info->n_ctx_train, 2048u);
 	uint64_t needs = info->weight_bytes + hth_session_plan_bytes(model, &(hth_session_options){.n_seq = 1, .n_ctx = context, .n_outputs = 1});
 	char a[32], b[32], c[32];
-	bool fits = needs <= budget;
+	bool fits = HTH_MAX(needs, hth_catalog_least_bytes(info->file_bytes)) <= budget;
 	snprintf(text, sizeof text, "%s parameters, %s: %s with %u tokens of context%s%s", hth_cmd_count(info->n_params, a), hth_cmd_bytes(info->file_bytes, b),
 	         hth_cmd_memory(needs, c), context, fits ? "" : ", more than models may take here", hth_model_template_error(model) != NULL ? "; its chat template cannot be used" : "");
 	say(out, text);
 	return !fits ? 2 : hth_model_template_error(model) != NULL ? 3 : 0;
+}
+
+static void left_out(void *ctx, const char *file, const hth_error *why)
+{
+	char what[TEXT_MAX];
+	snprintf(what, sizeof what, "%.200s is not listed: %.280s", file, why->message);
+	for (char *c = what; *c != '\0'; c++)
+		*c = (unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c;
+	report(ctx, NOTE, "model", what, "bring what is missing, or remove the file");
 }
 
 static void check_models(doctor *d)
@@ -272,12 +281,13 @@ static void check_models(doctor *d)
 		bool named = ended && code == 1; /* errors name the model themselves */
 		snprintf(what, sizeof what, "%s%s%s", named ? "" : catalog.models[i].name, named ? "" : ": ", ended ? text : "the process that read it died");
 		if (!ended || code == 1)
-			report(d, PROBLEM, "model", what, "fetch it again with `hearth pull`, or remove it with `hearth rm`");
+			report(d, PROBLEM, "model", what, "fetch it again with `hearth pull` if its download is at fault, or remove it with `hearth rm`");
 		else if (code == 2)
 			report(d, NOTE, "model", what, "a smaller type (`hearth quantize`), a smaller model or more memory would help");
 		else
 			report(d, code == 0 ? FINE : NOTE, "model", what, code == 0 ? "" : "it completes text, but cannot chat; `hearth show` says why");
 	}
+	hth_catalog_left_out(d->in->config.home, left_out, d);
 	hth_catalog_model chosen = {0};
 	if (catalog.n == 0)
 		report(d, PROBLEM, "models", "there is none", "bring one home with `hearth pull`");

@@ -15,6 +15,13 @@ static void day_of(int64_t unix_time, char out[32])
 
 static const char *const origins[] = {"from", "source"}; /* of its record (catalog/record.h) */
 
+static void count_one(void *ctx, const char *file, const hth_error *why)
+{
+	(void)file;
+	(void)why;
+	++*(size_t *)ctx;
+}
+
 int hth_cmd_list(hth_invocation *in)
 {
 	bool json = false;
@@ -71,6 +78,10 @@ int hth_cmd_list(hth_invocation *in)
 		}
 		hth_cmd_table_print(&table, stdout);
 	}
+	size_t n_left_out = 0;
+	hth_catalog_left_out(in->config.home, count_one, &n_left_out);
+	if (n_left_out > 0 && !json)
+		fprintf(stderr, "%zu file%s of %s/models cannot be listed; `hearth doctor` says why\n", n_left_out, n_left_out == 1 ? "" : "s", in->config.home);
 	hth_catalog_finish(&catalog);
 	return code;
 }

@@ -18,6 +18,7 @@ typedef struct facts {
 	uint64_t budget;        /* what models may take here */
 	uint32_t context;       /* that the plan below is for */
 	uint64_t plan_bytes;    /* KV and scratch for one request of that context */
+	uint64_t least;         /* what the node sets aside at least, whatever the plan */
 	bool fits;
 } facts;
 
@@ -37,7 +38,8 @@ static void plan(const hth_model *model, const hth_config *config, facts *f)
 		f->context /= 2;
 		f->plan_bytes = plan_for(model, f->context);
 	}
-	f->fits = f->info->weight_bytes + f->plan_bytes <= f->budget;
+	f->least = hth_catalog_least_bytes(f->info->file_bytes);
+	f->fits = HTH_MAX(f->info->weight_bytes + f->plan_bytes, f->least) <= f->budget;
 }
 
 static void printable(const char *s, char *out, size_t out_len)
@@ -147,6 +149,8 @@ static void write_text(const hth_local_model *local, const facts *f, const hth_e
 		     hth_cmd_memory(f->budget, a));
 	else if (f->fits)
 		line(out, "fits here", "yes: models may take %s", hth_cmd_memory(f->budget, a));
+	else if (i->weight_bytes + f->plan_bytes <= f->budget)
+		line(out, "fits here", "no: models may take %s, and the node sets %s aside for one of this size", hth_cmd_memory(f->budget, a), hth_cmd_memory(f->least, b));
 	else
 		line(out, "fits here", "no: models may take %s. A smaller type (`hearth quantize`), a smaller model or more memory would help",
 		     hth_cmd_memory(f->budget, a));

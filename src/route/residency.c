@@ -270,11 +270,6 @@ void hth_resident_stop(hth_resident *resident)
 
 /* --- room --- */
 
-static uint64_t least_bytes(const hth_resident *resident)
-{
-	return resident->model.bytes + HTH_MAX(64 * MIB, resident->model.bytes / 16);
-}
-
 static uint64_t used_bytes(const hth_router *router)
 {
 	uint64_t used = 0;
@@ -342,7 +337,7 @@ hth_status hth_resident_load(hth_resident *resident, hth_error *err)
 	HTH_CLEANUP(hth_catalog_finish) hth_catalog catalog = {0};
 	const hth_catalog_model *draft = NULL;
 	bool with_draft = find_draft(router, resident, &catalog, &draft);
-	uint64_t draft_bytes = with_draft ? draft->bytes + draft->bytes / 8 : 0, need = least_bytes(resident) + draft_bytes;
+	uint64_t draft_bytes = with_draft ? draft->bytes + draft->bytes / 8 : 0, need = hth_catalog_least_bytes(resident->model.bytes) + draft_bytes;
 	if (need > router->budget)
 		return hth_fail(err, HTH_NO_MEMORY,
 		                "the model %s needs at least %llu MiB, and all models together may use %llu MiB (the setting `memory`)",

@@ -194,7 +194,7 @@ def wrong_calls_are_refused_with_their_field():
             assert answer.status == 400 and answer.error()["message"], (broken[:40], answer.status, answer.body)
         assert node.post("/v1/files", body, headers={"Content-Type": "text/plain"}).status == 400
         assert node.ask("POST", "/v1/files", body, headers={**headers, "Content-Length": str(1 << 40)}, timeout=20).error()["param"] == "file"
-        for path in ("/v1/vector_stores/", "/v1/files//content", "/v1/vector_stores/a/b", "/v1/vector_stores/a/files/b/c/d"):
+        for path in ("/v1/files//content", "/v1/vector_stores/a/b", "/v1/vector_stores/a/files/b/c/d"):
             assert node.get(path).status == 404, path
         assert node.ask("DELETE", "/v1/vector_stores").headers["Allow"] == "GET, POST"
         assert node.get("/v1/files?limit=0").error()["param"] == "limit" and node.get("/v1/vector_stores?order=up").error()["param"] == "order"
