@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 static volatile sig_atomic_t interrupted;
@@ -60,29 +61,41 @@ static void draw(void *ctx, const hth_pull_progress *p)
 	*drawn = true;
 }
 
-/* What `hearth show` says of it, on stderr; when it cannot be looked at before (no ranges there), the pull itself will tell. */
-static void show_before(hth_invocation *in, char *reference)
+typedef enum verdict { USABLE, UNUSABLE, UNKNOWN /* it could not be looked at */ } verdict;
+
+/* `hearth show` in a child, which locks itself in: remote before, on stderr; or of what is here, for its verdict alone. why: on UNUSABLE. */
+static verdict look(const hth_invocation *in, char *reference, bool remote, char *why, size_t why_len)
 {
+	HTH_AUTO_CLOSE int said = memfd_create("said", MFD_CLOEXEC);
 	fflush(NULL);
-	pid_t child = fork();
+	pid_t child = said >= 0 ? fork() : -1;
 	if (child == 0) {
-		char remote[] = "--remote";
-		char *argv[] = {remote, reference, NULL};
+		char flag[] = "--remote";
+		char *argv[] = {reference, remote ? flag : NULL, NULL};
 		int nothing = open("/dev/null", O_WRONLY | O_CLOEXEC);
 		hth_invocation show = *in;
 		signal(SIGINT, SIG_DFL);
 		signal(SIGTERM, SIG_DFL);
-		show.argc = 2;
+		show.argc = remote ? 2 : 1;
 		show.argv = argv;
-		if (nothing < 0 || dup2(2, 1) < 0 || dup2(nothing, 2) < 0)
+		if (nothing < 0 || dup2(remote ? 2 : nothing, 1) < 0 || dup2(said, 2) < 0)
 			_exit(1);
 		int code = hth_cmd_show(&show);
 		fputs(code == 0 ? "\n" : "", stdout);
-		fflush(stdout);
-		_exit(code);
+		fflush(NULL);
+		_exit(code == 0 ? 0 : hth_local_is_locked_in() ? 3 : 1); /* locked in, it read the file */
 	}
-	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
+	int status = -1;
+	while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
 		;
+	if (child <= 0 || !WIFEXITED(status) || (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != 3))
+		return UNKNOWN;
+	static const char prefix[] = "hearth pull: ";
+	char text[HTH_ERROR_MAX + sizeof prefix] = "";
+	(void)!pread(said, text, sizeof text - 1, 0);
+	text[strcspn(text, "\n")] = '\0';
+	snprintf(why, why_len, "%.*s", (int)why_len - 1, strncmp(text, prefix, sizeof prefix - 1) == 0 ? text + sizeof prefix - 1 : text);
+	return WEXITSTATUS(status) == 0 ? USABLE : UNUSABLE;
 }
 
 /* False: the neighbours do not have it, or nobody can be asked. */
@@ -123,10 +136,15 @@ int hth_cmd_pull(hth_invocation *in)
 	hth_cmd_next_door_init(&door, in, &interrupted);
 	if (!internet)
 		pull.neighbours = &door.neighbours;
-	if (!json && !quiet && !show_offer(in->argv[0], &pull))
-		show_before(in, in->argv[0]);
-	signal(SIGXFSZ, SIG_IGN);
 	hth_error err = HTH_ERROR_INIT;
+	char why[HTH_ERROR_MAX];
+	/* Where it cannot be looked at before (no ranges there), the pull itself will tell. */
+	if (!json && !quiet && !show_offer(in->argv[0], &pull) && look(in, in->argv[0], true, why, sizeof why) == UNUSABLE) {
+		hth_cmd_next_door_finish(&door);
+		hth_fail(&err, HTH_UNSUPPORTED, "%.400s; nothing was pulled (--quiet brings it all the same)", why);
+		return hth_cmd_fail(in, &err);
+	}
+	signal(SIGXFSZ, SIG_IGN);
 	hth_pull_result result;
 	hth_status status = hth_pull(in->argv[0], &pull, &result, &err);
 	hth_cmd_next_door_finish(&door);
@@ -138,6 +156,10 @@ int hth_cmd_pull(hth_invocation *in)
 	}
 	if (status != HTH_OK)
 		return hth_cmd_fail(in, &err);
+	bool unusable = look(in, result.name, false, why, sizeof why) == UNUSABLE;
+	if (unusable)
+		fprintf(stderr, "hearth pull: what came cannot be used: %s; `hearth rm %s` removes it\n", why, result.name);
+	int bad = unusable && !quiet ? HTH_EXIT_FAILED : HTH_EXIT_DONE;
 	if (json) {
 		hth_buf out = HTH_BUF_INIT(8192);
 		hth_buf_append_str(&out, "{\"name\":");
@@ -148,12 +170,15 @@ int hth_cmd_pull(hth_invocation *in)
 		hth_buf_append_str(&out, result.already ? ",\"already\":true}" : ",\"already\":false}");
 		int code = hth_cmd_print(in, &out);
 		hth_buf_finish(&out);
-		return code;
+		return HTH_MAX(code, bad);
 	}
 	char size[32], part[32];
 	if (result.next_door > 0)
 		printf("%s of it came from next door. ", hth_cmd_bytes(result.next_door, part));
-	printf("%s %s, %s. Try `hearth run %s`.\n", result.name, result.already ? "is here already, and up to date" : "is here", hth_cmd_bytes(result.bytes, size),
-	       result.name);
-	return HTH_EXIT_DONE;
+	printf("%s %s, %s.", result.name, result.already ? "is here already, and up to date" : "is here", hth_cmd_bytes(result.bytes, size));
+	if (unusable)
+		printf("\n");
+	else
+		printf(" Try `hearth run %s`.\n", result.name);
+	return bad;
 }

@@ -252,7 +252,7 @@ static void on_exited(void *ctx, hth_runner *runner, const hth_error *reason)
 	if (was == HTH_MODEL_LOADING) {
 		/* What is wrong with a file of ours is not the client's mistake. */
 		hth_error error = *reason;
-		if (error.status == HTH_BAD_FORMAT || error.status == HTH_UNSUPPORTED || error.status == HTH_INVALID)
+		if (error.status == HTH_BAD_FORMAT || error.status == HTH_UNSUPPORTED || error.status == HTH_INVALID || error.status == HTH_NOT_FOUND)
 			error.status = HTH_IO;
 		hth_fail_prefix(&error, "the model %s did not load", resident->model.name);
 		hth_waiters_refuse(resident, &error);

@@ -64,6 +64,22 @@ def pull_says_what_it_is_and_brings_it():
 
 
 @test
+def what_cannot_be_used_is_not_pulled_unless_asked_for():
+    at = model.index(b"llama", model.index(b"general.architecture"))
+    server.plain["/mamba.gguf"] = model[:at] + b"mamba" + model[at + 5:]
+    refused = hearth("pull", server.url + "/mamba.gguf", code=1, **where)
+    assert '"mamba" is not one' in refused.err and "nothing was pulled" in refused.err, refused.err
+    assert "mamba" not in hearth("list").out
+    all_the_same = hearth("pull", server.url + "/mamba.gguf", "-q", **where)
+    assert "cannot be used" in all_the_same.err and "hearth run" not in all_the_same.out
+    server.plain["/cut.gguf"] = model[:3000000]
+    hearth("pull", server.url + "/cut.gguf", code=1, **where)
+    assert "cut short" in hearth("pull", server.url + "/cut.gguf", "--json", code=1, **where).err
+    for name in ("mamba", "cut"):
+        hearth("rm", name)
+
+
+@test
 def rm_removes_what_was_pulled_and_nothing_else():
     done = hearth("rm", "tiny:5m", "--json").json
     assert done == {"removed": True, "bytes": len(model)}
