@@ -1,16 +1,13 @@
 /* bench-index.c - measures the word index: `bench-index ir FOLDER` its answers on a test set of documents, queries and
  * judgements, `bench-index scale N FOLDER` its speed and size on N synthetic documents of two pages. Each prints one
  * JSON object. Part of `make bench`.
- *
- * The synthetic text: 500,000 words with frequencies of Zipf's law (exponent 1, seeded), 300 a page, and about 40
- * topics a document takes a quarter of its words from, so that words come in company as they do in life. Queries are 1
- * to 6 words of one document, the common ones (a share of the 100 most frequent) included; half of them are words that
- * people would search for (beyond the first 500).
+ The text is synthetic.h's.
  */
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "index/widen.h"
+#include "synthetic.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -162,63 +159,7 @@ static void measure_ir(const char *set, const char *folder, bool stem)
 
 /* --- scale --- */
 
-enum { VOCABULARY = 500000, PAGE_WORDS = 300, PAGES = 2, TOPICS = 40, QUERIES = 1000, BATCH = 20000 };
-
-/* Zipf's law with exponent 1, by inversion of its continuous form. */
-static uint32_t zipf(hth_rng *rng)
-{
-	return (uint32_t)pow(VOCABULARY, hth_rng_unit(rng)) - 1;
-}
-
-/* A pronounceable word for a number, all different: syllables are its digits. */
-static size_t spell(uint32_t number, char *out)
-{
-	static const char *const first[] = {"b", "d", "f", "g", "k", "l", "m",  "n",
-	                                    "p", "r", "s", "t", "v", "z", "st", "tr"};
-	static const char *const second[] = {"a", "e", "i", "o", "u", "ar", "en", "il"};
-	size_t n = 0;
-	number += 128;
-	while (number > 0) {
-		const char *a = first[number % 16], *b = second[number / 16 % 8];
-		while (*a)
-			out[n++] = *a++;
-		while (*b)
-			out[n++] = *b++;
-		number /= 128;
-	}
-	return n;
-}
-
-static size_t make_page(hth_rng *rng, uint32_t topic, char *out, uint32_t *words)
-{
-	size_t n = 0;
-	for (int i = 0; i < PAGE_WORDS; i++) {
-		uint32_t w = zipf(rng);
-		if (hth_rng_next(rng) % 4 == 0)
-			w = (uint32_t)((w * 40ull + topic * 7919ull) % VOCABULARY);
-		words[i] = w;
-		n += spell(w, out + n);
-		out[n++] = i % 12 == 11 ? '\n' : ' ';
-	}
-	return n;
-}
-
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return x < y ? -1 : x > y;
-}
-
-static double resident_mb(void)
-{
-	long pages = 0;
-	FILE *f = fopen("/proc/self/statm", "r");
-	if (f == NULL || fscanf(f, "%*d %ld", &pages) != 1)
-		pages = 0;
-	if (f != NULL)
-		fclose(f);
-	return (double)pages * (double)sysconf(_SC_PAGESIZE) / 1e6;
-}
+enum { QUERIES = 1000 };
 
 static void settle(hth_words *w, hth_error *err)
 {
@@ -301,12 +242,8 @@ static void measure_scale(uint64_t n_docs, const char *folder)
 		}
 		if (n_queries < QUERIES && d * QUERIES >= n_docs * n_queries) {
 			unsigned n = 1 + (unsigned)(hth_rng_next(&ask) % 6);
-			for (unsigned i = 0; i < n; i++) {
-				uint32_t word = words[hth_rng_next(&ask) % PAGE_WORDS];
-				for (int tries = 0; n_queries % 2 == 0 && word < 500 && tries < 50; tries++)
-					word = words[hth_rng_next(&ask) % PAGE_WORDS];
-				asked[n_queries][i] = word;
-			}
+			for (unsigned i = 0; i < n; i++)
+				asked[n_queries][i] = pick_word(&ask, words, n_queries % 2 == 0);
 			n_asked[n_queries++] = n;
 		}
 	}

@@ -12,8 +12,9 @@
 #include "index/asked.h"
 #include "index/fuse.h"
 #include "index/near-copies.h"
-#include "index/passages.h"
 #include "index/index-record.h"
+#include "index/passage-filter.h"
+#include "index/passages.h"
 #include "index/snippet.h"
 #include "index/widen.h"
 #include "index/words.h"
@@ -138,9 +139,9 @@ static hth_status read_part(hth_index_reader *reader, source *s, hth_error *err)
 	/* An attachment has its mail's sender and date when it has none of its own. */
 	uint32_t number = s->part;
 	for (int depth = 0; depth < 10; depth++) {
-		HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
-		HTH_TRY(record_prepare(&reader->r, &stmt, err,
-		                       "SELECT parent, kind, date, name, title, author FROM part WHERE document = ?1 AND number = ?2"));
+		static const char sql[] = "SELECT parent, kind, date, name, title, author FROM part WHERE document = ?1 AND number = ?2";
+		HTH_CLEANUP(record_return_p) sqlite3_stmt *stmt = NULL;
+		HTH_TRY(record_borrow(&reader->r, &stmt, err, sql));
 		record_bind_all(stmt, "ii", s->document, (int64_t)number);
 		if (sqlite3_step(stmt) != SQLITE_ROW)
 			break;
@@ -163,10 +164,11 @@ static hth_status read_part(hth_index_reader *reader, source *s, hth_error *err)
 /* passage: that was found. */
 static hth_status read_files(hth_index_reader *reader, const hth_index_query *q, uint64_t passage, source *s, hth_error *err)
 {
-	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
-	HTH_TRY(record_prepare(&reader->r, &stmt, err,
-	                       "SELECT folder.path, file.path, file.mtime, folder.shared FROM file JOIN folder ON folder.id = file.folder"
-	                       " WHERE document = ?1 AND folder.removed = 0 AND (?2 = 0 OR name = ?2) AND folder.store IS ?3 ORDER BY file.id"));
+	static const char sql[] = "SELECT folder.path, file.path, file.mtime, folder.shared FROM file INDEXED BY file_document"
+	                          " JOIN folder ON folder.id = file.folder WHERE document = ?1 AND folder.removed = 0"
+	                          " AND (?2 = 0 OR name = ?2) AND folder.store IS ?3 ORDER BY file.id";
+	HTH_CLEANUP(record_return_p) sqlite3_stmt *stmt = NULL;
+	HTH_TRY(record_borrow(&reader->r, &stmt, err, sql));
 	record_bind_all(stmt, "iis", s->document, s->called != NULL ? (int64_t)passage : (int64_t)0, q->store);
 	while (sqlite3_step(stmt) == SQLITE_ROW) {
 		char path[HTH_INDEX_PATH_MAX];
@@ -184,8 +186,9 @@ static hth_status read_files(hth_index_reader *reader, const hth_index_query *q,
 
 static hth_status read_first(hth_index_reader *reader, source *s, hth_error *err)
 {
-	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
-	HTH_TRY(record_prepare(&reader->r, &stmt, err, "SELECT id, part, page, box, text FROM passage WHERE document = ?1 AND part >= 0 ORDER BY id LIMIT 1"));
+	static const char sql[] = "SELECT id, part, page, box, text FROM passage WHERE id = (SELECT min(id) FROM passage WHERE document = ?1 AND part >= 0)";
+	HTH_CLEANUP(record_return_p) sqlite3_stmt *stmt = NULL;
+	HTH_TRY(record_borrow(&reader->r, &stmt, err, sql));
 	sqlite3_bind_int64(stmt, 1, s->document);
 	if (sqlite3_step(stmt) == SQLITE_ROW) {
 		s->shown = (uint64_t)sqlite3_column_int64(stmt, 0);
@@ -206,8 +209,9 @@ static hth_status read_source(hth_index_reader *reader, const hth_index_query *q
 {
 	*ret_fits = false;
 	{
-		HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
-		HTH_TRY(record_prepare(&reader->r, &stmt, err, "SELECT document, part, page, box, text, language FROM passage WHERE id = ?1"));
+		static const char sql[] = "SELECT document, part, page, box, text, language FROM passage WHERE id = ?1";
+		HTH_CLEANUP(record_return_p) sqlite3_stmt *stmt = NULL;
+		HTH_TRY(record_borrow(&reader->r, &stmt, err, sql));
 		sqlite3_bind_int64(stmt, 1, (int64_t)passage);
 		int rc = sqlite3_step(stmt);
 		if (rc == SQLITE_DONE)
@@ -269,6 +273,7 @@ typedef struct gathering {
 	hth_words_query words; /* what was asked, and of which passages */
 	hth_words_query wide;  /* with what its best answers have in common: orders the RESCORED best */
 	bool widened;
+	hth_words_set only; /* what the filters let through; owned */
 	hth_index_hits hits;
 	word_set *sets; /* of the hits */
 	size_t k;
@@ -281,6 +286,7 @@ typedef struct gathering {
 
 static void gathering_finish(gathering *g)
 {
+	hth_free_p(&g->only.bits);
 	free(g->sets);
 	free(g->words_best);
 	free(g->vectors_best);
@@ -407,18 +413,17 @@ static hth_status rank(gathering *g, size_t most, size_t *ret_n, bool *ret_more,
 		*ret_n = n;
 		return HTH_OK;
 	}
-	const hth_vectors_query q = {g->query->vector, g->query->n_dims, words->ranges, words->n_ranges};
+	const hth_vectors_query q = {g->query->vector, g->query->n_dims, words->only};
 	HTH_TRY(hth_vectors_search(g->vectors, &q, most_vectors, g->vectors_best, &n_vectors, err));
 	*ret_more |= n_vectors == most;
 	*ret_n = fuse_ranks(g->words_best, n, g->vectors_best, n_vectors, g->fused);
 	return HTH_OK;
 }
 
-/* Each time many more passages, until there are enough hits or no more passages (*ret_exhausted). A filter or a phrase may need very many. */
-static hth_status gather_best(gathering *g, bool selective, bool *ret_exhausted, hth_error *err)
+/* Each time many more passages, until there are enough hits or no more passages. A filter or a phrase may need very many. */
+static hth_status gather_best(gathering *g, bool selective, hth_error *err)
 {
 	size_t looked = 0, asked_for = HTH_MAX((size_t)FIRST_ASKED, g->k * 4);
-	*ret_exhausted = false;
 	while (g->hits.n < g->k) {
 		size_t n = 0, most = HTH_MIN(asked_for, (size_t)HTH_WORDS_K_MAX);
 		bool more;
@@ -429,55 +434,10 @@ static hth_status gather_best(gathering *g, bool selective, bool *ret_exhausted,
 		}
 		for (; looked < n && g->hits.n < g->k; looked++)
 			HTH_TRY(gather(g, &g->fused[looked], err));
-		*ret_exhausted = !more;
-		if (*ret_exhausted || most == HTH_WORDS_K_MAX || (!selective && asked_for > 8u * FIRST_ASKED))
+		if (!more || most == HTH_WORDS_K_MAX || (!selective && asked_for > 8u * FIRST_ASKED))
 			break;
 		asked_for *= 8;
 	}
-	return HTH_OK;
-}
-
-/* The passages that the filters may let through, and perhaps others: each hit is looked at again. Pairs of first and last, ascending. */
-static hth_status find_ranges(hth_index_reader *reader, const hth_index_query *q, uint64_t **ret_ranges, size_t *ret_n, hth_error *err)
-{
-	static const char sql[] =
-	    "SELECT id FROM passage WHERE document IN (SELECT file.document FROM file JOIN folder ON folder.id = file.folder"
-	    "  WHERE folder.removed = 0 AND folder.store IS ?8 AND (?1 = 0 OR folder.shared) AND (?2 IS NULL OR substr(folder.path || '/' || file.path, 1, length(?2)) = ?2)"
-	    "  AND (?6 = 0 OR file.mtime / 1000000000 BETWEEN ?4 AND ?5"
-	    "       OR EXISTS (SELECT 1 FROM part WHERE part.document = file.document AND part.date BETWEEN ?4 AND ?5)))"
-	    " AND (?3 IS NULL OR EXISTS (SELECT 1 FROM part WHERE part.document = passage.document AND instr(lower(part.author), lower(?3)) > 0))"
-	    " AND (?7 < 0 OR EXISTS (SELECT 1 FROM part WHERE part.document = passage.document AND part.number = max(passage.part, 0) AND part.kind = ?7))"
-	    " ORDER BY id";
-	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
-	HTH_TRY(record_prepare(&reader->r, &stmt, err, sql));
-	bool dated = q->after != 0 || q->before != 0;
-	record_bind_all(stmt, "issiiiis", (int64_t)q->shared_only, q->folder != NULL && *q->folder ? q->folder : NULL,
-	                q->from != NULL && *q->from ? q->from : NULL, q->after, q->before != 0 ? q->before : INT64_MAX, (int64_t)dated,
-	                q->type != NULL && *q->type ? (int64_t)hth_extract_kind_from_name(q->type) : (int64_t)-1, q->store);
-	HTH_AUTO_FREE uint64_t *ranges = NULL;
-	size_t n = 0, cap = 0;
-	int rc;
-	while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-		uint64_t id = (uint64_t)sqlite3_column_int64(stmt, 0);
-		if (n > 0 && ranges[2 * n - 1] + 1 == id) {
-			ranges[2 * n - 1] = id;
-			continue;
-		}
-		if (n == cap) {
-			cap = cap > 0 ? cap * 2 : 256;
-			uint64_t *more = realloc(ranges, 2 * cap * sizeof *more);
-			if (more == NULL)
-				return hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
-			ranges = more;
-		}
-		ranges[2 * n] = ranges[2 * n + 1] = id;
-		n++;
-	}
-	if (rc != SQLITE_DONE)
-		return record_fail(&reader->r, rc, "filtering a search", err);
-	*ret_ranges = ranges;
-	*ret_n = n;
-	ranges = NULL;
 	return HTH_OK;
 }
 
@@ -493,28 +453,25 @@ static hth_status prepare_gathering(gathering *g, hth_error *err)
 	return HTH_OK;
 }
 
-/* *ret_ranges is owned by the caller, and used until the search has ended. */
-static hth_status search_passages(gathering *g, const asked *a, uint64_t **ret_ranges, hth_error *err)
+static hth_status search_passages(gathering *g, const asked *a, hth_error *err)
 {
-	const hth_index_query *query = g->query;
-	bool exhausted = true, filtered = has_filter(g->reader, query);
-	/* A store is a small part of what there is: nothing else is looked at. */
-	if (query->store != NULL) {
-		HTH_TRY(find_ranges(g->reader, query, ret_ranges, &g->words.n_ranges, err));
-		g->words.ranges = *ret_ranges;
-		if (g->words.n_ranges == 0)
+	bool filtered = has_filter(g->reader, g->query);
+	if (filtered) {
+		HTH_TRY(passage_filter_make(&g->reader->r, g->reader->home, g->query, &g->only, err));
+		g->words.only = &g->only;
+		if (hth_words_set_count(&g->only, 0, UINT64_MAX, 1) == 0)
 			return HTH_OK;
 	}
 	if (!a->exact)
 		HTH_TRY(widen(g, err));
-	HTH_TRY(gather_best(g, filtered || a->n_phrases > 0, &exhausted, err));
-	if (exhausted || g->hits.n == g->k || !filtered || query->store != NULL)
-		return HTH_OK;
-	/* The filters let through none of the very best, and there are more: those passages alone that they may let through. */
-	HTH_TRY(find_ranges(g->reader, query, ret_ranges, &g->words.n_ranges, err));
-	g->words.ranges = *ret_ranges;
-	drop_hits(g);
-	return g->words.n_ranges > 0 ? gather_best(g, true, &exhausted, err) : HTH_OK;
+	return gather_best(g, filtered || a->n_phrases > 0, err);
+}
+
+/* One look at the record for the whole of a search: its parts fit together, and no statement locks anew. */
+static void end_looking(hth_index_reader **reader)
+{
+	if (*reader != NULL && (*reader)->r.db != NULL && sqlite3_get_autocommit((*reader)->r.db) == 0)
+		(void)sqlite3_exec((*reader)->r.db, "COMMIT", NULL, NULL, NULL);
 }
 
 hth_status hth_index_search(hth_index_reader *reader, const hth_index_query *query, hth_index_hits *ret_hits, hth_error *err)
@@ -541,6 +498,9 @@ hth_status hth_index_search(hth_index_reader *reader, const hth_index_query *que
 		return HTH_OK;
 	}
 	int64_t any = 0;
+	HTH_CLEANUP(end_looking) hth_index_reader *looking = reader;
+	(void)looking;
+	HTH_TRY(record_run(&reader->r, err, "BEGIN"));
 	HTH_TRY(record_int(&reader->r, &any, 0, err, "SELECT 1 FROM folder WHERE store IS NOT NULL LIMIT 1", ""));
 	reader->any_store = any != 0;
 	asked_weigh(&a, reader->words);
@@ -550,8 +510,7 @@ hth_status hth_index_search(hth_index_reader *reader, const hth_index_query *que
 		g.vectors = NULL; /* a query's vector that is none */
 	HTH_TRY(prepare_gathering(&g, err));
 	g.words = a.words;
-	HTH_AUTO_FREE uint64_t *ranges = NULL;
-	status = search_passages(&g, &a, &ranges, err);
+	status = search_passages(&g, &a, err);
 	if (status != HTH_OK) {
 		hth_index_hits_finish(&g.hits);
 		return status;

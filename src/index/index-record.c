@@ -69,6 +69,21 @@ static const char *const migrations[] = {
     "CREATE INDEX store_file_upload ON store_file (upload);"
     "CREATE TABLE store_batch (id TEXT PRIMARY KEY, store TEXT NOT NULL, created INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
     "ALTER TABLE passage ADD COLUMN places BLOB;", /* of its blocks (passages.h); NULL: one block, or none has a box */
+    /* With the part, so that filters need not read the texts. */
+    "CREATE INDEX passage_part ON passage (document, part);"
+    "DROP INDEX passage_document;"
+    /* Which files' rows have changed lately, for those who keep what they say in memory (passage-filter.c). */
+    "CREATE TABLE file_change (seq INTEGER PRIMARY KEY AUTOINCREMENT, file INTEGER NOT NULL) STRICT;"
+    "CREATE TRIGGER file_change_added AFTER INSERT ON file"
+    " BEGIN INSERT INTO file_change (file) VALUES (new.id); END;"
+    "CREATE TRIGGER file_change_updated AFTER UPDATE OF folder, path, document, mtime ON file WHEN new.folder IS NOT old.folder"
+    " OR new.path IS NOT old.path OR new.document IS NOT old.document OR new.mtime IS NOT old.mtime"
+    " BEGIN INSERT INTO file_change (file) VALUES (new.id); END;"
+    "CREATE TRIGGER file_change_removed AFTER DELETE ON file"
+    " BEGIN INSERT INTO file_change (file) VALUES (old.id); END;"
+    "CREATE TRIGGER file_change_short AFTER INSERT ON file_change WHEN new.seq % 256 = 0"
+    " BEGIN DELETE FROM file_change WHERE seq <= new.seq - 50000; END;"
+    "INSERT INTO total (name, value) VALUES ('identity', abs(random() % 1000000000000000));",
 };
 
 hth_status record_fail(record *r, int rc, const char *doing, hth_error *err)
@@ -235,8 +250,25 @@ hth_status record_open(record *ret_record, const char *home, bool make, hth_erro
 
 void record_close(record *r)
 {
+	for (size_t i = 0; i < HTH_COUNT(r->kept); i++)
+		sqlite3_finalize(r->kept[i].stmt);
 	sqlite3_close(r->db);
-	r->db = NULL;
+	*r = (record){0};
+}
+
+hth_status record_borrow(record *r, sqlite3_stmt **ret_stmt, hth_error *err, const char *sql)
+{
+	size_t at = 0;
+	while (at < HTH_COUNT(r->kept) - 1 && r->kept[at].stmt != NULL && r->kept[at].sql != sql)
+		at++;
+	if (r->kept[at].stmt == NULL || r->kept[at].sql != sql) {
+		sqlite3_finalize(r->kept[at].stmt);
+		r->kept[at].stmt = NULL;
+		HTH_TRY(record_prepare(r, &r->kept[at].stmt, err, sql));
+		r->kept[at].sql = sql;
+	}
+	*ret_stmt = r->kept[at].stmt;
+	return HTH_OK;
 }
 
 bool record_path(char out[HTH_INDEX_PATH_MAX], const char *folder, const char *rel)
@@ -247,9 +279,10 @@ bool record_path(char out[HTH_INDEX_PATH_MAX], const char *folder, const char *r
 
 hth_status record_document_id(record *r, int64_t document, char ret_id[HTH_INDEX_ID_LEN + 1], hth_error *err)
 {
-	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
+	static const char sql[] = "SELECT hash FROM document WHERE id = ?1";
+	HTH_CLEANUP(record_return_p) sqlite3_stmt *stmt = NULL;
 	ret_id[0] = '\0';
-	HTH_TRY(record_prepare(r, &stmt, err, "SELECT hash FROM document WHERE id = ?1"));
+	HTH_TRY(record_borrow(r, &stmt, err, sql));
 	sqlite3_bind_int64(stmt, 1, document);
 	if (sqlite3_step(stmt) != SQLITE_ROW || sqlite3_column_bytes(stmt, 0) < HTH_INDEX_ID_LEN / 2)
 		return HTH_OK;

@@ -14,6 +14,10 @@
 
 typedef struct record {
 	sqlite3 *db;
+	struct {
+		const char *sql; /* static */
+		sqlite3_stmt *stmt;
+	} kept[12];
 } record;
 
 /* Opens (and makes, when `make`) home's record. HTH_NOT_FOUND: there is none. */
@@ -21,6 +25,13 @@ HTH_MUST_USE hth_status record_open(record *ret_record, const char *home, bool m
 void record_close(record *r);
 hth_status record_fail(record *r, int rc, const char *doing, hth_error *err);
 HTH_MUST_USE hth_status record_prepare(record *r, sqlite3_stmt **ret_stmt, hth_error *err, const char *sql);
+/* A statement that is kept for the next time, given back by record_return_p. sql is static: its address is what it is known by. */
+HTH_MUST_USE hth_status record_borrow(record *r, sqlite3_stmt **ret_stmt, hth_error *err, const char *sql);
+static inline void record_return_p(sqlite3_stmt **stmt)
+{
+	sqlite3_reset(*stmt);
+	sqlite3_clear_bindings(*stmt);
+}
 HTH_MUST_USE hth_status record_run(record *r, hth_error *err, const char *sql);
 /* Binds by kind: 'i' int64_t, 's' const char * (NULL is NULL), 'b' const void * and size_t; copied. Then steps to the
  * end. */
@@ -51,10 +62,10 @@ HTH_MUST_USE hth_status record_document_id(record *r, int64_t document, char ret
 HTH_MUST_USE hth_status record_find_document(record *r, const char *id, int64_t *ret_document, hth_error *err);
 /* Removes the document unless a file still has it; its passages go to `removed`, for the word index. */
 HTH_MUST_USE hth_status record_drop_document(record *r, int64_t document, hth_error *err);
-/* Removes one file and, when it was the last, its document. */
 /* When the extractor has learnt kinds of files since the record was last kept: what was unreadable or excluded by its
  * kind waits again. reads: what it knows now. */
 HTH_MUST_USE hth_status record_read_again(record *r, int64_t reads, hth_error *err);
+/* Removes one file and, when it was the last, its document. */
 HTH_MUST_USE hth_status record_drop_file(record *r, int64_t file, hth_error *err);
 
 #endif

@@ -48,84 +48,71 @@ static bool take(searching *s, const vsegment *of, uint32_t row)
 	return true;
 }
 
-/* The rows of range r (of all, when there are no ranges). */
-static void rows_of(const searching *s, const vsegment *of, size_t r, uint32_t *ret_from, uint32_t *ret_to)
-{
-	*ret_from = 0;
-	*ret_to = of->header->n;
-	if (s->query->ranges == NULL)
-		return;
-	*ret_from = vsegment_row_of(of, s->query->ranges[2 * r]);
-	*ret_to = vsegment_row_of(of, s->query->ranges[2 * r + 1] + 1);
-}
-
 static bool is_gone_row(const vpart *p, uint32_t row)
 {
 	return p->gone != NULL && (p->gone[row / 64] >> (row % 64) & 1) != 0;
 }
 
-/* Every row by its bytes: small segments, and ranges that leave few. */
-static bool scan_bytes(searching *s, const vpart *p, size_t n_ranges)
+static bool is_wanted(const searching *s, const vpart *p, uint32_t row)
 {
-	for (size_t r = 0; r < n_ranges; r++) {
-		uint32_t from, to;
-		rows_of(s, p->s, r, &from, &to);
-		for (uint32_t row = from; row < to; row++)
-			if (!is_gone_row(p, row) && !take(s, p->s, row))
-				return false;
+	return !is_gone_row(p, row) && (s->query->only == NULL || hth_words_set_has(s->query->only, p->s->header->first_id + p->s->ids[row]));
+}
+
+/* Every row by its bytes: small segments, and filters that leave few. */
+static bool scan_bytes(searching *s, const vpart *p)
+{
+	const vsegment *g = p->s;
+	for (uint32_t row = 0; row < g->header->n; row++) {
+		/* A filter's wanted ids are seldom many in a row: 64 of another kind are passed by at once. */
+		if (s->query->only != NULL && row % 64 == 0 && row + 64 <= g->header->n &&
+		    hth_words_set_count(s->query->only, g->header->first_id + g->ids[row], g->header->first_id + g->ids[row + 63], 1) == 0) {
+			row += 63;
+			continue;
+		}
+		if (is_wanted(s, p, row) && !take(s, g, row))
+			return false;
 	}
 	return true;
 }
 
 /* The candidates are those within the distance that lets through enough of them; of those right at it, the first. */
-static bool scan_signs(searching *s, const vpart *p, size_t n_ranges)
+static bool scan_signs(searching *s, const vpart *p)
 {
 	const vsegment *g = p->s;
-	uint32_t n_words = g->header->n_words, histogram[HTH_VECTORS_DIMS_MAX + 1] = {0};
+	uint32_t n_words = g->header->n_words, n = g->header->n, histogram[HTH_VECTORS_DIMS_MAX + 1] = {0};
 	uint64_t signs[VECTOR_WORDS_MAX] = {0};
-	HTH_AUTO_FREE uint16_t *distances = malloc((size_t)g->header->n * sizeof *distances);
+	HTH_AUTO_FREE uint16_t *distances = malloc((size_t)n * sizeof *distances);
 	if (distances == NULL)
 		return false;
 	vector_signs(s->row, s->scale, g->center, s->dims, signs);
-	for (size_t r = 0; r < n_ranges; r++) {
-		uint32_t from, to;
-		rows_of(s, g, r, &from, &to);
-		if (from >= to)
-			continue;
-		s->kernels->hamming(signs, g->signs + (size_t)from * n_words, n_words, to - from, distances + from);
-		for (uint32_t row = from; row < to; row++)
-			if (!is_gone_row(p, row))
-				histogram[distances[row]]++;
-	}
+	s->kernels->hamming(signs, g->signs, n_words, n, distances);
+	for (uint32_t row = 0; row < n; row++)
+		if (is_wanted(s, p, row))
+			histogram[distances[row]]++;
 	uint32_t limit = 0;
 	size_t below = 0; /* nearer than the limit */
 	while (limit < s->dims && below + histogram[limit] < s->candidates)
 		below += histogram[limit++];
 	size_t at_limit = s->candidates - below;
-	for (size_t r = 0; r < n_ranges; r++) {
-		uint32_t from, to;
-		rows_of(s, g, r, &from, &to);
-		for (uint32_t row = from; row < to; row++) {
-			if (distances[row] > limit || is_gone_row(p, row) || (distances[row] == limit && at_limit == 0))
-				continue;
-			at_limit -= distances[row] == limit;
-			if (!take(s, g, row))
-				return false;
-		}
+	for (uint32_t row = 0; row < n; row++) {
+		if (distances[row] > limit || (distances[row] == limit && at_limit == 0) || !is_wanted(s, p, row))
+			continue;
+		at_limit -= distances[row] == limit;
+		if (!take(s, g, row))
+			return false;
 	}
 	return true;
 }
 
 static bool scan(searching *s, const vpart *p)
 {
-	size_t n_ranges = s->query->ranges != NULL ? s->query->n_ranges : 1;
-	uint64_t rows = 0;
-	for (size_t r = 0; r < n_ranges; r++) {
-		uint32_t from, to;
-		rows_of(s, p->s, r, &from, &to);
-		rows += to > from ? to - from : 0;
-	}
-	return p->s->signs == NULL || rows <= 2 * s->candidates ? scan_bytes(s, p, n_ranges) : scan_signs(s, p, n_ranges);
+	const vsegment *g = p->s;
+	uint64_t wanted = g->header->n;
+	if (s->query->only != NULL && wanted > 0)
+		wanted = hth_words_set_count(s->query->only, g->header->first_id + g->ids[0], g->header->first_id + g->ids[g->header->n - 1], UINT64_MAX);
+	if (wanted == 0)
+		return true;
+	return g->signs == NULL || wanted <= 2 * s->candidates ? scan_bytes(s, p) : scan_signs(s, p);
 }
 
 static int nearest_first(const void *a, const void *b)

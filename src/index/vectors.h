@@ -62,8 +62,7 @@ void hth_vectors_get_info(hth_vectors *vectors, hth_vectors_info *ret_info);
 typedef struct hth_vectors_query {
 	const float *values; /* any length but 0 */
 	size_t n;
-	const uint64_t *ranges; /* as in hth_words_query */
-	size_t n_ranges;
+	const hth_words_set *only; /* as in hth_words_query */
 } hth_vectors_query;
 typedef struct hth_vectors_hit {
 	uint64_t id;

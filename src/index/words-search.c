@@ -16,7 +16,8 @@
 #include <math.h>
 
 /* How often a word of a query counts at most: 64 terms, each of the rarest, then stay below 2^32. */
-enum { WINDOW = 4096, ONE = 65536, TIMES_MAX = 8 };
+/* FEW: so many texts of a window are quicker looked up than its lists are summed. */
+enum { WINDOW = 4096, ONE = 65536, TIMES_MAX = 8, FEW = 48 };
 
 /* A query's term, in the whole index. */
 typedef struct weighed {
@@ -174,20 +175,26 @@ static hth_status prepare(search *q, const view *v, const hth_words_query *query
 	return q->heap != NULL ? HTH_OK : hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
 }
 
-static bool is_in_ranges(const search *q, uint64_t id)
+uint64_t hth_words_set_count(const hth_words_set *set, uint64_t first, uint64_t last, uint64_t enough)
 {
-	const uint64_t *r = q->query->ranges;
-	if (r == NULL)
-		return true;
-	size_t low = 0, high = q->query->n_ranges;
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-		if (r[2 * mid + 1] < id)
-			low = mid + 1;
-		else
-			high = mid;
+	uint64_t count = 0;
+	if (set->n == 0 || first >= set->n || first > last)
+		return 0;
+	last = HTH_MIN(last, set->n - 1);
+	for (uint64_t at = first / 64; at <= last / 64 && count < enough; at++) {
+		uint64_t bits = set->bits[at];
+		if (at == first / 64)
+			bits &= ~UINT64_C(0) << (first % 64);
+		if (at == last / 64)
+			bits &= ~UINT64_C(0) >> (63 - last % 64);
+		count += (uint64_t)__builtin_popcountll(bits);
 	}
-	return low < q->query->n_ranges && r[2 * low] <= id;
+	return HTH_MIN(count, enough);
+}
+
+static bool is_wanted(const search *q, uint64_t id)
+{
+	return q->query->only == NULL || hth_words_set_has(q->query->only, id);
 }
 
 static size_t open_lists(search *q, const part *p, list *lists)
@@ -300,10 +307,52 @@ static void search_window(search *q, const part *p, list **order, size_t n, wind
 			if (lost || is_gone(p->gone, doc) || (needs && ((words & q->must) != q->must || (words & q->must_not) != 0)))
 				continue;
 			uint64_t id = p->s->header->first_id + p->s->ids[doc];
-			if (sum > 0 && is_in_ranges(q, id))
+			if (sum > 0 && is_wanted(q, id))
 				offer(q, sum, id);
 		}
 	}
+}
+
+/* A window of which a filter wants only a few texts: each is looked up, and no list is read through. */
+static void search_few(search *q, const part *p, list **order, size_t n, uint32_t from, uint32_t to)
+{
+	const hth_words_set *only = q->query->only;
+	const segment *s = p->s;
+	for (uint32_t doc = from; doc < to; doc++) {
+		uint64_t id = s->header->first_id + s->ids[doc], word = id / 64;
+		if (id >= only->n)
+			return;
+		uint64_t bits = only->bits[word] >> (id % 64);
+		if ((bits & 1) == 0) {
+			/* On to the next wanted id. */
+			while (bits == 0 && ++word < (only->n + 63) / 64)
+				bits = only->bits[word];
+			if (bits == 0)
+				return;
+			id = (word == id / 64 ? id : word * 64) + (uint64_t)__builtin_ctzll(bits);
+			uint32_t next = segment_number_of(s, id);
+			doc = HTH_MAX(next, doc + 1) - 1;
+			continue;
+		}
+		uint32_t sum = 0, words = 0;
+		for (size_t i = 0; i < n; i++) {
+			cursor *c = &order[i]->cursor;
+			if (!cursor_seek(c, doc) || c->docs[c->pos] != doc)
+				continue;
+			sum += contribution(q, order[i]->weight, cursor_tfs(c)[c->pos] + 1, s->lengths[doc]);
+			words |= order[i]->term->need_bit;
+		}
+		if (sum > threshold(q) && !is_gone(p->gone, doc) && (words & q->must) == q->must && (words & q->must_not) == 0)
+			offer(q, sum, id);
+	}
+}
+
+/* How many texts of [from, to) a filter wants, at most one more than FEW; without a filter as many. */
+static uint64_t count_wanted(const search *q, const part *p, uint32_t from, uint32_t to)
+{
+	const segment *s = p->s;
+	return q->query->only == NULL ? FEW + 1
+	                              : hth_words_set_count(q->query->only, s->header->first_id + s->ids[from], s->header->first_id + s->ids[to - 1], FEW + 1);
 }
 
 static void search_part(search *q, const part *p, list *lists, window *w)
@@ -314,7 +363,11 @@ static void search_part(search *q, const part *p, list *lists, window *w)
 		uint32_t to = HTH_MIN(from + WINDOW, n_texts), next = UINT32_MAX;
 		list *order[HTH_WORDS_QUERY_MAX];
 		size_t n_order = 0;
-		uint64_t total = 0;
+		uint64_t total = 0, wanted = count_wanted(q, p, from, to);
+		if (wanted == 0) {
+			from = to;
+			continue;
+		}
 		for (size_t i = 0; i < n; i++) {
 			bool present;
 			lists[i].bound = bound_in_window(q, &lists[i], from, to, &present);
@@ -328,7 +381,9 @@ static void search_part(search *q, const part *p, list *lists, window *w)
 				order[at] = order[at - 1];
 			order[at] = &lists[i];
 		}
-		if (n_order > 0 && (q->n < q->k || total > threshold(q)))
+		if (n_order > 0 && (q->n < q->k || total > threshold(q)) && wanted <= FEW)
+			search_few(q, p, order, n_order, from, to);
+		else if (n_order > 0 && (q->n < q->k || total > threshold(q)))
 			search_window(q, p, order, n_order, w, from, to);
 		if (n_order == 0) {
 			/* On to the first window that has anything. */
@@ -463,7 +518,7 @@ static void score_part(search *q, const part *p, list *lists, uint32_t *sums, ui
 	for (uint32_t doc = 0; doc < p->s->header->n_texts; doc++) {
 		uint64_t id = p->s->header->first_id + p->s->ids[doc];
 		if (sums[doc] > 0 && !is_gone(p->gone, doc) && (present[doc] & q->must) == q->must && (present[doc] & q->must_not) == 0 &&
-		    is_in_ranges(q, id))
+		    is_wanted(q, id))
 			offer(q, sums[doc], id);
 	}
 }

@@ -94,14 +94,23 @@ typedef struct hth_words_term {
 	uint8_t need;  /* hth_words_need; the same for all terms of a word */
 } hth_words_term;
 
+/* A set of ids: those below n whose bit is set. */
+typedef struct hth_words_set {
+	const uint64_t *bits; /* (n + 63) / 64 */
+	uint64_t n;
+} hth_words_set;
+static inline bool hth_words_set_has(const hth_words_set *set, uint64_t id)
+{
+	return id < set->n && (set->bits[id / 64] >> (id % 64) & 1) != 0;
+}
+/* How many ids of first..last (inclusive) are in it, at most `enough`: counting ends there. */
+uint64_t hth_words_set_count(const hth_words_set *set, uint64_t first, uint64_t last, uint64_t enough);
+
 typedef struct hth_words_query {
 	hth_words_term terms[HTH_WORDS_QUERY_MAX];
 	size_t n;
 	uint32_t languages; /* that its words were stemmed for */
-	/* Only texts within these ranges of ids, ascending and apart: first0, last0, first1, ... NULL: all. Borrowed.
-	 */
-	const uint64_t *ranges;
-	size_t n_ranges;
+	const hth_words_set *only; /* only these texts; NULL: all. Borrowed. */
 } hth_words_query;
 
 typedef struct hth_words_hit {

@@ -5,6 +5,7 @@
 #include "harness.h"
 #include "index/index.h"
 
+#include <fcntl.h>
 #include <ftw.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -128,6 +129,71 @@ TEST(files_are_found_by_what_they_say_and_follow_their_changes)
 	CHECK_INT(find_text("rent"), 1);
 	CHECK_STR(first_file(), "contract.md");
 	CHECK_INT(status_of(ix).documents, 3);
+	hth_index_stop(ix);
+	end();
+}
+
+static void wait_until(hth_index_query q, size_t n)
+{
+	uint64_t limit = hth_clock_ms() + 30000;
+	while (find(q) != n && hth_clock_ms() < limit)
+		usleep(20000);
+	CHECK_INT(find(q), n);
+}
+
+TEST(filters_follow_files_that_move_change_and_go)
+{
+	begin();
+	char sub[600], other[600], single[600];
+	mkdir(at("sub"), 0755);
+	mkdir(at("other"), 0755);
+	mkdir(at("subway"), 0755);
+	snprintf(sub, sizeof sub, "%s", at("sub"));
+	snprintf(other, sizeof other, "%s", at("other"));
+	snprintf(single, sizeof single, "%s", at("other/lease.md"));
+	put("sub/lease.md", "The rent of 740 euros is due on the third day.");
+	put("subway/map.txt", "Rent a bicycle where the line ends.");
+	REQUIRE_OK(hth_index_folder_add(home, docs, false, &err));
+	hth_index *ix = keep();
+	REQUIRE(ix != NULL);
+	CHECK(settle(ix));
+	const hth_index_query in_sub = {.text = "rent", .folder = sub}, in_other = {.text = "rent", .folder = other}, in_single = {.text = "rent", .folder = single};
+	CHECK_INT(find((hth_index_query){.text = "rent"}), 2);
+	CHECK_INT(find(in_sub), 1);
+	CHECK_STR(first_file(), "lease.md");
+	CHECK_INT(find(in_other), 0);
+	CHECK_INT(find(in_single), 0);
+	CHECK(rename(at("sub/lease.md"), single) == 0);
+	wait_until(in_other, 1);
+	CHECK_INT(find(in_sub), 0);
+	CHECK_INT(find(in_single), 1);
+	put("sub/second.txt", "No rent is asked for the second garage.");
+	wait_until(in_sub, 1);
+	CHECK_STR(first_file(), "second.txt");
+	put("sub/second.txt", "Nothing of that kind any more.");
+	wait_until(in_sub, 0);
+	CHECK(unlink(single) == 0);
+	wait_until(in_other, 0);
+	/* A file's own time where its text has none, and its change. */
+	const hth_index_query old = {.text = "bicycle", .before = 1000000000};
+	CHECK_INT(find(old), 0);
+	const struct timespec long_ago[2] = {{.tv_sec = 900000000}, {.tv_sec = 900000000}};
+	CHECK(utimensat(AT_FDCWD, at("subway/map.txt"), long_ago, 0) == 0); /* not watched: the next walk sees it */
+	hth_index_stop(ix);
+	REQUIRE((ix = keep()) != NULL);
+	wait_until(old, 1);
+	CHECK_INT(find((hth_index_query){.text = "bicycle", .after = 1000000000}), 0);
+	/* Another record in the place of this one is not taken for it. */
+	hth_index_stop(ix);
+	REQUIRE_OK(hth_index_folder_remove(home, docs, &err));
+	CHECK_INT(find((hth_index_query){.text = "bicycle", .folder = docs}), 0);
+	end();
+	begin();
+	put("map.txt", "A bicycle stands here.");
+	REQUIRE_OK(hth_index_folder_add(home, docs, false, &err));
+	REQUIRE((ix = keep()) != NULL);
+	CHECK(settle(ix));
+	CHECK_INT(find((hth_index_query){.text = "bicycle", .folder = docs}), 1);
 	hth_index_stop(ix);
 	end();
 }

@@ -54,13 +54,20 @@ static void make_vector(uint64_t what, float *out, size_t n)
 		out[i] = (float)normal(&rng);
 }
 
+/* Of the ids within these ranges (pairs of first and last); NULL: of all. */
 static uint64_t nearest(hth_vectors *v, uint64_t what, size_t n, const uint64_t *ranges, size_t n_ranges, float *ret_cosine)
 {
+	static uint64_t bits[128];
+	memset(bits, 0, sizeof bits);
+	for (size_t r = 0; r < n_ranges; r++)
+		for (uint64_t id = ranges[2 * r]; id <= ranges[2 * r + 1] && id < HTH_COUNT(bits) * 64; id++)
+			bits[id / 64] |= UINT64_C(1) << (id % 64);
+	const hth_words_set only = {bits, HTH_COUNT(bits) * 64};
 	float *values = hth_alloc_array(n, sizeof *values);
 	hth_vectors_hit hit = {0};
 	size_t found = 0;
 	make_vector(what, values, n);
-	CHECK_OK(hth_vectors_search(v, &(hth_vectors_query){values, n, ranges, n_ranges}, 1, &hit, &found, &err));
+	CHECK_OK(hth_vectors_search(v, &(hth_vectors_query){values, n, ranges != NULL ? &only : NULL}, 1, &hit, &found, &err));
 	free(values);
 	if (ret_cosine != NULL)
 		*ret_cosine = hit.cosine;
@@ -250,7 +257,7 @@ TEST(what_is_no_vector_is_refused)
 	remove_folder();
 }
 
-TEST(ranges_and_removals_hold_in_small_and_large_segments)
+TEST(filters_and_removals_hold_in_small_and_large_segments)
 {
 	enum { DIMS = 64 };
 	for (uint64_t n = 200; n <= 6000; n *= 5) {

@@ -160,12 +160,12 @@ static void add_some(hth_words *w, hth_rng *rng, uint64_t *id, size_t n, unsigne
 	}
 }
 
-static void ask_both(hth_words *w, hth_rng *rng, unsigned vocabulary, const uint64_t *ranges, size_t n_ranges)
+static void ask_both(hth_words *w, hth_rng *rng, unsigned vocabulary, const hth_words_set *only)
 {
 	static hth_words_hit a[1000], b[1000];
 	hth_terms *terms;
 	REQUIRE_OK(hth_terms_create(&terms, &err));
-	hth_words_query q = {.ranges = ranges, .n_ranges = n_ranges};
+	hth_words_query q = {.only = only};
 	size_t words = 1 + hth_rng_next(rng) % 6;
 	for (size_t i = 0; i < words; i++) {
 		char word[16];
@@ -224,9 +224,18 @@ TEST(pruning_finds_what_scoring_every_match_finds)
 			while (did)
 				CHECK_OK(hth_words_merge(w, round == 11, NULL, NULL, &did, &err));
 		}
-		uint64_t ranges[] = {id / 10, id / 5, id / 2, id / 2, id / 2 + 10, id - 20};
+		/* A run, a single one, a few that are far apart, and every other one up to nearly the last. */
+		static uint64_t bits[1024];
+		hth_words_set only = {bits, id - 20};
+		REQUIRE(id < HTH_COUNT(bits) * 64);
+		memset(bits, 0, sizeof bits);
+		for (uint64_t i = 0; i < only.n; i++)
+			if ((i >= id / 10 && i < id / 8) || i == id / 6 || (i > id / 5 && i < id / 2 && i % 511 == 0) || (i > id / 2 && i % 2 == 0))
+				bits[i / 64] |= UINT64_C(1) << (i % 64);
+		CHECK_INT(hth_words_set_count(&only, id / 10, id / 8 - 1, UINT64_MAX), id / 8 - id / 10);
+		CHECK_INT(hth_words_set_count(&only, id / 10, id, 3), 3);
 		for (int i = 0; i < 60; i++)
-			ask_both(w, &rng, vocabulary, i % 4 == 0 ? ranges : NULL, 3);
+			ask_both(w, &rng, vocabulary, i % 4 == 0 ? &only : NULL);
 	}
 	hth_words_info info;
 	hth_words_get_info(w, &info);
@@ -237,7 +246,7 @@ TEST(pruning_finds_what_scoring_every_match_finds)
 	REQUIRE(w != NULL);
 	CHECK_INT(hth_words_mark(w), id);
 	for (int i = 0; i < 60; i++)
-		ask_both(w, &rng, vocabulary, NULL, 0);
+		ask_both(w, &rng, vocabulary, NULL);
 	hth_words_close(w);
 	remove_folder();
 }
