@@ -31,7 +31,7 @@ bench-peers: build/hearth ## speeds beside llama.cpp's, where it is found or can
 load: build/hearth ## 64 clients for a minute (LOAD_SECONDS) with disconnects, kills and a full disk
 	@HEARTH_LOAD_SECONDS=$${LOAD_SECONDS:-60} meson test -C build --no-rebuild -v node-load
 
-bench-index: build/hearth ## the word index with 10 k, 100 k and 1 M documents (takes half an hour, 10 GB of disk)
+bench-index: build/hearth ## searches of 10 k, 100 k and 1 M documents (takes an hour, 12 GB of disk)
 	@python3 scripts/bench --index 10000,100000,1000000
 
 lint: ## layout, static analysis, man page, direction of includes

@@ -40,6 +40,24 @@ static void print_files(const json_t *status)
 			printf("%10llu  %s\n", (unsigned long long)number(files, rows[i].key), rows[i].says);
 }
 
+/* What programs sent is not the household's, and told apart. */
+static void print_store_files(const json_t *status)
+{
+	const json_t *files = json_object_get(status, "store_files");
+	uint64_t waiting = number(files, "waiting") + number(files, "waiting_ocr"), unreadable = number(files, "unreadable"), excluded = number(files, "excluded"),
+	         all = number(files, "indexed") + waiting + unreadable + excluded;
+	if (all == 0)
+		return;
+	printf("%10llu  in vector stores", (unsigned long long)all);
+	if (waiting > 0)
+		printf(", %llu waiting", (unsigned long long)waiting);
+	if (unreadable > 0)
+		printf(", %llu unreadable", (unsigned long long)unreadable);
+	if (excluded > 0)
+		printf(", %llu excluded", (unsigned long long)excluded);
+	printf("\n");
+}
+
 static void print_vectors(const json_t *status)
 {
 	char a[32];
@@ -98,6 +116,7 @@ static void print_status(const json_t *status)
 	size_t i;
 	if (json_array_size(folders) == 0) {
 		printf("No folder is indexed; `hearth index add DIR` begins.\n");
+		print_store_files(status);
 		return;
 	}
 	json_array_foreach(folders, i, folder) {
@@ -110,6 +129,7 @@ static void print_status(const json_t *status)
 	}
 	printf("\n");
 	print_files(status);
+	print_store_files(status);
 	printf("\n%s documents, %s of text in %s passages; the word index has %s; %s of computing spent\n", hth_cmd_count(number(status, "documents"), a),
 	       hth_cmd_bytes(number(status, "text_bytes"), b), hth_cmd_count(number(status, "passages"), c),
 	       hth_cmd_bytes(number(status, "word_bytes"), (char[32]){0}), hth_cmd_seconds(number(status, "cpu_seconds"), (char[32]){0}));

@@ -70,6 +70,12 @@ hth_status embed_removed(hth_index *ix, uint64_t first, uint64_t last, hth_error
 
 hth_status embed_commit(hth_index *ix, hth_error *err)
 {
+	if (ix->embed_cpu_seconds > ix->embed_cpu_stored) { /* the record's totals are stored with a commit */
+		double told = ix->embed_cpu_seconds;
+		HTH_TRY(intake_begin(ix, err));
+		HTH_TRY(intake_commit(ix, err));
+		ix->embed_cpu_stored = told;
+	}
 	HTH_TRY(hth_vectors_commit(ix->vectors, ix->embedded_to, err));
 	ix->vectors_committed_ms = hth_clock_ms();
 	return HTH_OK;
@@ -139,6 +145,7 @@ hth_status embed_turn(hth_index *ix, bool may_begin, hth_error *err)
 	hth_status status = HTH_OK;
 	if (back != NULL) {
 		ix->batch_out = false;
+		ix->embed_cpu_seconds += back->cpu_seconds;
 		if (embedder.embed != NULL && memcmp(back->key, embedder.key, sizeof back->key) == 0)
 			status = store(ix, back, err);
 		hth_index_batch_free(back);

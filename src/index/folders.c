@@ -107,7 +107,7 @@ hth_status hth_index_each_file(const char *home, hth_index_state state, size_t l
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
 	HTH_TRY(record_prepare(&r, &stmt, err,
 	                       "SELECT folder.path, file.path, file.reason FROM file JOIN folder ON folder.id = file.folder"
-	                       " WHERE file.state = ?1 AND folder.removed = 0 ORDER BY folder.path, file.path LIMIT ?2"));
+	                       " WHERE file.state = ?1 AND folder.removed = 0 AND folder.store IS NULL ORDER BY folder.path, file.path LIMIT ?2"));
 	sqlite3_bind_int64(stmt, 1, state);
 	sqlite3_bind_int64(stmt, 2, (int64_t)HTH_MIN(limit, (size_t)1000000));
 	int rc;
@@ -129,12 +129,11 @@ hth_status index_read_status(const char *home, hth_index_status *s, hth_error *e
 		return status == HTH_NOT_FOUND ? HTH_OK : status;
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
 	HTH_TRY(record_prepare(&r, &stmt, err,
-	                       "SELECT state, count(*) FROM file WHERE folder IN (SELECT id FROM folder WHERE removed "
-	                       "= 0) GROUP BY state"));
+	                       "SELECT state, store IS NOT NULL, count(*) FROM file JOIN folder ON folder.id = file.folder WHERE removed = 0 GROUP BY 1, 2"));
 	while (sqlite3_step(stmt) == SQLITE_ROW) {
 		unsigned state = (unsigned)sqlite3_column_int(stmt, 0);
 		if (state < HTH_INDEX_STATE_COUNT)
-			s->files[state] = (uint64_t)sqlite3_column_int64(stmt, 1);
+			(sqlite3_column_int(stmt, 1) != 0 ? s->store_files : s->files)[state] = (uint64_t)sqlite3_column_int64(stmt, 2);
 	}
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *sums = NULL;
 	HTH_TRY(record_prepare(&r, &sums, err,

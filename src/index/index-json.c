@@ -142,7 +142,10 @@ hth_status hth_index_write_status(const char *home, hth_index *index, hth_buf *o
 	hth_buf_append_str(out, "{\"files\":{");
 	for (int i = 0; i < HTH_INDEX_STATE_COUNT; i++)
 		hth_buf_appendf(out, "\"%s\":%llu,", hth_index_state_name((hth_index_state)i), (unsigned long long)s.files[i]);
-	hth_buf_appendf(out, "\"unchanged\":%llu,\"skipped\":%llu}", (unsigned long long)s.unchanged, (unsigned long long)s.skipped);
+	hth_buf_appendf(out, "\"unchanged\":%llu,\"skipped\":%llu},\"store_files\":{", (unsigned long long)s.unchanged, (unsigned long long)s.skipped);
+	for (int i = 0; i < HTH_INDEX_STATE_COUNT; i++)
+		hth_buf_appendf(out, "%s\"%s\":%llu", i > 0 ? "," : "", hth_index_state_name((hth_index_state)i), (unsigned long long)s.store_files[i]);
+	hth_buf_append_char(out, '}');
 	hth_buf_appendf(out,
 	                ",\"documents\":%llu,\"passages\":%llu,\"pages\":%llu,\"text_bytes\":%llu,\"word_bytes\":%llu,\"cpu_seconds\":%.3f",
 	                (unsigned long long)s.documents, (unsigned long long)s.passages, (unsigned long long)s.pages,

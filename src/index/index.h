@@ -72,6 +72,7 @@ enum { HTH_INDEX_BATCH_MAX = 16, HTH_INDEX_KEY_BYTES = 32, HTH_INDEX_MODEL_MAX =
 typedef struct hth_index_batch {
 	size_t n, n_dims;
 	uint8_t key[HTH_INDEX_KEY_BYTES]; /* the model's */
+	double cpu_seconds;               /* that making the vectors took, to be filled in: part of what the documents cost */
 	struct {
 		uint64_t id;
 		char *text;
@@ -96,7 +97,8 @@ void hth_index_embedded(hth_index *index, hth_index_batch *batch);
 /* --- Status --- */
 
 typedef struct hth_index_status {
-	uint64_t files[HTH_INDEX_STATE_COUNT];
+	uint64_t files[HTH_INDEX_STATE_COUNT];       /* the household's */
+	uint64_t store_files[HTH_INDEX_STATE_COUNT]; /* of vector stores (stores.h) */
 	uint64_t unchanged; /* files that the last sweep of their folder found as they were */
 	uint64_t skipped;   /* hidden, ignored or special files that the last sweep passed by */
 	uint64_t documents, passages, text_bytes, pages;
@@ -106,7 +108,7 @@ typedef struct hth_index_status {
 	uint32_t folders, missing_folders; /* missing: not there now; what they said is still found */
 	uint64_t away;                     /* files on disks that were mounted within folders and are not now; the same */
 	uint64_t opened, extracted;        /* since the beginning: contents that were hashed; readings by the extractor, OCR's too */
-	double cpu_seconds;                /* spent so far, by all processes that read */
+	double cpu_seconds;                /* spent so far, by all processes that read, and by those that make vectors */
 	double metered_joules, metered_cpu_seconds; /* what the processor's meter says of how many of them (cost.h) */
 	uint64_t pages_read;               /* so far, those of files that are gone, too */
 	int64_t since_unix;                /* the first folder that is there was named then; 0: there is none */

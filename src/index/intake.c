@@ -48,7 +48,7 @@ static hth_status store_totals(hth_index *ix, hth_error *err)
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
 	if (ix->extractor != NULL)
 		hth_extractor_get_counts(ix->extractor, &counts);
-	double now = (double)t.tv_sec + (double)t.tv_nsec * 1e-9 + counts.cpu_seconds;
+	double now = (double)t.tv_sec + (double)t.tv_nsec * 1e-9 + counts.cpu_seconds + ix->embed_cpu_seconds;
 	double joules;
 	if (energy_look(&ix->meter, hth_clock_ms(), now, energy_busy_now(), &joules)) {
 		HTH_TRY(add_to_total(ix, "metered_joules", joules, err));

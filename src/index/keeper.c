@@ -423,7 +423,8 @@ hth_status hth_index_get_status(const char *home, hth_index *ix, hth_index_statu
 			memcpy(s.embedder, ix->embedder.model, sizeof s.embedder);
 		pthread_mutex_unlock(&ix->mutex);
 		/* Pictures take a hundred times as long as text: without a rate of their own nothing can be said. */
-		double text = (double)s.files[HTH_INDEX_WAITING], ocr = ix->no_ocr ? 0 : (double)s.files[HTH_INDEX_WAITING_OCR];
+		double text = (double)(s.files[HTH_INDEX_WAITING] + s.store_files[HTH_INDEX_WAITING]),
+		       ocr = ix->no_ocr ? 0 : (double)(s.files[HTH_INDEX_WAITING_OCR] + s.store_files[HTH_INDEX_WAITING_OCR]);
 		if (text + ocr > 0 && (text <= 0 || s.files_per_s > 0) && (ocr <= 0 || s.ocr_files_per_s > 0))
 			s.seconds_left = (uint64_t)((text > 0 ? text / s.files_per_s : 0) + (ocr > 0 ? ocr / s.ocr_files_per_s : 0)) + 1;
 	}

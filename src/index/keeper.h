@@ -87,6 +87,7 @@ struct hth_index {
 	hth_vectors *vectors;
 	uint64_t embedded_to, vectors_committed_ms, embed_retry_ms; /* embedded_to: a passage's id */
 	bool batch_out;
+	double embed_cpu_seconds, embed_cpu_stored; /* since the beginning */
 	hth_index_embedder embedder; /* under the mutex, and so is the next */
 	hth_index_batch *batch_back;
 	pthread_mutex_t mutex; /* of what status reads: done; and of the two above */

@@ -64,10 +64,8 @@ static hth_status find_unnamed(hth_index *ix, unnamed *list, size_t *ret_n, hth_
 	/* Stemmed as what the document says is. */
 	HTH_TRY(record_prepare(
 	    &ix->r, &stmt, err,
-	    "SELECT file.id, document, iif(folder.store IS NULL, "
-	    " iif(folder.store IS NOT NULL, coalesce((SELECT name FROM upload WHERE link = file.path LIMIT 1), ''), iif(file.path = '', "
-	    "folder.path, file.path)),"
-	    "  coalesce((SELECT upload.name FROM upload WHERE link = file.path), '')),"
+	    "SELECT file.id, document, iif(folder.store IS NULL, iif(file.path = '', folder.path, file.path),"
+	    "  coalesce((SELECT upload.name FROM upload WHERE link = file.path LIMIT 1), '')),"
 	    " coalesce((SELECT language FROM passage WHERE document = file.document AND part >= 0 LIMIT 1), 0)"
 	    " FROM file INDEXED BY file_unnamed JOIN folder ON folder.id = file.folder WHERE name = 0 AND document IS NOT NULL LIMIT ?1"));
 	sqlite3_bind_int64(stmt, 1, AT_ONCE);

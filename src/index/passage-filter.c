@@ -138,13 +138,6 @@ static void forget(table *t)
 	*t = (table){.version = t->version + 1};
 }
 
-void passage_filter_forget(void)
-{
-	pthread_mutex_lock(&mutex);
-	forget(&shared);
-	pthread_mutex_unlock(&mutex);
-}
-
 static hth_status no_memory(hth_error *err)
 {
 	return hth_fail(err, HTH_NO_MEMORY, "no memory for a search");

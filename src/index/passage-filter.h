@@ -8,7 +8,5 @@
 /* The set for q's filters (folder, type, from, after, before, shared_only, store, accept), as of now. It may let through a few more than the
  * filters do (a file of several parts, a date that is the file's): each hit is looked at again. Any thread. The caller frees the bits. */
 HTH_MUST_USE hth_status passage_filter_make(record *r, const char *home, const hth_index_query *q, hth_words_set *ret_set, hth_error *err);
-/* What all filters of this process share is forgotten; for tests and for the end. */
-void passage_filter_forget(void);
 
 #endif

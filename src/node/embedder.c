@@ -18,6 +18,7 @@
 #include "base/utf8.h"
 #include "index/index.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <sodium.h>
 #include <stdatomic.h>
@@ -67,6 +68,8 @@ struct hth_embedder {
 	size_t cut[HTH_INDEX_BATCH_MAX]; /* bytes of the text that are asked with */
 	size_t next, in_flight;
 	bool resting, give_back, ending;
+	pid_t runner;      /* that computes the batch; 0: not known yet */
+	double cpu_before; /* seconds of its processors when the batch began there */
 	query_wait *queries;
 	size_t n_queries;
 };
@@ -215,10 +218,35 @@ static hth_status make_request(hth_embedder *e, const char *before, const char *
 	return HTH_OK;
 }
 
+/* Of a process and its threads (proc(5), /proc/PID/stat); 0: it is gone. */
+static double cpu_seconds_of(pid_t pid)
+{
+	char path[64], text[1024];
+	unsigned long long user = 0, kernel = 0;
+	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+	HTH_AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+	text[n > 0 ? n : 0] = '\0';
+	const char *after = strrchr(text, ')'); /* the name may hold anything */
+	if (after == NULL || sscanf(after + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user, &kernel) != 2)
+		return 0;
+	return (double)(user + kernel) / (double)sysconf(_SC_CLK_TCK);
+}
+
+/* What a batch takes of the runner's processors counts as the documents' cost. Nobody else is served meanwhile: the batch rests then. */
+static void count_from_here(hth_embedder *e, hth_runner *runner)
+{
+	if (e->batch == NULL || hth_runner_pid(runner) == e->runner)
+		return;
+	e->runner = hth_runner_pid(runner);
+	e->cpu_before = cpu_seconds_of(e->runner);
+}
+
 static void on_placed(void *ctx, hth_request *request, hth_runner *runner, const char *reason, const hth_error *why_not)
 {
-	(void)ctx;
 	hth_error err;
+	if (runner != NULL && request->input.background)
+		count_from_here(ctx, runner);
 	if (runner == NULL)
 		hth_request_fail(request, why_not);
 	else if (hth_request_route(request, "here", reason, &err) != HTH_OK || hth_runner_submit(runner, request, &err) != HTH_OK)
@@ -337,6 +365,9 @@ static void go_on(hth_embedder *e)
 		return;
 	hth_index_batch *done = e->batch;
 	e->batch = NULL;
+	double cpu = e->runner > 0 ? cpu_seconds_of(e->runner) - e->cpu_before : 0;
+	done->cpu_seconds = HTH_MAX(cpu, 0.0);
+	e->runner = 0;
 	hth_index_embedded(e->index, done);
 }
 

@@ -69,6 +69,9 @@ def what_is_sent_is_found_through_its_store_alone_and_goes_when_deleted():
         wait_until_read(node, other["id"], 1)
         failed = node.get(f"/v1/vector_stores/{store['id']}/files/{broken['id']}").json
         assert failed["status"] == "failed" and failed["last_error"]["message"], failed
+        index = node.get("/hearth/index").json
+        assert index["store_files"]["unreadable"] == 1 and index["store_files"]["indexed"] == 3, index
+        assert index["files"]["unreadable"] == index["files"]["indexed"] == 0 and index["unreadable"] == [], index
 
         hits = found(node, store["id"], "pressure valve")
         assert [h[0] for h in hits] == ["boiler manual.txt", "scan.pdf"], hits
@@ -161,7 +164,8 @@ def the_household_s_folders_are_stores_that_nobody_changes():
         store = post(node, "/v1/vector_stores", {"file_ids": [file]})["id"]
         wait_until_read(node, store, 1)
         assert len(node.get("/search?q=rent").json["hits"]) == 1
-        assert "stores" not in cli(node, "index", "status")
+        status = cli(node, "index", "status")
+        assert "         1  indexed\n" in status and "         1  in vector stores\n" in status and f"{node.home}/stores" not in status, status
 
 
 @test

@@ -85,6 +85,7 @@ static void embed(void *ctx, hth_index_batch *batch)
 			continue;
 		batch->passages[i].vector = hth_alloc_array(DIMS, sizeof(float));
 		embed_text(batch->passages[i].text, batch->key[0], batch->passages[i].vector);
+		batch->cpu_seconds += 10;
 		atomic_fetch_add(&n_embedded, 1);
 	}
 	hth_index_embedded(ctx, batch);
@@ -218,6 +219,7 @@ TEST(removal_leaves_no_vector_and_another_model_makes_them_again)
 	CHECK(wait_for_vectors(42));
 	CHECK_INT(status_now().passages, 43);
 	int made = atomic_load(&n_embedded);
+	CHECK(status_now().cpu_seconds >= 10.0 * made && status_now().cpu_seconds < 10.0 * made + 300); /* it is part of the cost */
 	/* What is there is not made again, by the next keeper neither. */
 	hth_index_stop(index_of);
 	keep();
