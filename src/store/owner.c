@@ -1,6 +1,7 @@
 /* owner.c - the file that says whose home this is: a lock and a key. A file system without locks costs the lock, not the node. */
 #include "store/owner.h"
 
+#include "base/file-lock.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -9,7 +10,6 @@
 #include <limits.h>
 #include <sodium.h>
 #include <stdio.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 
 enum { KEY_BYTES = 32, LINE_MAX_BYTES = HTH_OWNER_KEY_MAX + 16 };
@@ -27,10 +27,11 @@ hth_status hth_owner_hold(const char *home, int *ret_fd, hth_error *err)
 	HTH_AUTO_CLOSE int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return hth_fail_errno(err, HTH_IO, errno, "cannot open %s", path);
-	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-		if (errno == EWOULDBLOCK)
+	const int e = hth_file_lock(fd);
+	if (e != 0) {
+		if (e == EWOULDBLOCK)
 			return hth_fail(err, HTH_CONFLICT, "another node runs on the home %s; stop it, or give this one a folder of its own (HEARTH_HOME or --home)", home);
-		hth_log(HTH_LOG_WARN, "%s cannot be locked (%s): make sure that no second node runs on this home", path, strerror(errno));
+		hth_log(HTH_LOG_WARN, "%s cannot be locked (%s): make sure that no second node runs on this home", path, strerror(e));
 	}
 	*ret_fd = fd;
 	fd = -1;
