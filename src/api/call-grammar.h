@@ -5,7 +5,7 @@
 #include "api/toolcalls.h"
 #include "schema/schema.h"
 
-enum { HTH_CALL_GRAMMAR_TOOLS_MAX = 256, HTH_CALL_GRAMMAR_CALLS_MAX = 16 /* in one bound answer */ };
+enum { HTH_CALL_GRAMMAR_CALLS_MAX = 16 /* in one bound answer */ };
 
 /* One tool that may be called. */
 typedef struct hth_call_tool {

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <strings.h>
 
-enum { HELD_MAX = 300, MARKS_MAX = 1000, ASK_MAX = 1 << 20 };
+enum { HELD_MAX = 300, MARKS_MAX = 1000 };
 
 typedef struct passage {
 	char *file, *part, *text, *snippet, *document, *link; /* owned */

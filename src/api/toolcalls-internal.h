@@ -65,7 +65,7 @@ struct hth_toolcalls {
 	bool ended, complete;
 	bool said;      /* content other than white space, or a call, is out */
 	bool drop_space; /* white space that comes next is between marks */
-	bool broken, no_bare;
+	bool no_bare;
 
 	/* the call in progress */
 	size_t count;      /* calls begun */
@@ -84,7 +84,7 @@ struct hth_toolcalls {
 	char key[128];
 	const char *value_close;
 	hth_tc_state after_value;
-	bool trim_newlines, value_text, value_begun, value_open, any_param;
+	bool trim_newlines, value_begun, value_open, any_param;
 	int as_text; /* 1: text, 0: JSON, -1: as the schema or the value says */
 	char tool[128]; /* the name of the call in progress */
 	const char *invoke_prefix;

@@ -77,7 +77,6 @@ bool hth_tc_fall_back(tcp *p, size_t to)
 	p->at = p->mark = to;
 	p->state = p->style.format == HTH_TOOLCALLS_HARMONY ? HTH_TC_HARMONY_BODY : HTH_TC_CONTENT;
 	p->channel = HTH_TC_TO_CONTENT;
-	p->broken = true;
 	p->no_bare = true;
 	p->started = false;
 	p->drop_space = false;
@@ -574,4 +573,3 @@ void hth_toolcalls_end(hth_toolcalls *p, bool complete)
 }
 
 size_t hth_toolcalls_count(const hth_toolcalls *parser) { return parser->count; }
-bool hth_toolcalls_broken(const hth_toolcalls *parser) { return parser->broken; }

@@ -78,6 +78,5 @@ bool hth_toolcalls_feed(hth_toolcalls *parser, const char *text, size_t len);
  * lacks its end is finished. */
 void hth_toolcalls_end(hth_toolcalls *parser, bool complete);
 size_t hth_toolcalls_count(const hth_toolcalls *parser);   /* calls begun */
-bool hth_toolcalls_broken(const hth_toolcalls *parser);    /* something that began as a call came out as content */
 
 #endif

@@ -37,8 +37,6 @@ enum {
 	R_RK = 0x27E,
 	R_FORMAT = 0x41E,
 	R_BOF = 0x809,
-	OLD_NUMBER = 0x03,
-	OLD_LABEL = 0x04,
 	OLD_BOF_4 = 0x409,
 	OLD_BOF_3 = 0x209,
 	OLD_BOF_2 = 0x009,

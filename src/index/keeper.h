@@ -27,7 +27,6 @@ typedef struct intake_job {
 	bool ocr, needs_ocr;
 	uint8_t hash[HASH_BYTES];
 	struct stat st;
-	char *ocr_why; /* owned; NULL */
 	reading reading;
 	hth_extract_job *at; /* with the extractor */
 	struct intake_job *next;
@@ -74,8 +73,7 @@ struct hth_index {
 	intake_job *jobs;
 	size_t n_jobs;
 	bool in_transaction;
-	uint64_t transaction_ms, transaction_bytes, no_ocr_until_ms;
-	bool ocr_hopeless; /* the extractor cannot: said once */
+	uint64_t transaction_ms, transaction_bytes;
 	struct {
 		uint64_t ms[RATE_SAMPLES], n;
 	} done[2]; /* files that were read: their text, their pictures */

@@ -62,11 +62,6 @@ static const struct {
     [HTH_LANGUAGE_TR] = {"tr", "turkish", " ve bir bu için ile da de olarak çok daha olan gibi kadar sonra değil her ne var en ben "},
 };
 
-const char *hth_language_code(hth_language language)
-{
-	return (unsigned)language < HTH_LANGUAGE_COUNT ? languages[language].code : "";
-}
-
 hth_language hth_language_of_code(const char *code)
 {
 	for (unsigned i = 1; i < HTH_LANGUAGE_COUNT; i++)

@@ -41,9 +41,7 @@ typedef enum hth_language {
 	HTH_LANGUAGE_COUNT
 } hth_language;
 
-/* "en", "de", ...; "" for none. */
-const char *hth_language_code(hth_language language);
-hth_language hth_language_of_code(const char *code); /* HTH_LANGUAGE_NONE when unknown */
+hth_language hth_language_of_code(const char *code); /* "en", "de", ...; HTH_LANGUAGE_NONE when unknown */
 /* By the most frequent small words of each, in the first few KiB. `otherwise` when none stands out. */
 hth_language hth_language_detect(const char *text, size_t len, hth_language otherwise);
 

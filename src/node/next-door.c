@@ -69,7 +69,6 @@ struct hth_next_door {
 	size_t n_calls;
 	uint64_t next_call;
 	hth_buf extras;
-	json_t *extras_json;
 	bool settling;
 };
 

@@ -221,13 +221,6 @@ void hth_pool_cancel(hth_pool *pool, uint64_t ask, uint64_t now_ms)
 	(void)now_ms;
 }
 
-void hth_pool_checked(hth_pool *pool, const hth_home_id *id, bool good)
-{
-	pool_peer *peer = pool_find_peer(pool, id);
-	if (peer != NULL)
-		hth_standing_checked(&peer->standing, good);
-}
-
 void hth_pool_weighed(hth_pool *pool, const hth_home_id *id, uint32_t tokens, uint32_t misses)
 {
 	pool_peer *peer = pool_find_peer(pool, id);

@@ -88,7 +88,7 @@ struct hth_pool {
 	hth_capability home;
 	double own_wait_s;
 	bool changed;              /* the record is to be told soon */
-	uint64_t announced_ms, announce_every_ms, record_number, settled_ms;
+	uint64_t announced_ms, announce_every_ms, settled_ms;
 	uint64_t next_ms;
 	hth_pool_counts counts;
 	hth_buf out;

@@ -62,7 +62,7 @@ typedef struct hth_pool_ops {
 	bool (*leaves)(void *ctx, uint64_t ask, const hth_home_id *to, size_t words_len, const char *why);
 	/* An ask's answer, in order, each token and byte once. */
 	void (*tokens)(void *ctx, uint64_t ask, const hth_pool_run *run);
-	/* The answer is whole. served_by: who made its last part; check: spot-check it and say so with hth_pool_checked. */
+	/* The answer is whole. served_by: who made its last part; check: spot-check it and say what was found with hth_pool_weighed. */
 	void (*ended)(void *ctx, uint64_t ask, const hth_home_id *served_by, bool check, uint8_t finish, uint8_t stop);
 	/* Nobody (any more) does it better: home goes on after the n tokens that `tokens` has told. The ask is over for the pool. */
 	void (*go_home)(void *ctx, uint64_t ask, size_t n, const char *why);
@@ -105,7 +105,6 @@ bool hth_pool_would_leave(hth_pool *pool, hth_audience audience, const hth_pool_
 /* Takes the permit, also on failure. HTH_CONFLICT: home is best (or only home may): nothing was sent; HTH_BUSY: too many are out. */
 HTH_MUST_USE hth_status hth_pool_ask(hth_pool *pool, hth_neighbour_permit *permit, const hth_pool_ask_options *options, uint64_t now_ms, hth_error *err);
 void hth_pool_cancel(hth_pool *pool, uint64_t ask, uint64_t now_ms); /* no callback comes any more */
-void hth_pool_checked(hth_pool *pool, const hth_home_id *peer, bool good);
 void hth_pool_weighed(hth_pool *pool, const hth_home_id *peer, uint32_t tokens, uint32_t misses); /* as hth_standing_weighed */
 size_t hth_pool_asks(const hth_pool *pool); /* how many are out */
 

@@ -11,21 +11,16 @@ double hth_standing_check_share(const hth_standing *s)
 
 bool hth_standing_wants_check(const hth_standing *s, double unit) { return unit < hth_standing_check_share(s); }
 
-void hth_standing_checked(hth_standing *s, bool good)
-{
-	if (good)
-		s->checked++;
-	else
-		s->caught = true;
-}
-
 void hth_standing_weighed(hth_standing *s, uint32_t tokens, uint32_t misses)
 {
 	double hits = tokens > misses ? tokens - misses : 0;
 	s->doubt += misses * log(HTH_MISS_LIAR / HTH_MISS_HONEST) + hits * log((1 - HTH_MISS_LIAR) / (1 - HTH_MISS_HONEST));
 	if (s->doubt < 0)
 		s->doubt = 0;
-	hth_standing_checked(s, s->doubt <= HTH_DOUBT_MAX);
+	if (s->doubt <= HTH_DOUBT_MAX)
+		s->checked++;
+	else
+		s->caught = true;
 }
 
 static double factor(double x) { return !(x > 0.01) ? 0.01 : x > 2 ? 2 : x; }

@@ -35,7 +35,6 @@ typedef struct hth_standing {
 double hth_standing_check_share(const hth_standing *standing);
 /* unit: uniform in [0, 1). */
 bool hth_standing_wants_check(const hth_standing *standing, double unit);
-void hth_standing_checked(hth_standing *standing, bool good);
 /* A check that found so many misses among so many tokens. */
 void hth_standing_weighed(hth_standing *standing, uint32_t tokens, uint32_t misses);
 /* It now claims to be so many times as fast as it did. */

@@ -7,7 +7,6 @@
 
 struct hth_neighbour_permit {
 	hth_audience audience;
-	char request_id[40];
 	hth_buf words;
 };
 
@@ -27,7 +26,6 @@ hth_status hth_privacy_permit_neighbours(const hth_request *request, hth_neighbo
 	if (permit == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for request %s", request->id);
 	permit->audience = (hth_audience)request->privacy;
-	memcpy(permit->request_id, request->id, sizeof permit->request_id);
 	permit->words = HTH_BUF_INIT(HTH_TRAVEL_MAX);
 	hth_travel_put(request, &permit->words);
 	hth_status status = hth_buf_check(&permit->words, "a request for another home", err);
@@ -39,7 +37,6 @@ hth_status hth_privacy_permit_neighbours(const hth_request *request, hth_neighbo
 }
 
 hth_audience hth_permit_audience(const hth_neighbour_permit *permit) { return permit->audience; }
-const char *hth_permit_request_id(const hth_neighbour_permit *permit) { return permit->request_id; }
 
 const void *hth_permit_words(const hth_neighbour_permit *permit, size_t *ret_len)
 {

@@ -16,7 +16,6 @@ typedef enum hth_audience {
 
 typedef struct hth_neighbour_permit hth_neighbour_permit;
 hth_audience hth_permit_audience(const hth_neighbour_permit *permit);
-const char *hth_permit_request_id(const hth_neighbour_permit *permit);
 /* What is sent (travel.h). Borrowed. */
 const void *hth_permit_words(const hth_neighbour_permit *permit, size_t *ret_len);
 void hth_permit_destroy(hth_neighbour_permit *permit); /* wipes the words */

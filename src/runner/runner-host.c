@@ -63,7 +63,6 @@ struct hth_runner {
 	entry entries[REQUESTS_MAX];
 	uint32_t next_place;
 	size_t n_active;
-	uint64_t idle_since_ms;
 	hth_runner_info info;
 	bool ready, stopping, gone, destroyed;
 	hth_error reason; /* why it must end, when we know before the child has ended */
@@ -157,8 +156,7 @@ static hth_request *take_out(hth_runner *r, entry *e)
 		e->generation = 1; /* a number is never 0 */
 	request->cancel = NULL;
 	request->cancel_ctx = NULL;
-	if (--r->n_active == 0)
-		r->idle_since_ms = hth_clock_ms();
+	r->n_active--;
 	return request;
 }
 
@@ -345,7 +343,6 @@ static hth_status on_life(hth_runner *r, const hth_frame *frame, hth_error *err)
 	case HTH_FRAME_READY:
 		HTH_TRY(hth_message_get_ready(frame, &r->info, err));
 		r->ready = true;
-		r->idle_since_ms = hth_clock_ms();
 		r->events.ready(r->ctx, r);
 		return HTH_OK;
 	default: /* broken: it says why and ends by itself */
@@ -557,7 +554,6 @@ hth_status hth_runner_start(hth_runner **ret_runner, hth_loop *loop, const hth_r
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a runner");
 	*r = (hth_runner){.loop = loop, .events = *events, .ctx = ctx, .fd = -1, .out = HTH_BUF_INIT(OUT_MAX)};
 	hth_frame_decoder_init(&r->decoder, HTH_TO_DAEMON);
-	r->idle_since_ms = hth_clock_ms();
 	snprintf(r->name, sizeof r->name, "%s", options->name);
 
 	/* What becomes the child's 0, 1, 2, socket, files, the draft's files, spill. Its words on stderr are for those who debug it: a model in command
@@ -607,7 +603,6 @@ const hth_runner_info *hth_runner_get_info(const hth_runner *r) { return r->read
 const char *hth_runner_name(const hth_runner *r) { return r->name; }
 pid_t hth_runner_pid(const hth_runner *r) { return r->pid; }
 size_t hth_runner_active(const hth_runner *r) { return r->n_active; }
-uint64_t hth_runner_idle_since_ms(const hth_runner *r) { return r->idle_since_ms; }
 
 uint64_t hth_runner_memory_bytes(const hth_runner *r)
 {

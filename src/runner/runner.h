@@ -64,7 +64,6 @@ const hth_runner_info *hth_runner_get_info(const hth_runner *runner); /* NULL un
 const char *hth_runner_name(const hth_runner *runner);
 pid_t hth_runner_pid(const hth_runner *runner);
 size_t hth_runner_active(const hth_runner *runner); /* requests that it has */
-uint64_t hth_runner_idle_since_ms(const hth_runner *runner); /* hth_clock_ms when the last one ended (or ready) */
 uint64_t hth_runner_memory_bytes(const hth_runner *runner);  /* resident, from /proc; 0 when gone */
 /* Asks the child to exit and kills it if it has not within 2 s; its requests are cancelled; `exited` follows. */
 void hth_runner_stop(hth_runner *runner);

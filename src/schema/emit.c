@@ -891,10 +891,3 @@ hth_status hth_schema_grammar(const json_t *schema, hth_buf *out, hth_error *err
 	hth_schema_set_destroy(s);
 	return status;
 }
-
-hth_status hth_schema_any_object(hth_buf *out, hth_error *err)
-{
-	hth_buf_append_str(out, "root ::= any-object\n");
-	hth_buf_append_str(out, builtin);
-	return hth_buf_check(out, "a grammar", err);
-}

@@ -19,7 +19,6 @@
 #define LABEL "[0-9A-Za-z](?:[-0-9A-Za-z]{0,61}[0-9A-Za-z])?"
 #define ATOM "[-A-Za-z0-9!#$%&'*+/=?^_`{|}~]+"
 #define UCHAR "(?:[-A-Za-z0-9._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})"
-#define DAYS "(?:\\d+D)"
 #define CLOCK "T(?:\\d+H(?:\\d+M(?:\\d+S)?)?|\\d+M(?:\\d+S)?|\\d+S)"
 
 #define SCHEME "[A-Za-z][-A-Za-z0-9+.]*:"

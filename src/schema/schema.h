@@ -22,8 +22,6 @@
 /* Appends a whole grammar (with its `root`). HTH_UNSUPPORTED: names the keyword and where it stands; HTH_INVALID: the
  * schema is wrong, or allows nothing; HTH_TOO_LARGE. err->param stays as the caller set it. */
 HTH_MUST_USE hth_status hth_schema_grammar(const json_t *schema, hth_buf *out, hth_error *err);
-/* Any JSON object ("response_format": {"type": "json_object"}). */
-HTH_MUST_USE hth_status hth_schema_any_object(hth_buf *out, hth_error *err);
 /* As hth_schema_grammar, but the rules alone, named `name` and `name-...`, so that several schemas share one grammar:
  * begin once, add each schema, end once. */
 typedef struct hth_schema_set hth_schema_set;

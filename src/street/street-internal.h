@@ -96,7 +96,7 @@ struct hth_street {
 	hth_charter *announced; /* what events.members was last told; NULL: none */
 	bool tell_members, leaving, told_once;
 	hth_buf letter, sealed;
-	uint64_t rejected, rejected_told, rejected_told_ms, door_ms, egress_ms;
+	uint64_t rejected, rejected_told, rejected_told_ms, egress_ms;
 	unsigned knocks;
 	hth_link_counts egress_told;
 	char egress_host[HTH_LINK_ADDRESS_MAX];

@@ -55,7 +55,6 @@ HTH_MUST_USE hth_status hth_street_approve(hth_street *street, const char *chang
 
 typedef struct hth_street_proposal {
 	char hash[2 * HTH_HASH_BYTES + 1], what[160];
-	bool signed_here;
 } hth_street_proposal;
 typedef struct hth_street_hub_state {
 	char address[HTH_LINK_ADDRESS_MAX];

@@ -7,7 +7,7 @@
 #include "upstream/upstream.h"
 
 /* What a thread tells the loop, in order. Owned by the queue it is in. */
-typedef enum hth_up_kind { HTH_UP_PIECE, HTH_UP_EMBEDDING, HTH_UP_MODELS, HTH_UP_HOP, HTH_UP_END } hth_up_kind;
+typedef enum hth_up_kind { HTH_UP_PIECE, HTH_UP_EMBEDDING, HTH_UP_HOP, HTH_UP_END } hth_up_kind;
 typedef struct hth_up_event {
 	struct hth_up_event *next;
 	hth_up_kind kind;

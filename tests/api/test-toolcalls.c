@@ -310,7 +310,7 @@ TEST(text_goes_out_as_soon_as_it_cannot_be_a_mark)
 	CHECK(hth_toolcalls_feed(p, "ng", 2));
 	CHECK_STR(l.text.data, "C[Hello <b <tool_box>]0:f({\"a\": \"long");
 	hth_toolcalls_end(p, false);
-	CHECK(!hth_toolcalls_broken(p));
+	CHECK_STR(l.text.data, "C[Hello <b <tool_box>]0:f({\"a\": \"long");
 	hth_toolcalls_destroy(p);
 	hth_buf_finish(&l.text);
 }

@@ -31,7 +31,6 @@ struct hth_runner {
 	fake_job *jobs;
 	size_t n_jobs;
 	bool ready, exited;
-	uint64_t idle_since;
 	struct hth_runner *next;
 };
 enum { LOAD_STEPS = 20 };
@@ -47,11 +46,8 @@ static void drop(fake_job *job)
 	r->n_jobs--;
 	hth_request_unref(job->request);
 	free(job);
-	if (r->n_jobs == 0) {
-		r->idle_since = hth_clock_ms();
-		if (!r->exited && r->events.idle != NULL)
-			r->events.idle(r->ctx, r);
-	}
+	if (r->n_jobs == 0 && !r->exited && r->events.idle != NULL)
+		r->events.idle(r->ctx, r);
 }
 
 static void on_cancel(void *ctx, hth_request *request) { drop(ctx); }
@@ -109,7 +105,6 @@ static void on_timer(void *ctx)
 			return;
 		}
 		r->ready = true;
-		r->idle_since = hth_clock_ms();
 		hth_timer_start(r->timer, fake.piece_ms, fake.piece_ms ? fake.piece_ms : 1);
 		r->events.ready(r->ctx, r);
 		return;
@@ -199,7 +194,6 @@ const hth_runner_info *hth_runner_get_info(const hth_runner *r) { return r->read
 const char *hth_runner_name(const hth_runner *r) { return r->name; }
 pid_t hth_runner_pid(const hth_runner *r) { return 12345; }
 size_t hth_runner_active(const hth_runner *r) { return r->n_jobs; }
-uint64_t hth_runner_idle_since_ms(const hth_runner *r) { return r->idle_since; }
 uint64_t hth_runner_memory_bytes(const hth_runner *r) { return r->exited ? 0 : 1 << 20; }
 
 static void end_jobs(hth_runner *r, bool cancel)

@@ -85,7 +85,7 @@ TEST(checks_become_rare_but_never_none_and_one_failure_is_the_end)
 	for (int i = 0; i < 50; i++)
 		hth_standing_broke_off(&s, 1000);
 	CHECK(hth_standing_usable(&s, 601000));
-	hth_standing_checked(&s, false);
+	hth_standing_weighed(&s, 64, 64);
 	hth_standing_ended_well(&s, 1);
 	CHECK(!hth_standing_usable(&s, UINT64_MAX));
 }

@@ -595,12 +595,6 @@ TEST(several_schemas_share_one_grammar)
 	hth_grammar_destroy(g);
 	hth_buf_finish(&text);
 	hth_schema_set_destroy(set);
-	hth_buf any = HTH_BUF_INIT(1 << 16);
-	CHECK_OK(hth_schema_any_object(&any, &err));
-	REQUIRE_OK(hth_grammar_compile(&g, NULL, any.data, any.len, &err));
-	CHECK(sentence(g, "{\"a\": [1, 2.5e3, {}]}", 21) && !sentence(g, "[]", 2));
-	hth_grammar_destroy(g);
-	hth_buf_finish(&any);
 }
 
 TEST(patterns_match_as_ecma_262_says)

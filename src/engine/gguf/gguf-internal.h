@@ -49,7 +49,6 @@ typedef struct gguf_place {
 struct hth_gguf {
 	gguf_shard *shards;
 	size_t n_shards;
-	uint32_t version;
 	hth_gguf_kv *kv;
 	size_t n_kv;
 	gguf_slot *kv_index;

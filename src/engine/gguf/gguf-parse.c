@@ -44,56 +44,57 @@ const char *hth_gguf_type_name(uint32_t type)
 	return type < HTH_COUNT(value_types) ? value_types[type].name : "unknown type";
 }
 
-/* The next n bytes, or NULL with an error that says where the file stops short. */
-static const unsigned char *take(cursor *c, uint64_t n, const char *what)
+/* The next n bytes; false with an error that says where the file stops short. */
+static bool take(cursor *c, uint64_t n, const unsigned char **ret_at, const char *what)
 {
 	if (n > c->size - c->pos) {
 		hth_fail(c->err, HTH_BAD_FORMAT,
 		         "%s at byte %" PRIu64 " needs %" PRIu64 " bytes, but the file ends at byte %" PRIu64
 		         ": it is cut short or damaged",
 		         what, c->pos, n, c->size);
-		return NULL;
+		return false;
 	}
 	if (c->pos + n > GGUF_MAX_HEADER) {
 		hth_fail(c->err, HTH_TOO_LARGE, "%s at byte %" PRIu64 " takes the header past its limit of %d MiB",
 		         what, c->pos, GGUF_MAX_HEADER >> 20);
-		return NULL;
+		return false;
 	}
-	const unsigned char *at = c->bytes + c->pos;
+	*ret_at = c->bytes + c->pos;
 	c->pos += n;
 	enum { DROP_STEP = 8 << 20 };
 	if (c->mapped && c->pos - c->dropped >= 2 * DROP_STEP) {
 		madvise((void *)(uintptr_t)(c->bytes + c->dropped), DROP_STEP, MADV_DONTNEED);
 		c->dropped += DROP_STEP;
 	}
-	return at;
+	return true;
 }
 
 static bool take_u32(cursor *c, uint32_t *ret, const char *what)
 {
-	const unsigned char *at = take(c, sizeof *ret, what);
-	if (at != NULL)
-		memcpy(ret, at, sizeof *ret);
-	return at != NULL;
+	const unsigned char *at;
+	if (!take(c, sizeof *ret, &at, what))
+		return false;
+	memcpy(ret, at, sizeof *ret);
+	return true;
 }
 
 static bool take_u64(cursor *c, uint64_t *ret, const char *what)
 {
-	const unsigned char *at = take(c, sizeof *ret, what);
-	if (at != NULL)
-		memcpy(ret, at, sizeof *ret);
-	return at != NULL;
+	const unsigned char *at;
+	if (!take(c, sizeof *ret, &at, what))
+		return false;
+	memcpy(ret, at, sizeof *ret);
+	return true;
 }
 
 static bool take_string(cursor *c, hth_view *ret, const char *what)
 {
 	uint64_t len;
-	if (!take_u64(c, &len, what))
+	const unsigned char *at;
+	if (!take_u64(c, &len, what) || !take(c, len, &at, what))
 		return false;
-	const unsigned char *at = take(c, len, what);
-	if (at != NULL)
-		*ret = (hth_view){(const char *)at, (size_t)len};
-	return at != NULL;
+	*ret = (hth_view){(const char *)at, (size_t)len};
+	return true;
 }
 
 /* Makes room for one more; NULL when there is no memory. */
@@ -134,10 +135,10 @@ static hth_status refuse_magic(const cursor *c)
 	return hth_fail(c->err, HTH_BAD_FORMAT, "not a GGUF file: it does not begin with \"GGUF\"");
 }
 
-static hth_status parse_version(cursor *c, uint32_t *ret_version)
+static hth_status check_version(cursor *c)
 {
-	const unsigned char *magic = c->size >= 4 ? take(c, 4, "the magic") : NULL;
-	if (magic == NULL || memcmp(magic, "GGUF", 4) != 0)
+	const unsigned char *magic;
+	if (c->size < 4 || !take(c, 4, &magic, "the magic") || memcmp(magic, "GGUF", 4) != 0)
 		return refuse_magic(c);
 	uint32_t version;
 	if (!take_u32(c, &version, "the version"))
@@ -155,7 +156,6 @@ static hth_status parse_version(cursor *c, uint32_t *ret_version)
 	if (version != 2 && version != 3)
 		return hth_fail(c->err, HTH_UNSUPPORTED,
 		                "this GGUF file is of version %" PRIu32 "; Hearth reads 2 and 3", version);
-	*ret_version = version;
 	return HTH_OK;
 }
 
@@ -212,7 +212,8 @@ static hth_status parse_array(cursor *c, const char *what, unsigned depth, uint8
 		}
 		return HTH_OK;
 	}
-	return take(c, len * value_types[element].size, what) != NULL ? HTH_OK : c->err->status;
+	const unsigned char *items;
+	return take(c, len * value_types[element].size, &items, what) ? HTH_OK : c->err->status;
 }
 
 static hth_status parse_value(cursor *c, hth_gguf_kv *kv, const char *what)
@@ -241,8 +242,7 @@ static hth_status parse_value(cursor *c, hth_gguf_kv *kv, const char *what)
 		kv->string_places = places;
 		return HTH_OK;
 	}
-	kv->value = take(c, value_types[type].size, what);
-	if (kv->value == NULL)
+	if (!take(c, value_types[type].size, &kv->value, what))
 		return c->err->status;
 	if (type == HTH_GGUF_BOOL && *kv->value > 1)
 		return hth_fail(c->err, HTH_BAD_FORMAT, "%s at byte %" PRIu64 " is a bool of value %u, neither 0 nor 1",
@@ -263,8 +263,8 @@ static hth_status parse_kv(cursor *c, gguf_parsed *parsed, uint64_t i)
 		return hth_fail(c->err, HTH_BAD_FORMAT,
 		                "%s at byte %" PRIu64 " is %" PRIu64 " bytes long; keys have at most %d", what, at, len,
 		                GGUF_MAX_KEY);
-	const unsigned char *key = take(c, len, what);
-	if (key == NULL)
+	const unsigned char *key;
+	if (!take(c, len, &key, what))
 		return c->err->status;
 	hth_gguf_kv kv = {.key = {(const char *)key, (size_t)len}};
 	snprintf(what, sizeof what, "metadata %s", hth_gguf_quote(kv.key, quoted));
@@ -356,8 +356,8 @@ static hth_status parse_tensor(cursor *c, hth_gguf_tensor *ret_tensor, uint64_t 
 		return hth_fail(c->err, HTH_BAD_FORMAT,
 		                "%s at byte %" PRIu64 " is %" PRIu64 " bytes long; names have 1 to %d", what, at, len,
 		                GGUF_MAX_NAME);
-	const unsigned char *name = take(c, len, what);
-	if (name == NULL)
+	const unsigned char *name;
+	if (!take(c, len, &name, what))
 		return c->err->status;
 	hth_gguf_tensor t = {.name = {(const char *)name, (size_t)len}, .ne = {1, 1, 1, 1}};
 	snprintf(what, sizeof what, "tensor %s (byte %" PRIu64 ")", hth_gguf_quote(t.name, quoted), at);
@@ -387,10 +387,9 @@ static int by_offset(const void *a, const void *b)
 	                              : (x->tensor > y->tensor) - (x->tensor < y->tensor);
 }
 
-/* Gives each of the shard's tensors (those from `first` on) its data: inside the file, aligned, over nobody else's. */
-static hth_status place_tensors(hth_gguf *gguf, size_t first, gguf_place *places, const cursor *c, uint64_t alignment)
+/* Gives each of the shard's n tensors its data: inside the file, aligned, over nobody else's. */
+static hth_status place_tensors(hth_gguf *gguf, size_t n, gguf_place *places, const cursor *c, uint64_t alignment)
 {
-	size_t n = gguf->n_tensors - first;
 	if (n == 0)
 		return HTH_OK;
 	char quoted[GGUF_QUOTE_MAX], other[GGUF_QUOTE_MAX];
@@ -461,17 +460,14 @@ void hth_gguf_parsed_finish(gguf_parsed *parsed)
 
 static hth_status parse(hth_gguf *gguf, cursor *c, gguf_parsed *parsed)
 {
-	uint32_t version = 0;
 	uint64_t n_tensors = 0, n_kv = 0, alignment = 0;
-	HTH_TRY(parse_version(c, &version));
-	if (gguf->version == 0)
-		gguf->version = version;
+	HTH_TRY(check_version(c));
 	HTH_TRY(parse_counts(c, gguf->n_tensors, &n_tensors, &n_kv));
 	for (uint64_t i = 0; i < n_kv; i++)
 		HTH_TRY(parse_kv(c, parsed, i));
 	HTH_TRY(index_kv(parsed, c->err));
 	HTH_TRY(find_alignment(parsed, &alignment, c->err));
-	size_t first = gguf->n_tensors, places_cap = 0;
+	size_t places_cap = 0;
 	HTH_AUTO_FREE gguf_place *places = NULL;
 	for (uint64_t i = 0; i < n_tensors; i++) {
 		hth_gguf_tensor tensor;
@@ -485,7 +481,7 @@ static hth_status parse(hth_gguf *gguf, cursor *c, gguf_parsed *parsed)
 		*t = tensor;
 		*place = (gguf_place){offset, (uint32_t)gguf->n_tensors++};
 	}
-	return place_tensors(gguf, first, places, c, alignment);
+	return place_tensors(gguf, n_tensors, places, c, alignment);
 }
 
 hth_status hth_gguf_parse_shard(hth_gguf *gguf, size_t no, gguf_parsed *ret_parsed, hth_error *err)

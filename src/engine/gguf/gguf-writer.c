@@ -32,7 +32,6 @@ struct hth_gguf_writer {
 	uint64_t at;    /* next byte of the file */
 	uint64_t left;  /* bytes still missing of the current tensor */
 	size_t current; /* tensor */
-	uint64_t file_bytes;
 };
 
 hth_status hth_gguf_writer_create(hth_gguf_writer **ret_writer, int fd, hth_error *err)
@@ -286,10 +285,10 @@ hth_status hth_gguf_writer_begin(hth_gguf_writer *w, hth_error *err)
 	if (header > GGUF_MAX_HEADER)
 		return hth_fail(err, HTH_TOO_LARGE, "the model file's header of %" PRIu64 " bytes is over %d MiB",
 		                header, GGUF_MAX_HEADER >> 20);
-	w->file_bytes = hth_round_up(header, GGUF_DEFAULT_ALIGNMENT) + w->data_bytes;
-	if (fallocate(w->fd, 0, 0, (off_t)w->file_bytes) != 0 && (errno == ENOSPC || errno == EFBIG || errno == EDQUOT))
+	uint64_t file_bytes = hth_round_up(header, GGUF_DEFAULT_ALIGNMENT) + w->data_bytes;
+	if (fallocate(w->fd, 0, 0, (off_t)file_bytes) != 0 && (errno == ENOSPC || errno == EFBIG || errno == EDQUOT))
 		return hth_fail_errno(err, HTH_IO, errno, "no room for a model file of %" PRIu64 " bytes",
-		                      w->file_bytes);
+		                      file_bytes);
 	w->begun = true;
 	HTH_TRY(write_all(w, &head, sizeof head, err));
 	HTH_TRY(write_all(w, w->kv.data, w->kv.len, err));
@@ -320,9 +319,4 @@ hth_status hth_gguf_writer_finish(hth_gguf_writer *w, hth_error *err)
 	if (ftruncate(w->fd, (off_t)w->at) != 0)
 		return hth_fail_errno(err, HTH_IO, errno, "cannot set the model file's size");
 	return HTH_OK;
-}
-
-uint64_t hth_gguf_writer_file_bytes(const hth_gguf_writer *w)
-{
-	return w->file_bytes;
 }

@@ -53,6 +53,5 @@ HTH_MUST_USE hth_status hth_gguf_writer_write(hth_gguf_writer *writer, const voi
 HTH_MUST_USE hth_status hth_gguf_writer_finish(hth_gguf_writer *writer, hth_error *err);
 
 /* After begin: bytes of the whole file. */
-uint64_t hth_gguf_writer_file_bytes(const hth_gguf_writer *writer);
 
 #endif

@@ -184,11 +184,6 @@ hth_status hth_gguf_open_memory(hth_gguf **ret_gguf, const void *bytes, size_t l
 	return HTH_OK;
 }
 
-uint32_t hth_gguf_version(const hth_gguf *gguf)
-{
-	return gguf->version;
-}
-
 uint64_t hth_gguf_file_bytes(const hth_gguf *gguf)
 {
 	uint64_t bytes = 0;

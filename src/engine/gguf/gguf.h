@@ -46,7 +46,6 @@ HTH_MUST_USE hth_status hth_gguf_open_memory(hth_gguf **ret_gguf, const void *by
                                              hth_error *err);
 void hth_gguf_close(hth_gguf *gguf);
 
-uint32_t hth_gguf_version(const hth_gguf *gguf);
 uint64_t hth_gguf_file_bytes(const hth_gguf *gguf); /* all shards */
 size_t hth_gguf_kv_count(const hth_gguf *gguf);
 const hth_gguf_kv *hth_gguf_kv_at(const hth_gguf *gguf, size_t i);

@@ -22,7 +22,7 @@ typedef struct chunk {
 struct hth_jinja_arena {
 	chunk *chunks; /* the newest first */
 	size_t total, max;
-	uint64_t seed;
+	uint64_t seed; /* for hashing: a guest must not be able to collide keys */
 	bool full;
 	hth_jinja_value none, yes, no;
 };
@@ -55,7 +55,6 @@ void hth_jinja_arena_destroy(hth_jinja_arena *arena)
 }
 
 bool hth_jj_arena_full(const hth_jinja_arena *arena) { return arena->full; }
-uint64_t hth_jj_arena_seed(const hth_jinja_arena *arena) { return arena->seed; }
 
 void *hth_jj_alloc(hth_jinja_arena *a, size_t size)
 {

@@ -48,7 +48,6 @@ typedef struct jj_lexer {
 	enum { JJ_IN_DATA, JJ_IN_PRINT, JJ_IN_BLOCK } mode;
 	bool line_starting;        /* only whitespace can precede `at` on its line */
 	jj_token_kind pending;     /* the begin token that follows a piece of data */
-	bool strip_next;           /* the last tag ended with - */
 	unsigned open;             /* brackets open inside a tag */
 	char brackets[JJ_PARSE_DEPTH];
 	size_t line_at, line_no;   /* where the last place was counted to */

@@ -108,7 +108,6 @@ struct hth_jinja_value {
 /* --- arena --- */
 void *hth_jj_alloc(hth_jinja_arena *arena, size_t size); /* zeroed, 16-byte aligned */
 bool hth_jj_arena_full(const hth_jinja_arena *arena);
-uint64_t hth_jj_arena_seed(const hth_jinja_arena *arena); /* for hashing: a guest must not be able to collide keys */
 
 /* --- making values --- */
 hth_jinja_value *hth_jj_new(hth_jinja_arena *arena, jj_kind kind);

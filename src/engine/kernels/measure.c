@@ -108,23 +108,3 @@ double hth_measure_mac_g(hth_measure *measure, hth_mac_kind kind)
 			return rate;
 	}
 }
-
-hth_status hth_measure_machine(hth_threads *threads, hth_machine_speed *ret_speed, hth_error *err)
-{
-	hth_measure *m = NULL;
-	HTH_TRY(hth_measure_create(&m, threads, err));
-	hth_machine_speed best = {.threads = hth_threads_count(threads)};
-	for (int i = 0; i < 5; i++) {
-		double v = hth_measure_read_gb_s(m);
-		best.read_gb_s = HTH_MAX(best.read_gb_s, v);
-		v = hth_measure_mac_g(m, HTH_MAC_CODES);
-		best.mac_codes_g = HTH_MAX(best.mac_codes_g, v);
-		v = hth_measure_mac_g(m, HTH_MAC_WIDE);
-		best.mac_wide_g = HTH_MAX(best.mac_wide_g, v);
-		v = hth_measure_mac_g(m, HTH_MAC_FLOAT);
-		best.mac_float_g = HTH_MAX(best.mac_float_g, v);
-	}
-	hth_measure_destroy(m);
-	*ret_speed = best;
-	return HTH_OK;
-}

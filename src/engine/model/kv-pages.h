@@ -18,7 +18,6 @@
 #include "engine/engine.h"
 
 enum { HTH_KV_PAGE = 32 }; /* tokens */
-#define HTH_KV_NO_PAGE UINT32_MAX
 
 typedef struct hth_kv_shape {
 	hth_kv_type type;

@@ -25,8 +25,7 @@ typedef enum hth_rope_style { HTH_ROPE_PAIRS, HTH_ROPE_HALVES } hth_rope_style;
 typedef enum hth_rope_scaling {
 	HTH_SCALING_NONE,
 	HTH_SCALING_LINEAR,
-	HTH_SCALING_YARN,
-	HTH_SCALING_LONGROPE
+	HTH_SCALING_YARN
 } hth_rope_scaling;
 typedef enum hth_pooling { HTH_POOL_NONE, HTH_POOL_MEAN, HTH_POOL_CLS, HTH_POOL_LAST } hth_pooling;
 

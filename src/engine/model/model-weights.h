@@ -60,7 +60,7 @@ struct hth_model {
 	hth_table position_embd; /* rows 0: none */
 	const float *type_embd;  /* n_embd: token type 0 */
 	const float *embd_norm, *embd_norm_b;
-	const float *output_norm, *output_norm_b;
+	const float *output_norm;
 	hth_matrix output; /* n_vocab x n_embd; the token embeddings again where tied */
 	hth_layer *layers;
 	hth_rope rope, rope_local; /* local: sliding-window layers */

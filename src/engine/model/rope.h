@@ -26,11 +26,7 @@ HTH_MUST_USE hth_status hth_rope_init(hth_rope *rope, const hth_params *params, 
                                       hth_error *err);
 void hth_rope_finish(hth_rope *rope);
 
-/* Floats that one position's table takes: n_rot / 2 cosines, then as many sines. */
-static inline size_t hth_rope_table_len(const hth_rope *rope)
-{
-	return rope->n_rot;
-}
+/* ret_table: n_rot floats: n_rot / 2 cosines, then as many sines. */
 void hth_rope_table(const hth_rope *rope, uint32_t position, float *ret_table);
 /* Rotates n_heads heads of head_dim floats that follow each other; elements past n_rot stay. */
 void hth_rope_apply(const hth_rope *rope, const float *table, float *x, size_t n_heads, size_t head_dim);

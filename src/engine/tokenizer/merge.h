@@ -43,7 +43,7 @@ typedef struct hth_merger {
 	hth_merge_symbol *symbols;
 	size_t symbol_cap;
 	hth_merge_candidate *heap;
-	size_t heap_len, heap_cap;
+	size_t heap_len;
 } hth_merger;
 
 /* Appends the tokens of a text. Text longer than MERGE_MAX_RUN bytes without a place where no token can cross is cut

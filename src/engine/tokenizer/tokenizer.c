@@ -376,10 +376,6 @@ const char *hth_tokenizer_model(const hth_tokenizer *t)
 {
 	return t->model;
 }
-const char *hth_tokenizer_pre(const hth_tokenizer *t)
-{
-	return t->pre_name;
-}
 const hth_special_ids *hth_tokenizer_special(const hth_tokenizer *t)
 {
 	return &t->special;

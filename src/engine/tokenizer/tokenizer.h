@@ -41,7 +41,6 @@ HTH_MUST_USE hth_status hth_tokenizer_encode(const hth_tokenizer *tokenizer, con
 
 size_t hth_tokenizer_vocab_size(const hth_tokenizer *tokenizer);
 const char *hth_tokenizer_model(const hth_tokenizer *tokenizer); /* "llama", "gpt2", "bert", "t5" */
-const char *hth_tokenizer_pre(const hth_tokenizer *tokenizer);   /* "llama-bpe", ..., "" */
 /* -1 when the vocabulary has none. */
 typedef struct hth_special_ids {
 	int32_t bos, eos, eot, unk, pad, sep, cls, mask, newline;

@@ -267,11 +267,11 @@ TEST(the_writer_makes_what_the_reader_takes)
 	CHECK_INT(hth_gguf_writer_finish(w, &err), HTH_INVALID);
 	CHECK_OK(hth_gguf_writer_write(w, row, sizeof row, &err));
 	CHECK_OK(hth_gguf_writer_finish(w, &err));
-	CHECK_INT(lseek(fd, 0, SEEK_END), hth_gguf_writer_file_bytes(w));
+	off_t end = lseek(fd, 0, SEEK_END);
 	hth_gguf_writer_destroy(w);
 	hth_gguf *gguf = NULL;
 	REQUIRE_OK(hth_gguf_open(&gguf, &fd, 1, "w", &err));
-	CHECK_INT(hth_gguf_version(gguf), 3);
+	CHECK_INT(hth_gguf_file_bytes(gguf), end);
 	CHECK_INT(hth_gguf_kv_count(gguf), 8);
 	const hth_gguf_kv *strings = NULL;
 	REQUIRE_OK(hth_gguf_get_array(gguf, "strings", HTH_GGUF_STRING, &strings, &err));

@@ -619,7 +619,6 @@ TEST(empty_and_repeated_tokens_do_no_harm)
 	CHECK_OK(made_open(&m, &err));
 	CHECK_STR(shown(&m, "bab", HTH_TOK_PARSE_SPECIAL, NULL, 0), "b|a|b");
 	CHECK_STR(hth_tokenizer_model(m.t), "gpt2");
-	CHECK_STR(hth_tokenizer_pre(m.t), "");
 	CHECK_INT(hth_tokenizer_vocab_size(m.t), 260);
 	made_close(&m);
 	vocab_free(&vocab);
