@@ -137,8 +137,8 @@ static charter_difference compare(const hth_charter *from, const hth_charter *ne
 	                                 from->rules.change_needs != next->rules.change_needs};
 	size_t i = 0, j = 0;
 	while (i < from->n_members || j < next->n_members) {
-		const hth_member *a = i < from->n_members ? &from->members[i] : NULL, *b = j < next->n_members ? &next->members[j] : NULL;
-		int order = a == NULL ? 1 : b == NULL ? -1 : hth_home_id_compare(&a->card.id, &b->card.id);
+		const hth_member *a = &from->members[i], *b = &next->members[j]; /* each only where its list goes on */
+		int order = i == from->n_members ? 1 : j == next->n_members ? -1 : hth_home_id_compare(&a->card.id, &b->card.id);
 		if (order < 0) {
 			d.removed++;
 			d.removed_id = &a->card.id;
@@ -156,13 +156,13 @@ static charter_difference compare(const hth_charter *from, const hth_charter *ne
 	return d;
 }
 
-/* Good signatures of from's keepers; without those whom `without` (may be NULL) removes. */
-static size_t keepers_signatures(const hth_charter *from, const hth_charter *next, const hth_charter *without)
+/* Good signatures of those of from's keepers who are members of `still`, too. */
+static size_t keepers_signatures(const hth_charter *from, const hth_charter *next, const hth_charter *still)
 {
 	size_t n = 0;
 	for (size_t i = 0; i < next->n_signatures; i++) {
 		const hth_member *m = hth_charter_find(from, &next->signatures[i].id);
-		if (m != NULL && m->role == HTH_ROLE_KEEPER && (without == NULL || hth_charter_find(without, &m->card.id) != NULL) &&
+		if (m != NULL && m->role == HTH_ROLE_KEEPER && hth_charter_find(still, &m->card.id) != NULL &&
 		    charter_signature_holds(next, &next->signatures[i]))
 			n++;
 	}
@@ -177,17 +177,17 @@ static bool signed_by(const hth_charter *charter, const hth_home_id *id)
 	return false;
 }
 
-/* How many signatures are missing; 0: enough. */
-static size_t missing(const hth_charter *from, const hth_charter *next, const hth_charter *without)
+/* How many signatures of members of `still` are missing; 0: enough. */
+static size_t missing(const hth_charter *from, const hth_charter *next, const hth_charter *still)
 {
 	charter_difference d = compare(from, next);
 	if (d.removed == 1 && d.admitted == 0 && !d.other && signed_by(next, d.removed_id) &&
-	    (without == NULL || hth_charter_find(without, d.removed_id) != NULL))
+	    hth_charter_find(still, d.removed_id) != NULL)
 		return 0; /* a member leaves */
 	size_t needs = d.admitted > 0 ? from->rules.admit_needs : 0;
 	if (d.other || d.removed > 0 || d.admitted == 0)
 		needs = HTH_MAX(needs, from->rules.change_needs);
-	size_t have = keepers_signatures(from, next, without);
+	size_t have = keepers_signatures(from, next, still);
 	return have < needs ? needs - have : 0;
 }
 
@@ -197,7 +197,7 @@ hth_status hth_charter_overrules(const hth_charter *from, const hth_charter *nex
 		return hth_fail(err, HTH_CONFLICT, "the charter is another neighbourhood's");
 	if (next->version <= from->version)
 		return hth_fail(err, HTH_CONFLICT, "the charter's version %u is not later than %u", next->version, from->version);
-	size_t n = missing(from, next, NULL);
+	size_t n = missing(from, next, from);
 	if (n > 0)
 		return hth_fail(err, HTH_DENIED, "version %u of the charter lacks %zu keeper's signature%s", next->version, n, n > 1 ? "s" : "");
 	return HTH_OK;

@@ -77,7 +77,7 @@ static void write_json(const hth_local_model *local, const hth_model *model, con
 		                f->caps.system_role ? "true" : "false", f->caps.parallel_tool_calls ? "true" : "false",
 		                f->caps.thinking ? "true" : "false");
 	hth_buf_appendf(out, ",\"memory\":{\"context\":%u,\"plan_bytes\":%llu,\"needed_bytes\":%llu,\"budget_bytes\":%llu,\"fits\":%s}", f->context,
-	                (unsigned long long)f->plan_bytes, (unsigned long long)(i->weight_bytes + f->plan_bytes), (unsigned long long)f->budget,
+	                (unsigned long long)f->plan_bytes, (unsigned long long)i->weight_bytes + f->plan_bytes, (unsigned long long)f->budget,
 	                f->fits ? "true" : "false");
 }
 

@@ -121,7 +121,7 @@ static bool read_integer(const unsigned char *at, unsigned type, int64_t *ret_va
 		*ret_value = *at != 0;
 		return true;
 	case HTH_GGUF_I8:
-		*ret_value = (int64_t)(int8_t)*at;
+		*ret_value = (int8_t)*at;
 		return true;
 	case HTH_GGUF_U16: {
 		uint16_t v;

@@ -51,5 +51,6 @@ jv *hth_jj_join(struct jj_run *r, jv *sep, jv *const *items, uint32_t n, bool an
 /* --- reading arguments: *ret keeps its value when v is NULL; `what` names the argument in the error --- */
 bool hth_jj_arg_int(struct jj_run *r, jv *v, const char *what, int64_t *ret);
 bool hth_jj_arg_str(struct jj_run *r, jv *v, const char *what, jv **ret);
+jv *hth_jj_need_str(struct jj_run *r, jv *v, const char *what); /* v itself, which is there; NULL: no string */
 
 #endif

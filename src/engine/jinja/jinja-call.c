@@ -100,10 +100,10 @@ jv *hth_jj_call(jj_run *r, jv *callee, const jj_args *args)
 		break;
 	}
 	case JJ_UNDEFINED:
-		hth_jj_fail_undefined(r, callee);
+		hth_jj_note_undefined(r, callee);
 		break;
 	default:
-		hth_jj_fail(r, "'%s' object is not callable", hth_jj_type_name(callee));
+		hth_jj_note(r, "'%s' object is not callable", hth_jj_type_name(callee));
 	}
 	r->level--;
 	return v;

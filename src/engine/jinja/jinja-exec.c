@@ -451,7 +451,7 @@ static jj_flow exec_node(jj_run *r, const jj_node *node)
 	case JJ_N_CONTINUE:
 		return JJ_CONTINUE;
 	default:
-		hth_jj_fail(r, "an expression where a statement belongs");
+		hth_jj_note(r, "an expression where a statement belongs");
 		return JJ_FAILED;
 	}
 }

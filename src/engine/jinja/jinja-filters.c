@@ -97,8 +97,8 @@ static jv *f_indent(jj_run *r, jv *v, jv **p, const jj_args *a)
 {
 	int64_t width = 4;
 	bool first = p[1] != NULL && hth_jj_truth(p[1]), blank = p[2] != NULL && hth_jj_truth(p[2]);
-	jv *by = NULL, *s = NULL;
-	if (!hth_jj_arg_str(r, v, "s", &s))
+	jv *by = NULL, *s = hth_jj_need_str(r, v, "s");
+	if (s == NULL)
 		return NULL;
 	if (p[0] != NULL && p[0]->kind == JJ_STRING) {
 		by = p[0];
@@ -245,7 +245,7 @@ enum { INDENT_MAX = 64 };
 static jv *f_tojson(jj_run *r, jv *v, jv **p, const jj_args *a)
 {
 	jj_json_style style = {.indent = -1, .ascii = p[0] != NULL && hth_jj_truth(p[0])};
-	jv *indent = p[1], *separators = p[2], *item = NULL, *key = NULL;
+	jv *indent = p[1], *separators = p[2];
 	int64_t width = 0;
 	style.sort_keys = p[3] != NULL && hth_jj_truth(p[3]);
 	if (indent != NULL && indent->kind == JJ_STRING) {
@@ -265,8 +265,9 @@ static jv *f_tojson(jj_run *r, jv *v, jv **p, const jj_args *a)
 	if (separators != NULL && separators->kind != JJ_NONE) {
 		if ((separators->kind != JJ_TUPLE && separators->kind != JJ_LIST) || separators->list.n != 2)
 			return hth_jj_fail(r, "'separators' must be a pair of strings");
-		if (!hth_jj_arg_str(r, separators->list.items[0], "separators", &item) ||
-		    !hth_jj_arg_str(r, separators->list.items[1], "separators", &key))
+		jv *item = hth_jj_need_str(r, separators->list.items[0], "separators");
+		jv *key = hth_jj_need_str(r, separators->list.items[1], "separators");
+		if (item == NULL || key == NULL)
 			return NULL;
 		style.item_separator = item->s.data;
 		style.item_separator_len = item->s.len;
@@ -464,8 +465,8 @@ static jv *f_default(jj_run *r, jv *v, jv **p, const jj_args *a)
 
 static jv *f_attr(jj_run *r, jv *v, jv **p, const jj_args *a)
 {
-	jv *name = NULL;
-	if (!hth_jj_arg_str(r, p[0], "name", &name))
+	jv *name = hth_jj_need_str(r, p[0], "name");
+	if (name == NULL)
 		return NULL;
 	if (v->kind != JJ_DICT)
 		return hth_jj_attr(r, v, name);

@@ -459,7 +459,7 @@ static hth_status lex_operator(jj_lexer *lx, jj_token *t)
 			return hth_jj_lex_fail(lx, t->line, t->column, "found '%c' where '%c' was expected", c,
 					       lx->brackets[lx->open]);
 	}
-	t->op = c;
+	t->op = (unsigned char)c;
 	lx->at++;
 	return HTH_OK;
 }

@@ -17,18 +17,26 @@ bool hth_jj_arg_int(jj_run *r, jv *v, const char *what, int64_t *ret)
 		return true;
 	if (v->kind == JJ_UNDEFINED)
 		return hth_jj_fail_undefined(r, v);
-	return hth_jj_as_int(v, ret) ||
-	       hth_jj_fail(r, "'%s' must be an integer, not '%s'", what, hth_jj_type_name(v)) != NULL;
+	if (!hth_jj_as_int(v, ret))
+		return hth_jj_fail(r, "'%s' must be an integer, not '%s'", what, hth_jj_type_name(v));
+	return true;
+}
+
+jv *hth_jj_need_str(jj_run *r, jv *v, const char *what)
+{
+	if (v->kind == JJ_UNDEFINED)
+		return hth_jj_fail_undefined(r, v);
+	if (v->kind != JJ_STRING)
+		return hth_jj_fail(r, "'%s' must be a string, not '%s'", what, hth_jj_type_name(v));
+	return v;
 }
 
 bool hth_jj_arg_str(jj_run *r, jv *v, const char *what, jv **ret)
 {
 	if (v == NULL)
 		return true;
-	if (v->kind == JJ_UNDEFINED)
-		return hth_jj_fail_undefined(r, v);
-	if (v->kind != JJ_STRING)
-		return hth_jj_fail(r, "'%s' must be a string, not '%s'", what, hth_jj_type_name(v));
+	if (hth_jj_need_str(r, v, what) == NULL)
+		return false;
 	*ret = v;
 	return true;
 }
@@ -366,8 +374,8 @@ static jv *str_splitlines(jj_run *r, jv *s, jv **p, const jj_args *a)
 
 static jv *partition(jj_run *r, jv *s, jv *arg, bool last)
 {
-	jv *sep = NULL;
-	if (!hth_jj_arg_str(r, arg, "sep", &sep))
+	jv *sep = hth_jj_need_str(r, arg, "sep");
+	if (sep == NULL)
 		return NULL;
 	if (sep->s.len == 0)
 		return hth_jj_fail(r, "empty separator");
@@ -404,10 +412,10 @@ static bool byte_range(jj_run *r, jv *s, jv **bounds, size_t *begin, size_t *end
 
 static jv *find_in(jj_run *r, jv *s, jv **p, bool last, bool must)
 {
-	jv *sub = NULL;
+	jv *sub = hth_jj_need_str(r, p[0], "sub");
 	size_t begin, end, at = SIZE_MAX;
 	bool empty;
-	if (!hth_jj_arg_str(r, p[0], "sub", &sub) || !byte_range(r, s, p + 1, &begin, &end, &empty))
+	if (sub == NULL || !byte_range(r, s, p + 1, &begin, &end, &empty))
 		return NULL;
 	if (last && !hth_jj_charge_bytes(r, (uint64_t)s->s.len * JJ_PER_CHAR))
 		return NULL;
@@ -430,11 +438,11 @@ static jv *str_rindex(jj_run *r, jv *s, jv **p, const jj_args *a) { return find_
 
 static jv *str_count(jj_run *r, jv *s, jv **p, const jj_args *a)
 {
-	jv *sub = NULL;
+	jv *sub = hth_jj_need_str(r, p[0], "sub");
 	size_t begin = 0, end = 0;
 	bool empty;
 	int64_t n = 0;
-	if (!hth_jj_arg_str(r, p[0], "sub", &sub) || !byte_range(r, s, p + 1, &begin, &end, &empty))
+	if (sub == NULL || !byte_range(r, s, p + 1, &begin, &end, &empty))
 		return NULL;
 	if (empty)
 		return hth_jinja_int(r->arena, 0);
@@ -478,8 +486,8 @@ static jv *str_endswith(jj_run *r, jv *s, jv **p, const jj_args *a) { return aff
 
 static jv *str_removeprefix(jj_run *r, jv *s, jv **p, const jj_args *a)
 {
-	jv *x = NULL;
-	if (!hth_jj_arg_str(r, p[0], "prefix", &x))
+	jv *x = hth_jj_need_str(r, p[0], "prefix");
+	if (x == NULL)
 		return NULL;
 	bool yes = x->s.len <= s->s.len && memcmp(s->s.data, x->s.data, x->s.len) == 0;
 	return yes ? hth_jj_slice(r->arena, s, x->s.len, s->s.len) : s;
@@ -487,8 +495,8 @@ static jv *str_removeprefix(jj_run *r, jv *s, jv **p, const jj_args *a)
 
 static jv *str_removesuffix(jj_run *r, jv *s, jv **p, const jj_args *a)
 {
-	jv *x = NULL;
-	if (!hth_jj_arg_str(r, p[0], "suffix", &x))
+	jv *x = hth_jj_need_str(r, p[0], "suffix");
+	if (x == NULL)
 		return NULL;
 	bool yes = x->s.len <= s->s.len && memcmp(s->s.data + s->s.len - x->s.len, x->s.data, x->s.len) == 0;
 	return yes ? hth_jj_slice(r->arena, s, 0, s->s.len - x->s.len) : s;
@@ -496,10 +504,9 @@ static jv *str_removesuffix(jj_run *r, jv *s, jv **p, const jj_args *a)
 
 static jv *str_replace(jj_run *r, jv *s, jv **p, const jj_args *a)
 {
-	jv *old = NULL, *with = NULL;
+	jv *old = hth_jj_need_str(r, p[0], "old"), *with = hth_jj_need_str(r, p[1], "new");
 	int64_t count = -1;
-	if (!hth_jj_arg_str(r, p[0], "old", &old) || !hth_jj_arg_str(r, p[1], "new", &with) ||
-	    !hth_jj_arg_int(r, p[2], "count", &count))
+	if (old == NULL || with == NULL || !hth_jj_arg_int(r, p[2], "count", &count))
 		return NULL;
 	if (s->markup && (with = hth_jj_escape(r, with)) == NULL)
 		return NULL;

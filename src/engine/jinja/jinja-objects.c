@@ -295,8 +295,8 @@ static jv *fn_raise_exception(jj_run *r, jv *self, jv **p, const jj_args *a)
 
 static jv *fn_strftime_now(jj_run *r, jv *self, jv **p, const jj_args *a)
 {
-	jv *format = NULL;
-	return hth_jj_arg_str(r, p[0], "format", &format) ? hth_jj_strftime(r, format) : NULL;
+	jv *format = hth_jj_need_str(r, p[0], "format");
+	return format != NULL ? hth_jj_strftime(r, format) : NULL;
 }
 
 static const jj_builtin functions[] = {

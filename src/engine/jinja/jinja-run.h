@@ -53,13 +53,17 @@ typedef struct jj_run {
 	uint64_t steps, max_steps;
 	unsigned calls, max_calls, level, max_level;
 	int64_t now;
-	bool empty_loop_var;
 } jj_run;
 
 /* --- failing and counting --- */
-/* HTH_INVALID "line L: ..."; always NULL. Only the first error of a rendering counts. */
-void *hth_jj_fail(jj_run *r, const char *fmt, ...) HTH_PRINTF(2, 3);
-void *hth_jj_fail_plain(jj_run *r, hth_status status, const char *fmt, ...) HTH_PRINTF(3, 4);
+/* HTH_INVALID "line L: ...". Only the first error of a rendering counts. */
+void hth_jj_note(jj_run *r, const char *fmt, ...) HTH_PRINTF(2, 3);
+void hth_jj_note_plain(jj_run *r, hth_status status, const char *fmt, ...) HTH_PRINTF(3, 4);
+/* The same as what a function returns, NULL or false. Macros, so that whoever reads one file at a time knows that it is. */
+#define hth_jj_fail(...) (hth_jj_note(__VA_ARGS__), (void *)NULL)
+#define hth_jj_fail_plain(...) (hth_jj_note_plain(__VA_ARGS__), (void *)NULL)
+#define hth_jj_fail_undefined(r, v) (hth_jj_note_undefined((r), (v)), (void *)NULL)
+void hth_jj_note_undefined(jj_run *r, jv *undefined); /* what jinja-value.h's text of it says */
 /* Charges `cost` steps; false when they are used up. */
 bool hth_jj_charge(jj_run *r, uint64_t cost);
 /* Charges for copying or searching that many bytes; callers that work on each byte say many times as many. */
@@ -79,7 +83,6 @@ bool hth_jj_order(jj_run *r, jv *a, jv *b, const char *op, int *ret);
 bool hth_jj_contains(jj_run *r, jv *container, jv *item, bool *ret);
 /* Number of items; false when v has none (no error is reported). */
 bool hth_jj_length(jv *v, size_t *ret);
-void *hth_jj_fail_undefined(jj_run *r, jv *undefined);
 jv *hth_jj_undefined(jj_run *r, const char *fmt, ...) HTH_PRINTF(2, 3);
 
 /* --- text of values --- */

@@ -22,7 +22,7 @@ size_t hth_jj_float_text(double f, char out[40])
 		if (strtod(e, NULL) == f)
 			break;
 	}
-	char digits[24];
+	char digits[24] = "0";
 	size_t n = 0;
 	const char *p = e;
 	bool negative = *p == '-';

@@ -11,26 +11,25 @@
 
 enum { OUTPUT_DEFAULT = 16 * 1024 * 1024, STEPS_DEFAULT = 10 * 1000 * 1000, DEPTH_DEFAULT = 200, DEPTH_MOST = 1000 };
 
-void *hth_jj_fail_plain(jj_run *r, hth_status status, const char *fmt, ...)
+void hth_jj_note_plain(jj_run *r, hth_status status, const char *fmt, ...)
 {
 	if (r->failed)
-		return NULL;
+		return;
 	r->failed = true;
 	va_list args;
 	va_start(args, fmt);
 	hth_failv(r->err, status, fmt, args);
 	va_end(args);
-	return NULL;
 }
 
-void *hth_jj_fail(jj_run *r, const char *fmt, ...)
+void hth_jj_note(jj_run *r, const char *fmt, ...)
 {
 	char what[HTH_ERROR_MAX];
 	va_list args;
 	va_start(args, fmt);
 	vsnprintf(what, sizeof what, fmt, args);
 	va_end(args);
-	return hth_jj_fail_plain(r, HTH_INVALID, "line %u: %s", r->at ? r->at->line : 1, what);
+	hth_jj_note_plain(r, HTH_INVALID, "line %u: %s", r->at ? r->at->line : 1, what);
 }
 
 bool hth_jj_charge(jj_run *r, uint64_t cost)
@@ -53,9 +52,9 @@ bool hth_jj_deeper(jj_run *r)
 	return true;
 }
 
-void *hth_jj_fail_undefined(jj_run *r, jv *undefined)
+void hth_jj_note_undefined(jj_run *r, jv *undefined)
 {
-	return hth_jj_fail(r, "%.*s", (int)HTH_MIN(undefined->text->s.len, 400u), undefined->text->s.data);
+	hth_jj_note(r, "%.*s", (int)HTH_MIN(undefined->text->s.len, 400u), undefined->text->s.data);
 }
 
 jv *hth_jj_undefined(jj_run *r, const char *fmt, ...)

@@ -41,12 +41,13 @@ static const hth_kernel_row *const rows[] = {
 
 static _Atomic(const hth_kernel_row *) chosen;
 
-static const hth_kernel_row *find_row(const char *name)
+/* Its place in the table; HTH_COUNT(rows): this CPU has none of that name. */
+static size_t find_row(const char *name)
 {
-	for (size_t i = 0; i < HTH_COUNT(rows); i++)
-		if (strcmp(rows[i]->vec.name, name) == 0 && rows[i]->usable())
-			return rows[i];
-	return NULL;
+	size_t i = 0;
+	while (i < HTH_COUNT(rows) && (strcmp(rows[i]->vec.name, name) != 0 || !rows[i]->usable()))
+		i++;
+	return i;
 }
 
 /* Two threads may choose at once: they choose the same. A name in HEARTH_KERNELS that this CPU cannot run is ignored. */
@@ -56,13 +57,12 @@ const hth_kernel_row *hth_kernels_row(void)
 	if (row != NULL)
 		return row;
 	const char *wanted = getenv("HEARTH_KERNELS");
-	if (wanted != NULL && *wanted != '\0')
-		row = find_row(wanted);
-	for (size_t i = HTH_COUNT(rows); row == NULL && i-- > 0;)
-		if (rows[i]->usable())
-			row = rows[i];
-	atomic_store_explicit(&chosen, row, memory_order_release);
-	return row;
+	size_t i = wanted != NULL ? find_row(wanted) : HTH_COUNT(rows);
+	if (i == HTH_COUNT(rows))
+		for (i--; !rows[i]->usable();) /* the first one is C and always is */
+			i--;
+	atomic_store_explicit(&chosen, rows[i], memory_order_release);
+	return rows[i];
 }
 
 const hth_vec_ops *hth_vec(void) { return &hth_kernels_row()->vec; }
@@ -80,14 +80,14 @@ const char *const *hth_kernels_available(void)
 
 hth_status hth_kernels_select(const char *name, hth_error *err)
 {
-	const hth_kernel_row *row = find_row(name);
-	if (row == NULL) {
+	size_t i = find_row(name);
+	if (i == HTH_COUNT(rows)) {
 		char list[64] = "";
 		for (const char *const *n = hth_kernels_available(); *n != NULL; n++)
 			snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", *list ? ", " : "", *n);
 		return hth_fail(err, HTH_UNSUPPORTED, "no kernels named \"%s\" on this machine; it has %s", name, list);
 	}
-	atomic_store_explicit(&chosen, row, memory_order_release);
+	atomic_store_explicit(&chosen, rows[i], memory_order_release);
 	return HTH_OK;
 }
 

@@ -47,8 +47,9 @@ static hth_status load_gemma2(hth_loader *ld)
 	HTH_TRY(hth_params_f32(&ld->reader, "final_logit_softcapping", false, 0, 1e6f, &p->logit_softcap));
 	HTH_TRY(hth_params_f32(&ld->reader, "rope.freq_base_swa", false, 1e-3f, 1e18f, &p->rope_base_local));
 	/* query_pre_attn_scalar is not in the file: the head's size, but for the 27B model, known by its 46 layers. */
+	uint32_t share = p->n_embd / p->n_head;
 	if (p->n_layer == 46)
-		p->attn_scale = 1 / sqrtf((float)(p->n_embd / p->n_head));
+		p->attn_scale = 1 / sqrtf((float)share);
 	HTH_TRY(hth_load_windows(ld, 2));
 	return load_layers(ld, true);
 }

@@ -350,8 +350,6 @@ void hth_pass_attention(hth_pass *p, const hth_layer *l)
 	const hth_params *params = &p->model->params;
 	if (p->layer + 1 == params->n_layer && p->n_outputs < p->n_rows)
 		narrow(p);
-	if (p->n_rows == 0)
-		return;
 	attention_job job = {.p = p,
 	                     .l = l,
 	                     .ops = hth_attend_ops(),
@@ -360,6 +358,8 @@ void hth_pass_attention(hth_pass *p, const hth_layer *l)
 	size_t n_tasks = 0;
 	for (size_t i = 0; i < p->n_runs; i++)
 		n_tasks += (size_t)((p->runs[i].n + job.block_rows - 1) / job.block_rows) * params->n_head_kv;
+	if (n_tasks == 0) /* nobody wants this layer's outputs */
+		return;
 	job.n_splits = choose_splits(p, n_tasks, job.block_rows);
 	hth_threads_run(p->threads, n_tasks * job.n_splits, attention_task, &job);
 	if (job.n_splits > 1)

@@ -249,33 +249,46 @@ void hth_pass_residual(hth_pass *p)
 	hth_pass_rows(p, p->n_rows, residual_rows, NULL);
 }
 
-void hth_activate(hth_activation act, float *gate, float *up, const float *gate_b, const float *up_b, size_t n)
+/* In place, where no gate is. */
+static void activate_alone(hth_activation act, float *x, size_t n)
 {
-	if (gate != NULL)
-		add_bias(gate, gate_b, n);
-	add_bias(up, up_b, n);
 	switch (act) {
 	case HTH_SILU:
-		if (gate != NULL)
-			hth_vec()->silu_mul(gate, gate, up, n);
-		else
-			for (size_t i = 0; i < n; i++)
-				up[i] = up[i] / (1 + expf(-up[i]));
+		for (size_t i = 0; i < n; i++)
+			x[i] = x[i] / (1 + expf(-x[i]));
 		break;
 	case HTH_GELU:
-		if (gate != NULL)
-			hth_vec()->gelu_mul(gate, gate, up, n);
-		else
-			for (size_t i = 0; i < n; i++)
-				up[i] = 0.5f * up[i] *
-				        (1 + tanhf(0.79788456080286536f * up[i] * (1 + 0.044715f * up[i] * up[i])));
-		break;
-	case HTH_GELU_ERF: {
-		float *x = gate != NULL ? gate : up;
 		for (size_t i = 0; i < n; i++)
-			x[i] = 0.5f * x[i] * (1 + erff(x[i] * 0.70710678118654752f)) * (gate != NULL ? up[i] : 1);
+			x[i] = 0.5f * x[i] * (1 + tanhf(0.79788456080286536f * x[i] * (1 + 0.044715f * x[i] * x[i])));
+		break;
+	case HTH_GELU_ERF:
+		for (size_t i = 0; i < n; i++)
+			x[i] = 0.5f * x[i] * (1 + erff(x[i] * 0.70710678118654752f));
+		break;
+	case HTH_SWIGLU_OAI: /* is nothing but a gate */
 		break;
 	}
+}
+
+void hth_activate(hth_activation act, float *gate, float *up, const float *gate_b, const float *up_b, size_t n)
+{
+	add_bias(up, up_b, n);
+	if (gate == NULL) {
+		activate_alone(act, up, n);
+		return;
+	}
+	add_bias(gate, gate_b, n);
+	switch (act) {
+	case HTH_SILU:
+		hth_vec()->silu_mul(gate, gate, up, n);
+		break;
+	case HTH_GELU:
+		hth_vec()->gelu_mul(gate, gate, up, n);
+		break;
+	case HTH_GELU_ERF:
+		for (size_t i = 0; i < n; i++)
+			gate[i] = 0.5f * gate[i] * (1 + erff(gate[i] * 0.70710678118654752f)) * up[i];
+		break;
 	case HTH_SWIGLU_OAI: /* gpt-oss: clamped, alpha 1.702, and up + 1 */
 		for (size_t i = 0; i < n; i++) {
 			float g = fminf(gate[i], 7), u = fmaxf(-7, fminf(up[i], 7));

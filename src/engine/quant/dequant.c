@@ -163,7 +163,8 @@ HTH_DEQUANTIZE(q6_k)
 			int half = e / 128, k = e % 128 / 32, l = e % 32;
 			int low = b->ql[64 * half + 32 * (k % 2) + l] >> 4 * (k / 2) & 15;
 			int high = b->qh[32 * half + l] >> 2 * k & 3;
-			dst[e] = d * (float)b->scales[e / 16] * (float)((low | high << 4) - 32);
+			int scale = b->scales[e / 16];
+			dst[e] = d * (float)scale * (float)((low | high << 4) - 32);
 		}
 	}
 }

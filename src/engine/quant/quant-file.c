@@ -106,7 +106,7 @@ static void *worker(void *arg)
 	pthread_mutex_lock(&w->lock);
 	if (x == NULL && w->failed.status == HTH_OK)
 		hth_fail(&w->failed, HTH_NO_MEMORY, "no memory to quantise with");
-	while (!w->stop && w->failed.status == HTH_OK && w->next < w->n_chunks) {
+	while (x != NULL && !w->stop && w->failed.status == HTH_OK && w->next < w->n_chunks) {
 		if (w->next >= w->written + w->window) {
 			pthread_cond_wait(&w->changed, &w->lock);
 			continue;

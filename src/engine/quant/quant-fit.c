@@ -168,8 +168,9 @@ hth_affine hth_fit_affine(const float *x, const float *w, int n, int top, bool m
 	/* Spans a share of a level narrower and wider than the values', held at their low end, middle and high end:
 	 * what is gained is mostly the luck of the rounding, so the phases matter as much as the widths. */
 	for (int i = 0; i < 7 * 3; i++) {
-		float scale = (high - low) / ((float)top - 0.9f + 0.3f * (float)(i / 3));
-		float min = low + 0.5f * (float)(i % 3) * (high - low - scale * (float)top);
+		int width = i / 3, phase = i % 3;
+		float scale = (high - low) / ((float)top - 0.9f + 0.3f * (float)width);
+		float min = low + 0.5f * (float)phase * (high - low - scale * (float)top);
 		hth_fit_sums sums = hth_fit_assign(x, w, n, scale, min_negative && min > 0 ? 0 : min, 0, top);
 		hth_affine fit;
 		float gain;

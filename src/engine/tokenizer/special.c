@@ -122,7 +122,7 @@ static void make_control(hth_vocab *v, int32_t id)
 
 void hth_special_detect(hth_vocab *v, hth_special_ids *ids)
 {
-	size_t best = SIZE_MAX;
+	size_t best = HTH_COUNT(eot_pieces);
 	int32_t eot = -1, end = -1, s = -1;
 	bool is_return = false, is_call = false, is_flush = false, is_tool_response = false;
 	for (size_t i = 0; i < v->n; i++) {
