@@ -91,25 +91,6 @@ INLINE void chunk_dot(const char *chunk, const char *second, const char *const *
 	}
 }
 
-/* Lane i of the result: the sum of row i. */
-INLINE __m512 add_across(const float rows[16][16])
-{
-	__m512 t[8], u[4];
-#pragma GCC unroll 8
-	for (int i = 0; i < 8; i++) {
-		__m512 a = _mm512_load_ps(rows[2 * i]), b = _mm512_load_ps(rows[2 * i + 1]);
-		t[i] = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
-	}
-#pragma GCC unroll 4
-	for (int i = 0; i < 4; i++) {
-		__m512d a = _mm512_castps_pd(t[2 * i]), b = _mm512_castps_pd(t[2 * i + 1]);
-		u[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
-	}
-	__m512 p = _mm512_add_ps(_mm512_shuffle_f32x4(u[0], u[1], 0x44), _mm512_shuffle_f32x4(u[0], u[1], 0xEE));
-	__m512 q = _mm512_add_ps(_mm512_shuffle_f32x4(u[2], u[3], 0x44), _mm512_shuffle_f32x4(u[2], u[3], 0xEE));
-	return _mm512_add_ps(_mm512_shuffle_f32x4(p, q, 0x88), _mm512_shuffle_f32x4(p, q, 0xDD));
-}
-
 enum { ROWS = 16, PIECE_COLS = 2048, LAST_MAX = 16 * sizeof(hth_block_q8_0) };
 
 /* T tokens, of which n are to be written (the others repeat one). */

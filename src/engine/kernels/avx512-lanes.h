@@ -104,34 +104,29 @@ INLINE void read_mxfp4(const char *chunk, const char *second, chunk_lanes *row)
 		row->w[k] = _mm512_add_epi8(row->w[k], _mm512_set1_epi8(4)); /* 12 is no power of two */
 }
 
-/* F16 scales of two runs of 8 blocks that each lie in 64 words, `words` apart, to their lanes. */
-INLINE __m512 lanes_of_f16(__m512i a0, __m512i a1, __m512i b0, __m512i b1, const int words)
-{
-	const __m256i at = _mm256_setr_epi16(0, 4, 0, 4, 1, 5, 1, 5, 2, 6, 2, 6, 3, 7, 3, 7);
-	const __m512i from = _mm512_castsi256_si512(_mm256_mullo_epi16(at, _mm256_set1_epi16((short)words)));
-	__m512i a = _mm512_permutex2var_epi16(a0, from, a1), b = _mm512_permutex2var_epi16(b0, from, b1);
-	return _mm512_cvtph_ps(_mm256_blend_epi32(_mm512_castsi512_si256(a), _mm512_castsi512_si256(b), 0xAA));
-}
-
-/* Blocks of 9 words, d and 8 words of nibbles, in few loads whose ends lie in the chunk: loads across cache lines are dear. */
+/* Blocks of 9 words: an F16 and 8 words of nibbles. A chunk is four and a half loads; none is made twice, because one across cache lines that
+ * are still on their way costs most of what this loop does (with six and some of them read again it ran at half the read bandwidth). */
 INLINE __m512 read_nibbles_after_f16(const char *chunk, __m512i w[8])
 {
-	/* Words 1 to 8, 10 to 17, ... of half a chunk; the other four blocks count from its byte 64. */
-	const __m512i at = _mm512_set_epi16(35, 34, 33, 32, 31, 30, 29, 28, 26, 25, 24, 23, 22, 21, 20, 19, 17, 16, 15, 14, 13, 12, 11, 10, 8, 7,
-	                                    6, 5, 4, 3, 2, 1);
-	const __m512i at2 = _mm512_set_epi16(63, 62, 61, 60, 59, 58, 57, 56, 30, 29, 28, 27, 26, 25, 24, 23, 21, 20, 19, 18, 17, 16, 15, 14, 12,
-	                                     11, 10, 9, 8, 7, 6, 5);
-	__m512i v[4], a[2], b[2];
-#pragma GCC unroll 2
-	for (int half = 0; half < 2; half++) {
-		const char *p = chunk + 144 * half;
-		a[half] = load512(p);
-		b[half] = load512(p + 64);
-		v[2 * half] = _mm512_permutex2var_epi16(a[half], at, b[half]);
-		v[2 * half + 1] = _mm512_permutex2var_epi16(b[half], at2, load512(p + 80));
-	}
+	/* Words 0, 32, 64, 96 and 112 of the chunk on. */
+	__m512i a = load512_once(chunk), b = load512_once(chunk + 64), c = load512_once(chunk + 128), d = load512_once(chunk + 192);
+	__m512i e = load512_once(chunk + 224), v[4];
+#define WORDS(at) (at) + 1, (at) + 2, (at) + 3, (at) + 4, (at) + 5, (at) + 6, (at) + 7, (at) + 8
+#define BLOCKS(i, j, k, l) (__m512i)(__v32hi){WORDS(i), WORDS(j), WORDS(k), WORDS(l)}
+	v[0] = _mm512_permutex2var_epi16(a, BLOCKS(0, 9, 18, 27), b);
+	v[1] = _mm512_permutex2var_epi16(b, BLOCKS(4, 13, 22, 31), c);
+	v[2] = _mm512_permutex2var_epi16(c, BLOCKS(8, 17, 26, 35), d);
+	v[3] = _mm512_permutex2var_epi16(d, BLOCKS(12, 21, 46, 55), e);
+#undef BLOCKS
+#undef WORDS
 	lanes_of_nibbles(w, v);
-	return lanes_of_f16(a[0], b[0], a[1], b[1], 9);
+	/* The F16 of lane l's group, at word 9 (4 (l % 4) + l / 4): lanes 0 and 1 of four from a and b, the others from c and e, and two from d. */
+	const __m512i of_ab = (__m512i)(__v32hi){0, 36, 0, 0, 9, 45, 0, 0, 18, 54, 0, 0, 27, 63, 0, 0};
+	const __m512i of_ce = (__m512i)(__v32hi){0, 0, 8, 0, 0, 0, 17, 37, 0, 0, 26, 46, 0, 0, 0, 55};
+	const __m512i of_d = (__m512i)(__v32hi){0, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0};
+	__m512i low = _mm512_permutex2var_epi16(a, of_ab, b), high = _mm512_permutex2var_epi16(c, of_ce, e);
+	high = _mm512_mask_permutexvar_epi16(high, 0x4008, of_d, d);
+	return _mm512_cvtph_ps(_mm256_blend_epi32(_mm512_castsi512_si256(low), _mm512_castsi512_si256(high), 0xAA));
 }
 INLINE void read_q4_0(const char *chunk, const char *second, chunk_lanes *row) { row->scale = read_nibbles_after_f16(chunk, row->w); }
 
@@ -322,6 +317,27 @@ INLINE void read_q2_k(const char *chunk, const char *second, chunk_lanes *row)
 	__m512 m = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_and_si128(_mm_srli_epi16(v, 4), mask)));
 	row->scale = _mm512_mul_ps(s, _mm512_set1_ps(half_to_float(b->d)));
 	row->min = _mm512_mul_ps(m, _mm512_set1_ps(half_to_float(b->dmin))); /* to be subtracted */
+}
+
+/* ---- sums ---- */
+
+/* Lane i of the result: the sum of row i. */
+INLINE __m512 add_across(const float rows[16][16])
+{
+	__m512 t[8], u[4];
+#pragma GCC unroll 8
+	for (int i = 0; i < 8; i++) {
+		__m512 a = _mm512_load_ps(rows[2 * i]), b = _mm512_load_ps(rows[2 * i + 1]);
+		t[i] = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+	}
+#pragma GCC unroll 4
+	for (int i = 0; i < 4; i++) {
+		__m512d a = _mm512_castps_pd(t[2 * i]), b = _mm512_castps_pd(t[2 * i + 1]);
+		u[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
+	}
+	__m512 p = _mm512_add_ps(_mm512_shuffle_f32x4(u[0], u[1], 0x44), _mm512_shuffle_f32x4(u[0], u[1], 0xEE));
+	__m512 q = _mm512_add_ps(_mm512_shuffle_f32x4(u[2], u[3], 0x44), _mm512_shuffle_f32x4(u[2], u[3], 0xEE));
+	return _mm512_add_ps(_mm512_shuffle_f32x4(p, q, 0x88), _mm512_shuffle_f32x4(p, q, 0xDD));
 }
 
 #endif

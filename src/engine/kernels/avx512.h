@@ -15,6 +15,9 @@ AVX512_GEMM(offset16)
 #undef AVX512_GEMM
 void hth_avx512_arrange_by_32(void *, const hth_a8_line *, size_t, size_t);
 void hth_avx512_arrange_by_16(void *, const hth_a8_line *, size_t, size_t);
+void hth_avx512_arrange_one(void *, const hth_a8_line *, size_t, size_t);
+void hth_avx512_one_q4_k(const hth_few *);
+void hth_avx512_one_q5_k(const hth_few *);
 void hth_avx512_gemm_float(const float *, size_t, const float *const *, size_t, float *);
 
 #define AVX512_TYPE(name)                                                              \

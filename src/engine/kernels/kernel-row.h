@@ -56,6 +56,13 @@ typedef struct hth_a8_lanes {
 	float d[16], s[16];
 	int32_t n[16];
 } hth_a8_lanes;
+/* One token alone: the same, and for types whose bytes hold two groups (nibbles of Q4_K), low and high ones: pair[j] and pair[4 + j] are what words j and
+ * 4 + j of low and of high groups meet, in quarters 0 and 2 of the vector, and 1 and 3. d16: d, a sixteenth of it for high groups. */
+typedef struct hth_a8_one {
+	hth_a8_lanes lanes;
+	_Alignas(64) int8_t pair[8][64];
+	float d16[16];
+} hth_a8_one;
 /* The same of 256 columns and groups of 16, in order: s16 and n16. */
 typedef struct hth_a8_lanes16 {
 	_Alignas(64) int8_t q[4][64];
@@ -69,8 +76,8 @@ typedef struct hth_a8_groups {
 	int16_t minus[2][8][2];
 	int32_t n16[2][8];
 } hth_a8_groups;
-enum { HTH_ARRANGED_MAX = 512 }; /* bytes for 256 columns */
-static_assert(sizeof(hth_a8) <= HTH_ARRANGED_MAX && sizeof(hth_a8_lanes) <= 2 * HTH_ARRANGED_MAX && sizeof(hth_a8_lanes16) <= HTH_ARRANGED_MAX &&
+enum { HTH_ARRANGED_MAX = 640 }; /* bytes for 256 columns */
+static_assert(sizeof(hth_a8) <= HTH_ARRANGED_MAX && sizeof(hth_a8_one) <= 2 * HTH_ARRANGED_MAX && sizeof(hth_a8_lanes16) <= HTH_ARRANGED_MAX &&
                   sizeof(hth_a8_groups) <= HTH_ARRANGED_MAX,
               "any fits acts.h's room");
 
@@ -141,6 +148,7 @@ typedef struct hth_kernel_type {
 	hth_gemm_fn gemm;
 	bool own_panel; /* unpack leaves a form of its own, which only gemm knows */
 	hth_gemv_fn gemv;
+	hth_few_fn one; /* in place of few where activations are of one token, arranged as the row's one_acts; NULL: few serves it */
 	hth_few_fn few; /* in place of gemm for a few tokens, and for one where gemv is NULL */
 	/* floats: NULL means the portable ones over the type's dequantiser (kernels.c), and that a few tokens take gemm */
 	hth_unpack_float_fn unpack_float;
@@ -157,6 +165,8 @@ typedef struct hth_kernel_row {
 	void (*quantize_acts)(hth_a8_line *dst, size_t stride, const float *x, size_t n);
 	/* For few, by whether a type's groups are of 32 or of 16; both may be the same. NULL: no type has few. (gemv has hth_a8.) */
 	const hth_arrangement *few_acts[2];
+	/* Where activations are of one token alone, in place of few_acts[0], which it begins with. NULL: few_acts[0] it is. */
+	const hth_arrangement *one_acts;
 	hth_gemm_float_fn gemm_float;
 	/* For measure.c. A sum over n bytes (a multiple of 256) read as fast as can be; and a loop of multiply-adds on
 	 * registers, which returns how many it did. */

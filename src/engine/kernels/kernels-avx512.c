@@ -216,9 +216,12 @@ static uint64_t mac_float(size_t rounds)
 }
 
 #define CODES(name, kind) {.unpack = hth_avx512_unpack_##name, .gemm = hth_avx512_gemm_##kind, .few = hth_avx512_few_##name}
+#define CODES_ONE(name, kind)                                                                                                                        \
+	{.unpack = hth_avx512_unpack_##name, .gemm = hth_avx512_gemm_##kind, .one = hth_avx512_one_##name, .few = hth_avx512_few_##name}
 #define FLOATS(name) {.unpack_float = hth_avx512_unpack_##name, .gemv_float = hth_avx512_gemv_##name, .few_float = hth_avx512_few_##name}
 
 static const hth_arrangement by_32 = {512, sizeof(hth_a8_lanes), hth_avx512_arrange_by_32};
+static const hth_arrangement one = {512, sizeof(hth_a8_one), hth_avx512_arrange_one};
 static const hth_arrangement by_16 = {256, sizeof(hth_a8_lanes16), hth_avx512_arrange_by_16};
 
 const hth_kernel_row hth_kernels_avx512 = {
@@ -229,6 +232,7 @@ const hth_kernel_row hth_kernels_avx512 = {
     .few_tokens = 16,
     .quantize_acts = quantize_acts,
     .few_acts = {&by_32, &by_16},
+    .one_acts = &one,
     .gemm_float = hth_avx512_gemm_float,
     .read_bytes = read_bytes,
     .mac_peak = {mac_codes, mac_codes, mac_float},
@@ -236,7 +240,7 @@ const hth_kernel_row hth_kernels_avx512 = {
         [HTH_F32] = FLOATS(f32), [HTH_F16] = FLOATS(f16), [HTH_BF16] = FLOATS(bf16),
         [HTH_Q4_0] = CODES(q4_0, offset), [HTH_Q4_1] = CODES(q4_1, min), [HTH_Q5_0] = CODES(q5_0, offset),
         [HTH_Q5_1] = CODES(q5_1, min), [HTH_Q8_0] = CODES(q8_0, offset), [HTH_Q2_K] = CODES(q2_k, min16),
-        [HTH_Q3_K] = CODES(q3_k, offset16), [HTH_Q4_K] = CODES(q4_k, min), [HTH_Q5_K] = CODES(q5_k, min),
+        [HTH_Q3_K] = CODES(q3_k, offset16), [HTH_Q4_K] = CODES_ONE(q4_k, min), [HTH_Q5_K] = CODES_ONE(q5_k, min),
         [HTH_Q6_K] = CODES(q6_k, offset16), [HTH_IQ4_NL] = CODES(iq4_nl, offset), [HTH_IQ4_XS] = CODES(iq4_xs, offset),
         [HTH_MXFP4] = CODES(mxfp4, offset),
     },

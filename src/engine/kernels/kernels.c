@@ -326,6 +326,8 @@ static const hth_arrangement *arrangement(const hth_kernel_row *row, const hth_a
 	static const hth_arrangement for_gemv = {HTH_A8_COLS, sizeof(hth_a8), arrange_for_gemv};
 	bool by_gemv = row->few_acts[0] == NULL || (acts->n_tokens == 1 && row->types[HTH_Q8_0].gemv != NULL);
 	*ret_room = !by_gemv && hth_type_by_16(type) && row->few_acts[0] != row->few_acts[1];
+	if (!by_gemv && *ret_room == 0 && acts->n_tokens == 1 && row->one_acts != NULL)
+		return row->one_acts;
 	return by_gemv ? &for_gemv : row->few_acts[*ret_room];
 }
 
@@ -346,9 +348,10 @@ static void task_gemv(const run_plan *run, const job_plan *plan, size_t row0, si
 		uint32_t offset[FEW_TOKENS];
 		for (size_t t = 0; t < plan->n_tokens; t++)
 			offset[t] = (uint32_t)(token_of(job, t) * form->bytes);
-		type->few(&(hth_few){.w = data, .row_bytes = w->row_bytes, .n_rows = n_rows, .cols = w->cols, .acts = arranged,
-		                     .block_stride = block_stride, .offset = offset, .n_tokens = plan->n_tokens,
-		                     .y = job->y + row0, .y_stride = job->y_stride});
+		hth_few_fn few = type->one != NULL && acts->n_tokens == 1 ? type->one : type->few;
+		few(&(hth_few){.w = data, .row_bytes = w->row_bytes, .n_rows = n_rows, .cols = w->cols, .acts = arranged,
+		               .block_stride = block_stride, .offset = offset, .n_tokens = plan->n_tokens,
+		               .y = job->y + row0, .y_stride = job->y_stride});
 	} else if (plan->codes)
 		type->gemv(data, w->row_bytes, n_rows, w->cols, arranged + token * form->bytes, block_stride, job->y + row0);
 	else if (plan->n_tokens > 1) {

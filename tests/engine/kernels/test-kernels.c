@@ -179,7 +179,7 @@ TEST(long_rows_by_a_few_tokens_agree_too)
 	static const struct {
 		hth_type type;
 		size_t cols;
-	} long_rows[] = {{HTH_Q4_K, 17 * 256}, {HTH_Q6_K, 9 * 256}, {HTH_Q4_0, 2048 + 544}, {HTH_F16, 2048 + 13}};
+	} long_rows[] = {{HTH_Q4_K, 17 * 256}, {HTH_Q5_K, 7 * 256}, {HTH_Q6_K, 9 * 256}, {HTH_Q4_0, 2048 + 544}, {HTH_F16, 2048 + 13}};
 	for (size_t i = 0; i < HTH_COUNT(long_rows); i++) {
 		problem p;
 		problem_init(&p, long_rows[i].type, 19, long_rows[i].cols, 16);
@@ -191,6 +191,39 @@ TEST(long_rows_by_a_few_tokens_agree_too)
 		p.n_tokens = 16;
 		problem_finish(&p);
 	}
+}
+/* What guesses ahead rely on: up to so many tokens at once, each comes out as it does alone, to the last bit. */
+static void alone_and_among_others(void)
+{
+	hth_error err = HTH_ERROR_INIT;
+	for (size_t i = 0; i < HTH_COUNT(kernel_types); i++) {
+		enum { ROWS = 19 };
+		problem p;
+		problem_init(&p, kernel_types[i], ROWS, hth_type_get(kernel_types[i])->block_elems == 256 ? 7 * 256 : 1312, 8);
+		size_t most = HTH_MIN(hth_matrix_exact_tokens(&p.w), p.n_tokens);
+		static const size_t counts[] = {2, 3, 5, 8};
+		for (size_t c = 0; c < HTH_COUNT(counts) && counts[c] <= most; c++) {
+			float alone[ROWS], together[8 * ROWS];
+			hth_acts *acts = NULL;
+			REQUIRE_OK(hth_acts_create(&acts, p.n_tokens, p.w.cols, &err));
+			hth_acts_set(acts, p.x, p.stride, counts[c], p.w.cols);
+			hth_matmul_run(pool, &(hth_matmul){.w = &p.w, .x = acts, .y = together, .y_stride = ROWS}, 1);
+			for (size_t t = 0; t < counts[c]; t++) {
+				hth_acts_set(acts, p.x + t * p.stride, p.stride, 1, p.w.cols);
+				hth_matmul_run(pool, &(hth_matmul){.w = &p.w, .x = acts, .y = alone, .y_stride = ROWS}, 1);
+				if (memcmp(alone, together + t * ROWS, sizeof alone) != 0)
+					test_fail(__FILE__, __LINE__, "%s %s: token %zu of %zu is not what it is alone", hth_kernels_name(),
+					          hth_type_get(p.w.type)->name, t, counts[c]);
+			}
+			hth_acts_destroy(acts);
+		}
+		problem_finish(&p);
+	}
+}
+TEST(a_token_among_others_is_what_it_is_alone_where_that_is_promised)
+{
+	REQUIRE(setup());
+	for_each_row(alone_and_among_others);
 }
 /* The largest sums that a type's codes and 8-bit activations can give: kernels that add in 16 bits must not saturate or wrap. */
 TEST(codes_and_activations_at_their_ends_are_exact)
