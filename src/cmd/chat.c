@@ -37,6 +37,7 @@ hth_status hth_chat_open(hth_chat **ret_chat, const hth_invocation *in, const ch
 		hth_config_url(&in->config, chat->where, sizeof chat->where);
 	}
 	if (status == HTH_GONE || status == HTH_NOT_FOUND) {
+		bool elsewhere = status == HTH_NOT_FOUND && strchr(model, '/') != NULL; /* UPSTREAM/MODEL, perhaps */
 		hth_catalog catalog;
 		hth_catalog_model found;
 		status = hth_catalog_load(&catalog, in->config.home, err);
@@ -44,6 +45,8 @@ hth_status hth_chat_open(hth_chat **ret_chat, const hth_invocation *in, const ch
 			status = hth_catalog_resolve(&catalog, model, &found, err);
 			hth_catalog_finish(&catalog);
 		}
+		if (status == HTH_NOT_FOUND && elsewhere)
+			hth_fail(err, status, "the node has no model '%.200s'; `hearth list` shows this home's, and `hearth status` whether its upstreams answer", model);
 		if (status == HTH_OK) {
 			snprintf(chat->model, sizeof chat->model, "%s", found.name);
 			snprintf(chat->where, sizeof chat->where, "here");

@@ -178,6 +178,8 @@ static void check_home(doctor *d)
 	snprintf(what, sizeof what, "%s, %s free on its disk", home, hth_cmd_bytes(room, free_text));
 	if ((st.st_mode & 022) != 0)
 		report(d, PROBLEM, "home", what, "other users may write into it: chmod go-w it, or they can change what this node does");
+	else if (room < 100u * 1000 * 1000)
+		report(d, PROBLEM, "home", what, "the disk is full: keys, the index and what leaves the house can no longer be written down");
 	else if (room < 1000u * 1000 * 1000)
 		report(d, NOTE, "home", what, "a model of a useful size takes some gigabytes");
 	else

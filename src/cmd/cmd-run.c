@@ -4,6 +4,9 @@
 #include "cmd/cmd-options.h"
 
 #include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static volatile sig_atomic_t interrupted;
 
@@ -97,6 +100,36 @@ static const char *split_words(const hth_invocation *in, const char **ret_prompt
 	return NULL;
 }
 
+/* Somebody has piped or redirected words in, which are there to be read. */
+static bool has_piped_words(void)
+{
+	struct stat st;
+	int n = 0;
+	if (fstat(0, &st) != 0)
+		return false;
+	return S_ISREG(st.st_mode) ? lseek(0, 0, SEEK_CUR) < st.st_size : S_ISFIFO(st.st_mode) && ioctl(0, FIONREAD, &n) == 0 && n > 0;
+}
+
+/* Standard input as text; NULL: told why not, in *ret_code. Caller frees. */
+static char *read_piped(hth_invocation *in, bool raw, int *ret_code)
+{
+	hth_error err = HTH_ERROR_INIT;
+	char *piped = NULL;
+	size_t len = 0;
+	if (hth_cmd_read_file("-", HTH_CLIENT_BODY_MAX, &piped, &len, &err) != HTH_OK) {
+		*ret_code = hth_cmd_fail(in, &err);
+		return NULL;
+	}
+	if (strlen(piped) != len) {
+		*ret_code = hth_cmd_usage(in, "the prompt on standard input is no text (it holds a NUL byte)");
+		free(piped);
+		return NULL;
+	}
+	while (!raw && len > 0 && (piped[len - 1] == '\n' || piped[len - 1] == '\r'))
+		piped[--len] = '\0';
+	return piped;
+}
+
 int hth_cmd_run(hth_invocation *in)
 {
 	hth_chat_params p = {.max_tokens = -1};
@@ -115,20 +148,34 @@ int hth_cmd_run(hth_invocation *in)
 	    {"own", 0, HTH_OPTION_FLAG, &own, NULL, "start the model here even when a node runs", 0, 0, NULL},
 	    {"verbose", 'v', HTH_OPTION_FLAG, &verbose, NULL, "say how fast it was, on stderr", 0, 0, NULL},
 	};
-	if (!hth_options_take(in, options, HTH_COUNT(options), 0, 2))
+	if (!hth_options_take(in, options, HTH_COUNT(options), 0, 3))
 		return in->exit_code;
+	/* A last word of '-' is standard input, after the prompt where there is one. */
+	bool dash = in->argc > 0 && strcmp(in->argv[in->argc - 1], "-") == 0;
+	in->argc -= dash;
+	if (in->argc > 2)
+		return hth_cmd_usage(in, "'%.60s' is one word too many (quote texts)", in->argv[2]);
 	const char *prompt, *model = split_words(in, &prompt);
 	hth_error err = HTH_ERROR_INIT;
-	HTH_AUTO_FREE char *piped = NULL;
-	size_t piped_len = 0;
-	if (prompt == NULL && !hth_cmd_is_terminal(0)) {
-		if (hth_cmd_read_file("-", HTH_CLIENT_BODY_MAX, &piped, &piped_len, &err) != HTH_OK)
-			return hth_cmd_fail(in, &err);
-		if (strlen(piped) != piped_len)
-			return hth_cmd_usage(in, "the prompt on standard input is no text (it holds a NUL byte)");
-		while (!p.raw && piped_len > 0 && (piped[piped_len - 1] == '\n' || piped[piped_len - 1] == '\r'))
-			piped[--piped_len] = '\0';
+	HTH_AUTO_FREE char *piped = NULL, *joined = NULL;
+	int code = HTH_EXIT_DONE;
+	if ((dash || (prompt == NULL && !hth_cmd_is_terminal(0))) && (piped = read_piped(in, p.raw, &code)) == NULL)
+		return code;
+	if (piped != NULL && prompt != NULL) {
+		if (asprintf(&joined, "%s\n\n%s", prompt, piped) < 0)
+			joined = NULL;
+		if (joined == NULL)
+			return hth_cmd_fail(in, (hth_fail(&err, HTH_NO_MEMORY, "no memory for the prompt"), &err));
+		prompt = joined;
+	} else if (piped != NULL) {
 		prompt = piped;
+	} else if (prompt != NULL && !hth_cmd_is_terminal(0) && has_piped_words()) {
+		/* A mistyped model's name would be answered as if it were the question. */
+		if (in->argc == 1 && strpbrk(prompt, " \t\n?!.,") == NULL) {
+			hth_fail(&err, HTH_NOT_FOUND, "there is no model '%.200s'; `hearth list` shows what there is", prompt);
+			return hth_cmd_fail(in, &err);
+		}
+		fprintf(stderr, "hearth run: standard input is not read; a last word of '-' puts it after the prompt\n");
 	}
 	if (prompt != NULL && *prompt == '\0')
 		return hth_cmd_usage(in, "the prompt is empty");
@@ -139,7 +186,7 @@ int hth_cmd_run(hth_invocation *in)
 	hth_chat *chat;
 	if (hth_chat_open(&chat, in, model, own, &interrupted, &err) != HTH_OK)
 		return err.status == HTH_CANCELLED ? 128 + SIGINT : hth_cmd_fail(in, &err);
-	int code = prompt != NULL ? answer_once(in, chat, system, prompt, &p, verbose) : hth_chat_session(in, chat, system, &p, &interrupted);
+	code = prompt != NULL ? answer_once(in, chat, system, prompt, &p, verbose) : hth_chat_session(in, chat, system, &p, &interrupted);
 	hth_chat_close(chat);
 	return code;
 }

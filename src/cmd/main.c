@@ -16,8 +16,9 @@
 const hth_command hth_commands[] = {
     {"serve", "[--SETTING VALUE]...", "run the node in the foreground",
      "Listens on 127.0.0.1:4327 until it is interrupted. Clients of the OpenAI API use http://127.0.0.1:4327/v1.", hth_cmd_serve},
-    {"run", "[MODEL] [PROMPT]", "chat with a model; with PROMPT or a pipe, one answer on stdout",
+    {"run", "[MODEL] [PROMPT] [-]", "chat with a model; with PROMPT or a pipe, one answer on stdout",
      "Asks the node when it runs, else starts the model itself. A single word that is no model is taken as the prompt.\n"
+     "A last word of - is standard input, after the prompt: cat letter.txt | hearth run mymodel \"Shorter, please:\" -\n"
      "In a chat, /help lists what can be typed; Ctrl-C stops an answer, Ctrl-D leaves.",
      hth_cmd_run},
     {"list", "", "models on this disk", NULL, hth_cmd_list},

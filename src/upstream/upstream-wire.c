@@ -411,19 +411,24 @@ bool hth_up_reader_whole(hth_up_reader *reader, const char *data, size_t len)
 hth_status hth_up_http_error(const char *upstream, const hth_transfer_head *head, const char *body, size_t len, hth_error *err)
 {
 	HTH_AUTO_JSON json_t *json = NULL;
-	const char *message = NULL;
+	const char *message = NULL, *kind = NULL;
 	if (len > 0 && hth_json_parse(&json, body, len, NULL) == HTH_OK && json_is_object(json)) {
 		const json_t *error = json_object_get(json, "error");
 		message = json_string_value(json_is_object(error) ? json_object_get(error, "message") : error);
 		if (message == NULL)
 			message = json_string_value(json_object_get(json, "message"));
+		for (size_t i = 0; json_is_object(error) && kind == NULL && i < 2; i++) {
+			kind = json_string_value(json_object_get(error, i == 0 ? "code" : "type")); /* the latter is llama-server's */
+			if (kind != NULL && strcmp(kind, "context_length_exceeded") != 0 && strcmp(kind, "exceed_context_size_error") != 0)
+				kind = NULL;
+		}
 	}
 	if (message == NULL)
 		message = "it does not say why";
 	int code = head->code;
 	if (code == 401 || code == 403) /* our key, not the client's */
 		return hth_fail(err, HTH_GONE, "the upstream %s does not take the key that hearth.conf has for it (HTTP status %d)", upstream, code);
-	hth_status status = code == 404 ? HTH_NOT_FOUND : code == 429 || code == 503 ? HTH_BUSY : code == 413 ? HTH_TOO_LARGE
+	hth_status status = code == 404 ? HTH_NOT_FOUND : code == 429 || code == 503 ? HTH_BUSY : code == 413 || kind != NULL ? HTH_TOO_LARGE
 	                    : code >= 400 && code < 500 ? HTH_INVALID : HTH_GONE;
 	return hth_fail(err, status, "the upstream %s: %.300s (HTTP status %d)", upstream, message, code);
 }

@@ -137,6 +137,11 @@ def one_answer_and_nothing_else():
     assert hearth("run", "--temp", "0", "-n", "24", input=QUESTION + "\n").out == done.out
     assert hearth("run", "starter", "--temp", "0", "-n", "24", input=QUESTION + "\n").out == done.out
     assert hearth("run", STARTER, QUESTION, "--temp", "0", "-n", "24").out == done.out
+    assert hearth("run", "-", "--temp", "0", "-n", "24", input=QUESTION).out == done.out
+    joined = hearth("run", "starter", "Hello.", "-", "--temp", "0", "-n", "24", input=QUESTION)
+    assert joined.out == hearth("run", "starter", "Hello.\n\n" + QUESTION, "--temp", "0", "-n", "24").out and joined.err == ""
+    unread = hearth("run", "starter", QUESTION, "--temp", "0", "-n", "24", input="more")
+    assert unread.out == done.out and "not read" in unread.err
     assert "tokens" in hearth("run", QUESTION, "--temp", "0", "-n", "24", "-v").err
 
 
@@ -157,6 +162,7 @@ def what_cannot_be_answered_is_said():
     for args, says in [(["", ], "empty"), (["starter", "x\udcff"], "UTF-8")]:
         assert says in hearth("run", *args, code=2).err
     assert "empty" in hearth("run", "starter", code=2, input="").err
+    assert "no model 'startr'" in hearth("run", "startr", code=1, input="A letter.").err
     done = hearth("run", "starter", "word " * 2000, code=1)
     assert "256" in done.err and re.search(r"\d{4}", done.err), done.err
 
@@ -192,16 +198,17 @@ def the_node_answers_the_same():
 @test
 def a_node_with_a_key_wants_it():
     with Node("--api-key", "hunter2") as node:
-        assert "key" in node.run("status", code=1).err
-        assert "key" in node.run("run", "starter", "hi", code=1).err
-        assert node.run("status", "--json", HEARTH_API_KEY="hunter2").json["default_model"] == "starter"
-        assert len(node.run("run", "starter", "hi", "-n", "4", HEARTH_API_KEY="hunter2").out) > 1
+        guest = {"HEARTH_HOME": os.path.join(home, "guest")}
+        assert "key" in node.run("status", code=1, **guest).err
+        assert "key" in node.run("run", "starter", "hi", code=1, **guest).err
+        assert node.run("status", "--json", HEARTH_API_KEY="hunter2", **guest).json["default_model"] == "starter"
+        assert len(node.run("run", "starter", "hi", "-n", "4", HEARTH_API_KEY="hunter2", **guest).out) > 1
 
 
 @test
 def a_taken_port_is_said():
     with Node() as node:
-        done = hearth("serve", "--listen", node.address, code=1)
+        done = hearth("serve", "--listen", node.address, code=1, HEARTH_HOME=os.path.join(home, "guest"))
         assert node.address.split(":")[1] in done.err and "hearth serve: " in done.err, done.err
 
 

@@ -49,7 +49,7 @@ class FakeUpstream:
                 if not self.allowed():
                     return
                 if outer.mode.isdigit():
-                    self.reply(int(outer.mode), {"error": {"message": "as told", "type": "x"}})
+                    self.reply(int(outer.mode), {"error": {"message": "as told", "type": "exceed_context_size_error" if outer.mode == "400" else "x"}})
                 elif self.path.endswith("/embeddings"):
                     self.reply(200, {"data": [{"embedding": [0.6, 0.8], "index": 0}], "usage": {"prompt_tokens": 3}})
                 else:

@@ -159,6 +159,7 @@ def failures_are_told_as_what_they_are():
             up.mode = mode
             a = chat(n, "u/alpha")
             assert a.status == status, (mode, a.status, a.body)
+            assert (mode == "400") == (a.error()["code"] == "context_length_exceeded"), a.body
             assert "upstream u" in a.error()["message"] and (not mode.isdigit() or mode == "401" or "as told" in a.error()["message"]), a.body
         up.mode = "ok"
         for body, param in (({"grammar": 'root ::= "a"'}, "grammar"), ({"prompt": "x", "logprobs": 1}, "logprobs"), ({"prompt": "x", "echo": True}, "echo")):
