@@ -14,7 +14,7 @@ static hth_status keep(void *ctx, const hth_entry *entry, hth_error *err)
 	return HTH_OK;
 }
 static void on_send(void *ctx, const hth_home_id *to, const void *bytes, size_t len) { (void)ctx, (void)to, (void)bytes, (void)len; }
-static bool on_leaves(void *ctx, uint64_t ask, const hth_home_id *to, size_t len, const char *why) { return (void)ctx, (void)ask, (void)to, (void)len, (void)why, true; }
+static bool on_leaves(void *ctx, uint64_t ask, const hth_home_id *to, size_t len, const char *why, bool also) { return (void)ctx, (void)ask, (void)to, (void)len, (void)why, (void)also, true; }
 static void on_tokens(void *ctx, uint64_t ask, const hth_pool_run *run) { (void)ctx, (void)ask, (void)run; }
 static void on_ended(void *ctx, uint64_t ask, const hth_home_id *by, bool check, uint8_t finish, uint8_t stop)
 {
@@ -52,7 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	hth_ledger *ledger = NULL;
 	hth_rng rng;
 	hth_rng_seed(&rng, 1);
-	hth_pool_ops ops = {NULL, on_send, on_leaves, on_tokens, on_ended, on_go_home, on_failed, on_serve, on_stop, on_hold};
+	hth_pool_ops ops = {NULL, on_send, on_leaves, on_tokens, on_ended, on_go_home, on_failed, on_serve, on_stop, on_hold, NULL, NULL};
 	if (hth_ledger_create(&ledger, &hth_identity_card(anna)->id, hth_signer_of(anna), (hth_ledger_disk){keep, NULL}, &err) != HTH_OK ||
 	    hth_pool_create(&pool, &hth_identity_card(anna)->id, &ops, ledger, &rng, &err) != HTH_OK)
 		abort();

@@ -14,10 +14,13 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sodium.h>
+#include <linux/sockios.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 
 enum {
-	ATTEMPT_MS = 10000, CONNECT_MS = 4000, PING_MS = 15000, PINGS_LOST = 2, STEADY_MS = 10000,
+	ATTEMPT_MS = 10000, CONNECT_MS = 4000, STEADY_MS = 10000,
+	PING_MS = 5000, URGENT_QUIET_MS = 600, URGENT_ANSWER_MS = 900, STALL_MS = 250, BACKLOG = 64 << 10,
 	PAUSE_FIRST_MS = 200, PAUSE_MAX_MS = 10000, READ_CHUNK = 16 << 10, READ_SLICE = 256 << 10, READ_NS = 2000000, NONCE_MAX = 48,
 };
 
@@ -45,8 +48,11 @@ struct hth_link {
 	hth_buf out;
 	size_t out_at; /* bytes of out that are on the wire */
 	char nonce[NONCE_MAX + 1];
-	unsigned pings_out, attempts; /* attempts: since it was last up for a while */
+	unsigned attempts; /* since it was last up for a while */
 	uint64_t up_ms, heard_ms;
+	bool urgent, pinging;   /* pinging: nothing was heard since a ping went out */
+	uint64_t pinged_ms, look_ms; /* when the ping's time began to run; when the timer is to look next */
+	uint64_t taken;              /* bytes that the hub's machine had acknowledged by then */
 	bool broken;
 	hth_error why;
 	hth_link_counts counts;
@@ -54,6 +60,7 @@ struct hth_link {
 
 static void attempt(hth_link *l);
 static void on_watch(void *ctx, unsigned events);
+static void look_later(hth_link *l);
 
 /* ---- the end of an attempt ---- */
 
@@ -69,7 +76,7 @@ static void hang_up(hth_link *l)
 	hth_timer_stop(l->more);
 	hth_buf_finish(&l->out); /* whatever waited is lost: letters are dated, and whoever needs one asks again */
 	l->out_at = 0;
-	l->broken = false;
+	l->broken = l->pinging = false;
 	hth_wire_reset(&l->wire);
 	link_resolver_forget(l->resolver);
 }
@@ -199,13 +206,12 @@ static bool on_ping(void *ctx)
 static bool on_pong(void *ctx)
 {
 	hth_link *l = ctx;
-	l->pings_out = 0;
 	if (l->state != LINK_LOGIN)
 		return true;
 	l->state = LINK_UP;
 	l->up_ms = hth_clock_ms();
 	l->counts.connects++;
-	hth_timer_start(l->timer, PING_MS, PING_MS);
+	look_later(l);
 	l->events.up(l->events.ctx, &l->hub);
 	return true;
 }
@@ -236,6 +242,7 @@ static void receive(hth_link *l)
 			return;
 		}
 		l->heard_ms = hth_clock_ms();
+		l->pinging = false;
 		l->counts.received_bytes += n;
 		l->why = HTH_ERROR_INIT;
 		hth_status status = hth_wire_feed(&l->wire, chunk, n, &err);
@@ -390,7 +397,8 @@ static void on_connected(hth_link *l)
 		return;
 	}
 	l->state = LINK_INFO;
-	hth_timer_start(l->timer, ATTEMPT_MS, 0);
+	/* A hub that is frozen still takes connections. */
+	hth_timer_start(l->timer, l->n_hubs > 1 ? CONNECT_MS : ATTEMPT_MS, 0);
 	watch_for(l, HTH_READABLE);
 }
 
@@ -446,6 +454,60 @@ static void attempt(hth_link *l)
 	link_resolver_ask(l->resolver, host, port);
 }
 
+/* ---- is it still there? ---- */
+
+static void look_later(hth_link *l)
+{
+	uint64_t now = hth_clock_ms();
+	l->look_ms = l->pinging ? l->pinged_ms + (l->urgent ? URGENT_ANSWER_MS : PING_MS) : l->heard_ms + (l->urgent ? URGENT_QUIET_MS : PING_MS);
+	l->look_ms = HTH_MAX(l->look_ms, now + 1); /* not 0: see on_more's timer */
+	hth_timer_start(l->timer, l->look_ms - now, 0);
+}
+
+static size_t queued(const hth_link *l, unsigned long which)
+{
+	int n = 0;
+	return ioctl(l->fd, which, &n) == 0 && n > 0 ? (size_t)n : 0;
+}
+
+/* False: it has not answered, or cannot be asked; why in err. */
+static bool look(hth_link *l, hth_error *err)
+{
+	uint64_t now = hth_clock_ms();
+	size_t unacked = queued(l, SIOCOUTQ), waiting = l->out.len - l->out_at + unacked;
+	uint64_t taken = l->counts.sent_bytes - HTH_MIN((uint64_t)unacked, l->counts.sent_bytes);
+	if (!l->pinging) {
+		if (now < l->heard_ms + (l->urgent ? URGENT_QUIET_MS : PING_MS))
+			return true;
+		l->pinging = true;
+		l->pinged_ms = now;
+		l->taken = taken;
+		if (hth_buf_append_str(&l->out, "PING\r\n") && flush(l, err))
+			return true;
+		hth_fail(err, HTH_IO, "writing to the hub failed");
+		return false;
+	}
+	if (now < l->pinged_ms + (l->urgent ? URGENT_ANSWER_MS : PING_MS))
+		return true;
+	/* This process stood still itself, something is there to be read, or the ping stands in a long queue that moves: no answer can be expected yet. */
+	if (now > l->look_ms + STALL_MS || queued(l, FIONREAD) > 0 || (taken > l->taken && waiting > BACKLOG)) {
+		l->pinged_ms = now;
+		l->taken = taken;
+		return true;
+	}
+	hth_fail(err, HTH_TIMEOUT, "the hub has been silent for %.1f s", (double)(now - l->heard_ms) / 1000);
+	return false;
+}
+
+void hth_link_urgent(hth_link *l, bool urgent)
+{
+	if (l->urgent == urgent)
+		return;
+	l->urgent = urgent;
+	if (l->state == LINK_UP && !l->broken)
+		look_later(l);
+}
+
 static void on_timer(void *ctx)
 {
 	hth_link *l = ctx;
@@ -458,17 +520,10 @@ static void on_timer(void *ctx)
 	switch (l->state) {
 	case LINK_PAUSE: attempt(l); return;
 	case LINK_UP:
-		if (hth_clock_ms() - l->heard_ms < PING_MS)
-			l->pings_out = 0;
-		if (l->pings_out < PINGS_LOST) {
-			l->pings_out++;
-			if (hth_buf_append_str(&l->out, "PING\r\n") && flush(l, &err))
-				return;
-			hth_fail(&err, HTH_IO, "writing to the hub failed");
-		} else {
-			hth_fail(&err, HTH_TIMEOUT, "the hub has been silent for %d s", (PINGS_LOST + 1) * PING_MS / 1000);
-		}
-		lose(l, &err);
+		if (look(l, &err))
+			look_later(l);
+		else
+			lose(l, &err);
 		return;
 	case LINK_CONNECT:
 		hth_fail(&err, HTH_TIMEOUT, "no answer from %s", l->hub.address);

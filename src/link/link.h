@@ -1,7 +1,7 @@
 /* link.h - one connection to a neighbourhood's hub: TLS to a certificate known by its fingerprint, an Ed25519 key as login, subjects and bytes.
  *
- * It dials out (no port is opened here), tries the hubs in turn and for ever with a jittered back-off, pings every 15 s, and counts two pings
- * without an answer as a lost connection. What is sent may be lost; what arrives is whatever the hub says: the caller opens envelopes
+ * It dials out (no port is opened here), tries the hubs in turn and for ever with a jittered back-off. A hub that said nothing for 5 s is asked for a sign
+ * of life (PING), and is lost when it gives none within 5 s more; while somebody waits for it (hth_link_urgent), 0.6 s and 0.9 s. What is sent may be lost; what arrives is whatever the hub says: the caller opens envelopes
  * and believes nothing else. Queues are bounded both ways: what waits to be sent by HTH_LINK_QUEUE_MAX (then HTH_BUSY), what arrives by
  * taking a slice at a time from the socket, so that a hub that sends without end slows itself down and not this loop.
  *
@@ -51,6 +51,8 @@ HTH_MUST_USE hth_status hth_link_send(hth_link *link, const char *subject, const
 bool hth_link_is_up(const hth_link *link);
 size_t hth_link_waiting(const hth_link *link); /* bytes that are not on the wire yet */
 const hth_link_hub *hth_link_current(const hth_link *link); /* NULL: not connected */
+/* Somebody waits for what should come over it: silence is looked into at once, and another hub is tried 1.5 s after the last sign of life. */
+void hth_link_urgent(hth_link *link, bool urgent);
 void hth_link_retry(hth_link *link); /* tries now rather than at the end of the pause */
 
 typedef struct hth_link_counts {

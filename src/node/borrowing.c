@@ -2,7 +2,7 @@
  *
  * A request that may leave (its class, what it asks for) is compared: where would it end sooner? If next door, what the model's template decides is settled from
  * what is known of the model here or was described, the words are sealed into a permit, and the machine asks. What comes back are the request's own
- * pieces; its client cannot tell. When the machine gives a request back, a copy of it with the tokens that are there goes through the router like any
+ * pieces; its client cannot tell. Where a neighbour is late and this home is free, a copy begins here beside it, and the first that has something goes on. When the machine gives a request back, a copy of it with the tokens that are there goes through the router like any
  * other, and what that makes goes on in the first one's stream.
  * Every time that words leave there is a line in the egress log first; without it they do not leave. Thread: the loop's.
  */
@@ -22,6 +22,7 @@ struct hth_borrowed {
 	hth_neighbours *nb;
 	hth_request *request; /* a reference */
 	hth_request *at_home; /* the copy that goes on here; a reference; NULL: it is abroad */
+	hth_request *beside;  /* the copy that was begun here, while it is abroad; a reference */
 	uint64_t ask;
 	hth_home_id peer;
 	bool has_peer;
@@ -39,6 +40,18 @@ static hth_borrowed *find(const hth_neighbours *nb, uint64_t ask)
 	return b;
 }
 
+/* What was begun here beside a neighbour is not wanted. */
+static void stop_beside(hth_borrowed *b)
+{
+	hth_request *copy = b->beside;
+	if (copy == NULL)
+		return;
+	b->beside = NULL;
+	copy->sink = NULL;
+	hth_request_cancel(copy);
+	hth_request_unref(copy);
+}
+
 static void drop(hth_borrowed *b)
 {
 	hth_neighbours *nb = b->nb;
@@ -46,6 +59,7 @@ static void drop(hth_borrowed *b)
 	while (*at != b)
 		at = &(*at)->next;
 	*at = b->next;
+	stop_beside(b);
 	nb->n_abroad -= b->at_home == NULL;
 	b->request->cancel = NULL;
 	b->request->cancel_ctx = NULL;
@@ -81,7 +95,7 @@ static void on_cancel(void *ctx, hth_request *request)
 
 /* ---- leaving ---- */
 
-bool hth_borrowing_leaves(hth_neighbours *nb, uint64_t ask, const hth_home_id *to, size_t words_len, const char *why)
+bool hth_borrowing_leaves(hth_neighbours *nb, uint64_t ask, const hth_home_id *to, size_t words_len, const char *why, bool also)
 {
 	hth_borrowed *b = find(nb, ask);
 	hth_error err;
@@ -100,6 +114,10 @@ bool hth_borrowing_leaves(hth_neighbours *nb, uint64_t ask, const hth_home_id *t
 		hth_log(HTH_LOG_ERROR, "%s stays home: the egress log cannot be written: %s", r->id, err.message);
 		return false;
 	}
+	if (also) {
+		hth_log(HTH_LOG_INFO, "%s is late at %s: %s is asked for it, too", r->id, hth_neighbours_name(nb, &b->peer), name);
+		return true;
+	}
 	if (b->has_peer)
 		hth_log(HTH_LOG_INFO, "%s leaves %s and goes on at %s after %zu tokens: %s", r->id, hth_neighbours_name(nb, &b->peer), name, b->n, why != NULL ? why : "?");
 	b->peer = *to;
@@ -109,6 +127,19 @@ bool hth_borrowing_leaves(hth_neighbours *nb, uint64_t ask, const hth_home_id *t
 		snprintf(r->route_reason, sizeof r->route_reason, "%.60s next door, after another home was left", name);
 	}
 	return true;
+}
+
+void hth_borrowing_now_by(hth_neighbours *nb, uint64_t ask, const hth_home_id *by)
+{
+	hth_borrowed *b = find(nb, ask);
+	if (b == NULL)
+		return;
+	hth_request *r = b->request;
+	const char *name = hth_neighbours_name(nb, by);
+	hth_log(HTH_LOG_INFO, "%s goes on at %s after %zu tokens: it was faster", r->id, name, b->n);
+	b->peer = *by;
+	snprintf(r->served_by, sizeof r->served_by, "%.63s", name);
+	snprintf(r->route_reason, sizeof r->route_reason, "%.60s next door, where it came sooner than from the first", name);
 }
 
 static bool append_ids(hth_borrowed *b, const int32_t *ids, size_t n)
@@ -307,20 +338,58 @@ void hth_borrowing_failed(hth_neighbours *nb, uint64_t ask)
 
 /* ---- coming home ---- */
 
+/* The copy is the answer from now on. */
+static void adopt(hth_borrowed *b, const char *why)
+{
+	hth_neighbours *nb = b->nb;
+	hth_request *r = b->request;
+	const char *name = b->has_peer ? hth_neighbours_name(nb, &b->peer) : "next door";
+	hth_log(HTH_LOG_INFO, "%s comes home from %s after %zu tokens: %s", r->id, name, b->n, why);
+	snprintf(r->served_by, sizeof r->served_by, "here");
+	snprintf(r->route_reason, sizeof r->route_reason, "this home, after %.48s was left: %.48s", name, why);
+	b->at_home = b->beside;
+	b->beside = NULL;
+	nb->n_abroad--;
+	nb->counts.came_home++;
+}
+
+/* Whether what the copy has is the answer: it may have been begun beside a neighbour, who may have been faster. */
+static bool is_answer(hth_borrowed *b, const hth_request *copy)
+{
+	if (b->at_home == copy)
+		return true;
+	if (b->beside != copy || !hth_pool_home_delivers(b->nb->pool, b->ask, hth_neighbours_now_ms(b->nb)))
+		return false;
+	adopt(b, "this home was faster");
+	return true;
+}
+
 static void home_piece(void *ctx, hth_request *copy, const hth_answer_piece *piece)
 {
 	hth_borrowed *b = ctx;
+	hth_neighbours *nb = b->nb;
 	hth_request *r = b->request;
+	if (!is_answer(b, copy))
+		return;
 	if (r->state == HTH_REQUEST_RUNNING) {
 		memcpy(r->prompt_tail, copy->prompt_tail, sizeof r->prompt_tail);
 		r->usage.prompt_tokens = copy->usage.prompt_tokens;
 	}
 	hth_request_piece(r, piece);
+	hth_neighbours_settle(nb);
 }
 
 static void home_ended(void *ctx, hth_request *copy)
 {
 	hth_borrowed *b = ctx;
+	hth_neighbours *nb = b->nb;
+	if (copy->state == HTH_REQUEST_DONE ? !is_answer(b, copy) : b->beside == copy) { /* the neighbour has it, and what happened here changes nothing */
+		if (b->beside == copy) {
+			b->beside = NULL;
+			hth_request_unref(copy);
+		}
+		return;
+	}
 	hth_request *r = hth_request_ref(b->request);
 	hth_request_ref(copy);
 	drop(b);
@@ -335,6 +404,7 @@ static void home_ended(void *ctx, hth_request *copy)
 	}
 	hth_request_unref(copy);
 	hth_request_unref(r);
+	hth_neighbours_settle(nb);
 }
 
 static const hth_request_sink home_sink = {.piece = home_piece, .ended = home_ended};
@@ -349,43 +419,82 @@ static void home_placed(void *ctx, hth_request *copy, hth_runner *runner, const 
 		hth_request_fail(copy, &err);
 }
 
+/* Begins with the rest of it here, as `beside`. False: no memory. */
+static bool begin_at_home(hth_borrowed *b)
+{
+	hth_error err = HTH_ERROR_INIT;
+	hth_request *r = b->request, *copy = hth_neighbours_copy_request(r);
+	int32_t *ids = hth_alloc_array(b->n + 1, sizeof *ids);
+	if (copy == NULL || ids == NULL) {
+		hth_request_unref(copy);
+		free(ids);
+		return false;
+	}
+	if (b->n > 0)
+		memcpy(ids, b->ids, b->n * sizeof *ids);
+	copy->input.resume = ids;
+	copy->input.n_resume = b->n;
+	copy->input.resume_bytes = b->text.len;
+	copy->sink = &home_sink;
+	copy->sink_ctx = b;
+	b->beside = copy;
+	return hth_request_admit(copy, &err) == HTH_OK && hth_request_classify(copy, r->privacy, &err) == HTH_OK;
+}
+
+static void place_at_home(hth_borrowed *b, hth_request *copy)
+{
+	hth_neighbours *nb = b->nb;
+	hth_request_ref(copy);
+	hth_neighbours_own_began(nb->node, copy);
+	hth_router_place(nb->node->router, copy, home_placed, b);
+	hth_request_unref(copy);
+}
+
 void hth_borrowing_go_home(hth_neighbours *nb, uint64_t ask, const char *why)
 {
 	hth_borrowed *b = find(nb, ask);
 	hth_error err = HTH_ERROR_INIT;
 	if (b == NULL)
 		return;
-	hth_request *r = b->request;
-	const char *name = b->has_peer ? hth_neighbours_name(nb, &b->peer) : "next door";
-	hth_log(HTH_LOG_INFO, "%s comes home from %s after %zu tokens: %s", r->id, name, b->n, why);
-	nb->counts.came_home++;
-	hth_request *copy = hth_neighbours_copy_request(r);
-	if (copy == NULL) {
+	bool begun = b->beside != NULL;
+	if (!begun && !begin_at_home(b)) {
+		hth_request *r = hth_request_ref(b->request);
 		hth_fail(&err, HTH_NO_MEMORY, "no memory for a request that comes home");
-		hth_request_ref(r);
 		drop(b);
 		hth_request_fail(r, &err);
 		hth_request_unref(r);
 		return;
 	}
-	snprintf(r->served_by, sizeof r->served_by, "here");
-	snprintf(r->route_reason, sizeof r->route_reason, "this home, after %.48s was left: %.48s", name, why);
-	copy->input.resume = b->ids;
-	copy->input.n_resume = b->n;
-	copy->input.resume_bytes = b->text.len;
-	b->ids = NULL;
-	b->n = b->cap = 0;
-	b->at_home = copy;
-	nb->n_abroad--;
-	copy->sink = &home_sink;
-	copy->sink_ctx = b;
-	hth_request_ref(copy);
-	hth_neighbours_own_began(nb->node, copy);
-	if (hth_request_admit(copy, &err) != HTH_OK || hth_request_classify(copy, r->privacy, &err) != HTH_OK)
-		hth_request_fail(copy, &err);
-	else
-		hth_router_place(nb->node->router, copy, home_placed, b);
-	hth_request_unref(copy);
+	adopt(b, why);
+	if (!begun)
+		place_at_home(b, b->at_home);
+}
+
+bool hth_borrowing_may_begin(hth_neighbours *nb, uint64_t ask)
+{
+	const hth_borrowed *b = find(nb, ask);
+	const hth_own_model *own = b != NULL && b->beside == NULL ? hth_capacity_find(nb, b->request->model) : NULL;
+	return own != NULL && own->ready && own->active < own->slots + (uint32_t)nb->n_lent_running;
+}
+
+void hth_borrowing_also_home(hth_neighbours *nb, uint64_t ask)
+{
+	hth_borrowed *b = find(nb, ask);
+	if (b == NULL || b->beside != NULL)
+		return;
+	if (!begin_at_home(b)) {
+		stop_beside(b);
+		return;
+	}
+	hth_log(HTH_LOG_INFO, "%s is late at %s: this home begins with it, too", b->request->id, hth_neighbours_name(nb, &b->peer));
+	place_at_home(b, b->beside);
+}
+
+void hth_borrowing_home_stops(hth_neighbours *nb, uint64_t ask)
+{
+	hth_borrowed *b = find(nb, ask);
+	if (b != NULL)
+		stop_beside(b);
 }
 
 void hth_borrowing_finish(hth_neighbours *nb)

@@ -17,7 +17,7 @@
 
 enum { TICK_MAX_MS = 3000, DESCRIBE_EVERY_MS = 2000 };
 
-typedef enum event_kind { ON_TOKENS, ON_ENDED, ON_GO_HOME, ON_FAILED, ON_SERVE, ON_STOP, ON_HOLD } event_kind;
+typedef enum event_kind { ON_TOKENS, ON_ENDED, ON_GO_HOME, ON_FAILED, ON_SERVE, ON_STOP, ON_HOLD, ON_NOW_BY, ON_ALSO_HOME, ON_HOME_STOPS } event_kind;
 struct hth_neighbour_event {
 	event_kind kind;
 	uint64_t number;
@@ -85,9 +85,9 @@ static void *put_bytes(char **at, const void *from, size_t len)
 	return to;
 }
 
-static bool on_leaves(void *ctx, uint64_t ask, const hth_home_id *to, size_t words_len, const char *why)
+static bool on_leaves(void *ctx, uint64_t ask, const hth_home_id *to, size_t words_len, const char *why, bool also)
 {
-	return hth_borrowing_leaves(ctx, ask, to, words_len, why);
+	return hth_borrowing_leaves(ctx, ask, to, words_len, why, also);
 }
 
 static void on_tokens(void *ctx, uint64_t ask, const hth_pool_run *run)
@@ -144,6 +144,22 @@ static void on_hold(void *ctx, uint64_t work, bool held)
 		e->flag = held;
 }
 
+static void on_now_by(void *ctx, uint64_t ask, const hth_home_id *by)
+{
+	hth_neighbour_event *e = add_event(ctx, ON_NOW_BY, ask, 0);
+	if (e != NULL)
+		e->peer = *by;
+}
+
+static bool on_also_home(void *ctx, uint64_t ask, size_t n, bool begin)
+{
+	(void)n;
+	if (begin)
+		return hth_borrowing_may_begin(ctx, ask) && add_event(ctx, ON_ALSO_HOME, ask, 0) != NULL;
+	add_event(ctx, ON_HOME_STOPS, ask, 0);
+	return true;
+}
+
 static void on_send(void *ctx, const hth_home_id *to, const void *bytes, size_t len)
 {
 	hth_neighbours *nb = ctx;
@@ -163,6 +179,9 @@ static void deal_with(hth_neighbours *nb, hth_neighbour_event *e)
 	case ON_SERVE: hth_lending_serve(nb, &e->work); break;
 	case ON_STOP: hth_lending_stop(nb, e->number); break;
 	case ON_HOLD: hth_lending_hold(nb, e->number, e->flag); break;
+	case ON_NOW_BY: hth_borrowing_now_by(nb, e->number, &e->peer); break;
+	case ON_ALSO_HOME: hth_borrowing_also_home(nb, e->number); break;
+	case ON_HOME_STOPS: hth_borrowing_home_stops(nb, e->number); break;
 	}
 }
 
@@ -191,6 +210,8 @@ void hth_neighbours_settle(hth_neighbours *nb)
 	for (hth_neighbour_event *e; (e = take_event(nb)) != NULL; free_event(e))
 		deal_with(nb, e);
 	nb->settling = false;
+	if (nb->node->street != NULL)
+		hth_street_urgent(nb->node->street, hth_pool_waits(nb->pool));
 	uint64_t now = hth_neighbours_now_ms(nb), next = HTH_MIN(hth_pool_next_ms(nb->pool), now + TICK_MAX_MS);
 	hth_timer_start(nb->timer, next > now ? next - now : 1, 0);
 }
@@ -386,6 +407,7 @@ static void on_connected(void *ctx, bool connected)
 {
 	hth_neighbours *nb = ctx;
 	nb->connected = connected;
+	hth_pool_set_link(nb->pool, connected, hth_neighbours_now_ms(nb));
 	if (connected)
 		hth_pool_settle(nb->pool);
 	hth_neighbours_settle(nb);
@@ -464,6 +486,9 @@ void hth_neighbours_write_metrics(hth_node *node, hth_buf *out)
 	           {"hearth_neighbours_refused_total", "Times that a neighbour refused.", c->refused},
 	           {"hearth_neighbours_left_total", "Times that a neighbour was left in the middle of an answer.", c->failed_over},
 	           {"hearth_neighbours_silent_total", "Of those, because it fell silent.", c->silent},
+	           {"hearth_neighbours_slow_total", "Of those, because it became too slow.", c->slow},
+	           {"hearth_neighbours_hedged_total", "Late answers that were begun a second time, elsewhere or at home.", c->hedged},
+	           {"hearth_neighbours_hedges_won_total", "Of those, where the second was faster.", c->hedges_won},
 	           {"hearth_neighbours_came_home_total", "Requests that went on at home.", c->came_home},
 	           {"hearth_neighbours_borrowed_total", "Requests that neighbours answered.", nb->counts.borrowed},
 	           {"hearth_neighbours_borrowed_tokens_total", "Tokens that neighbours made.", nb->counts.borrowed_tokens},
@@ -516,7 +541,7 @@ static hth_status start(hth_neighbours *nb, hth_error *err)
 	HTH_TRY(hth_ledger_create(&nb->ledger, self, hth_signer_of(nb->identity), hth_ledger_disk_of(nb->store), err));
 	hth_ledger_summary summary;
 	HTH_TRY(hth_ledger_load(nb->ledger, nb->store, &summary, err));
-	const hth_pool_ops ops = {nb, on_send, on_leaves, on_tokens, on_ended, on_go_home, on_failed, on_serve, on_stop, on_hold};
+	const hth_pool_ops ops = {nb, on_send, on_leaves, on_tokens, on_ended, on_go_home, on_failed, on_serve, on_stop, on_hold, on_now_by, on_also_home};
 	HTH_TRY(hth_pool_create(&nb->pool, self, &ops, nb->ledger, &nb->rng, err));
 	HTH_TRY(hth_timer_open(&nb->timer, node->loop, on_timer, nb, err));
 	HTH_TRY(hth_timer_open(&nb->send_timer, node->loop, hth_lending_send_due, nb, err));

@@ -107,11 +107,15 @@ void hth_lending_send_due(void *neighbours);
 void hth_lending_finish(hth_neighbours *nb);
 
 /* ---- borrowing.c ---- */
-bool hth_borrowing_leaves(hth_neighbours *nb, uint64_t ask, const hth_home_id *to, size_t words_len, const char *why);
+bool hth_borrowing_leaves(hth_neighbours *nb, uint64_t ask, const hth_home_id *to, size_t words_len, const char *why, bool also);
 void hth_borrowing_tokens(hth_neighbours *nb, uint64_t ask, const hth_pool_run *run);
 void hth_borrowing_ended(hth_neighbours *nb, uint64_t ask, const hth_home_id *by, bool check, uint8_t finish, uint8_t stop);
 void hth_borrowing_go_home(hth_neighbours *nb, uint64_t ask, const char *why);
 void hth_borrowing_failed(hth_neighbours *nb, uint64_t ask);
+void hth_borrowing_now_by(hth_neighbours *nb, uint64_t ask, const hth_home_id *by);
+bool hth_borrowing_may_begin(hth_neighbours *nb, uint64_t ask); /* a second time, at home */
+void hth_borrowing_also_home(hth_neighbours *nb, uint64_t ask);
+void hth_borrowing_home_stops(hth_neighbours *nb, uint64_t ask);
 void hth_borrowing_finish(hth_neighbours *nb);
 
 /* ---- spot-check.c ---- */

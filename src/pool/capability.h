@@ -11,6 +11,7 @@
 
 enum { HTH_POOL_MODELS_MAX = 16, HTH_POOL_PREFIX_MAX = 16384, HTH_POOL_RUN_MAX = 1024, HTH_POOL_WORDS_MAX = 401 << 10, HTH_POOL_MESSAGE_MAX = 480 << 10,
        HTH_POOL_TEXT_MAX = 128 << 10, HTH_POOL_ANSWER_TEXT_MAX = 4 << 20, HTH_POOL_TAIL_MAX = 63, HTH_POOL_STOPS_MAX = 16, HTH_POOL_FINISH_MAX = 2 };
+#define HTH_POOL_NOT_COUNTED UINT32_MAX
 
 typedef struct hth_pool_model {
 	unsigned char hash[HTH_HASH_BYTES]; /* of the weights: equal hashes give equal answers */
@@ -47,7 +48,8 @@ typedef struct hth_pool_message {
 	size_t words_len;
 	const int32_t *ids;                     /* ASK: the answer so far; TOKENS: a run. Encode: borrowed; decode: `storage` */
 	size_t n_ids;
-	uint32_t from;                          /* TOKENS: the first one's place in the answer; WANT: send again from here; BEAT: made so far; ACCEPT: tokens queued before it */
+	uint32_t from;                          /* TOKENS: the first one's place in the answer; WANT: send again from here; BEAT: made so far; ACCEPT: tokens
+	                                         * queued before it; CANCEL: how many of the answer arrived and count, or HTH_POOL_NOT_COUNTED */
 	/* Text comes beside its tokens, because whoever asks may not have the vocabulary. */
 	uint32_t text_from;                     /* ASK: bytes of it that were given out; TOKENS: the first byte's place in the answer's text */
 	const void *text;                       /* TOKENS; borrowed */

@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-enum { FORMAT = 2 };
+enum { FORMAT = 3 };
 
 static void put_float(hth_buf *out, float value)
 {
@@ -166,7 +166,8 @@ void hth_pool_message_encode(const hth_pool_message *m, hth_buf *out)
 	case HTH_POOL_TOKENS: put_tokens(out, m); break;
 	case HTH_POOL_ACCEPT:
 	case HTH_POOL_BEAT:
-	case HTH_POOL_WANT: hth_canon_put_u32(out, m->from); break;
+	case HTH_POOL_WANT:
+	case HTH_POOL_CANCEL: hth_canon_put_u32(out, m->from); break;
 	case HTH_POOL_REFUSE: hth_canon_put_u8(out, (uint8_t)m->reason); break;
 	default: break;
 	}
@@ -209,7 +210,8 @@ hth_status hth_pool_message_decode(hth_pool_message *m, const void *bytes, size_
 	case HTH_POOL_TOKENS: get_tokens(&r, m, storage); break;
 	case HTH_POOL_ACCEPT:
 	case HTH_POOL_BEAT:
-	case HTH_POOL_WANT: m->from = hth_canon_get_u32(&r); break;
+	case HTH_POOL_WANT:
+	case HTH_POOL_CANCEL: m->from = hth_canon_get_u32(&r); break;
 	case HTH_POOL_REFUSE: {
 		unsigned reason = hth_canon_get_u8(&r);
 		if (reason < HTH_POOL_BUSY || reason > HTH_POOL_BROKEN)
@@ -217,7 +219,6 @@ hth_status hth_pool_message_decode(hth_pool_message *m, const void *bytes, size_
 		m->reason = (hth_pool_reason)reason;
 		break;
 	}
-	case HTH_POOL_CANCEL: break;
 	case HTH_POOL_RECEIPT:
 	case HTH_POOL_VERDICT: hth_entry_get(&r, &m->entry); break;
 	default: r.failed = true;

@@ -199,7 +199,7 @@ static void on_ask(hth_pool *pool, pool_peer *peer, const hth_pool_message *m, u
 	peer->hour_asks++;
 	pool_work *w = &pool->works[pool->n_works++];
 	*w = (pool_work){.number = ++pool->next_work, .job = m->job, .peer = peer->id, .audience = m->audience, .prompt_tokens = m->prompt_tokens,
-	                 .max_tokens = m->max_tokens, .seed = m->seed, .sampler = m->sampler, .base = m->n_ids, .text_base = m->text_from, .sent_ms = now_ms};
+	                 .asked_prompt_tokens = m->prompt_tokens, .max_tokens = m->max_tokens, .seed = m->seed, .sampler = m->sampler, .base = m->n_ids, .text_base = m->text_from, .sent_ms = now_ms};
 	memcpy(w->model, m->model, HTH_HASH_BYTES);
 	pool_send_job(pool, &peer->id, HTH_POOL_ACCEPT, &w->job, pool->home.free_slots > 0 ? 0 : pool->home.queued_tokens / HTH_MAX(pool->home.slots, 1), 0);
 	pool_wake(pool, now_ms + HTH_POOL_BEAT_MS);
@@ -226,6 +226,29 @@ static void send_tokens(hth_pool *pool, const pool_work *w, size_t from)
 	} while (from < w->n);
 }
 
+/* Nobody wants it any more. What arrived counts, and so does a prompt that was read for nothing; what did not arrive does not. */
+static void cancelled(hth_pool *pool, pool_work *w, uint32_t from, uint64_t now_ms)
+{
+	if (w->over && from != HTH_POOL_NOT_COUNTED)
+		return; /* it crossed with the end, which counts as it stands */
+	if (from < w->base + (w->open ? w->open_tokens : w->settled) || from > w->base + w->n) {
+		stop(pool, w);
+		return;
+	}
+	w->n = from - w->base;
+	w->n_text = w->n > 0 ? w->ends[w->n - 1] : 0;
+	if (w->n == 0)
+		w->prompt_tokens = w->asked_prompt_tokens;
+	w->over = true;
+	w->ended_ms = now_ms;
+	pool->ops.stop(pool->ops.ctx, w->number);
+	propose(pool, w, now_ms);
+	if (is_settled(w))
+		drop(pool, w);
+	else
+		pool_wake(pool, now_ms + HTH_POOL_SILENCE_MS);
+}
+
 void pool_work_message(hth_pool *pool, pool_peer *peer, const hth_pool_message *m, uint64_t now_ms)
 {
 	if (m->kind == HTH_POOL_ASK) {
@@ -236,7 +259,7 @@ void pool_work_message(hth_pool *pool, pool_peer *peer, const hth_pool_message *
 	if (w == NULL)
 		return;
 	if (m->kind == HTH_POOL_CANCEL)
-		stop(pool, w);
+		cancelled(pool, w, m->from, now_ms);
 	else if (m->from >= w->base && (m->from < w->base + w->n || (w->over && m->from == w->base + w->n)))
 		send_tokens(pool, w, m->from - w->base);
 }

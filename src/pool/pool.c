@@ -18,6 +18,7 @@ hth_status hth_pool_create(hth_pool **ret_pool, const hth_home_id *self, const h
 	pool->out = HTH_BUF_INIT(HTH_POOL_MESSAGE_MAX);
 	pool->announce_every_ms = ANNOUNCE_FIRST_MS;
 	pool->next_ms = UINT64_MAX;
+	pool->hedge_budget = 1;
 	*ret_pool = pool;
 	return HTH_OK;
 }
@@ -154,6 +155,20 @@ void hth_pool_each_peer(const hth_pool *pool, uint64_t now_ms, void (*fn)(void *
 		                              .fresh = p->heard && now_ms < p->heard_ms + HTH_POOL_FRESH_MS, .trusted = p->trusted, .rtt_s = p->rtt_s});
 	}
 }
+
+/* ---- the hub ---- */
+
+void hth_pool_set_link(hth_pool *pool, bool up, uint64_t now_ms)
+{
+	if (pool->no_link == !up)
+		return;
+	pool->no_link = !up;
+	pool->link_ms = now_ms;
+	if (up)
+		pool_asks_link(pool, now_ms);
+}
+
+bool hth_pool_waits(const hth_pool *pool) { return hth_pool_asks(pool) > 0 || hth_pool_works(pool) > 0; }
 
 /* ---- records ---- */
 

@@ -286,6 +286,12 @@ hth_status hth_street_send(hth_street *s, hth_letter_kind kind, const hth_home_i
 	return street_post(s, s->link, &m->card, subject, p->session, kind, bytes, len, err);
 }
 
+void hth_street_urgent(hth_street *s, bool urgent)
+{
+	if (s->link != NULL)
+		hth_link_urgent(s->link, urgent);
+}
+
 /* ---- trust ---- */
 
 hth_status street_who(const hth_street *s, const char *who, const hth_member **ret_member, hth_error *err)

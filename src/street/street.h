@@ -51,4 +51,7 @@ void hth_street_each(const hth_street *street, void (*fn)(void *ctx, const hth_s
  * HTH_OK promises nothing more than that it was handed to the link. */
 HTH_MUST_USE hth_status hth_street_send(hth_street *street, hth_letter_kind kind, const hth_home_id *to, const void *bytes, size_t len, hth_error *err);
 
+/* Whether somebody waits for letters: then a hub that falls silent is noticed within two seconds, else within ten (link.h). */
+void hth_street_urgent(hth_street *street, bool urgent);
+
 #endif

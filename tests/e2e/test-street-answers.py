@@ -218,6 +218,7 @@ def receipts_survive_a_power_cut_of_either_side():
         fir.post("/v1/chat/completions", chat(WORDS), headers=NEIGHBOURS)
         for node in (oak, fir):
             stream = fir.stream("/v1/chat/completions", chat(WORDS, stream=True, ignore_eos=True, max_tokens=100), headers=NEIGHBOURS)
+            assert stream.status == 200, stream.r.read()
             next(stream.events())
             node.process.kill()
             node.process.wait()

@@ -296,6 +296,37 @@ TEST(a_killed_server_is_started_again_and_everybody_comes_back)
 	end();
 }
 
+TEST(a_frozen_server_is_left_when_somebody_waits)
+{
+	person ann, ben;
+	hth_error err = HTH_ERROR_INIT;
+	if (!begin())
+		SKIP("nats-server is not installed");
+	born(&ann, 1);
+	born(&ben, 2);
+	hth_hub_user users[] = {user(&ann, "elm.to.*", "elm.to.ann"), user(&ben, "elm.to.*", "elm.to.ben")};
+	CHECK_INT(hth_hub_set_users(hub, users, 2, &err), HTH_OK);
+	join(&ann, "elm.to.ann", hth_hub_fingerprint(hub));
+	join(&ben, "elm.to.ben", hth_hub_fingerprint(hub));
+	UNTIL(ann.up == 1 && ben.up == 1);
+	hth_link_urgent(ann.link, true);
+	turn(2000); /* it is asked a few times, and answers */
+	CHECK_INT(ann.down, 0);
+	kill(hth_hub_pid(hub), SIGSTOP);
+	UNTIL(ann.down == 1);
+	CHECK_INT(ann.why, HTH_TIMEOUT);
+	CHECK_INT(ben.down, 0); /* nobody waits there: it is given more time */
+	CHECK_INT(hth_link_send(ann.link, "elm.to.ben", "x", 1, &err), HTH_BUSY);
+	kill(hth_hub_pid(hub), SIGCONT);
+	UNTIL(ann.up == 2);
+	hth_link_urgent(ann.link, false);
+	CHECK_INT(hth_link_send(ann.link, "elm.to.ben", "hello", 5, &err), HTH_OK);
+	UNTIL(ben.n_got == 1);
+	hth_link_close(ann.link);
+	hth_link_close(ben.link);
+	end();
+}
+
 TEST(what_a_frozen_server_does_not_take_waits_in_a_bounded_queue)
 {
 	person ann;

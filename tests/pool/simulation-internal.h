@@ -23,6 +23,7 @@ typedef struct sim_request {
 
 typedef struct sim_job { /* in an engine */
 	bool own, running, begun, held, waiting_chunk;
+	bool beside; /* begun at home while a neighbour has it, too */
 	uint64_t id; /* request's index, or the pool's work number */
 	uint32_t prompt, tokens, made;
 	uint32_t n_counted, counted; /* bytes that the first so many tokens stand for */

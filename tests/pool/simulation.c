@@ -20,7 +20,7 @@
 #include <stdio.h>
 #include <time.h>
 
-enum { CHUNK = 32, RESTART_MIN_MS = 3000, RESTART_MAX_MS = 60000, SETTLE_MS = 900000, WAIT_LIMIT_MS = 6 * 3600000 };
+enum { CHUNK = 32, CHUNK_MS = 800, RESTART_MIN_MS = 3000, RESTART_MAX_MS = 60000, SETTLE_MS = 900000, WAIT_LIMIT_MS = 6 * 3600000 };
 static const uint64_t START = 20000ull * 86400000;
 static const char private_mark[] = "~never-leaves-home", street_mark[] = "~for-trusted-homes";
 
@@ -258,6 +258,9 @@ static sim_job *find_job(sim_home *h, bool own, uint64_t id)
 
 static void drop_job(sim_home *h, sim_job *j) { *j = h->jobs[--h->n_jobs]; }
 
+/* Tokens go out as they are made; a simulation has them in parts of some tenths of a second. */
+static uint32_t chunk_of(const sim_home *h) { return (uint32_t)HTH_MIN(h->decode * CHUNK_MS / 1000, (double)CHUNK); }
+
 static void next_chunk(sim_home *h, sim_job *j, double seconds)
 {
 	j->serial = ++s->serial;
@@ -267,7 +270,7 @@ static void next_chunk(sim_home *h, sim_job *j, double seconds)
 static void start_job(sim_home *h, sim_job *j)
 {
 	j->running = true;
-	if (j->own)
+	if (j->own && !j->beside)
 		s->requests[j->id].state = R_RUNNING;
 	next_chunk(h, j, (j->prompt + j->made) / speed_of(h, h->prefill));
 }
@@ -358,9 +361,9 @@ static void run_at_home(sim_home *h, uint64_t number)
 
 /* ---- the pool's callbacks ---- */
 
-static bool on_leaves(void *ctx, uint64_t number, const hth_home_id *to, size_t words_len, const char *why)
+static bool on_leaves(void *ctx, uint64_t number, const hth_home_id *to, size_t words_len, const char *why, bool also)
 {
-	(void)why;
+	(void)why, (void)also;
 	sim_request *r = &s->requests[number];
 	(void)ctx;
 	r->touched |= home_of(to)->liar == GARBLES;
@@ -420,10 +423,38 @@ static void on_go_home(void *ctx, uint64_t number, size_t n, const char *why)
 {
 	(void)why;
 	sim_home *h = ctx;
+	sim_job *begun = find_job(h, true, number);
 	if (s->requests[number].have != n)
 		sim_problem("request %zu comes home with %zu tokens, and %u were told", (size_t)number, n, s->requests[number].have);
+	if (begun != NULL) {
+		begun->beside = false;
+		s->requests[number].state = R_RUNNING;
+		s->result->at_home++;
+		return;
+	}
 	run_at_home(h, number);
 	at(s->now, E_WAKE, h->index, 0); /* scheduled in a moment: callbacks do not call back */
+}
+
+static bool on_also_home(void *ctx, uint64_t number, size_t n, bool begin)
+{
+	sim_home *h = ctx;
+	sim_request *r = &s->requests[number];
+	sim_job *j = find_job(h, true, number);
+	at(s->now, E_WAKE, h->index, 0);
+	if (!begin) {
+		if (j == NULL || !j->beside)
+			sim_problem("request %zu was not begun at home", (size_t)number);
+		else
+			drop_job(h, j);
+		return true;
+	}
+	if (j != NULL || r->have != n)
+		sim_problem("request %zu is begun twice at home, or not where it stands", (size_t)number);
+	if (running(h, false) >= h->slots)
+		return false;
+	add_job(h, (sim_job){.own = true, .beside = true, .id = number, .prompt = r->prompt, .tokens = r->tokens, .made = r->have, .seed = r->seed});
+	return true;
 }
 
 static void on_failed(void *ctx, uint64_t number)
@@ -461,7 +492,7 @@ static void on_hold(void *ctx, uint64_t work, bool held)
 	j->held = held;
 	if (!held && j->waiting_chunk) {
 		j->waiting_chunk = false;
-		next_chunk(h, j, CHUNK / speed_of(h, h->decode));
+		next_chunk(h, j, chunk_of(h) / speed_of(h, h->decode));
 	}
 }
 
@@ -477,6 +508,15 @@ static void chunk(sim_home *h, uint64_t serial)
 		return;
 	if (j->own) { /* nobody interrupts it: its first token, then its last */
 		sim_request *r = &s->requests[j->id];
+		if (j->beside) { /* its first token: it, or what a neighbour makes */
+			if (!hth_pool_home_delivers(h->pool, j->id, s->now)) {
+				sim_problem("request %llu was faster at home, and that did not count", (unsigned long long)j->id);
+				return;
+			}
+			j->beside = false;
+			r->state = R_RUNNING;
+			s->result->at_home++;
+		}
 		if (!j->begun) {
 			j->begun = true;
 			if (r->first_ms == 0)
@@ -497,7 +537,7 @@ static void chunk(sim_home *h, uint64_t serial)
 		return;
 	}
 	int32_t ids[CHUNK];
-	uint32_t n = HTH_MIN((uint32_t)CHUNK, j->tokens - j->made);
+	uint32_t n = HTH_MIN(chunk_of(h), j->tokens - j->made);
 	for (uint32_t i = 0; i < n; i++)
 		ids[i] = h->liar == MAKES_UP ? truth(j->seed, j->made + i) ^ 1 : truth(j->seed, j->made + i);
 	j->made += n;
@@ -513,7 +553,7 @@ static void chunk(sim_home *h, uint64_t serial)
 	if (final)
 		drop_job(h, j);
 	else
-		next_chunk(h, j, CHUNK / speed_of(h, h->decode));
+		next_chunk(h, j, chunk_of(h) / speed_of(h, h->decode));
 	hth_pool_run run = {.ids = ids, .n = n, .text = text, .text_len = n_text, .has_prompt = begins, .prompt_tokens = prompt, .tail = ">", .tail_len = 1,
 	                    .final = final, .finish = final ? 2 : 0};
 	hth_pool_served(h->pool, work, &run, n * 1000, s->now);
@@ -583,7 +623,7 @@ static void bring_up(sim_home *h)
 {
 	hth_error err = HTH_ERROR_INIT;
 	hth_signer signer = s->o.real_keys ? hth_signer_of(h->identity) : (hth_signer){fake_sign, fake_verify, h};
-	hth_pool_ops ops = {h, send_letter, on_leaves, on_tokens, on_ended, on_go_home, on_failed, on_serve, on_stop, on_hold};
+	hth_pool_ops ops = {h, send_letter, on_leaves, on_tokens, on_ended, on_go_home, on_failed, on_serve, on_stop, on_hold, NULL, on_also_home};
 	h->up = true;
 	h->dead = false;
 	h->epoch++;
@@ -806,6 +846,11 @@ static void check_end(void)
 		const hth_pool_counts *counts = hth_pool_get_counts(h->pool);
 		s->result->failed_over += counts->failed_over;
 		s->result->preempted += counts->preempted;
+		s->result->hedged += counts->hedged;
+		s->result->hedges_won += counts->hedges_won;
+		/* What is begun twice is bounded: one in twenty, one at the start, and the one that a restart forgets of. */
+		if (counts->hedged > 2 + counts->asked / HTH_POOL_HEDGE_ONE_IN)
+			sim_problem("home %u asked for %llu answers and began %llu of them twice", h->index, (unsigned long long)counts->asked, (unsigned long long)counts->hedged);
 		if (hth_pool_asks(h->pool) > 0 || hth_pool_works(h->pool) > 0)
 			sim_problem("home %u still asks or serves", h->index);
 	}

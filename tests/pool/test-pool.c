@@ -163,7 +163,7 @@ typedef struct party {
 	hth_pool_work work;
 	int works;
 	bool no_record;
-	int left;
+	int left, also, began_home, stopped_home, now_by;
 	int32_t prefix[64];
 } party;
 static party p[3];
@@ -188,9 +188,12 @@ static void on_send(void *ctx, const hth_home_id *to, const void *bytes, size_t 
 	memcpy(l->bytes, bytes, len);
 	l->to += 10 * ((party *)ctx)->index;
 }
-static bool on_leaves(void *ctx, uint64_t ask, const hth_home_id *to, size_t len, const char *why)
+static bool on_leaves(void *ctx, uint64_t ask, const hth_home_id *to, size_t len, const char *why, bool also)
 {
-	CHECK((why != NULL) == (((party *)ctx)->left++ > 0));
+	if (also)
+		((party *)ctx)->also++;
+	else
+		CHECK((why != NULL) == (((party *)ctx)->left++ > 0));
 	CHECK(ask == 1 && len > 0 && !hth_home_id_equal(to, &hth_identity_card(((party *)ctx)->identity)->id));
 	return !((party *)ctx)->no_record;
 }
@@ -241,6 +244,21 @@ static void on_stop(void *ctx, uint64_t work)
 }
 static void on_hold(void *ctx, uint64_t work, bool held) { (void)ctx, (void)work, (void)held; }
 
+static void on_now_by(void *ctx, uint64_t ask, const hth_home_id *by)
+{
+	(void)by;
+	CHECK_INT(ask, 1);
+	((party *)ctx)->now_by++;
+}
+static bool on_also_home(void *ctx, uint64_t ask, size_t n, bool begin)
+{
+	party *x = ctx;
+	CHECK_INT(ask, 1);
+	CHECK_INT(n, x->n);
+	*(begin ? &x->began_home : &x->stopped_home) += 1;
+	return true;
+}
+
 static void deliver(uint64_t now)
 {
 	for (; taken < n_letters; taken++) {
@@ -258,9 +276,10 @@ static void tick(uint64_t now)
 }
 
 /* Three homes know each other; 0 is slow, 1 and 2 are fast. */
+static uint32_t credit_line = 1000;
 static void street_init(void)
 {
-	static const hth_rules rules = {.classes = 3, .credit_line = 1000, .admit_needs = 1, .change_needs = 1, .requests_per_hour = 5};
+	const hth_rules rules = {.classes = 3, .credit_line = credit_line, .admit_needs = 1, .change_needs = 1, .requests_per_hour = 100};
 	hth_charter *charter = NULL, *next = NULL;
 	memset(p, 0, sizeof p);
 	n_letters = taken = 0;
@@ -269,7 +288,7 @@ static void street_init(void)
 	hth_privacy_add_audience(HTH_PUBLIC);
 	for (int i = 0; i < 3; i++) {
 		unsigned char seed[HTH_SEED_BYTES] = {(unsigned char)(i + 1)};
-		hth_pool_ops ops = {&p[i], on_send, on_leaves, on_tokens, on_ended, on_go_home, on_failed, on_serve, on_stop, on_hold};
+		hth_pool_ops ops = {&p[i], on_send, on_leaves, on_tokens, on_ended, on_go_home, on_failed, on_serve, on_stop, on_hold, on_now_by, on_also_home};
 		p[i].index = i;
 		hth_rng_seed(&p[i].rng, 1);
 		if (hth_identity_from_seed(&p[i].identity, seed, &err) != HTH_OK ||
@@ -322,11 +341,11 @@ static hth_neighbour_permit *permit(hth_privacy_class class)
 	return made;
 }
 
-static uint32_t most_prompt = 1000;
+static uint32_t most_prompt = 1000, most_tokens = 6;
 static hth_status ask(hth_privacy_class class, uint64_t now)
 {
 	static const unsigned char model[HTH_HASH_BYTES];
-	hth_pool_ask_options o = {.ask = 1, .model = model, .prompt_tokens = 32, .max_tokens = 6, .expected_tokens = 100, .most_prompt_tokens = most_prompt, .seed = 9};
+	hth_pool_ask_options o = {.ask = 1, .model = model, .prompt_tokens = 32, .max_tokens = most_tokens, .expected_tokens = 100, .most_prompt_tokens = most_prompt, .seed = 9};
 	hth_status status = hth_pool_ask(p[0].pool, permit(class), &o, now, &err);
 	deliver(now);
 	return status;
@@ -394,10 +413,12 @@ TEST(a_server_that_falls_silent_is_left_within_two_seconds_and_another_goes_on_f
 	make(first, made, 2, "f", false, T0 + 100);
 	deliver(T0 + 100);
 	CHECK_INT(p[0].n, 2);
-	hth_pool_tick(p[0].pool, T0 + 100 + HTH_POOL_SILENCE_MS - 1);
+	/* Its tokens are expected every 14 ms (100 a second, and nobody is quite what it says). */
+	hth_pool_tick(p[0].pool, T0 + 100 + 1813);
 	CHECK_INT(hth_pool_get_counts(p[0].pool)->failed_over, 0);
-	hth_pool_tick(p[0].pool, T0 + 100 + HTH_POOL_SILENCE_MS);
+	hth_pool_tick(p[0].pool, T0 + 100 + 1814);
 	deliver(T0 + 2100);
+	CHECK_INT(hth_pool_get_counts(p[0].pool)->silent, 1);
 	CHECK_INT(hth_pool_get_counts(p[0].pool)->failed_over, 1);
 	REQUIRE(second->works == 1);
 	CHECK(second->work.n_prefix == 2 && second->prefix[0] == 5 && second->prefix[1] == 6 && second->work.seed == 9 && second->work.text_bytes == 1);
@@ -477,6 +498,216 @@ TEST(words_that_cannot_be_put_on_record_do_not_leave)
 	p[0].no_record = true;
 	CHECK_INT(ask(HTH_PUBLIC, T0), HTH_IO);
 	CHECK(p[1].works + p[2].works == 0 && hth_pool_asks(p[0].pool) == 0);
+	street_finish();
+}
+
+/* ---- late, slow, and without a hub ---- */
+
+/* One token every `every` ms from `from` on, until `to`; when the ask was left, or 0. */
+static uint64_t trickle(party *server, uint64_t from, uint64_t to, uint64_t every)
+{
+	for (uint64_t t = from; t <= to; t++) {
+		if ((t - from) % every == 0 && server->stopped == 0)
+			make(server, &(int32_t){7}, 1, "x", false, t);
+		tick(t);
+		if (hth_pool_get_counts(p[0].pool)->failed_over > 0)
+			return t;
+	}
+	return 0;
+}
+
+static party *server_of(party **ret_other)
+{
+	party *first = p[1].works ? &p[1] : &p[2];
+	*ret_other = first == &p[1] ? &p[2] : &p[1];
+	return first;
+}
+
+TEST(one_that_becomes_a_hundred_times_slower_is_left_within_two_seconds_and_one_that_becomes_four_times_slower_is_not)
+{
+	party *other;
+	most_tokens = 300;
+	for (int hundred = 0; hundred < 2; hundred++) {
+		street_init();
+		REQUIRE_OK(ask(HTH_PUBLIC, T0));
+		party *first = server_of(&other);
+		uint64_t last = T0 + 500;
+		CHECK_INT(trickle(first, T0 + 10, last, 10), 0);
+		if (!hundred) {
+			CHECK_INT(trickle(first, last + 40, last + 5000, 40), 0);
+		} else {
+			/* 1.8 s and a token's time, and the one that came after a second paid for four such times, by then of 11 ms. */
+			CHECK_INT(trickle(first, last + 1000, last + 5000, 1000) - last, 1854);
+			CHECK_INT(hth_pool_get_counts(p[0].pool)->slow, 1);
+			/* It was thought of 0.9 s before that, for nothing; and then in earnest. */
+			CHECK(other->works == 2 && other->stopped == 1 && other->work.n_prefix == 51);
+		}
+		street_finish();
+	}
+	most_tokens = 6;
+}
+
+TEST(an_answer_that_is_late_is_begun_elsewhere_too_and_the_first_that_delivers_goes_on)
+{
+	static const int32_t made[6] = {5, 6, 7, 8, 9, 10};
+	const hth_home_id *asker;
+	for (int second_wins = 0; second_wins < 2; second_wins++) {
+		party *late, *second;
+		street_init();
+		REQUIRE_OK(ask(HTH_PUBLIC, T0));
+		late = server_of(&second);
+		/* It said 32 ms, and is taken to be at 0.7 of what it says; of one that was never seen a second and half of that more is borne. */
+		tick(T0 + 1066);
+		CHECK(second->works == 0 && p[0].also == 0);
+		tick(T0 + 1068);
+		REQUIRE(second->works == 1 && p[0].also == 1);
+		CHECK_INT(hth_pool_get_counts(p[0].pool)->hedged, 1);
+		CHECK_INT(hth_pool_asks(p[0].pool), 1);
+		party *winner = second_wins ? second : late, *loser = second_wins ? late : second;
+		make(winner, made, 4, "fgh", false, T0 + 1100);
+		tick(T0 + 1100);
+		CHECK(loser->stopped == 1 && p[0].now_by == second_wins);
+		make(loser, made, 4, "fgh", false, T0 + 1101); /* it had been made already: nobody listens */
+		make(winner, made + 4, 2, "ijk", true, T0 + 1200);
+		for (int i = 0; i < 3; i++)
+			deliver(T0 + 1200);
+		CHECK(p[0].ended == 1 && p[0].n == 6 && memcmp(p[0].answer, made, sizeof made) == 0);
+		CHECK_STR(p[0].text, "fghijk");
+		/* Both are paid: one for its tokens and the prompt as it counted it, one for having read the prompt. */
+		asker = &hth_identity_card(p[0].identity)->id;
+		CHECK_INT(hth_ledger_balance(winner->ledger, asker, T0), 6 + 64 / 16);
+		CHECK_INT(hth_ledger_balance(loser->ledger, asker, T0), 32 / 16);
+		CHECK_INT(hth_ledger_balance(p[0].ledger, &hth_identity_card(loser->identity)->id, T0), -32 / 16);
+		CHECK(hth_pool_asks(p[0].pool) == 0 && hth_pool_works(loser->pool) == 0 && hth_pool_works(winner->pool) == 0);
+		CHECK_INT(hth_pool_get_counts(p[0].pool)->failed_over, 0);
+		CHECK_INT(hth_pool_get_counts(p[0].pool)->hedges_won, second_wins);
+		street_finish();
+	}
+}
+
+TEST(the_second_takes_over_when_the_first_is_left)
+{
+	static const int32_t made[6] = {5, 6, 7, 8, 9, 10};
+	party *first, *second;
+	street_init();
+	REQUIRE_OK(ask(HTH_PUBLIC, T0));
+	first = server_of(&second);
+	make(first, made, 2, "fg", false, T0 + 100);
+	tick(T0 + 100);
+	tick(T0 + 100 + 915); /* half of the time after which it is left */
+	REQUIRE(second->works == 1);
+	CHECK(second->work.n_prefix == 2 && second->prefix[1] == 6);
+	hth_pool_yield(first->pool, first->work.work, T0 + 1100);
+	deliver(T0 + 1100);
+	CHECK(p[0].now_by == 1 && second->works == 1 && hth_pool_asks(p[0].pool) == 1);
+	make(second, made + 2, 4, "hijk", true, T0 + 1200);
+	deliver(T0 + 1200);
+	CHECK(p[0].ended == 1 && p[0].n == 6 && memcmp(p[0].answer, made, sizeof made) == 0);
+	CHECK_STR(p[0].text, "fghijk");
+	street_finish();
+}
+
+TEST(home_is_a_second_too_and_the_client_may_leave_in_the_midst_of_it)
+{
+	static const int32_t made[1] = {5};
+	for (int how = 0; how < 3; how++) {
+		party *first, *other;
+		street_init();
+		uint64_t begin = T0 + 2500;
+		hth_capability none = record_of(1000, 100, 2, 0);
+		none.lends = false;
+		hth_pool_set_home(p[2].pool, &none, 0, T0);
+		tick(begin); /* it says so */
+		REQUIRE_OK(ask(HTH_PUBLIC, begin));
+		first = server_of(&other);
+		for (uint64_t t = 0; t < 1500 && p[0].began_home == 0; t += 50)
+			tick(begin + t);
+		REQUIRE(first == &p[1] && p[0].began_home == 1);
+		if (how == 0) { /* home is first */
+			CHECK(hth_pool_home_delivers(p[0].pool, 1, begin + 1600));
+			CHECK(!hth_pool_home_delivers(p[0].pool, 1, begin + 1600));
+		} else if (how == 1) {
+			make(first, made, 1, "f", false, begin + 1600);
+			deliver(begin + 1600);
+			CHECK(p[0].stopped_home == 1 && p[0].n == 1);
+			CHECK(!hth_pool_home_delivers(p[0].pool, 1, begin + 1600));
+			hth_pool_cancel(p[0].pool, 1, begin + 1700);
+		} else {
+			hth_pool_cancel(p[0].pool, 1, begin + 1700);
+			CHECK(!hth_pool_home_delivers(p[0].pool, 1, begin + 1700));
+		}
+		for (int i = 0; i < 3; i++)
+			deliver(begin + 1700);
+		CHECK(first->stopped == 1 && hth_pool_asks(p[0].pool) == 0 && hth_pool_works(first->pool) == 0);
+		/* Read for nothing: paid by the guess of whoever asked. Left by the client: what arrived counts. */
+		CHECK_INT(hth_ledger_balance(first->ledger, &hth_identity_card(p[0].identity)->id, T0), how == 0 ? 2 : how == 1 ? 1 + 4 : 0);
+		street_finish();
+	}
+}
+
+TEST(seconds_are_one_in_twenty_and_none_for_a_home_that_owes)
+{
+	static const int32_t made[6] = {5, 6, 7, 8, 9, 10};
+	for (int owes = 0; owes < 2; owes++) {
+		uint64_t now = T0;
+		credit_line = owes ? 8 : 100000;
+		street_init();
+		for (int i = 0; i < 45; i++, now += 3000) {
+			party *first, *second;
+			hth_capability free_again = record_of(1000, 100, 2, 0), none = free_again;
+			none.lends = false;
+			for (int k = 1; k < 3; k++) {
+				hth_pool_set_home(p[k].pool, &none, 0, now);
+				hth_pool_set_home(p[k].pool, &free_again, 0, now);
+			}
+			tick(now);
+			p[1].works = p[2].works = p[0].left = 0;
+			p[0].n = 0;
+			REQUIRE_OK(ask(HTH_PUBLIC, now));
+			first = server_of(&second);
+			if (i > 0 || !owes)
+				for (uint64_t t = 0; t <= 1500; t += 100)
+					tick(now + t);
+			make(first, made, 6, "x", true, now + 1600);
+			for (int k = 0; k < 3; k++)
+				deliver(now + 1600);
+			CHECK_INT(p[0].n, 6);
+		}
+		/* Each is later than the ones before by less than usual once that is known: the first few are what counts. */
+		CHECK(hth_pool_get_counts(p[0].pool)->hedged >= !owes && hth_pool_get_counts(p[0].pool)->hedged <= 1 + 45 / HTH_POOL_HEDGE_ONE_IN);
+		CHECK(!owes || hth_pool_get_counts(p[0].pool)->hedged <= 1);
+		street_finish();
+	}
+	credit_line = 1000;
+}
+
+TEST(without_a_hub_home_does_it_and_nobody_is_blamed)
+{
+	static const int32_t made[6] = {5, 6, 7, 8, 9, 10};
+	party *first, *other;
+	street_init();
+	REQUIRE_OK(ask(HTH_PUBLIC, T0));
+	first = server_of(&other);
+	make(first, made, 2, "fg", false, T0 + 100);
+	deliver(T0 + 100);
+	/* A short break: what was lost meanwhile is asked for. */
+	hth_pool_set_link(p[0].pool, false, T0 + 110);
+	make(first, made + 2, 2, "hi", false, T0 + 120);
+	n_letters = 0;
+	hth_pool_set_link(p[0].pool, true, T0 + 500);
+	for (int i = 0; i < 2; i++)
+		deliver(T0 + 510);
+	CHECK_INT(p[0].n, 4);
+	/* A long one. */
+	hth_pool_set_link(p[0].pool, false, T0 + 600);
+	hth_pool_tick(p[0].pool, T0 + 510 + 2000);
+	CHECK_INT(p[0].home, 1);
+	CHECK_INT(ask(HTH_PUBLIC, T0 + 3000), HTH_CONFLICT);
+	hth_pool_set_link(p[0].pool, true, T0 + 3100);
+	p[1].works = p[2].works = p[0].left = 0;
+	p[0].n = 0;
+	REQUIRE_OK(ask(HTH_PUBLIC, T0 + 3100));
+	CHECK_INT(p[1].works + p[2].works, 1);
 	street_finish();
 }
 
