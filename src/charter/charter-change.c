@@ -16,7 +16,7 @@ hth_status hth_charter_found(hth_charter **ret_charter, const char *name, const 
 	charter->rules = *rules;
 	charter->n_members = 1;
 	strcpy(charter->name, name);
-	charter->members[0] = (hth_member){.card = *hth_identity_card(founder), .role = HTH_ROLE_KEEPER};
+	charter->members[0] = (hth_member){.card = *hth_identity_card(founder), .role = HTH_ROLE_KEEPER, .since = 1};
 	strcpy(charter->members[0].name, founder_name);
 	hth_status status = charter_seal_body(charter, err);
 	if (status == HTH_OK)
@@ -78,7 +78,7 @@ hth_status hth_charter_admit(hth_charter **ret_draft, const hth_charter *from, c
 	hth_charter *next;
 	HTH_TRY(draft(&next, from, err));
 	memmove(&next->members[at + 1], &next->members[at], (from->n_members - at) * sizeof *next->members);
-	next->members[at] = (hth_member){.card = *card, .role = role};
+	next->members[at] = (hth_member){.card = *card, .role = role, .since = next->version};
 	strcpy(next->members[at].name, name);
 	next->n_members++;
 	return finish_draft(ret_draft, next, HTH_OK, err);
@@ -91,15 +91,26 @@ static hth_status position_of_member(const hth_charter *from, const hth_home_id 
 	return there ? HTH_OK : hth_fail(err, HTH_NOT_FOUND, "this home is no member of %s", from->name);
 }
 
+hth_status hth_charter_remove_all(hth_charter **ret_draft, const hth_charter *from, const hth_home_id *ids, size_t n, hth_error *err)
+{
+	hth_charter *next;
+	HTH_TRY(draft(&next, from, err));
+	for (size_t i = 0; i < n; i++) {
+		size_t at;
+		hth_status status = position_of_member(next, &ids[i], &at, err);
+		if (status != HTH_OK) {
+			hth_charter_unref(next);
+			return status;
+		}
+		memmove(&next->members[at], &next->members[at + 1], (next->n_members - at - 1) * sizeof *next->members);
+		next->n_members--;
+	}
+	return finish_draft(ret_draft, next, HTH_OK, err);
+}
+
 hth_status hth_charter_remove(hth_charter **ret_draft, const hth_charter *from, const hth_home_id *id, hth_error *err)
 {
-	size_t at;
-	hth_charter *next;
-	HTH_TRY(position_of_member(from, id, &at, err));
-	HTH_TRY(draft(&next, from, err));
-	memmove(&next->members[at], &next->members[at + 1], (from->n_members - at - 1) * sizeof *next->members);
-	next->n_members--;
-	return finish_draft(ret_draft, next, HTH_OK, err);
+	return hth_charter_remove_all(ret_draft, from, id, 1, err);
 }
 
 hth_status hth_charter_appoint(hth_charter **ret_draft, const hth_charter *from, const hth_home_id *id, hth_role role, hth_error *err)
@@ -125,6 +136,7 @@ hth_status hth_charter_amend(hth_charter **ret_draft, const hth_charter *from, c
 typedef struct charter_difference {
 	size_t admitted, removed;
 	bool other;                  /* a role, a name, a key, the rules */
+	bool since;                  /* somebody's time of coming in is not what it is */
 	const hth_home_id *removed_id; /* the last one removed */
 } charter_difference;
 
@@ -135,6 +147,7 @@ static charter_difference compare(const hth_charter *from, const hth_charter *ne
 	                                 from->rules.requests_per_hour != next->rules.requests_per_hour ||
 	                                 from->rules.credit_line != next->rules.credit_line || from->rules.admit_needs != next->rules.admit_needs ||
 	                                 from->rules.change_needs != next->rules.change_needs};
+	bool linked = memcmp(next->previous, from->hash, sizeof from->hash) == 0;
 	size_t i = 0, j = 0;
 	while (i < from->n_members || j < next->n_members) {
 		const hth_member *a = &from->members[i], *b = &next->members[j]; /* each only where its list goes on */
@@ -146,9 +159,11 @@ static charter_difference compare(const hth_charter *from, const hth_charter *ne
 		} else if (order > 0) {
 			d.admitted++;
 			d.other |= b->role == HTH_ROLE_KEEPER; /* a new keeper is an appointment, too */
+			d.since |= linked && b->since <= from->version;
 			j++;
 		} else {
 			d.other |= a->role != b->role || strcmp(a->name, b->name) != 0 || memcmp(a->card.box_key, b->card.box_key, sizeof a->card.box_key) != 0;
+			d.since |= linked && a->since != b->since; /* between versions it may have gone and come */
 			i++;
 			j++;
 		}
@@ -156,15 +171,13 @@ static charter_difference compare(const hth_charter *from, const hth_charter *ne
 	return d;
 }
 
-/* Good signatures of those of from's keepers who are members of `still`, too. */
-static size_t keepers_signatures(const hth_charter *from, const hth_charter *next, const hth_charter *still)
+size_t charter_signers(const hth_charter *from, const hth_charter *next, hth_home_id ret_signers[HTH_CHARTER_SIGNATURES_MAX])
 {
 	size_t n = 0;
 	for (size_t i = 0; i < next->n_signatures; i++) {
 		const hth_member *m = hth_charter_find(from, &next->signatures[i].id);
-		if (m != NULL && m->role == HTH_ROLE_KEEPER && hth_charter_find(still, &m->card.id) != NULL &&
-		    charter_signature_holds(next, &next->signatures[i]))
-			n++;
+		if (m != NULL && m->role == HTH_ROLE_KEEPER && charter_signature_holds(next, &next->signatures[i]))
+			ret_signers[n++] = m->card.id;
 	}
 	return n;
 }
@@ -177,18 +190,21 @@ static bool signed_by(const hth_charter *charter, const hth_home_id *id)
 	return false;
 }
 
-/* How many signatures of members of `still` are missing; 0: enough. */
-static size_t missing(const hth_charter *from, const hth_charter *next, const hth_charter *still)
+static size_t needs_of(const hth_charter *from, const charter_difference *d, const hth_charter *next, bool *ret_leaves)
+{
+	*ret_leaves = d->removed == 1 && d->admitted == 0 && !d->other && signed_by(next, d->removed_id);
+	if (*ret_leaves)
+		return 0;
+	size_t needs = d->admitted > 0 ? from->rules.admit_needs : 0;
+	if (d->other || d->removed > 0 || d->admitted == 0)
+		needs = HTH_MAX(needs, from->rules.change_needs);
+	return needs;
+}
+
+size_t charter_needs(const hth_charter *from, const hth_charter *next, bool *ret_leaves)
 {
 	charter_difference d = compare(from, next);
-	if (d.removed == 1 && d.admitted == 0 && !d.other && signed_by(next, d.removed_id) &&
-	    hth_charter_find(still, d.removed_id) != NULL)
-		return 0; /* a member leaves */
-	size_t needs = d.admitted > 0 ? from->rules.admit_needs : 0;
-	if (d.other || d.removed > 0 || d.admitted == 0)
-		needs = HTH_MAX(needs, from->rules.change_needs);
-	size_t have = keepers_signatures(from, next, still);
-	return have < needs ? needs - have : 0;
+	return needs_of(from, &d, next, ret_leaves);
 }
 
 hth_status hth_charter_overrules(const hth_charter *from, const hth_charter *next, hth_error *err)
@@ -197,24 +213,21 @@ hth_status hth_charter_overrules(const hth_charter *from, const hth_charter *nex
 		return hth_fail(err, HTH_CONFLICT, "the charter is another neighbourhood's");
 	if (next->version <= from->version)
 		return hth_fail(err, HTH_CONFLICT, "the charter's version %u is not later than %u", next->version, from->version);
-	size_t n = missing(from, next, from);
-	if (n > 0)
-		return hth_fail(err, HTH_DENIED, "version %u of the charter lacks %zu keeper's signature%s", next->version, n, n > 1 ? "s" : "");
+	hth_home_id signers[HTH_CHARTER_SIGNATURES_MAX];
+	bool leaves;
+	charter_difference d = compare(from, next);
+	if (d.since)
+		return hth_fail(err, HTH_CONFLICT, "version %u of the charter is wrong about when a member came in", next->version);
+	size_t needs = needs_of(from, &d, next, &leaves), have = needs > 0 ? charter_signers(from, next, signers) : 0;
+	if (have < needs)
+		return hth_fail(err, HTH_DENIED, "version %u of the charter lacks %zu keeper's signature%s", next->version, needs - have, needs - have > 1 ? "s" : "");
 	return HTH_OK;
 }
 
 hth_status hth_charter_follows(const hth_charter *from, const hth_charter *next, hth_error *err)
 {
-	if (next->version == from->version + 1 && memcmp(next->previous, from->hash, HTH_HASH_BYTES) != 0 &&
-	    memcmp(hth_charter_pool_id(from), hth_charter_pool_id(next), HTH_HASH_BYTES) == 0)
-		return hth_fail(err, HTH_CONFLICT, "the charter's version %u follows another version %u than this home's", next->version, from->version);
+	if (memcmp(hth_charter_pool_id(from), hth_charter_pool_id(next), HTH_HASH_BYTES) == 0 &&
+	    (from->version == UINT32_MAX || next->version != from->version + 1 || memcmp(next->previous, from->hash, HTH_HASH_BYTES) != 0))
+		return hth_fail(err, HTH_CONFLICT, "the charter's version %u does not follow this home's version %u", next->version, from->version);
 	return hth_charter_overrules(from, next, err);
-}
-
-bool hth_charter_prefers(const hth_charter *from, const hth_charter *a, const hth_charter *b)
-{
-	bool a_stands = missing(from, a, b) == 0, b_stands = missing(from, b, a) == 0;
-	if (a_stands != b_stands)
-		return b_stands;
-	return memcmp(b->hash, a->hash, HTH_HASH_BYTES) < 0;
 }

@@ -5,7 +5,7 @@
 #include "charter/charter-internal.h"
 
 static const char label[] = "hearth charter 1";
-enum { FORMAT = 1 };
+enum { FORMAT = 2 };
 
 hth_charter *charter_alloc(size_t n_members)
 {
@@ -16,6 +16,19 @@ hth_charter *charter_alloc(size_t n_members)
 	}
 	charter->refs = 1;
 	return charter;
+}
+
+hth_charter *charter_clone(const hth_charter *from)
+{
+	hth_charter *copy = charter_alloc(from->n_members);
+	if (copy == NULL)
+		return NULL;
+	hth_member *members = copy->members;
+	memcpy(members, from->members, from->n_members * sizeof *members);
+	*copy = *from;
+	copy->members = members;
+	copy->refs = 1;
+	return copy;
 }
 
 hth_charter *hth_charter_ref(hth_charter *charter)
@@ -89,6 +102,7 @@ static void put_body(hth_buf *out, const hth_charter *charter)
 		hth_card_put(out, &charter->members[i].card);
 		hth_canon_put_text(out, charter->members[i].name);
 		hth_canon_put_u8(out, (uint8_t)charter->members[i].role);
+		hth_canon_put_u32(out, charter->members[i].since);
 	}
 }
 
@@ -129,6 +143,7 @@ static void get_rest(hth_canon_reader *r, hth_charter *charter)
 		hth_canon_get_text(r, m->name, sizeof m->name);
 		unsigned role = hth_canon_get_u8(r);
 		m->role = (hth_role)role;
+		m->since = hth_canon_get_u32(r);
 		if (role > HTH_ROLE_KEEPER)
 			r->failed = true;
 	}
@@ -203,6 +218,8 @@ hth_status charter_seal_body(hth_charter *charter, hth_error *err)
 			return hth_fail(err, HTH_BAD_FORMAT, "a charter's members are not in order, or one is there twice");
 		if (m->name[0] == '\0' || !hth_canon_is_text(m->name, strlen(m->name), HTH_MEMBER_NAME_MAX))
 			return hth_fail(err, HTH_INVALID, "a member needs a name of 1 to %d printable bytes", HTH_MEMBER_NAME_MAX - 1);
+		if (m->since == 0 || m->since > charter->version)
+			return hth_fail(err, HTH_BAD_FORMAT, "a member came in with a version that there has not been");
 		keepers += m->role == HTH_ROLE_KEEPER;
 	}
 	HTH_TRY(check_rules(charter, keepers, err));

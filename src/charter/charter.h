@@ -29,6 +29,7 @@ typedef struct hth_member {
 	hth_card card;
 	char name[HTH_MEMBER_NAME_MAX];
 	hth_role role;
+	uint32_t since; /* the version that let it in */
 } hth_member;
 
 enum { HTH_CHARTER_NEIGHBOURS = 1, HTH_CHARTER_PUBLIC = 2 }; /* classes of work; there is no bit for private */
@@ -61,6 +62,8 @@ size_t hth_charter_signature_count(const hth_charter *charter);
 HTH_MUST_USE hth_status hth_charter_admit(hth_charter **ret_draft, const hth_charter *from, const hth_card *card, const char *name, hth_role role,
                                           hth_error *err);
 HTH_MUST_USE hth_status hth_charter_remove(hth_charter **ret_draft, const hth_charter *from, const hth_home_id *id, hth_error *err);
+/* All of n members at once; the same members of the same version make the same bytes, whoever drafts them. */
+HTH_MUST_USE hth_status hth_charter_remove_all(hth_charter **ret_draft, const hth_charter *from, const hth_home_id *ids, size_t n, hth_error *err);
 HTH_MUST_USE hth_status hth_charter_appoint(hth_charter **ret_draft, const hth_charter *from, const hth_home_id *id, hth_role role, hth_error *err);
 HTH_MUST_USE hth_status hth_charter_amend(hth_charter **ret_draft, const hth_charter *from, const hth_rules *rules, hth_error *err);
 /* Adds this identity's signature, if it is not there yet. The charter must not be shared yet with somebody who relies on it. */
@@ -70,16 +73,11 @@ void hth_charter_merge(hth_charter *charter, const hth_charter *copy);
 /* Takes away the signatures that are not good, or not of a member in `from`. */
 void hth_charter_strip(hth_charter *charter, const hth_charter *from);
 
-/* Whether next may take the place of from: HTH_OK. HTH_DENIED: signatures are missing (the message says how many); HTH_CONFLICT: it is
- * not a later version of the same neighbourhood, or the next but not of this one's line. A next that skips versions is
- * taken when the signatures suffice for the whole difference. */
+/* Whether next is the version after from: HTH_OK. HTH_DENIED: signatures are missing (the message says how many); HTH_CONFLICT: it is
+ * not the next one, or of another line or neighbourhood, or says of a member that it has been there for longer or shorter than it has. */
 HTH_MUST_USE hth_status hth_charter_follows(const hth_charter *from, const hth_charter *next, hth_error *err);
-/* The same but for the line: whether the signatures suffice for the whole difference, when next is later. For a home that knows no version before its
- * own, and so cannot tell whether its own is still everybody's. */
+/* The same but for the versions between: whether the signatures suffice for the whole difference, when next is later. */
 HTH_MUST_USE hth_status hth_charter_overrules(const hth_charter *from, const hth_charter *next, hth_error *err);
-/* Of two versions that both follow `from`: whether b is to be preferred. Everybody prefers the same one, whatever came first: a version that removes
- * a member beats one that has enough signatures only with that member's; else the smaller hash. */
-bool hth_charter_prefers(const hth_charter *from, const hth_charter *a, const hth_charter *b);
 
 void hth_charter_encode(const hth_charter *charter, hth_buf *out);
 /* HTH_BAD_FORMAT, HTH_TOO_LARGE. Signatures are checked when they are counted, not here; cards are checked here. */

@@ -60,22 +60,7 @@ static void drop_strangers(hth_street *s, const hth_charter *before, const hth_c
 	}
 }
 
-/* An admission may still lose against another change made at the same time, and is then made again: it is remembered for a while, unless whom it let in
- * is removed by a change that came after it. */
-static void sift_intents(hth_street *s, const hth_charter *before, bool switched)
-{
-	const hth_charter *charter = hth_membership_charter(s->membership);
-	size_t n = 0;
-	for (size_t i = 0; i < s->n_intents; i++) {
-		const hth_home_id *id = &s->intents[i].card.id;
-		bool removed = !switched && before != NULL && hth_charter_find(before, id) != NULL && hth_charter_find(charter, id) == NULL;
-		if (!removed && hth_clock_ms() < s->intents[i].until_ms)
-			s->intents[n++] = s->intents[i];
-	}
-	s->n_intents = n;
-}
-
-static hth_status follow_charter(hth_street *s, hth_charter *before, bool switched, hth_error *err)
+static hth_status follow_charter(hth_street *s, hth_charter *before, hth_error *err)
 {
 	const hth_charter *charter = hth_membership_charter(s->membership);
 	if (hth_charter_find(charter, hth_street_self(s)) == NULL) {
@@ -84,7 +69,6 @@ static hth_status follow_charter(hth_street *s, hth_charter *before, bool switch
 	}
 	drop_strangers(s, before, charter);
 	street_rebuild_peers(s);
-	sift_intents(s, before, switched);
 	hth_status status = street_save(s, err);
 	if (status != HTH_OK) /* the charter counts all the same: to go on with a removed member would be worse than to ask for it again after a restart */
 		hth_log(HTH_LOG_ERROR, "the charter's version %u is not on disk: %s", hth_charter_version(charter), err->message);
@@ -117,7 +101,7 @@ void street_forget(hth_street *s, const char *why)
 	s->hub = NULL;
 	s->hub_address[0] = s->snippet[0] = s->hub_trouble[0] = '\0';
 	s->hub_external = false;
-	s->n_hubs = s->n_doors = s->n_trust = s->n_intents = 0;
+	s->n_hubs = s->n_doors = s->n_trust = 0;
 	hth_invitation_book_revoke(s->book);
 	hth_membership_forget(s->membership);
 	street_rebuild_peers(s);
@@ -126,22 +110,52 @@ void street_forget(hth_street *s, const char *why)
 	street_tell_members_soon(s);
 }
 
+/* A keeper makes again what its line of charters changed when another line turned out to be everybody's: it signs the removals, which are drafted already,
+ * and lets in whom it had let in. Not from within itself: what it changes may call for more, which the loop sees. */
+static void mend(hth_street *s)
+{
+	enum { AT_MOST = 1024 };
+	if (s->mending)
+		return;
+	s->mending = true;
+	for (int i = 0; i < AT_MOST; i++) {
+		hth_error err;
+		bool done = false;
+		const hth_member *self = hth_membership_find(s->membership, hth_street_self(s)), *lost = NULL;
+		hth_charter *removal = hth_membership_unsigned(s->membership);
+		if (self == NULL || self->role != HTH_ROLE_KEEPER)
+			break;
+		hth_status status;
+		if (removal != NULL && hth_charter_signature_count(removal) == 0) {
+			hth_log(HTH_LOG_INFO, "keepers had changed the charter of %s without hearing of each other; whom one removed stays removed", hth_charter_name(removal));
+			status = street_change(s, hth_charter_ref(removal), &done, &err);
+		} else if (removal == NULL && (lost = hth_membership_lost(s->membership, 0)) != NULL) {
+			hth_card card = lost->card;
+			char name[HTH_MEMBER_NAME_MAX];
+			strcpy(name, lost->name);
+			hth_log(HTH_LOG_INFO, "%s is let in again: keepers had changed the charter without hearing of each other", name);
+			status = street_admit(s, &card, name, &done, &err);
+		} else {
+			break;
+		}
+		if (status != HTH_OK)
+			hth_log(HTH_LOG_WARN, "a change of the charter could not be made again: %s", err.message);
+		if (status != HTH_OK || !done)
+			break;
+	}
+	s->mending = false;
+}
+
 /* own: this home made or completed it, and tells everybody; the others learn of what others tell each other by their greetings. */
 static hth_status settle(hth_street *s, hth_charter *before, hth_charter_outcome outcome, hth_charter *offered, bool own, hth_error *err)
 {
-	if (outcome == HTH_CHARTER_TAKEN || outcome == HTH_CHARTER_SWITCHED) {
-		if (own)
-			street_broadcast(s, hth_membership_charter(s->membership), before);
-		hth_status status = follow_charter(s, before, outcome == HTH_CHARTER_SWITCHED, err);
-		/* What lost is made anew, once nobody stands in the middle of a change. */
-		for (size_t i = 0; status == HTH_OK && outcome == HTH_CHARTER_SWITCHED && i < s->n_intents; i++) {
-			bool done;
-			street_intent intent = s->intents[i];
-			if (hth_charter_find(hth_membership_charter(s->membership), &intent.card.id) != NULL)
-				continue;
-			if (street_admit(s, &intent.card, intent.name, &done, NULL) != HTH_OK)
-				hth_log(HTH_LOG_WARN, "%s could not be admitted again after two changes at once", intent.name);
-		}
+	if (outcome == HTH_CHARTER_TAKEN || outcome == HTH_CHARTER_SWITCHED || outcome == HTH_CHARTER_KEPT) {
+		bool changed = memcmp(hth_charter_hash(before), hth_charter_hash(hth_membership_charter(s->membership)), HTH_HASH_BYTES) != 0;
+		if (own && changed)
+			street_broadcast(s, hth_membership_base(s->membership), before);
+		hth_status status = changed ? follow_charter(s, before, err) : street_save(s, err);
+		if (status == HTH_OK)
+			mend(s);
 		return status;
 	}
 	if (outcome == HTH_CHARTER_PROPOSED) {
@@ -187,19 +201,11 @@ hth_status street_admit(hth_street *s, const hth_card *card, const char *name, b
 		if (!hth_canon_is_text(unique, strlen(unique), sizeof unique))
 			snprintf(unique, sizeof unique, "home-%u", n);
 	}
-	HTH_TRY(hth_charter_admit(&draft, charter, card, unique, HTH_ROLE_MEMBER, err));
-	bool known = false;
-	for (size_t i = 0; i < s->n_intents; i++)
-		known |= hth_home_id_equal(&s->intents[i].card.id, &card->id);
-	if (!known && s->n_intents < STREET_INTENTS_MAX) {
-		street_intent *intent = &s->intents[s->n_intents++];
-		*intent = (street_intent){.card = *card, .until_ms = hth_clock_ms() + STREET_INTENT_MS};
-		snprintf(intent->name, sizeof intent->name, "%s", name);
-	}
+	HTH_TRY(hth_charter_admit(&draft, hth_membership_base(s->membership), card, unique, HTH_ROLE_MEMBER, err));
 	return street_change(s, draft, ret_done, err);
 }
 
-void street_offered(hth_street *s, const hth_home_id *from, const void *bytes, size_t len)
+void street_offered(hth_street *s, const hth_home_id *from, const void *bytes, size_t len, bool bridge)
 {
 	hth_error err;
 	hth_charter *charter;
@@ -212,20 +218,14 @@ void street_offered(hth_street *s, const hth_home_id *from, const void *bytes, s
 	}
 	hth_charter *before = hth_charter_ref((hth_charter *)(uintptr_t)hth_membership_charter(s->membership));
 	size_t known = hth_membership_proposal_count(s->membership);
-	hth_status status = hth_membership_offer(s->membership, charter, &outcome, &err);
+	hth_status status = bridge ? hth_membership_bridge(s->membership, charter, &outcome, &err)
+	                           : hth_membership_offer(s->membership, charter, &outcome, &err);
 	if (status != HTH_OK) {
 		street_reject(s, &err);
 	} else if (outcome == HTH_CHARTER_GAP) {
-		const hth_member *m = hth_membership_find(s->membership, from);
 		street_peer *peer = street_peer_of(s, from);
-		/* Now and then: what another line of charters answers does not help, and would be asked for again at once, for ever. */
-		if (m != NULL && peer != NULL && hth_charter_version(charter) > hth_charter_version(before) + 1 &&
-		    (peer->asked_ms == 0 || hth_clock_ms() >= peer->asked_ms + STREET_HELLO_MS)) {
-			peer->asked_ms = hth_clock_ms();
-			street_begin(s, STREET_ASK);
-			hth_canon_put_u32(&s->letter, hth_charter_version(before) + 1);
-			street_post_letter(s, m);
-		}
+		if (peer != NULL && !bridge) /* what nobody can say more of is not asked for again */
+			street_ask(s, peer);
 	} else if (outcome == HTH_CHARTER_PROPOSED) {
 		/* Passed on by whoever made or signed it; kept here until its signatures are together. */
 		if (hth_membership_proposal_count(s->membership) != known)
@@ -292,7 +292,7 @@ hth_status hth_street_leave(hth_street *s, bool *ret_told, hth_error *err)
 		return HTH_OK;
 	}
 	hth_charter *draft;
-	if (hth_charter_remove(&draft, charter, hth_street_self(s), err) != HTH_OK) {
+	if (hth_charter_remove(&draft, hth_membership_base(s->membership), hth_street_self(s), err) != HTH_OK) {
 		hth_error why = *err;
 		return hth_fail(err, why.status, "this home cannot leave yet: %s. Make another home a keeper first (`hearth pool keeper NAME`)", why.message);
 	}
@@ -321,7 +321,7 @@ hth_status hth_street_remove(hth_street *s, const char *who, bool *ret_done, hth
 	HTH_TRY(street_who(s, who, &m, err));
 	if (street_is_self(s, &m->card.id))
 		return hth_fail(err, HTH_INVALID, "%s is this home itself: `hearth pool leave`", m->name);
-	HTH_TRY(hth_charter_remove(&draft, hth_membership_charter(s->membership), &m->card.id, err));
+	HTH_TRY(hth_charter_remove(&draft, hth_membership_base(s->membership), &m->card.id, err));
 	return street_change(s, draft, ret_done, err);
 }
 
@@ -334,7 +334,7 @@ hth_status hth_street_appoint(hth_street *s, const char *who, bool keeper, bool 
 		*ret_done = true;
 		return HTH_OK;
 	}
-	HTH_TRY(hth_charter_appoint(&draft, hth_membership_charter(s->membership), &m->card.id, keeper ? HTH_ROLE_KEEPER : HTH_ROLE_MEMBER, err));
+	HTH_TRY(hth_charter_appoint(&draft, hth_membership_base(s->membership), &m->card.id, keeper ? HTH_ROLE_KEEPER : HTH_ROLE_MEMBER, err));
 	return street_change(s, draft, ret_done, err);
 }
 

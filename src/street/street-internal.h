@@ -10,15 +10,15 @@
 
 enum {
 	STREET_HELLO_MS = 5000, STREET_SILENT_MS = 15000, STREET_HELLOS = 64, STREET_DOORS_MAX = 128, STREET_HUBS_MAX = 2, STREET_LETTER_LIFE_MS = 30000,
-	STREET_STATE_MAX = 16 << 20, STREET_DOOR_GRACE_MS = 10000, STREET_INTENTS_MAX = 8, STREET_INTENT_MS = 120000, STREET_EGRESS_MS = 3600 * 1000,
+	STREET_STATE_MAX = 16 << 20, STREET_DOOR_GRACE_MS = 10000, STREET_EGRESS_MS = 3600 * 1000,
 	STREET_REJECT_LOG_MS = 60000, STREET_FLOOD = 2000,
 };
 
 /* The first byte of a letter of street's own kind. */
 typedef enum street_verb {
-	STREET_HELLO = 1,   /* session u64 | wants an answer bool | ping u64 | pong u64 | pong's delay in us u32 | charter's version u32 | hash 32 */
-	STREET_CHARTER = 2, /* charter blob */
-	STREET_ASK = 3,     /* from version u32 */
+	STREET_HELLO = 1,   /* session u64 | wants an answer bool | ping u64 | pong u64 | pong's delay in us u32 | hth_charter_standing: version u32, hash 32, removals u64 */
+	STREET_CHARTER = 2, /* charter blob | whether nobody knows the versions before it bool */
+	STREET_ASK = 3,     /* n u8 | n times: hash 32 of a version that is known (hth_membership_known) */
 	STREET_HUB = 4,     /* address text ("": none) | fingerprint 32 | certificate blob */
 	STREET_DOOR = 5,    /* n u8 | n times: key 32, expires u64 */
 	STREET_JOIN = 6,    /* secret 16 | card | name text | session u64 */
@@ -33,7 +33,7 @@ typedef struct street_peer {
 	uint64_t session;         /* of its inbox; 0: not known */
 	uint64_t session_issued_ms; /* the date of the letter that said so */
 	uint64_t heard_ms, greeted_ms, measured_ms;
-	uint64_t asked_ms; /* for the charters between */
+	uint64_t asked_ms, told_ms; /* for the charters between; of those that it seems to lack */
 	uint64_t ping_in, ping_in_us; /* its last ping, and when it came */
 	bool online;
 	double rtt_s;
@@ -55,13 +55,6 @@ typedef struct street_hub {
 	unsigned char fingerprint[HTH_FINGERPRINT_BYTES], certificate[HTH_HUB_CERTIFICATE_MAX];
 	size_t certificate_len; /* 0: not known */
 } street_hub;
-
-/* An admission of this home's that may lose against another made at the same time, and is then made again. */
-typedef struct street_intent {
-	hth_card card;
-	char name[HTH_MEMBER_NAME_MAX];
-	uint64_t until_ms;
-} street_intent;
 
 typedef struct street_guest street_guest; /* street-join.c: this home, knocking */
 
@@ -89,12 +82,10 @@ struct hth_street {
 	size_t n_hubs;
 	street_door doors[STREET_DOORS_MAX];
 	size_t n_doors;
-	street_intent intents[STREET_INTENTS_MAX];
-	size_t n_intents;
 	hth_invitation_book *book;
 	street_guest *guest;
 	hth_charter *announced; /* what events.members was last told; NULL: none */
-	bool tell_members, leaving, told_once;
+	bool tell_members, leaving, told_once, mending;
 	hth_buf letter, sealed;
 	uint64_t rejected, rejected_told, rejected_told_ms, egress_ms;
 	unsigned knocks;
@@ -119,7 +110,8 @@ hth_status street_post(hth_street *s, hth_link *link, const hth_card *to, const 
                        size_t len, hth_error *err);
 void street_post_letter(hth_street *s, const hth_member *to); /* s->letter, to a member */
 void street_greet(hth_street *s, street_peer *peer, bool wants_answer);
-void street_send_charter(hth_street *s, const hth_member *to, const hth_charter *charter);
+void street_send_charter(hth_street *s, const hth_member *to, const hth_charter *charter, bool bridge);
+void street_ask(hth_street *s, street_peer *peer); /* for the charters that this home lacks; now and then */
 void street_broadcast(hth_street *s, const hth_charter *charter, const hth_charter *also); /* also: its members, too; may be NULL */
 void street_send_hub(hth_street *s, const hth_member *to);
 void street_send_doors(hth_street *s, const hth_member *to);
@@ -133,7 +125,7 @@ hth_status street_who(const hth_street *s, const char *who, const hth_member **r
 /* Signs draft if this home may, and makes it the charter or proposes it. Takes the draft. */
 hth_status street_change(hth_street *s, hth_charter *draft, bool *ret_done, hth_error *err);
 hth_status street_admit(hth_street *s, const hth_card *card, const char *name, bool *ret_done, hth_error *err);
-void street_offered(hth_street *s, const hth_home_id *from, const void *bytes, size_t len);
+void street_offered(hth_street *s, const hth_home_id *from, const void *bytes, size_t len, bool bridge);
 void street_rebuild_peers(hth_street *s);
 void street_forget(hth_street *s, const char *why);
 void street_tell_members_soon(hth_street *s);

@@ -131,7 +131,7 @@ static void answer(hth_street *s, const hth_card *to, const char *subject, uint6
 
 static void welcome(hth_street *s, const hth_card *to, const char *subject, uint64_t session)
 {
-	const hth_charter *charter = hth_membership_charter(s->membership);
+	const hth_charter *charter = hth_membership_base(s->membership);
 	hth_buf bytes = HTH_BUF_INIT(HTH_CHARTER_BYTES_MAX);
 	hth_charter_encode(charter, &bytes);
 	street_begin(s, STREET_WELCOME);

@@ -59,8 +59,8 @@ void street_post_letter(hth_street *s, const hth_member *to)
 
 void street_greet(hth_street *s, street_peer *p, bool wants_answer)
 {
-	const hth_charter *charter = hth_membership_charter(s->membership);
-	const hth_member *m = hth_charter_find(charter, &p->id);
+	const hth_member *m = hth_membership_find(s->membership, &p->id);
+	const hth_charter_standing standing = hth_membership_standing(s->membership);
 	uint64_t now_us = hth_clock_ns() / 1000;
 	if (m == NULL)
 		return;
@@ -70,14 +70,15 @@ void street_greet(hth_street *s, street_peer *p, bool wants_answer)
 	hth_canon_put_u64(&s->letter, now_us);
 	hth_canon_put_u64(&s->letter, p->ping_in);
 	hth_canon_put_u32(&s->letter, p->ping_in != 0 ? (uint32_t)HTH_MIN(now_us - p->ping_in_us, (uint64_t)UINT32_MAX) : 0);
-	hth_canon_put_u32(&s->letter, hth_charter_version(charter));
-	hth_canon_put_bytes(&s->letter, hth_charter_hash(charter), HTH_HASH_BYTES);
+	hth_canon_put_u32(&s->letter, standing.version);
+	hth_canon_put_bytes(&s->letter, standing.hash, HTH_HASH_BYTES);
+	hth_canon_put_u64(&s->letter, standing.removals);
 	p->greeted_ms = hth_clock_ms();
 	p->ping_in = 0; /* answered once */
 	street_post_letter(s, m);
 }
 
-void street_send_charter(hth_street *s, const hth_member *to, const hth_charter *charter)
+void street_send_charter(hth_street *s, const hth_member *to, const hth_charter *charter, bool bridge)
 {
 	hth_buf bytes = HTH_BUF_INIT(HTH_CHARTER_BYTES_MAX);
 	hth_charter_encode(charter, &bytes);
@@ -85,17 +86,32 @@ void street_send_charter(hth_street *s, const hth_member *to, const hth_charter 
 	hth_canon_put_blob(&s->letter, bytes.data, bytes.len);
 	s->letter.failed |= bytes.failed;
 	hth_buf_finish(&bytes);
+	hth_canon_put_bool(&s->letter, bridge);
 	street_post_letter(s, to);
+}
+
+void street_ask(hth_street *s, street_peer *p)
+{
+	unsigned char known[HTH_KNOWN_MAX][HTH_HASH_BYTES];
+	const hth_member *m = hth_membership_find(s->membership, &p->id);
+	if (m == NULL || (p->asked_ms != 0 && hth_clock_ms() < p->asked_ms + STREET_HELLO_MS))
+		return;
+	p->asked_ms = hth_clock_ms();
+	size_t n = hth_membership_known(s->membership, known);
+	street_begin(s, STREET_ASK);
+	hth_canon_put_u8(&s->letter, (uint8_t)n);
+	hth_canon_put_bytes(&s->letter, known, n * sizeof *known);
+	street_post_letter(s, m);
 }
 
 void street_broadcast(hth_street *s, const hth_charter *charter, const hth_charter *also)
 {
 	const hth_charter *current = hth_membership_charter(s->membership);
 	for (size_t i = 0; i < hth_charter_member_count(current); i++)
-		street_send_charter(s, hth_charter_member(current, i), charter);
+		street_send_charter(s, hth_charter_member(current, i), charter, false);
 	for (size_t i = 0; also != NULL && i < hth_charter_member_count(also); i++)
 		if (hth_charter_find(current, &hth_charter_member(also, i)->card.id) == NULL)
-			street_send_charter(s, hth_charter_member(also, i), charter);
+			street_send_charter(s, hth_charter_member(also, i), charter, false);
 }
 
 void street_send_hub(hth_street *s, const hth_member *to)
@@ -168,20 +184,21 @@ typedef struct sending {
 	hth_street *s;
 	const hth_member *to;
 } sending;
-static void send_one(void *ctx, const hth_charter *charter)
+static void send_one(void *ctx, const hth_charter *charter, bool bridge)
 {
 	sending *to = ctx;
-	street_send_charter(to->s, to->to, charter);
+	street_send_charter(to->s, to->to, charter, bridge);
 }
 
 static void take_hello(hth_street *s, street_peer *p, const hth_opened *letter, hth_canon_reader *r)
 {
-	unsigned char hash[HTH_HASH_BYTES];
+	hth_charter_standing theirs;
 	uint64_t session = hth_canon_get_u64(r);
 	bool wants_answer = hth_canon_get_bool(r);
 	uint64_t ping = hth_canon_get_u64(r), pong = hth_canon_get_u64(r), delay = hth_canon_get_u32(r);
-	uint32_t version = hth_canon_get_u32(r);
-	hth_canon_get_bytes(r, hash, sizeof hash);
+	theirs.version = hth_canon_get_u32(r);
+	hth_canon_get_bytes(r, theirs.hash, sizeof theirs.hash);
+	theirs.removals = hth_canon_get_u64(r);
 	if (!hth_canon_end(r) || session == 0)
 		return;
 	uint64_t now_us = hth_clock_ns() / 1000;
@@ -199,20 +216,30 @@ static void take_hello(hth_street *s, street_peer *p, const hth_opened *letter, 
 		p->rtt_s = p->rtt_s == 0 || rtt < p->rtt_s ? rtt : p->rtt_s + (rtt - p->rtt_s) / 8;
 		p->measured_ms = hth_clock_ms();
 	}
-	hth_home_id id = p->id; /* a charter that comes in changes the list of peers; nothing below does */
-	const hth_member *m = hth_membership_find(s->membership, &id);
 	if (wants_answer || renewed || letter->no_session)
 		street_greet(s, p, renewed || p->session == 0 || letter->no_session);
-	const hth_charter *charter = hth_membership_charter(s->membership);
-	if (version > hth_charter_version(charter)) {
-		street_begin(s, STREET_ASK);
-		hth_canon_put_u32(&s->letter, hth_charter_version(charter)); /* from this one on: it may be another of the same number */
-		street_post_letter(s, m);
-	} else if (version < hth_charter_version(charter)) {
-		hth_membership_since(s->membership, version + 1, send_one, &(sending){s, m});
-	} else if (memcmp(hash, hth_charter_hash(charter), HTH_HASH_BYTES) != 0) {
-		street_send_charter(s, m, charter);
+	const hth_member *m = hth_membership_find(s->membership, &p->id);
+	switch (m != NULL ? hth_membership_heard(s->membership, &theirs) : HTH_NEWS_NONE) {
+	case HTH_NEWS_ASK: street_ask(s, p); break;
+	case HTH_NEWS_TELL:
+		if (p->told_ms != 0 && hth_clock_ms() < p->told_ms + STREET_HELLO_MS)
+			break;
+		p->told_ms = hth_clock_ms();
+		hth_membership_tell(s->membership, &theirs, send_one, &(sending){s, m});
+		break;
+	case HTH_NEWS_NONE: break;
 	}
+}
+
+static void take_ask(hth_street *s, const street_peer *p, hth_canon_reader *r)
+{
+	unsigned char known[HTH_KNOWN_MAX][HTH_HASH_BYTES];
+	const hth_member *m = hth_membership_find(s->membership, &p->id);
+	size_t n = hth_canon_get_u8(r);
+	for (size_t i = 0; i < n && i < HTH_KNOWN_MAX; i++)
+		hth_canon_get_bytes(r, known[i], HTH_HASH_BYTES);
+	if (hth_canon_end(r) && m != NULL)
+		hth_membership_answer(s->membership, (const unsigned char(*)[HTH_HASH_BYTES])known, n, send_one, &(sending){s, m});
 }
 
 static void take_hub(hth_street *s, const street_peer *p, hth_canon_reader *r)
@@ -275,20 +302,19 @@ static void take_street(hth_street *s, const hth_opened *letter, const unsigned 
 	if (!letter->no_session)
 		come_online(s, p);
 	size_t blob_len;
+	bool bridge;
 	const unsigned char *blob;
 	switch (verb) {
 	case STREET_HELLO: take_hello(s, p, letter, &r); break;
 	case STREET_CHARTER:
 		blob = hth_canon_get_blob(&r, HTH_CHARTER_BYTES_MAX, &blob_len);
+		bridge = hth_canon_get_bool(&r);
 		if (hth_canon_end(&r))
-			street_offered(s, &letter->sender, blob, blob_len);
+			street_offered(s, &letter->sender, blob, blob_len, bridge);
 		break;
 	case STREET_ASK:
-		if (!letter->no_session) {
-			uint32_t from = hth_canon_get_u32(&r);
-			if (hth_canon_end(&r))
-				hth_membership_since(s->membership, from, send_one, &(sending){s, hth_membership_find(s->membership, &letter->sender)});
-		}
+		if (!letter->no_session)
+			take_ask(s, p, &r);
 		break;
 	case STREET_HUB:
 		if (!letter->no_session)

@@ -1,6 +1,6 @@
 /* street-state.c - what a home keeps of its neighbourhood on disk: one file, written whole under another name, synced, and put in its place.
  *
- *   label text | n u8, charters as blobs, oldest first | n u8, proposals as blobs | book blob | n u16, trusted ids | n u8, hubs: home 32, address text,
+ *   label text | n u16, charters as blobs, those that are followed first | n u16, proposals as blobs | book blob | n u16, trusted ids | n u8, hubs: home 32, address text,
  *   fingerprint 32, certificate blob | own hub: address text, external bool, fingerprint 32 | n u8, doors: key 32, inviter 32, expires u64, closes u64
  *
  * It holds no secret: invitations are kept as hashes, the doors' keys are public halves.
@@ -14,16 +14,17 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-static const char label[] = "hearth street 1";
+static const char label[] = "hearth street 2";
 
 typedef struct writing {
 	hth_buf *out, charter;
 	unsigned n;
 } writing;
 
-static void put_charter(void *ctx, const hth_charter *charter)
+static void put_charter(void *ctx, const hth_charter *charter, bool bridge)
 {
 	writing *w = ctx;
+	(void)bridge;
 	hth_buf_clear(&w->charter);
 	hth_charter_encode(charter, &w->charter);
 	hth_canon_put_blob(w->out, w->charter.data, w->charter.len);
@@ -36,15 +37,16 @@ static void encode(hth_street *s, hth_buf *out)
 	writing w = {.out = out, .charter = HTH_BUF_INIT(HTH_CHARTER_BYTES_MAX)};
 	hth_canon_put_text(out, label);
 	size_t at = out->len;
-	hth_canon_put_u8(out, 0);
-	if (hth_membership_charter(s->membership) != NULL)
-		hth_membership_since(s->membership, 0, put_charter, &w);
-	if (!out->failed)
-		out->data[at] = (char)w.n;
+	hth_canon_put_u16(out, 0);
+	hth_membership_each(s->membership, put_charter, &w);
+	if (!out->failed) {
+		out->data[at] = (char)(w.n & 0xFF);
+		out->data[at + 1] = (char)(w.n >> 8);
+	}
 	size_t n = hth_membership_proposal_count(s->membership);
-	hth_canon_put_u8(out, (uint8_t)n);
+	hth_canon_put_u16(out, (uint16_t)n);
 	for (size_t i = 0; i < n; i++)
-		put_charter(&w, hth_membership_proposal(s->membership, i));
+		put_charter(&w, hth_membership_proposal(s->membership, i), false);
 	hth_buf_finish(&w.charter);
 	hth_buf book = HTH_BUF_INIT(64 << 10);
 	hth_invitation_book_encode(s->book, &book);
@@ -121,7 +123,7 @@ void street_erase(hth_street *s)
 static hth_status read_charters(hth_street *s, hth_canon_reader *r, hth_error *err)
 {
 	for (int list = 0; list < 2; list++) {
-		size_t n = hth_canon_get_u8(r);
+		size_t n = hth_canon_get_u16(r);
 		for (size_t i = 0; i < n && !r->failed; i++) {
 			size_t len;
 			hth_charter *charter;
@@ -131,7 +133,7 @@ static hth_status read_charters(hth_street *s, hth_canon_reader *r, hth_error *e
 				break;
 			HTH_TRY(hth_charter_decode(&charter, bytes, len, err));
 			hth_status status = hth_membership_charter(s->membership) == NULL ? hth_membership_adopt(s->membership, charter, err)
-			                                                                  : hth_membership_offer(s->membership, charter, &outcome, err);
+			                                                                  : hth_membership_bridge(s->membership, charter, &outcome, err);
 			hth_charter_unref(charter);
 			if (status != HTH_OK && list == 0)
 				return status;

@@ -37,12 +37,6 @@ typedef struct sim_disk {
 	size_t last[STREET_MAX][2]; /* by place in the street and side: the chain's last entry, from 1 */
 } sim_disk;
 
-/* What a home last changed in the charter: made again if another change of the same version is everybody's. */
-typedef struct sim_intent {
-	bool set, admit;
-	uint32_t who;
-} sim_intent;
-
 typedef struct sim_home {
 	hth_home_id id;
 	uint32_t index, street, slots;
@@ -60,13 +54,13 @@ typedef struct sim_home {
 	size_t n_jobs, cap_jobs;
 	uint64_t wake_ms;
 	hth_membership *membership; /* on disk before anybody hears of it: it outlives losses of power */
-	sim_intent intent;
 	uint64_t asked_ms; /* for versions between */
+	uint32_t out_since; /* the version that it was removed by */
 	uint32_t falsified_by_peer[STREET_MAX]; /* by place in the street: made-up answers that were believed */
 } sim_home;
 
 typedef enum event_kind { E_ARRIVE, E_LETTER, E_WAKE, E_CHUNK, E_DONE, E_DOWN, E_UP, E_CUT, E_HUB, E_FREEZE, E_SLOW,
-                          E_CHANGE, E_LEAVE, E_PULSE, E_HELLO, E_CHARTER } event_kind; /* the last five: simulation-members.c */
+                          E_CHANGE, E_APART, E_LEAVE, E_PULSE, E_HELLO, E_ASK, E_CHARTER } event_kind; /* the last seven: simulation-members.c */
 typedef struct sim_key { /* in the heap: small, because a region has a hundred thousand letters under way */
 	uint64_t at, order;
 	uint32_t place; /* of the event */
@@ -90,7 +84,7 @@ typedef struct sim {
 	size_t n_heap, cap_heap; /* of all three: as many places are taken as the heap has keys */
 	sim_home *homes;
 	hth_charter **charters; /* by street */
-	uint64_t *hub_down_until;
+	uint64_t *hub_down_until, *apart_until; /* of each street */
 	sim_request *requests;
 	size_t n_requests, cap_requests;
 	uint32_t *by_id; /* open addressing: ids to homes */
@@ -113,7 +107,9 @@ void sim_members_changed(sim_home *h); /* its pool hears who the neighbours are 
 void sim_members_begin(sim *s);
 void sim_members_adopt(sim *s, sim_home *h);
 bool sim_members_event(sim *s, sim_home *h, sim_event *e); /* false: it is another kind of event */
+bool sim_members_apart(const sim_home *from, const sim_home *to); /* the street is torn in two, and they are in different halves */
 void sim_members_restore(sim *s);                          /* everybody is admitted again: the end is near */
+bool sim_members_agree(const sim *s);                      /* everybody of a street by one charter */
 void sim_members_check(sim *s);
 void sim_members_end(sim *s);
 

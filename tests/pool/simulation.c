@@ -188,7 +188,7 @@ static hth_status disk_put(void *ctx, const hth_entry *entry, hth_error *err)
 
 bool sim_is_cut(const sim_home *from, const sim_home *to)
 {
-	return from->dead || s->now < from->cut_until || s->now < to->cut_until || s->now < s->hub_down_until[from->street] || (s->o.faults && sim_unit() < 0.001);
+	return from->dead || s->now < from->cut_until || s->now < to->cut_until || s->now < s->hub_down_until[from->street] || sim_members_apart(from, to) || (s->o.faults && sim_unit() < 0.001);
 }
 
 uint64_t sim_delay(const sim_home *from, const sim_home *to)
@@ -755,6 +755,7 @@ static void make_homes(void)
 	s->homes = calloc(s->o.homes, sizeof *s->homes);
 	s->charters = calloc(streets, sizeof *s->charters);
 	s->hub_down_until = calloc(streets, sizeof *s->hub_down_until);
+	s->apart_until = calloc(streets, sizeof *s->apart_until);
 	hth_error err = HTH_ERROR_INIT;
 	for (uint32_t i = 0; i < s->o.homes; i++) {
 		sim_home *h = &s->homes[i];
@@ -899,10 +900,10 @@ void simulate(const sim_options *options, sim_result *ret_result)
 	run_until(s->end);
 	/* Queues empty themselves; then, with everybody there, what is open is settled. */
 	for (int i = 0; i < 40 && s->result->good; i++) {
-		bool busy = false;
 		if (!s->o.alone)
 			sim_members_restore(s);
 		run_until(s->now + SETTLE_MS);
+		bool busy = !s->o.alone && !sim_members_agree(s);
 		for (size_t j = 0; j < s->o.homes; j++)
 			busy |= !s->homes[j].up || s->homes[j].n_jobs > 0 || (s->homes[j].pool != NULL && hth_pool_asks(s->homes[j].pool) > 0);
 		if (!busy)
@@ -933,7 +934,7 @@ void simulate(const sim_options *options, sim_result *ret_result)
 		free(s->homes[i].jobs);
 		hth_charter_unref(i % s->o.street == 0 ? s->charters[i / s->o.street] : NULL);
 	}
-	void *all[] = {s->heap, s->events, s->free_places, s->homes, s->charters, s->hub_down_until, s->requests, s->by_id, s->waits};
+	void *all[] = {s->heap, s->events, s->free_places, s->homes, s->charters, s->hub_down_until, s->apart_until, s->requests, s->by_id, s->waits};
 	for (size_t i = 0; i < HTH_COUNT(all); i++)
 		free(all[i]);
 	ret_result->cpu_s = (double)(clock() - began) / CLOCKS_PER_SEC;

@@ -60,7 +60,7 @@ static void read_state(const char *home)
 	hth_canon_reader r = hth_canon_read(data, len);
 	hth_canon_get_text(&r, label, sizeof label);
 	for (int list = 0; list < 2; list++) {
-		n = hth_canon_get_u8(&r);
+		n = hth_canon_get_u16(&r);
 		for (size_t i = 0; i < n; i++) {
 			const unsigned char *blob = hth_canon_get_blob(&r, HTH_CHARTER_BYTES_MAX, &blob_len);
 			if (list == 0 && i == n - 1 && hth_charter_decode(&charter, blob, blob_len, &err) != HTH_OK)
@@ -230,6 +230,7 @@ static void on_up(void *ctx, const hth_link_hub *h)
 	hth_canon_put_u32(&hello, 0);
 	hth_canon_put_u32(&hello, hth_charter_version(charter));
 	hth_canon_put_bytes(&hello, hth_charter_hash(charter), HTH_HASH_BYTES);
+	hth_canon_put_u64(&hello, 0);
 	(void)send_letter(hello.data, hello.len, 0);
 	sent = 0;
 }
