@@ -72,9 +72,13 @@ static void end_quietly(hth_lent *l)
 static void cannot(hth_lent *l, const hth_error *why)
 {
 	hth_neighbours *nb = l->nb;
+	bool no_room = why->status == HTH_BUSY || why->status == HTH_NO_MEMORY; /* what this home keeps for itself stays; nothing is broken */
 	hth_log(HTH_LOG_INFO, "%s for %s cannot be done: %s", l->request != NULL ? l->request->id : "a request", hth_neighbours_name(nb, &l->from),
 	        hth_status_name(why->status));
-	hth_pool_cannot(nb->pool, l->work, hth_neighbours_now_ms(nb));
+	if (no_room)
+		hth_pool_yield(nb->pool, l->work, hth_neighbours_now_ms(nb));
+	else
+		hth_pool_cannot(nb->pool, l->work, hth_neighbours_now_ms(nb));
 	end_quietly(l);
 	hth_neighbours_settle(nb);
 }

@@ -74,6 +74,8 @@ struct hth_scheduler {
 };
 
 static inline size_t hth_scheduler_mask_words(const hth_scheduler *s) { return (s->compute.n_vocab + 31) / 32; }
+/* A background job gives its slot and its memory back; false: there is none. */
+bool hth_scheduler_take_from_background(hth_scheduler *s);
 /* A background job does nothing while there is another. */
 static inline bool hth_scheduler_rests(const hth_scheduler *s, const hth_job *job) { return job->ask.input.background && s->n_foreground > 0; }
 /* A bound answer that may have to be led to its end: its next tokens depend on more than the tokens before. */

@@ -476,6 +476,12 @@ static bool begin_compute(hth_scheduler *s, const step_batch *b, bool may_break)
 	return hth_scheduler_begin_compute(s, s->jobs, b->n_members, may_break);
 }
 
+/* Room for a batch: nothing that is kept goes for others' work (and none of theirs is in a batch with the home's own). */
+static bool make_room(hth_scheduler *s, const step_batch *b)
+{
+	return !b->members[0].job->ask.input.background && hth_sequences_make_room(s->sequences, -1);
+}
+
 /* ---- a chunk in slices ---- */
 
 static void end_slice(hth_scheduler *s)
@@ -500,7 +506,7 @@ static bool begin_slice(hth_scheduler *s)
 	write_rows(&s->slice);
 	do {
 		status = s->compute.slice_begin(s->compute.ctx, s->slice.tokens, s->slice.n, &err);
-	} while (status == HTH_NO_MEMORY && hth_sequences_make_room(s->sequences, -1));
+	} while (status == HTH_NO_MEMORY && make_room(s, &s->slice));
 	if (status == HTH_OK) {
 		for (uint32_t i = 0; i < s->slice.n_members; i++)
 			s->slice.members[i].job->in_slice = true;
@@ -562,7 +568,7 @@ bool hth_scheduler_run_batch(hth_scheduler *s)
 	do {
 		begin = s->compute.busy_ns(s->compute.ctx);
 		status = s->compute.decode(s->compute.ctx, b->tokens, b->n, &s->break_off, &err);
-	} while (status == HTH_NO_MEMORY && hth_sequences_make_room(s->sequences, -1));
+	} while (status == HTH_NO_MEMORY && make_room(s, b));
 	uint64_t end = s->compute.busy_ns(s->compute.ctx);
 	hth_scheduler_finish_compute(s);
 	s->slice_turn = s->slice.n > 0;

@@ -183,7 +183,9 @@ void hth_scheduler_end_running(hth_scheduler *s, hth_job *job, const hth_done *d
 {
 	if (job->in_slice)
 		hth_scheduler_drop_slice(s);
-	if (job->seq >= 0)
+	if (job->seq >= 0 && job->ask.input.background)
+		hth_sequences_drop(s->sequences, (uint32_t)job->seq); /* nobody would share it: see shares_nothing */
+	else if (job->seq >= 0)
 		hth_sequences_release(s->sequences, (uint32_t)job->seq);
 	job->seq = -1;
 	leave_slot(s, job);
@@ -195,7 +197,8 @@ static void send_back(hth_scheduler *s, hth_job *job)
 	if (job->in_slice)
 		hth_scheduler_drop_slice(s);
 	if (job->seq >= 0) {
-		hth_sequences_spill(s->sequences, (uint32_t)job->seq);
+		if (!job->ask.input.background)
+			hth_sequences_spill(s->sequences, (uint32_t)job->seq);
 		hth_sequences_drop(s->sequences, (uint32_t)job->seq);
 	}
 	job->seq = -1;
@@ -233,7 +236,7 @@ bool hth_scheduler_give_way(hth_scheduler *s)
 }
 
 /* A slot or memory for a job that others rest for. */
-static bool take_from_background(hth_scheduler *s)
+bool hth_scheduler_take_from_background(hth_scheduler *s)
 {
 	uint32_t n;
 	hth_job *last = who_gives_way(s, true, &n);
@@ -358,15 +361,15 @@ static bool take_sequence(hth_scheduler *s, hth_job *job)
 	uint32_t spilled = hth_sequences_find_spilled(s->sequences, job->tokens, max, length);
 	/* Room for what it will compute, and a page for each that runs to go on with. */
 	uint32_t need = job->n_tokens - length + KV_PAGE * (s->n_running + 1);
-	while (s->compute.free_tokens(s->compute.ctx) < need)
+	while (!job->ask.input.background && s->compute.free_tokens(s->compute.ctx) < need)
 		if (!hth_sequences_make_room(s->sequences, length > 0 ? (int)from : -1))
 			break;
 	bool others = false;
 	for (uint32_t i = 0; i < s->n_running; i++)
 		others |= s->running[i] != job && s->running[i]->seq >= 0 && !hth_scheduler_rests(s, s->running[i]);
-	if (others && s->compute.free_tokens(s->compute.ctx) < need)
-		return false; /* somebody who runs will end and give pages back */
-	int seq = hth_sequences_take(s->sequences, from, length, job->tokens);
+	if ((others || job->ask.input.background) && s->compute.free_tokens(s->compute.ctx) < need)
+		return false; /* somebody who runs will end and give pages back; or the room is the home's own */
+	int seq = hth_sequences_take(s->sequences, from, length, job->tokens, job->ask.input.background);
 	if (seq < 0)
 		return false;
 	if (spilled > length)
@@ -383,6 +386,17 @@ static bool take_sequence(hth_scheduler *s, hth_job *job)
 	return true;
 }
 
+/* Others' work gives its memory back before anything goes that the home keeps. */
+static void make_way(hth_scheduler *s, const hth_job *job)
+{
+	uint32_t from, max = job->n_tokens > 1 && !shares_nothing(job) ? job->n_tokens - 1 : 0;
+	while (!job->ask.input.background) {
+		uint32_t need = job->n_tokens - hth_sequences_find(s->sequences, job->tokens, max, &from) + KV_PAGE * (s->n_running + 2);
+		if (s->compute.free_tokens(s->compute.ctx) >= need || !hth_scheduler_take_from_background(s))
+			return;
+	}
+}
+
 /* The head of the queue takes a slot. False: it must wait, or there is none. */
 static bool admit_one(hth_scheduler *s)
 {
@@ -390,7 +404,7 @@ static bool admit_one(hth_scheduler *s)
 	if (job == NULL || hth_scheduler_rests(s, job))
 		return false;
 	if (s->n_running >= s->n_slots)
-		return !job->ask.input.background && take_from_background(s);
+		return !job->ask.input.background && hth_scheduler_take_from_background(s);
 	hth_error err = HTH_ERROR_INIT;
 	hth_done done;
 	bool over = false;
@@ -402,11 +416,14 @@ static bool admit_one(hth_scheduler *s)
 	}
 	job->serial = 0; /* the last: it may wait for anybody */
 	if (status == HTH_OK && !over && !hold(s, job)) {
+		make_way(s, job);
 		s->running[s->n_running++] = job;
 		bool fits = take_sequence(s, job);
 		s->n_running--;
-		if (!fits)
-			return !job->ask.input.background && take_from_background(s);
+		if (!fits && job->ask.input.background && s->n_running == 0) /* nobody's end would change that */
+			status = hth_fail(&err, HTH_BUSY, "its %u tokens have no room beside what this home keeps for itself", job->n_tokens);
+		else if (!fits)
+			return !job->ask.input.background && hth_scheduler_take_from_background(s);
 	}
 	s->waiting = job->next;
 	if (s->waiting == NULL)

@@ -9,6 +9,7 @@
 enum {
 	KEEP_MIN = 16, /* tokens: what is shorter is computed again faster than it is looked after */
 	RESTORE_MIN = 2 * HTH_SPILL_PAGE, /* tokens that disk must have beyond memory */
+	FREE_SHARE = 8, FREE_MAX = 4, /* of so many sequences one is not filled with what is kept, so that neighbours' work finds one */
 	CUT_MIN = 256, /* tokens taken off the end of what was kept, when room is needed */
 };
 
@@ -130,12 +131,8 @@ static int oldest_kept(const hth_sequences *s, int but)
 	return oldest;
 }
 
-/* A sequence that nobody uses, made free if it must be; -1: all run. */
-static int free_sequence(hth_sequences *s, int but)
+static int give_up_oldest(hth_sequences *s, int but)
 {
-	for (uint32_t i = 0; i < s->n; i++)
-		if (s->entries[i].state == SEQ_FREE)
-			return (int)i;
 	int seq = oldest_kept(s, but);
 	if (seq >= 0) {
 		hth_sequences_spill(s, (uint32_t)seq);
@@ -144,15 +141,24 @@ static int free_sequence(hth_sequences *s, int but)
 	return seq;
 }
 
-int hth_sequences_take(hth_sequences *s, uint32_t from, uint32_t length, const int32_t *tokens)
+/* A sequence that nobody uses, made free if it must be and may be; -1: none. */
+static int free_sequence(hth_sequences *s, int but, bool only_free)
+{
+	for (uint32_t i = 0; i < s->n; i++)
+		if (s->entries[i].state == SEQ_FREE)
+			return (int)i;
+	return only_free ? -1 : give_up_oldest(s, but);
+}
+
+int hth_sequences_take(hth_sequences *s, uint32_t from, uint32_t length, const int32_t *tokens, bool lent)
 {
 	int seq;
 	bool kept = length > 0 && s->entries[from].state == SEQ_KEPT;
-	if (kept && hth_prefix_tree_length(s->tree, from) == length) {
+	if (kept && !lent && hth_prefix_tree_length(s->tree, from) == length) {
 		seq = (int)from; /* its pages stay: the job goes on where that one ended */
 	} else {
-		seq = free_sequence(s, length > 0 ? (int)from : -1);
-		if (seq < 0 && kept) { /* only `from` itself is left: it is cut to what is shared, and taken over */
+		seq = free_sequence(s, length > 0 ? (int)from : -1, lent);
+		if (seq < 0 && kept && !lent) { /* only `from` itself is left: it is cut to what is shared, and taken over */
 			seq = (int)from;
 			s->compute->truncate(s->compute->ctx, from, length);
 			hth_prefix_tree_cut(s->tree, from, length);
@@ -204,4 +210,9 @@ void hth_sequences_release(hth_sequences *s, uint32_t seq)
 	for (uint32_t i = 0; i < s->n; i++)
 		if (i != seq && s->entries[i].state == SEQ_KEPT && hth_prefix_tree_covers(s->tree, seq, i))
 			hth_sequences_drop(s, i);
+	uint32_t n_kept = 0;
+	for (uint32_t i = 0; i < s->n; i++)
+		n_kept += s->entries[i].state == SEQ_KEPT;
+	if (n_kept > s->n - HTH_MIN(s->n / FREE_SHARE, (uint32_t)FREE_MAX))
+		give_up_oldest(s, (int)seq);
 }

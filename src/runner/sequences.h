@@ -3,7 +3,8 @@
  *
  * The KV pages themselves are the engine's, counted and shared between sequences (hth_session_share). Here is who holds what
  * (prefix-tree.h), which sequence is the best beginning for a prompt, and what goes first when room is needed (least
- * recently used, its end before its beginning). What goes is written to disk when there is a place for it (spill.h), and
+ * recently used, its end before its beginning). What was computed for neighbours is not kept, and nothing that the home keeps goes for their sake: some
+ * sequences stay free for them, and memory that is not free is not theirs. What goes is written to disk when there is a place for it (spill.h), and
  * brought back when a prompt begins with it.
  */
 #ifndef HTH_RUNNER_SEQUENCES_H
@@ -22,8 +23,9 @@ uint32_t hth_sequences_find_spilled(hth_sequences *sequences, const int32_t *tok
 /* Brings a job's sequence, which holds less, up to its first n tokens from disk. Returns how many it holds now. */
 uint32_t hth_sequences_restore(hth_sequences *sequences, uint32_t seq, uint32_t n);
 /* A sequence for a job whose prompt's first `length` tokens `from` holds (length 0: from is not read). Takes over `from`
- * when it is kept and holds nothing more, else shares. -1: every sequence runs. tokens is borrowed until release. */
-int hth_sequences_take(hth_sequences *sequences, uint32_t from, uint32_t length, const int32_t *tokens);
+ * when it is kept and holds nothing more, else shares. lent: it is for a neighbour, and only a free one is taken. -1: every sequence runs, or none is
+ * free. tokens is borrowed until release. */
+int hth_sequences_take(hth_sequences *sequences, uint32_t from, uint32_t length, const int32_t *tokens, bool lent);
 /* The sequence now holds the first n of its job's tokens (more, or fewer after a truncation). */
 void hth_sequences_hold(hth_sequences *sequences, uint32_t seq, uint32_t n);
 /* The job ended: what it computed is kept for later, or dropped if that is worth nothing. */

@@ -783,6 +783,53 @@ TEST(background_jobs_take_nothing_from_what_others_computed)
 	same_answer(&w->told[1], &w->told[0]);
 }
 
+/* A home never gets slower by having neighbours: what it keeps of its own answers stays, whatever they ask for. */
+TEST(background_jobs_push_out_nothing_that_the_home_keeps)
+{
+	enum { PROMPT = 192, OWN = 3, PAGES_EACH = 7 };
+	int32_t prompt[PROMPT], theirs[PROMPT];
+	for (int room = 0; room < 2; room++) { /* for nothing beside what is kept; for one more */
+		WORLD(w, 4, 16, 512, (OWN + room) * PAGES_EACH * 32 + 96);
+		uint32_t id = 0;
+		for (uint32_t own = 0; own < OWN; own++) {
+			make_prompt(w, prompt, PROMPT, 0, own);
+			hth_scheduler_add(w->scheduler, make_job(w, id++, prompt, PROMPT, (wish_t){.max_answer = 4, .no_eos = true, .seed = 3}));
+			run_all(w);
+		}
+		for (int i = 0; i < 4; i++) { /* several at once, and more than fit */
+			make_prompt(w, theirs, PROMPT, 0, 100 + i);
+			hth_job *job = make_job(w, id++, theirs, PROMPT, (wish_t){.max_answer = 4, .no_eos = true, .seed = 3});
+			job->ask.input.background = true;
+			hth_scheduler_add(w->scheduler, job);
+		}
+		run_all(w);
+		for (uint32_t i = OWN; i < OWN + 4; i++) {
+			CHECK(w->told[i].ended && w->told[i].failed == !room);
+			CHECK_INT(w->told[i].error.status, room ? HTH_OK : HTH_BUSY);
+		}
+		for (int i = 0; room && i < 2; i++) { /* one is at work when the home's own comes: it gives way, not what is kept */
+			make_prompt(w, theirs, PROMPT, 0, 200);
+			hth_job *job = make_job(w, id++, theirs, PROMPT, (wish_t){.max_answer = 8, .no_eos = true, .seed = 3});
+			job->ask.input.background = i == 0;
+			hth_scheduler_add(w->scheduler, job);
+			for (int k = 0; k < (i == 0 ? 4 : 60) && !w->told[id - 1].ended; k++)
+				hth_scheduler_step(w->scheduler);
+		}
+		if (room) {
+			CHECK(w->told[id - 1].ended && !w->told[id - 1].failed && !w->told[id - 2].ended);
+			CHECK_INT(w->told[id - 1].done.usage.cached_tokens, 0);
+		}
+		for (uint32_t own = 0; own < OWN; own++, id++) {
+			make_prompt(w, prompt, PROMPT, 0, own);
+			hth_scheduler_add(w->scheduler, make_job(w, id, prompt, PROMPT, (wish_t){.max_answer = 4, .no_eos = true, .seed = 3}));
+			for (int k = 0; k < 60 && !w->told[id].ended; k++)
+				hth_scheduler_step(w->scheduler);
+			CHECK(w->told[id].done.usage.cached_tokens > PROMPT - 4);
+		}
+		run_all(w);
+	}
+}
+
 TEST(background_jobs_rest_while_there_are_others)
 {
 	enum { PROMPT = 100, ANSWER_TOKENS = 30 };
@@ -797,7 +844,7 @@ TEST(background_jobs_rest_while_there_are_others)
 	}
 	for (int tight = 0; tight < 2; tight++) {
 		/* Two slots that background jobs have taken; and memory for not much more than those. */
-		WORLD(w, 2, 8, 512, tight ? 320 : 4096);
+		WORLD(w, 2, 8, 512, tight ? 384 : 4096);
 		for (uint32_t id = 1; id <= 3; id++) {
 			make_prompt(w, prompt, PROMPT, 0, 100 + id);
 			hth_job *job = make_job(w, id, prompt, PROMPT, (wish_t){.max_answer = ANSWER_TOKENS, .no_eos = true, .seed = id});
