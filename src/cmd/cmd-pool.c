@@ -75,7 +75,8 @@ static void print_status(const json_t *status)
 		char state[64], away[32] = "", models[200] = "";
 		size_t k;
 		json_t *model;
-		snprintf(state, sizeof state, "%s%s", is(m, "self") ? "this home" : is(m, "online") ? "online" : "silent", is(m, "keeper") ? ", keeper" : "");
+		snprintf(state, sizeof state, "%s%s%s", is(m, "self") ? "this home" : is(m, "online") ? "online" : "silent", is(m, "keeper") ? ", keeper" : "",
+		         *text(m, "not_believed") != '\0' ? ", not believed" : "");
 		if (json_is_number(json_object_get(m, "rtt_ms")))
 			snprintf(away, sizeof away, "%.1f ms", json_number_value(json_object_get(m, "rtt_ms")));
 		json_array_foreach(json_object_get(m, "models"), k, model)
@@ -87,6 +88,9 @@ static void print_status(const json_t *status)
 		table.cells[(table.n_rows - 1) * table.n_columns + 1] = strdup(id);
 	}
 	hth_cmd_table_print(&table, stdout);
+	json_array_foreach(json_object_get(status, "members"), i, m)
+		if (*text(m, "not_believed") != '\0')
+			printf("\n%s is not asked any more: %s. `hearth pool trust %s` believes it again.\n", text(m, "name"), text(m, "not_believed"), text(m, "name"));
 	json_int_t out = json_integer_value(json_object_get(status, "invitations"));
 	if (out > 0)
 		printf("\n%lld invitation%s out.\n", (long long)out, out == 1 ? " is" : "s are");

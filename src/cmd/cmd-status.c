@@ -102,6 +102,9 @@ static void print_neighbours(const json_t *neighbours, const json_t *routes)
 		                                                json_is_true(json_object_get(h, "trusted")) ? "yes" : "no", models, places});
 	}
 	hth_cmd_table_print(&table, stdout);
+	json_array_foreach(homes, i, h)
+		if (json_is_true(json_object_get(h, "caught")))
+			printf("\n%s is not asked any more: %s\n", text(h, "name"), text(h, "why"));
 	json_array_foreach(routes, i, h) {
 		if (strstr(text(h, "why"), "next door") == NULL && strstr(text(h, "why"), "was left") == NULL)
 			continue;

@@ -26,6 +26,8 @@ struct hth_borrowed {
 	uint64_t ask;
 	hth_home_id peer;
 	bool has_peer;
+	hth_answer_part parts[HTH_PARTS_MAX]; /* who made what of it */
+	size_t n_parts;                       /* more than there is room for: it is not checked */
 	int32_t *ids;
 	size_t n, cap;
 	hth_buf text;
@@ -95,6 +97,16 @@ static void on_cancel(void *ctx, hth_request *request)
 
 /* ---- leaving ---- */
 
+/* What comes from here on is this home's. */
+static void add_part(hth_borrowed *b, const hth_home_id *by)
+{
+	if (b->n_parts > 0 && b->n_parts <= HTH_PARTS_MAX && b->parts[b->n_parts - 1].from == b->n && b->parts[b->n_parts - 1].text_from == b->text.len)
+		b->n_parts--; /* who was left had made nothing */
+	if (b->n_parts < HTH_PARTS_MAX)
+		b->parts[b->n_parts] = (hth_answer_part){*by, b->n, b->text.len};
+	b->n_parts += b->n_parts <= HTH_PARTS_MAX;
+}
+
 bool hth_borrowing_leaves(hth_neighbours *nb, uint64_t ask, const hth_home_id *to, size_t words_len, const char *why, bool also)
 {
 	hth_borrowed *b = find(nb, ask);
@@ -122,6 +134,7 @@ bool hth_borrowing_leaves(hth_neighbours *nb, uint64_t ask, const hth_home_id *t
 		hth_log(HTH_LOG_INFO, "%s leaves %s and goes on at %s after %zu tokens: %s", r->id, hth_neighbours_name(nb, &b->peer), name, b->n, why != NULL ? why : "?");
 	b->peer = *to;
 	b->has_peer = true;
+	add_part(b, to);
 	if (r->served_by[0] != '\0') { /* else it is told when it is routed */
 		snprintf(r->served_by, sizeof r->served_by, "%.63s", name);
 		snprintf(r->route_reason, sizeof r->route_reason, "%.60s next door, after another home was left", name);
@@ -138,6 +151,7 @@ void hth_borrowing_now_by(hth_neighbours *nb, uint64_t ask, const hth_home_id *b
 	const char *name = hth_neighbours_name(nb, by);
 	hth_log(HTH_LOG_INFO, "%s goes on at %s after %zu tokens: it was faster", r->id, name, b->n);
 	b->peer = *by;
+	add_part(b, by);
 	snprintf(r->served_by, sizeof r->served_by, "%.63s", name);
 	snprintf(r->route_reason, sizeof r->route_reason, "%.60s next door, where it came sooner than from the first", name);
 }
@@ -301,6 +315,19 @@ void hth_borrowing_tokens(hth_neighbours *nb, uint64_t ask, const hth_pool_run *
 	hth_request_piece(r, &(hth_answer_piece){.text = run->text, .len = run->text_len, .n_tokens = (uint32_t)run->n});
 }
 
+/* A neighbour answers for what it made also when another ended the answer: else who breaks off before the end would never be weighed, and its successor would be in its place. */
+static void check_parts(const hth_borrowed *b, bool check, bool whole)
+{
+	hth_neighbours *nb = b->nb;
+	if (b->n_parts == 0 || b->n_parts > HTH_PARTS_MAX)
+		return;
+	for (size_t i = 0; i + (whole ? 1 : 0) < b->n_parts; i++)
+		check |= hth_pool_wants_check(nb->pool, &b->parts[i].by);
+	if (check)
+		hth_spot_check_begin(nb, b->request, &(hth_answer_given){.parts = b->parts, .n_parts = b->n_parts, .ids = b->ids, .n = b->n, .text = b->text.data,
+		                     .text_len = b->text.len, .prompt_tokens = b->request->usage.prompt_tokens, .whole = whole});
+}
+
 void hth_borrowing_ended(hth_neighbours *nb, uint64_t ask, const hth_home_id *by, bool check, uint8_t finish, uint8_t stop)
 {
 	hth_borrowed *b = find(nb, ask);
@@ -316,8 +343,8 @@ void hth_borrowing_ended(hth_neighbours *nb, uint64_t ask, const hth_home_id *by
 	if (stop > 0 && stop <= r->params.n_stop)
 		r->stop_hit = strdup(r->params.stop[stop - 1]);
 	nb->counts.borrowed++;
-	if (check)
-		hth_spot_check_begin(nb, r, by, b->ids, b->n, b->text.data, b->text.len, usage.prompt_tokens);
+	(void)by; /* the last of the parts */
+	check_parts(b, check, true);
 	drop(b);
 	hth_request_done(r, finish == HTH_FINISH_LENGTH ? HTH_FINISH_LENGTH : HTH_FINISH_STOP, &usage);
 	hth_request_unref(r);
@@ -347,6 +374,7 @@ static void adopt(hth_borrowed *b, const char *why)
 	hth_log(HTH_LOG_INFO, "%s comes home from %s after %zu tokens: %s", r->id, name, b->n, why);
 	snprintf(r->served_by, sizeof r->served_by, "here");
 	snprintf(r->route_reason, sizeof r->route_reason, "this home, after %.48s was left: %.48s", name, why);
+	check_parts(b, false, false);
 	b->at_home = b->beside;
 	b->beside = NULL;
 	nb->n_abroad--;

@@ -369,6 +369,7 @@ static void on_members(void *ctx, const hth_charter *charter)
 	hth_neighbours *nb = ctx;
 	nb->n_members = charter != NULL ? hth_charter_member_count(charter) : 0;
 	hth_pool_set_members(nb->pool, charter, hth_neighbours_now_ms(nb));
+	hth_standings_apply(nb);
 	hth_names_keep(nb->node->config->home, charter);
 	if (charter != NULL && hth_charter_member_count(charter) > 1 && (hth_charter_rules(charter)->classes & HTH_CHARTER_PUBLIC))
 		hth_privacy_add_audience(HTH_PUBLIC);
@@ -401,6 +402,13 @@ static void on_letter(void *ctx, hth_letter_kind kind, const hth_home_id *from, 
 	hth_neighbours_settle(nb);
 	if (hth_clock_ms() >= nb->described_ms + DESCRIBE_EVERY_MS)
 		hth_pool_each_peer(nb->pool, hth_neighbours_now_ms(nb), ask_for_description, nb);
+}
+
+static void on_online(void *ctx, const hth_home_id *id, bool online)
+{
+	hth_neighbours *nb = ctx;
+	if (online)
+		hth_pool_introduce(nb->pool, id);
 }
 
 static void on_connected(void *ctx, bool connected)
@@ -512,9 +520,15 @@ static void write_peer(void *ctx, const hth_pool_peer_view *p)
 	const char *name = hth_neighbours_name(nb, p->id);
 	hth_buf_append_str(out, out->data[out->len - 1] == '[' ? "{\"name\":" : ",{\"name\":");
 	hth_json_write_string(name, strlen(name), out);
-	hth_buf_appendf(out, ",\"heard\":%s,\"trusted\":%s,\"lends\":%s,\"slots\":%u,\"free_slots\":%u,\"models\":%u,\"rtt_ms\":%.1f,\"speed\":%.2f,\"caught\":%s}",
+	hth_buf_appendf(out, ",\"heard\":%s,\"trusted\":%s,\"lends\":%s,\"slots\":%u,\"free_slots\":%u,\"models\":%u,\"rtt_ms\":%.1f,\"speed\":%.2f,\"caught\":%s,\"why\":",
 	                p->fresh ? "true" : "false", p->trusted ? "true" : "false", r->lends ? "true" : "false", r->slots, r->free_slots, r->n_models,
 	                p->rtt_s * 1000, p->standing->speed, p->standing->caught ? "true" : "false");
+	const char *why = hth_neighbours_not_believed(nb->node, p->id);
+	if (why != NULL)
+		hth_json_write_string(why, strlen(why), out);
+	else
+		hth_buf_append_str(out, "null");
+	hth_buf_append_str(out, "}");
 }
 
 void hth_neighbours_write_status(hth_node *node, hth_buf *out)
@@ -566,7 +580,8 @@ hth_status hth_neighbours_create(hth_neighbours **ret_neighbours, hth_node *node
 		return status;
 	}
 	hth_capacity_load(nb);
-	node->lending_events = (hth_street_events){.ctx = nb, .members = on_members, .trusted = on_trusted, .letter = on_letter, .connected = on_connected};
+	hth_standings_load(nb);
+	node->lending_events = (hth_street_events){.ctx = nb, .members = on_members, .trusted = on_trusted, .letter = on_letter, .connected = on_connected, .online = on_online};
 	node->member_models = member_models;
 	hth_timer_start(nb->timer, 1, 0);
 	*ret_neighbours = nb;

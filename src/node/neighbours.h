@@ -13,7 +13,7 @@
 #include "pool/pool.h"
 #include "store/store.h"
 
-enum { HTH_CAPACITY_MODELS_MAX = 64, HTH_DESCRIPTIONS_MAX = 128, HTH_LEND_SLOTS_MAX = 4 };
+enum { HTH_CAPACITY_MODELS_MAX = 64, HTH_DESCRIPTIONS_MAX = 128, HTH_LEND_SLOTS_MAX = 4, HTH_STANDINGS_MAX = 256, HTH_PARTS_MAX = 12 };
 
 /* A model on this home's disk. */
 typedef struct hth_own_model {
@@ -34,6 +34,20 @@ typedef struct hth_far_model {
 	hth_runner_info info; /* name: the neighbour's for it */
 	int64_t heard_unix;
 } hth_far_model;
+
+/* What checks found of a home, as it is kept. */
+typedef struct hth_kept_standing {
+	hth_home_id id;
+	double doubt;
+	int64_t caught_unix; /* 0: it is believed */
+	char why[200];
+} hth_kept_standing;
+
+/* Who made an answer from this token and this byte of its text on. */
+typedef struct hth_answer_part {
+	hth_home_id by;
+	size_t from, text_from;
+} hth_answer_part;
 
 typedef struct hth_lent hth_lent;
 typedef struct hth_borrowed hth_borrowed;
@@ -73,6 +87,8 @@ typedef struct hth_neighbours {
 	uint64_t next_ask;
 	size_t n_abroad;
 	hth_spot_check *checks;
+	hth_kept_standing standings[HTH_STANDINGS_MAX]; /* standings.c */
+	size_t n_standings;
 	hth_request *warming; /* a reference; it loads a model that somebody wants described */
 	struct {
 		uint64_t lent, lent_tokens, borrowed, borrowed_tokens, came_home, checks, misses, checked_tokens, refused_record;
@@ -119,10 +135,26 @@ void hth_borrowing_home_stops(hth_neighbours *nb, uint64_t ask);
 void hth_borrowing_finish(hth_neighbours *nb);
 
 /* ---- spot-check.c ---- */
-/* Weighs what `by` says this request's answer is, when this home has nothing else to do. Copies everything. */
-void hth_spot_check_begin(hth_neighbours *nb, const hth_request *request, const hth_home_id *by, const int32_t *ids, size_t n, const char *text, size_t text_len,
-                          uint32_t prompt_tokens);
+/* An answer of neighbours, or (whole false) its beginning, after which this home goes on. */
+typedef struct hth_answer_given {
+	const hth_answer_part *parts; /* in order; the first is from 0 */
+	size_t n_parts;
+	const int32_t *ids;
+	size_t n;
+	const char *text;
+	size_t text_len;
+	uint32_t prompt_tokens; /* as the first of them counted */
+	bool whole;
+} hth_answer_given;
+/* Weighs it when this home has nothing else to do; each home answers for its part. Copies everything. */
+void hth_spot_check_begin(hth_neighbours *nb, const hth_request *request, const hth_answer_given *given);
 void hth_spot_check_finish(hth_neighbours *nb);
+
+/* ---- standings.c ---- */
+void hth_standings_load(hth_neighbours *nb);
+void hth_standings_apply(hth_neighbours *nb); /* tells the machine, whose members are new */
+/* A check's result; what: ": its text is another", or "". */
+void hth_standings_weighed(hth_neighbours *nb, const hth_home_id *by, size_t tokens, size_t misses, const char *what);
 
 /* A request of the same words, not yet admitted; NULL: they are none that could travel, or no memory. */
 hth_request *hth_neighbours_copy_request(const hth_request *request);

@@ -170,6 +170,8 @@ void hth_neighbours_each_model(hth_node *node, hth_api_model_fn fn, void *ctx);
 void hth_neighbours_write_metrics(hth_node *node, hth_buf *out);
 void hth_neighbours_write_status(hth_node *node, hth_buf *out); /* a JSON value */
 /* This home's own request begins here, and has ended (wherever it was). */
+const char *hth_neighbours_not_believed(hth_node *node, const hth_home_id *id); /* why it is not asked any more; NULL: it is believed. Borrowed until the next call */
+void hth_neighbours_forgive(hth_node *node, const hth_home_id *id);            /* the owner's word */
 void hth_neighbours_own_began(hth_node *node, const hth_request *request);
 void hth_neighbours_own_ended(hth_node *node, const hth_request *request);
 void hth_neighbours_own_still(void *node); /* a timer's */

@@ -28,7 +28,7 @@
  *      "neighbours":null|{"asked":n,"serving":n,"lends":true,                                      requests that are out; works of others that are here
  *                    "homes":[{"name":"ben","heard":true,"trusted":true,"lends":true,"slots":n,"free_slots":n,"models":n,"rtt_ms":x,
  *                              "speed":x,                                                          measured over claimed; 0: not measured
- *                              "caught":false}]}}
+ *                              "caught":false,"why":null}]}}                                      caught: it is not asked any more, and why
  *     "waiting" of a runner counts requests that wait for its model to load; those that wait for a slot are "active".
  *   POST /hearth/stop {"model":"starter"}
  *     Unloads the model once its running answers have ended ("now":true cancels them). {"stopped":true} when the runner has been told;

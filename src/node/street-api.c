@@ -1,6 +1,7 @@
 /* street-api.c - the neighbourhood in the node: what `hearth pool` asks, and who hears of members and letters.
  *
- *   GET /hearth/pool            {"name":null|"Elm Street","members":[{"id","name","self","online","trusted","models":[..],"keeper","rtt_ms"}],
+ *   GET /hearth/pool            {"name":null|"Elm Street","members":[{"id","name","self","online","trusted","models":[..],"keeper","rtt_ms",
+ *                                "not_believed":null|why}],
  *                                "connected","hub","hubs":[{"address","self","connected"}],"trouble","invitations","proposals":[{"hash","what"}]}
  *   POST /hearth/pool           {"do":"create","name":"Elm Street","listen":"HOST:PORT"} or with "hub":"HOST:PORT","fingerprint":HEX for a
  *                               nats-server of the owner's own; {"do":"hub","listen":..}; {"do":"invite","expires_s":n} ->
@@ -114,9 +115,11 @@ static void list_member(void *ctx, const hth_street_member *m)
 	char id[HTH_HOME_ID_TEXT];
 	hth_home_id_text(&m->member->card.id, id);
 	json_t *models = l->node->member_models != NULL ? l->node->member_models(l->node, m->self ? NULL : &m->member->card.id) : json_array();
-	json_array_append_new(l->members, json_pack("{s:s,s:s,s:b,s:b,s:b,s:o,s:b,s:o}", "id", id, "name", m->member->name, "self", m->self, "online", m->online,
+	const char *why = m->self ? NULL : hth_neighbours_not_believed(l->node, &m->member->card.id);
+	json_array_append_new(l->members, json_pack("{s:s,s:s,s:b,s:b,s:b,s:o,s:b,s:o,s:s?}", "id", id, "name", m->member->name, "self", m->self, "online", m->online,
 	                                            "trusted", m->trusted, "models", models != NULL ? models : json_array(), "keeper",
-	                                            m->member->role == HTH_ROLE_KEEPER, "rtt_ms", m->rtt_s > 0 ? json_real(m->rtt_s * 1000) : json_null()));
+	                                            m->member->role == HTH_ROLE_KEEPER, "rtt_ms", m->rtt_s > 0 ? json_real(m->rtt_s * 1000) : json_null(),
+	                                            "not_believed", why));
 }
 
 static json_t *status_json(hth_node *node)
@@ -221,6 +224,17 @@ static hth_status do_invite(hth_node *node, const json_t *json, json_t **ret, ht
 	return HTH_OK;
 }
 
+/* The owner's word for a home also ends what checks held against it. */
+static hth_status trust(hth_node *node, const char *member, bool trusted, hth_error *err)
+{
+	hth_home_id id;
+	HTH_TRY(hth_street_trust(node->street, member, trusted, err));
+	HTH_TRY(hth_street_find(node->street, member, &id, err));
+	if (trusted)
+		hth_neighbours_forgive(node, &id);
+	return HTH_OK;
+}
+
 static hth_status do_member(hth_node *node, const json_t *json, const char *what, json_t **ret, hth_error *err)
 {
 	const char *member = NULL;
@@ -229,7 +243,7 @@ static hth_status do_member(hth_node *node, const json_t *json, const char *what
 	if (member == NULL)
 		return hth_fail_param(err, HTH_INVALID, "member", "member is missing: a name, or the beginning of an id");
 	if (strcmp(what, "trust") == 0 || strcmp(what, "distrust") == 0)
-		HTH_TRY(hth_street_trust(node->street, member, what[0] == 't', err));
+		HTH_TRY(trust(node, member, what[0] == 't', err));
 	else if (strcmp(what, "remove") == 0)
 		HTH_TRY(hth_street_remove(node->street, member, &done, err));
 	else

@@ -276,11 +276,33 @@ void hth_pool_cancel(hth_pool *pool, uint64_t ask, uint64_t now_ms)
 	}
 }
 
-void hth_pool_weighed(hth_pool *pool, const hth_home_id *id, uint32_t tokens, uint32_t misses)
+const hth_standing *hth_pool_weighed(hth_pool *pool, const hth_home_id *id, uint32_t tokens, uint32_t misses, uint64_t now_ms)
 {
 	pool_peer *peer = pool_find_peer(pool, id);
-	if (peer != NULL)
-		hth_standing_weighed(&peer->standing, tokens, misses);
+	if (peer == NULL)
+		return NULL;
+	hth_standing_weighed(&peer->standing, tokens, misses);
+	for (size_t i = pool->n_asks; i-- > 0 && peer->standing.caught;) {
+		pool_ask *a = &pool->asks[i];
+		if ((a->state == ASK_WAITING || a->state == ASK_STREAMING) && hth_home_id_equal(&a->peer, id))
+			leave(pool, a, "it is not believed any more", now_ms);
+	}
+	return &peer->standing;
+}
+
+void hth_pool_set_doubt(hth_pool *pool, const hth_home_id *id, double doubt, bool caught)
+{
+	pool_peer *peer = pool_find_peer(pool, id);
+	if (peer == NULL)
+		return;
+	peer->standing.doubt = doubt;
+	peer->standing.caught = caught;
+}
+
+bool hth_pool_wants_check(hth_pool *pool, const hth_home_id *id)
+{
+	const pool_peer *peer = pool_find_peer(pool, id);
+	return peer != NULL && hth_standing_wants_check(&peer->standing, hth_rng_unit(pool->rng));
 }
 
 /* ---- what comes back ---- */

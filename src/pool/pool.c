@@ -189,6 +189,26 @@ void hth_pool_set_home(hth_pool *pool, const hth_capability *record, double own_
 	}
 }
 
+static void encode_record(hth_pool *pool)
+{
+	hth_pool_message m = {.kind = HTH_POOL_RECORD, .record = pool->home};
+	m.record.charter_version = pool->charter_version;
+	m.record.accepts_neighbours = pool->home.accepts_neighbours && (pool->rules.classes & HTH_CHARTER_NEIGHBOURS);
+	m.record.accepts_public = pool->home.accepts_public && (pool->rules.classes & HTH_CHARTER_PUBLIC);
+	hth_buf_clear(&pool->out);
+	hth_pool_message_encode(&m, &pool->out);
+}
+
+void hth_pool_introduce(hth_pool *pool, const hth_home_id *id)
+{
+	const pool_peer *peer = pool_find_peer(pool, id);
+	if (peer == NULL || pool->announced_ms == 0)
+		return; /* nobody was told anything yet */
+	encode_record(pool);
+	if (!pool->out.failed)
+		pool->ops.send(pool->ops.ctx, &peer->id, pool->out.data, pool->out.len);
+}
+
 static void announce(hth_pool *pool, uint64_t now_ms)
 {
 	uint64_t due = pool->announced_ms + (pool->changed ? ANNOUNCE_CHANGE_MS : pool->announce_every_ms);
@@ -196,13 +216,8 @@ static void announce(hth_pool *pool, uint64_t now_ms)
 		pool_wake(pool, due);
 		return;
 	}
-	hth_pool_message m = {.kind = HTH_POOL_RECORD, .record = pool->home};
-	m.record.number = pool->home.number = HTH_MAX(pool->home.number + 1, now_ms); /* grows over restarts, too */
-	m.record.charter_version = pool->charter_version;
-	m.record.accepts_neighbours = pool->home.accepts_neighbours && (pool->rules.classes & HTH_CHARTER_NEIGHBOURS);
-	m.record.accepts_public = pool->home.accepts_public && (pool->rules.classes & HTH_CHARTER_PUBLIC);
-	hth_buf_clear(&pool->out);
-	hth_pool_message_encode(&m, &pool->out);
+	pool->home.number = HTH_MAX(pool->home.number + 1, now_ms); /* grows over restarts, too */
+	encode_record(pool);
 	for (size_t i = 0; i < pool->n_peers && !pool->out.failed; i++)
 		pool->ops.send(pool->ops.ctx, &pool->peers[i].id, pool->out.data, pool->out.len);
 	/* The quieter a home is, the less it says. */

@@ -97,6 +97,8 @@ void hth_pool_set_home(hth_pool *pool, const hth_capability *record, double own_
 void hth_pool_set_link(hth_pool *pool, bool up, uint64_t now_ms);
 /* Whether letters are waited for: silence is worth a look now. */
 bool hth_pool_waits(const hth_pool *pool);
+/* This peer has heard nothing, or not for long: it is told how this home stands now, not when that is due. */
+void hth_pool_introduce(hth_pool *pool, const hth_home_id *peer);
 
 void hth_pool_receive(hth_pool *pool, const hth_home_id *from, const void *bytes, size_t len, uint64_t now_ms);
 /* Does what is due. Returns when it wants to be called next (it may be called earlier). */
@@ -118,9 +120,13 @@ bool hth_pool_would_leave(hth_pool *pool, hth_audience audience, const hth_pool_
 /* Takes the permit, also on failure. HTH_CONFLICT: home is best (or only home may): nothing was sent; HTH_BUSY: too many are out. */
 HTH_MUST_USE hth_status hth_pool_ask(hth_pool *pool, hth_neighbour_permit *permit, const hth_pool_ask_options *options, uint64_t now_ms, hth_error *err);
 void hth_pool_cancel(hth_pool *pool, uint64_t ask, uint64_t now_ms); /* no callback comes any more */
-void hth_pool_weighed(hth_pool *pool, const hth_home_id *peer, uint32_t tokens, uint32_t misses); /* as hth_standing_weighed */
 /* What was begun at home beside a neighbour has something to give out. True: it goes on here alone, and the ask is over; false: it is too late. */
 bool hth_pool_home_delivers(hth_pool *pool, uint64_t ask, uint64_t now_ms);
+/* As hth_standing_weighed. A home that is caught is left at once, whatever it is making. Returns its standing (borrowed until the next call); NULL: it is no peer. */
+const hth_standing *hth_pool_weighed(hth_pool *pool, const hth_home_id *peer, uint32_t tokens, uint32_t misses, uint64_t now_ms);
+/* What was found before this start, or before it left and came again; 0 and false: this home's owner forgives it. */
+void hth_pool_set_doubt(hth_pool *pool, const hth_home_id *peer, double doubt, bool caught);
+bool hth_pool_wants_check(hth_pool *pool, const hth_home_id *peer); /* of an answer whose part it made before it was left; draws */
 size_t hth_pool_asks(const hth_pool *pool); /* how many are out */
 
 /* ---- serving ---- */

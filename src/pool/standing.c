@@ -5,7 +5,9 @@
 
 double hth_standing_check_share(const hth_standing *s)
 {
-	double share = 1.0 / (1.0 + s->clean / 4.0);
+	if (s->doubt > 0)
+		return 1;
+	double share = 1.0 / (1.0 + (s->clean > 0 ? s->clean - 1 : 0) / 4.0); /* an answer counts as clean before it is decided whether it is checked */
 	return share < HTH_CHECK_SHARE_MIN ? HTH_CHECK_SHARE_MIN : share;
 }
 

@@ -218,6 +218,8 @@ static void take_hello(hth_street *s, street_peer *p, const hth_opened *letter, 
 	}
 	if (wants_answer || renewed || letter->no_session)
 		street_greet(s, p, renewed || p->session == 0 || letter->no_session);
+	if (renewed && s->events.online != NULL)
+		s->events.online(s->events.ctx, &p->id, true); /* it restarted, and knows nothing of what it was told before */
 	const hth_member *m = hth_membership_find(s->membership, &p->id);
 	switch (m != NULL ? hth_membership_heard(s->membership, &theirs) : HTH_NEWS_NONE) {
 	case HTH_NEWS_ASK: street_ask(s, p); break;

@@ -47,6 +47,7 @@ void hth_street_join_forget(hth_street *street, void *ctx); /* whoever asked has
 HTH_MUST_USE hth_status hth_street_leave(hth_street *street, bool *ret_told, hth_error *err);
 /* who: a member's name, or the beginning of its id (4 digits or more). HTH_NOT_FOUND, HTH_INVALID: more than one is called so. */
 HTH_MUST_USE hth_status hth_street_trust(hth_street *street, const char *who, bool trusted, hth_error *err);
+HTH_MUST_USE hth_status hth_street_find(const hth_street *street, const char *who, hth_home_id *ret_id, hth_error *err);
 /* Changes of the charter. *ret_done false: it waits for other keepers' signatures. */
 HTH_MUST_USE hth_status hth_street_remove(hth_street *street, const char *who, bool *ret_done, hth_error *err);
 HTH_MUST_USE hth_status hth_street_appoint(hth_street *street, const char *who, bool keeper, bool *ret_done, hth_error *err);

@@ -318,6 +318,14 @@ hth_status street_who(const hth_street *s, const char *who, const hth_member **r
 	return HTH_OK;
 }
 
+hth_status hth_street_find(const hth_street *s, const char *who, hth_home_id *ret_id, hth_error *err)
+{
+	const hth_member *m;
+	HTH_TRY(street_who(s, who, &m, err));
+	*ret_id = m->card.id;
+	return HTH_OK;
+}
+
 hth_status hth_street_trust(hth_street *s, const char *who, bool trusted, hth_error *err)
 {
 	const hth_member *m;

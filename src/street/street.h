@@ -33,7 +33,7 @@ typedef struct hth_street_events {
 	void (*letter)(void *ctx, hth_letter_kind kind, const hth_home_id *from, const void *bytes, size_t len);
 	/* There is a hub now, or there is none. */
 	void (*connected)(void *ctx, bool connected);
-	/* A member answered after silence, or has been silent for 15 s. */
+	/* A member answered after silence or has restarted, or has been silent for 15 s. */
 	void (*online)(void *ctx, const hth_home_id *id, bool online);
 } hth_street_events;
 

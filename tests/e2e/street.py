@@ -36,7 +36,7 @@ class Street:
             self.__exit__(AssertionError, None, None)
             raise
 
-    def _start(self, name, model=True, slow=False, settings=(), env=(), conf=None, speed=None):
+    def _start(self, name, model=True, slow=False, settings=(), env=(), conf=None, speed=None, program=HEARTH):
         all_env = dict(env)
         if not model:
             all_env["HEARTH_BUILTIN_MODELS"] = EMPTY
@@ -45,7 +45,7 @@ class Street:
         self.names.append(name)
         # What a home that is a hundred times slower than its neighbours has measured of itself.
         files = [("speeds", f"{STARTER} 5.0 {speed}\n")] if speed else []
-        node = Node([HEARTH, "serve"], settings=("--home-name", name, *settings), env=all_env, conf=conf, files=files)
+        node = Node([program, "serve"], settings=("--home-name", name, *settings), env=all_env, conf=conf, files=files)
         self.nodes[name] = node
 
     def __getitem__(self, name):

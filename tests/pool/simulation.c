@@ -729,7 +729,7 @@ static void happen(sim_event *e)
 		break;
 	case E_DONE:
 		if (h->up && for_this_life)
-			hth_pool_weighed(h->pool, &s->homes[e->number].id, 64, 64); /* 64 tokens, none of them what it should be */
+			hth_pool_weighed(h->pool, &s->homes[e->number].id, 64, 64, s->now); /* 64 tokens, none of them what it should be */
 		break;
 	case E_UP:
 		if (!h->up)
