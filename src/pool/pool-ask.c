@@ -283,8 +283,8 @@ const hth_standing *hth_pool_weighed(hth_pool *pool, const hth_home_id *id, uint
 		return NULL;
 	hth_standing_weighed(&peer->standing, tokens, misses);
 	for (size_t i = pool->n_asks; i-- > 0 && peer->standing.caught;) {
-		pool_ask *a = &pool->asks[i];
-		if ((a->state == ASK_WAITING || a->state == ASK_STREAMING) && hth_home_id_equal(&a->peer, id))
+		pool_ask *a = i < pool->n_asks ? pool->asks[i] : NULL;
+		if (a != NULL && (a->state == ASK_WAITING || a->state == ASK_STREAMING) && hth_home_id_equal(&a->peer, id))
 			leave(pool, a, "it is not believed any more", now_ms);
 	}
 	return &peer->standing;
