@@ -10,9 +10,11 @@
 #include "engine/kernels/kernels.h"
 #include "link/hub.h"
 #include "sandbox/sandbox.h"
+#include "store/store.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
@@ -186,6 +188,19 @@ static void check_home(doctor *d)
 		report(d, FINE, "home", what, "");
 }
 
+static bool has_keys(const char *home)
+{
+	char path[PATH_MAX + 16];
+	hth_store *store;
+	size_t n = 0;
+	snprintf(path, sizeof path, "%s/hearth.db", home);
+	if (access(path, F_OK) != 0 || hth_store_open(&store, home, NULL) != HTH_OK) /* opening would make it */
+		return false;
+	(void)!hth_store_key_count(store, &n, NULL);
+	hth_store_close(store);
+	return n > 0;
+}
+
 static void check_address(doctor *d)
 {
 	const hth_config *c = &d->in->config;
@@ -193,8 +208,8 @@ static void check_address(doctor *d)
 	bool loopback = strncmp(c->listen_address, "127.", 4) == 0 || strcmp(c->listen_address, "::1") == 0;
 	snprintf(what, sizeof what, "port %u of %s: %s", c->listen_port, c->listen_address,
 	         loopback ? "this machine only" : "everyone who can reach it and has the key");
-	if (!loopback && c->api_key[0] == '\0')
-		report(d, PROBLEM, "address", what, "beyond this machine the node refuses to start without `api_key`");
+	if (!loopback && c->api_key[0] == '\0' && !has_keys(c->home))
+		report(d, PROBLEM, "address", what, "beyond this machine the node refuses to start without a key: `hearth key add NAME`, or `api_key`");
 	else if (!loopback)
 		report(d, NOTE, "address", what, "words travel unencrypted there: on a network you do not trust, put a proxy with TLS in front");
 	else
@@ -227,8 +242,10 @@ static void check_node(doctor *d)
 		snprintf(what, sizeof what, "version %.40s answers at %s, and this program is %s", version, url, HEARTH_VERSION);
 		report(d, NOTE, "node", what, "restart the node");
 	} else {
-		snprintf(what, sizeof what, "answers at %s, version %s", url, version);
-		report(d, FINE, "node", what, "");
+		const char *home = json_string_value(json_object_get(s, "home"));
+		bool ours = home == NULL || strcmp(home, d->in->config.home) == 0;
+		snprintf(what, sizeof what, "answers at %s, version %s%s%.200s", url, version, ours ? "" : ", from another home: ", ours ? "" : home);
+		report(d, ours ? FINE : NOTE, "node", what, ours ? "" : "its models, keys and documents are there, not in yours; set HEARTH_HOME, with the right to write there, to manage them");
 	}
 	json_decref(s);
 	hth_client_destroy(client);

@@ -155,5 +155,7 @@ int hth_cmd_key(hth_invocation *in)
 		code = HTH_EXIT_DONE;
 	}
 	hth_store_close(store);
+	if (!is_list && code == HTH_EXIT_DONE)
+		hth_cmd_note_other_home(in);
 	return code;
 }

@@ -159,6 +159,7 @@ int hth_cmd_pull(hth_invocation *in)
 	bool unusable = look(in, result.name, false, why, sizeof why) == UNUSABLE;
 	if (unusable)
 		fprintf(stderr, "hearth pull: what came cannot be used: %s; `hearth rm %s` removes it\n", why, result.name);
+	hth_cmd_note_other_home(in);
 	int bad = unusable && !quiet ? HTH_EXIT_FAILED : HTH_EXIT_DONE;
 	if (json) {
 		hth_buf out = HTH_BUF_INIT(8192);

@@ -30,5 +30,6 @@ int hth_cmd_rm(hth_invocation *in)
 		printf("{\"removed\":true,\"bytes\":%llu}\n", (unsigned long long)freed);
 	else
 		printf("%s is removed; %s are free again.\n", in->argv[0], hth_cmd_bytes(freed, size));
+	hth_cmd_note_other_home(in);
 	return HTH_EXIT_DONE;
 }

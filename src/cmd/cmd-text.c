@@ -159,6 +159,30 @@ hth_status hth_cmd_client(const hth_invocation *in, const volatile sig_atomic_t 
 	return hth_client_create(ret_client, &options, err);
 }
 
+void hth_cmd_note_other_home(const hth_invocation *in)
+{
+	char key[HTH_OWNER_KEY_MAX], url[128];
+	hth_client *client;
+	HTH_AUTO_JSON json_t *status = NULL;
+	hth_error err = HTH_ERROR_INIT;
+	hth_owner_key(in->config.home, in->config.listen_port, key);
+	if (*key != '\0' || hth_cmd_client(in, NULL, &client, &err) != HTH_OK)
+		return; /* the node that runs is this home's */
+	hth_status asked = hth_client_json(client, "GET", "/hearth/status", NULL, 1000, &status, &err);
+	bool there = hth_client_reached(client);
+	hth_client_destroy(client);
+	const char *home = json_string_value(json_object_get(status, "home"));
+	struct stat theirs, ours;
+	if (!there || (asked != HTH_OK && asked != HTH_UNAUTHORIZED) || (asked == HTH_OK && home == NULL))
+		return;
+	if (home != NULL && (strcmp(home, in->config.home) == 0 ||
+	                     (stat(home, &theirs) == 0 && stat(in->config.home, &ours) == 0 && theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev)))
+		return;
+	hth_config_url(&in->config, url, sizeof url);
+	fprintf(stderr, "hearth %s: the node at %s keeps another home%s%.300s; this was done in %s. For the node's, set HEARTH_HOME to it, with the right to write there\n",
+	        in->command->name, url, home != NULL ? ", " : "", home != NULL ? home : "", in->config.home);
+}
+
 /* Columns on a terminal: characters, counting none for combining ones is more than names here need. */
 static int width(const char *s)
 {

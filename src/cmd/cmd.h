@@ -66,6 +66,9 @@ void hth_cmd_json_float(hth_buf *out, double value);
 HTH_MUST_USE hth_status hth_cmd_client(const hth_invocation *in, const volatile sig_atomic_t *cancel, hth_client **ret_client,
                                        hth_error *err);
 
+/* After a change to this home: where the node that answers keeps another one (that of a system's service, say), tells so on stderr. */
+void hth_cmd_note_other_home(const hth_invocation *in);
+
 /* A table for people: cells are copied; columns are as wide as their widest cell. */
 typedef struct hth_cmd_table {
 	const char *align; /* '<' or '>' per column: the table's width */

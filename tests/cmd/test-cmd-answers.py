@@ -200,6 +200,9 @@ def a_node_with_a_key_wants_it():
     with Node("--api-key", "hunter2") as node:
         guest = {"HEARTH_HOME": os.path.join(home, "guest")}
         assert "key" in node.run("status", code=1, **guest).err
+        assert "keeps another home" in node.run("key", "add", "lost", **guest).err
+        assert "another home" not in node.run("key", "add", "kept").err
+        node.run("key", "rm", "kept")
         assert "key" in node.run("run", "starter", "hi", code=1, **guest).err
         assert node.run("status", "--json", HEARTH_API_KEY="hunter2", **guest).json["default_model"] == "starter"
         assert len(node.run("run", "starter", "hi", "-n", "4", HEARTH_API_KEY="hunter2", **guest).out) > 1
