@@ -26,21 +26,25 @@ static const char *name_of(const listing *l, const char *id)
 static void list_home(void *ctx, const hth_home_id *other)
 {
 	listing *l = ctx;
-	char id[HTH_HOME_ID_TEXT], given[32], taken[32], balance[32];
-	uint64_t sequence[2];
+	char id[HTH_HOME_ID_TEXT], given[32], taken[32], balance[32], energy[2][32];
+	uint64_t sequence[2], mws[2];
 	unsigned char hash[2][HTH_HASH_BYTES];
 	int64_t owed = hth_ledger_balance(l->ledger, other, (uint64_t)hth_clock_unix() * 1000);
 	hth_home_id_text(other, id);
 	hth_ledger_ends(l->ledger, other, sequence, hash);
+	hth_ledger_energy(l->ledger, other, mws);
 	if (l->json != NULL) {
 		hth_buf_appendf(l->json, "%s{\"id\":\"%s\",\"name\":", l->n > 0 ? "," : "", id);
 		hth_json_write_string(name_of(l, id), strlen(name_of(l, id)), l->json);
-		hth_buf_appendf(l->json, ",\"given\":%llu,\"taken\":%llu,\"balance\":%lld}", (unsigned long long)sequence[0], (unsigned long long)sequence[1], (long long)owed);
+		hth_buf_appendf(l->json, ",\"given\":%llu,\"taken\":%llu,\"balance\":%lld,\"given_joules\":%.3f,\"taken_joules\":%.3f}", (unsigned long long)sequence[0],
+		                (unsigned long long)sequence[1], (long long)owed, (double)mws[0] / 1000, (double)mws[1] / 1000);
 	} else {
 		snprintf(given, sizeof given, "%llu", (unsigned long long)sequence[0]);
 		snprintf(taken, sizeof taken, "%llu", (unsigned long long)sequence[1]);
 		snprintf(balance, sizeof balance, "%+lld", (long long)owed);
-		hth_cmd_table_row(l->table, (const char *const[]){name_of(l, id), id, given, taken, balance});
+		for (int i = 0; i < 2; i++) /* nobody knows: rather nothing than a nought */
+			snprintf(energy[i], sizeof energy[i], mws[i] > 0 ? "%.3f Wh" : "-", (double)mws[i] / 3.6e6);
+		hth_cmd_table_row(l->table, (const char *const[]){name_of(l, id), id, given, energy[0], taken, energy[1], balance});
 	}
 	l->n++;
 }
@@ -85,7 +89,7 @@ static int show(hth_invocation *in, hth_ledger *ledger, const hth_ledger_summary
 		       (unsigned long long)s->receipts, (unsigned long long)s->accepted, (unsigned long long)s->refused, (unsigned long long)s->open);
 		return HTH_EXIT_DONE;
 	}
-	hth_cmd_table_init(&table, "<<>>>", (const char *const[]){"name", "home", "given", "taken", "balance"});
+	hth_cmd_table_init(&table, "<<>>>>>", (const char *const[]){"name", "home", "given", "energy", "taken", "energy", "balance"});
 	hth_ledger_each(ledger, list_home, &l);
 	hth_cmd_table_print(&table, stdout);
 	return HTH_EXIT_DONE;

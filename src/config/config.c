@@ -371,6 +371,7 @@ static const setting settings[] = {
     {"pool_lend", "on", parse_switch, format_switch, FIELD(pool_lend), 0, 0, "whether neighbours may use this machine while it has nothing else to do (on, off)"},
     {"pool_lend_hours", "", parse_hours, format_text, FIELD(pool_lend_hours), 0, 0, "hours of the day in which they may (22-6); empty: at any"},
     {"pool_lend_tokens", "0", parse_count, format_count, FIELD(pool_lend_tokens), 0, UINT32_MAX, "tokens that are made for them in a day; 0: no limit"},
+    {"pool_watts", "0", parse_count, format_count, FIELD(pool_watts), 0, 1000, "watts of a busy processor core, for receipts where the processor has no meter that may be read; 0: they say 0"},
     {"fetch_hosts", "", parse_text, format_text, FIELD(fetch_hosts), 0, 0, "hosts that models may fetch pages from (web_fetch), comma-separated; empty: off"},
     {"fetch_max", "1M", parse_bytes, format_bytes, FIELD(fetch_max), 1024, 16u << 20, "bytes of a fetched page; more is cut off"},
     {"fetch_timeout", "10s", parse_duration, format_duration, FIELD(fetch_timeout_s), 1, 600, "how long fetching a page may take"},

@@ -52,6 +52,7 @@ typedef struct hth_config {
 	uint32_t pool_lend;      /* neighbours may use this home's idle machine */
 	char pool_lend_hours[16]; /* when: "22-6"; "": at any hour */
 	uint32_t pool_lend_tokens; /* that are made for others in a day; 0: no limit */
+	uint32_t pool_watts;     /* of a busy core, where there is no meter; 0: not known */
 	char fetch_hosts[2048];  /* hosts that POST /hearth/fetch may ask, comma-separated; "": off */
 	uint64_t fetch_max;      /* bytes of a page */
 	uint32_t fetch_timeout_s;

@@ -50,7 +50,7 @@ static hth_status store_totals(hth_index *ix, hth_error *err)
 		hth_extractor_get_counts(ix->extractor, &counts);
 	double now = (double)t.tv_sec + (double)t.tv_nsec * 1e-9 + counts.cpu_seconds + ix->embed_cpu_seconds;
 	double joules;
-	if (energy_look(&ix->meter, hth_clock_ms(), now, energy_busy_now(), &joules)) {
+	if (hth_energy_look(&ix->meter, hth_clock_ms(), now, hth_energy_busy_now(), &joules)) {
 		HTH_TRY(add_to_total(ix, "metered_joules", joules, err));
 		HTH_TRY(add_to_total(ix, "metered_cpu_seconds", now - ix->cpu_stored, err));
 	}

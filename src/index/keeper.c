@@ -326,7 +326,7 @@ static hth_status start(hth_index *ix, const hth_index_options *o, hth_error *er
 	HTH_TRY(hth_extractor_create(&ix->extractor, ix->loop, &extractor, err));
 	HTH_TRY(hth_mailbox_open(&ix->mailbox, ix->loop, on_mail, ix, err));
 	HTH_TRY(hth_timer_open(&ix->tick, ix->loop, on_tick, ix, err));
-	energy_open(&ix->meter, o->powercap, hth_clock_ms(), 0, energy_busy_now());
+	hth_energy_open(&ix->meter, o->powercap, hth_clock_ms(), 0, hth_energy_busy_now());
 	HTH_TRY(watch_start(ix, err));
 	hth_timer_start(ix->tick, 0, TICK_MS);
 	/* Signals are for the thread that asked for them. */

@@ -9,7 +9,7 @@
 #ifndef HTH_INDEX_KEEPER_H
 #define HTH_INDEX_KEEPER_H
 
-#include "index/energy.h"
+#include "base/energy.h"
 #include "index/passages.h"
 #include "index/index-record.h"
 #include "index/sweep.h"
@@ -78,7 +78,7 @@ struct hth_index {
 		uint64_t ms[RATE_SAMPLES], n;
 	} done[2]; /* files that were read: their text, their pictures */
 	double cpu_stored;
-	energy_meter meter;
+	hth_energy_meter meter;
 	uint64_t pages_read; /* since the last commit */
 	uint64_t opened, extracted; /* since they were last stored */
 	/* embed.c */

@@ -16,6 +16,7 @@ typedef struct chain {
 typedef struct pair {
 	hth_home_id other;
 	chain chains[2];
+	uint64_t energy[2];
 	uint64_t newest_day;               /* of the ring */
 	int64_t days[HTH_CREDIT_DAYS];     /* by day modulo their number: what was given minus what was taken */
 } pair;
@@ -207,6 +208,8 @@ static void remember(pair *p, int side, const hth_entry *e, const unsigned char 
 	bool counted = c->sequence == e->receipt.sequence && c->last.verdict == HTH_RECEIPT_ACCEPTED;
 	if (e->verdict == HTH_RECEIPT_ACCEPTED && !counted)
 		add_credit(p, side, &e->receipt);
+	if (e->verdict == HTH_RECEIPT_ACCEPTED && !counted && e->receipt.milliwatt_seconds <= UINT64_MAX / 2 - p->energy[side])
+		p->energy[side] += e->receipt.milliwatt_seconds; /* a sum that makes no sense is not made */
 	c->sequence = e->receipt.sequence;
 	memcpy(c->hash, hash, HTH_HASH_BYTES);
 	c->last = *e;
@@ -367,6 +370,13 @@ void hth_ledger_ends(const hth_ledger *ledger, const hth_home_id *other, uint64_
 		else
 			memset(ret_hash[side], 0, HTH_HASH_BYTES);
 	}
+}
+
+void hth_ledger_energy(const hth_ledger *ledger, const hth_home_id *other, uint64_t ret_mws[2])
+{
+	const pair *p = find(ledger, other);
+	ret_mws[0] = p != NULL ? p->energy[0] : 0;
+	ret_mws[1] = p != NULL ? p->energy[1] : 0;
 }
 
 void hth_ledger_each(const hth_ledger *ledger, void (*fn)(void *ctx, const hth_home_id *other), void *ctx)

@@ -75,6 +75,8 @@ HTH_MUST_USE hth_status hth_ledger_consider(hth_ledger *ledger, const hth_home_i
 int64_t hth_ledger_balance(const hth_ledger *ledger, const hth_home_id *other, uint64_t now_ms);
 /* The balance as a share of the credit line, cut at -1 and 1, as the *other's* standing here: 1, this home owes it much; 0 with a line of 0. */
 double hth_ledger_standing(const hth_ledger *ledger, const hth_home_id *other, uint32_t credit_line, uint64_t now_ms);
+/* Milliwatt-seconds of the accepted receipts: that this home gave, and that it took; by the givers' own word. */
+void hth_ledger_energy(const hth_ledger *ledger, const hth_home_id *other, uint64_t ret_mws[2]);
 /* Every home that there are receipts with, by id. */
 void hth_ledger_each(const hth_ledger *ledger, void (*fn)(void *ctx, const hth_home_id *other), void *ctx);
 /* How many entries the two chains with this home have, and the hashes at their ends (zeros: none). */

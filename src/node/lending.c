@@ -9,15 +9,18 @@
 #include "node/neighbours.h"
 
 #include "base/clock.h"
+#include "base/energy.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "json/json.h"
 #include "privacy/travel.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
 
 /* Tokens that come faster than this are sent together; it is shorter than anybody notices. */
-enum { SEND_EVERY_MS = 10, OWN_PATIENCE_MS = 1000, UNSENT_IDS_MAX = 512, UNSENT_TEXT_MAX = 32 << 10 };
+enum { SEND_EVERY_MS = 10, OWN_PATIENCE_MS = 1000, UNSENT_IDS_MAX = 512, UNSENT_TEXT_MAX = 32 << 10, METER_EVERY_MS = 500 };
 
 struct hth_lent {
 	hth_neighbours *nb;
@@ -27,6 +30,11 @@ struct hth_lent {
 	bool running, held, ended, told_prompt, stopped;
 	uint64_t since_ms, sent_ms;
 	uint32_t made;
+	/* what it takes */
+	pid_t runner;
+	hth_energy_meter meter;
+	double cpu_s;
+	uint64_t metered_ms;
 	/* not sent yet */
 	int32_t ids[UNSENT_IDS_MAX];
 	size_t n;
@@ -83,6 +91,44 @@ static void cannot(hth_lent *l, const hth_error *why)
 	hth_neighbours_settle(nb);
 }
 
+/* ---- what it takes ---- */
+
+static double cpu_seconds(pid_t pid)
+{
+	clockid_t clock;
+	struct timespec t;
+	return pid > 0 && clock_getcpuclockid(pid, &clock) == 0 && clock_gettime(clock, &t) == 0 ? (double)t.tv_sec + (double)t.tv_nsec * 1e-9 : 0;
+}
+
+static void begin_meter(hth_lent *l, const hth_runner *runner)
+{
+	l->runner = hth_runner_pid(runner);
+	l->cpu_s = cpu_seconds(l->runner);
+	l->metered_ms = hth_clock_ms();
+	hth_energy_open(&l->meter, getenv("HEARTH_TEST_POWERCAP"), l->metered_ms, l->cpu_s, 0);
+	if (l->meter.n > 0)
+		l->meter.last_busy = hth_energy_busy_now();
+}
+
+/* Milliwatt-seconds since it was asked last: its runner's, shared with the others that it worked for. What the runner did while this rested for the home's
+ * own work is the home's. 0: not known. */
+static uint64_t meter(hth_lent *l, bool now)
+{
+	hth_neighbours *nb = l->nb;
+	uint64_t ms = hth_clock_ms();
+	double watts = nb->node->config->pool_watts, joules = 0, cpu = cpu_seconds(l->runner);
+	if (l->runner <= 0 || (l->meter.n == 0 && watts == 0) || (!now && ms < l->metered_ms + METER_EVERY_MS))
+		return 0;
+	if (l->meter.n == 0 || !hth_energy_look(&l->meter, ms, cpu, hth_energy_busy_now(), &joules))
+		joules = (cpu - l->cpu_s) * watts;
+	l->cpu_s = cpu;
+	l->metered_ms = ms;
+	size_t n = 0;
+	for (const hth_lent *other = nb->lent; other != NULL; other = other->next)
+		n += other == l || (other->runner == l->runner && !other->ended);
+	return joules > 0 && hth_capacity_own_active(nb) == 0 ? (uint64_t)(joules * 1000 / (double)n) : 0;
+}
+
 /* ---- sending ---- */
 
 static void send_run(hth_lent *l, bool final)
@@ -103,7 +149,7 @@ static void send_run(hth_lent *l, bool final)
 	uint64_t work = l->work;
 	nb->counts.lent_tokens += l->n;
 	nb->lent_tokens += l->n;
-	hth_pool_served(nb->pool, work, &run, 0, hth_neighbours_now_ms(nb));
+	hth_pool_served(nb->pool, work, &run, meter(l, final), hth_neighbours_now_ms(nb));
 	l->n = 0;
 	hth_buf_clear(&l->text);
 }
@@ -180,7 +226,7 @@ static void on_placed(void *ctx, hth_request *request, hth_runner *runner, const
 	snprintf(why, sizeof why, "for %.60s next door", hth_neighbours_name(l->nb, &l->from));
 	if (runner == NULL)
 		hth_request_fail(request, why_not);
-	else if (hth_request_route(request, "here", why, &err) != HTH_OK || hth_runner_submit(runner, request, &err) != HTH_OK)
+	else if (hth_request_route(request, "here", why, &err) != HTH_OK || (begin_meter(l, runner), hth_runner_submit(runner, request, &err)) != HTH_OK)
 		hth_request_fail(request, &err);
 }
 

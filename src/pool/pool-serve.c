@@ -94,7 +94,7 @@ static void propose(hth_pool *pool, pool_work *w, uint64_t now_ms)
 	if (w->open || !due)
 		return;
 	hth_receipt totals = {.taker = w->peer, .job = w->job, .privacy = (uint8_t)w->audience, .sampler = w->sampler, .seed = w->seed, .issued_ms = now_ms,
-	                      .prompt_tokens = w->prompt_tokens + (uint32_t)w->base, .answer_tokens = (uint32_t)w->n, .milliwatt_seconds = w->energy_mws,
+	                      .prompt_tokens = w->prompt_tokens + (uint32_t)w->base, .answer_tokens = (uint32_t)w->n, .milliwatt_seconds = w->energy_mws - w->energy_told,
 	                      .charge = (uint32_t)(owed - w->charged), .final = w->over};
 	memcpy(totals.model, w->model, HTH_HASH_BYTES);
 	memcpy(totals.tokens, w->hash, HTH_HASH_BYTES);
@@ -105,6 +105,7 @@ static void propose(hth_pool *pool, pool_work *w, uint64_t now_ms)
 		w->open = true;
 		w->open_tokens = (uint32_t)w->n;
 		w->open_charge = totals.charge;
+		w->open_energy = totals.milliwatt_seconds;
 		w->proposed_ms = w->offered_ms = now_ms;
 		pool_send(pool, &w->peer, &m);
 	} else if (status == HTH_CONFLICT && !has_open(pool, &w->peer) && now_ms >= w->proposed_ms + HTH_POOL_SILENCE_MS) {
@@ -129,6 +130,7 @@ void pool_work_verdict(hth_pool *pool, pool_peer *peer, const hth_entry *answer,
 			hth_token_hash(w->hash, pool_ids_at(w->ids, w->settled), w->open_tokens - w->settled);
 			w->settled = w->open_tokens;
 			w->charged += w->open_charge;
+			w->energy_told += w->open_energy;
 			if (w->held && w->n - w->settled <= HTH_POOL_WINDOW_TOKENS / 2) {
 				w->held = false;
 				pool->ops.hold(pool->ops.ctx, w->number, false);

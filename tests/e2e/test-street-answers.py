@@ -5,12 +5,31 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from e2e import SOURCE, run_tests, test, wait_for
 from street import HEARTH, NEIGHBOURS, PUBLIC, Street, chat, ledger
 
 WORDS = "I would like to book a table for two."
+
+
+class Meter:
+    """A processor's meter, as Linux shows one, which this program drives."""
+
+    def __init__(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="hearth-meter-")
+        self.joules = 0
+        os.mkdir(os.path.join(self.folder.name, "intel-rapl:0"))
+        self.use(1)
+
+    def use(self, joules):
+        self.joules += joules
+        with open(os.path.join(self.folder.name, "intel-rapl:0", "energy_uj"), "w") as f:
+            f.write(f"{self.joules * 1000000}\n")
+
+
+METER = Meter()
 
 
 class Homes:
@@ -24,7 +43,7 @@ class Homes:
     def __enter__(self):
         if Homes.street is None:
             Homes.trusting = False
-            Homes.street = Street(("oak", {"slow": True}), ("fir", {"model": False}), ("elm", {"speed": 0.2, "slow": True}))
+            Homes.street = Street(("oak", {"slow": True, "env": {"HEARTH_TEST_POWERCAP": METER.folder.name}}), ("fir", {"model": False}), ("elm", {"speed": 0.2, "slow": True}))
         if self.trust and not Homes.trusting:
             Homes.trusting = True
             Homes.street.trust_all()
@@ -240,6 +259,17 @@ def receipts_survive_a_power_cut_of_either_side():
             return True
 
         wait_for("both sides have the same receipts", 100, settled, 0.5)
+
+        def metered():
+            stream = fir.stream("/v1/chat/completions", chat(WORDS, stream=True, ignore_eos=True, max_tokens=30), headers=NEIGHBOURS)
+            for i, _ in enumerate(stream.events()):
+                METER.use(1 if i < 20 else 0)
+            took = sum(h["taken_joules"] for h in ledger(fir)["homes"])
+            gave = sum(h["given_joules"] for h in ledger(oak)["homes"])
+            assert took == 0 or took <= METER.joules
+            return took > 0 and gave > 0
+
+        wait_for("receipts say what it took", 60, metered, 0.5)
 
 
 run_tests()

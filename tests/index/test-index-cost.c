@@ -3,7 +3,7 @@
 #include "base/mem.h"
 #include "harness.h"
 #include "index/cost.h"
-#include "index/energy.h"
+#include "base/energy.h"
 #include "index/index-json.h"
 
 #include <ftw.h>
@@ -42,30 +42,30 @@ static void put(const char *name, const char *text)
 
 TEST(the_meter_is_shared_out_by_time_and_wraps)
 {
-	energy_meter m;
+	hth_energy_meter m;
 	double joules = -1;
 	begin();
-	energy_open(&m, at("nothing"), 0, 0, 0);
-	CHECK(!energy_look(&m, 1000, 1, 1, &joules));
+	hth_energy_open(&m, at("nothing"), 0, 0, 0);
+	CHECK(!hth_energy_look(&m, 1000, 1, 1, &joules));
 	mkdir(at("intel-rapl:0"), 0755);
 	mkdir(at("intel-rapl:1"), 0755);
 	put("intel-rapl:0/max_energy_range_uj", "100000000\n");
 	put("intel-rapl:1/max_energy_range_uj", "100000000\n");
 	put("intel-rapl:0/energy_uj", "90000000\n");
 	put("intel-rapl:1/energy_uj", "1000000\n");
-	energy_open(&m, top, 10000, 5, 100);
+	hth_energy_open(&m, top, 10000, 5, 100);
 	/* 20 J (over the end) and 10 J in 10 s; this work had a core half of the time, and a quarter of what all used. */
 	put("intel-rapl:0/energy_uj", "10000000\n");
 	put("intel-rapl:1/energy_uj", "11000000\n");
-	CHECK(energy_look(&m, 20000, 10, 120, &joules));
+	CHECK(hth_energy_look(&m, 20000, 10, 120, &joules));
 	CHECK_NEAR(joules, 30 * 0.5 * 0.25, 1e-9);
 	/* Nothing was done: what the machine takes by itself is not this work's. */
 	put("intel-rapl:0/energy_uj", "60000000\n");
-	CHECK(energy_look(&m, 90000, 10, 150, &joules));
+	CHECK(hth_energy_look(&m, 90000, 10, 150, &joules));
 	CHECK_NEAR(joules, 0, 1e-9);
 	/* More than one core, alone: all of it. */
 	put("intel-rapl:0/energy_uj", "70000000\n");
-	CHECK(energy_look(&m, 91000, 12, 152, &joules));
+	CHECK(hth_energy_look(&m, 91000, 12, 152, &joules));
 	CHECK_NEAR(joules, 10, 1e-9);
 	end();
 }
@@ -73,8 +73,8 @@ TEST(the_meter_is_shared_out_by_time_and_wraps)
 TEST(busy_time_is_what_is_not_idle)
 {
 	double tick = (double)sysconf(_SC_CLK_TCK);
-	CHECK_NEAR(energy_busy_seconds("cpu  100 20 30 9999 8888 1 2 3 4 5\ncpu0 1 2"), 156 / tick, 1e-9);
-	CHECK_NEAR(energy_busy_seconds("nonsense"), 0, 0);
+	CHECK_NEAR(hth_energy_busy_seconds("cpu  100 20 30 9999 8888 1 2 3 4 5\ncpu0 1 2"), 156 / tick, 1e-9);
+	CHECK_NEAR(hth_energy_busy_seconds("nonsense"), 0, 0);
 }
 
 static const char table[] = "# a comment\n\ncurrency = USD\nkwh = 0.30 ; 2025-01-02 ; somewhere; with a sign\nwatts_per_core = 10 ; 2025-01-03 ; a guess\n"

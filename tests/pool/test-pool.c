@@ -376,6 +376,10 @@ TEST(an_answer_from_next_door_is_whole_and_paid_for)
 	const hth_home_id *server = &hth_identity_card(p[who].identity)->id, *asker = &hth_identity_card(p[0].identity)->id;
 	CHECK_INT(hth_ledger_balance(p[0].ledger, server, T0), -(6 + 4)); /* 64 tokens of prompt, by its count */
 	CHECK_INT(hth_ledger_balance(p[who].ledger, asker, T0), 6 + 4);
+	uint64_t gave[2], took[2];
+	hth_ledger_energy(p[who].ledger, asker, gave);
+	hth_ledger_energy(p[0].ledger, server, took);
+	CHECK(gave[0] == 200 && gave[1] == 0 && took[0] == 0 && took[1] == 200); /* a hundred with each part of it */
 	CHECK(hth_pool_asks(p[0].pool) == 0 && hth_pool_works(p[who].pool) == 0);
 	street_finish();
 }

@@ -1,5 +1,5 @@
-/* energy.c - see energy.h. Thread: the index's. */
-#include "index/energy.h"
+/* energy.c - see energy.h. Any thread, each meter one. */
+#include "base/energy.h"
 
 #include "base/mem.h"
 
@@ -24,7 +24,7 @@ static bool read_number(const char *folder, unsigned package, const char *name, 
 	return end != text;
 }
 
-double energy_busy_seconds(const char *proc_stat)
+double hth_energy_busy_seconds(const char *proc_stat)
 {
 	/* cpu user nice system idle iowait irq softirq steal (proc(5)), in clock ticks */
 	unsigned long long v[8] = {0};
@@ -35,24 +35,24 @@ double energy_busy_seconds(const char *proc_stat)
 	return (double)(v[0] + v[1] + v[2] + v[5] + v[6] + v[7]) / (double)tick;
 }
 
-double energy_busy_now(void)
+double hth_energy_busy_now(void)
 {
 	char text[400];
-	return read_text("/proc/stat", text, sizeof text) ? energy_busy_seconds(text) : 0;
+	return read_text("/proc/stat", text, sizeof text) ? hth_energy_busy_seconds(text) : 0;
 }
 
-void energy_open(energy_meter *m, const char *folder, uint64_t now_ms, double cpu_seconds, double busy_seconds)
+void hth_energy_open(hth_energy_meter *m, const char *folder, uint64_t now_ms, double cpu_seconds, double busy_seconds)
 {
-	*m = (energy_meter){.last_ms = now_ms, .last_cpu = cpu_seconds, .last_busy = busy_seconds};
+	*m = (hth_energy_meter){.last_ms = now_ms, .last_cpu = cpu_seconds, .last_busy = busy_seconds};
 	snprintf(m->folder, sizeof m->folder, "%s", folder != NULL ? folder : "/sys/class/powercap");
-	while (m->n < ENERGY_PACKAGES_MAX && read_number(m->folder, m->n, "energy_uj", &m->last_uj[m->n])) {
+	while (m->n < HTH_ENERGY_PACKAGES_MAX && read_number(m->folder, m->n, "energy_uj", &m->last_uj[m->n])) {
 		if (!read_number(m->folder, m->n, "max_energy_range_uj", &m->range_uj[m->n]))
 			m->range_uj[m->n] = 0;
 		m->n++;
 	}
 }
 
-bool energy_look(energy_meter *m, uint64_t now_ms, double cpu_seconds, double busy_seconds, double *ret_joules)
+bool hth_energy_look(hth_energy_meter *m, uint64_t now_ms, double cpu_seconds, double busy_seconds, double *ret_joules)
 {
 	double all = 0, wall = (double)(now_ms - m->last_ms) / 1000, cpu = cpu_seconds - m->last_cpu, busy = busy_seconds - m->last_busy;
 	if (m->n == 0)
