@@ -160,8 +160,29 @@ static void check_sandbox(doctor *d)
 		report(d, FINE, "sandbox", what, "");
 }
 
+/* The record, where there is one: opening would make it. What is not well is in err. */
+static bool open_record(const char *home, hth_store **ret_store, hth_error *err)
+{
+	char path[PATH_MAX + 16];
+	snprintf(path, sizeof path, "%s/hearth.db", home);
+	return access(path, F_OK) == 0 && hth_store_open(ret_store, home, err) == HTH_OK;
+}
+
+static bool has_keys(const char *home)
+{
+	hth_store *store;
+	size_t n = 0;
+	if (!open_record(home, &store, NULL))
+		return false;
+	(void)!hth_store_key_count(store, &n, NULL);
+	hth_store_close(store);
+	return n > 0;
+}
+
 static void check_home(doctor *d)
 {
+	hth_error err = HTH_ERROR_INIT;
+	hth_store *store;
 	const char *home = d->in->config.home;
 	char what[TEXT_MAX + 4200], free_text[32];
 	struct stat st;
@@ -176,6 +197,10 @@ static void check_home(doctor *d)
 		report(d, PROBLEM, "home", what, "give this user the right to write there, or set HEARTH_HOME to another folder");
 		return;
 	}
+	if (open_record(home, &store, &err))
+		hth_store_close(store);
+	else if (err.status != HTH_OK)
+		report(d, PROBLEM, "record", err.message, "");
 	uint64_t room = (uint64_t)fs.f_bavail * fs.f_frsize;
 	snprintf(what, sizeof what, "%s, %s free on its disk", home, hth_cmd_bytes(room, free_text));
 	if ((st.st_mode & 022) != 0)
@@ -186,19 +211,6 @@ static void check_home(doctor *d)
 		report(d, NOTE, "home", what, "a model of a useful size takes some gigabytes");
 	else
 		report(d, FINE, "home", what, "");
-}
-
-static bool has_keys(const char *home)
-{
-	char path[PATH_MAX + 16];
-	hth_store *store;
-	size_t n = 0;
-	snprintf(path, sizeof path, "%s/hearth.db", home);
-	if (access(path, F_OK) != 0 || hth_store_open(&store, home, NULL) != HTH_OK) /* opening would make it */
-		return false;
-	(void)!hth_store_key_count(store, &n, NULL);
-	hth_store_close(store);
-	return n > 0;
 }
 
 static void check_address(doctor *d)

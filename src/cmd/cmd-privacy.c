@@ -86,6 +86,7 @@ int hth_cmd_privacy(hth_invocation *in)
 		                                                list[i].allowed ? hth_cmd_bytes(list[i].received_bytes, received) : "", list[i].privacy, why});
 	}
 	hth_cmd_table_print(&table, stdout);
-	printf("All %llu entries are as they were written; the newest has the hash %.16s.\n", (unsigned long long)entries, head);
+	printf(entries == 1 ? "The %llu entry is as it was written; it has the hash %.16s.\n"
+	                    : "All %llu entries are as they were written; the newest has the hash %.16s.\n", (unsigned long long)entries, head);
 	return HTH_EXIT_DONE;
 }

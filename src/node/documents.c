@@ -160,6 +160,8 @@ static void on_ended(void *ctx, void *mail)
 		pthread_join(c->thread, NULL);
 	if (c->kind == CALL_CHANGE && c->status == HTH_OK)
 		hth_documents_wake(c->all->node);
+	if (c->error.status == HTH_BAD_FORMAT)
+		c->error.status = HTH_IO; /* a damaged index is not the client's mistake */
 	if (c->exchange != NULL) {
 		hth_exchange_set_user(c->exchange, NULL);
 		if (c->status == HTH_OK)

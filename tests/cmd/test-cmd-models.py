@@ -84,6 +84,17 @@ def the_doctor_names_what_is_wrong_and_what_to_do():
     assert any(c["subject"] == "model" and c["what"].startswith("starter: 4.7 M") for c in checks(got, "ok"))
     got = hearth("doctor", "--json", "--model", "nope", "--listen", "0.0.0.0:1", HEARTH_HOME=sick, code=1).json
     assert sorted(c["subject"] for c in checks(got, "problem")) == ["address", "models"]
+    hearth("key", "add", "guest", HEARTH_HOME=sick)
+    parts = os.path.join(sick, "models", "half-00001-of-00002.gguf")
+    os.symlink(STARTER, parts)
+    got = hearth("doctor", "--json", "--listen", "0.0.0.0:1", HEARTH_HOME=sick).json
+    assert any("half-00002-of-00002.gguf" in c["what"] for c in checks(got, "note")), got
+    assert "1 file of" in hearth("list", HEARTH_HOME=sick).err
+    os.remove(parts)
+    with open(os.path.join(sick, "hearth.db"), "wb") as f:
+        f.write(b"no database" * 1000)
+    got = hearth("doctor", "--json", *flags, HEARTH_HOME=sick, code=1).json
+    assert [c["subject"] for c in checks(got, "problem")] == ["record"] and "damaged" in checks(got, "problem")[0]["what"], got
     os.chmod(sick, 0o777)
     assert "chmod go-w" in hearth("doctor", *flags, HEARTH_HOME=sick, code=1).out
 
