@@ -126,6 +126,8 @@ bool hth_borrowing_leaves(hth_neighbours *nb, uint64_t ask, const hth_home_id *t
 		hth_log(HTH_LOG_ERROR, "%s stays home: the egress log cannot be written: %s", r->id, err.message);
 		return false;
 	}
+	if (nb->node->street != NULL)
+		hth_street_told(nb->node->street, words_len, 0);
 	if (also) {
 		hth_log(HTH_LOG_INFO, "%s is late at %s: %s is asked for it, too", r->id, hth_neighbours_name(nb, &b->peer), name);
 		return true;

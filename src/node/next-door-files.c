@@ -229,6 +229,7 @@ static bool read_list(hth_chunk_list *list, const char *cache)
 	if (fd < 0 || read_at(fd, list->chunks, len, 0) != (ssize_t)len || read_at(fd, root, sizeof root, len) != (ssize_t)sizeof root)
 		return false;
 	hth_chunk_list_seal(list);
+	(void)!futimens(fd, NULL); /* those not used for longest go first */
 	return memcmp(root, list->root, sizeof root) == 0;
 }
 

@@ -109,7 +109,7 @@ static uint64_t write_rows(hth_next_door *d, uint64_t now_ms, bool all)
 	uint64_t next = UINT64_MAX;
 	for (size_t i = 0; i < d->n_members; i++) {
 		member *m = &d->members[i];
-		if (m->sent == 0)
+		if (m->sent == 0 && m->received == 0)
 			continue;
 		uint64_t due = HTH_MIN(m->last_ms + QUIET_MS, m->first_ms + ROW_MS);
 		if (all || now_ms >= due)
@@ -120,16 +120,23 @@ static uint64_t write_rows(hth_next_door *d, uint64_t now_ms, bool all)
 	return next;
 }
 
+static void count(hth_next_door *d, member *m, uint64_t sent, uint64_t received)
+{
+	m->last_ms = hth_clock_ms();
+	if (m->sent == 0 && m->received == 0)
+		m->first_ms = m->last_ms;
+	m->sent += sent;
+	m->received += received;
+	hth_street_told(d->street, sent, received);
+}
+
 static bool on_send(void *ctx, const hth_home_id *to, const void *bytes, size_t len)
 {
 	hth_next_door *d = ctx;
 	member *m = find_member(d, to);
 	if (d->street == NULL || m == NULL || hth_street_send(d->street, HTH_LETTER_BLOCKS, to, bytes, len, NULL) != HTH_OK)
 		return false;
-	m->last_ms = hth_clock_ms();
-	if (m->sent == 0)
-		m->first_ms = m->last_ms;
-	m->sent += len;
+	count(d, m, len, 0);
 	return true;
 }
 
@@ -159,10 +166,8 @@ static shared_file *find_shared(hth_next_door *d, const unsigned char *sha256)
 static void list_path(const hth_next_door *d, const unsigned char *sha256, char out[PATH_ROOM])
 {
 	char hex[2 * HTH_SHA256_BYTES + 1];
-	snprintf(out, PATH_ROOM, "%.4000s/models/.chunks", d->node->config->home);
-	(void)!mkdir(out, 0700);
 	sodium_bin2hex(hex, sizeof hex, sha256, HTH_SHA256_BYTES);
-	snprintf(out, PATH_ROOM, "%.4000s/models/.chunks/%s", d->node->config->home, hex);
+	hth_next_door_list_path(d->node, hex, out, PATH_ROOM);
 }
 
 /* Ready to be given from, or on the way there. NULL: it cannot be read. */
@@ -493,6 +498,7 @@ static void on_job(void *ctx, hth_file_job *job)
 		if (job->good) {
 			f->list = job->list;
 			job->list = NULL;
+			hth_next_door_clean_lists(d->node, false);
 		}
 		break;
 	case HTH_FILE_WRITE:
@@ -519,6 +525,7 @@ static void on_job(void *ctx, hth_file_job *job)
 			char path[PATH_ROOM];
 			list_path(d, c->sha256, path);
 			hth_chunk_list_keep(hth_blocks_list(d->blocks, c->number), path);
+			hth_next_door_clean_lists(d->node, false);
 		}
 		hth_blocks_checked(d->blocks, c->number, job->good, now);
 		break;
@@ -634,7 +641,7 @@ void hth_next_door_members(hth_next_door *d, hth_street *street)
 			now->first_ms = before[i].first_ms;
 			now->last_ms = before[i].last_ms;
 			memcpy(now->what, before[i].what, sizeof now->what);
-		} else if (before[i].sent > 0) {
+		} else if (before[i].sent > 0 || before[i].received > 0) {
 			write_row(d, &before[i]);
 		}
 	}
@@ -657,9 +664,9 @@ void hth_next_door_letter(hth_next_door *d, const hth_home_id *from, const void 
 {
 	uint64_t now = hth_clock_ms();
 	member *m = find_member(d, from);
-	if (m == NULL)
+	if (m == NULL || d->street == NULL)
 		return;
-	m->received += len;
+	count(d, m, 0, len);
 	hth_blocks_receive(d->blocks, from, bytes, len, now);
 	hth_blocks_tick(d->blocks, now);
 	settle(d);
@@ -718,6 +725,8 @@ hth_status hth_next_door_create(hth_next_door **ret_door, hth_node *node, hth_er
 		hth_next_door_destroy(d);
 		return status;
 	}
+	hth_next_door_clean_lists(node, true);
+	hth_next_door_clean_abandoned(node);
 	node->sharing_events = (hth_street_events){d, on_members, on_trusted, on_letter, NULL, on_online};
 	*ret_door = d;
 	return HTH_OK;

@@ -45,6 +45,12 @@ HTH_MUST_USE hth_status hth_next_door_fetch(hth_next_door *door, const char *fil
                                             uint64_t *ret_call, hth_error *err);
 void hth_next_door_cancel(hth_next_door *door, uint64_t call); /* fn is not called any more; what has come stays */
 
+/* ---- next-door-lists.c ---- */
+/* Where the list of chunks of the file of this SHA-256 (64 hex digits) is kept. */
+void hth_next_door_list_path(const struct hth_node *node, const char *sha256, char *out, size_t size);
+void hth_next_door_clean_lists(struct hth_node *node, bool at_start); /* at_start: also those whose file is gone */
+void hth_next_door_clean_abandoned(const struct hth_node *node);     /* at start */
+
 /* ---- next-door-calls.c ---- */
 typedef struct hth_next_door_asks hth_next_door_asks; /* of threads */
 HTH_MUST_USE hth_status hth_next_door_asks_create(hth_next_door_asks **ret_asks, struct hth_node *node, hth_error *err);

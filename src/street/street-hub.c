@@ -254,6 +254,7 @@ static void on_down(void *ctx, const hth_link_hub *hub, bool was_up, const hth_e
 	if (!was_up)
 		return;
 	street_egress(s);
+	s->told_apart = (hth_link_counts){0}; /* what had not left is lost */
 	for (size_t i = 0; i < s->n_peers; i++) {
 		if (!s->peers[i].online)
 			continue;
@@ -290,7 +291,7 @@ hth_status street_connect(hth_street *s, hth_error *err)
 		street_egress(s);
 		hth_link_close(s->link);
 		s->link = NULL;
-		s->egress_told = (hth_link_counts){0};
+		s->egress_told = s->told_apart = (hth_link_counts){0};
 	}
 	memcpy(login.key, hth_street_self(s)->bytes, 32);
 	HTH_TRY(hth_link_open(&s->link, s->options.loop, &login, &(hth_link_events){s, on_up, on_down, street_message}, err));
@@ -302,7 +303,21 @@ hth_status street_connect(hth_street *s, hth_error *err)
 	return HTH_OK;
 }
 
-/* What went over the connection, for the owner to see. What requests said is told by whoever sent it, with its class. */
+void hth_street_told(hth_street *s, uint64_t sent, uint64_t received)
+{
+	s->told_apart.sent_bytes += sent;
+	s->told_apart.received_bytes += received;
+}
+
+/* Takes what other rows tell from what this one would; what is still on its way to the wire is taken from the next. */
+static uint64_t without(uint64_t bytes, uint64_t *told)
+{
+	uint64_t n = HTH_MIN(bytes, *told);
+	*told -= n;
+	return bytes - n;
+}
+
+/* What went over the connection, for the owner to see, but for what has rows of its own: words, told with their class, and model files. */
 void street_egress(hth_street *s)
 {
 	hth_link_counts now = hth_link_count(s->link);
@@ -314,14 +329,14 @@ void street_egress(hth_street *s)
 		strcpy(s->egress_host, hub->address);
 	else if (s->egress_host[0] == '\0' && s->trouble[0] != '\0')
 		snprintf(s->egress_host, sizeof s->egress_host, "%.*s", (int)strcspn(s->trouble, " "), s->trouble);
-	e.sent_bytes = now.sent_bytes - s->egress_told.sent_bytes;
-	e.received_bytes = now.received_bytes - s->egress_told.received_bytes;
+	e.sent_bytes = without(now.sent_bytes - s->egress_told.sent_bytes, &s->told_apart.sent_bytes);
+	e.received_bytes = without(now.received_bytes - s->egress_told.received_bytes, &s->told_apart.received_bytes);
 	s->egress_told = now;
 	if (e.sent_bytes == 0 && e.received_bytes == 0)
 		return;
 	hth_error err;
 	snprintf(e.host, sizeof e.host, "%s", s->egress_host);
-	snprintf(e.reason, sizeof e.reason, "neighbourhood %s: the connection to its hub", charter != NULL ? hth_charter_name(charter) : "");
+	snprintf(e.reason, sizeof e.reason, "neighbourhood %s: the connection to its hub, but for what other rows tell", charter != NULL ? hth_charter_name(charter) : "");
 	if (hth_store_egress_add(s->store, &e, &err) != HTH_OK)
 		hth_log(HTH_LOG_WARN, "the egress log: %s", err.message);
 }

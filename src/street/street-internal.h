@@ -89,7 +89,7 @@ struct hth_street {
 	hth_buf letter, sealed;
 	uint64_t rejected, rejected_told, rejected_told_ms, egress_ms;
 	unsigned knocks;
-	hth_link_counts egress_told;
+	hth_link_counts egress_told, told_apart; /* apart: in other rows, by hth_street_told */
 	char egress_host[HTH_LINK_ADDRESS_MAX];
 };
 

@@ -53,5 +53,7 @@ HTH_MUST_USE hth_status hth_street_send(hth_street *street, hth_letter_kind kind
 
 /* Whether somebody waits for letters: then a hub that falls silent is noticed within two seconds, else within ten (link.h). */
 void hth_street_urgent(hth_street *street, bool urgent);
+/* So many bytes of letters that were sent, or came, have a row of their own in the egress log: the connection's row does not count them again. */
+void hth_street_told(hth_street *street, uint64_t sent, uint64_t received);
 
 #endif

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Models from next door, with real nodes over the real hub: several sources at once, homes that are killed half way, one that corrupts, who may have what."""
+import hashlib
 import json
 import os
 import random
@@ -19,7 +20,10 @@ A, B, C, D = HOMES = ("home-a", "home-b", "home-c", "home-d")
 
 
 def gguf(n, seed=1):
-    return b"GGUF\x03\x00\x00\x00" + random.Random(seed).randbytes(n - 8)
+    """A model that can be computed, and bytes behind it."""
+    with open(os.path.join(SOURCE, "models", "starter.gguf"), "rb") as f:
+        model = f.read()
+    return model + random.Random(seed).randbytes(n - len(model))
 
 
 class World(Street):
@@ -110,6 +114,20 @@ def two_neighbours_give_a_model_and_the_internet_is_not_asked():
             assert sum(r[2] for r in rows) > 4 * MB and any("tiny-1b" in r[1] for r in rows), rows
         # What was fetched can be given on, and is not fetched twice.
         assert json.loads(w.hearth(C, "pull", "--json", "tiny:1b").stdout)["already"]
+        # Every byte is in one row: the connection's own do not count the model again.
+        lists, sha256 = w.path(A, ".chunks/"), hashlib.sha256(w.data).hexdigest()
+        assert os.listdir(lists) == [sha256]
+        w[A].stop()
+        given, rest = (sum(r[2] for r in w.egress(A, kind)) for kind in ("blocks", "pool"))
+        assert given > 4 * MB and 1000 < rest < given / 4, (given, rest)
+        # Lists of what is not here are removed when the node starts.
+        for name in ("0" * 64, sha256 + ".new"):
+            open(lists + name, "w").close()
+        old = w.path(A, ".pull/left.gguf.blocks")
+        open(old, "w").close()
+        os.utime(old, (1, 1))
+        w[A].restart()
+        assert os.listdir(lists) == [sha256] and not os.path.exists(old), os.listdir(lists)
 
 
 @test
@@ -177,8 +195,8 @@ def who_sends_other_bytes_than_it_said_is_left():
 
 @test
 def who_is_not_trusted_says_nothing_of_names_and_gets_nothing_of_ones_own():
-    with World(2 * MB, trust=False, have=(B,)) as w:
-        own = gguf(MB, 5)
+    with World(6 * MB, trust=False, have=(B,)) as w:
+        own = gguf(6 * MB, 5)
         with open(w.path(A, "ours.gguf"), "wb") as f:
             f.write(own)
         w[A].get("/api/tags")  # its SHA-256 is made
@@ -200,7 +218,7 @@ def who_is_not_trusted_says_nothing_of_names_and_gets_nothing_of_ones_own():
 
 @test
 def nothing_is_given_where_sharing_is_off():
-    with World(MB, "--pool-share", "off") as w:
+    with World(6 * MB, "--pool-share", "off") as w:
         done = w.hearth(C, "pull", "-q", "--json", "tiny:1b")
         assert done.returncode == 0 and "next_door" not in json.loads(done.stdout) and w.server.asked, done.stdout
         assert w[C].ask("POST", "/hearth/next-door/fetch", {"home": "/elsewhere", "file": "x.gguf", "bytes": 5, "sha256": "0" * 64}).status == 409
