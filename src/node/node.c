@@ -12,9 +12,13 @@
 #include "client/transfer.h"
 #include "store/owner.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 /* --- the end --- */
 
@@ -97,11 +101,20 @@ static void on_headers(void *ctx, hth_exchange *exchange)
 		hth_blobs_headers(ctx, exchange);
 }
 
+/* The folder that README sends people to is there to be found. A home on a disk that is full does without. */
+static void make_models_folder(const char *home)
+{
+	char path[PATH_MAX];
+	if ((size_t)snprintf(path, sizeof path, "%s/models", home) < sizeof path && mkdir(path, 0755) != 0 && errno != EEXIST)
+		hth_log(HTH_LOG_WARN, "cannot make %s: %s", path, strerror(errno));
+}
+
 static hth_status start(hth_node *node, hth_error *err)
 {
 	const hth_config *c = node->config;
 	static const hth_http_handler handler = {hth_verbs_handle, hth_verbs_gone, on_headers};
 	HTH_TRY(hth_guard_init(node, err));
+	make_models_folder(c->home);
 	HTH_TRY(hth_loop_create(&node->loop, err));
 	const hth_router_options route = {.home = c->home,
 	                                  .program = node->callbacks->program,
