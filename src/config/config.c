@@ -338,7 +338,7 @@ static const setting settings[] = {
     {"home", NULL, parse_path, format_text, FIELD(home), 0, 0,
      "folder of everything this node keeps (not settable in hearth.conf, which lives there)"},
     {"listen", "127.0.0.1:4327", parse_listen, format_listen, 0, sizeof(hth_config), 0, 0,
-     "ADDR:PORT to listen on, and where the other commands look for the node; beyond loopback needs api_key"},
+     "ADDR:PORT to listen on, and where the other commands look for the node; beyond loopback needs a key"},
     {"model", "starter", parse_text, format_text, FIELD(model), 0, 0,
      "model (name or file) that answers when a request names none"},
     {"embed_model", "", parse_text, format_text, FIELD(embed_model), 0, 0,
