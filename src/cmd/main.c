@@ -95,6 +95,10 @@ static int unknown_command(const char *name)
 	for (const hth_command *c = hth_commands; c->name != NULL; c++)
 		names[n++] = c->name;
 	names[n] = NULL;
+	if (name[0] == '-') {
+		fprintf(stderr, "hearth: the command comes first, then its options: hearth COMMAND %.60s\n", name);
+		return HTH_EXIT_USAGE;
+	}
 	const char *near = hth_options_nearest(name, names);
 	fprintf(stderr, "hearth: there is no command '%.60s'", name);
 	if (near != NULL)
