@@ -26,6 +26,13 @@ static inline void hth_close_p(int *fd)
 	if (*fd >= 0)
 		close(*fd);
 }
+/* The descriptor, out of a variable that would close it. */
+static inline int hth_take_fd(int *fd)
+{
+	int taken = *fd;
+	*fd = -1;
+	return taken;
+}
 #define HTH_AUTO_FREE HTH_CLEANUP(hth_free_p)
 #define HTH_AUTO_CLOSE HTH_CLEANUP(hth_close_p)
 

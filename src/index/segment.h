@@ -2,12 +2,15 @@
  * includes it.
  *
  *   header     struct segment_header, 128 bytes, with its own checksum
- *   postings   per term with df > 1: blocks[ceil(df / 128)] of struct segment_block, then their payloads: for each
- * block the numbers of its texts (the distance from the one before, less one) in doc_bits each, padded to a byte, then
- * frequencies less one in tf_bits terms      n_terms of struct segment_term, ascending by their bytes strings    the
- * terms' bytes, one after the other ids        n_texts of uint32: id - first_id, ascending lengths    n_texts of
- * uint16: terms of the text (65535: that or more) All little endian and 8-byte aligned. A text's number in a segment is
- * its place among ids.
+ *   postings   per term with df > 1: blocks[ceil(df / 128)] of struct segment_block, then their payloads: for each block the
+ *              numbers of its texts (the distance from the one before, less one) in doc_bits each, padded to a byte, then
+ *              frequencies less one in tf_bits
+ *   terms      n_terms of struct segment_term, ascending by their bytes
+ *   strings    the terms' bytes, one after the other
+ *   ids        n_texts of uint32: id - first_id, ascending
+ *   lengths    n_texts of uint16: terms of the text (65535: that or more)
+ *
+ * All little endian and 8-byte aligned. A text's number in a segment is its place among ids.
  *
  * Block maxima: `bound` is the largest f / (f + K) in the block, with K of the average length when the segment was
  * written, rounded up to 1/65535. When the average has grown since, K shrinks by at most the ratio r = then/now, and 1
@@ -20,6 +23,7 @@
 #define HTH_INDEX_SEGMENT_H
 
 #include "base/buf.h"
+#include "index/disk.h"
 #include "index/words.h"
 
 #include <stdatomic.h>
@@ -55,19 +59,6 @@ typedef struct segment_block {
 	uint8_t doc_bits, tf_bits;
 } segment_block;
 _Static_assert(sizeof(segment_block) == 12, "a block is 12 bytes");
-
-/* --- steps that change the disk, each of which a test can make fail --- */
-
-typedef struct disk {
-	hth_words_step_fn step;
-	void *ctx;
-} disk;
-hth_status disk_write(const disk *d, int fd, const char *path, const void *bytes, size_t len, hth_error *err);
-hth_status disk_sync(const disk *d, int fd, const char *path, hth_error *err);
-hth_status disk_sync_folder(const disk *d, const char *folder, hth_error *err);
-hth_status disk_rename(const disk *d, const char *from, const char *to, hth_error *err);
-void disk_remove(const disk *d, const char *path);     /* a leftover is removed at the next open */
-uint64_t disk_checksum(const void *bytes, size_t len); /* FNV-1a, 64 bits: against damage, not against malice */
 
 /* --- writing --- */
 

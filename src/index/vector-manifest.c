@@ -7,9 +7,6 @@
 #include "base/mem.h"
 #include "index/vector-file.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -105,24 +102,8 @@ void vsegment_path(const hth_vectors *vectors, uint32_t number, char out[VECTORS
 	snprintf(out, VECTORS_PATH, "%s/%08u.vectors", vectors->folder, number);
 }
 
-static hth_status write_file(hth_vectors *vectors, const char *path, const hth_buf *bytes, hth_error *err)
-{
-	HTH_AUTO_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return hth_fail_errno(err, HTH_IO, errno, "cannot make %s", path);
-	hth_status status = disk_write(&vectors->disk, fd, path, bytes->data, bytes->len, err);
-	if (status == HTH_OK)
-		status = disk_sync(&vectors->disk, fd, path, err);
-	if (status != HTH_OK)
-		disk_remove(&vectors->disk, path);
-	return status;
-}
-
 hth_status vmanifest_write(hth_vectors *vectors, const vview *v, hth_error *err)
 {
-	char path[VECTORS_PATH], fresh[VECTORS_PATH];
-	snprintf(path, sizeof path, "%s/MANIFEST", vectors->folder);
-	snprintf(fresh, sizeof fresh, "%s/MANIFEST.new", vectors->folder);
 	manifest_header h = {.magic = "HTHVMANI", .format = VECTORS_FORMAT, .n = (uint32_t)v->n, .next_number = v->next_number, .dims = v->dims,
 	                     .mark = v->mark, .last_id = v->last_id, .n_removed = v->n_removed};
 	memcpy(h.key, v->key, sizeof h.key);
@@ -133,30 +114,7 @@ hth_status vmanifest_write(hth_vectors *vectors, const vview *v, hth_error *err)
 		hth_buf_append(&bytes, &v->parts[i].s->number, sizeof(uint32_t));
 	if (v->n_removed > 0)
 		hth_buf_append(&bytes, v->removed, v->n_removed * 16);
-	uint64_t sum = disk_checksum(bytes.data, bytes.len);
-	if (!hth_buf_append(&bytes, &sum, sizeof sum))
-		return hth_fail(err, HTH_NO_MEMORY, "no memory for vectors");
-	HTH_TRY(disk_sync_folder(&vectors->disk, vectors->folder, err));
-	HTH_TRY(write_file(vectors, fresh, &bytes, err));
-	HTH_TRY(disk_rename(&vectors->disk, fresh, path, err));
-	return disk_sync_folder(&vectors->disk, vectors->folder, err);
-}
-
-static hth_status read_bytes(const char *path, hth_buf *out, hth_error *err)
-{
-	HTH_AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return hth_fail_errno(err, errno == ENOENT ? HTH_NOT_FOUND : HTH_IO, errno, "cannot open %s", path);
-	*out = HTH_BUF_INIT(MANIFEST_MAX);
-	for (;;) {
-		char *room = hth_buf_reserve(out, 65536);
-		ssize_t n = room != NULL ? read(fd, room, 65536) : -1;
-		if (n < 0)
-			return hth_fail(err, room != NULL ? HTH_IO : HTH_BAD_FORMAT, "cannot read %s", path);
-		if (n == 0)
-			return HTH_OK;
-		out->len += (size_t)n;
-	}
+	return disk_put_manifest(&vectors->disk, vectors->folder, &bytes, err);
 }
 
 static hth_status open_parts(hth_vectors *vectors, const uint8_t *numbers, uint32_t n, vview *v, hth_error *err)
@@ -188,17 +146,16 @@ static hth_status read_manifest(hth_vectors *vectors, vview **ret_view, hth_erro
 {
 	char path[VECTORS_PATH];
 	snprintf(path, sizeof path, "%s/MANIFEST", vectors->folder);
-	HTH_CLEANUP(hth_buf_finish) hth_buf bytes = {0};
-	HTH_TRY(read_bytes(path, &bytes, err));
-	manifest_header h;
+	HTH_CLEANUP(hth_buf_finish) hth_buf bytes = HTH_BUF_INIT(MANIFEST_MAX);
 	uint64_t sum;
-	if (bytes.len < sizeof h + 8)
+	HTH_TRY(disk_get(path, &bytes, &sum, err));
+	manifest_header h;
+	if (bytes.len < sizeof h)
 		return hth_fail(err, HTH_BAD_FORMAT, "%s is damaged", path);
 	memcpy(&h, bytes.data, sizeof h);
-	memcpy(&sum, bytes.data + bytes.len - 8, 8);
-	if (sum != disk_checksum(bytes.data, bytes.len - 8) || memcmp(h.magic, "HTHVMANI", 8) != 0 || h.format != VECTORS_FORMAT || h.n > PARTS_MAX ||
-	    h.n_removed > VECTORS_RANGES_MAX || h.dims > HTH_VECTORS_DIMS_MAX || bytes.len != sizeof h + h.n * 4u + h.n_removed * 16 + 8)
-		return hth_fail(err, HTH_BAD_FORMAT, "%s is damaged, or of another version", path);
+	if (memcmp(h.magic, "HTHVMANI", 8) != 0 || h.format != VECTORS_FORMAT || h.n > PARTS_MAX ||
+	    h.n_removed > VECTORS_RANGES_MAX || h.dims > HTH_VECTORS_DIMS_MAX || bytes.len != sizeof h + h.n * 4u + h.n_removed * 16)
+		return hth_fail(err, HTH_BAD_FORMAT, "%s is of another version", path);
 	*ret_view = NULL;
 	if (vectors->view != NULL && vectors->view->checksum == sum)
 		return HTH_OK;
@@ -235,36 +192,25 @@ hth_status vmanifest_read(hth_vectors *vectors, vview **ret_view, hth_error *err
 	return hth_fail(err, HTH_BAD_FORMAT, "a part of the vectors in %s is missing", vectors->folder);
 }
 
-void vectors_remove_leftovers(hth_vectors *vectors, const vview *v)
+static bool is_left_over(const void *ctx, const char *name)
 {
-	DIR *dir = opendir(vectors->folder);
-	for (struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;) {
-		unsigned number;
-		int used = 0;
-		bool ours = sscanf(e->d_name, "%8u.vectors%n", &number, &used) == 1 && used > 0 && e->d_name[used] == '\0', named = false;
-		for (size_t i = 0; ours && i < v->n; i++)
-			named |= v->parts[i].s->number == number;
-		char path[VECTORS_PATH + 300];
-		snprintf(path, sizeof path, "%s/%s", vectors->folder, e->d_name);
-		if ((ours && !named) || strcmp(e->d_name, "MANIFEST.new") == 0)
-			disk_remove(&vectors->disk, path);
-	}
-	if (dir != NULL)
-		closedir(dir);
+	const vview *v = ctx;
+	unsigned number;
+	int used = 0;
+	if (sscanf(name, "%8u.vectors%n", &number, &used) != 1 || used == 0 || name[used] != '\0')
+		return strcmp(name, "MANIFEST.new") == 0; /* what is not ours stays */
+	for (size_t i = 0; i < v->n; i++)
+		if (v->parts[i].s->number == number)
+			return false;
+	return true;
 }
 
-hth_status hth_vectors_erase(const char *folder, hth_error *err)
+void vectors_remove_leftovers(hth_vectors *vectors, const vview *v) { (void)disk_sweep(&vectors->disk, vectors->folder, is_left_over, v, NULL); }
+
+static bool is_ours(const void *ctx, const char *name)
 {
-	DIR *dir = opendir(folder);
-	if (dir == NULL)
-		return errno == ENOENT ? HTH_OK : hth_fail_errno(err, HTH_IO, errno, "cannot read %s", folder);
-	hth_status status = HTH_OK;
-	for (struct dirent *e; (e = readdir(dir)) != NULL;) {
-		size_t n = strlen(e->d_name);
-		bool ours = strncmp(e->d_name, "MANIFEST", 8) == 0 || (n > 8 && strcmp(e->d_name + n - 8, ".vectors") == 0);
-		if (ours && unlinkat(dirfd(dir), e->d_name, 0) != 0)
-			status = hth_fail_errno(err, HTH_IO, errno, "cannot remove %s/%s", folder, e->d_name);
-	}
-	closedir(dir);
-	return status;
+	size_t n = strlen(name);
+	return strncmp(name, "MANIFEST", 8) == 0 || (n > 8 && strcmp(name + n - 8, ".vectors") == 0);
 }
+
+hth_status hth_vectors_erase(const char *folder, hth_error *err) { return disk_sweep(&(disk){0}, folder, is_ours, NULL, err); }
