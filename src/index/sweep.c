@@ -461,7 +461,7 @@ static bool is_reached(const sweep *s, const char *rel, struct stat *st)
 	char path[HTH_INDEX_PATH_MAX];
 	HTH_AUTO_CLOSE int at = open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	ignore_rules *rules = NULL;
-	bool reached = at >= 0;
+	bool reached = at >= 0, found = false;
 	snprintf(path, sizeof path, "%s", rel);
 	for (char *name = path; reached && *name != '\0';) {
 		char *end = strchr(name, '/');
@@ -476,7 +476,7 @@ static bool is_reached(const sweep *s, const char *rel, struct stat *st)
 			*end = '\0';
 		reached = fstatat(at, name, st, AT_SYMLINK_NOFOLLOW) == 0 && !ignore_matches(rules, at, path, name, end != NULL);
 		if (end == NULL) {
-			reached = reached && S_ISREG(st->st_mode);
+			found = reached && S_ISREG(st->st_mode);
 			break;
 		}
 		int next = reached ? openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
@@ -487,7 +487,7 @@ static bool is_reached(const sweep *s, const char *rel, struct stat *st)
 		name = end + 1;
 	}
 	ignore_release(rules);
-	return reached;
+	return found;
 }
 
 /* Whether it is gone, and not only the disk that it was on: the nearest folder that is still there is of that disk. */

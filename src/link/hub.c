@@ -436,6 +436,7 @@ void hth_hub_close(hth_hub *hub)
 		return;
 	let_go(hub);
 	hth_timer_close(hub->timer);
+	explicit_bzero(&hub->peer, sizeof hub->peer);
 	free(hub);
 }
 
@@ -454,11 +455,16 @@ hth_status hth_hub_set_users(hth_hub *hub, const hth_hub_user *users, size_t n, 
 	return HTH_OK;
 }
 
-hth_status hth_hub_set_peer(hth_hub *hub, const hth_hub_peer *peer, hth_error *err)
+static bool is_same_peer(const hth_hub_peer *a, const hth_hub_peer *b)
 {
-	(void)err;
-	if (peer == NULL ? !hub->has_peer : hub->has_peer && memcmp(peer, &hub->peer, sizeof *peer) == 0)
-		return HTH_OK;
+	return strcmp(a->route, b->route) == 0 && a->certificate_len == b->certificate_len &&
+	       memcmp(a->certificate, b->certificate, a->certificate_len) == 0 && strcmp(a->password, b->password) == 0;
+}
+
+void hth_hub_set_peer(hth_hub *hub, const hth_hub_peer *peer)
+{
+	if (peer == NULL ? !hub->has_peer : hub->has_peer && is_same_peer(peer, &hub->peer))
+		return;
 	hub->has_peer = peer != NULL;
 	if (peer != NULL)
 		hub->peer = *peer;
@@ -466,7 +472,6 @@ hth_status hth_hub_set_peer(hth_hub *hub, const hth_hub_peer *peer, hth_error *e
 		let_go(hub);
 		hth_timer_start(hub->timer, 50, 0);
 	}
-	return HTH_OK;
 }
 
 const unsigned char *hth_hub_fingerprint(const hth_hub *hub) { return hub->certificate.fingerprint; }

@@ -53,7 +53,7 @@ const unsigned char *hth_hub_certificate(const hth_hub *hub, size_t *ret_len); /
 const char *hth_hub_near(const hth_hub *hub);
 HTH_MUST_USE hth_status hth_hub_set_users(hth_hub *hub, const hth_hub_user *users, size_t n, hth_error *err);
 /* A cluster of two; NULL: alone. The cluster's port is the hub's port and one. Restarts the server when it changes. */
-HTH_MUST_USE hth_status hth_hub_set_peer(hth_hub *hub, const hth_hub_peer *peer, hth_error *err);
+void hth_hub_set_peer(hth_hub *hub, const hth_hub_peer *peer);
 bool hth_hub_is_running(const hth_hub *hub);
 pid_t hth_hub_pid(const hth_hub *hub);           /* 0: it does not run */
 const char *hth_hub_trouble(const hth_hub *hub); /* why it does not; "" */

@@ -74,12 +74,11 @@ static hth_status take_line(hth_wire *wire, char *line, size_t len, const char *
 {
 	bool go_on = true;
 	*ret_used = 0;
-	if (strlen(line) != len)
+	bool is_info = strncasecmp(line, "INFO ", 5) == 0;
+	if (strlen(line) != len || (wire->in_info && !is_info))
 		return no_protocol(err);
-	if (strncasecmp(line, "INFO ", 5) == 0) {
+	if (is_info) {
 		go_on = wire->events.info(wire->events.ctx, line + 5, len - 5);
-	} else if (wire->in_info) {
-		return no_protocol(err);
 	} else if (strncasecmp(line, "MSG ", 4) == 0) {
 		char *subject = NULL;
 		size_t size = 0;

@@ -473,8 +473,10 @@ void hth_neighbours_each_model(hth_node *node, void (*fn)(void *ctx, const hth_a
 		const hth_far_model *far = nb->far[i];
 		offer_search s = {.hash = far->hash};
 		hth_pool_each_peer(nb->pool, hth_neighbours_now_ms(nb), look_for_offer, &s);
-		if (!s.found || hth_capacity_find_hash(nb, far->hash) != NULL || hth_capacity_find(nb, far->info.name) != NULL ||
-		    hth_neighbours_far_model(nb, far->info.name, NULL) != far)
+		if (!s.found || hth_capacity_find_hash(nb, far->hash) != NULL || hth_capacity_find(nb, far->info.name) != NULL)
+			continue;
+		const hth_far_model *named = hth_neighbours_far_model(nb, far->info.name, NULL);
+		if (named == NULL || named != far) /* of two of one name, the one that is asked by it */
 			continue;
 		fn(ctx, &(hth_api_model){.name = far->info.name, .bytes = far->info.weight_bytes, .modified_unix = far->heard_unix,
 		                         .owner = hth_neighbours_name(nb, &far->from), .privacy = s.neighbours ? "neighbours" : "public"});

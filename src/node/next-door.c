@@ -646,7 +646,7 @@ void hth_next_door_members(hth_next_door *d, hth_street *street)
 		}
 	}
 	free(before);
-	for (size_t i = 0; i < d->n_members && n < HTH_BLOCKS_SOURCES_MAX; i++)
+	for (size_t i = 0; d->members != NULL && i < d->n_members && n < HTH_BLOCKS_SOURCES_MAX; i++)
 		if (d->members[i].online)
 			ids[n++] = d->members[i].id;
 	hth_blocks_set_peers(d->blocks, ids, n, hth_clock_ms());

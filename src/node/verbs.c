@@ -393,9 +393,8 @@ static void on_placed(void *ctx, hth_request *request, hth_runner *runner, const
 	hth_error err;
 	if (runner == NULL)
 		hth_request_fail(request, why_not);
-	else if (hth_api_placed(call->job, number_of(call, request), hth_runner_get_info(runner), &err) != HTH_OK)
-		hth_request_fail(request, &err);
-	else if (hth_request_route(request, "here", reason, &err) != HTH_OK)
+	else if (hth_api_placed(call->job, number_of(call, request), hth_runner_get_info(runner), &err) != HTH_OK ||
+	         hth_request_route(request, "here", reason, &err) != HTH_OK)
 		hth_request_fail(request, &err);
 	else
 		run(request, runner);

@@ -98,7 +98,10 @@ static int place(hth_pool *pool, const hth_place_ask *ask, const hth_home_id *bu
 	hth_place_home home = place_home(pool, ask->model);
 	double seconds;
 	int choice = hth_place_choose(ask, &home, peers, n, now_ms, &seconds);
-	return choice >= 0 ? (int)((first + (size_t)choice) % n) : choice;
+	if (choice < 0)
+		return choice;
+	size_t at = first + (size_t)choice;
+	return (int)(at < n ? at : at - n);
 }
 
 /* The permit of a second is the first one's. */

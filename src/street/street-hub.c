@@ -78,7 +78,6 @@ void street_hub_peer(hth_street *s)
 {
 	hth_hub_peer peer = {0};
 	const street_hub *other = NULL;
-	hth_error err;
 	if (s->hub == NULL || s->hub_external)
 		return;
 	for (size_t i = 0; i < s->n_hubs && other == NULL; i++)
@@ -98,8 +97,9 @@ void street_hub_peer(hth_street *s)
 	} else {
 		other = NULL;
 	}
-	if (hth_hub_set_peer(s->hub, other != NULL ? &peer : NULL, &err) != HTH_OK)
-		hth_log(HTH_LOG_WARN, "the two hubs are not joined: %s", err.message);
+	hth_hub_set_peer(s->hub, other != NULL ? &peer : NULL);
+	sodium_memzero(hash, sizeof hash);
+	sodium_memzero(peer.password, sizeof peer.password);
 }
 
 hth_status street_hub_start(hth_street *s, hth_error *err)
