@@ -247,7 +247,8 @@ static hth_status read_thinking(const json_t *body, hth_request_input *input, ht
 
 static hth_status new_request(hth_api_job *job, const json_t *body, hth_request_kind kind, hth_request **ret_request, hth_error *err)
 {
-	static const char *const refused[] = {"container", "mcp_servers", "context_management"};
+	/* context_management, which clients send with every call, asks for old results to be left out: nothing ever is, and what does not fit is refused. */
+	static const char *const refused[] = {"container", "mcp_servers"};
 	anthropic_state *state = calloc(1, sizeof *state);
 	const char *model = NULL;
 	if (state == NULL)

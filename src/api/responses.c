@@ -136,6 +136,24 @@ static hth_status read_conversation(hth_api_job *job, const json_t *body, json_t
 	return status;
 }
 
+static bool is_function(const json_t *tool)
+{
+	const char *type = json_string_value(json_object_get(tool, "type"));
+	return type != NULL && strcmp(type, "function") == 0;
+}
+
+/* The functions among the tools. Programs that write code send a search, a picture's making and what else their maker's server can do beside
+ * their own functions, for the model to choose from: it is not told of those. Asked for nothing else, that is refused. A new array. */
+static json_t *functions_of(const json_t *tools)
+{
+	json_t *out = json_array(), *tool;
+	size_t i;
+	json_array_foreach ((json_t *)tools, i, tool)
+		if (is_function(tool))
+			json_array_append(out, tool);
+	return out;
+}
+
 /* {"type":"function","name",...} becomes the nested form of the chat API. */
 static hth_status read_shape(hth_api_job *job, const json_t *body, hth_request_input *input, hth_error *err)
 {
@@ -145,12 +163,13 @@ static hth_status read_shape(hth_api_job *job, const json_t *body, hth_request_i
 		return hth_fail_param(err, HTH_INVALID, "tools", "tools is %s; it must be an array", hth_json_type_name(tools));
 	HTH_TRY(hth_json_get_bool(body, "parallel_tool_calls", &parallel, err));
 	input->one_call = !parallel;
-	HTH_AUTO_JSON json_t *out = json_array();
+	HTH_AUTO_JSON json_t *out = json_array(), *functions = functions_of(tools);
 	size_t i;
 	json_t *tool;
 	json_array_foreach ((json_t *)tools, i, tool) {
-		const char *type = json_string_value(json_object_get(tool, "type"));
-		if (type == NULL || strcmp(type, "function") != 0)
+		if (!is_function(tool) && json_string_value(json_object_get(tool, "type")) != NULL && json_array_size(functions) > 0)
+			continue;
+		if (!is_function(tool))
 			return hth_fail_param(err, HTH_UNSUPPORTED, "tools", "tools[%zu] is not a function; only functions are supported", i);
 		json_t *one = json_pack("{s:s, s:{s:O*, s:O*, s:O*, s:O*}}", "type", "function", "function", "name", json_object_get(tool, "name"), "description",
 		                        json_object_get(tool, "description"), "parameters", json_object_get(tool, "parameters"), "strict", json_object_get(tool, "strict"));
@@ -173,8 +192,9 @@ static hth_status write_echo(const json_t *body, const hth_request *r, char **re
 	               {"parallel_tool_calls", "true"}, {"tool_choice", "\"auto\""}, {"tools", "[]"},         {"text", "{\"format\":{\"type\":\"text\"}}"},
 	               {"truncation", "\"disabled\""}, {"user", "null"},           {"top_logprobs", "0"},     {"reasoning", "{\"effort\":null,\"summary\":null}"}};
 	hth_buf out = HTH_BUF_INIT((size_t)64 << 20);
+	HTH_AUTO_JSON json_t *functions = functions_of(json_object_get(body, "tools"));
 	for (size_t i = 0; i < HTH_COUNT(members); i++) {
-		const json_t *value = json_object_get(body, members[i].key);
+		const json_t *value = strcmp(members[i].key, "tools") == 0 ? functions : json_object_get(body, members[i].key);
 		hth_buf_appendf(&out, "\"%s\":", members[i].key);
 		if (value != NULL && !json_is_null(value))
 			hth_json_write(value, &out);

@@ -167,6 +167,11 @@ def what_docs_api_md_says_of_fields_is_so():
         for path, body in works:
             a = n.post(path, body)
             assert a.status == 200, (path, a.body)
+        function = {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}
+        a = n.post("/v1/responses", dict(input="x", max_output_tokens=2, tools=[{"type": "web_search"}, function, {"type": "custom", "name": "c"}]))
+        assert a.status == 200 and [t["name"] for t in a.json["tools"]] == ["f"], a.body
+        a = n.post("/v1/messages", dict(messages=USER, max_tokens=2, context_management={"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}))
+        assert a.status == 200, a.body
         refused = [
             (CHAT, dict(messages=USER, audio={"voice": "x"}), "audio"), (CHAT, dict(messages=picture), "messages[0].content"), ("/v1/completions", dict(prompt="x", suffix="y"), "suffix"),
             ("/v1/completions", dict(prompt="x", best_of=3), "best_of"),
