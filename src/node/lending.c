@@ -20,7 +20,7 @@
 #include <time.h>
 
 /* Tokens that come faster than this are sent together; it is shorter than anybody notices. */
-enum { SEND_EVERY_MS = 10, OWN_PATIENCE_MS = 1000, UNSENT_IDS_MAX = 512, UNSENT_TEXT_MAX = 32 << 10, METER_EVERY_MS = 500 };
+enum { SEND_EVERY_MS = 20, OWN_PATIENCE_MS = 1000, UNSENT_IDS_MAX = 512, UNSENT_TEXT_MAX = 32 << 10, METER_EVERY_MS = 500 };
 
 struct hth_lent {
 	hth_neighbours *nb;

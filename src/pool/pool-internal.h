@@ -77,6 +77,7 @@ typedef struct pool_work {
 	uint64_t charged;
 	bool open; /* this job's receipt waits for a verdict */
 	uint32_t open_tokens;
+	uint64_t due_ms; /* when the next is proposed; 0: none is due */
 	uint64_t energy_told, open_energy; /* as charged and open_charge */
 	uint64_t open_charge, proposed_ms, offered_ms;
 } pool_work;

@@ -2,7 +2,8 @@
 #include "base/mem.h"
 #include "pool/pool-internal.h"
 
-enum { OFFER_AGAIN_MS = 1000 };
+/* A receipt waits for a moment, so that its write to disk is in no token's way: of the giver's next ones, or of the last on its way to whoever reads it. */
+enum { OFFER_AGAIN_MS = 1000, RECEIPT_AFTER_MS = 20 };
 
 static pool_work *find_number(const hth_pool *pool, uint64_t number)
 {
@@ -93,6 +94,12 @@ static void propose(hth_pool *pool, pool_work *w, uint64_t now_ms)
 	bool due = w->n - w->settled >= HTH_POOL_RECEIPT_TOKENS || (w->over && owed > w->charged);
 	if (w->open || !due)
 		return;
+	if (w->due_ms == 0)
+		w->due_ms = now_ms + RECEIPT_AFTER_MS;
+	if (now_ms < w->due_ms) {
+		pool_wake(pool, w->due_ms);
+		return;
+	}
 	hth_receipt totals = {.taker = w->peer, .job = w->job, .privacy = (uint8_t)w->audience, .sampler = w->sampler, .seed = w->seed, .issued_ms = now_ms,
 	                      .prompt_tokens = w->prompt_tokens + (uint32_t)w->base, .answer_tokens = (uint32_t)w->n, .milliwatt_seconds = w->energy_mws - w->energy_told,
 	                      .charge = (uint32_t)(owed - w->charged), .final = w->over};
@@ -103,6 +110,7 @@ static void propose(hth_pool *pool, pool_work *w, uint64_t now_ms)
 	hth_status status = hth_ledger_propose(pool->ledger, &totals, &m.entry, NULL);
 	if (status == HTH_OK) {
 		w->open = true;
+		w->due_ms = 0;
 		w->open_tokens = (uint32_t)w->n;
 		w->open_charge = totals.charge;
 		w->open_energy = totals.milliwatt_seconds;

@@ -372,7 +372,10 @@ TEST(an_answer_from_next_door_is_whole_and_paid_for)
 	CHECK(p[0].ended == 1 && p[0].n == 6 && memcmp(p[0].answer, made, sizeof made) == 0);
 	CHECK_STR(p[0].text, "fghijk");
 	CHECK(p[0].prompt_tokens == 64 && p[0].finish == 1 && p[0].stop == 2);
-	deliver(T0 + 21);
+	CHECK_INT(hth_ledger_balance(p[who].ledger, &hth_identity_card(p[0].identity)->id, T0), 0);
+	tick(T0 + 39);
+	CHECK(hth_pool_works(p[who].pool) == 0 && hth_pool_next_ms(p[who].pool) <= T0 + 40);
+	tick(T0 + 40); /* receipts are in no token's way */
 	const hth_home_id *server = &hth_identity_card(p[who].identity)->id, *asker = &hth_identity_card(p[0].identity)->id;
 	CHECK_INT(hth_ledger_balance(p[0].ledger, server, T0), -(6 + 4)); /* 64 tokens of prompt, by its count */
 	CHECK_INT(hth_ledger_balance(p[who].ledger, asker, T0), 6 + 4);
@@ -573,8 +576,8 @@ TEST(an_answer_that_is_late_is_begun_elsewhere_too_and_the_first_that_delivers_g
 		CHECK(loser->stopped == 1 && p[0].now_by == second_wins);
 		make(loser, made, 4, "fgh", false, T0 + 1101); /* it had been made already: nobody listens */
 		make(winner, made + 4, 2, "ijk", true, T0 + 1200);
-		for (int i = 0; i < 3; i++)
-			deliver(T0 + 1200);
+		tick(T0 + 1200);
+		tick(T0 + 1220);
 		CHECK(p[0].ended == 1 && p[0].n == 6 && memcmp(p[0].answer, made, sizeof made) == 0);
 		CHECK_STR(p[0].text, "fghijk");
 		/* Both are paid: one for its tokens and the prompt as it counted it, one for having read the prompt. */
@@ -640,8 +643,8 @@ TEST(home_is_a_second_too_and_the_client_may_leave_in_the_midst_of_it)
 			hth_pool_cancel(p[0].pool, 1, begin + 1700);
 			CHECK(!hth_pool_home_delivers(p[0].pool, 1, begin + 1700));
 		}
-		for (int i = 0; i < 3; i++)
-			deliver(begin + 1700);
+		tick(begin + 1700);
+		tick(begin + 1720);
 		CHECK(first->stopped == 1 && hth_pool_asks(p[0].pool) == 0 && hth_pool_works(first->pool) == 0);
 		/* Read for nothing: paid by the guess of whoever asked. Left by the client: what arrived counts. */
 		CHECK_INT(hth_ledger_balance(first->ledger, &hth_identity_card(p[0].identity)->id, T0), how == 0 ? 2 : how == 1 ? 1 + 4 : 0);
