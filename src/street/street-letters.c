@@ -258,7 +258,8 @@ static void take_hub(hth_street *s, const street_peer *p, hth_canon_reader *r)
 	if (street_save(s, &err) != HTH_OK)
 		hth_log(HTH_LOG_WARN, "a hub's address is not kept: %s", err.message);
 	street_hub_peer(s);
-	street_aim(s);
+	if (s->link != NULL)
+		street_aim(s);
 }
 
 static void take_doors(hth_street *s, const street_peer *p, hth_canon_reader *r)
