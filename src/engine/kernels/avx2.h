@@ -15,6 +15,10 @@ enum { AVX2_ROWS = 8, AVX2_FLOAT_ROWS = 16 };
 AVX2_GEMM(u4) AVX2_GEMM(u5) AVX2_GEMM(u6) AVX2_GEMM(u3) AVX2_GEMM(u2) AVX2_GEMM(s8) /* see avx2-gemm.c */
 #undef AVX2_GEMM
 void hth_avx2_arrange_acts(void *, const hth_a8_line *, size_t, size_t);
+void hth_avx2_arrange_alone(void *, const hth_a8_line *, size_t, size_t);
+void hth_avx2_one_q4_0(const hth_few *);
+void hth_avx2_one_iq4_nl(const hth_few *);
+void hth_avx2_one_iq4_xs(const hth_few *);
 void hth_avx2_gemm_float(const float *, size_t, const float *const *, size_t, float *);
 
 #define AVX2_TYPE(name)                                                      \

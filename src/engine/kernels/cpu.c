@@ -60,5 +60,11 @@ bool hth_cpu_has_avx512(void)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
 
+/* Not known to old system headers. */
+#ifndef HWCAP2_I8MM
+#define HWCAP2_I8MM (1 << 13)
+#endif
+
 bool hth_cpu_has_dotprod(void) { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
+bool hth_cpu_has_i8mm(void) { return hth_cpu_has_dotprod() && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0; }
 #endif

@@ -8,5 +8,6 @@ bool hth_cpu_has_avx2(void);   /* with FMA and F16C, as every processor but a fe
 bool hth_cpu_has_avxvnni(void); /* and AVX2: Alder Lake and its small cores, Zen 5, later */
 bool hth_cpu_has_avx512(void); /* F, BW, DQ, VL, VNNI, with GFNI and BMI2: Ice Lake, Zen 4 and later */
 bool hth_cpu_has_dotprod(void); /* ARM: SDOT and UDOT */
+bool hth_cpu_has_i8mm(void);    /* and SMMLA */
 
 #endif

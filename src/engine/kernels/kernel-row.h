@@ -76,8 +76,13 @@ typedef struct hth_a8_groups {
 	int16_t minus[2][8][2];
 	int32_t n16[2][8];
 } hth_a8_groups;
+/* One token alone in 256-bit vectors, 256 columns: halves[2 i] and halves[2 i + 1]: columns 0 to 15 of groups i and 4 + i, and 16 to 31. */
+typedef struct hth_a8_alone {
+	_Alignas(32) int8_t halves[8][32];
+	float d[8], s32[8];
+} hth_a8_alone;
 enum { HTH_ARRANGED_MAX = 640 }; /* bytes for 256 columns */
-static_assert(sizeof(hth_a8) <= HTH_ARRANGED_MAX && sizeof(hth_a8_one) <= 2 * HTH_ARRANGED_MAX && sizeof(hth_a8_lanes16) <= HTH_ARRANGED_MAX &&
+static_assert(sizeof(hth_a8) <= HTH_ARRANGED_MAX && sizeof(hth_a8_alone) <= HTH_ARRANGED_MAX && sizeof(hth_a8_one) <= 2 * HTH_ARRANGED_MAX && sizeof(hth_a8_lanes16) <= HTH_ARRANGED_MAX &&
                   sizeof(hth_a8_groups) <= HTH_ARRANGED_MAX,
               "any fits acts.h's room");
 
@@ -165,7 +170,8 @@ typedef struct hth_kernel_row {
 	void (*quantize_acts)(hth_a8_line *dst, size_t stride, const float *x, size_t n);
 	/* For few, by whether a type's groups are of 32 or of 16; both may be the same. NULL: no type has few. (gemv has hth_a8.) */
 	const hth_arrangement *few_acts[2];
-	/* Where activations are of one token alone, in place of few_acts[0], which it begins with. NULL: few_acts[0] it is. */
+	/* Where activations are of one token alone, for types with `one`; and, where few serves one token, for all with groups of 32: it then begins with
+	 * what few_acts[0] makes. */
 	const hth_arrangement *one_acts;
 	hth_gemm_float_fn gemm_float;
 	/* For measure.c. A sum over n bytes (a multiple of 256) read as fast as can be; and a loop of multiply-adds on
@@ -192,7 +198,7 @@ extern const hth_kernel_row hth_kernels_avx2, hth_kernels_avx2vnni;
 extern const hth_kernel_row hth_kernels_avx512;
 #endif
 #ifdef HTH_HAVE_NEON
-extern const hth_kernel_row hth_kernels_neon, hth_kernels_neondot;
+extern const hth_kernel_row hth_kernels_neon, hth_kernels_neondot, hth_kernels_neoni8mm;
 #endif
 
 /* The row in use. */

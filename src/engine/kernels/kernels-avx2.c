@@ -286,9 +286,14 @@ static uint64_t mac_float(size_t rounds)
 	.few = hth_avx2_few_##name}
 #define OWN(name, kind) {.unpack = hth_avx2_unpack_##name, .gemm = hth_avx2_gemm_##kind, .gemv = hth_avx2_gemv_##name, \
 	.few = hth_avx2_few_##name, .own_panel = true}
+#define ONE(name, kind) {.unpack = hth_avx2_unpack_##name, .gemm = hth_avx2_gemm_##kind, .gemv = hth_avx2_gemv_##name, \
+	.one = hth_avx2_one_##name, .few = hth_avx2_few_##name}
+#define OWN_ONE(name, kind) {.unpack = hth_avx2_unpack_##name, .gemm = hth_avx2_gemm_##kind, .gemv = hth_avx2_gemv_##name, \
+	.one = hth_avx2_one_##name, .few = hth_avx2_few_##name, .own_panel = true}
 #define FLOATS(name) {.unpack_float = hth_avx2_unpack_##name, .gemv_float = hth_avx2_gemv_##name, .few_float = hth_avx2_few_##name}
 
 static const hth_arrangement groups = {256, sizeof(hth_a8_groups), hth_avx2_arrange_acts};
+static const hth_arrangement alone = {256, sizeof(hth_a8_alone), hth_avx2_arrange_alone};
 
 const hth_kernel_row hth_kernels_avx2 = {
     .vec = {"avx2", dot_f32, dot_f16, axpy_f32, axpy_f16, f32_to_f16, rms_norm, softmax, silu_mul, gelu_mul},
@@ -298,15 +303,16 @@ const hth_kernel_row hth_kernels_avx2 = {
     .few_tokens = 8,
     .quantize_acts = quantize_acts,
     .few_acts = {&groups, &groups},
+    .one_acts = &alone,
     .gemm_float = hth_avx2_gemm_float,
     .read_bytes = read_bytes,
     .mac_peak = {mac_codes, mac_wide, mac_float},
     .types = {
         [HTH_F32] = FLOATS(f32), [HTH_F16] = FLOATS(f16), [HTH_BF16] = FLOATS(bf16),
-        [HTH_Q4_0] = CODES(q4_0, u4), [HTH_Q4_1] = CODES(q4_1, u4), [HTH_Q4_K] = CODES(q4_k, u4),
+        [HTH_Q4_0] = ONE(q4_0, u4), [HTH_Q4_1] = CODES(q4_1, u4), [HTH_Q4_K] = CODES(q4_k, u4),
         [HTH_Q5_0] = OWN(q5_0, u5), [HTH_Q5_1] = OWN(q5_1, u5), [HTH_Q5_K] = OWN(q5_k, u5), [HTH_MXFP4] = OWN(mxfp4, u5),
         [HTH_Q2_K] = OWN(q2_k, u2), [HTH_Q3_K] = OWN(q3_k, u3), [HTH_Q6_K] = OWN(q6_k, u6),
-        [HTH_Q8_0] = OWN(q8_0, s8), [HTH_IQ4_NL] = OWN(iq4_nl, s8), [HTH_IQ4_XS] = OWN(iq4_xs, s8),
+        [HTH_Q8_0] = OWN(q8_0, s8), [HTH_IQ4_NL] = OWN_ONE(iq4_nl, s8), [HTH_IQ4_XS] = OWN_ONE(iq4_xs, s8),
     },
 };
 

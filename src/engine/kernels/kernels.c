@@ -29,6 +29,7 @@ static const hth_kernel_row *const rows[] = {
 #ifdef HTH_HAVE_NEON
     &hth_kernels_neon,
     &hth_kernels_neondot,
+    &hth_kernels_neoni8mm,
 #endif
 #ifdef HTH_HAVE_AVX2
     &hth_kernels_avx2,
@@ -320,15 +321,23 @@ static void arrange_for_gemv(void *dst, const hth_a8_line *lines, size_t stride,
 }
 
 /* How activations are arranged for weights of a type, and which of the two rooms they are kept in. A row has gemv for all types with codes
- * or for none. */
+ * or for none; one that has it keeps what `one` reads apart. */
 static const hth_arrangement *arrangement(const hth_kernel_row *row, const hth_acts *acts, hth_type type, unsigned *ret_room)
 {
 	static const hth_arrangement for_gemv = {HTH_A8_COLS, sizeof(hth_a8), arrange_for_gemv};
-	bool by_gemv = row->few_acts[0] == NULL || (acts->n_tokens == 1 && row->types[HTH_Q8_0].gemv != NULL);
-	*ret_room = !by_gemv && hth_type_by_16(type) && row->few_acts[0] != row->few_acts[1];
-	if (!by_gemv && *ret_room == 0 && acts->n_tokens == 1 && row->one_acts != NULL)
+	bool has_gemv = row->types[HTH_Q8_0].gemv != NULL, alone = acts->n_tokens == 1 && row->one_acts != NULL;
+	*ret_room = 0;
+	if (alone && has_gemv && row->types[type].one != NULL) {
+		*ret_room = 1;
 		return row->one_acts;
-	return by_gemv ? &for_gemv : row->few_acts[*ret_room];
+	}
+	if (row->few_acts[0] == NULL || (acts->n_tokens == 1 && has_gemv))
+		return &for_gemv;
+	if (hth_type_by_16(type) && row->few_acts[0] != row->few_acts[1])
+		*ret_room = 1;
+	else if (alone)
+		return row->one_acts;
+	return row->few_acts[*ret_room];
 }
 
 static void task_gemv(const run_plan *run, const job_plan *plan, size_t row0, size_t n_rows)
@@ -492,5 +501,5 @@ size_t hth_matrix_exact_tokens(const hth_matrix *matrix)
 		return 1;
 	if (strcmp(hth_kernels_name(), "c") == 0)
 		return SIZE_MAX;
-	return type->gemv == NULL && type->few != NULL ? HTH_MAX(row->few_tokens, 1u) : 1;
+	return (type->gemv == NULL || type->one != NULL) && type->few != NULL ? HTH_MAX(row->few_tokens, 1u) : 1;
 }

@@ -1,8 +1,11 @@
-/* neon-products.h - the products of the NEON rows, for either way of multiplying bytes. Included once by each of
- * kernels-neon.c (base ARMv8) and kernels-neondot.c (with the dot-product instructions), which define
- *   int32x4_t dot16(int32x4_t sum, int8x16_t a, int8x16_t b): lane i of sum plus the products of bytes 4 i to 4 i + 3.
+/* neon-products.h - the products of the NEON rows, for each way of multiplying bytes. Included once by each of
+ * kernels-neon.c (base ARMv8), kernels-neondot.c (with the dot-product instructions) and kernels-neoni8mm.c (and those that multiply
+ * matrices), which define
+ *   int32x4_t dot16(int32x4_t sum, int8x16_t a, int8x16_t b): lane i of sum plus the products of bytes 4 i to 4 i + 3;
+ *   NEON_MMLA where there is vmmlaq_s32, two rows of 8 bytes by two rows of 8, as 2 by 2 sums.
  *
- * A panel has 4 rows; two panels by 32 columns of codes are 16 registers that stay while tokens pass.
+ * A panel has 4 rows; two panels by 32 columns of codes are 16 registers that stay while tokens pass. With vmmlaq_s32 tokens pass in twos,
+ * and a panel's codes lie in twos of rows: vector 4 p + k has columns 8 k to 8 k + 7 of row 2 p, then of row 2 p + 1.
  */
 #include "engine/kernels/neon-codes.h"
 #include "base/mem.h"
@@ -12,8 +15,39 @@ enum { NEON_ROWS = 4, NEON_FLOAT_ROWS = 8 };
 typedef codes32 (*codes_fn)(const char *chunk, int g);
 typedef void (*scales_fn)(const char *chunk, int n, float s[16], float m[16]);
 
+/* One token's sums of a panel's rows to its place: of a group of 32 in `last`, or of its two groups of 16. */
+INLINE void add_token(float *at, int32x4_t first, int32x4_t last, const hth_a8_line *a, const float32x4_t scale[2], const float32x4_t min[2],
+                      const bool by16, const bool has_min)
+{
+	float32x4_t sum = vld1q_f32(at), v;
+	if (by16) {
+		v = vmulq_f32(vcvtq_f32_s32(first), scale[0]);
+		v = vfmaq_f32(v, vcvtq_f32_s32(last), scale[1]);
+		if (has_min) {
+			sum = vfmaq_n_f32(sum, min[0], a->s16[0]);
+			sum = vfmaq_n_f32(sum, min[1], a->s16[1]);
+		}
+	} else {
+		v = vmulq_f32(vcvtq_f32_s32(last), scale[0]);
+		if (has_min)
+			sum = vfmaq_n_f32(sum, min[0], a->s32);
+	}
+	vst1q_f32(at, vfmaq_n_f32(sum, v, a->d));
+}
+
+#ifdef NEON_MMLA
+/* The sums of four rows for each of two tokens, from two rows by two tokens twice. */
+INLINE void by_token(int32x4_t sum[2], int32x4_t rows01, int32x4_t rows23)
+{
+	sum[0] = vreinterpretq_s32_s64(vzip1q_s64(vreinterpretq_s64_s32(rows01), vreinterpretq_s64_s32(rows23)));
+	sum[1] = vreinterpretq_s32_s64(vzip2q_s64(vreinterpretq_s64_s32(rows01), vreinterpretq_s64_s32(rows23)));
+}
+INLINE int8x16_t zip_low(int8x16_t a, int8x16_t b) { return vreinterpretq_s8_s64(vzip1q_s64(vreinterpretq_s64_s8(a), vreinterpretq_s64_s8(b))); }
+INLINE int8x16_t zip_high(int8x16_t a, int8x16_t b) { return vreinterpretq_s8_s64(vzip2q_s64(vreinterpretq_s64_s8(a), vreinterpretq_s64_s8(b))); }
+#else
 /* 16 activations against panel codes of 16 columns: bytes 4 i of the activations go to every lane for step i. */
 #define DOT_STEP(sum, w, a, i) dot16(sum, w, vreinterpretq_s8_s32(vdupq_laneq_s32(vreinterpretq_s32_s8(a), i)))
+#endif
 
 INLINE void gemm_group(const hth_panel *panels, const int P, size_t g, const hth_gemm_acts *acts, float *acc,
                        size_t acc_stride, const bool by16, const bool has_min)
@@ -30,6 +64,29 @@ INLINE void gemm_group(const hth_panel *panels, const int P, size_t g, const hth
 		}
 	}
 	const char *lines = acts->lines + g * acts->group_stride;
+#ifdef NEON_MMLA
+	/* An odd last token goes with itself, and is written once. */
+	for (size_t t = 0; t < acts->n_tokens; t += 2) {
+		const hth_a8_line *a = (const hth_a8_line *)(lines + acts->offset[t]), *b = a;
+		if (t + 1 < acts->n_tokens)
+			b = (const hth_a8_line *)(lines + acts->offset[t + 1]);
+		int8x16_t a0 = vld1q_s8(a->q), a1 = vld1q_s8(a->q + 16), b0 = vld1q_s8(b->q), b1 = vld1q_s8(b->q + 16);
+		int8x16_t q[4] = {zip_low(a0, b0), zip_high(a0, b0), zip_low(a1, b1), zip_high(a1, b1)};
+		for (int p = 0; p < P; p++) {
+			int32x4_t zero = vdupq_n_s32(0), first[2], last[2], s[2];
+			for (int pair = 0; pair < 2; pair++)
+				s[pair] = vmmlaq_s32(vmmlaq_s32(zero, q[0], w[p][4 * pair]), q[1], w[p][4 * pair + 1]);
+			by_token(first, s[0], s[1]);
+			for (int pair = 0; pair < 2; pair++)
+				s[pair] = vmmlaq_s32(vmmlaq_s32(by16 ? zero : s[pair], q[2], w[p][4 * pair + 2]), q[3], w[p][4 * pair + 3]);
+			by_token(last, s[0], s[1]);
+			float *at = acc + p * acc_stride + 4 * t;
+			add_token(at, first[0], last[0], a, scale[p], min[p], by16, has_min);
+			if (t + 1 < acts->n_tokens)
+				add_token(at + 4, first[1], last[1], b, scale[p], min[p], by16, has_min);
+		}
+	}
+#else
 	for (size_t t = 0; t < acts->n_tokens; t++) {
 		const hth_a8_line *a = (const hth_a8_line *)(lines + acts->offset[t]);
 		int8x16_t q0 = vld1q_s8(a->q), q1 = vld1q_s8(a->q + 16);
@@ -44,23 +101,10 @@ INLINE void gemm_group(const hth_panel *panels, const int P, size_t g, const hth
 			second = DOT_STEP(second, w[p][5], q1, 1);
 			second = DOT_STEP(second, w[p][6], q1, 2);
 			second = DOT_STEP(second, w[p][7], q1, 3);
-			float *at = acc + p * acc_stride + 4 * t;
-			float32x4_t sum = vld1q_f32(at), v;
-			if (by16) {
-				v = vmulq_f32(vcvtq_f32_s32(first), scale[p][0]);
-				v = vfmaq_f32(v, vcvtq_f32_s32(second), scale[p][1]);
-				if (has_min) {
-					sum = vfmaq_n_f32(sum, min[p][0], a->s16[0]);
-					sum = vfmaq_n_f32(sum, min[p][1], a->s16[1]);
-				}
-			} else {
-				v = vmulq_f32(vcvtq_f32_s32(second), scale[p][0]);
-				if (has_min)
-					sum = vfmaq_n_f32(sum, min[p][0], a->s32);
-			}
-			vst1q_f32(at, vfmaq_n_f32(sum, v, a->d));
+			add_token(acc + p * acc_stride + 4 * t, first, second, a, scale[p], min[p], by16, has_min);
 		}
 	}
+#endif
 }
 
 #define GEMM(name, by16, has_min)                                                                                            \
@@ -98,10 +142,20 @@ INLINE void unpack(hth_panel *panel, const void *block, size_t row_bytes, size_t
 		codes32 c[4];
 		for (int r = 0; r < 4; r++)
 			c[r] = codes(row[r], g);
+#ifdef NEON_MMLA
+		int8_t *to = (int8_t *)panel->codes + 128 * g;
+		for (int pair = 0; pair < 2; pair++, to += 64) {
+			vst1q_s8(to, zip_low(c[2 * pair].low, c[2 * pair + 1].low));
+			vst1q_s8(to + 16, zip_high(c[2 * pair].low, c[2 * pair + 1].low));
+			vst1q_s8(to + 32, zip_low(c[2 * pair].high, c[2 * pair + 1].high));
+			vst1q_s8(to + 48, zip_high(c[2 * pair].high, c[2 * pair + 1].high));
+		}
+#else
 #define WORDS(part) {{vreinterpretq_s32_s8(c[0].part), vreinterpretq_s32_s8(c[1].part), vreinterpretq_s32_s8(c[2].part), vreinterpretq_s32_s8(c[3].part)}}
 		vst4q_s32((int32_t *)(void *)(panel->codes + 128 * g), ((int32x4x4_t)WORDS(low)));
 		vst4q_s32((int32_t *)(void *)(panel->codes + 128 * g + 64), ((int32x4x4_t)WORDS(high)));
 #undef WORDS
+#endif
 	}
 }
 
@@ -162,7 +216,12 @@ NEON_TYPE(q5_k, 1, false, true)
 NEON_TYPE(q6_k, 1, true, true)
 NEON_TYPE(iq4_xs, 1, false, false)
 
-#define CODES(name, kind) {.unpack = unpack_##name, .gemm = gemm_##kind, .gemv = gemv_##name}
+#ifdef NEON_MMLA
+#define OWN_PANEL true
+#else
+#define OWN_PANEL false
+#endif
+#define CODES(name, kind) {.unpack = unpack_##name, .gemm = gemm_##kind, .own_panel = OWN_PANEL, .gemv = gemv_##name}
 #define NEON_CODE_TYPES                                                                                                   \
 	[HTH_Q4_0] = CODES(q4_0, min), [HTH_Q4_1] = CODES(q4_1, min), [HTH_Q5_0] = CODES(q5_0, min),                     \
 	[HTH_Q5_1] = CODES(q5_1, min), [HTH_Q8_0] = CODES(q8_0, plain), [HTH_Q2_K] = CODES(q2_k, min16),                 \

@@ -1,4 +1,4 @@
-/* neon.h - what the two NEON rows share: everything that does not multiply bytes. Internal to them. */
+/* neon.h - what the NEON rows share: everything that does not multiply bytes. Internal to them. */
 #ifndef HTH_ENGINE_NEON_H
 #define HTH_ENGINE_NEON_H
 
