@@ -62,7 +62,7 @@ void hth_index_wake(hth_index *index); /* folders have changed: look now. Any th
 /* While somebody waits for an answer nothing new is begun, and OCR stands still. Any thread. */
 void hth_index_pause(hth_index *index, bool pause);
 /* Whether every file is read that is not waiting for OCR (or for nothing, with no_ocr false), and all that was read is
- * found. Any thread. */
+ * found; a change in a watched folder counts from the moment it is made. Any thread. */
 bool hth_index_is_idle(hth_index *index);
 
 /* --- Vectors: what passages mean to an embedding model, where the keeper is given one --- */

@@ -255,7 +255,7 @@ static void on_tick(void *ctx)
 	}
 	if (ix->extractor != NULL)
 		hth_extractor_pause_ocr(ix->extractor, atomic_load(&ix->paused));
-	if (hth_clock_ms() < ix->retry_ms)
+	if (hth_clock_ms() < ix->retry_ms && !atomic_load(&ix->wake)) /* whoever asks for a look has perhaps made room */
 		return;
 	bool again = false;
 	hth_status status = turn(ix, &again, &err);
@@ -391,7 +391,8 @@ void hth_index_pause(hth_index *ix, bool pause)
 
 bool hth_index_is_idle(hth_index *ix)
 {
-	return atomic_load(&ix->idle);
+	/* In this order: what is no longer unread was noted in `idle` before it was read. */
+	return !watch_has_unread(ix) && !atomic_load(&ix->wake) && atomic_load(&ix->idle);
 }
 
 /* Files a second over the last minute of work; 0: too few to tell. The mutex is held. */

@@ -97,6 +97,7 @@ void watch_stop(hth_index *ix);
 void watch_directory(void *ctx, int64_t folder, const char *folder_path, const char *rel); /* a hook of sweeps */
 void watch_forget_folder(hth_index *ix, int64_t folder);
 bool watch_is_due(const hth_index *ix); /* events have come, and a moment has passed without more */
+bool watch_has_unread(const hth_index *ix); /* what the system has told and nobody read yet; any thread */
 bool watch_has_events(const hth_index *ix);
 /* Looks at what the events were about. */
 HTH_MUST_USE hth_status watch_handle(hth_index *ix, hth_error *err);

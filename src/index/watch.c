@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 enum { QUIET_MS = 500, LATEST_MS = 3000 };
@@ -77,6 +78,7 @@ static void on_readable(void *ctx, unsigned events)
 	hth_index *ix = ctx;
 	_Alignas(struct inotify_event) char bytes[16384];
 	ssize_t n;
+	atomic_store(&ix->idle, false); /* before they are taken: who asks in between finds them in one place or the other */
 	while ((n = read(ix->inotify, bytes, sizeof bytes)) > 0) {
 		for (ssize_t at = 0; at < n;) {
 			const struct inotify_event *e = (const struct inotify_event *)(bytes + at);
@@ -157,6 +159,12 @@ void watch_forget_folder(hth_index *ix, int64_t folder)
 		free(ix->watched[i].rel);
 		ix->watched[i].rel = NULL;
 	}
+}
+
+bool watch_has_unread(const hth_index *ix)
+{
+	int n = 0;
+	return ix->inotify >= 0 && ioctl(ix->inotify, FIONREAD, &n) == 0 && n > 0;
 }
 
 bool watch_has_events(const hth_index *ix)

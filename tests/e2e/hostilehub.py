@@ -1,13 +1,35 @@
 """A hub that means harm: speaks enough of NATS's protocol over TLS for nodes to connect, lets everybody in, keeps all it sees, and tampers as it is told."""
 import hashlib
+import io
 import json
 import os
 import random
+import select
 import socket
 import ssl
 import subprocess
 import tempfile
 import threading
+
+
+class Incoming(io.RawIOBase):
+    """What comes over TLS, read under the lock of those who write: a connection of OpenSSL is not for two threads at once."""
+
+    def __init__(self, s, lock):
+        self.s, self.end = s, lock
+
+    def readable(self):
+        return True
+
+    def readinto(self, into):
+        while True:
+            with self.end:
+                try:
+                    return self.s.recv_into(into)
+                except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                    pass
+            if not select.select([self.s], [], [], 60)[0]:
+                return 0
 
 
 class HostileHub:
@@ -28,6 +50,7 @@ class HostileHub:
         self.seen = []        # (subject, payload), in order
         self.held = []
         self.clients = {}     # socket -> {subject: id}
+        self.ends = {}        # socket -> the lock of its TLS, which one thread at a time may use
         self.logins = []      # what CONNECT said
         self.greeting = None  # instead of INFO
         self.listener = socket.create_server(("127.0.0.1", port), backlog=64)
@@ -68,7 +91,9 @@ class HostileHub:
             raw.sendall(b"INFO " + json.dumps({"server_id": "X", "version": "2.9.10", "nonce": "abcdefghijklmno", "tls_required": True,
                                                "max_payload": 524288, "auth_required": True}).encode() + b"\r\n")
             s = self.context.wrap_socket(raw, server_side=True)
-            f = s.makefile("rb")
+            s.setblocking(False)
+            self.ends[s] = threading.Lock()
+            f = io.BufferedReader(Incoming(s, self.ends[s]))
             with self.lock:
                 self.clients[s] = {}
             while line := f.readline():
@@ -79,7 +104,7 @@ class HostileHub:
                     with self.lock:
                         self.clients[s][words[1].decode()] = words[-1].decode()
                 elif line.startswith(b"PING"):
-                    s.sendall(b"PONG\r\n")
+                    self.raw(s, b"PONG\r\n")
                 elif line.startswith(b"PUB"):
                     payload = f.read(int(words[-1]))
                     f.read(2)
@@ -89,7 +114,8 @@ class HostileHub:
         finally:
             with self.lock:
                 self.clients.pop(s, None)
-            s.close()
+            with self.ends.pop(s, threading.Lock()):
+                s.close()
 
     def _publish(self, subject, payload):
         with self.lock:
@@ -134,9 +160,17 @@ class HostileHub:
             self.send(*each)
 
     def raw(self, s, data):
+        end = self.ends.get(s)
+        if end is None:
+            return  # it has just left
         try:
-            s.sendall(data)
-        except OSError:
+            with end:
+                while data:
+                    try:
+                        data = data[s.send(data):]
+                    except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
+                        select.select([], [s], [], 1)
+        except (OSError, ValueError):
             pass
 
     def everybody(self, data):

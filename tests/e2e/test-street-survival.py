@@ -103,7 +103,7 @@ def begin(street, family, path, body):
         if reading.by == "here":
             reading.stream.close()
             return None
-        return reading.read(4)
+        return reading.read(2)
 
     return wait_for("an answer from next door", 60, once, 0.3)
 

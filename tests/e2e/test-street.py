@@ -130,7 +130,7 @@ def two_homes_let_in_at_the_same_time_by_two_keepers_are_both_in():
         in_parallel(2, lambda i: (cleo, dora)[i].pool("join", lines[i]))
         for h in (ann, ben, cleo, dora):
             wait_for(f"{h.name} sees all", 30, lambda h=h: h.names() == ["ann", "ben", "cleo", "dora"] and all(m["online"] for m in h.status()["members"]), 0.1)
-        assert len({h.status()["version"] for h in (ann, ben, cleo, dora)}) == 1
+        wait_for("one version", 30, lambda: len({h.status()["version"] for h in (ann, ben, cleo, dora)}) == 1, 0.1)
 
 
 @test
@@ -172,7 +172,7 @@ def a_hub_that_dies_comes_back_and_so_does_everybody():
         found(ann, ben)
         server = ann.hub_pid()
         os.kill(server, signal.SIGKILL)
-        wait_for("ben notices", 30, lambda: not ben.status()["connected"], 0.02)
+        wait_for("ben notices", 30, lambda: "no connection to the neighbourhood's hub" in ben.log(), 0.05)
         wait_for("they find each other", 60, lambda: ann.sees("ben") and ben.sees("ann"), 0.1)
         assert ann.hub_pid() != server
 
@@ -193,7 +193,7 @@ def two_hubs_and_the_loss_of_one():
                  lambda: ben.status()["hub"] == second and ann.sees("ben", "cleo") and ben.sees("ann", "cleo") and cleo.sees("ann", "ben"), 0.1)
         ann.kill()  # the home, its hub and all
         wait_for("cleo goes on at ben's hub", 60, lambda: cleo.status()["hub"] == second and cleo.member("ben")["online"], 0.1)
-        assert ben.member("cleo")["online"]
+        wait_for("and ben hears it", 60, lambda: ben.member("cleo")["online"], 0.1)
         ann.start()
         wait_for("ann is back, and all see each other", 60, lambda: ann.sees("ben", "cleo") and cleo.sees("ann", "ben"), 0.1)
         assert "only hub" not in ben.pool("hub", "--off")
@@ -241,8 +241,9 @@ def a_hub_that_the_owner_runs_does_as_well():
             server.send_signal(signal.SIGHUP)
             joining = subprocess.Popen([PROGRAM, "pool", "join", line], env=ben.env(), stdout=subprocess.PIPE, text=True)
             wait_for("ben is let in", 30, lambda: ann.names() == ["ann", "ben"], 0.1)
-            server.send_signal(signal.SIGHUP)
-            assert "2 homes" in joining.communicate(timeout=120)[0]
+            # Its owner has it read the list again, which may be a moment before the list is written.
+            wait_for("ben is in", 60, lambda: (server.send_signal(signal.SIGHUP), joining.poll() is not None)[1], 0.5)
+            assert "2 homes" in joining.communicate()[0]
             wait_for("they see each other", 60, lambda: ann.sees("ben") and ben.sees("ann"), 0.1)
             assert "must read it again" in ann.log()
         finally:
@@ -260,7 +261,7 @@ def a_member_that_means_harm_is_not_believed_and_hurts_nobody():
         mal.stop()
         for mode in ("garbage", "letters", "large", "flood"):
             before = ann.status()["rejected"]
-            tool = subprocess.Popen([TOOL, mode, mal.folder, target, "3"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            tool = subprocess.Popen([TOOL, mode, mal.folder, target, "2"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             slowest = 0.0
             while tool.poll() is None:
                 begin = time.monotonic()
@@ -270,9 +271,10 @@ def a_member_that_means_harm_is_not_believed_and_hurts_nobody():
             out, err = tool.communicate()
             assert tool.returncode == 0, (mode, out, err)
             print(f"# {mode}: {out.strip()} messages sent; the node's slowest answer meanwhile {slowest * 1000:.0f} ms")
-            assert mode != "garbage" or ann.status()["rejected"] > before
+            if mode == "garbage":
+                wait_for("garbage is not believed", 30, lambda: ann.status()["rejected"] > before, 0.1)
             assert ann.status()["version"] == version and ann.names() == ["ann", "ben", "mal"]
-            assert ann.member("ben")["online"] and ben.member("ann")["online"], mode
+            wait_for(f"after {mode} they hear each other", 30, lambda: ann.member("ben")["online"] and ben.member("ann")["online"], 0.1)
         ann.pool("remove", "mal")
         wait_for("mal is out", 30, lambda: ben.names() == ["ann", "ben"], 0.1)
         done = subprocess.run([TOOL, "garbage", mal.folder, target, "2"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120)

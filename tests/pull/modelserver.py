@@ -33,6 +33,8 @@ class Server:
         self.redirects = {}      # path -> URL
         self.fail_first = 0      # answers 503 so often
         self.delay = 0           # seconds per 64 KiB
+        self.hold_after = None   # bytes after which an answer stands still until `go` is set
+        self.go = threading.Event()
         self.stall_once = False
         self.page_size = None
         self.asked = []          # (method, path, headers)
@@ -70,6 +72,7 @@ class Server:
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def close(self):
+        self.go.set()
         self.server.shutdown()
         self.server.server_close()
 
@@ -202,6 +205,9 @@ class Server:
                 with self.lock:
                     self.sent[path] = self.sent.get(path, 0) + n
                 at += n
+            if self.hold_after is not None and at >= self.hold_after:
+                h.wfile.flush()
+                self.go.wait()
             if self.delay:
                 h.wfile.flush()
                 time.sleep(self.delay)
