@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """run-tests.py [--only asan|tsan]: builds with sanitizers, runs every test, and ends with `N passed, N failed`.
 
-Two builds: address and undefined behaviour for everything (build-test), then threads for the tests of suite `threads` (build-tsan).
+Two builds: address and undefined behaviour for everything (build-test), and threads for the tests of suite `threads` (build-tsan).
 Tests print TAP, and it is their subtests that are counted. A program that dies, or that finishes other than its plan said, counts
 as one failure more; whatever a failing test printed is shown.
 """
@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -80,11 +81,10 @@ def take_in(folder, path, count):
             if len(lines) > SHOWN_MAX:
                 print(f"({len(lines) - SHOWN_MAX} lines before these are in {folder}/meson-logs/testlog.txt)")
             print("\n".join(lines[-SHOWN_MAX:]))
-    return len(tests)
 
 
-def run_suite(folder, suite, wrapper, count):
-    jobs = (os.cpu_count() or 1) + 1  # many tests of real nodes wait more than they compute
+def run_suite(folder, suite, wrapper, jobs):
+    """Runs them; what Meson said that is no result, or None where its log has them all."""
     command = ["meson", "test", "-C", folder, "--no-rebuild", "--num-processes", str(jobs), "--timeout-multiplier", "4"]
     if suite:
         command += ["--suite", suite]
@@ -101,12 +101,7 @@ def run_suite(folder, suite, wrapper, count):
         if re.match(r"\s*\d+/\d+ ", line):
             print(line.rstrip(), flush=True)
     status = runner.wait()
-    if not os.path.exists(log):
-        sys.stdout.writelines(said)
-        count.failed += 1
-        count.failing.append(f"meson test of {folder} (exit status {status}) gave no results")
-        return 0
-    return take_in(folder, log, count)
+    return None if os.path.exists(log) else "".join(said) + f"meson test of {folder} (exit status {status}) gave no results"
 
 
 def thread_tests(folder):
@@ -145,16 +140,35 @@ def main():
 
 
 def run(only, count):
+    """Both suites side by side: the thread sanitizer's are few and long."""
+    cores = os.cpu_count() or 1
+    suites = []  # folder, suite, wrapper, jobs
     if only != "tsan":
         configure("build-test", ["-Db_sanitize=address,undefined", "-Db_lundef=false"])
         build("build-test")
-        say("running the tests with the address and undefined behaviour sanitizers")
-        run_suite("build-test", None, None, count)
+        suites.append(("build-test", None, None, cores + 1))  # many tests of real nodes wait more than they compute
     if only != "asan":
         configure("build-tsan", ["-Db_sanitize=thread", "-Db_lundef=false"])
         build("build-tsan", thread_tests("build-tsan"))
-        say("running the thread tests with the thread sanitizer")
-        run_suite("build-tsan", "threads", fixed_addresses(), count)
+        suites.append(("build-tsan", "threads", fixed_addresses(), cores if only else max(1, cores // 2)))
+    said = [None] * len(suites)
+
+    def one(i):
+        said[i] = run_suite(*suites[i])
+
+    say("running the tests with the " + " and ".join({"build-test": "address and undefined behaviour sanitizers", "build-tsan": "thread sanitizer"}[s[0]] for s in suites))
+    threads = [threading.Thread(target=one, args=(i,)) for i in range(len(suites))]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    for (folder, _, wrapper, _), words in zip(suites, said):
+        if words is None:
+            take_in(folder, log_of(folder, wrapper), count)
+        else:
+            print(words)
+            count.failed += 1
+            count.failing.append(words.splitlines()[-1])
 
 
 sys.exit(main())
