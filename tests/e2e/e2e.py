@@ -75,6 +75,16 @@ def need_hub():
         raise Skip("nats-server is not installed")
 
 
+def within(seconds, condition, step=0.02):
+    """Whether it came in that time: for what need not come."""
+    end = time.monotonic() + seconds * SLACK
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(step)
+    return True
+
+
 _leases = []  # sockets whose names say which ports are taken, as long as this process lives
 
 

@@ -8,7 +8,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from e2e import HEARTH, SOURCE, run_tests, test, wait_for
+from e2e import HEARTH, SOURCE, run_tests, test, wait_for, within
 from street import NEIGHBOURS, STARTER, Street, chat
 
 HARMFUL = os.environ["HEARTH_HARMFUL"]
@@ -65,10 +65,7 @@ class Liars(Street):
         assert answer.status == 200, answer.body
         by = answer.headers["Hearth-Served-By"]
         if by != "here" and patience:
-            try:
-                wait_for("it is weighed", patience, lambda: self.checks() > before, 0.02)
-            except AssertionError:
-                pass
+            within(patience, lambda: self.checks() > before)
         return by
 
     def answers_until_caught(self, name, most):
