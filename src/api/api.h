@@ -178,6 +178,13 @@ bool hth_api_fewer_passages(hth_api_job *job);
 /* For the families: `,"key":[citations]` when answer i cites anything. */
 bool hth_api_write_citations(const hth_api_job *job, size_t i, const char *key, hth_citation_style style, hth_buf *out);
 
+/* --- file_search of /v1/responses (file-search.c) --- */
+/* The tool, for what is to be searched before the job's request is admitted: vector_store_ids, max_num_results, filters, ranking_options. NULL: nothing.
+ * Borrowed. */
+const json_t *hth_api_file_search(const hth_api_job *job);
+/* What came of it: results as the search of a vector store has them, in its `data`. Before the job's request is admitted. */
+HTH_MUST_USE hth_status hth_api_file_search_done(hth_api_job *job, const char *query, const json_t *results, hth_error *err);
+
 /* The whole call has failed; the first failure counts. The caller cancels the other requests. */
 void hth_api_fail(hth_api_job *job, const hth_error *error);
 

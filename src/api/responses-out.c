@@ -23,7 +23,7 @@ static bool write_annotations(hth_buf *out, const hth_api_job *job, const hth_re
 {
 	const hth_response_state *state = job->state;
 	for (size_t i = state->n_items; i-- > 0 && &state->items[i] != item;)
-		if (state->items[i].kind == HTH_EVENT_CONTENT)
+		if (!state->items[i].file_search && state->items[i].kind == HTH_EVENT_CONTENT)
 			return false;
 	return hth_api_write_citations(job, 0, "annotations", HTH_CITE_OPENAI, out);
 }
@@ -49,6 +49,10 @@ static void write_part(hth_buf *out, const hth_api_job *job, const hth_response_
 static void write_item(hth_buf *out, const hth_api_job *job, const hth_response_item *item, bool open)
 {
 	const char *status = open ? "in_progress" : item->cut ? "incomplete" : "completed";
+	if (item->file_search) {
+		hth_file_search_write_item(out, job->state, item->id, open);
+		return;
+	}
 	switch (item->kind) {
 	case HTH_EVENT_REASONING:
 		hth_buf_appendf(out, "{\"id\":\"%s\",\"type\":\"reasoning\",\"summary\":[],\"content\":[", item->id);
@@ -204,15 +208,21 @@ static void close_item(hth_api_job *job)
 	close_event(job);
 }
 
+static hth_response_item *grow_items(hth_response_state *state)
+{
+	hth_response_item *grown = realloc(state->items, (state->n_items + 1) * sizeof *grown);
+	if (grown != NULL)
+		state->items = grown;
+	return grown != NULL ? &grown[state->n_items] : NULL;
+}
+
 static bool open_item(hth_api_job *job, hth_api_event_kind kind, const hth_api_event *event)
 {
 	hth_response_state *state = job->state;
 	close_item(job);
-	hth_response_item *grown = realloc(state->items, (state->n_items + 1) * sizeof *grown);
-	if (grown == NULL)
+	hth_response_item *item = grow_items(state);
+	if (item == NULL)
 		return false;
-	state->items = grown;
-	hth_response_item *item = &grown[state->n_items];
 	*item = (hth_response_item){.kind = kind, .text = HTH_BUF_INIT(HTH_API_ANSWER_MAX), .logprobs = HTH_BUF_INIT(HTH_API_ANSWER_MAX)};
 	snprintf(item->id, sizeof item->id, "%s_%s%zu", kind == HTH_EVENT_TOOL_CALL ? "fc" : kind == HTH_EVENT_REASONING ? "rs" : "msg", job->id + 5,
 	         state->n_items);
@@ -244,14 +254,44 @@ static bool open_item(hth_api_job *job, hth_api_event_kind kind, const hth_api_e
 
 /* --- the writer --- */
 
+/* What was searched is the answer's first item. */
+static void show_search(hth_api_job *job)
+{
+	static const char *const steps[] = {"file_search_call.in_progress", "file_search_call.searching", "file_search_call.completed"};
+	hth_response_state *state = job->state;
+	hth_response_item *item = state->searched_for != NULL && state->n_items == 0 ? grow_items(state) : NULL;
+	if (item == NULL)
+		return;
+	*item = (hth_response_item){.file_search = true, .kind = HTH_EVENT_REASONING};
+	snprintf(item->id, sizeof item->id, "fs_%s", job->id + 5);
+	state->n_items++;
+	if (!job->stream)
+		return;
+	hth_buf *out = open_event(job, "output_item.added");
+	hth_buf_append_str(out, ",\"output_index\":0,\"item\":");
+	write_item(out, job, item, true);
+	close_event(job);
+	for (size_t k = 0; k < HTH_COUNT(steps); k++) {
+		(void)open_item_event(job, steps[k], false);
+		close_event(job);
+	}
+	out = open_event(job, "output_item.done");
+	hth_buf_append_str(out, ",\"output_index\":0,\"item\":");
+	write_item(out, job, item, false);
+	close_event(job);
+}
+
 static void on_started(hth_api_job *job, size_t i)
 {
 	(void)i;
-	if (!job->stream)
+	if (!job->stream) {
+		show_search(job);
 		return;
+	}
 	hth_api_begin(job, "text/event-stream");
 	send_response_event(job, "created", "in_progress", NULL);
 	send_response_event(job, "in_progress", "in_progress", NULL);
+	show_search(job);
 }
 
 static void on_event(hth_api_job *job, size_t i, const hth_api_event *event)
@@ -310,6 +350,8 @@ static char *whole_conversation(const hth_api_job *job)
 	HTH_CLEANUP(hth_buf_finish) hth_buf text = HTH_BUF_INIT(HTH_API_ANSWER_MAX);
 	for (size_t i = 0; i < state->n_items; i++) {
 		const hth_response_item *item = &state->items[i];
+		if (item->file_search)
+			continue;
 		if (item->kind == HTH_EVENT_CONTENT)
 			hth_buf_append(&text, item->text.data != NULL ? item->text.data : "", item->text.len);
 		else if (item->kind == HTH_EVENT_TOOL_CALL)
@@ -333,7 +375,7 @@ static char *whole_conversation(const hth_api_job *job)
 static void on_finished(hth_api_job *job)
 {
 	hth_response_state *state = job->state;
-	if (state->n_items == 0 && !open_item(job, HTH_EVENT_CONTENT, NULL)) /* an empty answer is an answer */
+	if (state->n_items == (state->searched_for != NULL) && !open_item(job, HTH_EVENT_CONTENT, NULL)) /* an empty answer is an answer */
 		state->failed = true;
 	bool cut = job->requests[0]->finish_reason == HTH_FINISH_LENGTH;
 	if (cut && state->item_open)

@@ -29,6 +29,7 @@ static void free_state(hth_api_job *job)
 		free(item->name);
 		free(item->call_id);
 	}
+	hth_file_search_finish(state);
 	free(state->items);
 	free(state->previous_id);
 	free(state->echo);
@@ -90,9 +91,10 @@ static hth_status read_item(const json_t *item, size_t i, json_t *messages, hth_
 		json_t *message = json_pack("{s:s, s:s, s:O}", "role", "tool", "tool_call_id", call_id, "content", output);
 		return message != NULL && json_array_append_new(messages, message) == 0 ? HTH_OK : no_memory(err);
 	}
-	if (strcmp(type, "reasoning") == 0)
-		return HTH_OK; /* what was thought before is not shown to the model again */
-	return bad(err, HTH_UNSUPPORTED, i, "is of a type that is not supported (only message, function_call, function_call_output and reasoning are)");
+	if (strcmp(type, "reasoning") == 0 || strcmp(type, "file_search_call") == 0)
+		return HTH_OK; /* what was thought, or looked for, before is not shown to the model again */
+	return bad(err, HTH_UNSUPPORTED, i,
+	           "is of a type that is not supported (only message, function_call, function_call_output, file_search_call and reasoning are)");
 }
 
 static hth_status read_previous(hth_api_job *job, const char *id, json_t *messages, hth_error *err)
@@ -136,20 +138,25 @@ static hth_status read_conversation(hth_api_job *job, const json_t *body, json_t
 	return status;
 }
 
-static bool is_function(const json_t *tool)
+static bool is_of_type(const json_t *tool, const char *wanted)
 {
 	const char *type = json_string_value(json_object_get(tool, "type"));
-	return type != NULL && strcmp(type, "function") == 0;
+	return type != NULL && strcmp(type, wanted) == 0;
 }
 
-/* The functions among the tools. Programs that write code send a search, a picture's making and what else their maker's server can do beside
- * their own functions, for the model to choose from: it is not told of those. Asked for nothing else, that is refused. A new array. */
-static json_t *functions_of(const json_t *tools)
+static bool is_supported(const json_t *tool)
+{
+	return is_of_type(tool, "function") || is_of_type(tool, "file_search");
+}
+
+/* The functions among the tools, and file_search. Programs that write code send a search, a picture's making and what else their maker's server can
+ * do beside their own functions, for the model to choose from: it is not told of those. Asked for nothing else, that is refused. A new array. */
+static json_t *supported_of(const json_t *tools)
 {
 	json_t *out = json_array(), *tool;
 	size_t i;
 	json_array_foreach ((json_t *)tools, i, tool)
-		if (is_function(tool))
+		if (is_supported(tool))
 			json_array_append(out, tool);
 	return out;
 }
@@ -163,21 +170,25 @@ static hth_status read_shape(hth_api_job *job, const json_t *body, hth_request_i
 		return hth_fail_param(err, HTH_INVALID, "tools", "tools is %s; it must be an array", hth_json_type_name(tools));
 	HTH_TRY(hth_json_get_bool(body, "parallel_tool_calls", &parallel, err));
 	input->one_call = !parallel;
-	HTH_AUTO_JSON json_t *out = json_array(), *functions = functions_of(tools);
+	HTH_AUTO_JSON json_t *out = json_array(), *supported = supported_of(tools);
 	size_t i;
 	json_t *tool;
 	json_array_foreach ((json_t *)tools, i, tool) {
-		if (!is_function(tool) && json_string_value(json_object_get(tool, "type")) != NULL && json_array_size(functions) > 0)
+		if (!is_supported(tool) && json_string_value(json_object_get(tool, "type")) != NULL && json_array_size(supported) > 0)
 			continue;
-		if (!is_function(tool))
-			return hth_fail_param(err, HTH_UNSUPPORTED, "tools", "tools[%zu] is not a function; only functions are supported", i);
+		if (is_of_type(tool, "file_search")) {
+			HTH_TRY(hth_file_search_take(job->state, tool, i, err));
+			continue;
+		}
+		if (!is_supported(tool))
+			return hth_fail_param(err, HTH_UNSUPPORTED, "tools", "tools[%zu] is neither a function nor file_search; only these are supported", i);
 		json_t *one = json_pack("{s:s, s:{s:O*, s:O*, s:O*, s:O*}}", "type", "function", "function", "name", json_object_get(tool, "name"), "description",
 		                        json_object_get(tool, "description"), "parameters", json_object_get(tool, "parameters"), "strict", json_object_get(tool, "strict"));
 		if (one == NULL || json_array_append_new(out, one) != 0)
 			return no_memory(err);
 	}
 	HTH_TRY(hth_messages_check_tools(out, err));
-	HTH_TRY(hth_choices_tools(out, choice, input, err));
+	HTH_TRY(hth_choices_tools(out, hth_file_search_choice(job->state, choice, json_array_size(out)), input, err));
 	HTH_TRY(hth_json_get_object(body, "text", &text, err));
 	HTH_TRY(hth_choices_format(json_object_get(text, "format"), "text.format", input, err));
 	return hth_binding_check(input, "text.format", ".parameters", job->host->bindings, err);
@@ -192,9 +203,9 @@ static hth_status write_echo(const json_t *body, const hth_request *r, char **re
 	               {"parallel_tool_calls", "true"}, {"tool_choice", "\"auto\""}, {"tools", "[]"},         {"text", "{\"format\":{\"type\":\"text\"}}"},
 	               {"truncation", "\"disabled\""}, {"user", "null"},           {"top_logprobs", "0"},     {"reasoning", "{\"effort\":null,\"summary\":null}"}};
 	hth_buf out = HTH_BUF_INIT((size_t)64 << 20);
-	HTH_AUTO_JSON json_t *functions = functions_of(json_object_get(body, "tools"));
+	HTH_AUTO_JSON json_t *supported = supported_of(json_object_get(body, "tools"));
 	for (size_t i = 0; i < HTH_COUNT(members); i++) {
-		const json_t *value = strcmp(members[i].key, "tools") == 0 ? functions : json_object_get(body, members[i].key);
+		const json_t *value = strcmp(members[i].key, "tools") == 0 ? supported : json_object_get(body, members[i].key);
 		hth_buf_appendf(&out, "\"%s\":", members[i].key);
 		if (value != NULL && !json_is_null(value))
 			hth_json_write(value, &out);
@@ -257,6 +268,7 @@ static hth_status parse_responses(hth_api_job *job, const json_t *body, hth_erro
 	for (size_t i = 0; i < json_array_size(include); i++) {
 		const char *what = json_string_value(json_array_get(include, i));
 		state->logprobs |= what != NULL && strcmp(what, "message.output_text.logprobs") == 0;
+		state->show_results |= what != NULL && strcmp(what, "file_search_call.results") == 0;
 	}
 	if (state->logprobs)
 		r->params.top_logprobs = top < 0 ? 0 : (int32_t)top;

@@ -84,6 +84,11 @@ static const char *const migrations[] = {
     "CREATE TRIGGER file_change_short AFTER INSERT ON file_change WHEN new.seq % 256 = 0"
     " BEGIN DELETE FROM file_change WHERE seq <= new.seq - 50000; END;"
     "INSERT INTO total (name, value) VALUES ('identity', abs(random() % 1000000000000000));",
+    /* When a store goes by itself: so many days (0: never) after it was last used. */
+    "ALTER TABLE store ADD COLUMN expires_days INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE store ADD COLUMN active INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE store ADD COLUMN expired INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE store SET active = created;",
 };
 
 hth_status record_fail(record *r, int rc, const char *doing, hth_error *err)

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "index/stores.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -66,6 +67,9 @@ hth_status keeper_sweep(hth_index *ix, int64_t folder, const char *path, hth_err
 
 static hth_status sweep_all(hth_index *ix, hth_error *err)
 {
+	HTH_TRY(intake_commit(ix, err)); /* what follows writes, too */
+	if (hth_stores_expire(ix->home, hth_clock_unix(), NULL) != HTH_OK)
+		hth_log(HTH_LOG_WARN, "index: vector stores whose time is over could not be emptied; it is tried again");
 	int64_t last = 0;
 	for (;;) {
 		char path[HTH_INDEX_PATH_MAX];

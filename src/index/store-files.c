@@ -16,6 +16,9 @@ static hth_status open_store(const char *home, const char *store, bool change, r
 {
 	HTH_TRY(store_open(home, r, err));
 	HTH_TRY(store_find(r, store, s, err));
+	HTH_TRY(store_refuse_expired(s, err));
+	if (change)
+		store_touch(r, s);
 	return change && s->household ? hth_fail_param(err, HTH_DENIED, "vector_store_id",
 	                                               "%s is a folder of the household's, not changed from here; `hearth index` does that", store)
 	                              : HTH_OK;

@@ -177,6 +177,8 @@ hth_status hth_store_search(hth_index_reader *reader, const char *home, const ch
 		HTH_CLEANUP(record_close_p) record r = {0};
 		HTH_TRY(store_open(home, &r, err));
 		HTH_TRY(store_find(&r, store, &scope, err));
+		HTH_TRY(store_refuse_expired(&scope, err));
+		store_touch(&r, &scope);
 		if (!scope.household)
 			HTH_TRY(load_files(&r, &s, err));
 	}

@@ -8,7 +8,8 @@
 /* What a store's name means. */
 typedef struct store_scope {
 	bool household;
-	int64_t folder;                   /* its row; 0: all of the household's */
+	bool expired;                     /* what was in it is gone */
+	int64_t folder;                   /* its row; 0: all of the household's; -1: it has expired */
 	char path[HTH_INDEX_PATH_MAX];    /* "": all */
 	char id[HTH_STORE_ID_MAX];
 } store_scope;
@@ -22,6 +23,13 @@ HTH_MUST_USE hth_status store_read_attributes(const json_t *body, const char *ke
 void store_remove_link(const char *home, const char *store, const char *link);
 /* How far passages are found: the word index's mark. */
 uint64_t store_words_mark(const char *home);
+HTH_MUST_USE hth_status store_refuse_expired(const store_scope *s, hth_error *err);
+/* hth_stores_expire, by a record that is open. */
+HTH_MUST_USE hth_status stores_expire(record *r, const char *home, int64_t now_unix, hth_error *err);
+/* It is used now. */
+void store_touch(record *r, const store_scope *s);
+/* What was in it goes, and with `whole` the store, too. */
+HTH_MUST_USE hth_status store_empty(record *r, const char *home, const char *id, bool whole, hth_error *err);
 json_t *store_counts(record *r, const char *home, const store_scope *s, const char *batch, int64_t *ret_bytes, bool *ret_busy);
 
 /* filters */

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { NAME_BYTES_MAX = 256, FILES_AT_ONCE_MAX = 500 };
+enum { NAME_BYTES_MAX = 256, FILES_AT_ONCE_MAX = 500, DAYS_MAX = 365, DAY_S = 86400, TOUCH_S = 60 };
 #define ALL_DOCUMENTS "vs_documents"
 #define FOLDER_PREFIX "vs_folder_"
 
@@ -38,15 +38,22 @@ hth_status store_find(record *r, const char *id, store_scope *ret_scope, hth_err
 		record_bind_all(stmt, "s", id + sizeof FOLDER_PREFIX - 1);
 	} else {
 		HTH_TRY(record_prepare(r, &stmt, err,
-		                       "SELECT folder.id, folder.path FROM store JOIN folder ON folder.store = store.id WHERE store.id = ?1 AND folder.removed = 0"));
+		                       "SELECT coalesce(folder.id, -1), folder.path, expired FROM store LEFT JOIN folder ON folder.store = store.id AND folder.removed = 0"
+		                       " WHERE store.id = ?1 AND (expired OR folder.id IS NOT NULL)"));
 		record_bind_all(stmt, "s", id);
 	}
 	if (sqlite3_step(stmt) != SQLITE_ROW)
 		return no_such_store(id, err);
+	s.expired = !s.household && sqlite3_column_int(stmt, 2) != 0;
 	s.folder = sqlite3_column_int64(stmt, 0);
 	snprintf(s.path, sizeof s.path, "%s", record_text(stmt, 1));
 	*ret_scope = s;
 	return HTH_OK;
+}
+
+hth_status store_refuse_expired(const store_scope *s, hth_error *err)
+{
+	return s->expired ? hth_fail_param(err, HTH_INVALID, "vector_store_id", "the vector store %s has expired: nothing is in it any more", s->id) : HTH_OK;
 }
 
 static hth_status refuse_household(const store_scope *s, hth_error *err)
@@ -100,15 +107,21 @@ json_t *store_counts(record *r, const char *home, const store_scope *s, const ch
 	                 counts[0] + counts[1] + counts[2] + counts[3]);
 }
 
-static json_t *as_json(record *r, const char *home, const store_scope *s, const char *name, const char *metadata, int64_t created)
+typedef struct lifetime {
+	int64_t created, active, days; /* days 0: for ever */
+} lifetime;
+
+static json_t *as_json(record *r, const char *home, const store_scope *s, const char *name, const char *metadata, const lifetime *life)
 {
 	int64_t bytes;
 	bool busy;
 	json_t *counts = store_counts(r, home, s, NULL, &bytes, &busy);
-	json_t *store = json_pack("{s:s,s:s,s:I,s:s,s:I,s:o,s:s,s:n,s:n,s:I,s:o}", "id", s->id, "object", "vector_store", "created_at", (json_int_t)created,
-	                          "name", name, "usage_bytes", (json_int_t)bytes, "file_counts", counts, "status", busy ? "in_progress" : "completed",
-	                          "expires_after", "expires_at", "last_active_at", (json_int_t)created, "metadata", json_loads(metadata, 0, NULL));
-	return store;
+	json_t *after = life->days > 0 ? json_pack("{s:s,s:I}", "anchor", "last_active_at", "days", (json_int_t)life->days) : json_null(),
+	       *at = life->days > 0 ? json_integer((json_int_t)(life->active + life->days * DAY_S)) : json_null();
+	return json_pack("{s:s,s:s,s:I,s:s,s:I,s:o,s:s,s:o,s:o,s:I,s:o}", "id", s->id, "object", "vector_store", "created_at", (json_int_t)life->created,
+	                 "name", name, "usage_bytes", (json_int_t)bytes, "file_counts", counts, "status",
+	                 s->expired ? "expired" : busy ? "in_progress" : "completed", "expires_after", after, "expires_at", at, "last_active_at",
+	                 (json_int_t)life->active, "metadata", json_loads(metadata, 0, NULL));
 }
 
 static hth_status get(record *r, const char *home, const char *id, json_t **ret_store, hth_error *err)
@@ -120,13 +133,15 @@ static hth_status get(record *r, const char *home, const char *id, json_t **ret_
 		HTH_TRY(record_prepare(r, &stmt, err, "SELECT min(added) FROM folder WHERE ?1 = 0 OR id = ?1"));
 		sqlite3_bind_int64(stmt, 1, s.folder);
 	} else {
-		HTH_TRY(record_prepare(r, &stmt, err, "SELECT created, name, metadata FROM store WHERE id = ?1"));
+		HTH_TRY(record_prepare(r, &stmt, err, "SELECT created, name, metadata, active, expires_days FROM store WHERE id = ?1"));
 		record_bind_all(stmt, "s", id);
 	}
 	if (sqlite3_step(stmt) != SQLITE_ROW)
 		return no_such_store(id, err);
-	*ret_store = s.household ? as_json(r, home, &s, s.folder == 0 ? "documents" : s.path, "{\"read_only\":\"true\"}", sqlite3_column_int64(stmt, 0))
-	                         : as_json(r, home, &s, record_text(stmt, 1), record_text(stmt, 2), sqlite3_column_int64(stmt, 0));
+	lifetime life = {.created = sqlite3_column_int64(stmt, 0), .active = sqlite3_column_int64(stmt, s.household ? 0 : 3)};
+	life.days = s.household ? 0 : sqlite3_column_int64(stmt, 4);
+	*ret_store = s.household ? as_json(r, home, &s, s.folder == 0 ? "documents" : s.path, "{\"read_only\":\"true\"}", &life)
+	                         : as_json(r, home, &s, record_text(stmt, 1), record_text(stmt, 2), &life);
 	return *ret_store != NULL ? HTH_OK : hth_fail(err, HTH_NO_MEMORY, "no memory for a vector store");
 }
 
@@ -164,12 +179,25 @@ hth_status hth_stores_list(const char *home, json_t **ret_stores, hth_error *err
 
 /* --- changes --- */
 
-static hth_status check_expiry(const json_t *body, hth_error *err)
+/* {"anchor":"last_active_at","days":1 to 365}; *ret_days 0: it stays, -1: nothing is said. */
+static hth_status read_expiry(const json_t *body, int64_t *ret_days, hth_error *err)
 {
-	const json_t *expiry = json_object_get(body, "expires_after");
-	return expiry == NULL || json_is_null(expiry)
-	           ? HTH_OK
-	           : hth_fail_param(err, HTH_UNSUPPORTED, "expires_after", "vector stores stay until they are deleted: expires_after is not supported");
+	const json_t *expiry = json_object_get(body, "expires_after"), *days = json_object_get(expiry, "days");
+	const char *anchor = json_string_value(json_object_get(expiry, "anchor"));
+	*ret_days = expiry == NULL ? -1 : 0;
+	if (expiry == NULL || json_is_null(expiry))
+		return HTH_OK;
+	if (anchor == NULL || strcmp(anchor, "last_active_at") != 0 || !json_is_integer(days) || json_integer_value(days) < 1 || json_integer_value(days) > DAYS_MAX)
+		return hth_fail_param(err, HTH_INVALID, "expires_after", "expires_after is {\"anchor\":\"last_active_at\",\"days\":1 to %d}", DAYS_MAX);
+	*ret_days = json_integer_value(days);
+	return HTH_OK;
+}
+
+void store_touch(record *r, const store_scope *s)
+{
+	int64_t now = hth_clock_unix();
+	if (!s->household) /* not for each of many calls in a row: it is a write */
+		(void)!record_do(r, NULL, "UPDATE store SET active = ?2 WHERE id = ?1 AND active < ?3", "sii", s->id, now, now - TOUCH_S);
 }
 
 static hth_status read_name(const json_t *body, const char **name, hth_error *err)
@@ -179,13 +207,14 @@ static hth_status read_name(const json_t *body, const char **name, hth_error *er
 	                                                         : hth_fail_param(err, HTH_INVALID, "name", "a name has at most %d bytes", NAME_BYTES_MAX);
 }
 
-static hth_status insert(record *r, const char *id, const char *path, const char *name, const char *metadata, hth_error *err)
+static hth_status insert(record *r, const char *id, const char *path, const char *name, const char *metadata, int64_t days, hth_error *err)
 {
 	struct stat st;
 	if (stat(path, &st) != 0)
 		return hth_fail_errno(err, HTH_IO, errno, "cannot look at %s", path);
 	HTH_TRY(record_run(r, err, "BEGIN IMMEDIATE"));
-	hth_status status = record_do(r, err, "INSERT INTO store (id, name, metadata, created) VALUES (?1, ?2, ?3, ?4)", "sssi", id, name, metadata, hth_clock_unix());
+	hth_status status = record_do(r, err, "INSERT INTO store (id, name, metadata, created, active, expires_days) VALUES (?1, ?2, ?3, ?4, ?4, ?5)", "sssii", id, name,
+	                               metadata, hth_clock_unix(), HTH_MAX(days, (int64_t)0));
 	if (status == HTH_OK)
 		status = record_do(r, err, "INSERT INTO folder (path, shared, dev, added, store) VALUES (?1, 0, ?2, ?3, ?4)", "siis", path, (int64_t)st.st_dev,
 		                   hth_clock_unix(), id);
@@ -212,10 +241,10 @@ hth_status hth_stores_create(const char *home, const json_t *body, json_t **ret_
 	const char *name = NULL;
 	const json_t *files = NULL;
 	char id[HTH_STORE_ID_MAX], path[HTH_INDEX_PATH_MAX], whole[HTH_INDEX_PATH_MAX];
-	int64_t n = 0;
+	int64_t n = 0, days;
 	HTH_AUTO_FREE char *metadata = NULL;
 	HTH_TRY(read_name(body, &name, err));
-	HTH_TRY(check_expiry(body, err));
+	HTH_TRY(read_expiry(body, &days, err));
 	HTH_TRY(store_read_attributes(body, "metadata", &metadata, err));
 	HTH_TRY(hth_json_get_array(body, "file_ids", &files, err));
 	HTH_CLEANUP(record_close_p) record r = {0};
@@ -228,7 +257,7 @@ hth_status hth_stores_create(const char *home, const json_t *body, json_t **ret_
 		return hth_fail_errno(err, HTH_IO, errno, "cannot make a vector store in %s", path);
 	/* As the index knows folders: without links in the way. */
 	HTH_AUTO_FREE char *real = realpath(whole, NULL);
-	hth_status status = real != NULL ? insert(&r, id, real, name != NULL ? name : "", metadata, err) : hth_fail_errno(err, HTH_IO, errno, "cannot find %s", whole);
+	hth_status status = real != NULL ? insert(&r, id, real, name != NULL ? name : "", metadata, days, err) : hth_fail_errno(err, HTH_IO, errno, "cannot find %s", whole);
 	if (status != HTH_OK) {
 		(void)rmdir(whole);
 		return status;
@@ -245,50 +274,48 @@ hth_status hth_stores_update(const char *home, const char *id, const json_t *bod
 {
 	const char *name = NULL;
 	store_scope s;
+	int64_t days;
 	HTH_AUTO_FREE char *metadata = NULL;
 	HTH_TRY(read_name(body, &name, err));
-	HTH_TRY(check_expiry(body, err));
+	HTH_TRY(read_expiry(body, &days, err));
 	HTH_TRY(store_read_attributes(body, "metadata", &metadata, err));
 	HTH_CLEANUP(record_close_p) record r = {0};
 	HTH_TRY(store_open(home, &r, err));
 	HTH_TRY(store_find(&r, id, &s, err));
 	HTH_TRY(refuse_household(&s, err));
+	HTH_TRY(store_refuse_expired(&s, err));
 	bool given = json_is_object(json_object_get(body, "metadata"));
-	HTH_TRY(record_do(&r, err, "UPDATE store SET name = coalesce(?2, name), metadata = coalesce(?3, metadata) WHERE id = ?1", "sss", id, name,
-	                  given ? metadata : NULL));
+	HTH_TRY(record_do(&r, err, "UPDATE store SET name = coalesce(?2, name), metadata = coalesce(?3, metadata), expires_days = iif(?4 < 0, expires_days, ?4)"
+	                           " WHERE id = ?1", "sssi", id, name, given ? metadata : NULL, days));
+	store_touch(&r, &s);
 	return get(&r, home, id, ret_store, err);
 }
 
-static hth_status forget(record *r, const char *id, hth_error *err)
+static hth_status forget(record *r, const char *id, bool whole, hth_error *err)
 {
 	HTH_TRY(record_do(r, err, "DELETE FROM store_file WHERE store = ?1", "s", id));
 	HTH_TRY(record_do(r, err, "DELETE FROM store_batch WHERE store = ?1", "s", id));
-	HTH_TRY(record_do(r, err, "DELETE FROM store WHERE id = ?1", "s", id));
+	HTH_TRY(record_do(r, err, whole ? "DELETE FROM store WHERE id = ?1" : "UPDATE store SET expired = 1 WHERE id = ?1", "s", id));
 	return record_do(r, err, "UPDATE folder SET removed = 1 WHERE store = ?1", "s", id);
 }
 
-hth_status hth_stores_delete(const char *home, const char *id, hth_error *err)
+hth_status store_empty(record *r, const char *home, const char *id, bool whole, hth_error *err)
 {
-	store_scope s;
 	char path[HTH_INDEX_PATH_MAX];
-	HTH_CLEANUP(record_close_p) record r = {0};
-	HTH_TRY(store_open(home, &r, err));
-	HTH_TRY(store_find(&r, id, &s, err));
-	HTH_TRY(refuse_household(&s, err));
 	HTH_AUTO_JSON json_t *links = json_array();
 	{
 		HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
-		HTH_TRY(record_prepare(&r, &stmt, err, "SELECT link FROM store_file JOIN upload ON upload.id = upload WHERE store = ?1"));
+		HTH_TRY(record_prepare(r, &stmt, err, "SELECT link FROM store_file JOIN upload ON upload.id = upload WHERE store = ?1"));
 		record_bind_all(stmt, "s", id);
 		while (sqlite3_step(stmt) == SQLITE_ROW)
 			json_array_append_new(links, json_string(record_text(stmt, 0)));
 	}
-	HTH_TRY(record_run(&r, err, "BEGIN IMMEDIATE"));
-	hth_status status = forget(&r, id, err);
+	HTH_TRY(record_run(r, err, "BEGIN IMMEDIATE"));
+	hth_status status = forget(r, id, whole, err);
 	if (status == HTH_OK)
-		status = record_run(&r, err, "COMMIT");
+		status = record_run(r, err, "COMMIT");
 	if (status != HTH_OK) {
-		(void)sqlite3_exec(r.db, "ROLLBACK", NULL, NULL, NULL);
+		(void)sqlite3_exec(r->db, "ROLLBACK", NULL, NULL, NULL);
 		return status;
 	}
 	for (size_t i = 0; i < json_array_size(links); i++)
@@ -296,4 +323,38 @@ hth_status hth_stores_delete(const char *home, const char *id, hth_error *err)
 	if (store_path(home, id, "", path))
 		(void)rmdir(path);
 	return HTH_OK;
+}
+
+hth_status hth_stores_delete(const char *home, const char *id, hth_error *err)
+{
+	store_scope s;
+	HTH_CLEANUP(record_close_p) record r = {0};
+	HTH_TRY(store_open(home, &r, err));
+	HTH_TRY(store_find(&r, id, &s, err));
+	HTH_TRY(refuse_household(&s, err));
+	return store_empty(&r, home, id, true, err);
+}
+
+hth_status stores_expire(record *r, const char *home, int64_t now_unix, hth_error *err)
+{
+	for (;;) {
+		char id[HTH_STORE_ID_MAX] = "";
+		{
+			HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
+			HTH_TRY(record_prepare(r, &stmt, err, "SELECT id FROM store WHERE expires_days > 0 AND expired = 0 AND active + expires_days * 86400 <= ?1 LIMIT 1"));
+			sqlite3_bind_int64(stmt, 1, now_unix);
+			if (sqlite3_step(stmt) == SQLITE_ROW)
+				snprintf(id, sizeof id, "%s", record_text(stmt, 0));
+		}
+		if (id[0] == '\0')
+			return HTH_OK;
+		HTH_TRY(store_empty(r, home, id, false, err));
+	}
+}
+
+hth_status hth_stores_expire(const char *home, int64_t now_unix, hth_error *err)
+{
+	HTH_CLEANUP(record_close_p) record r = {0};
+	HTH_TRY(record_open(&r, home, true, err));
+	return stores_expire(&r, home, now_unix, err);
 }

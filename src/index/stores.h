@@ -32,7 +32,7 @@ HTH_MUST_USE hth_status hth_uploads_delete(const char *home, const char *id, hth
 
 /* --- Stores --- */
 
-/* body: name, metadata, file_ids, as the API has them. */
+/* body: name, metadata, file_ids, expires_after, as the API has them. */
 HTH_MUST_USE hth_status hth_stores_create(const char *home, const json_t *body, json_t **ret_store, hth_error *err);
 HTH_MUST_USE hth_status hth_stores_get(const char *home, const char *id, json_t **ret_store, hth_error *err);
 HTH_MUST_USE hth_status hth_stores_list(const char *home, json_t **ret_stores, hth_error *err); /* an array: sent ones, oldest first, then the household's */
@@ -76,6 +76,9 @@ HTH_MUST_USE hth_status hth_store_ask_read(const json_t *body, hth_store_ask *re
 void hth_store_ask_finish(hth_store_ask *ask);
 HTH_MUST_USE hth_status hth_store_search(hth_index_reader *reader, const char *home, const char *store, const hth_store_ask *ask, json_t **ret_page,
                                          hth_error *err);
+
+/* Empties the stores whose time (expires_after) is over at now_unix. The keeper does it at each of its walks, and so does every call that uses a store. */
+HTH_MUST_USE hth_status hth_stores_expire(const char *home, int64_t now_unix, hth_error *err);
 
 /* Links that a crash left out are made, files that no row names are removed. Once, before the keeper starts. */
 void hth_stores_mend(const char *home);

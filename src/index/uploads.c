@@ -48,6 +48,7 @@ hth_status store_open(const char *home, record *ret_record, hth_error *err)
 	HTH_TRY(record_open(ret_record, home, true, err));
 	/* While the keeper stores what it reads, second by second, there are only moments for others. */
 	sqlite3_busy_timeout(ret_record->db, WAIT_MS);
+	(void)!stores_expire(ret_record, home, hth_clock_unix(), NULL); /* else the keeper does it, or the next call */
 	return HTH_OK;
 }
 

@@ -143,6 +143,14 @@ void hth_documents_search(hth_node *node, hth_exchange *exchange); /* GET /searc
 void hth_documents_status(hth_node *node, hth_exchange *exchange); /* GET /hearth/index */
 void hth_documents_change(hth_node *node, hth_exchange *exchange); /* POST /hearth/index */
 
+/* vector-stores.c: what vector stores say of a question, for a model. tool: file_search's members (api/file-search.c). fn is called once, later,
+ * unless it is cancelled before; results: as a store's search has them in `data`, borrowed, NULL with why_not. HTH_INVALID: the tool says what it cannot. */
+typedef struct store_call hth_store_call;
+typedef void (*hth_found_fn)(void *ctx, const json_t *results, const hth_error *why_not);
+HTH_MUST_USE hth_status hth_stores_find(hth_node *node, const json_t *tool, const char *question, double least, hth_found_fn fn, void *ctx,
+                                        hth_store_call **ret_call, hth_error *err);
+void hth_stores_cancel(hth_store_call *call); /* fn is not called any more */
+
 /* document-pages.c: a place of a document, for people. */
 HTH_MUST_USE hth_status hth_document_pages_create(hth_document_pages **ret_pages, hth_node *node, hth_error *err);
 void hth_document_pages_destroy(hth_document_pages *pages);

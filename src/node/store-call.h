@@ -31,6 +31,11 @@ typedef struct store_call {
 	/* of a search */
 	hth_store_ask ask;
 	size_t asked; /* queries whose vector is known, or will not be */
+	/* of a search for a model (instead of an exchange) */
+	hth_found_fn fn; /* NULL: nobody waits for it any more */
+	void *ctx;
+	json_t *stores; /* their ids */
+	bool for_model;
 	/* of content that goes out */
 	hth_timer *timer;
 	pthread_t thread;

@@ -14,6 +14,7 @@
 #include "node/store-call.h"
 
 #include "base/log.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -92,6 +93,34 @@ static hth_status run_search(store_call *c, const char *home, hth_error *err)
 	return status;
 }
 
+/* Several stores' results are taken in turn, best first. */
+static hth_status run_for_model(store_call *c, const char *home, hth_error *err)
+{
+	hth_index_reader *reader;
+	HTH_AUTO_JSON json_t *pages = json_array();
+	size_t i, most = 0;
+	json_t *id;
+	HTH_TRY(hth_index_reader_open(&reader, home, err));
+	hth_status status = HTH_OK;
+	json_array_foreach (c->stores, i, id) {
+		json_t *page = NULL;
+		if ((status = hth_store_search(reader, home, json_string_value(id), &c->ask, &page, err)) != HTH_OK)
+			break;
+		most = HTH_MAX(most, json_array_size(json_object_get(page, "data")));
+		json_array_append_new(pages, page);
+	}
+	hth_index_reader_close(reader);
+	HTH_TRY(status);
+	c->answer = json_array();
+	for (size_t rank = 0; rank < most; rank++)
+		for (size_t k = 0; k < json_array_size(pages) && json_array_size(c->answer) < c->ask.k; k++) {
+			json_t *one = json_array_get(json_object_get(json_array_get(pages, k), "data"), rank);
+			if (one != NULL)
+				json_array_append(c->answer, one);
+		}
+	return HTH_OK;
+}
+
 static hth_status run_store(store_call *c, const char *home, hth_error *err)
 {
 	const char *id = c->parts[1];
@@ -153,6 +182,8 @@ static hth_status run_batches(store_call *c, const char *home, hth_error *err)
 static hth_status run(store_call *c, hth_error *err)
 {
 	const char *home = c->all->node->config->home;
+	if (c->for_model)
+		return run_for_model(c, home, err);
 	if (strcmp(c->parts[0], "files") == 0)
 		return run_files(c, home, err);
 	if (c->n_parts <= 2)
@@ -186,6 +217,7 @@ void store_call_free(store_call *c)
 	hth_timer_close(c->timer);
 	hth_store_ask_finish(&c->ask);
 	json_decref(c->body);
+	json_decref(c->stores);
 	json_decref(c->answer);
 	free(c->path);
 	free(c->after);
@@ -264,7 +296,9 @@ static void on_ended(void *ctx, void *mail)
 	c->running = false;
 	if (c->wake && c->status == HTH_OK)
 		hth_documents_wake(c->all->node);
-	hth_log(HTH_LOG_DEBUG, "%s /v1/%s %s", c->method, c->parts[0], hth_status_name(c->status));
+	hth_log(HTH_LOG_DEBUG, "%s /v1/%s %s", c->method, c->for_model ? "responses, file_search" : c->parts[0], hth_status_name(c->status));
+	if (c->fn != NULL)
+		c->fn(c->ctx, c->status == HTH_OK ? c->answer : NULL, &c->error);
 	if (c->exchange != NULL)
 		answer(c);
 	else
@@ -278,7 +312,9 @@ void store_call_begin(store_call *c)
 		return;
 	c->status = err.status;
 	c->error = err;
-	if (c->exchange != NULL)
+	if (c->for_model) /* its fn is called later, always */
+		(void)!hth_mailbox_post(c->all->mailbox, c);
+	else if (c->exchange != NULL)
 		answer(c);
 	else
 		store_call_free(c);
@@ -350,6 +386,41 @@ hth_status store_call_new(hth_stores *all, hth_exchange *exchange, store_call **
 	*ret_call = c;
 	return HTH_OK;
 }
+
+hth_status hth_stores_find(hth_node *node, const json_t *tool, const char *question, double least, hth_found_fn fn, void *ctx,
+                           hth_store_call **ret_call, hth_error *err)
+{
+	enum { RESULTS = 8 }; /* small models have small contexts */
+	hth_stores *all = node->stores;
+	size_t n = strnlen(question, HTH_INDEX_QUERY_MAX);
+	n -= hth_utf8_incomplete_suffix(question, n);
+	if (all->n >= AT_ONCE)
+		return hth_fail(err, HTH_BUSY, "%zu calls to files and vector stores run already; try again in a moment", all->n);
+	HTH_AUTO_JSON json_t *body = json_pack("{s:s%, s:i, s:O*, s:O*}", "query", question, n, "max_num_results", RESULTS, "filters",
+	                                       json_object_get(tool, "filters"), "ranking_options", json_object_get(tool, "ranking_options"));
+	json_t *most = json_object_get(tool, "max_num_results");
+	if (body == NULL || (most != NULL && !json_is_null(most) && json_object_set(body, "max_num_results", most) != 0))
+		return hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
+	hth_store_ask ask;
+	HTH_TRY(hth_store_ask_read(body, &ask, err));
+	store_call *c = calloc(1, sizeof *c);
+	if (c == NULL) {
+		hth_store_ask_finish(&ask);
+		return hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
+	}
+	ask.threshold = ask.threshold > 0 ? ask.threshold : least;
+	*c = (store_call){.holder = {.gone = store_call_gone}, .all = all, .fd = -1, .method = "POST", .ask = ask, .fn = fn, .ctx = ctx, .for_model = true,
+	                  .stores = json_incref(json_object_get(tool, "vector_store_ids")), .next = all->calls};
+	if (c->next != NULL)
+		c->next->prev = c;
+	all->calls = c;
+	all->n++;
+	*ret_call = c;
+	ask_next(c);
+	return HTH_OK;
+}
+
+void hth_stores_cancel(hth_store_call *call) { call->fn = NULL; }
 
 /* "GET, POST": what the call's path takes; NULL: there is no such path. */
 static const char *methods_of(const store_call *c)

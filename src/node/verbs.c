@@ -44,6 +44,7 @@ typedef struct hth_call {
 	uint64_t prompt_tokens;
 	hth_task *page;  /* being fetched for the model; counts as in flight */
 	hth_document_call *passages; /* being searched for the model; counts as in flight */
+	hth_store_call *files;       /* the same in vector stores (file_search) */
 	bool documents;              /* its caller may know what they say */
 	bool context;                /* it is to be answered from them */
 	bool marked_only;            /* from those that neighbours may be shown */
@@ -252,9 +253,82 @@ static bool find_context(hth_call *call, bool with_before)
 	return true;
 }
 
+/* ---- files of vector stores, searched before its request is admitted (api/file-search.c) ---- */
+
+static hth_status take_files(hth_call *call, const json_t *results, hth_error *err)
+{
+	const json_t *one;
+	size_t i;
+	json_array_foreach ((json_t *)results, i, one) {
+		const json_t *attributes = json_object_get(one, "attributes"), *page = json_object_get(attributes, "page");
+		const char *path = json_string_value(json_object_get(attributes, "path")), *name = json_string_value(json_object_get(one, "filename")),
+		           *id = json_string_value(json_object_get(one, "file_id")),
+		           *text = json_string_value(json_object_get(json_array_get(json_object_get(one, "content"), 0), "text"));
+		bool household = path != NULL && path[0] == '/'; /* what a program sent is called as it called it */
+		const hth_context_passage p = {.file = household ? path : name != NULL ? name : "", .text = text != NULL ? text : "", .document = id,
+		                               .page = household && json_is_integer(page) ? (uint32_t)json_integer_value(page) : 0};
+		hth_status status = hth_context_add(call->job->context, &p, err);
+		if (status == HTH_TOO_LARGE)
+			break;
+		HTH_TRY(status);
+	}
+	return HTH_OK;
+}
+
+static void on_files(void *ctx, const json_t *results, const hth_error *why_not)
+{
+	hth_call *call = ctx;
+	hth_error err = HTH_ERROR_INIT;
+	enter(call);
+	call->files = NULL;
+	call->in_flight--;
+	if (call->gone || call->job->finished) {
+		leave(call);
+		return;
+	}
+	char *question = hth_api_question(call->job, false);
+	hth_status status = results != NULL ? take_files(call, results, &err) : why_not->status;
+	if (results == NULL)
+		err = *why_not;
+	if (status == HTH_OK)
+		status = hth_api_file_search_done(call->job, question != NULL ? question : "", results, &err);
+	if (status == HTH_OK)
+		status = hth_api_put_passages(call->job, &err);
+	if (question != NULL)
+		explicit_bzero(question, strlen(question));
+	free(question);
+	if (status != HTH_OK)
+		hth_api_fail(call->job, &err);
+	admit_more(call);
+	leave(call);
+}
+
+/* False: there is nothing to look for, or it fails (the job then has). */
+static bool find_files(hth_call *call)
+{
+	hth_error err = HTH_ERROR_INIT;
+	char *question = hth_api_question(call->job, false);
+	if (question == NULL)
+		return false;
+	call->in_flight++;
+	hth_status status = hth_stores_find(call->node, hth_api_file_search(call->job), question, (double)TOOL_LEAST / 100, on_files, call, &call->files, &err);
+	explicit_bzero(question, strlen(question));
+	free(question);
+	if (status == HTH_OK)
+		return true;
+	call->in_flight--;
+	hth_api_fail(call->job, &err);
+	return false;
+}
+
 /* Nobody waits for them any more. */
 static void drop_passages(hth_call *call)
 {
+	if (call->files != NULL) {
+		hth_stores_cancel(call->files);
+		call->files = NULL;
+		call->in_flight--;
+	}
 	if (call->passages == NULL)
 		return;
 	hth_documents_cancel(call->passages);
@@ -553,12 +627,23 @@ static hth_status read_call(hth_call *call, hth_error *err)
 		return hth_fail_param(err, HTH_DENIED, "Hearth-Tools", "fetching from the web is off; the setting fetch_hosts lists the hosts that may be fetched from");
 	HTH_TRY(hth_api_parse(&call->job, call->endpoint, &call->node->api_host, &out, hth_exchange_path(call->exchange), body, len, err));
 	call->context = call->context && !call->job->finished && call->job->n_requests > 0 && call->job->requests[0]->kind == HTH_CHAT;
-	if (search || call->context) {
+	const bool files = !call->job->finished && hth_api_file_search(call->job) != NULL;
+	hth_status status = HTH_OK;
+	if (files && !call->documents)
+		status = hth_fail_param(err, HTH_DENIED, "tools", "this key may not search files: it has not the scope 'documents'");
+	if (files && fetch)
+		status = hth_fail_param(err, HTH_DENIED, "tools", "a model that is given files may not choose what is fetched from the web; ask without file_search or web_fetch");
+	if (files) { /* what was sent to a vector store is nobody else's; and it takes the place of the household's papers */
+		call->context = false;
+		call->wish = HTH_PRIVATE;
+	}
+	if (!files && (search || call->context)) {
 		/* What they say stays at home, whatever the call wishes; but who asks for the neighbours' eyes is given only what its owner marked for them. */
 		call->marked_only = privacy != NULL && privacy[0] != '\0' && call->wish == HTH_NEIGHBOURS;
 		call->wish = call->marked_only ? HTH_NEIGHBOURS : HTH_PRIVATE;
 	}
-	hth_status status = (search || call->context) && !call->job->finished ? hth_api_use_documents(call->job, err) : HTH_OK;
+	if (status == HTH_OK && (search || files || call->context) && !call->job->finished)
+		status = hth_api_use_documents(call->job, err);
 	if (status == HTH_OK && any && !call->job->finished)
 		status = hth_api_offer_tool(call->job, search ? HTH_OWN_TOOL_DOCUMENTS : HTH_OWN_TOOL_FETCH, search ? "" : hosts, err);
 	if (status != HTH_OK) {
@@ -584,7 +669,8 @@ static void begin_call(void *ctx)
 	} else {
 		if (call->exchange != NULL)
 			hth_exchange_drop_body(call->exchange);
-		if (!call->context || !find_context(call, false))
+		bool finds = hth_api_file_search(call->job) != NULL ? find_files(call) : call->context && find_context(call, false);
+		if (!finds)
 			admit_more(call);
 	}
 	leave(call);

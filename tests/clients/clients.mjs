@@ -105,6 +105,37 @@ test("openai: files and vector stores", async () => {
   await assert.rejects(openai.vectorStores.files.create("vs_documents", { file_id: sent.id }), OpenAI.PermissionDeniedError);
 });
 
+test("openai: file_search in responses", async () => {
+  const store = await openai.vectorStores.create({ name: "one", expires_after: { anchor: "last_active_at", days: 3 } });
+  assert.equal(store.expires_at, store.last_active_at + 3 * 86400);
+  const sent = await openai.vectorStores.files.uploadAndPoll(store.id, new File(["The deposit of the mill is 2400 euros."], "mill.txt", { type: "text/plain" }));
+  assert.equal(sent.status, "completed");
+  const body = {
+    model: "u/alpha", input: "How high is the deposit of the mill?", include: ["file_search_call.results"],
+    tools: [{ type: "file_search", vector_store_ids: [store.id], max_num_results: 3, ranking_options: { ranker: "auto", score_threshold: 0.2 } }],
+  };
+  const right = (r) => {
+    const [call, message] = r.output;
+    assert.deepEqual([call.type, call.status, call.queries], ["file_search_call", "completed", [body.input]]);
+    assert.deepEqual([call.results[0].file_id, call.results[0].filename, call.results[0].text], [sent.id, "mill.txt", "The deposit of the mill is 2400 euros."]);
+    assert.equal(message.content[0].text, "The deposit is 2400 euros [1].\n\n[1] mill.txt");
+    const [a] = message.content[0].annotations;
+    assert.deepEqual([a.type, a.file_id, a.filename, a.index], ["file_citation", sent.id, "mill.txt", 26]);
+  };
+  right(await openai.responses.create(body));
+  const steps = [];
+  const stream = openai.responses.stream(body);
+  for await (const event of stream) steps.push(event.type);
+  right(await stream.finalResponse());
+  const searching = steps.filter((s) => s.startsWith("response.file_search_call"));
+  assert.deepEqual(searching, ["in_progress", "searching", "completed"].map((s) => `response.file_search_call.${s}`));
+  assert.equal(steps[steps.indexOf("response.file_search_call.in_progress") - 1], "response.output_item.added");
+  assert.equal(steps[steps.indexOf("response.file_search_call.completed") + 1], "response.output_item.done");
+  assert.ok(steps.includes("response.output_text.annotation.added"));
+  await openai.vectorStores.delete(store.id);
+  await openai.files.delete(sent.id);
+});
+
 test("openai: completions and embeddings", async () => {
   const c = await openai.completions.create({ model, prompt: "Hello", max_tokens: 4 });
   assert.equal(typeof c.choices[0].text, "string");

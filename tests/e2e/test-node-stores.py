@@ -10,6 +10,9 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from e2e import Node, run_tests, test, wait_for  # noqa: E402
 from papers import Papers, cli, pdf  # noqa: E402
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "upstream"))
+from fakeupstream import FakeUpstream  # noqa: E402
+
 PROGRAM = os.environ["HEARTH_PROGRAM"]
 
 
@@ -181,7 +184,8 @@ def wrong_calls_are_refused_with_their_field():
                 (search, {"query": "a", "max_num_results": 51}, 400, "max_num_results"), (search, {"query": "a", "filters": {"type": "like"}}, 400, "filters"),
                 (search, {"query": "a", "filters": deep}, 400, "filters"), (search, {"query": "a", "ranking_options": {"score_threshold": 7}}, 400, "score_threshold"),
                 ("/v1/vector_stores", {"name": "x" * 300}, 400, "name"), ("/v1/vector_stores", {"metadata": {"a": {}}}, 400, "metadata"),
-                ("/v1/vector_stores", {"expires_after": {"anchor": "last_active_at", "days": 1}}, None, "expires_after"),
+                ("/v1/vector_stores", {"expires_after": {"anchor": "last_active_at", "days": 0}}, 400, "expires_after"),
+                ("/v1/vector_stores", {"expires_after": {"anchor": "created_at", "days": 1}}, 400, "expires_after"),
                 ("/v1/vector_stores", {"file_ids": ["file-none"]}, 404, "file_id"), (f"/v1/vector_stores/{store}/files", {}, 400, "file_id"),
                 (f"/v1/vector_stores/{store}/file_batches", {"file_ids": []}, 400, "file_ids"), ("/v1/vector_stores/vs_none/search", {"query": "a"}, 404, "vector_store_id"),
                 ("/v1/vector_stores/vs_folder_1%20OR%201/search", {"query": "a"}, 404, "vector_store_id"), ("/v1/files", {"purpose": "assistants"}, 400, "file")):
@@ -203,6 +207,60 @@ def wrong_calls_are_refused_with_their_field():
         assert node.ask("DELETE", "/v1/vector_stores").headers["Allow"] == "GET, POST"
         assert node.get("/v1/files?limit=0").error()["param"] == "limit" and node.get("/v1/vector_stores?order=up").error()["param"] == "order"
         assert sorted(f for f in os.listdir(os.path.join(node.home, "files")) if f.startswith(".")) == []
+
+
+@test
+def responses_search_files_before_they_are_answered():
+    asked = []
+    citing = FakeUpstream()
+
+    def script(body):
+        asked.append(body)
+        return [({"content": "The valve goes before winter [1] [9]."}, None), ({}, "stop")]
+    citing.script = script
+    with Papers() as papers, Node([PROGRAM, "serve"], conf=f"upstream.u = {citing.url}\n") as node:
+        papers.put("rent.txt", "The rent of 740 euros is due on the third day of the month.")
+        cli(node, "index", "add", papers.folder, "--wait")
+        one = upload(node, "boiler.txt", "The boiler's pressure valve must be replaced before winter.")
+        store = post(node, "/v1/vector_stores", {"expires_after": {"anchor": "last_active_at", "days": 7}})
+        assert store["expires_after"] == {"anchor": "last_active_at", "days": 7} and store["expires_at"] == store["last_active_at"] + 7 * 86400, store
+        post(node, f"/v1/vector_stores/{store['id']}/files", {"file_id": one["id"], "attributes": {"year": 2023}})
+        wait_until_read(node, store["id"], 1)
+        wait_for("the model", 60, lambda: "u/alpha" in [m["id"] for m in node.get("/v1/models").json["data"]], 0.1)
+
+        def ask(question, ids=(store["id"],), **more):
+            tool = {"type": "file_search", "vector_store_ids": list(ids), **more.pop("tool", {})}
+            return node.post("/v1/responses", {"model": "u/alpha", "input": question, "tools": [tool], **more})
+        whole = ask("When is the valve replaced?", include=["file_search_call.results"]).json
+        call, message = whole["output"]
+        assert call["type"] == "file_search_call" and call["status"] == "completed" and call["queries"] == ["When is the valve replaced?"], call
+        result = call["results"][0]
+        assert (result["file_id"], result["filename"], result["attributes"]) == (one["id"], "boiler.txt", {"year": 2023}) and "pressure valve" in result["text"], result
+        part = message["content"][0]
+        assert part["text"] == "The valve goes before winter [1].\n\n[1] boiler.txt", part
+        assert [(a["type"], a["file_id"], a["filename"], a["index"]) for a in part["annotations"]] == [("file_citation", one["id"], "boiler.txt", 29)], part
+        assert "pressure valve" in json.dumps(asked[-1]) and "740 euros" not in json.dumps(asked[-1]), asked[-1]
+        # Without `include` no results; what is played back as input is taken; several stores, the household's among them.
+        again = ask([{"role": "user", "content": "When is the valve replaced?"}, call, *[{k: m[k] for k in ("type", "role", "content")} for m in [message]],
+                     {"role": "user", "content": "And when is the rent due?"}], ids=(store["id"], "vs_documents")).json
+        assert again["output"][0]["results"] is None and "740 euros" in json.dumps(asked[-1]), again
+        assert again["output"][1]["content"][0]["annotations"][0]["filename"] == "rent.txt", again
+        nothing = ask("Who discovered the telescope?", include=["file_search_call.results"]).json
+        assert nothing["output"][0]["results"] == [] and nothing["output"][1]["content"][0]["annotations"] == [], nothing
+        filtered = ask("When is the valve replaced?", include=["file_search_call.results"], tool={"filters": {"type": "lt", "key": "year", "value": 2000}}).json
+        assert filtered["output"][0]["results"] == [], filtered
+        assert [o["type"] for o in ask("When is the valve replaced?", tool_choice="none").json["output"]] == ["message"]
+        assert ask("When is the valve replaced?", tool_choice={"type": "file_search"}).json["output"][0]["type"] == "file_search_call"
+        for bad, status, param in (({"ids": ()}, 400, "tools"), ({"ids": (7,)}, 400, "tools"), ({"ids": ("vs_none",)}, 404, "vector_store_id"),
+                                   ({"tool": {"filters": {"type": "like"}}}, 400, "filters"), ({"tool": {"max_num_results": 0}}, 400, "max_num_results")):
+            answer = ask("a valve", **bad)
+            assert (answer.status, answer.error()["param"]) == (status, param), (bad, answer.body)
+        key = next(w for w in cli(node, "key", "add", "talker", "--scope", "chat").split() if len(w) > 30)
+        answer = node.post("/v1/responses", {"model": "u/alpha", "input": "a", "tools": [{"type": "file_search", "vector_store_ids": [store["id"]]}]},
+                           headers={"Authorization": f"Bearer {key}"})
+        assert answer.status == 403 and answer.error()["param"] == "tools", answer.body
+        assert "valve" not in node.log() and "boiler" not in node.log()
+    citing.close()
 
 
 @test

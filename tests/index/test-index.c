@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "harness.h"
 #include "index/index.h"
+#include "index/stores.h"
 
 #include <fcntl.h>
 #include <ftw.h>
@@ -408,6 +409,50 @@ TEST(what_the_best_passages_share_decides_among_the_rest)
 	CHECK(letter < music && music == 4); /* although it has more words around its one "boiler" */
 	CHECK_INT(find_text("boiler -sonata"), 4);
 	CHECK_INT(find_text("+sonata boiler"), 1);
+	hth_index_stop(ix);
+	end();
+}
+
+TEST(a_store_goes_so_many_days_after_it_was_last_used)
+{
+	begin();
+	put("boiler.txt", "The boiler was serviced in March.");
+	HTH_AUTO_JSON json_t *body = json_pack("{s:s, s:{s:s, s:i}}", "name", "weekly", "expires_after", "anchor", "last_active_at", "days", 7), *store = NULL, *file = NULL,
+	                     *later = NULL, *gone = NULL;
+	char folder[600], spool[800];
+	REQUIRE_OK(hth_uploads_folder(home, folder, sizeof folder, &err) == HTH_OK ? HTH_OK : (mkdir(home, 0700), hth_uploads_folder(home, folder, sizeof folder, &err)));
+	snprintf(spool, sizeof spool, "%s/.spool", folder);
+	CHECK(rename(at("boiler.txt"), spool) == 0);
+	REQUIRE_OK(hth_uploads_put(home, spool, "boiler.txt", "assistants", &file, &err));
+	REQUIRE_OK(hth_stores_create(home, body, &store, &err));
+	const char *id = json_string_value(json_object_get(store, "id"));
+	HTH_AUTO_JSON json_t *one = json_pack("{s:O}", "file_id", json_object_get(file, "id")), *added = NULL;
+	REQUIRE_OK(hth_store_files_add(home, id, one, &added, &err));
+	int64_t active = json_integer_value(json_object_get(store, "last_active_at"));
+	hth_index *ix = keep();
+	REQUIRE(ix != NULL);
+	CHECK(settle(ix));
+	const hth_index_query q = {.text = "boiler", .store = id};
+	CHECK_OK(hth_stores_expire(home, active + 7 * 86400 - 1, &err));
+	CHECK_INT(find(q), 1);
+	REQUIRE_OK(hth_stores_get(home, id, &later, &err));
+	CHECK_STR(json_string_value(json_object_get(later, "status")), "completed");
+	CHECK_OK(hth_stores_expire(home, active + 7 * 86400, &err));
+	CHECK_INT(find(q), 0);
+	REQUIRE_OK(hth_stores_get(home, id, &gone, &err));
+	CHECK_STR(json_string_value(json_object_get(gone, "status")), "expired");
+	CHECK_INT(json_integer_value(json_object_get(json_object_get(gone, "file_counts"), "total")), 0);
+	CHECK_INT(hth_store_files_add(home, id, one, &added, &err), HTH_INVALID);
+	/* All traces go; the file itself stays until its sender deletes it. */
+	hth_index_wake(ix);
+	uint64_t limit = hth_clock_ms() + 30000;
+	while (status_of(ix).passages > 0 && hth_clock_ms() < limit)
+		usleep(20000);
+	CHECK_INT(status_of(ix).passages, 0);
+	HTH_AUTO_JSON json_t *kept = NULL;
+	CHECK_OK(hth_uploads_get(home, json_string_value(json_object_get(file, "id")), &kept, &err));
+	CHECK_OK(hth_stores_delete(home, id, &err));
+	CHECK_INT(hth_stores_get(home, id, &later, &err), HTH_NOT_FOUND);
 	hth_index_stop(ix);
 	end();
 }
