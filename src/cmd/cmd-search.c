@@ -55,7 +55,7 @@ static hth_status search_here(const hth_invocation *in, const hth_search_ask *a,
 	hth_index_reader_close(reader);
 	if (status != HTH_OK)
 		return status;
-	hth_index_write_hits(&hits, a->query, a->with_text, &out);
+	hth_index_write_hits(&hits, a->query, a->with_text, NULL, &out);
 	hth_index_hits_finish(&hits);
 	HTH_TRY(hth_buf_check(&out, "the answer", err));
 	return hth_json_parse(ret_json, out.data, out.len, err);

@@ -39,14 +39,18 @@ bool hth_index_write_link(const hth_index_hit *h, const char *query, bool image,
 	return true;
 }
 
-static void put_link(hth_buf *out, const char *key, const hth_index_hit *h, const char *query, bool image)
+static void put_link(hth_buf *out, const char *key, const hth_index_hit *h, const char *query, bool image, const hth_index_signer *signer)
 {
 	HTH_CLEANUP(hth_buf_finish) hth_buf link = HTH_BUF_INIT(16 << 10);
-	if (hth_index_write_link(h, query, image, &link) && !link.failed)
+	if (!hth_index_write_link(h, query, image, &link))
+		return;
+	if (signer != NULL)
+		signer->sign(signer->ctx, h->document, &link);
+	if (!link.failed)
 		put(out, key, link.data);
 }
 
-void hth_index_write_hits(const hth_index_hits *hits, const char *query, bool with_text, hth_buf *out)
+void hth_index_write_hits(const hth_index_hits *hits, const char *query, bool with_text, const hth_index_signer *signer, hth_buf *out)
 {
 	hth_buf_append_str(out, "{\"hits\":[");
 	for (size_t i = 0; i < hits->n; i++) {
@@ -74,8 +78,8 @@ void hth_index_write_hits(const hth_index_hits *hits, const char *query, bool wi
 		if (hits->by_vectors)
 			hth_buf_appendf(out, ",\"similarity\":%.4f", h->similarity);
 		hth_buf_appendf(out, ",\"copies\":%zu", h->n_copies);
-		put_link(out, "link", h, query, false);
-		put_link(out, "image", h, query, true);
+		put_link(out, "link", h, query, false, signer);
+		put_link(out, "image", h, query, true, signer);
 		if (with_text)
 			put(out, "text", h->text);
 		hth_buf_append_char(out, '}');

@@ -20,8 +20,13 @@
 #include "base/buf.h"
 #include "index/index.h"
 
-/* query: what was asked, for the links; NULL: it is not marked there. */
-void hth_index_write_hits(const hth_index_hits *hits, const char *query, bool with_text, hth_buf *out);
+/* Appends to a link of this document what lets a browser open it; any thread. */
+typedef struct hth_index_signer {
+	void (*sign)(void *ctx, const char *document, hth_buf *out);
+	void *ctx;
+} hth_index_signer;
+/* signer: NULL: links are plain. query: what was asked, for the links; NULL: it is not marked there. */
+void hth_index_write_hits(const hth_index_hits *hits, const char *query, bool with_text, const hth_index_signer *signer, hth_buf *out);
 /* The path at the node (not a URL's host) where a hit is shown; image: as a picture. False: this kind has none. */
 bool hth_index_write_link(const hth_index_hit *hit, const char *query, bool image, hth_buf *out);
 /* index may be NULL. */

@@ -11,6 +11,7 @@
  */
 #include "node/node-internal.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -31,6 +32,7 @@ typedef struct page_call {
 	hth_document_pages *all;
 	hth_exchange *exchange; /* NULL: the client has left */
 	char id[HTH_INDEX_ID_LEN + 1], *query;
+	char *expires, *signature; /* of a link that was signed (signed-links.h); NULL: it was not */
 	hth_view_ask ask;
 	bool picture;
 	uint32_t dpi;
@@ -61,6 +63,8 @@ static void free_call(page_call *c)
 	all->n--;
 	hth_index_view_finish(&c->view);
 	free(c->query);
+	free(c->expires);
+	free(c->signature);
 	free(c);
 }
 
@@ -136,7 +140,13 @@ static void put_link(hth_buf *out, const page_call *c, uint32_t page, bool pictu
 	    .type = c->view.type, .page = page, .part_number = c->ask.part, .passage = page == c->ask.page ? c->ask.passage : 0};
 	snprintf(hit.document, sizeof hit.document, "%s", c->id);
 	HTH_CLEANUP(hth_buf_finish) hth_buf link = HTH_BUF_INIT(16 << 10);
-	if (hth_index_write_link(&hit, c->query, picture, &link) && !link.failed)
+	if (!hth_index_write_link(&hit, c->query, picture, &link))
+		return;
+	if (c->expires != NULL) /* good as long as the page that has it, and no longer */
+		hth_buf_appendf(&link, "&expires=%s&signature=%s", c->expires, c->signature);
+	else
+		hth_guard_sign_link(c->all->node, c->id, &link);
+	if (!link.failed)
 		put_string(out, link.data);
 }
 
@@ -375,8 +385,13 @@ static hth_status read_call(page_call *c, hth_exchange *exchange, hth_error *err
 	HTH_TRY(read_number(exchange, "part", 0, UINT32_MAX, &part, err));
 	HTH_TRY(read_number(exchange, "passage", 0, INT64_MAX, &c->ask.passage, err));
 	HTH_TRY(read_number(exchange, "dpi", 36, 300, &dpi, err));
+	const char *expires = hth_exchange_query(exchange, "expires"), *signature = hth_exchange_query(exchange, "signature");
 	c->query = strdup(query != NULL ? query : "");
-	if (c->query == NULL)
+	if (hth_link_is_good(c->all->node->link_key, c->id, expires, signature, hth_clock_unix())) {
+		c->expires = strdup(expires);
+		c->signature = strdup(signature);
+	}
+	if (c->query == NULL || (c->expires == NULL) != (c->signature == NULL))
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for the request");
 	c->ask.document = c->id;
 	c->ask.part = (uint32_t)part;

@@ -34,6 +34,7 @@ typedef struct document_call {
 	char *text, *folder, *type, *from; /* text: the query, or the folder to add or remove */
 	int64_t k, after, before, least;
 	bool with_text, shared, remove, marked_only;
+	bool sign; /* links, because this node asks for keys */
 	hth_index_hits hits;
 	pthread_t thread;
 	bool running; /* the thread; false: it waits for the query's vector */
@@ -97,6 +98,11 @@ void hth_documents_rest(hth_node *node)
 
 /* --- the call's thread --- */
 
+static void sign_link(void *ctx, const char *document, hth_buf *out)
+{
+	hth_link_sign(((document_call *)ctx)->all->node->link_key, document, hth_clock_unix() + HTH_LINK_S, out);
+}
+
 static hth_status run_search(document_call *c, hth_error *err)
 {
 	if (c->reader == NULL)
@@ -104,8 +110,9 @@ static hth_status run_search(document_call *c, hth_error *err)
 	const hth_index_query q = {.text = c->text, .k = (size_t)c->k, .folder = c->folder, .type = c->type, .from = c->from, .after = c->after, .before = c->before,
 	                           .shared_only = c->marked_only, .least_share = (double)c->least / 100, .vector = c->vector, .n_dims = c->n_dims, .vector_key = c->key};
 	HTH_TRY(hth_index_search(c->reader, &q, &c->hits, err));
+	const hth_index_signer signer = {sign_link, c};
 	if (c->fn == NULL)
-		hth_index_write_hits(&c->hits, c->text, c->with_text, &c->answer);
+		hth_index_write_hits(&c->hits, c->text, c->with_text, c->sign ? &signer : NULL, &c->answer);
 	return hth_buf_check(&c->answer, "the answer", err);
 }
 
@@ -243,6 +250,7 @@ static hth_status begin(hth_documents *d, document_call *c, hth_exchange *exchan
 		return hth_fail(err, HTH_BUSY, "%zu searches run already; try again in a moment", d->n);
 	c->holder.gone = on_gone;
 	c->exchange = exchange;
+	c->sign = hth_guard_asks_for_keys(d->node);
 	c->answer = HTH_BUF_INIT(ANSWER_MAX);
 	if (c->kind == CALL_SEARCH && d->n_readers > 0)
 		c->reader = d->readers[--d->n_readers];

@@ -10,6 +10,8 @@
  */
 #include "node/node-internal.h"
 
+#include "base/clock.h"
+#include "base/mem.h"
 #include "client/transfer.h"
 #include "store/owner.h"
 
@@ -63,6 +65,7 @@ hth_status hth_guard_init(hth_node *node, hth_error *err)
 		                node->config->listen_address);
 	HTH_TRY(hth_owner_hold(node->config->home, &node->home_fd, err));
 	randombytes_buf(node->key_salt, sizeof node->key_salt);
+	randombytes_buf(node->link_key, sizeof node->link_key);
 	hash_key(node, node->config->api_key, node->key_hash);
 	return HTH_OK;
 }
@@ -180,6 +183,33 @@ static bool is_open(hth_exchange *exchange)
 	return (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0) && (strcmp(path, "/") == 0 || strcmp(path, "/health") == 0);
 }
 
+/* A link to a document that this node signed for somebody who may read it. */
+static bool is_signed(const hth_node *node, hth_exchange *exchange)
+{
+	static const char prefix[] = "/documents/";
+	char document[64];
+	const char *method = hth_exchange_method(exchange), *path = hth_exchange_path(exchange);
+	if ((strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) || strncmp(path, prefix, sizeof prefix - 1) != 0)
+		return false;
+	path += sizeof prefix - 1;
+	size_t n = strcspn(path, "/");
+	if ((size_t)snprintf(document, sizeof document, "%.*s", (int)HTH_MIN(n, sizeof document), path) >= sizeof document)
+		return false;
+	return hth_link_is_good(node->link_key, document, hth_exchange_query(exchange, "expires"), hth_exchange_query(exchange, "signature"), hth_clock_unix());
+}
+
+bool hth_guard_asks_for_keys(const hth_node *node)
+{
+	/* Removing the last key of a node that others can reach must not let everybody in. */
+	return node->has_key || hth_keys_any(node->keys) || !is_loopback(node->config->listen_address);
+}
+
+void hth_guard_sign_link(const hth_node *node, const char *document, hth_buf *out)
+{
+	if (hth_guard_asks_for_keys(node))
+		hth_link_sign(node->link_key, document, hth_clock_unix() + HTH_LINK_S, out);
+}
+
 hth_status hth_guard_check(hth_node *node, hth_exchange *exchange, hth_caller *ret_caller, hth_error *err)
 {
 	*ret_caller = (hth_caller){.privacy = HTH_PRIVATE, .documents = true};
@@ -195,10 +225,13 @@ hth_status hth_guard_check(hth_node *node, hth_exchange *exchange, hth_caller *r
 		hth_exchange_add_header(exchange, "Access-Control-Expose-Headers", "Hearth-Request-Id, Hearth-Served-By, Retry-After");
 		hth_exchange_add_header(exchange, "Vary", "Origin");
 	}
-	/* Removing the last key of a node that others can reach must not let everybody in. */
-	if (is_open(exchange) || !(node->has_key || hth_keys_any(node->keys) || !is_loopback(node->config->listen_address)))
+	if (is_open(exchange) || !hth_guard_asks_for_keys(node) || is_signed(node, exchange))
 		return HTH_OK;
-	return check_key(node, exchange, ret_caller, err);
+	hth_status status = check_key(node, exchange, ret_caller, err);
+	if (status == HTH_UNAUTHORIZED && hth_exchange_query(exchange, "signature") != NULL)
+		return hth_fail(err, HTH_UNAUTHORIZED, "this link to a document is not good any more (it is for %d hours, until the node starts again); search again",
+		                HTH_LINK_S / 3600);
+	return status;
 }
 
 void hth_guard_preflight(hth_exchange *exchange)

@@ -9,6 +9,7 @@
 #include "fetch/fetch.h"
 #include "http/http.h"
 #include "node/node.h"
+#include "node/signed-links.h"
 #include "pull/pull.h"
 #include "route/route.h"
 #include "street/street-owner.h"
@@ -99,6 +100,7 @@ typedef struct hth_node {
 	unsigned char key_salt[32], key_hash[32]; /* of the API key; has_key */
 	bool has_key;
 	unsigned char owner_hash[32];     /* of the key in the home's node.lock */
+	unsigned char link_key[HTH_LINK_KEY_BYTES];
 	int home_fd;                      /* which holds it */
 } hth_node;
 
@@ -217,6 +219,9 @@ void hth_guard_welcome_owner(hth_node *node); /* once the port is known */
 /* Host, Origin and key. Adds the CORS headers for an allowed foreign origin. HTH_DENIED, HTH_UNAUTHORIZED. */
 HTH_MUST_USE hth_status hth_guard_check(hth_node *node, hth_exchange *exchange, hth_caller *ret_caller, hth_error *err);
 bool hth_guard_is_loopback_url(const char *url); /* of this machine */
+/* Appends a signature (signed-links.h) to a link of this document, where this node asks for keys. For who may know what it says. */
+void hth_guard_sign_link(const hth_node *node, const char *document, hth_buf *out);
+bool hth_guard_asks_for_keys(const hth_node *node);
 void hth_guard_preflight(hth_exchange *exchange); /* answers OPTIONS, once checked */
 
 /* pages.c: what the node answers itself. False: not one of them. */

@@ -179,8 +179,10 @@ static hth_status take_passages(hth_call *call, const hth_index_hits *hits, hth_
 		hth_context_passage p = {.file = h->file, .part = h->part, .text = h->text, .snippet = h->snippet, .document = h->document,
 		                         .page = h->page, .has_box = h->has_box};
 		memcpy(p.box, h->box, sizeof p.box);
-		if (hth_index_write_link(h, NULL, false, &link))
-			p.link = link.data;
+		if (hth_index_write_link(h, NULL, false, &link)) {
+			hth_guard_sign_link(call->node, h->document, &link);
+			p.link = link.failed ? NULL : link.data;
+		}
 		hth_status status = hth_context_add(call->job->context, &p, err);
 		if (status == HTH_TOO_LARGE)
 			break; /* many rounds: what there is must do */

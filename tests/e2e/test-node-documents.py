@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """The household's documents in a real node: kept while it runs, searched over HTTP and by the program, behind their own scope."""
+import html
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,6 +12,7 @@ import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from e2e import SOURCE, Node, run_tests, test, wait_for  # noqa: E402
+from papers import pdf  # noqa: E402
 
 sys.path.insert(0, os.path.join(SOURCE, "tests", "upstream"))
 from fakeupstream import FakeUpstream  # noqa: E402
@@ -35,8 +38,8 @@ class Papers:
         shutil.rmtree(self.folder)
 
     def put(self, name, text):
-        with open(os.path.join(self.folder, name), "w") as f:
-            f.write(text)
+        with open(os.path.join(self.folder, name), "wb") as f:
+            f.write(text if isinstance(text, bytes) else text.encode())
 
 
 @test
@@ -88,6 +91,27 @@ def papers_have_a_scope_of_their_own():
         assert refused.status == 403 and "documents" in refused.error()["message"]
         assert len(node.get("/search?q=treasure", headers=bearer(reader)).json["hits"]) == 1
         assert node.get("/hearth/index", headers=bearer(reader)).status == 403
+        # A browser has no key: links that a reader was given open without one, and nothing else does.
+        papers.put("two.pdf", pdf([[(100, 100, "The treasure map, first page")], [(100, 100, "The treasure map, second page")]]))
+        wait_for("the map", 60, lambda: len(node.get("/search?q=map", headers=bearer(reader)).json["hits"]) == 2, 0.1)
+        hits = node.get("/search?q=map", headers=bearer(reader)).json["hits"]
+        hit = next(h for h in hits if h["page"] == 1)
+        link, image = hit["link"], hit["image"]
+        assert "&signature=" in link and "&expires=" in link, link
+        page = node.get(link)
+        assert page.status == 200 and "second page" not in page.body.decode() and page.headers["Referrer-Policy"] == "no-referrer", page.body
+        assert node.get(image).body.startswith(b"\x89PNG")
+        inner = [html.unescape(u) for u in re.findall(r'(?:src|href)="([^"]+)"', page.body.decode())]
+        assert len(inner) == 2 and all(node.get(u).status == 200 for u in inner), inner  # the next page, and its picture
+        assert "second page" in node.get(inner[0]).body.decode()
+        expires = re.search(r"expires=(\d+)", link)[1]
+        other = node.get("/search?q=tree", headers=bearer(reader)).json["hits"][0]["link"].split("?")[0]
+        for bad in (link.split("&expires")[0], link.replace(expires, str(int(expires) + 1)), link.replace("&signature=", "&signature=0"),
+                    link[:-1] + ("0" if link[-1] != "0" else "1"), other + "?" + link.split("?")[1], link.replace("/documents/", "/search?q=treasure&x="),
+                    link.replace("&expires=" + expires, "")):
+            assert node.get(bad).status == 401, bad
+        assert node.ask("DELETE", link).status == 401
+        assert "signature" not in node.log()
 
 
 @test
