@@ -89,6 +89,10 @@ static const char *const migrations[] = {
     "ALTER TABLE store ADD COLUMN active INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE store ADD COLUMN expired INTEGER NOT NULL DEFAULT 0;"
     "UPDATE store SET active = created;",
+    /* How long a content is (0: not known), and from which byte and after which part on its pictures were not looked at (mbox-growth.c). */
+    "ALTER TABLE document ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE document ADD COLUMN ocr_from INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE document ADD COLUMN ocr_parts INTEGER NOT NULL DEFAULT 0;",
 };
 
 hth_status record_fail(record *r, int rc, const char *doing, hth_error *err)

@@ -167,7 +167,7 @@ static hth_status link_file(hth_index *ix, int64_t file, int64_t document, int64
 	return HTH_OK;
 }
 
-static hth_status insert_passages(hth_index *ix, intake_job *j, int64_t document, int64_t *ret_first, hth_error *err)
+hth_status intake_insert_passages(hth_index *ix, intake_job *j, int64_t document, int64_t *ret_first, hth_error *err)
 {
 	reading *rd = &j->reading;
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
@@ -207,7 +207,7 @@ static hth_status insert_passages(hth_index *ix, intake_job *j, int64_t document
 	return HTH_OK;
 }
 
-static hth_status insert_parts(hth_index *ix, intake_job *j, int64_t document, int64_t first, hth_error *err)
+hth_status intake_insert_parts(hth_index *ix, intake_job *j, int64_t document, int64_t first, hth_error *err)
 {
 	for (size_t i = 0; i < j->reading.n_parts; i++) {
 		const reading_part *p = &j->reading.parts[i];
@@ -230,12 +230,12 @@ static hth_status store_document(hth_index *ix, intake_job *j, int64_t state, co
 	/* Another file of the same content may have been read at the same time. */
 	HTH_TRY(record_int(&ix->r, &document, 0, err, "SELECT id FROM document WHERE hash = ?1", "b", j->hash, sizeof j->hash));
 	if (document == 0) {
-		HTH_TRY(record_do(&ix->r, err, "INSERT INTO document (hash, state, reason, pages, text_bytes) VALUES (?1, ?2, ?3, ?4, ?5)",
-		                  "bisii", j->hash, sizeof j->hash, state, reason, (int64_t)j->reading.pages,
-		                  (int64_t)j->reading.text.len));
+		HTH_TRY(record_do(&ix->r, err, "INSERT INTO document (hash, state, reason, pages, text_bytes, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+		                  "bisiii", j->hash, sizeof j->hash, state, reason, (int64_t)j->reading.pages,
+		                  (int64_t)j->reading.text.len, (int64_t)j->st.st_size));
 		document = sqlite3_last_insert_rowid(ix->r.db);
-		HTH_TRY(insert_passages(ix, j, document, &first, err));
-		HTH_TRY(insert_parts(ix, j, document, first, err));
+		HTH_TRY(intake_insert_passages(ix, j, document, &first, err));
+		HTH_TRY(intake_insert_parts(ix, j, document, first, err));
 		ix->pages_read += j->reading.pages;
 	}
 	return link_file(ix, j->file, document, state, reason, &j->st, err);
@@ -255,7 +255,7 @@ static hth_status store_ocr(hth_index *ix, intake_job *j, const hth_extract_resu
 	if (result->reason[0] != '\0')
 		snprintf(reason, sizeof reason, "%s%s", failed && text != 0 ? "its pictures were not read: " : "", result->reason);
 	if (!failed || j->reading.n_passages > 0)
-		HTH_TRY(insert_passages(ix, j, j->document, &first, err));
+		HTH_TRY(intake_insert_passages(ix, j, j->document, &first, err));
 	int64_t state = failed && text == 0 ? HTH_INDEX_UNREADABLE : HTH_INDEX_INDEXED;
 	HTH_TRY(record_do(&ix->r, err, "UPDATE document SET state = ?2, reason = ?3, text_bytes = text_bytes + ?4 WHERE id = ?1", "iisi",
 	                  j->document, state, reason, (int64_t)j->reading.text.len));
@@ -318,13 +318,26 @@ static hth_status store(hth_index *ix, intake_job *j, const hth_extract_result *
 		return put_off(ix, j->file, err);
 	if (j->reading.no_memory)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a document");
-	if (j->ocr)
+	if (j->ocr) {
+		growth_shift(&j->reading, j->parts_before);
 		return store_ocr(ix, j, result, err);
+	}
 	int64_t state = result->state == HTH_EXTRACT_UNREADABLE                  ? HTH_INDEX_UNREADABLE
 	                : result->state == HTH_EXTRACT_EXCLUDED                  ? HTH_INDEX_EXCLUDED
 	                : result->state == HTH_EXTRACT_NEEDS_OCR || j->needs_ocr ? HTH_INDEX_WAITING_OCR
 	                                                                         : HTH_INDEX_INDEXED;
-	return store_document(ix, j, state, result->reason, err);
+	if (!j->grown)
+		return store_document(ix, j, state, result->reason, err);
+	bool fits = result->reason[0] == '\0' && (state == HTH_INDEX_INDEXED || state == HTH_INDEX_WAITING_OCR);
+	HTH_TRY(intake_begin(ix, err));
+	if (fits)
+		HTH_TRY(growth_store(ix, j, state, &fits, err));
+	if (fits) /* with the state of all of it */
+		return record_int(&ix->r, &state, state, err, "SELECT state FROM document WHERE id = ?1", "i", j->document) == HTH_OK
+		           ? link_file(ix, j->file, j->document, state, "", &j->st, err)
+		           : err->status;
+	HTH_TRY(record_do(&ix->r, err, "UPDATE document SET bytes = 0 WHERE id = ?1", "i", j->document)); /* the next time it is read whole */
+	return put_off(ix, j->file, err);
 }
 
 static void on_end(void *ctx, const hth_extract_result *result)
@@ -346,16 +359,24 @@ static const hth_extract_sink sink = {on_part, on_meta, on_block, on_part_end, N
 
 /* --- beginning a file --- */
 
-static hth_status hash_file(int fd, uint8_t out[HASH_BYTES], hth_error *err)
+/* *ret_grown: it goes on where g ended. */
+static hth_status hash_file(int fd, const growth *g, bool *ret_grown, uint8_t out[HASH_BYTES], hth_error *err)
 {
 	enum { CHUNK = 1 << 18 };
 	HTH_AUTO_FREE unsigned char *chunk = malloc(CHUNK);
 	crypto_generichash_state state;
+	*ret_grown = false;
 	if (chunk == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory to read a file");
 	crypto_generichash_init(&state, NULL, 0, HASH_BYTES);
 	for (off_t at = 0;;) {
-		ssize_t n = pread(fd, chunk, CHUNK, at);
+		if (g->document != 0 && (uint64_t)at == g->bytes) {
+			crypto_generichash_state so_far = state;
+			crypto_generichash_final(&so_far, out, HASH_BYTES);
+			*ret_grown = memcmp(out, g->hash, HASH_BYTES) == 0;
+		}
+		size_t most = g->document != 0 && (uint64_t)at < g->bytes ? HTH_MIN((size_t)CHUNK, (size_t)(g->bytes - (uint64_t)at)) : (size_t)CHUNK;
+		ssize_t n = pread(fd, chunk, most, at);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -418,15 +439,16 @@ static hth_status find_next(hth_index *ix, bool ocr, candidate *ret, bool *ret_f
 	return rc == SQLITE_DONE ? HTH_OK : record_fail(&ix->r, rc, "looking for files to read", err);
 }
 
+/* parts_before: of an mbox of which only the rest is in fd (grown, or read by OCR). */
 static hth_status submit(hth_index *ix, const candidate *c, bool ocr, int fd, const struct stat *st, const uint8_t hash[HASH_BYTES],
-                         hth_error *err)
+                         bool grown, uint32_t parts_before, hth_error *err)
 {
 	intake_job *j = calloc(1, sizeof *j);
 	if (j == NULL) {
 		close(fd);
 		return hth_fail(err, HTH_NO_MEMORY, "no memory to read a file");
 	}
-	*j = (intake_job){.ix = ix, .file = c->file, .document = c->document, .ocr = ocr, .st = *st};
+	*j = (intake_job){.ix = ix, .file = c->file, .document = c->document, .ocr = ocr, .st = *st, .grown = grown, .parts_before = parts_before};
 	memcpy(j->hash, hash, HASH_BYTES);
 	reading_begin(&j->reading);
 	const char *slash = strrchr(c->path, '/');
@@ -462,9 +484,17 @@ static hth_status begin_file(hth_index *ix, const candidate *c, bool ocr, hth_er
 	}
 	uint8_t hash[HASH_BYTES] = {0};
 	hth_error why = HTH_ERROR_INIT;
+	growth g = {0};
+	bool grown = false;
+	uint64_t from = 0;
+	hth_status looked = ocr ? growth_ocr_from(ix, c->document, &from, &g.parts, err) : growth_look(ix, c->document, (uint64_t)st.st_size, &g, err);
+	if (looked != HTH_OK) {
+		close(fd);
+		return looked;
+	}
 	if (!ocr) {
 		ix->opened++;
-		if (hash_file(fd, hash, &why) != HTH_OK) {
+		if (hash_file(fd, &g, &grown, hash, &why) != HTH_OK) {
 			close(fd);
 			return mark(ix, c->file, HTH_INDEX_UNREADABLE, why.message, &st, err);
 		}
@@ -489,7 +519,14 @@ static hth_status begin_file(hth_index *ix, const candidate *c, bool ocr, hth_er
 			return link_file(ix, c->file, document, state, reason != NULL ? reason : "", &st, err);
 		}
 	}
-	return submit(ix, c, ocr, fd, &st, hash, err);
+	if (grown || from > 0) {
+		int tail = growth_open_tail(fd, grown ? g.bytes : from, (uint64_t)st.st_size);
+		if (tail >= 0) {
+			close(fd);
+			return submit(ix, c, ocr, tail, &st, hash, grown, g.parts, err);
+		}
+	}
+	return submit(ix, c, ocr, fd, &st, hash, false, 0, err);
 }
 
 hth_status intake_next(hth_index *ix, bool *ret_more, hth_error *err)

@@ -4,6 +4,7 @@
  *   keeper.c   the thread, its turns: what is due, in which order
  *   watch.c    inotify: which paths and folders are to be looked at again
  *   intake.c   a file's way: opened, hashed, known or read by the extractor, stored
+ *   mbox-growth.c   an mbox to which mails were appended: only these are read
  *   embed.c    vectors for the passages, by whoever has a model
  */
 #ifndef HTH_INDEX_KEEPER_H
@@ -25,6 +26,8 @@ typedef struct intake_job {
 	hth_index *ix;
 	int64_t file, document; /* document: of an OCR reading */
 	bool ocr, needs_ocr;
+	bool grown;            /* what is read are the mails that were appended to `document`, whose parts are so many: */
+	uint32_t parts_before; /* also of an OCR reading of such */
 	uint8_t hash[HASH_BYTES];
 	struct stat st;
 	reading reading;
@@ -103,7 +106,26 @@ bool watch_has_events(const hth_index *ix);
 HTH_MUST_USE hth_status watch_handle(hth_index *ix, hth_error *err);
 HTH_MUST_USE hth_status keeper_sweep(hth_index *ix, int64_t folder, const char *path, hth_error *err);
 
+/* mbox-growth.c */
+typedef struct growth {
+	int64_t document; /* 0: it is no mbox that was read before */
+	uint64_t bytes;   /* its length then */
+	uint8_t hash[HASH_BYTES];
+	uint32_t parts;
+} growth;
+/* What a file was when it was read, where it could have grown. */
+HTH_MUST_USE hth_status growth_look(hth_index *ix, int64_t document, uint64_t bytes_now, growth *ret_growth, hth_error *err);
+/* A file of its own in memory with what comes after `from`, which begins with a mail; -1: it does not, or is too much. */
+int growth_open_tail(int fd, uint64_t from, uint64_t to);
+/* Adds what was read to its document. *ret_fits false: it cannot be; the file is to be read whole then. */
+HTH_MUST_USE hth_status growth_store(hth_index *ix, intake_job *j, int64_t state, bool *ret_fits, hth_error *err);
+/* Where an OCR reading of a document begins, and after which part. */
+HTH_MUST_USE hth_status growth_ocr_from(hth_index *ix, int64_t document, uint64_t *ret_from, uint32_t *ret_parts, hth_error *err);
+void growth_shift(reading *r, uint32_t parts_before);
+
 /* intake.c */
+HTH_MUST_USE hth_status intake_insert_passages(hth_index *ix, intake_job *j, int64_t document, int64_t *ret_first, hth_error *err);
+HTH_MUST_USE hth_status intake_insert_parts(hth_index *ix, intake_job *j, int64_t document, int64_t first, hth_error *err);
 /* Begins the next file, if any; *ret_more: perhaps another one can be begun now. */
 HTH_MUST_USE hth_status intake_next(hth_index *ix, bool *ret_more, hth_error *err);
 HTH_MUST_USE hth_status intake_commit(hth_index *ix, hth_error *err); /* stores what was read */

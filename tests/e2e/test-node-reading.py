@@ -219,6 +219,28 @@ def messages_of_an_mbox_are_found_one_by_one():
             f.write("\nFrom a@b Sun Mar  3 10:00:00 2024\n" + mail("Eve <eve@example.net>", "Sun, 03 Mar 2024 10:00:00 +0000", "Ladder", "The ladder is back."))
         wait_for("the new message", 30, lambda: [h["author"] for h in node.get("/search?q=ladder").json["hits"]] == ["Eve <eve@example.net>"], 0.1)
         assert len(node.get("/search?q=plumber").json["hits"]) == 2
+        # Only what was appended is read: the passages of the others are the same. Attachments and pages of new messages are found by their place in the whole.
+        passage = lambda h: re.search(r"passage=(\d+)", h["link"])[1]
+        pages = index(node)["cost"]["pages_read"]
+        with open(box, "a") as f:
+            f.write("\nFrom a@b Mon Mar  4 10:00:00 2024\n" + mail("Dan <dan@example.net>", "Mon, 04 Mar 2024 10:00:00 +0000", "Gutter", "The gutter leaks.", ("bill.txt", "The bill for the gutter is 90 euros.")))
+        wait_for("the next message", 30, lambda: len(node.get("/search?q=gutter").json["hits"]) >= 2 and index(node)["idle"], 0.1)
+        assert {h["author"]: passage(h) for h in node.get("/search?q=plumber").json["hits"]} == {h["author"]: passage(h) for h in hits}
+        assert index(node)["cost"]["pages_read"] == pages + 2 # the message and its attachment
+        bill = next(h for h in node.get("/search?q=bill%20euros").json["hits"] if h.get("part") == "bill.txt")
+        assert bill["author"].startswith("Dan") and "for the gutter is 90" in node.get(bill["link"]).body.decode(), bill
+        assert " is back" in node.get(node.get("/search?q=ladder").json["hits"][0]["link"]).body.decode()
+        # What was changed at its beginning, or goes on in the middle of a message, is read whole.
+        with open(box) as f:
+            whole = f.read()
+        with open(box, "w") as f:
+            f.write(whole[whole.index("From a@b Sat"):] + "\nFrom a@b Tue Mar  5 10:00:00 2024\n" + mail("Fay <fay@example.net>", "Tue, 05 Mar 2024 10:00:00 +0000", "Stairs", "It drips."))
+        wait_for("the beginning to be gone", 30, lambda: [h["author"] for h in node.get("/search?q=plumber").json["hits"]] == ["Bob <bob@example.com>"] and index(node)["idle"], 0.1)
+        with open(box, "a") as f:
+            f.write("And a line about parsnips.\n")
+        wait_for("the last message's end", 30, lambda: node.get("/search?q=parsnips").json["hits"] and index(node)["idle"], 0.1)
+        assert len({passage(h) for h in node.get("/search?q=gutter").json["hits"]}) == len(node.get("/search?q=gutter").json["hits"])
+        assert index(node)["files"]["indexed"] == 1 and index(node)["documents"] == 1
 
 
 @test
