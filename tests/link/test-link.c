@@ -310,20 +310,56 @@ TEST(a_frozen_server_is_left_when_somebody_waits)
 	join(&ben, "elm.to.ben", hth_hub_fingerprint(hub));
 	UNTIL(ann.up == 1 && ben.up == 1);
 	hth_link_urgent(ann.link, true);
-	turn(2000); /* it is asked a few times, and answers */
-	CHECK_INT(ann.down, 0);
+	uint64_t heard = hth_link_count(ann.link).received_bytes;
+	UNTIL(hth_link_count(ann.link).received_bytes >= heard + 2 * strlen("PONG\r\n")); /* it is asked, and answers */
+	int down = ann.down, up = ann.up;
 	kill(hth_hub_pid(hub), SIGSTOP);
-	UNTIL(ann.down == 1);
+	UNTIL(ann.down > down);
 	CHECK_INT(ann.why, HTH_TIMEOUT);
 	CHECK_INT(ben.down, 0); /* nobody waits there: it is given more time */
 	CHECK_INT(hth_link_send(ann.link, "elm.to.ben", "x", 1, &err), HTH_BUSY);
 	kill(hth_hub_pid(hub), SIGCONT);
-	UNTIL(ann.up == 2);
+	UNTIL(ann.up > up);
 	hth_link_urgent(ann.link, false);
 	CHECK_INT(hth_link_send(ann.link, "elm.to.ben", "hello", 5, &err), HTH_OK);
 	UNTIL(ben.n_got == 1);
 	hth_link_close(ann.link);
 	hth_link_close(ben.link);
+	end();
+}
+
+TEST(when_one_hub_freezes_another_is_there_at_once)
+{
+	person ann;
+	hth_error err = HTH_ERROR_INIT;
+	char other_folder[100];
+	hth_link_hub both[2];
+	hth_hub *other = NULL;
+	if (!begin())
+		SKIP("nats-server is not installed");
+	born(&ann, 1);
+	hth_hub_user users[] = {user(&ann, "elm.to.*", "elm.to.ann")};
+	snprintf(other_folder, sizeof other_folder, "%s/other", folder);
+	strcpy(both[0].address, address);
+	memcpy(both[0].fingerprint, hth_hub_fingerprint(hub), 32);
+	snprintf(both[1].address, sizeof both[1].address, "127.0.0.1:%d", free_port());
+	const hth_hub_options options = {.folder = other_folder, .address = both[1].address, .name = "hearth-other", .says = on_says, .ready = on_ready};
+	REQUIRE(hth_hub_open(&other, loop, &options, &err) == HTH_OK);
+	memcpy(both[1].fingerprint, hth_hub_fingerprint(other), 32);
+	CHECK_INT(hth_hub_set_users(hub, users, 1, &err), HTH_OK);
+	CHECK_INT(hth_hub_set_users(other, users, 1, &err), HTH_OK);
+	UNTIL(ready >= 2);
+	join(&ann, "elm.to.ann", both[0].fingerprint);
+	hth_link_set_hubs(ann.link, both, 2);
+	UNTIL(ann.up == 1);
+	CHECK_STR(hth_link_current(ann.link)->address, both[0].address);
+	hth_link_urgent(ann.link, true);
+	kill(hth_hub_pid(hub), SIGSTOP);
+	UNTIL(hth_link_current(ann.link) != NULL && strcmp(hth_link_current(ann.link)->address, both[1].address) == 0);
+	CHECK(ann.down >= 1 && ann.up >= 2);
+	kill(hth_hub_pid(hub), SIGCONT);
+	hth_link_close(ann.link);
+	hth_hub_close(other);
 	end();
 }
 
