@@ -5,13 +5,14 @@ import json
 import os
 import pty
 import re
+import resource
 import select
 import signal
 import subprocess
 import threading
 import time
 
-from cmdtest import HEARTH, SANITIZED, STARTER, env, hearth, home, main, test
+from cmdtest import HEARTH, SANITIZED, STARTER, Skip, env, hearth, home, main, test
 
 QUESTION = "I would like to book a table for two."
 
@@ -165,6 +166,15 @@ def what_cannot_be_answered_is_said():
     assert "no model 'startr'" in hearth("run", "startr", code=1, input="A letter.").err
     done = hearth("run", "starter", "word " * 2000, code=1)
     assert "256" in done.err and re.search(r"\d{4}", done.err), done.err
+
+
+@test
+def a_stricter_limit_of_memory_than_ours_stays():
+    if SANITIZED:
+        raise Skip("a sanitizer's shadow is larger than any such limit")
+    done = subprocess.run([HEARTH, "run", "--own", "starter", QUESTION, "-n", "4"], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)))
+    assert done.returncode == 0 and done.stdout, done
 
 
 @test
