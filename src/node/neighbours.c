@@ -1,7 +1,7 @@
 /* neighbours.c - the pool machine in the daemon: its clock, its letters, its record on disk, and what it tells as events; see neighbours.h.
  *
  * Owns the ledger (replayed from the store at start), the machine and what neighbours said of their models. A letter that is none of the machine's is one
- * of the two about descriptions. Thread: the loop's.
+ * of those about descriptions (descriptions.c). Thread: the loop's.
  */
 #include "node/neighbours.h"
 
@@ -15,7 +15,7 @@
 
 #include <stdio.h>
 
-enum { TICK_MAX_MS = 3000, DESCRIBE_EVERY_MS = 2000 };
+enum { TICK_MAX_MS = 3000 };
 
 typedef enum event_kind { ON_TOKENS, ON_ENDED, ON_GO_HOME, ON_FAILED, ON_SERVE, ON_STOP, ON_HOLD, ON_NOW_BY, ON_ALSO_HOME, ON_HOME_STOPS } event_kind;
 struct hth_neighbour_event {
@@ -227,141 +227,6 @@ static void on_timer(void *ctx)
 	hth_neighbours_settle(nb);
 }
 
-/* ---- descriptions ---- */
-
-const hth_far_model *hth_neighbours_far_model(const hth_neighbours *nb, const char *name, const unsigned char *hash)
-{
-	for (size_t i = 0; i < nb->n_far; i++)
-		if ((name != NULL && strcmp(nb->far[i]->info.name, name) == 0) || (hash != NULL && memcmp(nb->far[i]->hash, hash, HTH_HASH_BYTES) == 0))
-			return nb->far[i];
-	return NULL;
-}
-
-static void ask_for_description(void *ctx, const hth_pool_peer_view *peer)
-{
-	hth_neighbours *nb = ctx;
-	unsigned char bytes[64];
-	hth_error err;
-	for (size_t i = 0; peer->fresh && peer->record != NULL && i < peer->record->n_models; i++) {
-		const unsigned char *hash = peer->record->models[i].hash;
-		if (hth_neighbours_far_model(nb, NULL, hash) != NULL)
-			continue;
-		hth_buf out = HTH_BUF_INIT(sizeof bytes);
-		hth_describe_encode(hash, &out);
-		if (hth_street_send(nb->node->street, HTH_LETTER_POOL, peer->id, out.data, out.len, &err) == HTH_OK)
-			nb->described_ms = hth_clock_ms();
-		hth_buf_finish(&out);
-		return; /* one at a time: the next with the next record or tick */
-	}
-}
-
-/* What a file holds is known when it was loaded once; it is, for whoever asks, where there is room. */
-static void warmed_up(void *ctx, hth_request *request)
-{
-	((hth_neighbours *)ctx)->warming = NULL;
-	hth_request_unref(request);
-}
-
-static void warm_placed(void *ctx, hth_request *request, hth_runner *runner, const char *reason, const hth_error *why_not)
-{
-	hth_error err;
-	(void)ctx, (void)reason;
-	if (runner == NULL)
-		hth_request_fail(request, why_not);
-	else /* it is loaded, and that is all that was wanted */
-		hth_request_fail(request, (hth_fail(&err, HTH_CANCELLED, "nothing is asked"), &err));
-}
-
-static void warm_up(hth_neighbours *nb, const hth_own_model *m)
-{
-	static const hth_request_sink sink = {.ended = warmed_up};
-	hth_error err;
-	hth_request *request = NULL;
-	if (nb->warming != NULL || !m->room || !nb->node->config->pool_lend || hth_request_create(&request, HTH_TOKENIZE, &err) != HTH_OK)
-		return;
-	snprintf(request->model, sizeof request->model, "%s", m->name);
-	request->sink = &sink;
-	request->sink_ctx = nb;
-	nb->warming = request;
-	hth_request_ref(request);
-	if (hth_request_admit(request, &err) == HTH_OK && hth_request_classify(request, HTH_PRIVATE, &err) == HTH_OK)
-		hth_router_place(nb->node->router, request, warm_placed, nb);
-	else
-		hth_request_fail(request, &err);
-	hth_request_unref(request);
-}
-
-static void describe(hth_neighbours *nb, const hth_home_id *to, const unsigned char hash[HTH_HASH_BYTES])
-{
-	hth_error err;
-	const hth_own_model *m = hth_capacity_find_hash(nb, hash);
-	if (m == NULL)
-		return;
-	if (m->info == NULL) {
-		warm_up(nb, m); /* they will ask again */
-		return;
-	}
-	const hth_runner_info *i = m->info;
-	hth_description d = {.n_params = i->n_params, .weight_bytes = i->weight_bytes, .n_ctx = i->n_ctx, .n_ctx_train = i->n_ctx_train, .n_vocab = i->n_vocab,
-	                     .n_embd = i->n_embd, .n_layer = i->n_layer, .has_template = i->has_template, .tools = i->tools, .thinking = i->thinking,
-	                     .chat_template = i->chat_template, .template_len = strlen(i->chat_template)};
-	memcpy(d.hash, hash, HTH_HASH_BYTES);
-	snprintf(d.name, sizeof d.name, "%.127s", m->name);
-	snprintf(d.architecture, sizeof d.architecture, "%s", i->architecture);
-	snprintf(d.type, sizeof d.type, "%s", i->type);
-	hth_buf out = HTH_BUF_INIT(HTH_DESCRIPTION_BYTES_MAX);
-	hth_description_encode(&d, &out);
-	if (!out.failed && hth_street_send(nb->node->street, HTH_LETTER_POOL, to, out.data, out.len, &err) != HTH_OK)
-		hth_log(HTH_LOG_DEBUG, "a description was not sent to %s: %s", hth_neighbours_name(nb, to), err.message);
-	hth_buf_finish(&out);
-}
-
-typedef struct record_search {
-	const unsigned char *hash;
-	bool found;
-} record_search;
-static void look_for_record(void *ctx, const hth_pool_peer_view *peer)
-{
-	record_search *s = ctx;
-	s->found |= peer->fresh && hth_capability_model(peer->record, s->hash) != NULL;
-}
-
-/* What nobody has any more goes, so that its name is free for its successor and its place for another. */
-static void drop_gone(hth_neighbours *nb)
-{
-	for (size_t i = nb->n_far; i-- > 0;) {
-		record_search s = {.hash = nb->far[i]->hash};
-		hth_pool_each_peer(nb->pool, hth_neighbours_now_ms(nb), look_for_record, &s);
-		if (s.found)
-			continue;
-		free(nb->far[i]);
-		memmove(&nb->far[i], &nb->far[i + 1], (--nb->n_far - i) * sizeof nb->far[0]);
-	}
-}
-
-static void keep_description(hth_neighbours *nb, const hth_home_id *from, const hth_description *d)
-{
-	drop_gone(nb);
-	if (hth_neighbours_far_model(nb, NULL, d->hash) != NULL || nb->n_far == HTH_DESCRIPTIONS_MAX)
-		return; /* the first word counts: a later one cannot change what requests were made for */
-	hth_far_model *far = calloc(1, sizeof *far);
-	if (far == NULL)
-		return;
-	far->from = *from;
-	far->heard_unix = hth_clock_unix();
-	memcpy(far->hash, d->hash, HTH_HASH_BYTES);
-	far->info = (hth_runner_info){.n_params = d->n_params, .weight_bytes = d->weight_bytes, .n_ctx = d->n_ctx, .n_ctx_train = d->n_ctx_train, .n_slots = 1,
-	                              .n_embd = d->n_embd, .n_vocab = d->n_vocab, .n_layer = d->n_layer, .has_template = d->has_template, .tools = d->tools,
-	                              .thinking = d->thinking};
-	snprintf(far->info.name, sizeof far->info.name, "%s", d->name);
-	snprintf(far->info.architecture, sizeof far->info.architecture, "%s", d->architecture);
-	snprintf(far->info.type, sizeof far->info.type, "%s", d->type);
-	if (d->template_len > 0)
-		memcpy(far->info.chat_template, d->chat_template, d->template_len);
-	nb->far[nb->n_far++] = far;
-	hth_log(HTH_LOG_INFO, "%s offers the model %s", hth_neighbours_name(nb, from), d->name);
-}
-
 /* ---- what the street tells ---- */
 
 static void on_members(void *ctx, const hth_charter *charter)
@@ -391,17 +256,16 @@ static void on_letter(void *ctx, hth_letter_kind kind, const hth_home_id *from, 
 	(void)kind;
 	hth_description_letter which = hth_description_decode(&d, bytes, len);
 	if (which == HTH_DESCRIBE) {
-		describe(nb, from, d.hash);
+		hth_descriptions_give(nb, from, d.hash);
 		return;
 	}
 	if (which == HTH_DESCRIBED) {
-		keep_description(nb, from, &d);
+		hth_descriptions_keep(nb, from, &d);
 		return;
 	}
 	hth_pool_receive(nb->pool, from, bytes, len, hth_neighbours_now_ms(nb));
 	hth_neighbours_settle(nb);
-	if (hth_clock_ms() >= nb->described_ms + DESCRIBE_EVERY_MS)
-		hth_pool_each_peer(nb->pool, hth_neighbours_now_ms(nb), ask_for_description, nb);
+	hth_descriptions_ask(nb);
 }
 
 static void on_online(void *ctx, const hth_home_id *id, bool online)
@@ -473,7 +337,7 @@ void hth_neighbours_each_model(hth_node *node, void (*fn)(void *ctx, const hth_a
 		const hth_far_model *far = nb->far[i];
 		offer_search s = {.hash = far->hash};
 		hth_pool_each_peer(nb->pool, hth_neighbours_now_ms(nb), look_for_offer, &s);
-		if (!s.found || hth_capacity_find_hash(nb, far->hash) != NULL || hth_capacity_find(nb, far->info.name) != NULL)
+		if (!s.found || far->disputed || hth_capacity_find_hash(nb, far->hash) != NULL || hth_capacity_find(nb, far->info.name) != NULL)
 			continue;
 		const hth_far_model *named = hth_neighbours_far_model(nb, far->info.name, NULL);
 		if (named == NULL || named != far) /* of two of one name, the one that is asked by it */

@@ -33,6 +33,10 @@ typedef struct hth_far_model {
 	unsigned char hash[HTH_HASH_BYTES];
 	hth_runner_info info; /* name: the neighbour's for it */
 	int64_t heard_unix;
+	unsigned char facts[HTH_HASH_BYTES], known[HTH_HASH_BYTES]; /* of info; of the file, where it was read here */
+	bool disputed;                       /* homes differ about it, and none is believed: it is not offered */
+	hth_voice voices[HTH_VOICES_MAX];
+	size_t n_voices;
 } hth_far_model;
 
 /* What checks found of a home, as it is kept. */
@@ -102,6 +106,11 @@ void hth_neighbours_settle(hth_neighbours *nb);
 const char *hth_neighbours_name(const hth_neighbours *nb, const hth_home_id *id); /* borrowed from the charter; "a former neighbour" */
 const hth_far_model *hth_neighbours_far_model(const hth_neighbours *nb, const char *name, const unsigned char *hash); /* by either; NULL: none */
 
+/* ---- descriptions.c ---- */
+void hth_descriptions_ask(hth_neighbours *nb); /* now and then: homes that offer a model, what it is */
+void hth_descriptions_give(hth_neighbours *nb, const hth_home_id *to, const unsigned char hash[HTH_HASH_BYTES]);
+void hth_descriptions_keep(hth_neighbours *nb, const hth_home_id *from, const hth_description *description);
+
 /* ---- capacity.c ---- */
 void hth_capacity_refresh(hth_neighbours *nb, bool now);
 hth_own_model *hth_capacity_find(hth_neighbours *nb, const char *name);
@@ -154,6 +163,8 @@ void hth_spot_check_finish(hth_neighbours *nb);
 void hth_standings_load(hth_neighbours *nb);
 void hth_standings_apply(hth_neighbours *nb); /* tells the machine, whose members are new */
 /* A check's result; what: ": its text is another", or "". */
+/* Something that is no token speaks against it; doubt: how much (HTH_DOUBT_MAX ends its standing). */
+void hth_standings_lied(hth_neighbours *nb, const hth_home_id *by, double doubt, const char *why);
 void hth_standings_weighed(hth_neighbours *nb, const hth_home_id *by, size_t tokens, size_t misses, const char *what);
 
 /* A request of the same words, not yet admitted; NULL: they are none that could travel, or no memory. */

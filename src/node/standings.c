@@ -104,6 +104,22 @@ void hth_standings_weighed(hth_neighbours *nb, const hth_home_id *id, size_t tok
 		save(nb);
 }
 
+void hth_standings_lied(hth_neighbours *nb, const hth_home_id *id, double doubt, const char *why)
+{
+	hth_kept_standing *k = make(nb, id);
+	hth_log(HTH_LOG_WARN, "%s is believed less: %s", hth_neighbours_name(nb, id), why);
+	if (k == NULL)
+		return;
+	k->doubt += doubt;
+	if (k->doubt > HTH_DOUBT_MAX && k->caught_unix == 0) {
+		k->caught_unix = hth_clock_unix();
+		snprintf(k->why, sizeof k->why, "%s", why);
+		hth_log(HTH_LOG_WARN, "%s is not asked any more: %s (`hearth pool trust` believes it again)", hth_neighbours_name(nb, id), why);
+	}
+	hth_pool_set_doubt(nb->pool, id, k->doubt, k->caught_unix != 0);
+	save(nb);
+}
+
 const char *hth_neighbours_not_believed(hth_node *node, const hth_home_id *id)
 {
 	const hth_kept_standing *k = node->neighbours != NULL ? find(node->neighbours, id) : NULL;

@@ -68,3 +68,31 @@ hth_description_letter hth_description_decode(hth_description *ret_description, 
 	*ret_description = d;
 	return kind == KIND_DESCRIBE ? HTH_DESCRIBE : HTH_DESCRIBED;
 }
+
+void hth_description_facts(const hth_description *d, unsigned char ret_facts[HTH_HASH_BYTES])
+{
+	hth_buf out = HTH_BUF_INIT(256);
+	hth_canon_put_text(&out, d->architecture);
+	hth_canon_put_u64(&out, d->n_params);
+	hth_canon_put_u64(&out, d->weight_bytes);
+	hth_canon_put_u32(&out, d->n_ctx_train);
+	hth_canon_put_u32(&out, d->n_vocab);
+	hth_canon_put_u32(&out, d->n_embd);
+	hth_canon_put_u32(&out, d->n_layer);
+	hth_seal_hash("hearth model facts 1", out.data, out.len, ret_facts);
+	hth_buf_finish(&out);
+}
+
+const unsigned char *hth_voices_believed(const hth_voice *voices, size_t n, const unsigned char *known)
+{
+	const unsigned char *one[2] = {NULL, NULL}; /* of all, of the trusted */
+	bool several[2] = {false, false};
+	for (size_t i = 0; i < n; i++)
+		for (int k = 0; k < 2 && voices[i].has_said; k++) {
+			if (k == 1 && !voices[i].trusted)
+				continue;
+			several[k] |= one[k] != NULL && memcmp(one[k], voices[i].facts, HTH_HASH_BYTES) != 0;
+			one[k] = one[k] != NULL ? one[k] : voices[i].facts;
+		}
+	return known != NULL ? known : !several[0] ? one[0] : !several[1] ? one[1] : NULL;
+}

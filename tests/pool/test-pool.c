@@ -1,6 +1,7 @@
 /* test-pool.c - the pool's decisions one by one, its messages, and two homes whose link this test holds in its hand. */
 #include "harness.h"
 #include "base/mem.h"
+#include "pool/description.h"
 #include "pool/pool.h"
 #include "privacy/privacy.h"
 
@@ -716,6 +717,33 @@ TEST(without_a_hub_home_does_it_and_nobody_is_blamed)
 	REQUIRE_OK(ask(HTH_PUBLIC, T0 + 3100));
 	CHECK_INT(p[1].works + p[2].works, 1);
 	street_finish();
+}
+
+TEST(a_description_is_believed_while_nobody_says_otherwise)
+{
+	hth_description d = {.name = "a", .architecture = "llama", .n_params = 7, .weight_bytes = 9, .n_ctx = 1, .n_vocab = 2, .n_layer = 3}, lie = d;
+	hth_voice v[4] = {{.has_said = true}, {.has_said = true}, {.has_said = true}, {.has_said = false}};
+	unsigned char truth[HTH_HASH_BYTES], lied[HTH_HASH_BYTES];
+	hth_description_facts(&d, truth);
+	strcpy(d.name, "b"); /* what a home calls it, and how it has set it up, is its own */
+	d.n_ctx = 4096;
+	d.tools = true;
+	hth_description_facts(&d, v[0].facts);
+	CHECK(memcmp(truth, v[0].facts, sizeof truth) == 0);
+	lie.n_params = 70;
+	hth_description_facts(&lie, lied);
+	memcpy(v[1].facts, truth, sizeof truth);
+	memcpy(v[2].facts, lied, sizeof lied);
+	memcpy(v[3].facts, lied, sizeof lied); /* it was not heard yet */
+	CHECK(hth_voices_believed(v, 0, NULL) == NULL && hth_voices_believed(&v[3], 1, NULL) == NULL);
+	CHECK(memcmp(hth_voices_believed(&v[2], 2, NULL), lied, sizeof lied) == 0); /* one word is all there is */
+	CHECK(memcmp(hth_voices_believed(v, 2, NULL), truth, sizeof truth) == 0);
+	CHECK(hth_voices_believed(v, 4, NULL) == NULL); /* two against one are not more: homes cost nothing to make */
+	v[2].trusted = true;
+	CHECK(memcmp(hth_voices_believed(v, 4, NULL), lied, sizeof lied) == 0);
+	v[0].trusted = true;
+	CHECK(hth_voices_believed(v, 4, NULL) == NULL);
+	CHECK(hth_voices_believed(v, 4, truth) == truth); /* the file itself */
 }
 
 TEST_MAIN()
