@@ -20,8 +20,9 @@ QUESTION = "I would like to book a table for two."
 class Node:
     """A node of our own on a free port, for the commands that ask one."""
 
-    def __init__(self, *args):
-        self.process = subprocess.Popen([HEARTH, "serve", "--listen", "127.0.0.1:0", *args], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    def __init__(self, *args, before=None):
+        self.process = subprocess.Popen([HEARTH, "serve", "--listen", "127.0.0.1:0", *args], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                        preexec_fn=before)
         line = self.process.stdout.readline()
         found = re.search(r"http://([0-9.]+:\d+)", line)
         assert found, line + self.process.stderr.read()
@@ -172,9 +173,8 @@ def what_cannot_be_answered_is_said():
 def a_stricter_limit_of_memory_than_ours_stays():
     if SANITIZED:
         raise Skip("a sanitizer's shadow is larger than any such limit")
-    done = subprocess.run([HEARTH, "run", "--own", "starter", QUESTION, "-n", "4"], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
-                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)))
-    assert done.returncode == 0 and done.stdout, done
+    with Node(before=lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))) as node:
+        assert node.run("run", "starter", QUESTION, "-n", "4").out
 
 
 @test
