@@ -60,6 +60,19 @@ int hth_cmd_config(hth_invocation *in)
 		hth_json_write_string(d->draft, strlen(d->draft), &out);
 		hth_buf_append_char(&out, '}');
 	}
+	hth_buf_append_str(&out, "],\"classes\":[");
+	for (size_t i = 0; i < in->config.n_classes; i++) {
+		const hth_config_class *c = &in->config.classes[i];
+		if (!json) {
+			char name[300];
+			snprintf(name, sizeof name, "privacy.%s", c->model);
+			hth_cmd_table_row(&table, (const char *const[]){name, c->privacy, "file", "class of requests for this model that name none"});
+			continue;
+		}
+		hth_buf_append_str(&out, i > 0 ? ",{\"model\":" : "{\"model\":");
+		hth_json_write_string(c->model, strlen(c->model), &out);
+		hth_buf_appendf(&out, ",\"privacy\":\"%s\"}", c->privacy);
+	}
 	hth_buf_append_str(&out, "],\"file\":");
 	char path[4200];
 	snprintf(path, sizeof path, "%s/hearth.conf", in->config.home);

@@ -331,6 +331,13 @@ static hth_status parse_hours(const setting *s, const char *text, void *at, hth_
 	return parse_text(s, text, at, err);
 }
 
+static hth_status parse_class(const setting *s, const char *text, void *at, hth_error *err)
+{
+	if (strcmp(text, "private") != 0 && strcmp(text, "neighbours") != 0 && strcmp(text, "public") != 0)
+		return hth_fail(err, HTH_INVALID, "'%.40s' should be private, neighbours or public", text);
+	return parse_text(s, text, at, err);
+}
+
 /* ---- the table ---- */
 
 #define FIELD(name) offsetof(hth_config, name), sizeof(((hth_config *)NULL)->name)
@@ -368,6 +375,8 @@ static const setting settings[] = {
     {"shutdown", "10s", parse_duration, format_duration, FIELD(shutdown_s), 0, 86400,
      "how long running answers may take to finish when the node is told to stop"},
     {"home_name", "", parse_text, format_text, FIELD(home_name), 0, 0, "how this home is called in a neighbourhood that it makes or joins; empty: as the machine"},
+    {"default_privacy", "private", parse_class, format_text, FIELD(default_privacy), 0, 0,
+     "class of requests that come without a key and name none: private, neighbours, public; privacy.MODEL for a model's"},
     {"pool_lend", "on", parse_switch, format_switch, FIELD(pool_lend), 0, 0, "whether neighbours may use this machine while it has nothing else to do (on, off)"},
     {"pool_lend_hours", "", parse_hours, format_text, FIELD(pool_lend_hours), 0, 0, "hours of the day in which they may (22-6); empty: at any"},
     {"pool_lend_tokens", "0", parse_count, format_count, FIELD(pool_lend_tokens), 0, UINT32_MAX, "tokens that are made for them in a day; 0: no limit"},
@@ -472,6 +481,23 @@ static hth_status read_upstream(hth_config *config, const char *name, char *valu
 	return HTH_OK;
 }
 
+static hth_status read_class(hth_config *config, const char *name, const char *value, hth_error *err)
+{
+	hth_config_class *c = &config->classes[config->n_classes];
+	if (config->n_classes == HTH_CONFIG_CLASSES_MAX)
+		return hth_fail(err, HTH_INVALID, "there are more than %d classes of models", HTH_CONFIG_CLASSES_MAX);
+	if (*name == '\0' || strlen(name) >= sizeof c->model)
+		return hth_fail(err, HTH_INVALID, "should be like privacy.MODEL = CLASS, with the name of a model as `hearth list` shows it");
+	for (size_t i = 0; i < config->n_classes; i++)
+		if (strcmp(config->classes[i].model, name) == 0)
+			return hth_fail(err, HTH_INVALID, "there are two classes for '%s'", name);
+	const setting in_class = {.size = sizeof c->privacy};
+	HTH_TRY(parse_class(&in_class, value, c->privacy, err));
+	strcpy(c->model, name);
+	config->n_classes++;
+	return HTH_OK;
+}
+
 static hth_status read_draft(hth_config *config, const char *name, const char *value, hth_error *err)
 {
 	hth_config_draft *d = &config->drafts[config->n_drafts];
@@ -511,6 +537,11 @@ static hth_status read_line(hth_config *config, char *line, hth_error *err)
 	}
 	if (strncmp(name, "draft.", 6) == 0) {
 		if (read_draft(config, name + 6, value, err) != HTH_OK)
+			return hth_fail_prefix(err, "%.60s", name);
+		return HTH_OK;
+	}
+	if (strncmp(name, "privacy.", 8) == 0) {
+		if (read_class(config, name + 8, value, err) != HTH_OK)
 			return hth_fail_prefix(err, "%.60s", name);
 		return HTH_OK;
 	}

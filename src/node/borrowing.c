@@ -252,6 +252,7 @@ hth_status hth_borrowing_take(hth_node *node, hth_request *request, hth_placed_f
 	hth_neighbours *nb = node->neighbours;
 	if (nb == NULL || nb->n_members <= 1 || (request->kind != HTH_CHAT && request->kind != HTH_COMPLETION))
 		return hth_fail(err, HTH_CONFLICT, "it stays home");
+	hth_capacity_refresh(nb, false); /* also what a runner that was started just now said of its model */
 	const hth_own_model *own = hth_capacity_find(nb, request->model);
 	const hth_far_model *far = own == NULL ? hth_neighbours_far_model(nb, request->model, NULL) : hth_neighbours_far_model(nb, NULL, own->hash);
 	if (own == NULL && far == NULL)
@@ -270,7 +271,6 @@ hth_status hth_borrowing_take(hth_node *node, hth_request *request, hth_placed_f
 	if (info == NULL && request->kind == HTH_CHAT)
 		return hth_fail(err, HTH_CONFLICT, "its template is not known yet");
 	hth_pool_ask_options o = options_for(nb, request, hash, words_of(request));
-	hth_capacity_refresh(nb, false);
 	hth_capacity_tell(nb, own);
 	if (!hth_pool_would_leave(nb->pool, (hth_audience)request->privacy, &o, hth_neighbours_now_ms(nb)))
 		return own != NULL ? hth_fail(err, HTH_CONFLICT, "home is best")

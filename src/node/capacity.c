@@ -89,8 +89,9 @@ void hth_capacity_measured(hth_neighbours *nb, const char *name, const hth_usage
 {
 	hth_own_model *m = hth_capacity_find(nb, name);
 	uint32_t computed = u->prompt_tokens - HTH_MIN(u->cached_tokens, u->prompt_tokens);
-	kept_speed *k = m != NULL ? kept_of(nb, m->hash, true) : NULL;
-	if (k == NULL || u->answer_tokens < LEAST_DECODE || u->decode_ns == 0)
+	/* Looked for last: an entry that was made and then not filled would say that this home is the slowest there is. */
+	kept_speed *k = m != NULL && u->answer_tokens >= LEAST_DECODE && u->decode_ns > 0 ? kept_of(nb, m->hash, true) : NULL;
+	if (k == NULL)
 		return;
 	k->decode = smooth(k->decode, (u->answer_tokens - 1) * 1e9 / (double)u->decode_ns);
 	if (computed >= LEAST_PREFILL && u->prefill_ns > 0)

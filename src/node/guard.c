@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "client/transfer.h"
+#include "privacy/privacy.h"
 #include "store/owner.h"
 
 #include <arpa/inet.h>
@@ -232,6 +233,35 @@ hth_status hth_guard_check(hth_node *node, hth_exchange *exchange, hth_caller *r
 		return hth_fail(err, HTH_UNAUTHORIZED, "this link to a document is not good any more (it is for %d hours, until the node starts again); search again",
 		                HTH_LINK_S / 3600);
 	return status;
+}
+
+/* By any of its names. */
+static bool is_model(const hth_catalog *catalog, const char *asked, const char *named)
+{
+	const hth_catalog_model *a = hth_catalog_find(catalog, asked);
+	return strcmp(asked, named) == 0 || (a != NULL && a == hth_catalog_find(catalog, named));
+}
+
+hth_privacy_class hth_guard_default_class(hth_node *node, const hth_api_job *job)
+{
+	hth_privacy_class home = HTH_PRIVATE, tightest = HTH_PUBLIC;
+	HTH_CLEANUP(hth_catalog_finish) hth_catalog catalog = {0};
+	const hth_config *c = node->config;
+	if (c->n_classes > 0 && hth_router_catalog(node->router, &catalog, NULL) != HTH_OK)
+		return HTH_PRIVATE;
+	(void)!hth_privacy_parse(c->default_privacy, &home, NULL);
+	for (size_t i = 0; i < job->n_requests; i++) {
+		hth_privacy_class class = HTH_PUBLIC, of;
+		bool any = false;
+		for (size_t k = 0; k < c->n_classes; k++) {
+			if (!is_model(&catalog, job->requests[i]->model, c->classes[k].model) || hth_privacy_parse(c->classes[k].privacy, &of, NULL) != HTH_OK)
+				continue;
+			class = HTH_MIN(class, of);
+			any = true;
+		}
+		tightest = HTH_MIN(tightest, any ? class : home);
+	}
+	return job->n_requests > 0 ? tightest : HTH_PRIVATE;
 }
 
 void hth_guard_preflight(hth_exchange *exchange)

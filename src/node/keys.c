@@ -133,6 +133,7 @@ hth_status hth_keys_check(hth_keys *keys, hth_exchange *exchange, const char *te
 	ret_caller->retry_s = take(keys, &key);
 	if (ret_caller->retry_s > 0)
 		return hth_fail(err, HTH_BUSY, "the key '%s' may ask %u times a minute, and has; it may again in %u s", key.name, key.per_minute, ret_caller->retry_s);
+	ret_caller->has_key = true;
 	ret_caller->privacy = key.privacy >= HTH_PRIVATE && key.privacy <= HTH_PUBLIC ? (hth_privacy_class)key.privacy : HTH_PRIVATE;
 	return HTH_OK;
 }

@@ -57,6 +57,7 @@ typedef struct hth_holder {
 /* Who makes a call, as far as its key tells. */
 typedef struct hth_caller {
 	hth_privacy_class privacy; /* of requests that do not say theirs */
+	bool has_key;              /* and that is its class */
 	unsigned retry_s;          /* > 0: refused because it asked too often */
 	bool documents;            /* may know what the household's documents say */
 	bool context;              /* its chats are given passages of them, unless they say otherwise */
@@ -217,6 +218,8 @@ void hth_keys_refuse(hth_exchange *exchange, const hth_api_endpoint *endpoint, c
 HTH_MUST_USE hth_status hth_guard_init(hth_node *node, hth_error *err); /* refuses to listen beyond loopback without a key */
 void hth_guard_welcome_owner(hth_node *node); /* once the port is known */
 /* Host, Origin and key. Adds the CORS headers for an allowed foreign origin. HTH_DENIED, HTH_UNAUTHORIZED. */
+/* The class of requests whose caller has no key and says none: their model's, or the home's; the tightest of all of them. */
+hth_privacy_class hth_guard_default_class(hth_node *node, const hth_api_job *job);
 HTH_MUST_USE hth_status hth_guard_check(hth_node *node, hth_exchange *exchange, hth_caller *ret_caller, hth_error *err);
 bool hth_guard_is_loopback_url(const char *url); /* of this machine */
 /* Appends a signature (signed-links.h) to a link of this document, where this node asks for keys. For who may know what it says. */

@@ -39,6 +39,7 @@ typedef struct hth_call {
 	const hth_api_endpoint *endpoint;
 	hth_api_job *job;       /* NULL until it is read */
 	hth_privacy_class wish;
+	bool has_key;                /* whose class wish is */
 	size_t n_admitted, in_flight;
 	size_t n_done;          /* of those, and what they read, for the log */
 	uint64_t prompt_tokens;
@@ -605,7 +606,8 @@ static hth_status read_call(hth_call *call, hth_error *err)
 {
 	const char *encoding = hth_exchange_header(call->exchange, "Content-Encoding");
 	const char *privacy = hth_exchange_header(call->exchange, "Hearth-Privacy");
-	if (privacy != NULL && privacy[0] != '\0') /* else it is the key's default */
+	bool said = privacy != NULL && privacy[0] != '\0'; /* else it is the key's default, or without a key the model's, or the home's */
+	if (said)
 		HTH_TRY(hth_privacy_parse(privacy, &call->wish, err));
 	if (encoding != NULL && encoding[0] != '\0' && strcmp(encoding, "identity") != 0)
 		return hth_fail_param(err, HTH_UNSUPPORTED, "Content-Encoding", "compressed bodies (%.20s) are not supported", encoding);
@@ -628,6 +630,8 @@ static hth_status read_call(hth_call *call, hth_error *err)
 	if (fetch && hosts[strspn(hosts, ", \t")] == '\0')
 		return hth_fail_param(err, HTH_DENIED, "Hearth-Tools", "fetching from the web is off; the setting fetch_hosts lists the hosts that may be fetched from");
 	HTH_TRY(hth_api_parse(&call->job, call->endpoint, &call->node->api_host, &out, hth_exchange_path(call->exchange), body, len, err));
+	if (!said && !call->has_key)
+		call->wish = hth_guard_default_class(call->node, call->job);
 	call->context = call->context && !call->job->finished && call->job->n_requests > 0 && call->job->requests[0]->kind == HTH_CHAT;
 	const bool files = !call->job->finished && hth_api_file_search(call->job) != NULL;
 	hth_status status = HTH_OK;
@@ -641,7 +645,7 @@ static hth_status read_call(hth_call *call, hth_error *err)
 	}
 	if (!files && (search || call->context)) {
 		/* What they say stays at home, whatever the call wishes; but who asks for the neighbours' eyes is given only what its owner marked for them. */
-		call->marked_only = privacy != NULL && privacy[0] != '\0' && call->wish == HTH_NEIGHBOURS;
+		call->marked_only = said && call->wish == HTH_NEIGHBOURS;
 		call->wish = call->marked_only ? HTH_NEIGHBOURS : HTH_PRIVATE;
 	}
 	if (status == HTH_OK && (search || files || call->context) && !call->job->finished)
@@ -690,6 +694,7 @@ static hth_status take_call(hth_node *node, hth_exchange *exchange, const hth_ap
 	call->exchange = exchange;
 	call->endpoint = endpoint;
 	call->wish = caller->privacy;
+	call->has_key = caller->has_key;
 	call->documents = caller->documents;
 	call->context = caller->context;
 	snprintf(call->what, sizeof call->what, "%s %s", endpoint->method, endpoint->path);
