@@ -44,7 +44,7 @@ _hearth() {
 	esac
 	case $cur in
 	-*)
-		COMPREPLY=($(compgen -W "$options --help --home --listen --model --api-key --allowed-hosts --allowed-origins --threads --parallel --context --memory --spill --keep-alive --queue --load-timeout --max-body --max-connections --shutdown --embed-model --home-name --pool-lend --pool-lend-hours --pool-lend-tokens --fetch-hosts --fetch-max --fetch-timeout --registry --huggingface --ca-file --pool-share --pool-rate --pool-watts --log-level" -- "$cur"))
+		COMPREPLY=($(compgen -W "$options --help --home --listen --model --api-key --allowed-hosts --allowed-origins --threads --parallel --context --memory --spill --keep-alive --queue --load-timeout --max-body --max-connections --shutdown --embed-model --home-name --default-privacy --pool-lend --pool-lend-hours --pool-lend-tokens --fetch-hosts --fetch-max --fetch-timeout --registry --huggingface --ca-file --pool-share --pool-rate --pool-watts --log-level" -- "$cur"))
 		return ;;
 	esac
 	case $command in
