@@ -122,11 +122,11 @@ static inline void world_finish(world *w)
 	*w = (world){0};
 }
 
-#define WORLD(w, options_)                                                                        \
+#define WORLD(w, ...)                                                                             \
 	world w = {0};                                                                            \
 	{                                                                                         \
 		hth_error err = HTH_ERROR_INIT;                                                   \
-		REQUIRE_OK(world_start(&w, "starter", starter_path(), (hth_runner_options)options_, &err)); \
+		REQUIRE_OK(world_start(&w, "starter", starter_path(), (hth_runner_options)__VA_ARGS__, &err)); \
 		WORLD_UNTIL(&w, w.n_ready > 0 || w.n_exited > 0, 20000);                          \
 		if (w.n_ready == 0) {                                                             \
 			test_fail(__FILE__, __LINE__, "did not load: %s", w.reason.message);      \
