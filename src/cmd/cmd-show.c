@@ -174,7 +174,7 @@ static void write_metadata_text(const hth_gguf *gguf, hth_buf *out)
 /* What a made model has beside its weights; record may be NULL. */
 static void write_made_json(const json_t *record, hth_buf *out)
 {
-	static const char *const keys[] = {"from", "source", "system", "params", "messages", "template"};
+	static const char *const keys[] = {"from", "source", "license", "system", "params", "messages", "template"};
 	hth_buf_append_str(out, ",\"made\":");
 	HTH_AUTO_JSON json_t *made = json_object();
 	for (size_t i = 0; i < HTH_COUNT(keys); i++)
@@ -195,6 +195,14 @@ static void write_made_text(const json_t *record, hth_buf *out)
 	if (from != NULL || source != NULL) {
 		printable(from != NULL ? from : source, text, sizeof text);
 		line(out, from != NULL ? "made of" : "from", "%s", text);
+	}
+	const char *license = json_string_value(json_object_get(record, "license"));
+	if (license != NULL) {
+		license += strspn(license, " \t\r\n");
+		snprintf(text, sizeof text, "%.*s", (int)HTH_MIN(strcspn(license, "\r\n"), sizeof text - 1), license);
+		for (char *c = text; *c != '\0'; c++)
+			*c = (unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c;
+		line(out, "licensed", "%s%s", text, strlen(license) > strlen(text) ? " ..." : "");
 	}
 	if (system != NULL) {
 		printable(system, text, sizeof text);

@@ -46,13 +46,13 @@ def a_made_model_is_listed_shown_and_run_as_it_was_made():
     shutil.copy(STARTER, os.path.join(models, "base.gguf"))
     os.link(os.path.join(models, "base.gguf"), os.path.join(models, "short.gguf"))
     with open(os.path.join(models, "short.json"), "w") as f:
-        json.dump({"from": "base", "created_unix": 1, "system": "Be\x1b[31m brief.", "params": {"num_predict": 2, "temperature": 0, "seed": 1},
+        json.dump({"from": "base", "created_unix": 1, "license": "\nHousehold licence\x1b\nof many lines", "system": "Be\x1b[31m brief.", "params": {"num_predict": 2, "temperature": 0, "seed": 1},
                    "template": "<|user|>{{ .Prompt }}\n<|assistant|>{{ .Response }}"}, f)
     flags = {"HEARTH_HOME": os.path.join(home, "made")}
     listed = {m["name"]: m for m in hearth("list", "--json", **flags).json["models"]}
     assert listed["short"]["from"] == "base" and listed["base"]["from"] is None and "made of base" in hearth("list", **flags).out
     shown = hearth("show", "short", **flags).out
-    assert "made of" in shown and "num_predict 2" in shown and "Go's language" in shown and "\x1b" not in shown, shown
+    assert "made of" in shown and "num_predict 2" in shown and "Go's language" in shown and "Household licence? ..." in shown and "\x1b" not in shown, shown
     got = hearth("show", "short", "--json", **flags).json["made"]
     assert got["from"] == "base" and got["params"]["num_predict"] == 2 and hearth("show", "base", "--json", **flags).json["made"] is None
     two = hearth("run", "short", "I would like to book a table for two.", "--own", **flags).out
