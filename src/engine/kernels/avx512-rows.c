@@ -9,8 +9,8 @@
 typedef __m512i (*codes_fn)(const char *chunk, int h);
 typedef void (*scales_fn)(const char *chunk, int n, __m256 *s, __m256 *m);
 
-/* 16 x 16 of 32-bit lanes, stored at dst. */
-INLINE void store_transposed(uint8_t *dst, __m512i r[16])
+/* 16 x 16 of 32-bit lanes, stored at dst, `step` bytes apart. */
+INLINE void store_transposed(uint8_t *dst, const size_t step, __m512i r[16])
 {
 	__m512i t[16], u[16];
 #pragma GCC unroll 8
@@ -30,10 +30,10 @@ INLINE void store_transposed(uint8_t *dst, __m512i r[16])
 	for (int k = 0; k < 4; k++) {
 		__m512i ab0 = _mm512_shuffle_i32x4(u[k], u[4 + k], 0x88), ab1 = _mm512_shuffle_i32x4(u[k], u[4 + k], 0xDD);
 		__m512i cd0 = _mm512_shuffle_i32x4(u[8 + k], u[12 + k], 0x88), cd1 = _mm512_shuffle_i32x4(u[8 + k], u[12 + k], 0xDD);
-		_mm512_store_si512(dst + 64 * k, _mm512_shuffle_i32x4(ab0, cd0, 0x88));
-		_mm512_store_si512(dst + 64 * (8 + k), _mm512_shuffle_i32x4(ab0, cd0, 0xDD));
-		_mm512_store_si512(dst + 64 * (4 + k), _mm512_shuffle_i32x4(ab1, cd1, 0x88));
-		_mm512_store_si512(dst + 64 * (12 + k), _mm512_shuffle_i32x4(ab1, cd1, 0xDD));
+		_mm512_store_si512(dst + step * (size_t)k, _mm512_shuffle_i32x4(ab0, cd0, 0x88));
+		_mm512_store_si512(dst + step * (size_t)(8 + k), _mm512_shuffle_i32x4(ab0, cd0, 0xDD));
+		_mm512_store_si512(dst + step * (size_t)(4 + k), _mm512_shuffle_i32x4(ab1, cd1, 0x88));
+		_mm512_store_si512(dst + step * (size_t)(12 + k), _mm512_shuffle_i32x4(ab1, cd1, 0xDD));
 	}
 }
 
@@ -97,7 +97,7 @@ INLINE void unpack(hth_panel *panel, const void *block, size_t row_bytes, size_t
 		if (add != 0)                                                \
 			for (int r = 0; r < 16; r++)                         \
 				c[r] = _mm512_add_epi8(c[r], _mm512_set1_epi8((char)add)); \
-		store_transposed(panel->codes + 1024 * (h), c);              \
+		store_transposed(panel->codes + 1024 * (h), 64, c);              \
 	}
 	UNPACK_64(0)
 	UNPACK_64(1)
@@ -163,7 +163,6 @@ INLINE __mmask16 first(size_t n) { return n >= 16 ? 0xFFFF : (__mmask16)((1u << 
 
 INLINE void unpack_float(float *panel, const void *w, size_t row_bytes, size_t n_rows, size_t n, size_t size, load_fn load)
 {
-	_Alignas(64) uint8_t t[16 * 64];
 	for (size_t half = 0; half < 2; half++) {
 		for (size_t c = 0; c < n; c += 16) {
 			__m512i v[16];
@@ -171,10 +170,8 @@ INLINE void unpack_float(float *panel, const void *w, size_t row_bytes, size_t n
 				const char *p = (const char *)w + (16 * half + r) * row_bytes + c * size;
 				v[r] = 16 * half + r < n_rows ? _mm512_castps_si512(load(p, first(n - c))) : _mm512_setzero_si512();
 			}
-			store_transposed(t, v);
 			/* The panel has room for the columns of the last, partial sixteen. */
-			for (size_t i = 0; i < 16; i++)
-				_mm512_store_si512(panel + (c + i) * 32 + 16 * half, _mm512_load_si512(t + 64 * i));
+			store_transposed((uint8_t *)(panel + c * 32 + 16 * half), 32 * sizeof *panel, v);
 		}
 	}
 }

@@ -169,7 +169,7 @@ enum {
 	JOBS_PER_RUN = 96,      /* more jobs are several runs; keeps the plan on the stack */
 	TILE_ROWS = 64,
 	BLOCK_TOKENS = 256,     /* of one task */
-	BLOCK_TOKENS_FLOAT = 128,
+	BLOCK_TOKENS_FLOAT = 256,
 	GEMV_BYTES = 64 * 1024,
 	FEW_TOKENS = 16,        /* the most of any row's few_tokens */
 };
@@ -296,6 +296,11 @@ static void task_float(const run_plan *run, const job_plan *plan, void *scratch,
 		for (size_t g = 0; g < n_groups; g++) {
 			const char *block = data + g * G * w->row_bytes;
 			size_t valid = HTH_MIN(G, n_rows - g * G);
+			/* What is unpacked next: more streams than the processor foresees, and as many bytes as stay near while this panel is multiplied. */
+			if (g + 1 < n_groups)
+				prefetch_chunk(block + G * w->row_bytes, w->row_bytes, HTH_MIN(G, n_rows - (g + 1) * G), chunk_bytes(traits, n));
+			else if (c + n < w->cols)
+				prefetch_chunk(data + chunk_bytes(traits, n), w->row_bytes, HTH_MIN(G, n_rows), chunk_bytes(traits, HTH_MIN(w->cols - c - n, (size_t)HTH_A8_COLS)));
 			if (type->unpack_float != NULL)
 				type->unpack_float(s->panel, block, w->row_bytes, valid, n);
 			else
