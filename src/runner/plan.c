@@ -82,7 +82,7 @@ hth_status hth_plan_choose(hth_plan *ret_plan, const hth_model *model, const hth
 	if (wish->n_slots > SLOTS_MAX)
 		return hth_fail(err, HTH_INVALID, "%u requests at once; at most %d", wish->n_slots, SLOTS_MAX);
 
-	uint32_t n_ctx = wish->n_ctx > 0 ? wish->n_ctx : info->n_ctx_train;
+	uint32_t n_ctx = wish->n_ctx > 0 ? wish->n_ctx : HTH_MAX(info->n_ctx_train, 1u);
 	uint64_t chosen_room = HTH_MIN(room, HTH_MAX(info->weight_bytes, KV_CHOSEN_MIN));
 	for (uint32_t n_batch = BATCH; n_batch >= 64; n_batch /= 2) {
 		uint32_t most_slots = wish->n_slots > 0 ? wish->n_slots : SLOTS_CHOSEN_MAX;

@@ -71,7 +71,8 @@ static bool append(node *x, const int32_t *tokens, uint32_t n)
 		x->run = run;
 		x->cap = cap;
 	}
-	memcpy(x->run + x->n, tokens, n * sizeof *tokens);
+	if (n > 0)
+		memcpy(x->run + x->n, tokens, n * sizeof *tokens);
 	x->n += n;
 	return true;
 }

@@ -236,7 +236,7 @@ static hth_status open_model(hth_runner_child *child, hth_runner_engine *engine,
 	HTH_TRY(hth_model_open(&model, fds, child->n_files, child->name, err));
 	engine->model = model; /* stays until the process ends, like all of this */
 	for (size_t i = 0; i < child->n_files; i++)
-		close(fds[i]);
+		close(HTH_RUNNER_FIRST_FILE + (int)i);
 	tell_progress(child, 0.01f);
 	HTH_TRY(hth_threads_create(&engine->threads, child->n_threads, err));
 	hth_plan_wish wish = child->wish;

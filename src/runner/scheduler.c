@@ -10,6 +10,24 @@ enum {
 	KV_PAGE = 32,
 };
 
+/* What it is made of; nothing runs or waits in it. */
+static void release(hth_scheduler *s)
+{
+	hth_drafter_destroy(s->drafter);
+	hth_sequences_destroy(s->sequences);
+	pthread_mutex_destroy(&s->lock);
+	free(s->running);
+	free(s->computing);
+	free(s->jobs);
+	free(s->batch.members);
+	free(s->batch.tokens);
+	free(s->slice.members);
+	free(s->slice.tokens);
+	free(s->embedding);
+	free(s->end_ids);
+	free(s);
+}
+
 hth_status hth_scheduler_create(hth_scheduler **ret_scheduler, const hth_compute *compute, uint32_t n_slots,
                                 const hth_scheduler_events *events, hth_error *err)
 {
@@ -43,7 +61,7 @@ hth_status hth_scheduler_create(hth_scheduler **ret_scheduler, const hth_compute
 	if (status == HTH_OK && compute->draft != NULL)
 		status = hth_drafter_create(&s->drafter, compute->draft, err);
 	if (status != HTH_OK) {
-		hth_scheduler_destroy(s);
+		release(s);
 		return status;
 	}
 	for (uint32_t i = 0; i < compute->n_vocab; i++)
@@ -64,19 +82,7 @@ void hth_scheduler_destroy(hth_scheduler *s)
 		s->waiting = job->next;
 		s->events.ended(s->events.ctx, job, NULL, NULL);
 	}
-	hth_drafter_destroy(s->drafter);
-	hth_sequences_destroy(s->sequences);
-	pthread_mutex_destroy(&s->lock);
-	free(s->running);
-	free(s->computing);
-	free(s->jobs);
-	free(s->batch.members);
-	free(s->batch.tokens);
-	free(s->slice.members);
-	free(s->slice.tokens);
-	free(s->embedding);
-	free(s->end_ids);
-	free(s);
+	release(s);
 }
 
 /* Into the queue, at its end or its head; those that rest for others wait behind all others. */

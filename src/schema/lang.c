@@ -198,17 +198,23 @@ static uint32_t find_pair(struct pairs *p, uint32_t a, uint32_t b)
 	return (uint32_t)p->n++;
 }
 
+/* How many steps lead out of a state. No list of steps: none out of any. */
+static uint32_t n_steps(const hth_lang *l, uint32_t state)
+{
+	return l->steps != NULL ? l->states[state].n : 0;
+}
+
 /* The steps of one pair: a's, cut where b's begin and end. */
 static bool pair_steps(hth_lang *out, struct pairs *p, const hth_lang *a, const hth_lang *b, struct pair at,
                        bool negate_b)
 {
 	const hth_lang_state *s = &a->states[at.a];
-	for (uint32_t i = 0; i < s->n; i++) {
+	for (uint32_t i = 0; i < n_steps(a, at.a); i++) {
 		hth_lang_step t = a->steps[s->first + i];
 		uint32_t lo = t.lo;
 		while (lo <= t.hi) {
 			uint32_t hi = t.hi, to_b = NONE;
-			for (uint32_t k = 0; at.b != NONE && k < b->states[at.b].n; k++) {
+			for (uint32_t k = 0; at.b != NONE && k < n_steps(b, at.b); k++) {
 				hth_lang_step u = b->steps[b->states[at.b].first + k];
 				if (u.hi < lo)
 					continue;

@@ -199,7 +199,7 @@ static const json_t *walk_uris(const json_t *root, const json_t *at, const json_
 	bool named = id != NULL && *id != '#' && has_id(root, at) && join(base, id, here);
 	if (!named)
 		snprintf(here, sizeof here, "%s", base);
-	if (at == node || (node == NULL && (named || depth == 0) && strcmp(here, wanted) == 0)) {
+	if (at == node || (wanted != NULL && (named || depth == 0) && strcmp(here, wanted) == 0)) {
 		memcpy(base, here, sizeof here);
 		return at;
 	}

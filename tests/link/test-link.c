@@ -184,6 +184,25 @@ static hth_hub_user user(const person *p, const char *publish, const char *subsc
 	return u;
 }
 
+static hth_hub_user members[2];
+
+/* Ann, and Ben where somebody is, at the hub, which lets in members[]. */
+static void meet(person *ann, person *ben)
+{
+	hth_error err = HTH_ERROR_INIT;
+	born(ann, 1);
+	members[0] = user(ann, "elm.to.*", "elm.to.ann");
+	if (ben != NULL) {
+		born(ben, 2);
+		members[1] = user(ben, "elm.to.*", "elm.to.ben");
+	}
+	CHECK_INT(hth_hub_set_users(hub, members, ben != NULL ? 2 : 1, &err), HTH_OK);
+	join(ann, "elm.to.ann", hth_hub_fingerprint(hub));
+	if (ben != NULL)
+		join(ben, "elm.to.ben", hth_hub_fingerprint(hub));
+	UNTIL(ann->up == 1 && (ben == NULL || ben->up == 1));
+}
+
 TEST(members_write_to_each_other_and_nowhere_else)
 {
 	person ann, ben, eve;
@@ -255,19 +274,13 @@ TEST(who_is_taken_off_the_list_is_cut_off_at_once_and_others_stay)
 	hth_error err = HTH_ERROR_INIT;
 	if (!begin())
 		SKIP("nats-server is not installed");
-	born(&ann, 1);
-	born(&ben, 2);
-	hth_hub_user users[] = {user(&ann, "elm.to.*", "elm.to.ann"), user(&ben, "elm.to.*", "elm.to.ben")};
-	CHECK_INT(hth_hub_set_users(hub, users, 2, &err), HTH_OK);
-	join(&ann, "elm.to.ann", hth_hub_fingerprint(hub));
-	join(&ben, "elm.to.ben", hth_hub_fingerprint(hub));
-	UNTIL(ann.up == 1 && ben.up == 1);
-	CHECK_INT(hth_hub_set_users(hub, users, 1, &err), HTH_OK);
+	meet(&ann, &ben);
+	CHECK_INT(hth_hub_set_users(hub, members, 1, &err), HTH_OK);
 	UNTIL(ben.down == 1 && ben.why == HTH_DENIED);
 	turn(500);
 	CHECK_INT(ben.up, 1);
 	CHECK_INT(ann.down, 0);
-	CHECK_INT(hth_hub_set_users(hub, users, 2, &err), HTH_OK);
+	CHECK_INT(hth_hub_set_users(hub, members, 2, &err), HTH_OK);
 	UNTIL(ben.up == 2); /* it went on trying */
 	hth_link_close(ann.link);
 	hth_link_close(ben.link);
@@ -277,14 +290,9 @@ TEST(who_is_taken_off_the_list_is_cut_off_at_once_and_others_stay)
 TEST(a_killed_server_is_started_again_and_everybody_comes_back)
 {
 	person ann;
-	hth_error err = HTH_ERROR_INIT;
 	if (!begin())
 		SKIP("nats-server is not installed");
-	born(&ann, 1);
-	hth_hub_user users[] = {user(&ann, "elm.to.*", "elm.to.ann")};
-	CHECK_INT(hth_hub_set_users(hub, users, 1, &err), HTH_OK);
-	join(&ann, "elm.to.ann", hth_hub_fingerprint(hub));
-	UNTIL(ann.up == 1);
+	meet(&ann, NULL);
 	pid_t before = hth_hub_pid(hub);
 	REQUIRE(before > 0);
 	kill(before, SIGKILL);
@@ -302,13 +310,7 @@ TEST(a_frozen_server_is_left_when_somebody_waits)
 	hth_error err = HTH_ERROR_INIT;
 	if (!begin())
 		SKIP("nats-server is not installed");
-	born(&ann, 1);
-	born(&ben, 2);
-	hth_hub_user users[] = {user(&ann, "elm.to.*", "elm.to.ann"), user(&ben, "elm.to.*", "elm.to.ben")};
-	CHECK_INT(hth_hub_set_users(hub, users, 2, &err), HTH_OK);
-	join(&ann, "elm.to.ann", hth_hub_fingerprint(hub));
-	join(&ben, "elm.to.ben", hth_hub_fingerprint(hub));
-	UNTIL(ann.up == 1 && ben.up == 1);
+	meet(&ann, &ben);
 	hth_link_urgent(ann.link, true);
 	uint64_t heard = hth_link_count(ann.link).received_bytes;
 	UNTIL(hth_link_count(ann.link).received_bytes >= heard + 2 * strlen("PONG\r\n")); /* it is asked, and answers */
@@ -369,11 +371,7 @@ TEST(what_a_frozen_server_does_not_take_waits_in_a_bounded_queue)
 	hth_error err = HTH_ERROR_INIT;
 	if (!begin())
 		SKIP("nats-server is not installed");
-	born(&ann, 1);
-	hth_hub_user users[] = {user(&ann, "elm.to.*", "elm.to.ann")};
-	CHECK_INT(hth_hub_set_users(hub, users, 1, &err), HTH_OK);
-	join(&ann, "elm.to.ann", hth_hub_fingerprint(hub));
-	UNTIL(ann.up == 1);
+	meet(&ann, NULL);
 	/* What cannot be sent waits in a bounded queue, and is then refused. */
 	kill(hth_hub_pid(hub), SIGSTOP);
 	static char big[500 << 10];
