@@ -384,10 +384,12 @@ static void on_tag(reader *r)
 		if (!t.closing && r->begun)
 			put_word(r, "\t", 1);
 		break;
-	case TAG_HEADING:
+	case TAG_HEADING: {
+		size_t level = (size_t)t.name[1] - '1';
 		want_newlines(r, 2);
-		r->prefix = t.closing ? NULL : marks[t.name[1] - '1'];
+		r->prefix = t.closing || level >= HTH_COUNT(marks) ? NULL : marks[level];
 		break;
+	}
 	case TAG_PRE:
 		want_newlines(r, 2);
 		if (!t.closing)

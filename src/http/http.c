@@ -325,12 +325,15 @@ static hth_status open_socket(const hth_http_options *options, int *ret_fd, uint
 			                address, options->port);
 		return hth_fail_errno(err, HTH_IO, e, "cannot listen on %s port %u", address, options->port);
 	}
-	struct sockaddr_storage bound = {0};
+	union {
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	} bound = {.v6 = {0}};
 	socklen_t bound_len = sizeof bound;
-	if (getsockname(fd, (struct sockaddr *)&bound, &bound_len) != 0)
+	if (getsockname(fd, &bound.any, &bound_len) != 0)
 		return hth_fail_errno(err, HTH_IO, errno, "cannot read back the port");
-	*ret_port = ntohs(bound.ss_family == AF_INET ? ((struct sockaddr_in *)&bound)->sin_port
-	                                             : ((struct sockaddr_in6 *)&bound)->sin6_port);
+	*ret_port = ntohs(bound.any.sa_family == AF_INET ? bound.v4.sin_port : bound.v6.sin6_port);
 	*ret_fd = hth_take_fd(&fd);
 	return HTH_OK;
 }

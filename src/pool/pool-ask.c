@@ -353,7 +353,7 @@ static void made_progress(pool_ask *a, pool_peer *peer, size_t fresh, uint64_t n
 		most = left + (double)fresh * POOL_SLACK * a->token_ms;
 	a->progress_ms = now_ms;
 	a->due_ms = now_ms + (uint64_t)most;
-	a->late_ms = a->due_ms - (uint64_t)fmin(most, POOL_STALL_MS / 2);
+	a->late_ms = a->due_ms - (uint64_t)fmin(most, POOL_STALL_MS / 2.0);
 }
 
 static void on_tokens(hth_pool *pool, pool_peer *peer, pool_ask *a, const hth_pool_message *m, uint64_t now_ms)

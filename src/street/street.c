@@ -204,10 +204,7 @@ hth_status hth_street_create(hth_street **ret_street, const hth_street_options *
 	size_t len = HTH_MIN(strlen(name), sizeof s->home_name - 1);
 	while (len > 0 && !hth_canon_is_text(name, len, sizeof s->home_name))
 		len--;
-	if (len > 0)
-		memcpy(s->home_name, name, len);
-	else
-		strcpy(s->home_name, "home");
+	snprintf(s->home_name, sizeof s->home_name, "%.*s", len > 0 ? (int)len : 4, len > 0 ? name : "home");
 	hth_status status = begin(s, options, err);
 	if (status != HTH_OK) {
 		hth_street_destroy(s);

@@ -289,7 +289,9 @@ static void take_models(upstream *up, const json_t *models)
 	size_t n = json_array_size(models);
 	drop_models(up);
 	up->models = hth_alloc_array(n, sizeof *up->models);
-	for (size_t i = 0; up->models != NULL && i < n; i++)
+	if (up->models == NULL)
+		return;
+	for (size_t i = 0; i < n; i++)
 		if (asprintf(&up->models[up->n_models], "%s/%s", up->name, json_string_value(json_array_get(models, i))) >= 0)
 			up->n_models++;
 	if (up->n_models > 0)

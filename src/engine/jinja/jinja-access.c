@@ -207,9 +207,9 @@ jv *hth_jj_slice_value(jj_run *r, jv *v, jv *start, jv *stop, jv *step)
 	int64_t n = (int64_t)len, by = 1, from, to;
 	if (step != NULL && step->kind != JJ_NONE && !hth_jj_as_int(step, &by))
 		return hth_jj_fail(r, "slice indices must be integers or None or have an __index__ method");
+	by = by < -n - 1 ? -n - 1 : by > n + 1 ? n + 1 : by;
 	if (by == 0)
 		return hth_jj_fail(r, "slice step cannot be zero");
-	by = by < -n - 1 ? -n - 1 : by > n + 1 ? n + 1 : by;
 	bool back = by < 0;
 	if (!slice_bound(r, start, n, back ? -1 : 0, back ? n - 1 : n, back ? n - 1 : 0, &from) ||
 	    !slice_bound(r, stop, n, back ? -1 : 0, back ? n - 1 : n, back ? -1 : n, &to))

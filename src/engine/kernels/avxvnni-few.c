@@ -7,9 +7,9 @@
 /* Scales of 16 columns, in order, to those of the first and the second halves of groups. */
 INLINE void halves(__m256 to[2], __m256 low, __m256 high)
 {
-	const int swap = 0xD8; /* quarters 0, 2, 1, 3 */
-	to[0] = _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(_mm256_shuffle_ps(low, high, 0x88)), swap));
-	to[1] = _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(_mm256_shuffle_ps(low, high, 0xDD)), swap));
+	enum { SWAP = 0xD8 }; /* quarters 0, 2, 1, 3 */
+	to[0] = _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(_mm256_shuffle_ps(low, high, 0x88)), SWAP));
+	to[1] = _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(_mm256_shuffle_ps(low, high, 0xDD)), SWAP));
 }
 
 INLINE void read_chunk(const char *chunk, chunk_groups *row, codes_fn codes, scales_fn scales, const int add, const int cols, const bool has_min)
