@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cmd/cmd-options.h"
+#include "cmd/cmd-search.h"
 #include "index/index-json.h"
 
 #include <errno.h>
@@ -89,7 +90,11 @@ static void print_unreadable(const json_t *status)
 		}
 		if (i == 0)
 			printf("Unreadable:\n");
-		printf("  %s: %s\n", json_string_value(json_object_get(file, "file")), json_string_value(json_object_get(file, "reason")));
+		printf("  ");
+		hth_search_print_name(json_string_value(json_object_get(file, "file")));
+		printf(": ");
+		hth_search_print_name(json_string_value(json_object_get(file, "reason")));
+		printf("\n");
 	}
 }
 
@@ -120,7 +125,8 @@ static void print_status(const json_t *status)
 		return;
 	}
 	json_array_foreach(folders, i, folder) {
-		printf("%s: %llu files%s%s", json_string_value(json_object_get(folder, "path")), (unsigned long long)number(folder, "files"),
+		hth_search_print_name(json_string_value(json_object_get(folder, "path")));
+		printf(": %llu files%s%s", (unsigned long long)number(folder, "files"),
 		       json_is_true(json_object_get(folder, "shared")) ? ", may be lent to neighbours" : "",
 		       json_is_true(json_object_get(folder, "missing")) ? "; not there now, what it said is kept" : "");
 		if (number(folder, "away") > 0)
@@ -137,7 +143,10 @@ static void print_status(const json_t *status)
 	print_unreadable(status);
 	print_cost(status);
 	const json_t *left = json_object_get(status, "seconds_left");
-	if (json_is_number(left))
+	const char *trouble = json_string_value(json_object_get(status, "trouble"));
+	if (trouble != NULL && *trouble != '\0')
+		printf("It cannot go on: %s; it is tried again every few seconds.\n", trouble);
+	else if (json_is_number(left))
 		printf("%.1f files a second, %.2f with OCR; about %s left\n", json_number_value(json_object_get(status, "files_per_s")),
 		       json_number_value(json_object_get(status, "ocr_files_per_s")), hth_cmd_seconds((uint64_t)json_number_value(left), a));
 	if (json_is_true(json_object_get(status, "paused")))
@@ -155,7 +164,10 @@ static void show_progress(const json_t *status, bool last)
 	char text[32];
 	fprintf(stderr, "\r\033[K%llu indexed, %llu waiting, %llu waiting for OCR, %llu unreadable", (unsigned long long)number(files, "indexed"),
 	        (unsigned long long)number(files, "waiting"), (unsigned long long)number(files, "waiting_ocr"), (unsigned long long)number(files, "unreadable"));
-	if (json_is_true(json_object_get(status, "paused")))
+	const char *trouble = json_string_value(json_object_get(status, "trouble"));
+	if (trouble != NULL && *trouble != '\0')
+		fprintf(stderr, "; it cannot go on: %s", trouble);
+	else if (json_is_true(json_object_get(status, "paused")))
 		fprintf(stderr, "; resting while the node answers");
 	else if (json_is_number(left))
 		fprintf(stderr, "; %s left", hth_cmd_seconds((uint64_t)json_number_value(left), text));

@@ -90,6 +90,12 @@ void hth_search_print_plain(const char *s)
 		putchar(((unsigned char)*s < 0x20 && *s != '\n') || *s == 0x7f ? ' ' : *s);
 }
 
+void hth_search_print_name(const char *s)
+{
+	for (; *s != '\0'; s++)
+		putchar((unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s);
+}
+
 static void print_snippet(const json_t *hit, bool colors)
 {
 	const json_t *marks = json_object_get(hit, "highlights");
@@ -119,10 +125,10 @@ static void print_snippet(const json_t *hit, bool colors)
 
 void hth_search_print_place(const json_t *hit)
 {
-	hth_search_print_plain(text_of(hit, "file"));
+	hth_search_print_name(text_of(hit, "file"));
 	if (*text_of(hit, "part") != '\0') {
 		printf(" (");
-		hth_search_print_plain(text_of(hit, "part"));
+		hth_search_print_name(text_of(hit, "part"));
 		printf(")");
 	}
 	if (json_is_integer(json_object_get(hit, "page")))

@@ -18,6 +18,7 @@ HTH_MUST_USE hth_status hth_search_run(const hth_invocation *in, const hth_searc
                                        hth_error *err);
 /* What stands in documents may hold anything; a terminal obeys control characters. These print none but line ends. */
 void hth_search_print_plain(const char *text);
+void hth_search_print_name(const char *name); /* a file's: no line ends either, or one name would look like two */
 void hth_search_print_place(const json_t *hit); /* "FILE (PART), page 3" */
 void hth_search_print_hits(const json_t *hits); /* places, each with its snippet below */
 int hth_search_print_json(const hth_invocation *in, const json_t *json);

@@ -158,6 +158,7 @@ hth_status hth_index_write_status(const char *home, hth_index *index, hth_buf *o
 	hth_buf_appendf(out, ",\"vectors\":%llu,\"vector_bytes\":%llu", (unsigned long long)s.vectors, (unsigned long long)s.vector_bytes);
 	put(out, "vector_model", s.vector_model);
 	put(out, "embed_model", s.embedder);
+	put(out, "trouble", s.trouble);
 	hth_buf_appendf(out, ",\"kept\":%s,\"idle\":%s,\"paused\":%s,\"files_per_s\":%.2f,\"ocr_files_per_s\":%.3f", s.kept ? "true" : "false",
 	                idle ? "true" : "false", s.paused ? "true" : "false", s.files_per_s, s.ocr_files_per_s);
 	if (s.seconds_left > 0)

@@ -8,7 +8,7 @@
  * that have one), "text":"the whole passage" (where asked for)}],"ranked_by":["words","vectors"] (or ["words"])} Status:
  * {"files":{"waiting":n,"indexed":n,"waiting_ocr":n,"unreadable":n,"excluded":n,"unchanged":n,"skipped":n},"documents":n,"passages":n,
  *   "pages":n,"text_bytes":n,"word_bytes":n,"cpu_seconds":x,"vectors":n (passages that have
- *   one),"vector_bytes":n,"vector_model":"whose they are","embed_model":"who makes them now, or empty","kept":bool,"idle":bool,"paused":bool,"files_per_s":x,"ocr_files_per_s":x,"seconds_left":n|null,
+ *   one),"vector_bytes":n,"vector_model":"whose they are","embed_model":"who makes them now, or empty","trouble":"why nothing can be stored now, or empty","kept":bool,"idle":bool,"paused":bool,"files_per_s":x,"ocr_files_per_s":x,"seconds_left":n|null,
  *   "cost":{"watt_hours":x,"measured_by":"RAPL"|...,"currency":"USD","energy":x (its money),"pages_read":n,"cloud_pages":x,"cloud_storage":x,
  *     "cloud":x (both),"prices":{"kwh":{"value","date","source"},...}} or {"error":"why there are no prices"},
  *   "unreadable":[{"file","reason"}] (the first 100),

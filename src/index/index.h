@@ -115,6 +115,7 @@ typedef struct hth_index_status {
 	/* Of the keeper, when it is this process: else 0. */
 	char embedder[HTH_INDEX_MODEL_MAX]; /* the model that makes vectors; "": none */
 	bool kept, paused;
+	char trouble[200]; /* why nothing can be stored now ("... the disk that holds the index is full"); "": it can */
 	double files_per_s, ocr_files_per_s; /* over the last minute of work: text, and pictures in files */
 	uint64_t seconds_left; /* for the files that wait, at those rates; 0: none or not known */
 } hth_index_status;

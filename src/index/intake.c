@@ -348,6 +348,7 @@ static void on_end(void *ctx, const hth_extract_result *result)
 	if (store(ix, j, result, &err) != HTH_OK) {
 		/* All of the transaction is undone; its files wait again. */
 		hth_log(HTH_LOG_WARN, "index: what was read could not be stored (%s); it is tried again", hth_status_name(err.status));
+		keeper_note_trouble(ix, err.status == HTH_IO || err.status == HTH_BUSY ? err.message : hth_status_name(err.status));
 		intake_roll_back(ix);
 		ix->retry_ms = hth_clock_ms() + 10000;
 	}

@@ -249,6 +249,13 @@ static void stop_now(hth_index *ix)
 	hth_loop_stop(ix->loop);
 }
 
+void keeper_note_trouble(hth_index *ix, const char *why)
+{
+	pthread_mutex_lock(&ix->mutex);
+	snprintf(ix->trouble, sizeof ix->trouble, "%.199s", why);
+	pthread_mutex_unlock(&ix->mutex);
+}
+
 static void on_tick(void *ctx)
 {
 	hth_index *ix = ctx;
@@ -263,9 +270,11 @@ static void on_tick(void *ctx)
 		return;
 	bool again = false;
 	hth_status status = turn(ix, &again, &err);
-	if (status != HTH_OK && status != HTH_CANCELLED) {
-		hth_log(HTH_LOG_WARN, "index: %s; it is tried again",
-		        status == HTH_IO || status == HTH_BUSY ? err.message : hth_status_name(status));
+	bool trouble = status != HTH_OK && status != HTH_CANCELLED;
+	const char *what = status == HTH_IO || status == HTH_BUSY ? err.message : hth_status_name(status);
+	keeper_note_trouble(ix, trouble ? what : "");
+	if (trouble) {
+		hth_log(HTH_LOG_WARN, "index: %s; it is tried again", what);
 		intake_roll_back(ix);
 		ix->retry_ms = hth_clock_ms() + RETRY_MS;
 	}
@@ -424,6 +433,7 @@ hth_status hth_index_get_status(const char *home, hth_index *ix, hth_index_statu
 		pthread_mutex_lock(&ix->mutex);
 		s.files_per_s = rate_of(ix, false);
 		s.ocr_files_per_s = rate_of(ix, true);
+		memcpy(s.trouble, ix->trouble, sizeof s.trouble);
 		if (ix->embedder.embed != NULL)
 			memcpy(s.embedder, ix->embedder.model, sizeof s.embedder);
 		pthread_mutex_unlock(&ix->mutex);

@@ -91,7 +91,8 @@ struct hth_index {
 	double embed_cpu_seconds, embed_cpu_stored; /* since the beginning */
 	hth_index_embedder embedder; /* under the mutex, and so is the next */
 	hth_index_batch *batch_back;
-	pthread_mutex_t mutex; /* of what status reads: done; and of the two above */
+	char trouble[200];     /* the last turn's, "" when it went well */
+	pthread_mutex_t mutex; /* of what status reads: done, trouble; and of the two above it */
 };
 
 /* watch.c */
@@ -105,6 +106,9 @@ bool watch_has_events(const hth_index *ix);
 /* Looks at what the events were about. */
 HTH_MUST_USE hth_status watch_handle(hth_index *ix, hth_error *err);
 HTH_MUST_USE hth_status keeper_sweep(hth_index *ix, int64_t folder, const char *path, hth_error *err);
+
+/* keeper.c */
+void keeper_note_trouble(hth_index *ix, const char *why); /* "": there is none */
 
 /* mbox-growth.c */
 typedef struct growth {

@@ -116,7 +116,6 @@ static bool take_out_root(reading *r)
 		free(r->parts[i].author);
 		free(r->parts[i].recipients);
 		r->parts[i] = r->parts[--r->n_parts];
-		r->pages -= r->pages > 0;
 		return is_mbox;
 	}
 	return false;

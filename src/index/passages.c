@@ -74,7 +74,6 @@ void reading_add_meta(reading *r, const hth_extract_meta *meta)
 	p->kind = (int)meta->kind;
 	p->pages = meta->pages;
 	p->date = meta->has_date ? meta->date : 0;
-	r->pages += HTH_MAX(meta->pages, 1u);
 	set(r, &p->title, meta->title);
 	set(r, &p->author, meta->author);
 	set(r, &p->recipients, meta->recipients);
@@ -191,6 +190,9 @@ static size_t cut(const char *text, size_t len, size_t goal)
 
 void reading_add_block(reading *r, const hth_extract_block *b)
 {
+	reading_part *p = part_of(r, b->part);
+	if (p != NULL)
+		p->says = true;
 	size_t have = r->open ? r->text.len - r->now.at : 0;
 	if (r->open && (r->now.part != b->part || r->now.page != b->page || have + b->len > PASSAGE_MAX || have >= PASSAGE_GOAL ||
 	                (b->role == HTH_ROLE_HEADING && have > PASSAGE_GOAL / 3)))
@@ -218,6 +220,7 @@ void reading_end(reading *r)
 	 * with only a subject. */
 	for (size_t i = 0; i < r->n_parts; i++) {
 		reading_part *p = &r->parts[i];
+		r->pages += p->pages > 0 ? p->pages : p->says; /* what holds other things is no page, nor is what says nothing */
 		if (p->named || (p->title == NULL && p->author == NULL && p->name == NULL))
 			continue;
 		open_passage(r, p->number, 0);

@@ -20,6 +20,7 @@ typedef struct reading_part {
 	char *name, *title, *author, *recipients; /* "" when not known */
 	size_t first, last;                       /* places among passages; first > last: none */
 	bool named;                               /* its first passage has begun */
+	bool says;                                /* it has text of its own */
 } reading_part;
 
 typedef struct reading_passage {

@@ -155,6 +155,10 @@ def every_file_has_a_state_with_a_reason():
         assert status["cost"]["cloud"] > 0 and status["cost"]["prices"]["page_1000"]["date"], status["cost"]
         node.post("/hearth/index", {"add": papers.folder})
         wait_for("a second look", 30, lambda: index(node)["files"]["unchanged"] == 3, 0.05)
+        # A name that would look like two on a terminal, or steer it, is shown without that.
+        papers.put("one\ntwo\x1b[2J.txt", "Nothing but a quokka.")
+        wait_for("the odd name", 30, lambda: node.get("/search?q=quokka").json["hits"], 0.1)
+        assert cli(node, "search", "quokka").split("\n")[0].endswith("/one?two?[2J.txt"), cli(node, "search", "quokka")
 
 
 @test

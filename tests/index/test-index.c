@@ -583,7 +583,10 @@ TEST(a_full_disk_is_survived)
 	setrlimit(RLIMIT_FSIZE, &small);
 	hth_index *ix = keep();
 	REQUIRE(ix != NULL);
-	sleep(2);
+	uint64_t limit = hth_clock_ms() + 60000;
+	while (status_of(ix).trouble[0] == '\0' && hth_clock_ms() < limit)
+		usleep(20000);
+	CHECK(status_of(ix).trouble[0] != '\0'); /* its owner is told why it does not go on */
 	CHECK(!hth_index_is_idle(ix));
 	hth_index_stop(ix);
 	setrlimit(RLIMIT_FSIZE, &old);
@@ -591,6 +594,7 @@ TEST(a_full_disk_is_survived)
 	REQUIRE(ix != NULL);
 	CHECK(settle(ix));
 	CHECK_INT(status_of(ix).files[HTH_INDEX_INDEXED], 3);
+	CHECK_STR(status_of(ix).trouble, "");
 	CHECK(find_text("word70") > 0);
 	hth_index_stop(ix);
 	hth_index_hits_finish(&found);
