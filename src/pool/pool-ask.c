@@ -348,7 +348,7 @@ static void made_progress(pool_ask *a, pool_peer *peer, size_t fresh, uint64_t n
 	else /* one slow token says little */
 		a->token_ms += (fmin(each, 2 * a->token_ms) - a->token_ms) * (1 - pow(0.9, (double)fresh));
 	a->measured |= before > 0;
-	double most = POOL_STALL_MS + a->token_ms, left = a->due_ms > now_ms ? (double)(a->due_ms - now_ms) : 0;
+	double most = POOL_STALL_MS * HTH_MAX(a->attempts, 1u) + a->token_ms, left = a->due_ms > now_ms ? (double)(a->due_ms - now_ms) : 0;
 	if (before > 0 && left + (double)fresh * POOL_SLACK * a->token_ms < most)
 		most = left + (double)fresh * POOL_SLACK * a->token_ms;
 	a->progress_ms = now_ms;
@@ -440,11 +440,22 @@ void pool_ask_message(hth_pool *pool, pool_peer *peer, const hth_pool_message *m
 
 /* ---- time ---- */
 
+/* A slow home is better than none: it is left only for another, or for home, unless nothing at all comes for very long. What is asked again and again is
+ * borne with for longer each time: it may be that everybody is slow. */
+static bool bear_with(hth_pool *pool, pool_ask *a, uint64_t now_ms)
+{
+	if (a->hedge || a->at_home_too || pool_partner(pool, a) != NULL || now_ms >= a->progress_ms + HTH_POOL_NOWHERE_MS ||
+	    pool_place(pool, a, &a->peer, now_ms) != HTH_PLACE_NOWHERE)
+		return false;
+	a->due_ms = now_ms + POOL_STALL_MS;
+	return true;
+}
+
 static void tick_one(hth_pool *pool, pool_ask *a, uint64_t now_ms)
 {
 	bool asked = a->state == ASK_WAITING || a->state == ASK_STREAMING;
 	bool silent = asked && now_ms >= (a->state == ASK_WAITING ? a->sent_ms : a->heard_ms) + HTH_POOL_SILENCE_MS;
-	bool slow = a->state == ASK_STREAMING && now_ms >= a->due_ms;
+	bool slow = a->state == ASK_STREAMING && now_ms >= a->due_ms && !bear_with(pool, a, now_ms);
 	if (silent || slow) {
 		silent |= now_ms >= a->heard_ms + QUIET_MS;
 		pool->counts.silent += silent;

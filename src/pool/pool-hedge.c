@@ -42,7 +42,7 @@ void pool_expect(hth_pool *pool, pool_ask *a, const pool_peer *peer, uint32_t qu
 	if (a->state == ASK_WAITING) /* it does not even say yes */
 		a->late_ms = HTH_MIN(a->late_ms, now_ms + ACCEPT_MS + (uint64_t)(2000 * peer->rtt_s));
 	/* It is left when it takes several times what it said. */
-	a->due_ms = now_ms + HTH_POOL_SILENCE_MS + (uint64_t)fmin(said * 4, 120000);
+	a->due_ms = now_ms + (HTH_POOL_SILENCE_MS + (uint64_t)fmin(said * 4, 120000)) * HTH_MAX(a->attempts, 1u);
 }
 
 void pool_first_came(pool_peer *peer, const pool_ask *a, uint64_t now_ms)
@@ -73,6 +73,7 @@ static bool ask_second(hth_pool *pool, const pool_ask *a, pool_peer *peer, uint6
 		return false;
 	second->hedge = second->hedged = true;
 	second->at_home_too = false;
+	second->attempts--; /* it is one attempt, at two homes */
 	if (pool_send_ask(pool, second, peer, now_ms))
 		return true;
 	pool_drop_ask(pool, second);

@@ -524,6 +524,27 @@ static uint64_t trickle(party *server, uint64_t from, uint64_t to, uint64_t ever
 	return 0;
 }
 
+TEST(a_slow_home_is_better_than_none)
+{
+	street_init();
+	hth_capability none = record_of(1000, 100, 2, 0);
+	none.lends = false;
+	hth_pool_set_home(p[2].pool, &none, 0, T0);
+	tick(T0 + 2500);
+	none.n_models = 0;
+	hth_pool_set_home(p[0].pool, &none, 0, T0 + 2500);
+	most_tokens = 100;
+	REQUIRE_OK(ask(HTH_PUBLIC, T0 + 3000));
+	most_tokens = 6;
+	CHECK_INT(trickle(&p[1], T0 + 3010, T0 + 3500, 10), 0);
+	CHECK_INT(trickle(&p[1], T0 + 4500, T0 + 40000, 1000), 0); /* a hundred times slower, and nobody else has it */
+	CHECK_INT(hth_pool_asks(p[0].pool), 1);
+	CHECK(p[0].n > 80);
+	hth_pool_tick(p[0].pool, T0 + 42500); /* but one that says nothing is left */
+	CHECK_INT(hth_pool_get_counts(p[0].pool)->silent, 1);
+	street_finish();
+}
+
 static party *server_of(party **ret_other)
 {
 	party *first = p[1].works ? &p[1] : &p[2];
