@@ -105,11 +105,11 @@ static void put_tokens(hth_buf *out, const hth_pool_message *m)
 	}
 }
 
-/* Text and tail are shown to people and looked at by readers of answers: whole characters, and no NUL. */
-static const void *get_words(hth_canon_reader *r, size_t max, size_t *ret_len)
+/* Text and tail are shown to people and looked at by readers of answers: whole characters. A model may well say a NUL; a prompt's tail has none. */
+static const void *get_words(hth_canon_reader *r, size_t max, bool nul, size_t *ret_len)
 {
 	const unsigned char *words = hth_canon_get_blob(r, max, ret_len);
-	if (r->failed || (*ret_len > 0 && (memchr(words, '\0', *ret_len) != NULL || hth_utf8_valid_prefix((const char *)words, *ret_len) != *ret_len))) {
+	if (r->failed || (*ret_len > 0 && ((!nul && memchr(words, '\0', *ret_len) != NULL) || hth_utf8_valid_prefix((const char *)words, *ret_len) != *ret_len))) {
 		r->failed = true;
 		*ret_len = 0;
 		return NULL;
@@ -123,11 +123,11 @@ static void get_tokens(hth_canon_reader *r, hth_pool_message *m, int32_t *storag
 	m->ids = storage;
 	m->n_ids = get_ids(r, storage, HTH_POOL_RUN_MAX);
 	m->text_from = hth_canon_get_u32(r);
-	m->text = get_words(r, HTH_POOL_TEXT_MAX, &m->text_len);
+	m->text = get_words(r, HTH_POOL_TEXT_MAX, true, &m->text_len);
 	m->has_prompt = hth_canon_get_bool(r);
 	if (m->has_prompt) {
 		m->prompt_tokens = hth_canon_get_u32(r);
-		m->tail = get_words(r, HTH_POOL_TAIL_MAX, &m->tail_len);
+		m->tail = get_words(r, HTH_POOL_TAIL_MAX, false, &m->tail_len);
 	}
 	m->final = hth_canon_get_bool(r);
 	if (m->final) {

@@ -130,6 +130,18 @@ TEST(messages_are_read_back_and_private_is_no_audience)
 		CHECK_INT(hth_pool_message_decode(&m, out.data, i, storage, &err), HTH_BAD_FORMAT);
 	out.data[2 + HTH_JOB_BYTES] = HTH_PRIVATE;
 	CHECK_INT(hth_pool_message_decode(&m, out.data, out.len, storage, &err), HTH_BAD_FORMAT);
+	/* A model may say any character, also none that is seen; half a one is no text. */
+	static const struct {
+		const char *text, *tail;
+		hth_status status;
+	} texts[] = {{"a\0b", "end", HTH_OK}, {"\xc3\xa4z", "end", HTH_OK}, {"a\xc3z", "end", HTH_BAD_FORMAT}, {"abc", "e\0d", HTH_BAD_FORMAT}};
+	for (size_t i = 0; i < HTH_COUNT(texts); i++) {
+		hth_buf_clear(&out);
+		hth_pool_message_encode(&(hth_pool_message){.kind = HTH_POOL_TOKENS, .ids = ids, .n_ids = 3, .text = texts[i].text, .text_len = 3, .has_prompt = true,
+		                                            .prompt_tokens = 1, .tail = texts[i].tail, .tail_len = 3}, &out);
+		CHECK_INT(hth_pool_message_decode(&m, out.data, out.len, storage, &err), texts[i].status);
+		CHECK(texts[i].status != HTH_OK || (m.text_len == 3 && memcmp(m.text, texts[i].text, 3) == 0));
+	}
 	hth_pool_message record = {.kind = HTH_POOL_RECORD, .record = record_of(100, 10, 1, 7)};
 	for (int i = 0; i < 4; i++) {
 		static const float bad[] = {0, -1, INFINITY, NAN};
