@@ -105,6 +105,9 @@ static int add(hth_invocation *in, hth_store *store, const hth_key *key, bool js
 	}
 	printf("%s\n", text);
 	fprintf(stderr, "This is the only time it is shown. Clients send it as `Authorization: Bearer KEY`.\n");
+	size_t n = 0;
+	if (hth_store_key_count(store, &n, NULL) == HTH_OK && n == 1 && in->config.api_key[0] == '\0')
+		fprintf(stderr, "It is the first: from now on the node asks every program for a key, but not the commands of this home's owner.\n");
 	return HTH_EXIT_DONE;
 }
 

@@ -107,7 +107,9 @@ def the_log_tells_who_was_spoken_to():
 
 @test
 def keys_are_made_listed_and_removed():
-    key = hearth("key", "add", "kitchen").out.strip()
+    first = hearth("key", "add", "kitchen")
+    key = first.out.strip()
+    assert "It is the first" in first.err
     assert key.startswith("hth-") and len(key) == 47
     other = hearth("key", "add", "robot", "--scope", "chat,admin", "--per-minute", "30", "--privacy", "neighbours", "--json").json
     assert other["name"] == "robot" and other["key"] != key
