@@ -54,13 +54,14 @@ typedef struct sim_home {
 	size_t n_jobs, cap_jobs;
 	uint64_t wake_ms;
 	hth_membership *membership; /* on disk before anybody hears of it: it outlives losses of power */
+	struct sim_models *models; /* simulation-models.c; NULL: without faults */
 	uint64_t asked_ms; /* for versions between */
 	uint32_t out_since; /* the version that it was removed by */
 	uint32_t falsified_by_peer[STREET_MAX]; /* by place in the street: made-up answers that were believed */
 } sim_home;
 
 typedef enum event_kind { E_ARRIVE, E_LETTER, E_WAKE, E_CHUNK, E_DONE, E_DOWN, E_UP, E_CUT, E_HUB, E_FREEZE, E_SLOW,
-                          E_CHANGE, E_APART, E_LEAVE, E_PULSE, E_HELLO, E_ASK, E_CHARTER } event_kind; /* the last seven: simulation-members.c */
+                          E_CHANGE, E_APART, E_LEAVE, E_PULSE, E_HELLO, E_ASK, E_CHARTER, E_MODELS } event_kind; /* from E_CHANGE on: simulation-members.c; the last: simulation-models.c */
 typedef struct sim_key { /* in the heap: small, because a region has a hundred thousand letters under way */
 	uint64_t at, order;
 	uint32_t place; /* of the event */
@@ -101,6 +102,9 @@ double sim_exponential(double mean);
 void sim_push(sim_event e);
 bool sim_is_cut(const sim_home *from, const sim_home *to); /* whether a letter is lost now */
 uint64_t sim_delay(const sim_home *from, const sim_home *to);
+hth_signer sim_signer_of(sim_home *h);
+hth_status sim_disk_put(void *ctx, const hth_entry *entry, hth_error *err);
+sim_home *sim_home_of(const hth_home_id *id);
 void sim_members_changed(sim_home *h); /* its pool hears who the neighbours are */
 
 /* simulation-members.c: the charter's life in every street. */
@@ -112,5 +116,17 @@ void sim_members_restore(sim *s);                          /* everybody is admit
 bool sim_members_agree(const sim *s);                      /* everybody of a street by one charter */
 void sim_members_check(sim *s);
 void sim_members_end(sim *s);
+
+void sim_check_end(sim *s); /* simulation-check.c */
+
+/* simulation-models.c: models from next door. */
+void sim_models_begin(sim *s);
+void sim_models_event(sim_home *h, sim_event *e);
+void sim_models_down(sim_home *h); /* it has lost power */
+void sim_models_up(sim_home *h);
+void sim_models_members(sim_home *h); /* who its neighbours are has changed */
+bool sim_models_busy(const sim *s);
+void sim_models_check(sim *s);
+void sim_models_end(sim *s);
 
 #endif

@@ -114,7 +114,7 @@ static size_t slot_of(const hth_home_id *id)
 	return (size_t)mix(h) & s->by_id_mask;
 }
 
-static sim_home *home_of(const hth_home_id *id)
+sim_home *sim_home_of(const hth_home_id *id)
 {
 	for (size_t i = slot_of(id);; i = (i + 1) & s->by_id_mask) {
 		if (s->by_id[i] == 0)
@@ -148,7 +148,7 @@ static bool fake_verify(void *ctx, const hth_home_id *id, const char *label, con
 {
 	(void)ctx;
 	unsigned char want[HTH_SIGNATURE_BYTES];
-	const sim_home *signer = home_of(id);
+	const sim_home *signer = sim_home_of(id);
 	if (signer == NULL)
 		return false;
 	fake_mac(signer->secret, label, bytes, len, want);
@@ -157,7 +157,12 @@ static bool fake_verify(void *ctx, const hth_home_id *id, const char *label, con
 
 /* ---- disk ---- */
 
-static hth_status disk_put(void *ctx, const hth_entry *entry, hth_error *err)
+hth_signer sim_signer_of(sim_home *h)
+{
+	return s->o.real_keys ? hth_signer_of(h->identity) : (hth_signer){fake_sign, fake_verify, h};
+}
+
+hth_status sim_disk_put(void *ctx, const hth_entry *entry, hth_error *err)
 {
 	sim_home *h = ctx;
 	if (h->dead)
@@ -170,7 +175,7 @@ static hth_status disk_put(void *ctx, const hth_entry *entry, hth_error *err)
 			return hth_fail(err, HTH_IO, "no power");
 	}
 	bool given = hth_home_id_equal(&entry->receipt.giver, &h->id);
-	size_t *last = &h->disk.last[home_of(given ? &entry->receipt.taker : &entry->receipt.giver)->index % s->o.street][given], i = *last;
+	size_t *last = &h->disk.last[sim_home_of(given ? &entry->receipt.taker : &entry->receipt.giver)->index % s->o.street][given], i = *last;
 	if (i == 0 || h->disk.entries[i - 1].receipt.sequence != entry->receipt.sequence) {
 		if (h->disk.n == h->disk.cap) {
 			h->disk.cap = h->disk.cap ? h->disk.cap * 2 : 16;
@@ -198,7 +203,7 @@ uint64_t sim_delay(const sim_home *from, const sim_home *to)
 
 static void send_letter(void *ctx, const hth_home_id *to_id, const void *bytes, size_t len)
 {
-	sim_home *from = ctx, *to = home_of(to_id);
+	sim_home *from = ctx, *to = sim_home_of(to_id);
 	s->result->messages++;
 	s->result->bytes += len;
 	bool marked = memchr(bytes, '~', len) != NULL; /* most letters have no words at all */
@@ -366,8 +371,8 @@ static bool on_leaves(void *ctx, uint64_t number, const hth_home_id *to, size_t 
 	(void)why, (void)also;
 	sim_request *r = &s->requests[number];
 	(void)ctx;
-	r->touched |= home_of(to)->liar == GARBLES;
-	if (r->privacy == HTH_PRIVATE || words_len == 0 || home_of(to) == &s->homes[r->home])
+	r->touched |= sim_home_of(to)->liar == GARBLES;
+	if (r->privacy == HTH_PRIVATE || words_len == 0 || sim_home_of(to) == &s->homes[r->home])
 		sim_problem("request %zu of class %u is about to leave", (size_t)number, r->privacy);
 	return true;
 }
@@ -394,7 +399,7 @@ static void on_ended(void *ctx, uint64_t number, const hth_home_id *served_by, b
 {
 	sim_home *h = ctx;
 	sim_request *r = &s->requests[number];
-	sim_home *peer = home_of(served_by);
+	sim_home *peer = sim_home_of(served_by);
 	bool garbled = h->liar == GARBLES; /* what its own letters asked for is its own fault */
 	if (!r->tainted && !garbled && !r->touched && (finish != 2 || stop != 0 || r->garbled || r->text != text_of(r->seed, r->tokens)))
 		sim_problem("request %zu ended with %u bytes of text, right up to there: %d; %u were to come", (size_t)number, r->text, !r->garbled, text_of(r->seed, r->tokens));
@@ -617,17 +622,17 @@ void sim_members_changed(sim_home *h)
 	hth_pool_set_members(h->pool, hth_membership_charter(h->membership), s->now);
 	for (size_t i = first; i < first + s->o.street && i < s->o.homes; i++)
 		hth_pool_trust(h->pool, &s->homes[i].id, trusts(h, &s->homes[i]));
+	sim_models_members(h);
 }
 
 static void bring_up(sim_home *h)
 {
 	hth_error err = HTH_ERROR_INIT;
-	hth_signer signer = s->o.real_keys ? hth_signer_of(h->identity) : (hth_signer){fake_sign, fake_verify, h};
 	hth_pool_ops ops = {h, send_letter, on_leaves, on_tokens, on_ended, on_go_home, on_failed, on_serve, on_stop, on_hold, NULL, on_also_home};
 	h->up = true;
 	h->dead = false;
 	h->epoch++;
-	if (hth_ledger_create(&h->ledger, &h->id, signer, (hth_ledger_disk){disk_put, h}, &err) != HTH_OK ||
+	if (hth_ledger_create(&h->ledger, &h->id, sim_signer_of(h), (hth_ledger_disk){sim_disk_put, h}, &err) != HTH_OK ||
 	    hth_pool_create(&h->pool, &h->id, &ops, h->ledger, &h->rng, &err) != HTH_OK)
 		abort();
 	for (size_t i = 0; i < h->disk.n; i++)
@@ -638,6 +643,7 @@ static void bring_up(sim_home *h)
 		hth_pool_settle(h->pool);
 	}
 	report(h);
+	sim_models_up(h);
 }
 
 static void take_down(sim_home *h)
@@ -650,6 +656,7 @@ static void take_down(sim_home *h)
 	h->pool = NULL;
 	h->ledger = NULL;
 	h->n_jobs = 0;
+	sim_models_down(h);
 	for (size_t i = s->n_requests; i-- > 0 && s->requests[i].arrived_ms + WAIT_LIMIT_MS > s->now;)
 		if (s->requests[i].home == h->index && s->requests[i].ends == 0)
 			end_request(&s->requests[i], R_LOST);
@@ -695,6 +702,12 @@ static void happen(sim_event *e)
 	if (h->frozen_until > s->now && (e->kind == E_LETTER || e->kind == E_WAKE || e->kind == E_CHUNK || e->kind == E_ARRIVE || e->kind >= E_CHANGE)) {
 		e->at = h->frozen_until; /* it happens when the home thaws */
 		sim_push(*e);
+		return;
+	}
+	if (e->kind == E_MODELS) {
+		sim_models_event(h, e);
+		if (h->dead)
+			take_down(h);
 		return;
 	}
 	if (sim_members_event(s, h, e)) {
@@ -792,73 +805,6 @@ static void make_homes(void)
 	}
 }
 
-static void check_end(void)
-{
-	hth_error err;
-	size_t n = 0;
-	double sum = 0, worst = 0;
-	for (size_t i = 0; i < s->n_requests; i++) {
-		const sim_request *r = &s->requests[i];
-		if (r->ends != 1)
-			sim_problem("request %zu of home %u (class %u, state %u) never ended: %u of %u tokens", i, r->home, r->privacy, r->state, r->have, r->tokens);
-		if (r->state != R_DONE)
-			continue;
-		if (r->tainted && !s->o.faults)
-			sim_problem("request %zu has wrong tokens and nobody lies", i);
-		sum += s->waits[i];
-		worst = HTH_MAX(worst, (double)s->waits[i]);
-		s->waits[n++] = s->waits[i];
-	}
-	s->result->wait_mean_s = n > 0 ? sum / (double)n : 0;
-	s->result->wait_worst_s = worst;
-	s->n_requests = n;
-	if (s->o.alone)
-		return;
-	sim_members_check(s);
-	for (size_t i = 0; i < s->o.homes; i++) {
-		sim_home *h = &s->homes[i];
-		size_t street_end = HTH_MIN((size_t)(h->street + 1) * s->o.street, s->o.homes);
-		s->result->receipts += h->disk.n;
-		/* What is on disk is what is remembered: replayed from nothing, it verifies and gives the same balances. */
-		hth_ledger *again = NULL;
-		hth_signer signer = s->o.real_keys ? hth_signer_of(h->identity) : (hth_signer){fake_sign, fake_verify, h};
-		if (hth_ledger_create(&again, &h->id, signer, (hth_ledger_disk){disk_put, h}, &err) != HTH_OK)
-			abort();
-		for (size_t j = 0; j < h->disk.n; j++)
-			if (hth_ledger_replay(again, &h->disk.entries[j], &err) != HTH_OK)
-				sim_problem("home %u: %s", h->index, err.message);
-		for (size_t j = (size_t)h->street * s->o.street; j < street_end; j++) {
-			sim_home *other = &s->homes[j];
-			uint64_t mine[2], theirs[2];
-			unsigned char my_hash[2][HTH_HASH_BYTES], their_hash[2][HTH_HASH_BYTES];
-			if (other == h)
-				continue;
-			hth_ledger_ends(h->ledger, &other->id, mine, my_hash);
-			hth_ledger_ends(other->ledger, &h->id, theirs, their_hash);
-			if (mine[0] != theirs[1] || memcmp(my_hash[0], their_hash[1], HTH_HASH_BYTES) != 0)
-				sim_problem("homes %u and %u do not agree on their chain: %llu and %llu receipts", h->index, other->index, (unsigned long long)mine[0],
-				        (unsigned long long)theirs[1]);
-			if (hth_ledger_balance(h->ledger, &other->id, s->now) != -hth_ledger_balance(other->ledger, &h->id, s->now))
-				sim_problem("credit between homes %u and %u is not conserved", h->index, other->index);
-			if (hth_ledger_balance(again, &other->id, s->now) != hth_ledger_balance(h->ledger, &other->id, s->now))
-				sim_problem("home %u's disk and memory differ about home %u", h->index, other->index);
-		}
-		hth_ledger_destroy(again);
-		const hth_pool_counts *counts = hth_pool_get_counts(h->pool);
-		s->result->failed_over += counts->failed_over;
-		s->result->preempted += counts->preempted;
-		s->result->hedged += counts->hedged;
-		s->result->hedges_won += counts->hedges_won;
-		/* What is begun twice is bounded: one in twenty, one at the start, and the one that a restart forgets of. */
-		if (counts->hedged > 2 + counts->asked / HTH_POOL_HEDGE_ONE_IN)
-			sim_problem("home %u asked for %llu answers and began %llu of them twice", h->index, (unsigned long long)counts->asked, (unsigned long long)counts->hedged);
-		if (hth_pool_asks(h->pool) > 0 || hth_pool_works(h->pool) > 0)
-			sim_problem("home %u still asks or serves", h->index);
-	}
-	if (s->result->worst_falsified > 146)
-		sim_problem("a liar got away with %llu answers", (unsigned long long)s->result->worst_falsified);
-}
-
 static int compare_floats(const void *a, const void *b)
 {
 	float x = *(const float *)a, y = *(const float *)b;
@@ -888,6 +834,8 @@ void simulate(const sim_options *options, sim_result *ret_result)
 	make_homes();
 	if (!s->o.alone)
 		sim_members_begin(s);
+	if (!s->o.alone && s->o.faults)
+		sim_models_begin(s);
 	for (uint32_t i = 0; i < s->o.homes; i++) {
 		bring_up(&s->homes[i]);
 		wake_pool(&s->homes[i]);
@@ -903,7 +851,7 @@ void simulate(const sim_options *options, sim_result *ret_result)
 		if (!s->o.alone)
 			sim_members_restore(s);
 		run_until(s->now + SETTLE_MS);
-		bool busy = !s->o.alone && !sim_members_agree(s);
+		bool busy = !s->o.alone && (!sim_members_agree(s) || sim_models_busy(s));
 		for (size_t j = 0; j < s->o.homes; j++)
 			busy |= !s->homes[j].up || s->homes[j].n_jobs > 0 || (s->homes[j].pool != NULL && hth_pool_asks(s->homes[j].pool) > 0);
 		if (!busy)
@@ -918,12 +866,13 @@ void simulate(const sim_options *options, sim_result *ret_result)
 	}
 	s->o.faults = options->faults;
 	if (s->result->good)
-		check_end();
+		sim_check_end(s);
 	if (s->result->good && s->n_requests > 0) {
 		qsort(s->waits, s->n_requests, sizeof *s->waits, compare_floats);
 		s->result->wait_p95_s = (double)s->waits[s->n_requests * 95 / 100];
 	}
 	sim_members_end(s);
+	sim_models_end(s);
 	for (size_t i = 0; i < s->n_heap; i++)
 		free(s->events[s->heap[i].place].kind == E_LETTER ? s->events[s->heap[i].place].bytes : NULL);
 	for (size_t i = 0; i < s->o.homes; i++) {

@@ -23,7 +23,7 @@ typedef struct sim_result {
 	char problem[512]; /* the first one */
 	uint64_t requests, at_home, abroad, cancelled, events, messages, bytes;
 	uint64_t failed_over, crashes, write_crashes, receipts, falsified, caught_liars, liars, worst_falsified, preempted, charters, torn, switched, removed_again,
-	    admitted_again, hedged, hedges_won;
+	    admitted_again, hedged, hedges_won, wanted, fetched, resumed, models_lied;
 	double wait_mean_s, wait_p95_s, wait_worst_s, cpu_s;
 } sim_result;
 

@@ -12,7 +12,7 @@ static void holds(sim_options o, sim_result *r)
 
 TEST(twenty_homes_with_everything_that_goes_wrong)
 {
-	uint64_t changes = 0, switched = 0, torn = 0;
+	uint64_t changes = 0, switched = 0, torn = 0, fetched = 0, resumed = 0, lied = 0;
 	for (uint64_t seed = 1; seed <= 4; seed++) {
 		sim_result r;
 		holds((sim_options){.seed = seed, .homes = 20, .street = 20, .hours = 6, .load = 0.3, .faults = true}, &r);
@@ -20,8 +20,12 @@ TEST(twenty_homes_with_everything_that_goes_wrong)
 		changes += r.charters;
 		switched += r.switched;
 		torn += r.torn;
+		fetched += r.fetched;
+		resumed += r.resumed;
+		lied += r.models_lied;
 	}
 	CHECK(changes > 10 && switched > 0 && torn > 0); /* members came and went, and two keepers changed the charter at once, or each for itself */
+	CHECK(fetched > 4 && resumed > 0 && lied > 0);
 }
 
 TEST(three_streets_do_not_mix)
