@@ -182,7 +182,6 @@ void hth_card_get(hth_canon_reader *reader, hth_card *ret_card)
 		reader->failed = true;
 }
 
-bool hth_home_id_equal(const hth_home_id *a, const hth_home_id *b) { return memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0; }
 int hth_home_id_compare(const hth_home_id *a, const hth_home_id *b) { return memcmp(a->bytes, b->bytes, sizeof a->bytes); }
 void hth_home_id_text(const hth_home_id *id, char ret_text[HTH_HOME_ID_TEXT])
 {

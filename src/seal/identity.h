@@ -14,6 +14,7 @@
 #include "seal/canon.h"
 
 #include <stdint.h>
+#include <string.h>
 
 enum { HTH_SIGNATURE_BYTES = 64, HTH_SEED_BYTES = 32, HTH_HASH_BYTES = 32, HTH_HOME_ID_TEXT = 65 };
 
@@ -51,7 +52,7 @@ bool hth_card_is_valid(const hth_card *card);
 void hth_card_put(hth_buf *out, const hth_card *card);
 void hth_card_get(hth_canon_reader *reader, hth_card *ret_card); /* fails the reader when the card is not valid */
 
-bool hth_home_id_equal(const hth_home_id *a, const hth_home_id *b);
+static inline bool hth_home_id_equal(const hth_home_id *a, const hth_home_id *b) { return memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0; }
 int hth_home_id_compare(const hth_home_id *a, const hth_home_id *b); /* order of the bytes */
 void hth_home_id_text(const hth_home_id *id, char ret_text[HTH_HOME_ID_TEXT]); /* hexadecimal */
 
