@@ -114,12 +114,16 @@ static hth_status parse_hf(const char *rest, const hth_pull_options *options, ht
 	size_t owner = strcspn(rest, "/");
 	const char *repo = rest[owner] == '/' ? rest + owner + 1 : "";
 	size_t n = strcspn(repo, ":/");
-	if (!part_is_fit(rest, owner, sizeof ref->owner) || !part_is_fit(repo, n, sizeof ref->repo) || repo[n] == '/')
+	/* The page of one file, and of the list of files, as a browser's address line has them. */
+	static const char blob[] = "/blob/main/";
+	const char *after = repo + n, *file = strncmp(after, blob, sizeof blob - 1) == 0 ? after + sizeof blob - 1 : NULL;
+	bool whole = strcmp(after, "/") == 0 || strcmp(after, "/tree/main") == 0;
+	if (!part_is_fit(rest, owner, sizeof ref->owner) || !part_is_fit(repo, n, sizeof ref->repo) || (*after == '/' && !whole && (file == NULL || *file == '\0')))
 		return hth_fail(err, HTH_INVALID, "a model of Hugging Face is hf.co/OWNER/REPO, hf.co/OWNER/REPO:QUANT or hf.co/OWNER/REPO:FILE.gguf, not '%.200s'",
 		                ref->text);
 	memcpy(ref->owner, rest, owner);
 	memcpy(ref->repo, repo, n);
-	const char *tag = repo[n] == ':' ? repo + n + 1 : "";
+	const char *tag = *after == ':' ? after + 1 : file != NULL ? file : "";
 	if (*tag != '\0' && strcmp(tag, "latest") != 0) {
 		/* A file may lie in a folder of the repository; it is compared with its listing, never made a path here. */
 		if (strlen(tag) >= sizeof ref->tag)

@@ -232,6 +232,10 @@ def hugging_face_gives_the_usual_quantisation():
         assert w.read(got["name"] + ".gguf") == gguf(MB + 5, 5) and got["name"].endswith("-gguf-q8_0")
         got = w.pull("https://huggingface.co/bartowski/Some-Model-GGUF:Some-Model-Q2_K.gguf", "name=small one")
         assert got["name"] == "small-one" and w.read("small-one.gguf") == gguf(MB + 2, 2)
+        got = w.pull("https://huggingface.co/bartowski/Some-Model-GGUF/blob/main/Some-Model-F16.gguf", "name=from-its-page")
+        assert w.read("from-its-page.gguf") == gguf(MB + 1, 1), got
+        assert w.pull("https://huggingface.co/bartowski/Some-Model-GGUF/tree/main")["already"]
+        w.fails("https://huggingface.co/bartowski/Some-Model-GGUF/blob/main/", status="invalid")
         message = w.fails("hf.co/bartowski/Some-Model-GGUF:Q9_X", status="not_found")
         assert "Some-Model-Q2_K" in message
         w.fails("hf.co/nobody/nothing", status="not_found")
