@@ -99,7 +99,16 @@ static int unknown_command(const char *name)
 		fprintf(stderr, "hearth: the command comes first, then its options: hearth COMMAND %.60s\n", name);
 		return HTH_EXIT_USAGE;
 	}
-	const char *near = hth_options_nearest(name, names);
+	/* What other programs call it. */
+	static const char *const synonyms[][2] = {{"chat", "run"},    {"start", "serve"}, {"ls", "list"},       {"models", "list"}, {"delete", "rm"},
+	                                          {"remove", "rm"},   {"info", "show"},   {"download", "pull"}, {"get", "pull"},    {"unload", "stop"},
+	                                          {"ocr", "extract"}, {"find", "search"}, {"settings", "config"}};
+	const char *near = NULL;
+	for (size_t i = 0; i < HTH_COUNT(synonyms) && near == NULL; i++)
+		if (strcmp(name, synonyms[i][0]) == 0)
+			near = synonyms[i][1];
+	if (near == NULL)
+		near = hth_options_nearest(name, names);
 	fprintf(stderr, "hearth: there is no command '%.60s'", name);
 	if (near != NULL)
 		fprintf(stderr, "; did you mean `hearth %s`?\n", near);

@@ -52,6 +52,7 @@ def wrong_usage_is_2_and_says_how():
 
 @test
 def a_misspelt_word_gets_a_suggestion():
+    assert "did you mean `hearth list`" in hearth("ls", code=2).err
     assert "did you mean `hearth tokenize`?" in hearth("tokenise", code=2).err
     assert "did you mean --json?" in hearth("list", "--jason", code=2).err
     assert "did you mean --keep-alive?" in hearth("serve", "--keep-alove", "5", code=2).err
