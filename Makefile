@@ -65,4 +65,4 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
 
 FORCE:
-.PHONY: all run test documents bench bench-peers load lint asan tsan fuzz simulate install clean help FORCE
+.PHONY: all run test documents bench bench-peers bench-index load lint asan tsan fuzz simulate install clean help FORCE

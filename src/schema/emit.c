@@ -1,18 +1,13 @@
 /* emit.c - readings into rules. Every conj that is met gets a number and a rule; a list of those still to be written
  * takes the place of recursion. Objects and lists of items become chains of small rules that end in a call of the next
  * one, so that running them needs no stack. */
-#include "schema/schema.h"
-
-#include "schema/reading.h"
+#include "schema/emit.h"
 
 #include <math.h>
 #include <stdio.h>
 
 enum {
-	RULES_MAX = 200000,
-	TEXT_MAX = 8 << 20,
 	LITERALS_MAX = 24, /* strings of an enum that are listed one by one; more become an automaton */
-	PROPERTIES_MAX = 2000,
 };
 
 /* What every grammar has. White space is short, so that a model cannot lose itself in it. */
@@ -34,17 +29,6 @@ static const char builtin[] =
     "any-object ::= \"{\" ws (any-pair (\",\" ws any-pair)* ws)? \"}\"\n"
     "any ::= any-object | any-list | string | number | boolean | null\n";
 
-struct hth_schema_set {
-	reader r;
-	conj *conjs;          /* by number: rule v<number> */
-	unsigned char *state; /* by number */
-	size_t n_conjs, conj_cap;
-	size_t done; /* conjs whose rules are written */
-	size_t n_helpers;
-	hth_buf out;
-	json_t *guard; /* keeps nothing; schemas are borrowed */
-};
-
 enum { UNKNOWN, POSSIBLE, IMPOSSIBLE }; /* state of a conj */
 
 void hth_schema_literal(const char *text, size_t len, hth_buf *out)
@@ -64,10 +48,9 @@ void hth_schema_literal(const char *text, size_t len, hth_buf *out)
 	hth_buf_append_char(out, '"');
 }
 
-/* A JSON string value as a GBNF literal of its JSON text. */
-static void emit_json_string(const char *s, size_t len, hth_buf *out)
+void hth_schema_json_literal(const char *s, size_t len, hth_buf *out)
 {
-	hth_buf text = HTH_BUF_INIT(TEXT_MAX);
+	hth_buf text = HTH_BUF_INIT(GRAMMAR_TEXT_MAX);
 	hth_json_write_string(s, len, &text);
 	out->failed |= text.failed;
 	hth_schema_literal(text.data ? text.data : "", text.len, out);
@@ -124,26 +107,6 @@ static hth_status is_possible(hth_schema_set *s, size_t number, bool *ret)
 	return HTH_OK;
 }
 
-/* Rules are written to a buffer of their own while the rule that names them is under way. */
-struct body {
-	hth_schema_set *s;
-	hth_buf text;    /* the alternatives of the conj's own rule */
-	hth_buf helpers; /* whole rules */
-	bool any;        /* an alternative was written */
-};
-
-static void begin_alternative(struct body *b)
-{
-	if (b->any)
-		hth_buf_append_str(&b->text, " | ");
-	b->any = true;
-}
-
-static size_t new_helper(struct body *b)
-{
-	return b->s->n_helpers++;
-}
-
 /* One value, with white space where lists and objects of ours have it. */
 static void emit_value(const json_t *v, hth_buf *out)
 {
@@ -163,13 +126,13 @@ static void emit_value(const json_t *v, hth_buf *out)
 		json_object_foreach((json_t *)v, key, member)
 		{
 			hth_buf_append_str(out, n++ ? "\",\" ws " : "");
-			emit_json_string(key, strlen(key), out);
+			hth_schema_json_literal(key, strlen(key), out);
 			hth_buf_append_str(out, " \":\" ws ");
 			emit_value(member, out);
 		}
 		hth_buf_append_str(out, n ? "ws \"}\" " : "\"}\" ");
 	} else if (json_is_string(v)) {
-		emit_json_string(json_string_value(v), json_string_length(v), out);
+		hth_schema_json_literal(json_string_value(v), json_string_length(v), out);
 		hth_buf_append_char(out, ' ');
 	} else {
 		hth_buf text = HTH_BUF_INIT(256);
@@ -392,14 +355,13 @@ static hth_status emit_numbers(struct body *b, const alternative *a)
 	return status;
 }
 
-static hth_status rule_of_conj(struct body *b, conj *c, size_t *ret_number, bool *ret_possible)
+hth_status hth_schema_rule_of(struct body *b, conj *c, size_t *ret_number, bool *ret_possible)
 {
 	HTH_TRY(number_of(b->s, c, ret_number));
 	return is_possible(b->s, *ret_number, ret_possible);
 }
 
-/* Counted repetition of `, item`. */
-static void emit_more(hth_buf *out, const char *rule, size_t number, int32_t min, int32_t max)
+void hth_schema_repeat(hth_buf *out, const char *rule, size_t number, int32_t min, int32_t max)
 {
 	if (max == 0)
 		return;
@@ -408,11 +370,6 @@ static void emit_more(hth_buf *out, const char *rule, size_t number, int32_t min
 		hth_buf_appendf(out, min > 0 ? "{%d,} " : "* ", min);
 	else
 		hth_buf_appendf(out, "{%d,%d} ", min, max);
-}
-
-static int32_t less(int32_t n, size_t by)
-{
-	return n == NO_LIMIT ? n : (size_t)n > by ? n - (int32_t)by : 0;
 }
 
 /* Items at and after `index`, where something may stand before them: a chain of rules for the prefix, then repetition.
@@ -426,7 +383,7 @@ static hth_status emit_items(struct body *b, const alternative *a, size_t helper
 		bool possible;
 		hth_status status = hth_schema_item_conj(&b->s->r, a, i, &c);
 		if (status == HTH_OK)
-			status = rule_of_conj(b, &c, &number, &possible);
+			status = hth_schema_rule_of(b, &c, &number, &possible);
 		hth_schema_conj_finish(&c);
 		HTH_TRY(status);
 		bool may_stop = i >= (size_t)a->min_items, may_go_on = possible && (max == NO_LIMIT || i < (size_t)max);
@@ -440,7 +397,7 @@ static hth_status emit_items(struct body *b, const alternative *a, size_t helper
 				hth_buf_appendf(&b->helpers, "v%zu h%zu-%zu", number, helper, i + 1);
 			} else {
 				hth_buf_appendf(&b->helpers, "v%zu ", number);
-				emit_more(&b->helpers, "v", number, less(a->min_items, i + 1), less(max, i + 1));
+				hth_schema_repeat(&b->helpers, "v", number, less(a->min_items, i + 1), less(max, i + 1));
 				hth_buf_append_str(&b->helpers, "ws \"]\"");
 			}
 		}
@@ -458,8 +415,8 @@ static hth_status emit_arrays(struct body *b, const alternative *a)
 	size_t prefix = hth_schema_prefix_length(a);
 	if (a->min_items > a->max_items)
 		return HTH_OK;
-	if (prefix > PROPERTIES_MAX)
-		return hth_fail(b->s->r.err, HTH_TOO_LARGE, "schema: prefixItems has over %d entries", PROPERTIES_MAX);
+	if (prefix > PLACES_MAX)
+		return hth_fail(b->s->r.err, HTH_TOO_LARGE, "schema: prefixItems has over %d entries", PLACES_MAX);
 	if (a->n_arrays == 0 && a->min_items == 0 && a->max_items == NO_LIMIT) {
 		begin_alternative(b);
 		hth_buf_append_str(&b->text, "any-list");
@@ -472,7 +429,7 @@ static hth_status emit_arrays(struct body *b, const alternative *a)
 		bool possible;
 		hth_status status = hth_schema_item_conj(&b->s->r, a, i, &c);
 		if (status == HTH_OK)
-			status = rule_of_conj(b, &c, &number, &possible);
+			status = hth_schema_rule_of(b, &c, &number, &possible);
 		hth_schema_conj_finish(&c);
 		HTH_TRY(status);
 		if (!possible)
@@ -483,283 +440,6 @@ static hth_status emit_arrays(struct body *b, const alternative *a)
 	begin_alternative(b);
 	hth_buf_appendf(&b->text, "\"[\" ws h%zu-0", helper);
 	return HTH_OK;
-}
-
-/* The declared properties of an alternative, in order. */
-struct property {
-	const char *name;
-	size_t rule;
-	bool required;
-};
-struct properties {
-	struct property *list;
-	size_t n, cap;
-	bool impossible; /* a required one cannot be */
-};
-
-static hth_status add_property(struct body *b, const alternative *a, const char *name, bool required,
-                               struct properties *p)
-{
-	for (size_t i = 0; i < p->n; i++)
-		if (strcmp(p->list[i].name, name) == 0) {
-			p->list[i].required |= required;
-			return HTH_OK;
-		}
-	conj c = {0};
-	size_t number;
-	bool possible;
-	hth_status status = hth_schema_property_conj(&b->s->r, a, name, &c);
-	if (status == HTH_OK)
-		status = rule_of_conj(b, &c, &number, &possible);
-	hth_schema_conj_finish(&c);
-	HTH_TRY(status);
-	if (!possible && required)
-		p->impossible = true;
-	if (p->n >= PROPERTIES_MAX)
-		return hth_fail(b->s->r.err, HTH_TOO_LARGE, "schema: an object has over %d properties", PROPERTIES_MAX);
-	if (p->n == p->cap) {
-		p->cap = p->cap ? p->cap * 2 : 16;
-		struct property *more = realloc(p->list, p->cap * sizeof *more);
-		if (more == NULL)
-			return hth_fail(b->s->r.err, HTH_NO_MEMORY, "no memory for a schema");
-		p->list = more;
-	}
-	/* A declared one that cannot be is still declared: other keys may not take its name. */
-	p->list[p->n++] = (struct property){name, possible ? number : SIZE_MAX, required};
-	return HTH_OK;
-}
-
-static hth_status list_properties(struct body *b, const alternative *a, struct properties *p)
-{
-	const char *key;
-	json_t *value;
-	size_t i;
-	/* Which are required is known first, so that an impossible one is seen as such. */
-	for (size_t g = 0; g < a->n_objects; g++)
-		json_object_foreach((json_t *)a->objects[g].properties, key, value)
-		{
-			bool required = false;
-			for (size_t k = 0; k < a->n_required; k++)
-				for (i = 0; i < json_array_size(a->required[k]); i++)
-					required |=
-					    strcmp(json_string_value(json_array_get(a->required[k], i)), key) == 0;
-			HTH_TRY(add_property(b, a, key, required, p));
-		}
-	for (size_t k = 0; k < a->n_required; k++)
-		json_array_foreach((json_t *)a->required[k], i, value)
-		    HTH_TRY(add_property(b, a, json_string_value(value), true, p));
-	return HTH_OK;
-}
-
-/* Keys that are not declared, match exactly these patterns, and are names as propertyNames wants them. */
-static hth_status key_lang(struct body *b, const alternative *a, const struct properties *p, unsigned matched,
-                           size_t n_patterns, hth_lang *ret)
-{
-	reader *r = &b->s->r;
-	hth_lang l = {0}, next = {0};
-	HTH_AUTO_FREE const char **names = hth_alloc_array(p->n, sizeof(char *));
-	if (names == NULL)
-		return hth_fail(r->err, HTH_NO_MEMORY, "no memory for a schema");
-	for (size_t i = 0; i < p->n; i++)
-		names[i] = p->list[i].name;
-	HTH_TRY(hth_lang_all(&l, r->err));
-	hth_status status = HTH_OK;
-	if (p->n > 0) {
-		hth_lang declared = {0};
-		status = hth_lang_strings(&declared, names, p->n, r->err);
-		if (status == HTH_OK)
-			status = hth_lang_both(&next, &l, &declared, true, r->err);
-		hth_lang_finish(&declared);
-		hth_lang_finish(&l);
-		l = next;
-	}
-	for (size_t i = 0; i < n_patterns && status == HTH_OK; i++) {
-		hth_lang pattern = {0};
-		next = (hth_lang){0};
-		status = hth_schema_pattern_lang(r, hth_schema_pattern_at(a, i), &pattern);
-		if (status == HTH_OK)
-			status = hth_lang_both(&next, &l, &pattern, !(matched >> i & 1), r->err);
-		hth_lang_finish(&pattern);
-		hth_lang_finish(&l);
-		l = next;
-	}
-	for (size_t g = 0; g < a->n_objects && status == HTH_OK; g++) {
-		conj c = {0};
-		alternatives names_may = {0};
-		if (a->objects[g].names == NULL)
-			continue;
-		status = hth_schema_conj_add(r, &c, a->objects[g].names);
-		if (status == HTH_OK)
-			status = hth_schema_read_conj(r, &c, &names_may);
-		hth_schema_conj_finish(&c);
-		/* One alternative is an intersection; several would be a union, which names hardly ever are. */
-		const alternative *n = names_may.n == 1 ? &names_may.list[0] : NULL;
-		if (status == HTH_OK && names_may.n > 1)
-			status = hth_fail(r->err, HTH_UNSUPPORTED,
-			                  "schema: propertyNames with anyOf or oneOf is not supported");
-		if (status == HTH_OK) {
-			hth_lang bound = {0};
-			bool any = false;
-			next = (hth_lang){0};
-			if (n != NULL && n->values != NULL) {
-				HTH_AUTO_FREE const char **list = hth_alloc_array(n->n_values, sizeof(char *));
-				size_t count = 0;
-				for (size_t i = 0; list != NULL && i < n->n_values; i++)
-					if (json_is_string(n->values[i]))
-						list[count++] = json_string_value(n->values[i]);
-				status = hth_lang_strings(&bound, list, count, r->err);
-			} else if (n != NULL && (n->types & TYPE_STRING)) {
-				status = hth_schema_string_lang(r, n, &any, &bound);
-				if (status == HTH_OK && any) {
-					hth_lang every = {0};
-					status = hth_lang_all(&every, r->err);
-					if (status == HTH_OK)
-						status = hth_lang_bounded(&bound, &every, n->min_length,
-						                          n->max_length == NO_LIMIT ? HTH_LANG_FOREVER
-						                                                    : n->max_length,
-						                          r->err);
-					hth_lang_finish(&every);
-				}
-			}
-			if (status == HTH_OK)
-				status = hth_lang_both(&next, &l, &bound, false, r->err);
-			hth_lang_finish(&bound);
-			hth_lang_finish(&l);
-			l = next;
-		}
-		hth_schema_alternatives_finish(&names_may);
-	}
-	if (status != HTH_OK)
-		hth_lang_finish(&l);
-	else
-		*ret = l;
-	return status;
-}
-
-/* A rule `h<helper>` for one pair beyond the declared ones; *ret_any: there are such pairs. */
-static hth_status emit_extra_pair(struct body *b, const alternative *a, const struct properties *p, size_t helper,
-                                  bool *ret_any)
-{
-	size_t n_patterns = 0;
-	while (hth_schema_pattern_at(a, n_patterns) != NULL)
-		n_patterns++;
-	if (n_patterns > 4)
-		return hth_fail(b->s->r.err, HTH_UNSUPPORTED,
-		                "schema: over 4 patternProperties in one object are not supported");
-	hth_buf text = HTH_BUF_INIT(65536);
-	*ret_any = false;
-	hth_status status = HTH_OK;
-	for (unsigned matched = 0; matched < 1u << n_patterns && status == HTH_OK; matched++) {
-		conj c = {0};
-		size_t number = 0;
-		bool possible = false, bound = p->n > 0 || n_patterns > 0;
-		for (size_t g = 0; g < a->n_objects; g++)
-			bound |= a->objects[g].names != NULL;
-		status = hth_schema_additional_conj(&b->s->r, a, matched, &c);
-		if (status == HTH_OK)
-			status = rule_of_conj(b, &c, &number, &possible);
-		hth_schema_conj_finish(&c);
-		if (status != HTH_OK || !possible)
-			continue;
-		if (!bound) {
-			hth_buf_appendf(&text, "%sstring \":\" ws v%zu", text.len ? " | " : "", number);
-			continue;
-		}
-		hth_lang keys = {0};
-		char prefix[32];
-		status = key_lang(b, a, p, matched, n_patterns, &keys);
-		if (status == HTH_OK && !hth_lang_is_empty(&keys)) {
-			snprintf(prefix, sizeof prefix, "h%zu-", new_helper(b));
-			hth_lang_emit_string(&keys, prefix, &b->helpers);
-			hth_buf_appendf(&text, "%s\"\\\"\" %s0 \":\" ws v%zu", text.len ? " | " : "", prefix, number);
-		}
-		hth_lang_finish(&keys);
-	}
-	*ret_any = text.len > 0;
-	if (status == HTH_OK && *ret_any)
-		hth_buf_appendf(&b->helpers, "h%zu ::= %s\n", helper, text.data);
-	hth_buf_finish(&text);
-	return status;
-}
-
-/* The chain: rule h<helper>-<i>-<c> stands before declared property i with c pairs written (c stops where it no longer
- * matters). */
-static void emit_chain(struct body *b, const alternative *a, const struct properties *p, size_t helper, size_t extra,
-                       bool any_extra)
-{
-	hth_buf *out = &b->helpers;
-	bool limited = a->max_properties != NO_LIMIT;
-	size_t most = limited ? (size_t)a->max_properties : HTH_MAX((size_t)a->min_properties, (size_t)1);
-	for (size_t i = 0; i <= p->n; i++)
-		for (size_t c = 0; c <= most && c <= i; c++) {
-			/* Past `most` only where it is no limit: then it means "that many or more". */
-			size_t next = HTH_MIN(c + 1, most);
-			bool room = !limited || c < most, written = false;
-			hth_buf_appendf(out, "h%zu-%zu-%zu ::= ", helper, i, c);
-			const char *comma = c > 0 ? "\",\" ws " : "";
-			if (i < p->n) {
-				const struct property *q = &p->list[i];
-				if (q->rule != SIZE_MAX && room) {
-					hth_buf_append_str(out, comma);
-					emit_json_string(q->name, strlen(q->name), out);
-					hth_buf_appendf(out, " \":\" ws v%zu h%zu-%zu-%zu", q->rule, helper, i + 1,
-					                next);
-					written = true;
-				}
-				if (!q->required) {
-					hth_buf_appendf(out, "%sh%zu-%zu-%zu", written ? " | " : "", helper, i + 1, c);
-					written = true;
-				}
-			} else {
-				int32_t need = less(a->min_properties, c),
-				        may = limited ? (int32_t)(most - c) : NO_LIMIT;
-				if (need == 0) {
-					hth_buf_append_str(out, c > 0 ? "ws \"}\"" : "\"}\"");
-					written = true;
-				}
-				if (any_extra && may > 0 && (may == NO_LIMIT || need <= may)) {
-					hth_buf_appendf(out, "%s%sh%zu ", written ? " | " : "", comma, extra);
-					emit_more(out, "h", extra, less(need, 1), less(may, 1));
-					hth_buf_append_str(out, "ws \"}\"");
-					written = true;
-				}
-			}
-			hth_buf_append_str(out, written ? "\n" : "[]\n");
-		}
-}
-
-static hth_status emit_objects(struct body *b, const alternative *a)
-{
-	struct properties p = {0};
-	bool any_extra = false;
-	size_t required = 0;
-	if (a->min_properties > a->max_properties)
-		return HTH_OK;
-	if (a->n_objects == 0 && a->n_required == 0 && a->min_properties == 0 && a->max_properties == NO_LIMIT) {
-		begin_alternative(b);
-		hth_buf_append_str(&b->text, "any-object");
-		return HTH_OK;
-	}
-	hth_status status = list_properties(b, a, &p);
-	for (size_t i = 0; i < p.n; i++)
-		required += p.list[i].required;
-	size_t extra = new_helper(b), helper = new_helper(b);
-	if (status == HTH_OK && !p.impossible)
-		status = emit_extra_pair(b, a, &p, extra, &any_extra);
-	size_t most = a->max_properties != NO_LIMIT ? (size_t)a->max_properties : (size_t)a->min_properties;
-	if (status == HTH_OK && (p.n + 1) * (HTH_MIN(most, p.n) + 1) > RULES_MAX)
-		status = hth_fail(b->s->r.err, HTH_TOO_LARGE,
-		                  "schema: minProperties or maxProperties of an object with %zu properties", p.n);
-	/* Nothing to write where a required property cannot be, or the counts cannot be met. */
-	bool impossible =
-	    p.impossible || required > (size_t)a->max_properties || (!any_extra && (size_t)a->min_properties > p.n);
-	if (status == HTH_OK && !impossible) {
-		emit_chain(b, a, &p, helper, extra, any_extra);
-		begin_alternative(b);
-		hth_buf_appendf(&b->text, "\"{\" ws h%zu-0-0", helper);
-	}
-	free(p.list);
-	return status;
 }
 
 static hth_status emit_alternative(struct body *b, const alternative *a)
@@ -786,7 +466,7 @@ static hth_status emit_alternative(struct body *b, const alternative *a)
 		HTH_TRY(emit_strings(b, a));
 	if (a->types & TYPE_ARRAY)
 		HTH_TRY(emit_arrays(b, a));
-	return a->types & TYPE_OBJECT ? emit_objects(b, a) : HTH_OK;
+	return a->types & TYPE_OBJECT ? hth_schema_emit_objects(b, a) : HTH_OK;
 }
 
 /* The rule of one conj, and its helpers. */
@@ -794,7 +474,7 @@ static hth_status emit_conj(hth_schema_set *s, size_t number)
 {
 	alternatives all = {0};
 	HTH_TRY(hth_schema_read_conj(&s->r, &s->conjs[number], &all));
-	struct body b = {.s = s, .text = HTH_BUF_INIT(TEXT_MAX), .helpers = HTH_BUF_INIT(TEXT_MAX)};
+	struct body b = {.s = s, .text = HTH_BUF_INIT(GRAMMAR_TEXT_MAX), .helpers = HTH_BUF_INIT(GRAMMAR_TEXT_MAX)};
 	hth_status status = HTH_OK;
 	if (s->conjs[number].n == 0) {
 		hth_buf_append_str(&b.text, "any");
@@ -823,7 +503,7 @@ hth_status hth_schema_set_create(hth_schema_set **ret_set, hth_error *err)
 	hth_schema_set *s = calloc(1, sizeof *s);
 	if (s == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a schema");
-	s->out = HTH_BUF_INIT(TEXT_MAX);
+	s->out = HTH_BUF_INIT(GRAMMAR_TEXT_MAX);
 	hth_status status = hth_schema_reader_init(&s->r, err);
 	if (status != HTH_OK)
 		hth_schema_set_destroy(s);
