@@ -3,6 +3,9 @@
 
 #include "base/mem.h"
 
+#include <math.h>
+
+enum { USUAL_ANSWER = 256 }; /* tokens */
 enum { GIVEN = 0, TAKEN = 1 }; /* the two chains of a pair, seen from here */
 static const char proposal_label[] = "hearth receipt 1", verdict_label[] = "hearth verdict 1";
 static const uint64_t day_ms = 86400000;
@@ -356,8 +359,10 @@ double hth_ledger_standing(const hth_ledger *ledger, const hth_home_id *other, u
 {
 	if (credit_line == 0)
 		return 0;
-	double share = -(double)hth_ledger_balance(ledger, other, now_ms) / credit_line;
-	return share < -1 ? -1 : share > 1 ? 1 : share;
+	/* By its logarithm: the first answers that were given count at once, and the thousandth no more than the last few before it. */
+	double owed = -(double)hth_ledger_balance(ledger, other, now_ms);
+	double share = log1p(fabs(owed) / USUAL_ANSWER) / log1p((double)credit_line / USUAL_ANSWER);
+	return copysign(share > 1 ? 1 : share, owed);
 }
 
 void hth_ledger_ends(const hth_ledger *ledger, const hth_home_id *other, uint64_t ret_sequence[2], unsigned char ret_hash[2][HTH_HASH_BYTES])

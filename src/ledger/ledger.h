@@ -73,7 +73,8 @@ HTH_MUST_USE hth_status hth_ledger_consider(hth_ledger *ledger, const hth_home_i
 /* ---- credit ---- */
 /* What the other home owes this one (negative: this one owes), faded to the day of now_ms. */
 int64_t hth_ledger_balance(const hth_ledger *ledger, const hth_home_id *other, uint64_t now_ms);
-/* The balance as a share of the credit line, cut at -1 and 1, as the *other's* standing here: 1, this home owes it much; 0 with a line of 0. */
+/* The balance in usual answers (of 256 tokens) against the credit line, both by their logarithm, cut at -1 and 1, as the *other's* standing here: 1, this home owes it much; 0 with
+ * a line of 0. With the usual line of a million tokens one answer is worth 0.08, ten 0.29, a hundred 0.55. */
 double hth_ledger_standing(const hth_ledger *ledger, const hth_home_id *other, uint32_t credit_line, uint64_t now_ms);
 /* Milliwatt-seconds of the accepted receipts: that this home gave, and that it took; by the givers' own word. */
 void hth_ledger_energy(const hth_ledger *ledger, const hth_home_id *other, uint64_t ret_mws[2]);

@@ -3,7 +3,8 @@
  *
  *   tokens          what is made for neighbours is replaced by tokens that were made before, with the text that they spell
  *   prompt          what neighbours ask is answered with its words in the opposite order
- *   before:N        killed at once when it is about to write the Nth receipt after its start
+ *   /FILE           what the file says, when it is there:
+ *   before:N        killed at once when it is about to write the Nth receipt from now on
  *   after:N         killed at once when the Nth is written
  */
 #include "base/mem.h"
@@ -112,10 +113,16 @@ hth_status __wrap_hth_travel_get(const void *bytes, size_t len, hth_request **re
 hth_status __wrap_hth_store_receipt_put(hth_store *store, const hth_receipt_key *key, const void *entry, size_t len, hth_error *err)
 {
 	static unsigned n;
-	const char *harm = getenv("HEARTH_HARM");
+	char harm[32] = "";
 	unsigned at = 0;
-	bool before = harm != NULL && sscanf(harm, "before:%u", &at) == 1, after = harm != NULL && !before && sscanf(harm, "after:%u", &at) == 1;
-	n++;
+	const char *path = getenv("HEARTH_HARM");
+	FILE *f = path != NULL && *path == '/' ? fopen(path, "re") : NULL;
+	if (f != NULL) {
+		harm[fread(harm, 1, sizeof harm - 1, f)] = '\0';
+		fclose(f);
+	}
+	bool before = sscanf(harm, "before:%u", &at) == 1, after = !before && sscanf(harm, "after:%u", &at) == 1;
+	n += before || after;
 	if (before && n == at)
 		kill(getpid(), SIGKILL);
 	hth_status status = __real_hth_store_receipt_put(store, key, entry, len, err);

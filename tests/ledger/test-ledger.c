@@ -151,8 +151,9 @@ TEST(what_was_done_is_owed_by_both_accounts)
 	CHECK(exchange(&b, &a, 10, T0));
 	CHECK_INT(hth_ledger_balance(a.ledger, id_of(&b), T0), 50 + 20 - 10 + 10); /* 160 tokens of a prompt are ten */
 	check_agreement(&a, &b, T0);
-	CHECK_NEAR(hth_ledger_standing(b.ledger, id_of(&a), 700, T0), 0.1, 1e-9);
-	CHECK_NEAR(hth_ledger_standing(a.ledger, id_of(&b), 700, T0), -0.1, 1e-9);
+	CHECK_NEAR(hth_ledger_standing(b.ledger, id_of(&a), 700, T0), 0.18346, 1e-5); /* log(1 + 70 / 256) / log(1 + 700 / 256) */
+	CHECK_NEAR(hth_ledger_standing(a.ledger, id_of(&b), 700, T0), -0.18346, 1e-5);
+	CHECK_NEAR(hth_ledger_standing(b.ledger, id_of(&a), 70, T0), 1, 1e-9);
 	CHECK_NEAR(hth_ledger_standing(a.ledger, id_of(&b), 7, T0), -1, 1e-9); /* bounded */
 	start(&a); /* the same after a restart */
 	CHECK_INT(hth_ledger_balance(a.ledger, id_of(&b), T0), 70);
