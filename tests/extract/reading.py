@@ -9,7 +9,7 @@ import subprocess
 import unicodedata
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-BUILD = os.environ.get("HEARTH_BUILD", os.path.join(HERE, "..", "..", "build"))
+BUILD = os.path.abspath(os.environ.get("HEARTH_BUILD", os.path.join(HERE, "..", "..", "build")))
 SHARED = os.environ.get("HEARTH_SHARED", os.path.join(HERE, "..", "..", "..", "shared"))
 CORPUS = os.path.join(SHARED, "material", "documents")
 
