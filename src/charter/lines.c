@@ -268,7 +268,7 @@ static size_t bytes_of(const charter_lines *lines)
 
 static void keep_only(charter_lines *lines, const line_set *kept)
 {
-	int place[LINES_MAX], n = 0;
+	int place[LINES_MAX] = {0}, n = 0;
 	for (int i = 0; i < lines->n; i++) {
 		place[i] = line_set_has(kept, i) ? n++ : LINES_NONE;
 		if (place[i] == LINES_NONE)

@@ -1,13 +1,14 @@
-"""What the tests of the command line share: running the program in a home of its own, and TAP.
-
-A test is a function decorated with @test; it fails by an assertion (or any exception) and skips by raising Skip."""
+"""What the tests of the command line share: running the program in a home of its own, and TAP."""
+import atexit
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import traceback
+
+sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from taptests import Skip, run_tests, test  # noqa: E402, F401 (handed on)
 
 SOURCE = os.environ.get("HEARTH_SOURCE", os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 BUILD = os.environ.get("HEARTH_BUILD", os.path.join(SOURCE, "build"))
@@ -20,18 +21,6 @@ home = tempfile.mkdtemp(prefix="hearth-cmd-")
 env = {k: v for k, v in os.environ.items() if not k.startswith("HEARTH_")}
 # A port where nobody answers, so that no node of this machine's owner is asked.
 env.update(HEARTH_HOME=home, HEARTH_LISTEN="127.0.0.1:9", HEARTH_BUILTIN_MODELS=os.path.join(SOURCE, "models"), NO_COLOR="1")
-
-tests = []
-
-
-class Skip(Exception):
-    pass
-
-
-def test(fn):
-    tests.append(fn)
-    return fn
-
 
 class Done:
     def __init__(self, code, out, err):
@@ -64,22 +53,5 @@ def read(path, mode="r"):
 
 
 def main():
-    failed = 0
-    wanted = sys.argv[1] if len(sys.argv) > 1 else ""
-    chosen = [t for t in tests if wanted in t.__name__]
-    try:
-        for i, t in enumerate(chosen, 1):
-            try:
-                t()
-                print(f"ok {i} - {t.__name__}", flush=True)
-            except Skip as e:
-                print(f"ok {i} - {t.__name__} # SKIP {e}", flush=True)
-            except Exception:
-                failed += 1
-                for line in traceback.format_exc().splitlines():
-                    print("#", line)
-                print(f"not ok {i} - {t.__name__}", flush=True)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
-    print(f"1..{len(chosen)}")
-    sys.exit(1 if failed else 0)
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    run_tests()

@@ -12,7 +12,9 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
+
+sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from taptests import Skip, run_tests, test  # noqa: E402, F401 (handed on)
 
 BUILD = os.environ.get("HEARTH_BUILD", ".")
 SOURCE = os.environ.get("HEARTH_SOURCE", os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
@@ -20,41 +22,6 @@ HEARTH = os.path.join(BUILD, "hearth")
 # Sanitizers make everything slower, and so do the tests beside this one: what a test waits for either comes, or hangs for so long.
 SLACK = float(os.environ.get("HEARTH_TEST_SLACK", "1"))
 HANG = 60 * SLACK
-
-_tests = []
-
-
-def test(fn):
-    _tests.append(fn)
-    return fn
-
-
-class Skip(Exception):
-    pass
-
-
-def run_tests():
-    bad = 0
-    wanted = sys.argv[1] if len(sys.argv) > 1 else ""
-    chosen = [t for t in _tests if wanted in t.__name__]
-    for i, fn in enumerate(chosen, 1):
-        start = time.monotonic()
-        try:
-            fn()
-            line = f"ok {i} - {fn.__name__}"
-        except Skip as e:
-            line = f"ok {i} - {fn.__name__} # SKIP {e}"
-        except Exception:
-            bad += 1
-            for text in traceback.format_exc().rstrip().split("\n"):
-                print("#", text)
-            line = f"not ok {i} - {fn.__name__}"
-        print(f"# {time.monotonic() - start:.1f} s")
-        print(line)
-        sys.stdout.flush()
-    print(f"1..{len(chosen)}")
-    sys.exit(1 if bad else 0)
-
 
 def wait_for(what, seconds, condition, step=0.02):
     """Waits until condition() is true and returns it; fails saying what did not come. That it comes is what a test shows; how soon is for the benches, so

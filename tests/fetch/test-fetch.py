@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """What web_fetch brings and what it refuses: hosts, addresses, redirects, sizes, times, and the log of all of it."""
+import atexit
 import http.server
 import json
 import os
@@ -10,7 +11,9 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
+
+sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from taptests import run_tests, test  # noqa: E402
 
 TOOL = os.environ["HEARTH_FETCH_TOOL"]
 pages = {"/": (200, "text/html; charset=utf-8", b"<p>hello</p>"), "/bad": (200, "text/plain", b"a\xff\xfeb\0c\xe2\x82"), "/json": (200, "application/json", b'{"a":1}'),
@@ -71,14 +74,6 @@ port = server.server_address[1]
 threading.Thread(target=server.serve_forever, daemon=True).start()
 home = tempfile.mkdtemp(prefix="hearth-fetch-")
 HOST = f"127.0.0.1:{port}"
-tests = []
-
-
-def test(fn):
-    tests.append(fn)
-    return fn
-
-
 def run(hosts, url, *args):
     done = subprocess.run([TOOL, home, hosts, url, *args], capture_output=True, text=True, timeout=30)
     assert "Sanitizer" not in done.stderr and "runtime error" not in done.stderr, done.stderr
@@ -189,20 +184,5 @@ def addresses_are_told_apart():
     assert done.stdout.strip() == "1" * len(public), list(zip(public, done.stdout))
 
 
-def main():
-    failed = 0
-    for i, t in enumerate(tests, 1):
-        try:
-            t()
-            print(f"ok {i} - {t.__name__}", flush=True)
-        except Exception:
-            failed += 1
-            for line in traceback.format_exc().splitlines():
-                print("#", line)
-            print(f"not ok {i} - {t.__name__}", flush=True)
-    shutil.rmtree(home, ignore_errors=True)
-    print(f"1..{len(tests)}")
-    sys.exit(1 if failed else 0)
-
-
-main()
+atexit.register(shutil.rmtree, home, ignore_errors=True)
+run_tests()

@@ -4,18 +4,11 @@ import hashlib
 import json
 import os
 import sys
-import traceback
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "..")]
 from pullworld import MB, World, gguf  # noqa: E402
-
-tests = []
-
-
-def test(fn):
-    tests.append(fn)
-    return fn
-
+from taptests import run_tests, test  # noqa: E402
 
 def sha(data):
     return hashlib.sha256(data).hexdigest()
@@ -140,19 +133,4 @@ def a_local_file_is_not_asked_for():
         assert got["finds"] == 0 and got["fetches"] == 0, got
 
 
-def main():
-    failed = 0
-    for i, t in enumerate(tests, 1):
-        try:
-            t()
-            print(f"ok {i} - {t.__name__}", flush=True)
-        except Exception:
-            failed += 1
-            for line in traceback.format_exc().splitlines():
-                print("#", line)
-            print(f"not ok {i} - {t.__name__}", flush=True)
-    print(f"1..{len(tests)}")
-    sys.exit(1 if failed else 0)
-
-
-main()
+run_tests()

@@ -12,19 +12,12 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "..")]
 from modelserver import Server, sha  # noqa: E402
 from pullworld import MB, TOOL, World, gguf  # noqa: E402
-
-tests = []
-
-
-def test(fn):
-    tests.append(fn)
-    return fn
-
+from taptests import run_tests, test  # noqa: E402
 
 @test
 def a_url_arrives_whole_and_is_recorded():
@@ -427,21 +420,4 @@ def looking_before_pulling_fetches_only_the_beginning():
         w.pull("hf.co/o/Big", f"peek={1024}", ok=False)  # the second step cannot go on
 
 
-def main():
-    failed = 0
-    wanted = sys.argv[1] if len(sys.argv) > 1 else ""
-    chosen = [t for t in tests if wanted in t.__name__]
-    for i, t in enumerate(chosen, 1):
-        try:
-            t()
-            print(f"ok {i} - {t.__name__}", flush=True)
-        except Exception:
-            failed += 1
-            for line in traceback.format_exc().splitlines():
-                print("#", line)
-            print(f"not ok {i} - {t.__name__}", flush=True)
-    print(f"1..{len(chosen)}")
-    sys.exit(1 if failed else 0)
-
-
-main()
+run_tests()
