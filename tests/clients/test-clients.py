@@ -27,7 +27,7 @@ def main():
             f.write("The deposit of the flat is 2400 euros.")
         n.post("/hearth/index", {"add": os.path.realpath(papers)})
         wait_for("the paper and the model", 60, lambda: n.get("/search?q=deposit").json["hits"] and "u/alpha" in [m["id"] for m in n.get("/v1/models").json["data"]], 0.1)
-        done = subprocess.run(["node", "clients.mjs", f"http://127.0.0.1:{n.port}", paper], cwd=folder, stdin=subprocess.DEVNULL, timeout=120)
+        done = subprocess.run(["node", "clients.mjs", f"http://127.0.0.1:{n.port}", paper], cwd=folder, stdin=subprocess.DEVNULL, timeout=480)
     sys.exit(done.returncode)
 
 

@@ -31,7 +31,7 @@ class Done:
         return json.loads(self.out)
 
 
-def hearth(*args, code=0, input=None, timeout=60, cwd=None, **more):
+def hearth(*args, code=0, input=None, timeout=240, cwd=None, **more):
     """Runs the program, checks its exit code, and that no sanitizer complained. Output is text."""
     done = subprocess.run([HEARTH, *args], input=input if input is not None else "", env={**env, **more}, capture_output=True, text=True,
                           encoding="utf-8", errors="surrogateescape", timeout=timeout, cwd=cwd)

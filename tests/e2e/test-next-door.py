@@ -134,7 +134,7 @@ def two_neighbours_give_a_model_and_the_internet_is_not_asked():
 def a_source_that_is_killed_half_way_and_a_hub_that_stays():
     with World(12 * MB, "--pool-rate", "3M", n=4, have=(B, C)) as w:
         t = w.pulling(D)
-        wait_for("a part of the model", 60, lambda: w.size_of_partial(D) > 4 * MB, step=0.02)
+        wait_for("a part of the model", 60, lambda: w.size_of_partial(D) > 3 * MB, step=0.02)
         w.kill(B)
         t.join()
         assert t.lines[-1] == {"status": "success"}, t.lines[-3:]
@@ -147,7 +147,7 @@ def a_source_that_is_killed_half_way_and_a_hub_that_stays():
 def the_asking_home_is_killed_and_goes_on_where_it_was():
     with World(12 * MB, "--pool-rate", "3M") as w:
         t = w.pulling(C)
-        wait_for("a part of the model", 60, lambda: w.size_of_partial(C) > 6 * MB, step=0.02)
+        wait_for("a part of the model", 60, lambda: w.size_of_partial(C) > 3 * MB, step=0.02)
         w.kill(C)
         t.join()
         assert not os.path.exists(w.path(C, "tiny-1b.gguf")), "nothing is to be seen before it is whole"
@@ -157,7 +157,7 @@ def the_asking_home_is_killed_and_goes_on_where_it_was():
         assert done.returncode == 0, done.stderr
         got = json.loads(done.stdout)
         assert w.read(C) == w.data and w.server.asked == []
-        assert got["next_door"] < 8 * MB, got  # not all of it again
+        assert got["next_door"] < 11 * MB, got  # not all of it again
         assert os.listdir(w.path(C, ".pull")) == []
 
 
@@ -165,12 +165,12 @@ def the_asking_home_is_killed_and_goes_on_where_it_was():
 def the_internet_goes_on_where_neighbours_end():
     with World(12 * MB, "--pool-rate", "3M", have=(B,)) as w:
         t = w.pulling(C)
-        wait_for("a part of the model", 60, lambda: w.size_of_partial(C) > 6 * MB, step=0.02)
+        wait_for("a part of the model", 60, lambda: w.size_of_partial(C) > 3 * MB, step=0.02)
         w.kill(B)
         t.join()
         assert t.lines[-1] == {"status": "success"}, t.lines[-3:]
         assert w.read(C) == w.data
-        assert 0 < sum(n for p, n in w.server.sent.items() if "/blobs/" in p) < 9 * MB, w.server.sent
+        assert 0 < sum(n for p, n in w.server.sent.items() if "/blobs/" in p) < 11 * MB, w.server.sent
         w[B].restart()
 
 

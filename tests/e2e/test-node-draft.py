@@ -6,7 +6,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from e2e import SOURCE, Node, in_parallel, run_tests, test  # noqa: E402
+from e2e import HANG, SOURCE, Node, in_parallel, run_tests, test  # noqa: E402
 
 PROGRAM = os.environ["HEARTH_PROGRAM"].split()
 STARTER = os.path.join(SOURCE, "models", "starter.gguf")
@@ -52,7 +52,7 @@ def a_draft_that_does_not_fit_is_named():
         assert n.chat(ASKS[0], max_tokens=4).status == 200
         assert "nowhere" in n.log()
     with Node(PROGRAM, ("--model", "starter"), expect_start=False, conf="draft. = small\n") as n:
-        assert n.process.wait(10) != 0 and "draft.MODEL = SMALLER" in n.log(), n.log()
+        assert n.process.wait(HANG) != 0 and "draft.MODEL = SMALLER" in n.log(), n.log()
         n.stop = lambda: None
 
 

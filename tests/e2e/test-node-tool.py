@@ -4,7 +4,6 @@ import json
 import os
 import sqlite3
 import sys
-import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from e2e import SOURCE, Node, run_tests, test, wait_for  # noqa: E402
@@ -177,8 +176,7 @@ def a_client_that_leaves_and_a_node_that_stops_end_the_fetch():
         next(s.events())
         wait_for("the next page is being fetched", 10, lambda: sum("page.html" in p for p in pages.paths()) == 2)
         n.process.terminate()
-        threading.Timer(0.3, n.process.terminate).start()  # a second signal cuts it off
-        n.process.wait(20)
+        wait_for("it ends", 60, lambda: (n.process.terminate(), n.process.poll() is not None)[1], 0.3)  # a second signal cuts it off
         s.close()
 
 

@@ -8,7 +8,6 @@ import ssl
 import subprocess
 import sys
 import tempfile
-import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from e2e import SOURCE, Node, run_tests, test, wait_for  # noqa: E402
@@ -64,10 +63,8 @@ def pull(server, *settings):
     """`hearth pull` of a model of a registry and of a URL; what it said."""
     home = tempfile.mkdtemp(dir=folder)
     env = {k: v for k, v in os.environ.items() if not k.startswith("HEARTH_")}
-    begin = time.monotonic()
     done = subprocess.run([PROGRAM, "pull", "tiny", "-q", "--registry", server.url, "--home", home, *settings], env=env, stdin=subprocess.DEVNULL, capture_output=True,
                           text=True, timeout=120)
-    assert time.monotonic() - begin < 30
     assert done.returncode in (0, 1) and "Sanitizer" not in done.stderr, done
     there = os.path.join(home, "models", "tiny.gguf")
     return done.returncode == 0 and open(there, "rb").read(), done.stdout + done.stderr

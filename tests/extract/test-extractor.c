@@ -114,7 +114,7 @@ static bool setup(bench *b, hth_extractor_options options)
 static void teardown(bench *b)
 {
 	hth_extractor_destroy(b->x);
-	for (int i = 0; i < 100 && !hth_loop_destroy(b->loop); i++)
+	for (int i = 0; i < 3000 && !hth_loop_destroy(b->loop); i++)
 		usleep(20000); /* children that were killed are reaped */
 }
 

@@ -71,7 +71,7 @@ static told read_picture(const void *bytes, size_t len, uint32_t *ret_n_ocr)
 			*ret_n_ocr = t.end.state == HTH_EXTRACT_NEEDS_OCR ? (uint32_t)t.end.n_ocr_pages : 0;
 	}
 	hth_extractor_destroy(x);
-	for (int i = 0; i < 100 && !hth_loop_destroy(t.loop); i++)
+	for (int i = 0; i < 3000 && !hth_loop_destroy(t.loop); i++)
 		usleep(20000);
 	return t;
 }
@@ -315,7 +315,7 @@ TEST(ocr_that_is_paused_waits_and_goes_on)
 	check_words(&t);
 	hth_timer_close(timer);
 	hth_extractor_destroy(x);
-	for (int i = 0; i < 100 && !hth_loop_destroy(t.loop); i++)
+	for (int i = 0; i < 3000 && !hth_loop_destroy(t.loop); i++)
 		usleep(20000);
 	hth_buf_finish(&t.text);
 	lept_free(png);

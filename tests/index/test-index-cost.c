@@ -139,7 +139,7 @@ TEST(the_sums_are_those_of_the_table)
 
 static void settle(hth_index *ix)
 {
-	for (uint64_t limit = hth_clock_ms() + 60000; !hth_index_is_idle(ix) && hth_clock_ms() < limit;)
+	for (uint64_t limit = hth_clock_ms() + 240000; !hth_index_is_idle(ix) && hth_clock_ms() < limit;)
 		usleep(10000);
 	CHECK(hth_index_is_idle(ix));
 }

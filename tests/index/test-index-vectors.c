@@ -112,7 +112,7 @@ static hth_index_status status_now(void)
 
 static bool wait_for_vectors(uint64_t n)
 {
-	uint64_t limit = hth_clock_ms() + 60000;
+	uint64_t limit = hth_clock_ms() + 240000;
 	while ((!hth_index_is_idle(index_of) || status_now().vectors != n) && hth_clock_ms() < limit)
 		usleep(10000);
 	return status_now().vectors == n;
@@ -230,7 +230,7 @@ TEST(removal_leaves_no_vector_and_another_model_makes_them_again)
 	CHECK(unlink(path) == 0);
 	put("late.txt", "A new automobile was bought.");
 	hth_index_wake(index_of);
-	uint64_t limit = hth_clock_ms() + 60000;
+	uint64_t limit = hth_clock_ms() + 240000;
 	while ((atomic_load(&n_embedded) < made + 1 || find((hth_index_query){.text = "heating"}, 1) > 0) && hth_clock_ms() < limit)
 		usleep(20000);
 	CHECK(wait_for_vectors(42));
@@ -243,7 +243,7 @@ TEST(removal_leaves_no_vector_and_another_model_makes_them_again)
 	CHECK_INT(find((hth_index_query){.text = "motorcar"}, 1), 1);
 	give_model(2);
 	CHECK(wait_for_vectors(42));
-	limit = hth_clock_ms() + 60000;
+	limit = hth_clock_ms() + 240000;
 	while (find((hth_index_query){.text = "motorcar"}, 2) != 1 && hth_clock_ms() < limit)
 		usleep(20000);
 	CHECK_INT(find((hth_index_query){.text = "motorcar"}, 2), 1);
@@ -253,7 +253,7 @@ TEST(removal_leaves_no_vector_and_another_model_makes_them_again)
 	REQUIRE_OK(hth_index_folder_remove(home, docs, &err));
 	hth_index_wake(index_of);
 	CHECK(wait_for_vectors(0));
-	limit = hth_clock_ms() + 60000;
+	limit = hth_clock_ms() + 240000;
 	while (status_now().vector_bytes > 0 && hth_clock_ms() < limit)
 		usleep(20000);
 	CHECK_INT(status_now().vector_bytes, 0);
@@ -267,7 +267,7 @@ TEST(batches_that_come_back_empty_are_asked_for_again_and_a_pause_asks_for_none)
 	REQUIRE_OK(hth_index_folder_add(home, docs, false, &err));
 	keep();
 	REQUIRE(index_of != NULL);
-	uint64_t limit = hth_clock_ms() + 60000;
+	uint64_t limit = hth_clock_ms() + 240000;
 	while (!hth_index_is_idle(index_of) && hth_clock_ms() < limit)
 		usleep(10000);
 	hth_index_pause(index_of, true);

@@ -83,9 +83,10 @@ static void spin(unsigned ms)
 	for (uint64_t until = hth_clock_ms() + ms; hth_clock_ms() < until;)
 		hth_loop_run_once(t.loop, true);
 }
+enum { HANG_MS = 120000 }; /* what is waited for comes, on a loaded machine too, or it hangs: `ms` says how soon it does where nothing else runs */
 #define WAIT(cond, ms)                                                                          \
 	do {                                                                                    \
-		uint64_t until_ = hth_clock_ms() + (ms);                                        \
+		uint64_t until_ = hth_clock_ms() + HANG_MS;                                       \
 		while (!(cond) && hth_clock_ms() < until_)                                      \
 			hth_loop_run_once(t.loop, true);                                        \
 		if (!(cond))                                                                    \
@@ -285,13 +286,12 @@ TEST(an_idle_model_unloads_after_its_keep_alive)
 {
 	if (!setup((hth_router_options){.keep_alive_s = 1}))
 		return;
+	uint64_t start = hth_clock_ms();
 	asked *a = ask("alpha", HTH_KEEP_ALIVE_DEFAULT), *b = ask("beta", -1), *c = ask("gamma", 0);
 	WAIT(ended(a) && ended(b) && ended(c), 2000);
 	WAIT(fake_find("gamma") == NULL, 500);
-	CHECK(fake_find("alpha") != NULL);
-	uint64_t start = hth_clock_ms();
 	WAIT(fake_find("alpha") == NULL, 2000);
-	CHECK(hth_clock_ms() - start > 500);
+	CHECK(hth_clock_ms() - start >= 1000);
 	spin(300);
 	CHECK(fake_find("beta") != NULL);
 	CHECK_INT(look("beta").model.unload_in_s, -1);

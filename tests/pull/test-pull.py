@@ -65,16 +65,18 @@ def a_cut_download_goes_on_where_it_was_cut():
 def a_killed_pull_is_gone_on_with_by_the_next():
     with World() as w:
         data = w.server.plain["/a.gguf"] = gguf(6 * MB)
-        w.server.delay = 0.02
+        w.server.hold_after = 3 * MB
         first = w.start(w.server.url + "/a.gguf")
-        end = time.monotonic() + 30
-        while w.server.sent.get("/a.gguf", 0) < 2 * MB and time.monotonic() < end:
+        part = os.path.join(w.home, "models/.pull/a.gguf.partial")
+        end = time.monotonic() + 240
+        while not (os.path.exists(part) and os.path.getsize(part) > MB) and time.monotonic() < end:
             time.sleep(0.01)
         first.kill()
         first.communicate()
-        part = os.path.getsize(os.path.join(w.home, "models/.pull/a.gguf.partial"))
+        part = os.path.getsize(part)
         assert part > MB and w.files() == []
-        w.server.delay = 0
+        w.server.hold_after = None
+        w.server.go.set()
         got = w.pull(w.server.url + "/a.gguf")
         assert got["downloaded"] == 6 * MB - part and w.read("a.gguf") == data
         assert w.server.asked[-1][2]["Range"] == f"bytes={part}-"
