@@ -18,6 +18,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from build import ROOT, build, configure, say  # noqa: E402
 
 SHOWN_MAX = 200  # lines of one failing test
+# Lines are what a report of a sanitizer shows: without the variables that a debugger would, a fifth of the compiling is saved.
+LINES = ["-Db_lundef=false", "-Dc_args=-g1"]
 
 
 class Count:
@@ -144,11 +146,11 @@ def run(only, count):
     cores = os.cpu_count() or 1
     suites = []  # folder, suite, wrapper, jobs
     if only != "tsan":
-        configure("build-test", ["-Db_sanitize=address,undefined", "-Db_lundef=false"])
+        configure("build-test", ["-Db_sanitize=address,undefined", *LINES])
         build("build-test")
         suites.append(("build-test", None, None, cores + 1))  # many tests of real nodes wait more than they compute
     if only != "asan":
-        configure("build-tsan", ["-Db_sanitize=thread", "-Db_lundef=false"])
+        configure("build-tsan", ["-Db_sanitize=thread", *LINES])
         build("build-tsan", thread_tests("build-tsan"))
         suites.append(("build-tsan", "threads", fixed_addresses(), cores if only else max(1, cores // 2)))
     said = [None] * len(suites)
