@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 
-from e2e import BUILD, free_port, wait_for
+from e2e import BUILD, HANG, free_port, wait_for
 
 PROGRAM = os.environ.get("HEARTH_PROGRAM", os.path.join(BUILD, "hearth")).split()[0]
 TOOL = os.path.join(BUILD, "tests", "street", "street-tool")
@@ -45,7 +45,7 @@ class Home:
         if self.process is None:
             return
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(60)
+        code = self.process.wait(HANG)
         self._closed()
         log = self.log()
         assert code == 0, f"{self.name} ended with {code}: {log[-3000:]}"
@@ -73,7 +73,7 @@ class Home:
 
     def run(self, *args, stdin=None):
         return subprocess.run(self.prefix + [PROGRAM] + list(args), input=stdin, stdin=None if stdin is not None else subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, env=self.env(), timeout=120, text=True)
+                              stderr=subprocess.PIPE, env=self.env(), timeout=HANG, text=True)
 
     def pool(self, *args, stdin=None):
         """`hearth pool ...`: its output; raises Refused with the message when it fails."""
@@ -84,7 +84,7 @@ class Home:
 
     def status(self):
         """GET /hearth/pool: all there is, for tests."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as s:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=HANG) as s:
             s.sendall(b"GET /hearth/pool HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
             data = b""
             while chunk := s.recv(65536):

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 
-from e2e import Skip, alive, free_port, in_parallel, need_hub, run_tests, test, wait_for
+from e2e import HANG, Skip, alive, free_port, in_parallel, need_hub, run_tests, test, wait_for
 from homes import PROGRAM, TOOL, Street, found, refused
 
 
@@ -114,7 +114,7 @@ def a_member_that_is_no_keeper_invites_and_a_keeper_agrees():
         proposal = wait_for("the application waits", 30, lambda: ann.status()["proposals"], 0.1)[0]
         assert proposal["what"] == "admits cleo"
         ann.pool("approve", proposal["hash"][:8])
-        out, err = joining.communicate(timeout=120)
+        out, err = joining.communicate(timeout=HANG)
         assert joining.returncode == 0 and "3 homes" in out, (out, err)
         wait_for("all see each other", 30, lambda: ann.sees("ben", "cleo") and ben.sees("ann", "cleo"), 0.1)
 
@@ -277,7 +277,7 @@ def a_member_that_means_harm_is_not_believed_and_hurts_nobody():
             wait_for(f"after {mode} they hear each other", 30, lambda: ann.member("ben")["online"] and ben.member("ann")["online"], 0.1)
         ann.pool("remove", "mal")
         wait_for("mal is out", 30, lambda: ben.names() == ["ann", "ben"], 0.1)
-        done = subprocess.run([TOOL, "garbage", mal.folder, target, "2"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120)
+        done = subprocess.run([TOOL, "garbage", mal.folder, target, "2"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=HANG)
         assert done.returncode == 1 and "does not know" in done.stderr, done.stderr
         mal.start()
 
