@@ -300,19 +300,8 @@ static void chat_finished(hth_api_job *job)
 	hth_api_reply(job, "application/json", out);
 }
 
-static void chat_broken(hth_api_job *job, const hth_error *error)
-{
-	hth_buf *out = &job->scratch;
-	unsigned retry_s;
-	hth_buf_clear(out);
-	hth_buf_append_str(out, "data: ");
-	hth_api_write_error(job->endpoint, error, out, &retry_s);
-	hth_buf_append_str(out, "\n\n");
-	hth_api_send(job, out);
-}
-
 static const hth_api_writer chat_writer = {
-    .started = chat_started, .event = chat_event, .ended = chat_ended, .finished = chat_finished, .broken = chat_broken};
+    .started = chat_started, .event = chat_event, .ended = chat_ended, .finished = chat_finished, .broken = hth_wire_openai_broken};
 
 static const hth_api_endpoint endpoints[] = {
     {.method = "POST", .path = "/v1/chat/completions", .parse = parse_chat, .writer = &chat_writer},

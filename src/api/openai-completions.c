@@ -306,22 +306,11 @@ static void completions_finished(hth_api_job *job)
 	hth_api_reply(job, "application/json", out);
 }
 
-static void completions_broken(hth_api_job *job, const hth_error *error)
-{
-	hth_buf *out = &job->scratch;
-	unsigned retry_s;
-	hth_buf_clear(out);
-	hth_buf_append_str(out, "data: ");
-	hth_api_write_error(job->endpoint, error, out, &retry_s);
-	hth_buf_append_str(out, "\n\n");
-	hth_api_send(job, out);
-}
-
 static const hth_api_writer writer = {.started = completion_started,
                                       .event = completion_event,
                                       .ended = completion_ended,
                                       .finished = completions_finished,
-                                      .broken = completions_broken};
+                                      .broken = hth_wire_openai_broken};
 
 static const hth_api_endpoint endpoints[] = {
     {.method = "POST", .path = "/v1/completions", .parse = parse_completions, .writer = &writer},

@@ -153,3 +153,14 @@ void hth_wire_make_id(hth_api_job *job, const char *prefix)
 	/* "req-0123456789abcdef" without its own prefix */
 	snprintf(job->id, sizeof job->id, "%s%s", prefix, job->requests[0]->id + 4);
 }
+
+void hth_wire_openai_broken(hth_api_job *job, const hth_error *error)
+{
+	hth_buf *out = &job->scratch;
+	unsigned retry_s;
+	hth_buf_clear(out);
+	hth_buf_append_str(out, "data: ");
+	hth_api_write_error(job->endpoint, error, out, &retry_s);
+	hth_buf_append_str(out, "\n\n");
+	hth_api_send(job, out);
+}

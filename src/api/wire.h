@@ -30,6 +30,8 @@ void hth_wire_logprobs(hth_buf *out, const hth_answer_piece *piece); /* objects,
 /* {"prompt_tokens":..,"completion_tokens":..,"total_tokens":..,"prompt_tokens_details":{"cached_tokens":..},"completion_tokens_details":{"reasoning_tokens":..}}: the answers' tokens of all
  * requests; prompts are counted once per group of `answers_per_prompt` requests. */
 void hth_wire_openai_usage(hth_buf *out, const hth_api_job *job, size_t answers_per_prompt);
+/* An error in a stream that has begun: its last event. (hth_api_writer.broken) */
+void hth_wire_openai_broken(hth_api_job *job, const hth_error *error);
 /* A time as a JSON string, RFC 3339 in UTC, with nanoseconds. */
 void hth_wire_time(hth_buf *out, int64_t unix_s);
 void hth_wire_now(hth_buf *out);

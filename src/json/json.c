@@ -291,38 +291,36 @@ hth_status hth_json_get_number(const json_t *object, const char *key, double min
 	return HTH_OK;
 }
 
+/* As member(), of one type. */
+static hth_status typed(const json_t *object, const char *key, json_type type, const char *expected, const json_t **ret_member, hth_error *err)
+{
+	HTH_TRY(member(object, key, ret_member, err));
+	return *ret_member == NULL || json_typeof(*ret_member) == type ? HTH_OK : wrong_type(*ret_member, key, expected, err);
+}
+
 hth_status hth_json_get_string(const json_t *object, const char *key, const char **value, hth_error *err)
 {
 	const json_t *m;
-	HTH_TRY(member(object, key, &m, err));
-	if (m == NULL)
-		return HTH_OK;
-	if (!json_is_string(m))
-		return wrong_type(m, key, "a string", err);
-	*value = json_string_value(m);
+	HTH_TRY(typed(object, key, JSON_STRING, "a string", &m, err));
+	if (m != NULL)
+		*value = json_string_value(m);
 	return HTH_OK;
 }
 
 hth_status hth_json_get_object(const json_t *object, const char *key, const json_t **value, hth_error *err)
 {
 	const json_t *m;
-	HTH_TRY(member(object, key, &m, err));
-	if (m == NULL)
-		return HTH_OK;
-	if (!json_is_object(m))
-		return wrong_type(m, key, "an object", err);
-	*value = m;
+	HTH_TRY(typed(object, key, JSON_OBJECT, "an object", &m, err));
+	if (m != NULL)
+		*value = m;
 	return HTH_OK;
 }
 
 hth_status hth_json_get_array(const json_t *object, const char *key, const json_t **value, hth_error *err)
 {
 	const json_t *m;
-	HTH_TRY(member(object, key, &m, err));
-	if (m == NULL)
-		return HTH_OK;
-	if (!json_is_array(m))
-		return wrong_type(m, key, "an array", err);
-	*value = m;
+	HTH_TRY(typed(object, key, JSON_ARRAY, "an array", &m, err));
+	if (m != NULL)
+		*value = m;
 	return HTH_OK;
 }

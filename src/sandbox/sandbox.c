@@ -84,45 +84,19 @@ static hth_status drop_capabilities(hth_error *err)
 	return HTH_OK;
 }
 
-/* Gives back reading beneath a directory, if it is there. */
-static hth_status allow_reading(int ruleset, const char *path, hth_error *err)
-{
-	HTH_AUTO_CLOSE int dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	ll_path_beneath_attr rule = {.allowed_access = LL_FS_READ_FILE | LL_FS_READ_DIR, .parent_fd = dir};
-	if (dir >= 0 && syscall(LL_SYS_ADD_RULE, ruleset, LL_RULE_PATH_BENEATH, &rule, 0u) != 0)
-		return hth_fail_errno(err, HTH_IO, errno, "cannot add %s to a Landlock ruleset", path);
-	return HTH_OK;
-}
-
 /* Takes away every access to paths, and TCP, abstract sockets and signals where the kernel knows to; only reading beneath read_dirs is
  * given back. */
 static hth_status enter_landlock(const hth_sandbox_options *options, int *ret_abi, hth_error *err)
 {
-	long abi = syscall(LL_SYS_CREATE_RULESET, NULL, (size_t)0, (unsigned)LL_CREATE_RULESET_VERSION);
-	if (abi <= 0) { /* ENOSYS: not built in; EOPNOTSUPP: off at boot; EPERM: an outer filter forbids it */
-		*ret_abi = 0;
+	HTH_AUTO_CLOSE int ruleset = -1;
+	int abi;
+	HTH_TRY(hth_landlock_create(true, &ruleset, &abi, err));
+	*ret_abi = abi;
+	if (abi == 0)
 		return HTH_OK;
-	}
-	ll_ruleset_attr attr = {.handled_access_fs = LL_FS_ABI1};
-	if (abi >= 2)
-		attr.handled_access_fs |= LL_FS_REFER;
-	if (abi >= 3)
-		attr.handled_access_fs |= LL_FS_TRUNCATE;
-	if (abi >= 4)
-		attr.handled_access_net = LL_NET_BIND_TCP | LL_NET_CONNECT_TCP;
-	if (abi >= 5)
-		attr.handled_access_fs |= LL_FS_IOCTL_DEV;
-	if (abi >= 6)
-		attr.scoped = LL_SCOPE_ABSTRACT_UNIX_SOCKET | LL_SCOPE_SIGNAL;
-	HTH_AUTO_CLOSE int ruleset = (int)syscall(LL_SYS_CREATE_RULESET, &attr, sizeof attr, 0u);
-	if (ruleset < 0)
-		return hth_fail_errno(err, HTH_IO, errno, "cannot make a Landlock ruleset (ABI %ld)", abi);
 	for (size_t i = 0; i < options->n_read_dirs; i++)
-		HTH_TRY(allow_reading(ruleset, options->read_dirs[i], err));
-	if (syscall(LL_SYS_RESTRICT_SELF, ruleset, 0u) != 0)
-		return hth_fail_errno(err, HTH_IO, errno, "cannot enter Landlock (ABI %ld)", abi);
-	*ret_abi = (int)abi;
-	return HTH_OK;
+		HTH_TRY(hth_landlock_allow(ruleset, options->read_dirs[i], LL_FS_READ_FILE | LL_FS_READ_DIR, err));
+	return hth_landlock_enter(ruleset, err);
 }
 
 hth_status hth_sandbox_enter(const hth_sandbox_options *options, hth_sandbox_report *ret_report, hth_error *err)
