@@ -2,6 +2,7 @@
 #include <immintrin.h>
 #define LANES 8
 #define ROWS 3
+#define HALVES 4 /* 8 rows from memory: 8 GB/s of halves, 9 where a tile is widened once */
 #define ROW_NAME "avx2"
 #define ROW_SYMBOL hth_attend_avx2
 #define load_f16(p) ((vf)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(p))))

@@ -21,12 +21,14 @@ typedef struct hth_attend {
 	const uint8_t *lo, *hi; /* m: each row sees tokens [lo, hi) of this page; lo >= hi: none */
 	uint8_t first, end;     /* the widest of them: no other token is read */
 	float softcap;          /* 0: none */
-	const void *next_k, *next_v; /* page_f16 asks for these tiles bit by bit while it works; NULL: none follows */
+	const void *next_k, *next_v; /* these tiles are asked for bit by bit meanwhile; NULL: none follows */
+	size_t next_size;            /* bytes of one of their numbers */
 } hth_attend;
 
 typedef struct hth_attend_ops_row {
 	const char *name;
 	size_t rows; /* query rows that share one reading of a tile */
+	size_t rows_of_halves; /* with more rows, widening a tile once and then `page` is the faster way */
 	/* k: dim x 32 (a token per column), v: 32 x pad (a token per row, its padding zero). */
 	void (*page)(const hth_attend *a, const float *k, const float *v);
 	void (*page_f16)(const hth_attend *a, const uint16_t *k, const uint16_t *v); /* widened as they are read */

@@ -146,13 +146,6 @@ static bool see_page(const attention_job *job, const block *b, uint32_t base, ht
 	return a->first < a->end;
 }
 
-/* A tile is smaller than what the processor's own prefetcher needs to notice a stream. */
-static void prefetch(const unsigned char *tile, size_t n)
-{
-	for (size_t i = 0; i < n; i += 64)
-		__builtin_prefetch(tile + i);
-}
-
 /* A block over stretch `split` of its pages: leaves max, sum and acc of its rows in *ret_state, which lies in scratch.
  */
 static void attend_block(const attention_job *job, const block *b, uint32_t split, float *scratch,
@@ -189,7 +182,7 @@ static void attend_block(const attention_job *job, const block *b, uint32_t spli
 		memset(values, 0, HTH_KV_PAGE * pad * sizeof *values);
 
 	/* Few rows (decode) widen while they read; many would widen the same tile again and again. */
-	bool as_halves = p->kv->shape.type == HTH_KV_F16 && pad == dim && m <= 3 * job->ops->rows;
+	bool as_halves = p->kv->shape.type == HTH_KV_F16 && pad == dim && m <= job->ops->rows_of_halves;
 	uint32_t first, end, unused;
 	visible(job, b->run, b->run->pos + b->r0, &first, &unused);
 	visible(job, b->run, b->run->pos + b->r0 + b->n - 1, &unused, &end);
@@ -203,6 +196,7 @@ static void attend_block(const attention_job *job, const block *b, uint32_t spli
 		const unsigned char *k = hth_kv_tile(p->kv, page, job->layer, 0, b->head);
 		const unsigned char *v = hth_kv_tile(p->kv, page, job->layer, 1, b->head);
 		ret_state->next_k = ret_state->next_v = NULL;
+		ret_state->next_size = p->kv->shape.type == HTH_KV_F32 ? sizeof(float) : p->kv->shape.type == HTH_KV_F16 ? sizeof(uint16_t) : 1;
 		if (i + 1 < to) {
 			uint32_t next = hth_kv_page(p->kv, b->run->seq, (i + 1) * HTH_KV_PAGE);
 			ret_state->next_k = hth_kv_tile(p->kv, next, job->layer, 0, b->head);
@@ -211,14 +205,9 @@ static void attend_block(const attention_job *job, const block *b, uint32_t spli
 		if (as_halves)
 			job->ops->page_f16(ret_state, (const uint16_t *)(const void *)k,
 			                   (const uint16_t *)(const void *)v);
-		else {
-			if (ret_state->next_k != NULL) {
-				prefetch(ret_state->next_k, p->kv->tile_bytes);
-				prefetch(ret_state->next_v, p->kv->tile_bytes);
-			}
+		else
 			job->ops->page(ret_state, widen_keys(job, k, keys),
 			               widen_values(job, v, ret_state->first, ret_state->end, values));
-		}
 	}
 }
 
