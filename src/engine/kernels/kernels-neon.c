@@ -31,14 +31,4 @@ static uint64_t mac_codes(size_t rounds)
 
 static bool always(void) { return true; }
 
-const hth_kernel_row hth_kernels_neon = {
-    .vec = NEON_VEC("neon"),
-    .usable = always,
-    .group_rows = NEON_ROWS,
-    .float_rows = NEON_FLOAT_ROWS,
-    .quantize_acts = hth_neon_quantize_acts,
-    .gemm_float = hth_neon_gemm_float,
-    .read_bytes = hth_neon_read_bytes,
-    .mac_peak = {mac_codes, mac_codes, hth_neon_mac_float},
-    .types = {NEON_FLOAT_TYPES, NEON_CODE_TYPES},
-};
+NEON_ROW(neon, always);

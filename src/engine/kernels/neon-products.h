@@ -228,3 +228,33 @@ NEON_TYPE(iq4_xs, 1, false, false)
 	[HTH_Q3_K] = CODES(q3_k, min16), [HTH_Q4_K] = CODES(q4_k, min), [HTH_Q5_K] = CODES(q5_k, min),                   \
 	[HTH_Q6_K] = CODES(q6_k, min16), [HTH_IQ4_NL] = CODES(iq4_nl, plain), [HTH_IQ4_XS] = CODES(iq4_xs, plain),       \
 	[HTH_MXFP4] = CODES(mxfp4, min)
+
+/* For measure.c: eight chains of an instruction that does `macs` multiply-adds. */
+#define NEON_MAC_LOOP(instruction, macs)                                                                                                     \
+	static uint64_t mac_codes(size_t rounds)                                                                                             \
+	{                                                                                                                                    \
+		int32x4_t z = vdupq_n_s32(0), s0 = z, s1 = z, s2 = z, s3 = z, s4 = z, s5 = z, s6 = z, s7 = z;                                \
+		int8x16_t w = vdupq_n_s8(0), a = w;                                                                                          \
+		for (size_t k = 0; k < rounds; k++)                                                                                          \
+			__asm__ volatile(instruction " %0.4s, %8.16b, %9.16b\n\t" instruction " %1.4s, %8.16b, %9.16b\n\t"                  \
+			                 instruction " %2.4s, %8.16b, %9.16b\n\t" instruction " %3.4s, %8.16b, %9.16b\n\t"                  \
+			                 instruction " %4.4s, %8.16b, %9.16b\n\t" instruction " %5.4s, %8.16b, %9.16b\n\t"                  \
+			                 instruction " %6.4s, %8.16b, %9.16b\n\t" instruction " %7.4s, %8.16b, %9.16b"                      \
+			                 : "+w"(s0), "+w"(s1), "+w"(s2), "+w"(s3), "+w"(s4), "+w"(s5), "+w"(s6), "+w"(s7)                    \
+			                 : "w"(w), "w"(a));                                                                                  \
+		return rounds * 8 * (macs);                                                                                                  \
+	}
+
+/* The row of that name in the table. */
+#define NEON_ROW(name, usable_if)                                                  \
+	const hth_kernel_row hth_kernels_##name = {                                \
+	    .vec = NEON_VEC(#name),                                                \
+	    .usable = usable_if,                                                   \
+	    .group_rows = NEON_ROWS,                                               \
+	    .float_rows = NEON_FLOAT_ROWS,                                         \
+	    .quantize_acts = hth_neon_quantize_acts,                               \
+	    .gemm_float = hth_neon_gemm_float,                                     \
+	    .read_bytes = hth_neon_read_bytes,                                     \
+	    .mac_peak = {mac_codes, mac_codes, hth_neon_mac_float},                \
+	    .types = {NEON_FLOAT_TYPES, NEON_CODE_TYPES},                          \
+	}
