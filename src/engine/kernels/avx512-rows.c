@@ -241,46 +241,9 @@ INLINE void few_tile(const char *p, size_t row_bytes, size_t cols, const float *
 			y[(size_t)t * y_stride + (size_t)r] = sum_lanes(sum[r][t]);
 }
 
-/* What is widened serves all tokens, what is loaded of a token all rows; four tokens' activations stay near for rows of usual length. */
-INLINE void few_float(const char *w, size_t row_bytes, size_t n_rows, size_t cols, const float *const *x, size_t n_tokens, float *y,
-                      size_t y_stride, size_t size, load_fn load)
-{
-#define TILE(R, T) few_tile(w + r * row_bytes, row_bytes, cols, x + t, y + t * y_stride + r, y_stride, size, load, R, T)
-#define TOKENS(R)                                     \
-	do {                                          \
-		size_t t = 0;                         \
-		for (; t + 4 <= n_tokens; t += 4)     \
-			TILE(R, 4);                   \
-		if ((n_tokens & 2) != 0) {            \
-			TILE(R, 2);                   \
-			t += 2;                       \
-		}                                     \
-		if ((n_tokens & 1) != 0)              \
-			TILE(R, 1);                   \
-	} while (0)
-	size_t r = 0;
-	for (; r + 4 <= n_rows; r += 4)
-		TOKENS(4);
-	for (; r < n_rows; r++)
-		TOKENS(1);
-#undef TOKENS
-#undef TILE
-}
+enum { TILE_ROWS = 4 };
+#include "engine/kernels/float-rows.h"
 
-#define AVX512_FLOAT(name, size)                                                                                            \
-	void hth_avx512_unpack_##name(float *panel, const void *w, size_t row_bytes, size_t n_rows, size_t n)               \
-	{                                                                                                                   \
-		unpack_float(panel, w, row_bytes, n_rows, n, size, load_##name);                                            \
-	}                                                                                                                   \
-	void hth_avx512_gemv_##name(const void *w, size_t row_bytes, size_t n_rows, size_t cols, const float *x, float *y)  \
-	{                                                                                                                   \
-		gemv_float(w, row_bytes, n_rows, cols, x, y, size, load_##name);                                            \
-	}                                                                                                                   \
-	void hth_avx512_few_##name(const void *w, size_t row_bytes, size_t n_rows, size_t cols, const float *const *x,      \
-	                           size_t n_tokens, float *y, size_t y_stride)                                              \
-	{                                                                                                                   \
-		few_float(w, row_bytes, n_rows, cols, x, n_tokens, y, y_stride, size, load_##name);                         \
-	}
-AVX512_FLOAT(f32, 4)
-AVX512_FLOAT(f16, 2)
-AVX512_FLOAT(bf16, 2)
+FLOAT_TYPE(avx512, f32, 4)
+FLOAT_TYPE(avx512, f16, 2)
+FLOAT_TYPE(avx512, bf16, 2)
