@@ -66,9 +66,13 @@ static void print_status(const json_t *status)
 	printf("%s, %zu home%s, ", text(status, "name"), json_array_size(json_object_get(status, "members")),
 	       json_array_size(json_object_get(status, "members")) == 1 ? "" : "s");
 	if (is(status, "connected"))
-		printf("connected through %s\n\n", text(status, "hub"));
+		printf("connected through %s\n", text(status, "hub"));
 	else
-		printf("not connected%s%s\n\n", *text(status, "trouble") != '\0' ? ": " : "", text(status, "trouble"));
+		printf("not connected%s%s\n", *text(status, "trouble") != '\0' ? ": " : "", text(status, "trouble"));
+	if (json_array_size(json_object_get(status, "hubs")) > 1) /* one is what it is connected through, or not */
+		json_array_foreach(json_object_get(status, "hubs"), i, m)
+			printf("%s%s%s", i == 0 ? "Its hubs: " : ", ", text(m, "address"), is(m, "self") ? " (hosted here)" : "");
+	printf(json_array_size(json_object_get(status, "hubs")) > 1 ? "; either can be lost\n\n" : "\n");
 	hth_cmd_table table;
 	hth_cmd_table_init(&table, "<<<<><", (const char *const[]){"home", "id", "state", "trusted", "away", "models"});
 	json_array_foreach(json_object_get(status, "members"), i, m) {

@@ -37,6 +37,7 @@ struct hth_hub {
 	char line[LINE_MAX_BYTES];
 	size_t line_len;
 	bool ready, reload, failing; /* reload: its users changed before it was ready; failing: a start was in vain */
+	bool renewed;                /* it was told to end, to be started with another configuration: its ports are free once it has */
 	uint64_t started_ms;
 	unsigned failures;
 	char trouble[300];
@@ -324,6 +325,12 @@ static void on_ended(void *ctx, int exit_status, int term_signal)
 {
 	hth_hub *hub = ctx;
 	char line[400];
+	if (hub->renewed) {
+		hub->renewed = false;
+		let_go(hub);
+		hth_timer_start(hub->timer, 1, 0);
+		return;
+	}
 	while (hub->watch != NULL && hub->pipe >= 0) { /* its last words */
 		char byte;
 		ssize_t n = read(hub->pipe, &byte, 1);
@@ -468,9 +475,10 @@ void hth_hub_set_peer(hth_hub *hub, const hth_hub_peer *peer)
 	hub->has_peer = peer != NULL;
 	if (peer != NULL)
 		hub->peer = *peer;
-	if (hub->child != NULL) { /* routes are read at the start alone */
-		let_go(hub);
-		hth_timer_start(hub->timer, 50, 0);
+	if (hub->child != NULL && !hub->renewed) { /* routes are read at the start alone */
+		hub->renewed = true;
+		hub->ready = false;
+		hth_child_signal(hub->child, SIGKILL);
 	}
 }
 
