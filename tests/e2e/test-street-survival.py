@@ -225,6 +225,32 @@ def a_hub_that_dies_costs_no_word_and_everything_reconnects():
 
 
 @test
+def home_begins_too_when_the_only_neighbour_is_late():
+    with ThreeHomes() as street:
+        elm = street["elm"]
+        elm.process.kill()
+        elm.process.wait()
+        elm.restart()  # what was begun twice before does not count any more
+        street.pool("elm", {"do": "distrust", "member": "ash"})
+        street.wait_models("elm", homes=2)
+        path, body = bodies()["chat"]
+        whole = at_home(elm, "chat", path, body)
+        reading = begin(street, "chat", path, body)
+        assert reading.by == "oak", reading.by
+        pid = runner_pid(street["oak"])
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            reading.read()
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        street.pool("elm", {"do": "trust", "member": "ash"})
+        assert reading.text == whole, (reading.text, whole)
+        log = elm.log()
+        # It was late before it was left, unless this machine had other things to do for most of a second.
+        assert "this home begins with it, too" in log or "comes home from oak" in log, log[-3000:]
+
+
+@test
 def receipts_agree_on_both_sides_after_all_that():
     with ThreeHomes() as street:
         path, body = bodies()["chat"]
