@@ -2,6 +2,7 @@
 """Homes that lie: tokens that were made up, another prompt, a smaller model. Each is caught by what the asking home weighs, is asked no more, and the owner sees why; an honest home with
 other kernels is not accused, nor one that ends what a liar began."""
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -58,14 +59,22 @@ class Liars(Street):
     def checks(self):
         return metric(self["elm"], "hearth_neighbours_checks_total")
 
-    def ask(self, n, tokens=100, patience=2):
-        """The Nth question; who answered it. Waits a little for its being weighed, if it is."""
+    def doubted(self):
+        """Whether anything speaks against somebody who is still believed: then each answer is weighed."""
+        try:
+            with open(os.path.join(self["elm"].home, "standings")) as f:
+                return any(float(line.split()[1]) > 0 and line.split()[2] == "0" for line in f)
+        except FileNotFoundError:
+            return False
+
+    def ask(self, n, tokens=100, patience=0.5):
+        """The Nth question; who answered it. Waits for its being weighed, if it surely is, else a little."""
         before = self.checks()
         answer = self["elm"].post("/v1/chat/completions", chat(STORIES[n % len(STORIES)], max_tokens=tokens, ignore_eos=True, temperature=n % 2, seed=n), headers=NEIGHBOURS)
         assert answer.status == 200, answer.body
         by = answer.headers["Hearth-Served-By"]
         if by != "here" and patience:
-            within(patience, lambda: self.checks() > before)
+            within(15 if self.doubted() else patience, lambda: self.checks() > before)
         return by
 
     def answers_until_caught(self, name, most, tokens=100):
@@ -148,7 +157,7 @@ def one_that_answers_another_prompt_is_caught():
 @test
 def one_that_serves_a_smaller_model_is_caught():
     street.trust("quin")
-    street.answers_until_caught("quin", 24)
+    street.answers_until_caught("quin", 32)
     street.is_asked_no_more("quin")
     street.trust("quin", "distrust")
 
@@ -157,18 +166,22 @@ def one_that_serves_a_smaller_model_is_caught():
 def an_honest_home_with_other_kernels_is_not_accused():
     elm = street["elm"]
     street.trust("ada")
-    before = street.checks(), metric(elm, "hearth_neighbours_checked_tokens_total"), metric(elm, "hearth_neighbours_misses_total")
+
+    def weighed():
+        return [(int(m), int(t)) for m, t in re.findall(r"(\d+) of (\d+) tokens that ada made", elm.log())]
+
+    before = len(weighed())
 
     def enough():
         for n in range(4):
-            wait_for("an answer of ada", 60, lambda n=n: street.ask(n, patience=0) == "ada", 0.1)
-        return street.checks() >= before[0] + 10
+            wait_for("an answer of ada", 60, lambda n=n: street.ask(n, tokens=60, patience=0) == "ada", 0.1)
+        return len(weighed()) >= before + 6
 
-    wait_for("ten answers are weighed", 120, enough)
+    wait_for("six answers are weighed", 120, enough)
     kernels = [street[n].status()["runners"][0]["kernels"] for n in ("elm", "ada")]
-    tokens, misses = metric(elm, "hearth_neighbours_checked_tokens_total") - before[1], metric(elm, "hearth_neighbours_misses_total") - before[2]
+    misses, tokens = (sum(each) for each in zip(*weighed()[before:]))
     print(f"# made by {kernels[1]}, weighed by {kernels[0]}: {misses} of {tokens} tokens missed")
-    assert not street.caught("ada") and tokens >= 1000 and misses <= tokens * 0.02
+    assert not street.caught("ada") and tokens >= 360 and misses <= tokens * 0.02
 
 
 @test
