@@ -216,7 +216,7 @@ hth_charter_news hth_membership_heard(const hth_membership *m, const hth_charter
 	int at = lines_find(&m->lines, theirs->hash);
 	if (at == LINES_NONE) /* one that stands before all that is known here is behind, and asks itself */
 		return theirs->version < hth_charter_version(m->lines.nodes[0].charter) ? HTH_NEWS_NONE : HTH_NEWS_ASK;
-	return at != m->lines.tip || (m->lines.digest != 0 && m->lines.digest != theirs->removals) ? HTH_NEWS_TELL : HTH_NEWS_NONE;
+	return at != m->lines.tip || m->lines.digest != theirs->removals ? HTH_NEWS_TELL : HTH_NEWS_NONE;
 }
 
 size_t hth_membership_known(const hth_membership *m, unsigned char ret_hashes[HTH_KNOWN_MAX][HTH_HASH_BYTES])
@@ -267,8 +267,11 @@ void hth_membership_answer(const hth_membership *m, const unsigned char (*hashes
 
 void hth_membership_tell(const hth_membership *m, const hth_charter_standing *theirs, hth_charter_fn fn, void *ctx)
 {
-	if (m->lines.n > 0)
-		send_lines(m, lines_find(&m->lines, theirs->hash), false, fn, ctx);
+	/* Both know both lines, or it would ask: what it lacks may be a third, whose removals decide between them. */
+	int known = lines_find(&m->lines, theirs->hash);
+	for (int i = 0; i < m->lines.n; i++)
+		if (known == LINES_NONE || !lines_leads_to(&m->lines, i, known))
+			fn(ctx, m->lines.nodes[i].charter, false);
 }
 
 void hth_membership_each(const hth_membership *m, hth_charter_fn fn, void *ctx)
