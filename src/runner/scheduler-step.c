@@ -476,10 +476,10 @@ static bool begin_compute(hth_scheduler *s, const step_batch *b, bool may_break)
 	return hth_scheduler_begin_compute(s, s->jobs, b->n_members, may_break);
 }
 
-/* Room for a batch: nothing that is kept goes for others' work (and none of theirs is in a batch with the home's own). */
+/* Room for a batch: it is others' as a whole, or the home's own. */
 static bool make_room(hth_scheduler *s, const step_batch *b)
 {
-	return !b->members[0].job->ask.input.background && hth_sequences_make_room(s->sequences, -1);
+	return hth_sequences_make_room(s->sequences, -1, b->members[0].job->ask.input.background);
 }
 
 /* ---- a chunk in slices ---- */

@@ -367,8 +367,8 @@ static bool take_sequence(hth_scheduler *s, hth_job *job)
 	uint32_t spilled = hth_sequences_find_spilled(s->sequences, job->tokens, max, length);
 	/* Room for what it will compute, and a page for each that runs to go on with. */
 	uint32_t need = job->n_tokens - length + KV_PAGE * (s->n_running + 1);
-	while (!job->ask.input.background && s->compute.free_tokens(s->compute.ctx) < need)
-		if (!hth_sequences_make_room(s->sequences, length > 0 ? (int)from : -1))
+	while (s->compute.free_tokens(s->compute.ctx) < need)
+		if (!hth_sequences_make_room(s->sequences, length > 0 ? (int)from : -1, job->ask.input.background))
 			break;
 	bool others = false;
 	for (uint32_t i = 0; i < s->n_running; i++)
@@ -475,7 +475,7 @@ static bool run_embedding(hth_scheduler *s)
 	if (hth_scheduler_begin_compute(s, &job, 1, true)) {
 		do { /* a decoder embeds in pages of the same pool */
 			status = s->compute.embed(s->compute.ctx, job->tokens, job->n_tokens, s->embedding, &s->break_off, &err);
-		} while (status == HTH_NO_MEMORY && hth_sequences_make_room(s->sequences, -1));
+		} while (status == HTH_NO_MEMORY && hth_sequences_make_room(s->sequences, -1, false));
 		hth_scheduler_finish_compute(s);
 	}
 	if (status == HTH_OK) {

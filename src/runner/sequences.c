@@ -12,12 +12,15 @@ enum {
 	FREE_SHARE = 8, FREE_MAX = 4, /* of so many sequences one is not filled with what is kept, so that neighbours' work finds one */
 	CUT_MIN = 256, /* tokens taken off the end of what was kept, when room is needed */
 };
+/* Kept for the home's sake alone: as long as a model that nobody asks stays in memory by default. */
+static const uint64_t OWN_NS = 300ull * 1000000000;
 
 typedef enum seq_state { SEQ_FREE, SEQ_RUNNING, SEQ_KEPT } seq_state;
 typedef struct seq_entry {
 	seq_state state;
 	const int32_t *tokens; /* RUNNING: the job's */
 	uint64_t used;         /* tick of the last use */
+	uint64_t used_ns;      /* when that was */
 } seq_entry;
 
 struct hth_sequences {
@@ -113,27 +116,35 @@ uint32_t hth_sequences_restore(hth_sequences *s, uint32_t seq, uint32_t n)
 
 /* ---- finding and taking ---- */
 
+static void touch(hth_sequences *s, uint32_t seq)
+{
+	s->entries[seq].used = ++s->tick;
+	s->entries[seq].used_ns = s->compute->now_ns(s->compute->ctx);
+}
+
 uint32_t hth_sequences_find(hth_sequences *s, const int32_t *tokens, uint32_t n, uint32_t *ret_seq)
 {
 	uint32_t length = hth_prefix_tree_find(s->tree, tokens, n, ret_seq);
 	if (length >= KEEP_MIN) /* not the token that every text begins with */
-		s->entries[*ret_seq].used = ++s->tick;
+		touch(s, *ret_seq);
 	return length;
 }
 
-static int oldest_kept(const hth_sequences *s, int but)
+/* lent: for a neighbour, who may have only what the home has not used for long. */
+static int oldest_kept(const hth_sequences *s, int but, bool lent)
 {
 	int oldest = -1;
+	const uint64_t now = lent ? s->compute->now_ns(s->compute->ctx) : 0;
 	for (uint32_t i = 0; i < s->n; i++)
-		if (s->entries[i].state == SEQ_KEPT && (int)i != but &&
+		if (s->entries[i].state == SEQ_KEPT && (int)i != but && (!lent || now - s->entries[i].used_ns >= OWN_NS) &&
 		    (oldest < 0 || s->entries[i].used < s->entries[oldest].used))
 			oldest = (int)i;
 	return oldest;
 }
 
-static int give_up_oldest(hth_sequences *s, int but)
+static int give_up_oldest(hth_sequences *s, int but, bool lent)
 {
-	int seq = oldest_kept(s, but);
+	int seq = oldest_kept(s, but, lent);
 	if (seq >= 0) {
 		hth_sequences_spill(s, (uint32_t)seq);
 		hth_sequences_drop(s, (uint32_t)seq);
@@ -142,12 +153,12 @@ static int give_up_oldest(hth_sequences *s, int but)
 }
 
 /* A sequence that nobody uses, made free if it must be and may be; -1: none. */
-static int free_sequence(hth_sequences *s, int but, bool only_free)
+static int free_sequence(hth_sequences *s, int but, bool lent)
 {
 	for (uint32_t i = 0; i < s->n; i++)
 		if (s->entries[i].state == SEQ_FREE)
 			return (int)i;
-	return only_free ? -1 : give_up_oldest(s, but);
+	return give_up_oldest(s, but, lent);
 }
 
 int hth_sequences_take(hth_sequences *s, uint32_t from, uint32_t length, const int32_t *tokens, bool lent)
@@ -168,7 +179,8 @@ int hth_sequences_take(hth_sequences *s, uint32_t from, uint32_t length, const i
 			s->compute->share(s->compute->ctx, (uint32_t)seq, from, length);
 		}
 	}
-	s->entries[seq] = (seq_entry){.state = SEQ_RUNNING, .tokens = tokens, .used = ++s->tick};
+	s->entries[seq] = (seq_entry){.state = SEQ_RUNNING, .tokens = tokens};
+	touch(s, (uint32_t)seq);
 	hth_sequences_hold(s, (uint32_t)seq, length);
 	return seq;
 }
@@ -180,9 +192,9 @@ void hth_sequences_hold(hth_sequences *s, uint32_t seq, uint32_t n)
 	(void)hth_prefix_tree_extend(s->tree, seq, s->entries[seq].tokens, n);
 }
 
-bool hth_sequences_make_room(hth_sequences *s, int but)
+bool hth_sequences_make_room(hth_sequences *s, int but, bool lent)
 {
-	int oldest = oldest_kept(s, but);
+	int oldest = oldest_kept(s, but, lent);
 	if (oldest < 0)
 		return false;
 	/* From the end: the beginning is what the next prompt is most likely to share. */
@@ -204,7 +216,8 @@ void hth_sequences_release(hth_sequences *s, uint32_t seq)
 		hth_sequences_drop(s, seq);
 		return;
 	}
-	s->entries[seq] = (seq_entry){.state = SEQ_KEPT, .used = ++s->tick};
+	s->entries[seq] = (seq_entry){.state = SEQ_KEPT};
+	touch(s, seq);
 	s->compute->truncate(s->compute->ctx, seq, n);
 	/* A conversation's earlier turns are the beginning of this one: kept once. */
 	for (uint32_t i = 0; i < s->n; i++)
@@ -214,5 +227,5 @@ void hth_sequences_release(hth_sequences *s, uint32_t seq)
 	for (uint32_t i = 0; i < s->n; i++)
 		n_kept += s->entries[i].state == SEQ_KEPT;
 	if (n_kept > s->n - HTH_MIN(s->n / FREE_SHARE, (uint32_t)FREE_MAX))
-		give_up_oldest(s, (int)seq);
+		give_up_oldest(s, (int)seq, false);
 }

@@ -830,6 +830,25 @@ TEST(background_jobs_push_out_nothing_that_the_home_keeps)
 	}
 }
 
+/* But memory that the home has not used for as long as an idle model stays loaded is lent, or a home with a past would lend nothing. */
+TEST(background_jobs_have_the_room_of_what_was_not_used_for_long)
+{
+	enum { PROMPT = 192, OWN = 3, PAGES_EACH = 7 };
+	int32_t prompt[PROMPT];
+	WORLD(w, 4, 16, 512, OWN * PAGES_EACH * 32 + 96);
+	for (uint32_t id = 0; id < OWN + 2; id++) {
+		const bool lent = id >= OWN;
+		make_prompt(w, prompt, PROMPT, 0, id);
+		hth_job *job = make_job(w, id, prompt, PROMPT, (wish_t){.max_answer = 4, .no_eos = true, .seed = 3});
+		job->ask.input.background = lent;
+		hth_scheduler_add(w->scheduler, job);
+		run_all(w);
+		CHECK_INT(w->told[id].error.status, id == OWN ? HTH_BUSY : HTH_OK);
+		if (id == OWN)
+			w->fake->now += 301ull * 1000000000;
+	}
+}
+
 TEST(background_jobs_rest_while_there_are_others)
 {
 	enum { PROMPT = 100, ANSWER_TOKENS = 30 };
