@@ -199,7 +199,9 @@ static void write_made_text(const json_t *record, hth_buf *out)
 	const char *license = json_string_value(json_object_get(record, "license"));
 	if (license != NULL) {
 		license += strspn(license, " \t\r\n");
-		snprintf(text, sizeof text, "%.*s", (int)HTH_MIN(strcspn(license, "\r\n"), sizeof text - 1), license);
+		const size_t len = HTH_MIN(strcspn(license, "\r\n"), sizeof text - 1);
+		memcpy(text, license, len);
+		text[len] = '\0';
 		for (char *c = text; *c != '\0'; c++)
 			*c = (unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c;
 		line(out, "licensed", "%s%s", text, strlen(license) > strlen(text) ? " ..." : "");

@@ -44,7 +44,7 @@ static hth_charter *found(void)
 static hth_charter *admit(const hth_charter *from, int who, hth_role role)
 {
 	hth_charter *c = NULL;
-	char name[16];
+	char name[24];
 	snprintf(name, sizeof name, "number %d", who + 1);
 	hth_status status = hth_charter_admit(&c, from, card(who), name, role, &err);
 	return must(status, c);
