@@ -112,7 +112,7 @@ static void cut_everywhere(world *w, const way *y)
 	/* Everywhere where the place matters (within a character, a stop string, a sentence of a grammar); elsewhere here and there. */
 	size_t stride = y->every_token || y->stop != NULL || whole.n_ids < 20 ? 1 : 7;
 #ifdef __SANITIZE_THREAD__
-	stride *= 3; /* what is looked for is the same wherever the cut is, and takes ten times as long */
+	stride = HTH_MAX(stride, whole.n_ids / 2); /* who touches what is the same wherever the cut is, and takes ten times as long */
 #endif
 	for (size_t cut = 0; cut <= whole.n_ids; cut += HTH_MIN(stride, HTH_MAX(whole.n_ids - cut, (size_t)1))) {
 		ask(&rest, y);
