@@ -1,12 +1,13 @@
 /* cmd-bench.c - `hearth bench`: how fast a model is here, beside what the machine can do at most.
  *
  * Speeds of machines differ and drift, so the numbers that count are shares: the read bandwidth and the multiply-add peak are
- * measured in the same run, in turns with the model (measure.h). A round's limit is the better of those measured right before and right
- * after it, since what neighbours of a virtual machine leave of its bandwidth changes within seconds; shown is the round whose share is the
- * median, with its speed and its limit. Decode is bound by reading: decode_share = tokens/s x bytes of weights that a token reads / bandwidth; after a context the
+ * measured in the same run, in turns with the model (measure.h). What neighbours of a virtual machine leave of its bandwidth changes within
+ * a tenth of a second and by half, so every decoded token lies between two readings, and is compared with their mean; shown is the median share, and
+ * the speed over all. Decode is bound by reading: decode_share = tokens/s x bytes of weights that a token reads / bandwidth; after a context the
  * keys and values of its tokens are read as well, and count. Prefill is bound by arithmetic: prefill_share = tokens/s x multiply-adds
- * with the layers' weights per token / peak. Values of weights and tokens do not matter, so tokens are random. With one thread, times
- * are its processor time: then other work on the machine counts less.
+ * with the layers' weights per token / peak; the peak is the better of those right before and right after a round, shown is the round with the median
+ * share. Values of weights and tokens do not matter, so tokens are random. With one thread, times are its processor time: then other work on the machine
+ * counts less.
  *
  * What binding an answer to a schema costs is measured token by token, in turns with choosing a token freely from the same logits, from the
  * grammar's first token on, when nothing is remembered yet.
@@ -24,7 +25,8 @@
 
 #include <math.h>
 
-enum { ROUNDS = 5, STREAMS_MAX = 256, BATCH = 512, BATCH_STEPS = 16, BOUND_STEPS = 64, CONTEXT_STEPS = 8 };
+enum { ROUNDS = 5, STREAMS_MAX = 256, BATCH = 512, BATCH_STEPS = 16, BOUND_STEPS = 64, CONTEXT_STEPS = 40 };
+#define STEP_SECONDS 5e-3 /* what is compared with a reading takes at least so long: several tokens of a small model */
 
 typedef struct plan {
 	int64_t prompt, generate, context, streams; /* tokens, tokens, tokens, sequences; 0 leaves that part out */
@@ -44,7 +46,7 @@ typedef struct bench {
 	hth_session *session;
 	hth_measure *measure;
 	hth_mac_kind mac_kind;
-	double read_now, mac_now; /* limits as measured last */
+	double mac_now; /* as measured last */
 	bool processor_time;
 	hth_rng rng;
 	hth_batch_token *batch;
@@ -95,34 +97,27 @@ static uint64_t now(const bench *b)
 }
 static double seconds_since(const bench *b, uint64_t began) { return (double)(now(b) - began) * 1e-9; }
 
-static void measure_limits(bench *b)
-{
-	b->read_now = hth_measure_read_gb_s(b->measure);
-	b->mac_now = hth_measure_mac_g(b->measure, b->mac_kind);
-}
-
-/* The rounds of one speed: tokens a second, and the limits around each. */
+/* The rounds of one speed: tokens a second, and the peak around each. */
 typedef struct rounds {
-	double speed[ROUNDS], read_gb_s[ROUNDS], mac_g[ROUNDS];
+	double speed[ROUNDS], mac_g[ROUNDS];
 	size_t n;
 } rounds;
 
 static void end_round(bench *b, rounds *all, double tokens, uint64_t began)
 {
-	double read = b->read_now, mac = b->mac_now;
+	double before = b->mac_now;
 	all->speed[all->n] = tokens / seconds_since(b, began);
-	measure_limits(b);
-	all->read_gb_s[all->n] = fmax(read, b->read_now);
-	all->mac_g[all->n] = fmax(mac, b->mac_now);
+	b->mac_now = hth_measure_mac_g(b->measure, b->mac_kind);
+	all->mac_g[all->n] = fmax(before, b->mac_now);
 	all->n++;
 }
 
-/* The round whose share of these limits is the median. */
-static size_t median_round(const rounds *all, const double *limits)
+/* The round whose share of the peak is the median. */
+static size_t median_round(const rounds *all)
 {
 	double shares[ROUNDS], sorted[ROUNDS];
 	for (size_t i = 0; i < ROUNDS; i++)
-		sorted[i] = shares[i] = all->speed[i] / limits[i];
+		sorted[i] = shares[i] = all->speed[i] / all->mac_g[i];
 	double middle = median(sorted, ROUNDS);
 	size_t i = 0;
 	while (i + 1 < ROUNDS && (shares[i] < middle || shares[i] > middle))
@@ -164,6 +159,38 @@ static hth_status decode(bench *b, size_t n, size_t steps, hth_error *err)
 			b->batch[s] = (hth_batch_token){.token = any_token(b), .seq = (uint32_t)s, .want_logits = true};
 		HTH_TRY(hth_session_decode(b->session, b->batch, n, NULL, err));
 	}
+	return HTH_OK;
+}
+
+/* What decoding one stream came to. */
+typedef struct stream {
+	double tok_s, read_gb_s, share;
+} stream;
+
+/* n tokens of sequence 0, of bytes_per_token each, between readings of the memory. */
+static hth_status decode_between_readings(bench *b, size_t n, double bytes_per_token, stream *ret, hth_error *err)
+{
+	HTH_AUTO_FREE double *shares = hth_alloc_array(n, sizeof *shares);
+	if (shares == NULL)
+		return hth_fail(err, HTH_NO_MEMORY, "no memory for the times of %zu tokens", n);
+	size_t n_steps = 0;
+	double seconds = 0, readings = 0, before = hth_measure_read_gb_s(b->measure, 0);
+	for (size_t left = n; left > 0; n_steps++) {
+		size_t tokens = 0;
+		uint64_t began = now(b);
+		double took = 0;
+		for (; left > 0 && took < STEP_SECONDS; left--, tokens++) {
+			HTH_TRY(decode(b, 1, 1, err));
+			took = seconds_since(b, began);
+		}
+		/* Longer than the one reading of a buffer where a token takes longer, too. */
+		double after = hth_measure_read_gb_s(b->measure, (uint64_t)(took / 4 * 1e9));
+		shares[n_steps] = (double)tokens * bytes_per_token * 1e-9 / took / ((before + after) / 2);
+		seconds += took;
+		readings += after;
+		before = after;
+	}
+	*ret = (stream){.tok_s = (double)n / seconds, .read_gb_s = readings / (double)n_steps, .share = median(shares, n_steps)};
 	return HTH_OK;
 }
 
@@ -262,9 +289,8 @@ static hth_status measure_all(bench *b, const plan *p, result *r, hth_error *err
 	              .context_share = NAN, .prefill_share = NAN, .bound_cost = NAN, .mask_us = NAN};
 	/* Once unmeasured: the file's pages come in, the caches warm up. */
 	HTH_TRY(b->info->embedding ? embed(b, 8, err) : prefill(b, 8, err));
-	measure_limits(b);
-	r->read_gb_s = b->read_now;
-	r->mac_peak_g = b->mac_now;
+	r->read_gb_s = hth_measure_read_gb_s(b->measure, 20 * 1000 * 1000);
+	r->mac_peak_g = b->mac_now = hth_measure_mac_g(b->measure, b->mac_kind);
 	if (p->prompt > 0) {
 		rounds all = {.n = 0};
 		while (all.n < ROUNDS) {
@@ -272,24 +298,18 @@ static hth_status measure_all(bench *b, const plan *p, result *r, hth_error *err
 			HTH_TRY(b->info->embedding ? embed(b, (size_t)p->prompt, err) : prefill(b, (size_t)p->prompt, err));
 			end_round(b, &all, (double)p->prompt, began);
 		}
-		size_t i = median_round(&all, all.mac_g);
+		size_t i = median_round(&all);
 		r->prefill_tok_s = all.speed[i];
 		r->mac_peak_g = all.mac_g[i];
 		r->prefill_share = all.speed[i] * macs_per_token(b) / (all.mac_g[i] * 1e9);
 	}
 	if (p->generate > 0) {
-		rounds all = {.n = 0};
+		stream alone;
 		HTH_TRY(prefill(b, 1, err));
-		while (all.n < ROUNDS) {
-			size_t steps = (size_t)HTH_MAX(p->generate / ROUNDS + ((int64_t)all.n < p->generate % ROUNDS), 1);
-			began = now(b);
-			HTH_TRY(decode(b, 1, steps, err));
-			end_round(b, &all, (double)steps, began);
-		}
-		size_t i = median_round(&all, all.read_gb_s);
-		r->decode_tok_s = all.speed[i];
-		r->read_gb_s = all.read_gb_s[i];
-		r->decode_share = all.speed[i] * weights / (all.read_gb_s[i] * 1e9);
+		HTH_TRY(decode_between_readings(b, (size_t)p->generate, weights, &alone, err));
+		r->decode_tok_s = alone.tok_s;
+		r->decode_share = alone.share;
+		r->read_gb_s = alone.read_gb_s;
 		binding x = {.vocab = NULL};
 		HTH_TRY(prefill(b, 1, err));
 		hth_status status = binding_init(&x, b, err);
@@ -298,20 +318,13 @@ static hth_status measure_all(bench *b, const plan *p, result *r, hth_error *err
 		binding_finish(&x);
 		if (status != HTH_UNSUPPORTED) /* a vocabulary that cannot spell JSON has no such number */
 			HTH_TRY(status);
-		measure_limits(b);
 	}
 	if (p->context > 0) {
-		rounds all = {.n = 0};
+		stream alone;
 		HTH_TRY(prefill(b, (size_t)p->context, err));
-		measure_limits(b);
-		while (all.n < ROUNDS) {
-			began = now(b);
-			HTH_TRY(decode(b, 1, CONTEXT_STEPS, err));
-			end_round(b, &all, CONTEXT_STEPS, began);
-		}
-		size_t i = median_round(&all, all.read_gb_s);
-		r->context_tok_s = all.speed[i];
-		r->context_share = all.speed[i] * (weights + per_token * ((double)p->context + 0.5 * CONTEXT_STEPS * ROUNDS)) / (all.read_gb_s[i] * 1e9);
+		HTH_TRY(decode_between_readings(b, CONTEXT_STEPS, weights + per_token * ((double)p->context + 0.5 * CONTEXT_STEPS), &alone, err));
+		r->context_tok_s = alone.tok_s;
+		r->context_share = alone.share;
 	}
 	if (p->generate > 0 && p->streams > 1) {
 		rounds all = {.n = 0};
@@ -333,9 +346,9 @@ static hth_status fit(plan *p, const hth_model_info *info, bool prompt_given, bo
 	int64_t room = info->n_ctx_train;
 	if (info->embedding)
 		p->generate = p->streams = p->context = 0;
-	if (p->context > 0 && p->context + CONTEXT_STEPS * ROUNDS > room)
+	if (p->context > 0 && p->context + CONTEXT_STEPS > room)
 		return hth_fail(err, HTH_TOO_LARGE, "the model holds %lld tokens at once; -c may be at most %lld", (long long)room,
-		                (long long)room - CONTEXT_STEPS * ROUNDS);
+		                (long long)room - CONTEXT_STEPS);
 	if ((prompt_given && p->prompt > room) || (generate_given && p->generate + 1 > room))
 		return hth_fail(err, HTH_TOO_LARGE, "the model holds %lld tokens at once; -p %lld and -g %lld must each fit in that", (long long)room,
 		                (long long)p->prompt, (long long)p->generate);
@@ -354,7 +367,7 @@ static hth_status run(const hth_local_model *local, hth_threads *threads, plan *
 	b.mac_kind = kind_of(b.info->type);
 	hth_rng_seed(&b.rng, 1);
 	HTH_TRY(fit(p, b.info, prompt_given, generate_given, err));
-	uint32_t longest = (uint32_t)HTH_MAX(HTH_MAX(HTH_MAX(p->prompt, p->generate + 1), 8), p->context > 0 ? p->context + CONTEXT_STEPS * ROUNDS : 0);
+	uint32_t longest = (uint32_t)HTH_MAX(HTH_MAX(HTH_MAX(p->prompt, p->generate + 1), 8), p->context > 0 ? p->context + CONTEXT_STEPS : 0);
 	uint32_t each = BATCH_STEPS * ROUNDS + 1;
 	hth_session_options options = {.n_seq = (uint32_t)HTH_MAX(p->streams, 1), .n_ctx = HTH_MAX(longest, HTH_MIN(each, b.info->n_ctx_train)),
 	                               .n_batch = b.info->embedding ? longest : (uint32_t)HTH_MAX(HTH_MIN((uint32_t)BATCH, longest), p->streams),

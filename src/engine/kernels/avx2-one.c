@@ -108,9 +108,7 @@ INLINE void one(const hth_few *job, const size_t chunk_bytes, const size_t block
 			__m256 acc = _mm256_setzero_ps();
 			size_t left = job->cols;
 			for (; left >= 256; left -= 256, chunk += chunk_bytes, a += job->block_stride) {
-#pragma GCC unroll 3
-				for (size_t p = 0; p < chunk_bytes; p += 64)
-					_mm_prefetch(chunk + HTH_AHEAD + p, _MM_HINT_T0);
+				hth_ask_ahead(chunk, chunk_bytes);
 				acc = add(chunk, (const hth_a8_alone *)a, acc);
 			}
 			if (left > 0) {

@@ -175,8 +175,7 @@ INLINE void gemv(const void *w, size_t row_bytes, size_t n_rows, size_t cols, co
 		__m256 sum[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
 		size_t c = 0;
 		for (; c + 256 <= cols; c += 256, chunk += chunk_bytes, at += a_stride) {
-			for (size_t p = 0; p < chunk_bytes; p += 64)
-				_mm_prefetch(chunk + HTH_AHEAD + p, _MM_HINT_T0);
+			hth_ask_ahead(chunk, chunk_bytes);
 			chunk_dot(chunk, (const hth_a8 *)at, 8, codes, scales, per_group, has_min, is_signed, sum);
 		}
 		if (c < cols)
@@ -267,8 +266,7 @@ INLINE void gemv_float(const void *w, size_t row_bytes, size_t n_rows, size_t co
 		__m256 sum[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
 		size_t c = 0;
 		for (; c + 32 <= cols; c += 32) {
-			for (size_t at = 0; at < 32 * size; at += 64)
-				_mm_prefetch(p + c * size + HTH_AHEAD + at, _MM_HINT_T0);
+			hth_ask_ahead(p + c * size, 32 * size);
 			for (size_t i = 0; i < 4; i++)
 				sum[i] = _mm256_fmadd_ps(load(p + (c + 8 * i) * size), _mm256_loadu_ps(x + c + 8 * i), sum[i]);
 		}

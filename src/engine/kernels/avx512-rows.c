@@ -184,8 +184,7 @@ INLINE void gemv_float(const void *w, size_t row_bytes, size_t n_rows, size_t co
 		__m512 sum[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
 		size_t c = 0;
 		for (; c + 64 <= cols; c += 64) {
-			for (size_t at = 0; at < 64 * size; at += 64)
-				_mm_prefetch(p + c * size + HTH_AHEAD + at, _MM_HINT_T0);
+			hth_ask_ahead(p + c * size, 64 * size);
 #pragma GCC unroll 4
 			for (size_t i = 0; i < 4; i++)
 				sum[i] = _mm512_fmadd_ps(load(p + (c + 16 * i) * size, 0xFFFF), _mm512_loadu_ps(x + c + 16 * i), sum[i]);

@@ -73,7 +73,7 @@ static uint64_t clock_of(const hth_measure *measure)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-double hth_measure_read_gb_s(hth_measure *measure)
+double hth_measure_read_gb_s(hth_measure *measure, uint64_t at_least_ns)
 {
 	uint64_t start = clock_of(measure), ns;
 	size_t times = 0;
@@ -81,7 +81,7 @@ double hth_measure_read_gb_s(hth_measure *measure)
 		hth_threads_run(measure->threads, BUFFER / PIECE, read_piece, measure);
 		times++;
 		ns = clock_of(measure) - start;
-	} while (ns < ROUND_NS);
+	} while (ns < at_least_ns);
 	return (double)times * (double)BUFFER / (double)ns;
 }
 

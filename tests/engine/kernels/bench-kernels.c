@@ -4,8 +4,8 @@
  *   bench-kernels -c ROUNDS [TYPE ...] [-k KERNELS] [-p TOKENS,TOKENS,...]
  *
  * The shape is that of a 1.1 B Llama: 2048 wide, FFN 5632, 32 heads, 4 KV heads. One round goes through the matrices of
- * all layers; decode is given as a share of the read bandwidth and prefill as a share of the multiply-add peak, both measured in
- * turns with it, best of all rounds.
+ * all layers, between two readings of the memory and two of the multiply-add peak; shown are the median speed, and the median shares of the
+ * limits around a round.
  *
  * With -c: the loops themselves, one thread, in its own processor time: 16 or 32 rows of 2048 columns, at most 43 KiB, that
  * stay in the first-level cache, over and over for half a millisecond, best of so many rounds. What a loop reaches here no memory can slow down. */
@@ -24,6 +24,9 @@ typedef struct model {
 	hth_matrix *matrices; /* MATRICES per layer */
 	char *data;
 } model;
+
+enum { ROUNDS_MAX = 1000 };
+static double seconds_of[ROUNDS_MAX], of_read[ROUNDS_MAX], of_mac[ROUNDS_MAX];
 
 static bool model_make(model *m, hth_type type, size_t n_layers)
 {
@@ -84,6 +87,17 @@ static double pass(hth_threads *pool, const model *m, workspace *ws, size_t n)
 		hth_matmul_run(pool, &(hth_matmul){w + 6, ws->mid, NULL, 0, y, EMBD}, 1);
 	}
 	return seconds(pool) - start;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return (x > y) - (x < y);
+}
+static double median(double *values, size_t n)
+{
+	qsort(values, n, sizeof *values, by_value);
+	return n > 0 ? values[n / 2] : 0;
 }
 
 /* ---- in cache ---- */
@@ -158,7 +172,7 @@ int main(int argc, char **argv)
 {
 	hth_error err = HTH_ERROR_INIT;
 	hth_type types[HTH_TYPE_LIMIT];
-	size_t n_types = 0, n_layers = 22, tokens[16] = {1, 8, 512}, n_sizes = 3, rounds = 3, cache_rounds = 0;
+	size_t n_types = 0, n_layers = 22, tokens[16] = {1, 8, 512}, n_sizes = 3, rounds = 9, cache_rounds = 0;
 	unsigned n_threads = 0;
 	for (int i = 1; i < argc; i++) {
 		const char *value = i + 1 < argc ? argv[i + 1] : "";
@@ -179,7 +193,7 @@ int main(int argc, char **argv)
 		case 't': n_threads = (unsigned)atoi(value); break;
 		case 'l': n_layers = (size_t)atoi(value); break;
 		case 'c': cache_rounds = (size_t)atoi(value); break;
-		case 'r': rounds = (size_t)atoi(value); break;
+		case 'r': rounds = HTH_MIN((size_t)atoi(value), (size_t)ROUNDS_MAX); break;
 		case 'p':
 			for (n_sizes = 0; *value != '\0' && n_sizes < 16; value += *value == ',') {
 				char *end;
@@ -220,31 +234,25 @@ int main(int argc, char **argv)
 		model m;
 		if (!model_make(&m, types[i], n_layers))
 			return 1;
-		double best[16], read = 0, mac[HTH_MAC_KINDS] = {0};
-		for (size_t s = 0; s < n_sizes; s++)
-			best[s] = 1e9;
-		for (size_t r = 0; r < rounds; r++) {
-			for (size_t s = 0; s < n_sizes; s++) {
-				for (int again = 0; again < (tokens[s] < 32 ? 3 : 1); again++) {
-					double v = hth_measure_read_gb_s(measure);
-					read = HTH_MAX(read, v);
-					v = pass(pool, &m, &ws, tokens[s]);
-					best[s] = HTH_MIN(best[s], v);
-				}
-				for (hth_mac_kind k = 0; k < HTH_MAC_KINDS; k++) {
-					double v = hth_measure_mac_g(measure, k);
-					mac[k] = HTH_MAX(mac[k], v);
-				}
+		hth_mac_kind kind = hth_type_has_codes(types[i]) ? HTH_MAC_CODES : HTH_MAC_FLOAT;
+		printf("%s\n", hth_type_get(types[i])->name);
+		for (size_t s = 0; s < n_sizes; s++) {
+			double weights = (double)m.weights * (double)tokens[s], bytes = (double)m.bytes;
+			double read = hth_measure_read_gb_s(measure, 0), mac = hth_measure_mac_g(measure, kind);
+			for (size_t r = 0; r < rounds; r++) {
+				double t = pass(pool, &m, &ws, tokens[s]), read_after = hth_measure_read_gb_s(measure, 0);
+				double mac_after = tokens[s] > 1 ? hth_measure_mac_g(measure, kind) : mac;
+				seconds_of[r] = t;
+				of_read[r] = bytes / t * 1e-9 / ((read + read_after) / 2);
+				of_mac[r] = weights / t * 1e-9 / ((mac + mac_after) / 2);
+				read = read_after;
+				mac = mac_after;
 			}
+			double t = median(seconds_of, rounds);
+			printf("  %4zu tokens: %8.2f tok/s  %6.1f GB/s, %.3f of read  %7.1f G MAC/s, %.3f of peak\n", tokens[s], (double)tokens[s] / t,
+			       bytes / t * 1e-9, median(of_read, rounds), weights / t * 1e-9, median(of_mac, rounds));
+			fflush(stdout);
 		}
-		printf("%-7s read %.1f GB/s; peak %.0f (codes) %.0f (wide) %.0f (float) G MAC/s\n", hth_type_get(types[i])->name, read,
-		       mac[0], mac[1], mac[2]);
-		double peak = !hth_type_has_codes(types[i]) ? mac[HTH_MAC_FLOAT] : mac[HTH_MAC_CODES];
-		for (size_t s = 0; s < n_sizes; s++)
-			printf("  %4zu tokens: %8.2f tok/s  %6.1f GB/s = %.2f of read  %7.1f G MAC/s = %.2f of peak\n", tokens[s],
-			       (double)tokens[s] / best[s], (double)m.bytes / best[s] * 1e-9, (double)m.bytes / best[s] * 1e-9 / read,
-			       (double)m.weights * (double)tokens[s] / best[s] * 1e-9, (double)m.weights * (double)tokens[s] / best[s] * 1e-9 / peak);
-		fflush(stdout);
 		free(m.data);
 		free(m.matrices);
 	}
