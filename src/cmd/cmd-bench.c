@@ -187,7 +187,7 @@ static hth_status decode_between_readings(bench *b, size_t n, double bytes_per_t
 		double after = hth_measure_read_gb_s(b->measure, (uint64_t)(took / 4 * 1e9));
 		shares[n_steps] = (double)tokens * bytes_per_token * 1e-9 / took / ((before + after) / 2);
 		seconds += took;
-		readings += after;
+		readings += (before + after) / 2;
 		before = after;
 	}
 	*ret = (stream){.tok_s = (double)n / seconds, .read_gb_s = readings / (double)n_steps, .share = median(shares, n_steps)};

@@ -180,6 +180,8 @@ def bench_answers_with_every_field():
     assert got["model"] == "starter" and got["type"] == "Q8_0" and got["threads"] == 1
     for key in "prefill_tok_s decode_tok_s batch_tok_s read_gb_s decode_share mac_peak_g prefill_share mask_us".split():
         assert got[key] > 0, (key, got[key])
+    # Of one token the median share and the speed over all are the same.
+    got = hearth("bench", "starter", "-p", "0", "-g", "1", "-b", "0", "-t", "1", "--json").json
     assert abs(got["decode_share"] - got["decode_tok_s"] * got["read_bytes_per_token"] / got["read_gb_s"] / 1e9) < 1e-6
     assert "both" in hearth("bench", "starter", "-p", "300", code=1).err or "256" in hearth("bench", "starter", "-p", "300", code=1).err
     assert "prefill" in hearth("bench", "starter", "-p", "16", "-g", "4").out
