@@ -7,6 +7,9 @@
 #include "harness.h"
 #include "kernel-data.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 static hth_threads *pool;
 
 static bool setup(void)
@@ -502,6 +505,59 @@ static void vectors(void)
 TEST(vector_operations_agree_at_any_length)
 {
 	for_each_row(vectors);
+}
+
+#ifdef __SANITIZE_ADDRESS__
+/* What a child says that dies of reading or writing so many bytes behind a buffer. */
+static void reach_too_far(size_t bytes, bool writing, char *ret_said, size_t size)
+{
+	int ends[2];
+	CHECK(pipe(ends) == 0);
+	fflush(stdout);
+	pid_t child = fork();
+	if (child == 0) {
+		dup2(ends[1], 2);
+		const hth_kernel_row *row = hth_kernels_row();
+		hth_panel *panel = aligned_alloc(64, sizeof *panel);
+		if (writing) {
+			float x[64] = {1};
+			void *lines = NULL;
+			if (posix_memalign(&lines, 64, 2 * sizeof(hth_a8_line) - bytes) == 0)
+				row->quantize_acts(lines, sizeof(hth_a8_line), x, 64);
+		} else {
+			size_t row_bytes = hth_type_row_bytes(HTH_Q8_0, 256);
+			row->types[HTH_Q8_0].unpack(panel, calloc(1, row->group_rows * row_bytes - bytes), row_bytes, row->group_rows, 256);
+		}
+		_exit(0);
+	}
+	close(ends[1]);
+	size_t n = 0;
+	for (ssize_t got; (got = read(ends[0], ret_said + n, size - 1 - n)) > 0;)
+		n += (size_t)got;
+	ret_said[n] = '\0';
+	close(ends[0]);
+	int status = 0;
+	CHECK_INT(waitpid(child, &status, 0), child);
+	CHECK(status != 0);
+}
+static void reaches(void)
+{
+	char said[160]; /* not the stack, which takes long to name */
+	for (size_t bytes = 1; bytes <= 31; bytes += 30)
+		for (int writing = 0; writing < 2; writing++) {
+			reach_too_far(bytes, writing, said, sizeof said);
+			if (strstr(said, "ERROR: AddressSanitizer") == NULL)
+				test_fail(__FILE__, __LINE__, "%s %s %zu bytes too many and nobody sees it: %s", hth_kernels_name(), writing ? "writes" : "reads", bytes, said);
+		}
+}
+#endif
+TEST(a_vector_that_reaches_behind_its_buffer_is_seen)
+{
+#ifdef __SANITIZE_ADDRESS__
+	for_each_row(reaches);
+#else
+	SKIP("this build has no address sanitizer");
+#endif
 }
 
 TEST(bad_shapes_and_types_are_refused_with_the_reason)
