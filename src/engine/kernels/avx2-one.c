@@ -1,4 +1,4 @@
-/* avx2-one.c - rows of blocks of 4-bit weights by one token (the AVX2 row): Q4_0, IQ4_NL, IQ4_XS.
+/* avx2-one.c - rows of blocks of 4-bit weights by one token (the AVX2 row): Q4_0, Q4_K, IQ4_NL, IQ4_XS.
  *
  * The loop of avx2-rows.c widens, converts and scales each group of 32 for itself; that of avx2-few.c brings each group's codes to a lane of
  * its own first, which pays when several tokens use them. Here two blocks, i and 4 + i, are multiplied in the halves of a vector as they
@@ -6,8 +6,8 @@
  * such vectors. Activations lie to match (hth_a8_alone).
  *
  * It ends with the 8 groups' sums in the lanes that avx2-few.c has them in, and goes on with its floating operations in its order, so a
- * token alone comes out to the last bit as among others. (The same for Q4_K, whose bytes hold two groups, took fewer instructions than
- * avx2-rows.c and no less time: a longer chain of them, most of it shuffles.)
+ * token alone comes out to the last bit as among others. Vector units are the limit (3.3 of 4 instructions a cycle on a Zen 5), so the scales of
+ * Q4_K are unpacked in integer registers.
  */
 #include "engine/kernels/avx2-few.h"
 
@@ -47,13 +47,10 @@ INLINE __m256i two_blocks(const char *nibbles, size_t stride, size_t i, const ht
 	return _mm256_add_epi32(_mm256_madd_epi16(p, one), _mm256_madd_epi16(p2, one));
 }
 
-/* The 8 blocks' sums. In 16 bits: 2 products of two in a lane, then 8: 16 * 15 * 127 = 30480. */
-INLINE __m256i dot_blocks(const char *nibbles, size_t stride, const hth_a8_alone *x, const bool looked_up)
+/* The 8 groups' sums, of groups i and 4 + i in the halves of v[i]. In 16 bits: 4 products in a lane, then 16: 16 * 15 * 127 = 30480. */
+INLINE __m256i sum_blocks(const __m256i v[4], const bool looked_up)
 {
-	__m256i v[4], t[2];
-#pragma GCC unroll 4
-	for (size_t i = 0; i < 4; i++)
-		v[i] = two_blocks(nibbles, stride, i, x, looked_up);
+	__m256i t[2];
 #define ADD(a, b) (looked_up ? _mm256_add_epi32(a, b) : _mm256_add_epi16(a, b))
 #pragma GCC unroll 2
 	for (int i = 0; i < 2; i++) {
@@ -63,6 +60,15 @@ INLINE __m256i dot_blocks(const char *nibbles, size_t stride, const hth_a8_alone
 	__m256i a = _mm256_unpacklo_epi64(t[0], t[1]), b = _mm256_unpackhi_epi64(t[0], t[1]), sum = ADD(a, b);
 #undef ADD
 	return looked_up ? sum : _mm256_madd_epi16(sum, _mm256_set1_epi16(1));
+}
+
+INLINE __m256i dot_blocks(const char *nibbles, size_t stride, const hth_a8_alone *x, const bool looked_up)
+{
+	__m256i v[4];
+#pragma GCC unroll 4
+	for (size_t i = 0; i < 4; i++)
+		v[i] = two_blocks(nibbles, stride, i, x, looked_up);
+	return sum_blocks(v, looked_up);
 }
 
 /* The F16 that 8 blocks begin with. */
@@ -97,6 +103,30 @@ INLINE __m256 blocks_iq4_xs(const char *chunk, const hth_a8_alone *x, __m256 acc
 	scales_iq4_xs(chunk, 8, &scale, &none);
 	return add_chunk(dot_blocks((const char *)((const hth_block_iq4_xs *)chunk)->qs, 16, x, true), x, scale, acc);
 }
+
+/* 32 bytes of Q4_K hold two groups: those of pieces i and 2 + i in halves of a vector give groups 2 i and 4 + 2 i, and 2 i + 1 and 5 + 2 i. */
+INLINE __m256 blocks_q4_k(const char *chunk, const hth_a8_alone *x, __m256 acc)
+{
+	const hth_block_q4_k *b = (const hth_block_q4_k *)chunk;
+	const __m256i mask = _mm256_set1_epi8(15);
+	__m256i v[4];
+#pragma GCC unroll 2
+	for (size_t i = 0; i < 2; i++) {
+		const uint8_t *p = b->qs + 32 * i;
+		__m256i first = _mm256_inserti128_si256(_mm256_castsi128_si256(load128(p)), load128(p + 64), 1);
+		__m256i last = _mm256_inserti128_si256(_mm256_castsi128_si256(load128(p + 16)), load128(p + 80), 1);
+		const int8_t(*q)[32] = x->halves + 4 * i;
+		v[2 * i] = _mm256_add_epi16(_mm256_maddubs_epi16(_mm256_and_si256(first, mask), aligned256(q[0])),
+		                            _mm256_maddubs_epi16(_mm256_and_si256(last, mask), aligned256(q[1])));
+		v[2 * i + 1] = _mm256_add_epi16(_mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(first, 4), mask), aligned256(q[2])),
+		                                _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(last, 4), mask), aligned256(q[3])));
+	}
+	__m256 scale, min;
+	scales_q4_k(chunk, 8, &scale, &min);
+	acc = add_chunk(sum_blocks(v, false), x, scale, acc);
+	return _mm256_fmadd_ps(min, _mm256_load_ps(x->s32), acc);
+}
+
 /* Rows one after the other, as they lie; 8 at a time, so that their sums are added across lanes together. */
 INLINE void one(const hth_few *job, const size_t chunk_bytes, const size_t block_cols, chunk_fn add)
 {
@@ -126,3 +156,4 @@ INLINE void one(const hth_few *job, const size_t chunk_bytes, const size_t block
 void hth_avx2_one_q4_0(const hth_few *job) { one(job, 8 * sizeof(hth_block_q4_0), 32, blocks_q4_0); }
 void hth_avx2_one_iq4_nl(const hth_few *job) { one(job, 8 * sizeof(hth_block_iq4_nl), 32, blocks_iq4_nl); }
 void hth_avx2_one_iq4_xs(const hth_few *job) { one(job, sizeof(hth_block_iq4_xs), 256, blocks_iq4_xs); }
+void hth_avx2_one_q4_k(const hth_few *job) { one(job, sizeof(hth_block_q4_k), 256, blocks_q4_k); }
