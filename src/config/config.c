@@ -321,6 +321,23 @@ static void format_switch(const setting *s, const void *at, char *out, size_t ou
 	snprintf(out, out_len, "%s", *(const uint32_t *)at != 0 ? "on" : "off");
 }
 
+static const char *const lend_names[] = {[HTH_LEND_NOTHING] = "off", [HTH_LEND_NEIGHBOURS] = "neighbours", [HTH_LEND_PUBLIC] = "public",
+                                         [HTH_LEND_NEIGHBOURS | HTH_LEND_PUBLIC] = "on"};
+static hth_status parse_lend(const setting *s, const char *text, void *at, hth_error *err)
+{
+	for (uint32_t i = 0; i < HTH_COUNT(lend_names); i++)
+		if (strcmp(text, lend_names[i]) == 0) {
+			*(uint32_t *)at = i;
+			return HTH_OK;
+		}
+	return hth_fail(err, HTH_INVALID, "'%.40s' should be on, off, neighbours or public", text);
+}
+static void format_lend(const setting *s, const void *at, char *out, size_t out_len)
+{
+	(void)s;
+	snprintf(out, out_len, "%s", lend_names[*(const uint32_t *)at]);
+}
+
 /* "22-6": hours of the day. */
 static hth_status parse_hours(const setting *s, const char *text, void *at, hth_error *err)
 {
@@ -377,7 +394,8 @@ static const setting settings[] = {
     {"home_name", "", parse_text, format_text, FIELD(home_name), 0, 0, "how this home is called in a neighbourhood that it makes or joins; empty: as the machine"},
     {"default_privacy", "private", parse_class, format_text, FIELD(default_privacy), 0, 0,
      "class of requests that come without a key and name none: private, neighbours, public; privacy.MODEL for a model's"},
-    {"pool_lend", "on", parse_switch, format_switch, FIELD(pool_lend), 0, 0, "whether neighbours may use this machine while it has nothing else to do (on, off)"},
+    {"pool_lend", "on", parse_lend, format_lend, FIELD(pool_lend), 0, 0,
+     "whether neighbours may use this machine while it has nothing else to do (on, off), or for requests of one class alone (neighbours, public)"},
     {"pool_lend_hours", "", parse_hours, format_text, FIELD(pool_lend_hours), 0, 0, "hours of the day in which they may (22-6); empty: at any"},
     {"pool_lend_tokens", "0", parse_count, format_count, FIELD(pool_lend_tokens), 0, UINT32_MAX, "tokens that are made for them in a day; 0: no limit"},
     {"pool_watts", "0", parse_count, format_count, FIELD(pool_watts), 0, 1000, "watts of a busy processor core, for receipts where the processor has no meter that may be read; 0: they say 0"},

@@ -33,6 +33,8 @@ typedef struct hth_config_draft {
 	char model[256], draft[256];
 } hth_config_draft;
 
+enum hth_config_lend { HTH_LEND_NOTHING = 0, HTH_LEND_NEIGHBOURS = 1, HTH_LEND_PUBLIC = 2 };
+
 typedef struct hth_config {
 	char home[4096];         /* $HEARTH_HOME, absolute */
 	char listen_address[64]; /* "127.0.0.1" */
@@ -55,7 +57,7 @@ typedef struct hth_config {
 	uint32_t shutdown_s;     /* SIGTERM: how long running answers may take to finish */
 	int log_level;           /* hth_log_level */
 	char home_name[64];      /* how neighbours call this home; "": the machine's name */
-	uint32_t pool_lend;      /* neighbours may use this home's idle machine */
+	uint32_t pool_lend;      /* classes of requests for which neighbours may use this home's idle machine: bits of hth_config_lend */
 	char pool_lend_hours[16]; /* when: "22-6"; "": at any hour */
 	uint32_t pool_lend_tokens; /* that are made for others in a day; 0: no limit */
 	uint32_t pool_watts;     /* of a busy core, where there is no meter; 0: not known */

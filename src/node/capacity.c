@@ -262,7 +262,8 @@ static double wait_of(const hth_neighbours *nb, const hth_own_model *m)
 
 void hth_capacity_tell(hth_neighbours *nb, const hth_own_model *model)
 {
-	hth_capability c = {.slots = 1, .lends = lends(nb), .accepts_public = true, .accepts_neighbours = true};
+	hth_capability c = {.slots = 1, .lends = lends(nb), .accepts_public = (nb->node->config->pool_lend & HTH_LEND_PUBLIC) != 0,
+	                    .accepts_neighbours = (nb->node->config->pool_lend & HTH_LEND_NEIGHBOURS) != 0};
 	for (size_t i = 0; i < nb->n_models && c.n_models < HTH_POOL_MODELS_MAX; i++) {
 		const hth_own_model *m = &nb->models[i];
 		bool twice = false;

@@ -13,7 +13,7 @@
 
 #include <stdio.h>
 
-enum { EVERY_MS = 2000, AGAIN_MS = 600000 };
+enum { EVERY_MS = 2000, AGAIN_FIRST_MS = 5000, AGAIN_MS = 600000 }; /* whoever does not answer may be loading the model to do so, or never will */
 static const double LIE_DOUBT = HTH_DOUBT_MAX * 0.6;
 
 const hth_far_model *hth_neighbours_far_model(const hth_neighbours *nb, const char *name, const unsigned char *hash)
@@ -63,14 +63,16 @@ static void ask_peer(void *ctx, const hth_pool_peer_view *peer)
 		if ((far != NULL) != a->second)
 			continue;
 		hth_voice *v = far != NULL ? voice_of(far, peer->id) : NULL;
-		if (far != NULL && (v == NULL || (v->has_said && !v->again) || (v->asked_ms != 0 && now < v->asked_ms + AGAIN_MS)))
+		if (far != NULL && (v == NULL || (v->has_said && !v->again) || now < v->ask_ms))
 			continue;
 		hth_buf out = HTH_BUF_INIT(sizeof bytes);
 		hth_describe_encode(hash, &out);
 		if (hth_street_send(nb->node->street, HTH_LETTER_POOL, peer->id, out.data, out.len, &err) == HTH_OK) {
 			nb->described_ms = now;
-			if (v != NULL)
-				v->asked_ms = now;
+			if (v != NULL) {
+				v->ask_ms = now + HTH_MIN((uint64_t)AGAIN_FIRST_MS << HTH_MIN(v->n_asked, 16u), (uint64_t)AGAIN_MS);
+				v->n_asked++;
+			}
 		}
 		hth_buf_finish(&out);
 		return;
@@ -84,8 +86,20 @@ void hth_descriptions_ask(hth_neighbours *nb)
 	if (hth_clock_ms() < nb->described_ms + EVERY_MS)
 		return;
 	hth_pool_each_peer(nb->pool, hth_neighbours_now_ms(nb), ask_peer, &(asking){nb, false});
+	hth_descriptions_weigh(nb);
+}
+
+void hth_descriptions_weigh(hth_neighbours *nb)
+{
+	nb->judged_ms = hth_clock_ms();
 	hth_pool_each_peer(nb->pool, hth_neighbours_now_ms(nb), ask_peer, &(asking){nb, true});
 	judge_all(nb);
+}
+
+void hth_descriptions_tick(hth_neighbours *nb)
+{
+	if (hth_clock_ms() >= HTH_MAX(nb->described_ms, nb->judged_ms) + EVERY_MS)
+		hth_descriptions_weigh(nb);
 }
 
 /* ---- this home's own ---- */
@@ -214,7 +228,7 @@ static const unsigned char *judge(hth_neighbours *nb, hth_far_model *far)
 	}
 	const unsigned char *believed = hth_voices_believed(far->voices, far->n_voices, known ? far->known : NULL);
 	far->disputed = far->n_voices > 0 && (believed == NULL || memcmp(believed, far->facts, HTH_HASH_BYTES) != 0);
-	if (far->disputed && !was && !known)
+	if (far->disputed && believed == NULL && !was)
 		hth_log(HTH_LOG_WARN, "neighbours differ about what the model %s is: it is not offered here until one side is believed (`hearth pool trust`)", far->info.name);
 	for (size_t i = 0; i < far->n_voices; i++) {
 		hth_voice *v = &far->voices[i];
@@ -225,7 +239,7 @@ static const unsigned char *judge(hth_neighbours *nb, hth_far_model *far)
 		}
 		if (v->has_said && right && far->disputed && !v->again) { /* what was kept is another's word: its own is needed */
 			v->again = true;
-			v->asked_ms = 0;
+			v->ask_ms = v->n_asked = 0;
 		}
 	}
 	return believed;

@@ -225,6 +225,7 @@ static void on_timer(void *ctx)
 	}
 	hth_pool_tick(nb->pool, hth_neighbours_now_ms(nb));
 	hth_neighbours_settle(nb);
+	hth_descriptions_tick(nb);
 }
 
 /* ---- what the street tells ---- */
@@ -247,6 +248,7 @@ static void on_trusted(void *ctx, const hth_home_id *id, bool trusted)
 	hth_pool_trust(nb->pool, id, trusted);
 	if (trusted)
 		hth_privacy_add_audience(HTH_NEIGHBOURS);
+	hth_descriptions_weigh(nb);
 }
 
 static void on_letter(void *ctx, hth_letter_kind kind, const hth_home_id *from, const void *bytes, size_t len)

@@ -82,7 +82,7 @@ typedef struct hth_neighbours {
 	/* neighbours.c */
 	hth_far_model *far[HTH_DESCRIPTIONS_MAX];
 	size_t n_far;
-	uint64_t described_ms; /* when somebody was asked last */
+	uint64_t described_ms, judged_ms; /* when somebody was asked last; when what they said was weighed */
 	/* lending.c, borrowing.c, spot-check.c */
 	hth_lent *lent;
 	size_t n_lent, n_lent_running;
@@ -108,6 +108,8 @@ const hth_far_model *hth_neighbours_far_model(const hth_neighbours *nb, const ch
 
 /* ---- descriptions.c ---- */
 void hth_descriptions_ask(hth_neighbours *nb); /* now and then: homes that offer a model, what it is */
+void hth_descriptions_weigh(hth_neighbours *nb); /* whose word counts may be another now */
+void hth_descriptions_tick(hth_neighbours *nb);
 void hth_descriptions_give(hth_neighbours *nb, const hth_home_id *to, const unsigned char hash[HTH_HASH_BYTES]);
 void hth_descriptions_keep(hth_neighbours *nb, const hth_home_id *from, const hth_description *description);
 

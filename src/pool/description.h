@@ -32,7 +32,8 @@ typedef struct hth_voice { /* one home's word on one file */
 	bool has_said, trusted;
 	unsigned char facts[HTH_HASH_BYTES];
 	bool counted, again; /* the caller's: that it lied was held against it; it is to be asked again */
-	uint64_t asked_ms; /* the caller's */
+	uint64_t ask_ms; /* the caller's: not before; how often it was */
+	uint32_t n_asked;
 } hth_voice;
 /* The hash of what follows from the file alone. */
 void hth_description_facts(const hth_description *description, unsigned char ret_facts[HTH_HASH_BYTES]);

@@ -172,7 +172,13 @@ TEST(units_and_ranges)
 	CHECK_INT(config.memory, 3ll << 29);
 	CHECK_INT(config.keep_alive_s, 5400);
 	CHECK_INT(config.max_body, 262144);
-	static const char *const bad[] = {"--memory=1.5", "--memory=1.G.", "--threads=1.5", "--pool-lend=1", "--memory=8Q", "--memory=-1", "--memory=101%", "--threads=-1", "--threads=5000", "--threads=2x", "--threads=",
+	CHECK_INT(config.pool_lend, HTH_LEND_NEIGHBOURS | HTH_LEND_PUBLIC);
+	REQUIRE_OK(load("--pool-lend=neighbours", NULL, NULL, NULL));
+	CHECK_INT(config.pool_lend, HTH_LEND_NEIGHBOURS);
+	CHECK_STR(value_of("pool_lend", NULL), "neighbours");
+	REQUIRE_OK(load("--pool-lend=off", NULL, NULL, NULL));
+	CHECK_INT(config.pool_lend, HTH_LEND_NOTHING);
+	static const char *const bad[] = {"--memory=1.5", "--memory=1.G.", "--threads=1.5", "--pool-lend=1", "--pool-lend=private", "--memory=8Q", "--memory=-1", "--memory=101%", "--threads=-1", "--threads=5000", "--threads=2x", "--threads=",
 	                                  "--max-body=1", "--load-timeout=0", "--load-timeout=never", "--log-level=loud",
 	                                  "--memory=99999999999999999999", "--memory=20000000000G", "--home="};
 	for (size_t i = 0; i < HTH_COUNT(bad); i++)

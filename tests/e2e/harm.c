@@ -1,13 +1,16 @@
-/* harm.c - a home that means harm, or has bad luck: the whole program, with three of its functions wrapped by the linker. For tests alone; what it does to others and to itself is
- * said by HEARTH_HARM:
+/* harm.c - a home that means harm, or has bad luck: the whole program, with some of its functions wrapped by the linker. For tests alone; what it does to others and to itself is
+ * said by HEARTH_HARM, in one word or more:
  *
  *   tokens          what is made for neighbours is replaced by tokens that were made before, with the text that they spell
  *   prompt          what neighbours ask is answered with its words in the opposite order
+ *   classes         neighbours are asked whatever class of requests they take
  *   /FILE           what the file says, when it is there:
+ *   facts           models that are offered are described as other than they are
  *   before:N        killed at once when it is about to write the Nth receipt from now on
  *   after:N         killed at once when the Nth is written
  */
 #include "base/mem.h"
+#include "pool/description.h"
 #include "pool/pool.h"
 #include "privacy/travel.h"
 #include "store/store.h"
@@ -22,12 +25,25 @@ hth_status __real_hth_travel_get(const void *bytes, size_t len, hth_request **re
 hth_status __wrap_hth_travel_get(const void *bytes, size_t len, hth_request **ret_request, hth_error *err);
 hth_status __real_hth_store_receipt_put(hth_store *store, const hth_receipt_key *key, const void *entry, size_t len, hth_error *err);
 hth_status __wrap_hth_store_receipt_put(hth_store *store, const hth_receipt_key *key, const void *entry, size_t len, hth_error *err);
+void __real_hth_description_encode(const hth_description *description, hth_buf *out);
+void __wrap_hth_description_encode(const hth_description *description, hth_buf *out);
+hth_status __real_hth_pool_message_decode(hth_pool_message *m, const void *bytes, size_t len, int32_t *storage, hth_error *err);
+hth_status __wrap_hth_pool_message_decode(hth_pool_message *m, const void *bytes, size_t len, int32_t *storage, hth_error *err);
 
-static bool harm_is(const char *what)
+typedef char harm_text[32];
+static const char *harm_now(harm_text text)
 {
 	const char *harm = getenv("HEARTH_HARM");
-	return harm != NULL && strcmp(harm, what) == 0;
+	FILE *f = harm != NULL && *harm == '/' ? fopen(harm, "re") : NULL;
+	snprintf(text, sizeof(harm_text), "%s", harm != NULL && *harm != '/' ? harm : "");
+	if (f != NULL) {
+		text[fread(text, 1, sizeof(harm_text) - 1, f)] = '\0';
+		fclose(f);
+	}
+	return text;
 }
+
+static bool harm_is(const char *what) { return strstr(harm_now((harm_text){0}), what) != NULL; }
 
 /* ---- tokens ---- */
 
@@ -108,19 +124,32 @@ hth_status __wrap_hth_travel_get(const void *bytes, size_t len, hth_request **re
 	return HTH_OK;
 }
 
+/* ---- classes, facts ---- */
+
+hth_status __wrap_hth_pool_message_decode(hth_pool_message *m, const void *bytes, size_t len, int32_t *storage, hth_error *err)
+{
+	HTH_TRY(__real_hth_pool_message_decode(m, bytes, len, storage, err));
+	if (m->kind == HTH_POOL_RECORD && harm_is("classes"))
+		m->record.accepts_public = m->record.accepts_neighbours = true;
+	return HTH_OK;
+}
+
+void __wrap_hth_description_encode(const hth_description *description, hth_buf *out)
+{
+	hth_description lie = *description;
+	if (harm_is("facts"))
+		lie.n_params *= 70;
+	__real_hth_description_encode(&lie, out);
+}
+
 /* ---- bad luck ---- */
 
 hth_status __wrap_hth_store_receipt_put(hth_store *store, const hth_receipt_key *key, const void *entry, size_t len, hth_error *err)
 {
 	static unsigned n;
-	char harm[32] = "";
+	harm_text harm;
 	unsigned at = 0;
-	const char *path = getenv("HEARTH_HARM");
-	FILE *f = path != NULL && *path == '/' ? fopen(path, "re") : NULL;
-	if (f != NULL) {
-		harm[fread(harm, 1, sizeof harm - 1, f)] = '\0';
-		fclose(f);
-	}
+	harm_now(harm);
 	bool before = sscanf(harm, "before:%u", &at) == 1, after = !before && sscanf(harm, "after:%u", &at) == 1;
 	n += before || after;
 	if (before && n == at)

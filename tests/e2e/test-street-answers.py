@@ -11,6 +11,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from e2e import SOURCE, run_tests, test, wait_for
 from street import HEARTH, NEIGHBOURS, PUBLIC, Street, chat, ledger
 
+HARMFUL = os.environ["HEARTH_HARMFUL"]
 WORDS = "I would like to book a table for two."
 
 
@@ -30,10 +31,11 @@ class Meter:
 
 
 METER = Meter()
+LIES = os.path.join(METER.folder.name, "lies")  # what elm does to others: nothing, until a test writes it there
 
 
 class Homes:
-    """oak has the model and lends; fir has none; elm has it and is slow."""
+    """oak has the model and lends it to who trusts it; fir has none, and asks whatever others say that they take; elm has it and is slow."""
 
     street, trusting = None, False
 
@@ -43,7 +45,9 @@ class Homes:
     def __enter__(self):
         if Homes.street is None:
             Homes.trusting = False
-            Homes.street = Street(("oak", {"slow": True, "env": {"HEARTH_TEST_POWERCAP": METER.folder.name}}), ("fir", {"model": False}), ("elm", {"speed": 0.2, "slow": True}))
+            Homes.street = Street(("oak", {"slow": True, "env": {"HEARTH_TEST_POWERCAP": METER.folder.name}, "conf": "pool_lend = neighbours\n"}),
+                                  ("fir", {"model": False, "env": {"HEARTH_HARM": "classes"}, "program": HARMFUL}),
+                                  ("elm", {"speed": 0.2, "slow": True, "env": {"HEARTH_HARM": LIES, "HEARTH_BUILTIN_MODELS": os.path.join(SOURCE, "models")}, "program": HARMFUL}))
         if self.trust and not Homes.trusting:
             Homes.trusting = True
             Homes.street.trust_all()
@@ -78,12 +82,18 @@ def class_neighbours_goes_to_nobody_who_is_not_trusted_and_public_does():
         for headers, status in (({}, 403), (NEIGHBOURS, 503), (PUBLIC, 200)):
             answer = fir.post("/v1/chat/completions", chat(WORDS), headers=headers)
             assert answer.status == status, (headers, answer.status, answer.body)
-        assert answer.headers["Hearth-Served-By"] in ("oak", "elm")
+        assert answer.headers["Hearth-Served-By"] == "elm", str(answer.headers)
         # A public wish does not make a public request: the words decide, too.
         answer = fir.post("/v1/chat/completions", chat("Pay to DE89370400440532013000, please."), headers=PUBLIC)
         assert answer.status == 403 and b"private" in answer.body, answer.body
         log = egress(fir)
         assert len(log) == metric(fir, "hearth_neighbours_asked_total") >= 1 and all(e["class"] == "public" for e in log), log
+        # oak takes no public ones: a home that asks all the same is refused, and one that is honest does not ask.
+        assert [e["host"].split()[0] for e in log] == ["elm", "oak"], log
+        assert metric(fir, "hearth_neighbours_refused_total") >= 1 and metric(street["oak"], "hearth_neighbours_lent_total") == 0
+        assert "it refused" in street["fir"].log()
+        answer = street["elm"].post("/v1/chat/completions", chat(WORDS, max_tokens=4), headers=PUBLIC)
+        assert answer.headers["Hearth-Served-By"] == "here" and metric(street["elm"], "hearth_neighbours_asked_total") == 0
         member = next(m for m in street.status("fir")["members"] if m["name"] == log[0]["host"].split()[0])
         assert log[0]["host"] == f"{member['name']} ({member['id']})" and log[0]["sent_bytes"] > 50 and log[0]["reason"].startswith("req-"), log
 
@@ -231,7 +241,7 @@ def answers_are_weighed_and_an_honest_home_stays_in_good_standing():
 
 @test
 def receipts_survive_a_power_cut_of_either_side():
-    with Homes(last=True) as street:
+    with Homes() as street:
         fir, oak = street["fir"], street["oak"]
         fir.post("/v1/chat/completions", chat(WORDS), headers=NEIGHBOURS)
         for node in (oak, fir):
@@ -269,6 +279,25 @@ def receipts_survive_a_power_cut_of_either_side():
             return took > 0 and gave > 0
 
         wait_for("receipts say what it took", 60, metered, 0.5)
+
+
+@test
+def homes_that_differ_about_what_a_model_is_are_not_believed_but_for_the_one_that_is_trusted():
+    with Homes(last=True) as street:
+        fir = street["fir"]
+        with open(LIES, "w") as f:
+            f.write("facts")
+        fir.stop()
+        fir.restart()  # what it was told before is forgotten
+        street.wait_log("fir", "neighbours differ about what the model starter is", 60)
+        assert fir.get("/v1/models").json["data"] == []
+        answer = fir.post("/v1/chat/completions", chat(WORDS), headers=NEIGHBOURS)
+        assert answer.status == 404, (answer.status, answer.body)
+        street.pool("fir", {"do": "distrust", "member": "elm"})
+        believed = wait_for("the owner's word decides", 60, lambda: fir.get("/v1/models").json["data"], 0.1)
+        assert [(m["id"], m["owned_by"]) for m in believed] == [("starter", "oak")], believed
+        answer = fir.post("/v1/chat/completions", chat(WORDS), headers=NEIGHBOURS)
+        assert answer.status == 200 and answer.headers["Hearth-Served-By"] == "oak", answer.body
 
 
 run_tests()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Homes that lie: tokens that were made up, another prompt, a smaller model. Each is caught by what the asking home weighs, is asked no more, and the owner sees why; an honest home with
+"""Homes that lie: tokens that were made up, another prompt, a smaller model, what a model's file holds. Each is caught by what the asking home weighs, is asked no more, and the owner sees why; an honest home with
 other kernels is not accused, nor one that ends what a liar began."""
 import os
 import re
@@ -22,7 +22,7 @@ class Liars(Street):
 
     def __init__(self):
         self.small = tempfile.TemporaryDirectory(prefix="hearth-small-")
-        super().__init__(("elm", {"speed": 0.5, "env": {"HEARTH_TEST_STEP_MS": "60"}}), ("mal", {"harm": "tokens", "env": {"HEARTH_TEST_STEP_MS": "20"}}), ("pip", {"harm": "prompt"}), ("quin", {"small": True}), ("ada", {"env": self.kernels()}))
+        super().__init__(("elm", {"speed": 0.5, "env": {"HEARTH_TEST_STEP_MS": "60"}}), ("mal", {"harm": "tokens", "env": {"HEARTH_TEST_STEP_MS": "20"}}), ("pip", {"harm": "prompt facts"}), ("quin", {"small": True}), ("ada", {"env": self.kernels()}))
         self.wait_models("elm", homes=4)
 
     @staticmethod
@@ -59,11 +59,12 @@ class Liars(Street):
     def checks(self):
         return metric(self["elm"], "hearth_neighbours_checks_total")
 
-    def doubted(self):
-        """Whether anything speaks against somebody who is still believed: then each answer is weighed."""
+    def doubted(self, name):
+        """Whether anything speaks against it, and it is still believed: then each of its answers is weighed."""
+        member = next(m["id"] for m in self.status("elm")["members"] if m["name"] == name)
         try:
             with open(os.path.join(self["elm"].home, "standings")) as f:
-                return any(float(line.split()[1]) > 0 and line.split()[2] == "0" for line in f)
+                return any(line.split()[0] == member and float(line.split()[1]) > 0 and line.split()[2] == "0" for line in f)
         except FileNotFoundError:
             return False
 
@@ -74,7 +75,7 @@ class Liars(Street):
         assert answer.status == 200, answer.body
         by = answer.headers["Hearth-Served-By"]
         if by != "here" and patience:
-            within(15 if self.doubted() else patience, lambda: self.checks() > before)
+            within(15 if self.doubted(by) else patience, lambda: self.checks() > before)
         return by
 
     def answers_until_caught(self, name, most, tokens=100):
@@ -144,6 +145,15 @@ def only_the_owners_word_brings_it_back_and_it_is_caught_again():
     street.answers_until_caught("mal", 8, tokens=40)
     street.is_asked_no_more("mal")
     street.trust("mal", "distrust")
+
+
+@test
+def one_that_says_of_a_file_what_it_does_not_hold_is_believed_less():
+    for name in ("pip", "quin"):  # quin's file is another than its hash says
+        street.wait_log("elm", f"{name} is believed less: what it said that a model's file holds is not what the file holds", 60)
+        assert street.doubted(name) and not street.caught(name)
+    for name in ("mal", "ada"):
+        assert f"{name} is believed less" not in street["elm"].log()
 
 
 @test

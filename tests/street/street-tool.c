@@ -271,7 +271,7 @@ int main(int argc, char **argv)
 	if (target == NULL)
 		return 2;
 	subject_of(&target->card.id, target_subject);
-	hth_timer *tick;
+	hth_timer *tick = NULL;
 	hth_link_login login = {.sign = sign};
 	memcpy(login.key, hth_identity_card(self)->id.bytes, 32);
 	if (hth_loop_create(&loop, &err) != HTH_OK || hth_inbox_create(&inbox, self, 4711, knows, NULL, &err) != HTH_OK ||
