@@ -123,7 +123,7 @@ def one_that_makes_tokens_up_and_breaks_off_is_caught_and_not_who_went_on():
     stream = elm.stream("/v1/chat/completions", chat(STORIES[0], stream=True, ignore_eos=True, max_tokens=200), headers=NEIGHBOURS)
     assert stream.r.headers["Hearth-Served-By"] == "mal", elm.log()[-2000:]
     events, text = stream.events(), ""
-    while len(text) < 100:
+    while len(text) < 250:  # enough of its tokens to tell
         text += next(events)["choices"][0]["delta"].get("content") or ""
     street.trust("ada")
     mal.process.kill()
