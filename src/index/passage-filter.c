@@ -228,11 +228,13 @@ static void resolve(const loading *l, uint32_t number, run *to)
 
 static hth_status add_run(table *t, const run *facts, int64_t id, hth_error *err)
 {
-	run *last = t->n_runs > 0 ? &t->runs[t->n_runs - 1] : NULL;
-	if (last != NULL && last->document == facts->document && last->first + last->n == (uint64_t)id && last->kind == facts->kind &&
-	    last->date == facts->date && last->author == facts->author) {
-		last->n++;
-		return HTH_OK;
+	if (t->n_runs > 0) {
+		run *last = &t->runs[t->n_runs - 1];
+		if (last->document == facts->document && last->first + last->n == (uint64_t)id && last->kind == facts->kind && last->date == facts->date &&
+		    last->author == facts->author) {
+			last->n++;
+			return HTH_OK;
+		}
 	}
 	if (t->n_runs == t->cap_runs) {
 		size_t cap = t->cap_runs > 0 ? t->cap_runs + t->cap_runs / 2 : 1024;

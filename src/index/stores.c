@@ -117,7 +117,7 @@ static json_t *as_json(record *r, const char *home, const store_scope *s, const 
 	bool busy;
 	json_t *counts = store_counts(r, home, s, NULL, &bytes, &busy);
 	json_t *after = life->days > 0 ? json_pack("{s:s,s:I}", "anchor", "last_active_at", "days", (json_int_t)life->days) : json_null(),
-	       *at = life->days > 0 ? json_integer((json_int_t)(life->active + life->days * DAY_S)) : json_null();
+	       *at = life->days > 0 ? json_integer(life->active + life->days * DAY_S) : json_null();
 	return json_pack("{s:s,s:s,s:I,s:s,s:I,s:o,s:s,s:o,s:o,s:I,s:o}", "id", s->id, "object", "vector_store", "created_at", (json_int_t)life->created,
 	                 "name", name, "usage_bytes", (json_int_t)bytes, "file_counts", counts, "status",
 	                 s->expired ? "expired" : busy ? "in_progress" : "completed", "expires_after", after, "expires_at", at, "last_active_at",
