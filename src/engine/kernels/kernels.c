@@ -204,6 +204,19 @@ typedef struct scratch_float {
 _Static_assert(sizeof(scratch_codes) <= HTH_THREADS_SCRATCH, "scratch");
 _Static_assert(sizeof(scratch_float) <= HTH_THREADS_SCRATCH, "scratch");
 
+/* The thread sanitizer would look at each vector that the rows' loops touch, most of them weights, which lie in a read-only mapping or are never
+ * written: nine tenths of its tests' time. The loops are compiled without it (meson.build), and it is told here what each task touches. Their
+ * panels and sums are a worker's own. */
+#ifdef __SANITIZE_THREAD__
+void __tsan_read_range(const void *at, unsigned long size);
+void __tsan_write_range(void *at, unsigned long size);
+#define TASK_READS(at, size) __tsan_read_range(at, size)
+#define TASK_WRITES(at, size) __tsan_write_range(at, size)
+#else
+#define TASK_READS(at, size) ((void)0)
+#define TASK_WRITES(at, size) ((void)0)
+#endif
+
 static size_t token_of(const hth_matmul *job, size_t i) { return job->select != NULL ? job->select[i] : i; }
 
 /* acc[group][token][G] to y[token][row]. G is a constant where it is called with one: the copies are then a few moves. */
@@ -214,6 +227,7 @@ static inline __attribute__((always_inline)) void write_groups(const job_plan *p
 	size_t whole = n_rows / G;
 	for (size_t t = 0; t < n_tokens; t++) {
 		float *y = job->y + (token0 + t) * job->y_stride + row0;
+		TASK_WRITES(y, n_rows * sizeof *y);
 		for (size_t g = 0; g < whole; g++)
 			memcpy(y + g * G, acc + (g * n_tokens + t) * G, G * sizeof(float));
 		if (whole * G < n_rows)
@@ -252,6 +266,7 @@ static void task_codes(const run_plan *run, const job_plan *plan, void *scratch,
 	for (size_t t = 0; t < n_tokens; t++)
 		s->offset[t] = (uint32_t)(token_of(plan->job, token0 + t) * sizeof(hth_a8_line));
 	memset(s->acc, 0, n_groups * n_tokens * G * sizeof(float));
+	TASK_READS(acts->lines, (w->cols + 31) / 32 * acts->n_tokens * sizeof(hth_a8_line));
 	const char *data = (const char *)w->data + row0 * w->row_bytes;
 	for (size_t c = 0; c < w->cols; c += HTH_A8_COLS) {
 		size_t n = HTH_MIN(w->cols - c, (size_t)HTH_A8_COLS);
@@ -291,8 +306,10 @@ static void task_float(const run_plan *run, const job_plan *plan, void *scratch,
 	const char *data = (const char *)w->data + row0 * w->row_bytes;
 	for (size_t c = 0; c < w->cols; c += HTH_A8_COLS) {
 		size_t n = HTH_MIN(w->cols - c, (size_t)HTH_A8_COLS);
-		for (size_t t = 0; t < n_tokens; t++)
+		for (size_t t = 0; t < n_tokens; t++) {
 			s->x[t] = acts->x + token_of(plan->job, token0 + t) * acts->x_stride + c;
+			TASK_READS(s->x[t], n * sizeof(float));
+		}
 		for (size_t g = 0; g < n_groups; g++) {
 			const char *block = data + g * G * w->row_bytes;
 			size_t valid = HTH_MIN(G, n_rows - g * G);
@@ -358,6 +375,13 @@ static void task_gemv(const run_plan *run, const job_plan *plan, size_t row0, si
 	const hth_arrangement *form = arrangement(run->row, acts, w->type, &room);
 	const char *arranged = acts->arranged[room];
 	size_t block_stride = acts->n_tokens * form->bytes;
+	for (size_t t = 0; t < plan->n_tokens; t++) {
+		if (!plan->codes)
+			TASK_READS(acts->x + token_of(job, t) * acts->x_stride, w->cols * sizeof(float));
+		TASK_WRITES(job->y + t * job->y_stride + row0, n_rows * sizeof(float));
+	}
+	if (plan->codes)
+		TASK_READS(arranged, (w->cols + form->cols - 1) / form->cols * block_stride);
 	if (plan->codes && form->arrange != arrange_for_gemv) {
 		uint32_t offset[FEW_TOKENS];
 		for (size_t t = 0; t < plan->n_tokens; t++)
@@ -428,10 +452,14 @@ static void quantize_task(void *ctx, size_t task, unsigned worker)
 			const float *x = acts->x + t * acts->x_stride + c;
 			if (c + 2 * HTH_A8_COLS <= acts->cols)
 				prefetch_chunk((const char *)(x + HTH_A8_COLS), 0, 1, HTH_A8_COLS * sizeof *x);
+			TASK_READS(x, cols * sizeof *x);
 			if (plan->lines)
 				plan->row->quantize_acts(acts->lines + c / 32 * n + t, stride, x, cols);
-			if (is_block)
-				form->arrange(plan->arranged + (c / form->cols * n + t) * form->bytes, acts->lines + group * n + t, stride, next - group);
+			if (is_block) {
+				char *to = plan->arranged + (c / form->cols * n + t) * form->bytes;
+				TASK_WRITES(to, form->bytes);
+				form->arrange(to, acts->lines + group * n + t, stride, next - group);
+			}
 		}
 		group = is_block ? next : group;
 	}
