@@ -46,7 +46,7 @@ INLINE void few(const hth_few *job, size_t t0, size_t n, size_t chunk_bytes, con
 	const bool alone = __builtin_constant_p(n) && n == 1;
 	size_t cols = job->cols, piece = alone ? cols : HTH_MIN(cols, (size_t)PIECE_COLS);
 	/* What comes about HTH_AHEAD bytes later is the same piece of some later row. */
-	size_t ahead = (HTH_AHEAD / (piece / block_cols * (chunk_bytes / (256 / block_cols)) + 1) + 1) * job->row_bytes;
+	size_t ahead = alone ? HTH_AHEAD : (HTH_AHEAD / (piece / block_cols * (chunk_bytes / (256 / block_cols)) + 1) + 1) * job->row_bytes;
 	for (size_t r0 = 0; r0 < job->n_rows; r0 += ROWS) {
 		size_t n_rows = HTH_MIN(job->n_rows - r0, (size_t)ROWS);
 		memset(sums, 0, n * sizeof *sums);
@@ -65,11 +65,7 @@ INLINE void few(const hth_few *job, size_t t0, size_t n, size_t chunk_bytes, con
 						memcpy(last, chunk, (end - c) / 32 * (chunk_bytes / 8));
 						from = last;
 					} else {
-						if (alone)
-							hth_ask_ahead(chunk, chunk_bytes);
-#pragma GCC unroll 5
-						for (size_t p = 0; !alone && p < chunk_bytes; p += 64)
-							_mm_prefetch(chunk + ahead + p, _MM_HINT_T0);
+						hth_ask_ahead(chunk, chunk_bytes, ahead);
 					}
 					chunk_groups row;
 					read(from, &row);

@@ -138,7 +138,7 @@ INLINE void one(const hth_few *job, const size_t chunk_bytes, const size_t block
 			__m256 acc = _mm256_setzero_ps();
 			size_t left = job->cols;
 			for (; left >= 256; left -= 256, chunk += chunk_bytes, a += job->block_stride) {
-				hth_ask_ahead(chunk, chunk_bytes);
+				hth_ask_ahead(chunk, chunk_bytes, HTH_AHEAD);
 				acc = add(chunk, (const hth_a8_alone *)a, acc);
 			}
 			if (left > 0) {

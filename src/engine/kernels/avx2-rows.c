@@ -175,7 +175,7 @@ INLINE void gemv(const void *w, size_t row_bytes, size_t n_rows, size_t cols, co
 		__m256 sum[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
 		size_t c = 0;
 		for (; c + 256 <= cols; c += 256, chunk += chunk_bytes, at += a_stride) {
-			hth_ask_ahead(chunk, chunk_bytes);
+			hth_ask_ahead(chunk, chunk_bytes, HTH_AHEAD);
 			chunk_dot(chunk, (const hth_a8 *)at, 8, codes, scales, per_group, has_min, is_signed, sum);
 		}
 		if (c < cols)
@@ -266,7 +266,7 @@ INLINE void gemv_float(const void *w, size_t row_bytes, size_t n_rows, size_t co
 		__m256 sum[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
 		size_t c = 0;
 		for (; c + 32 <= cols; c += 32) {
-			hth_ask_ahead(p + c * size, 32 * size);
+			hth_ask_ahead(p + c * size, 32 * size, HTH_AHEAD);
 			for (size_t i = 0; i < 4; i++)
 				sum[i] = _mm256_fmadd_ps(load(p + (c + 8 * i) * size), _mm256_loadu_ps(x + c + 8 * i), sum[i]);
 		}

@@ -103,7 +103,7 @@ INLINE void few(const hth_few *job, size_t t0, const int T, size_t n, const size
 	const size_t chunk_cols = by16 ? 256 : 512, half_bytes = 256 / block_cols * block_bytes, chunk_bytes = chunk_cols / block_cols * block_bytes;
 	size_t cols = job->cols, piece = T == 1 ? cols : HTH_MIN(cols, (size_t)PIECE_COLS);
 	/* What comes about HTH_AHEAD bytes later is the same piece of some later row. */
-	size_t ahead = (HTH_AHEAD / (piece / block_cols * block_bytes + 1) + 1) * job->row_bytes;
+	size_t ahead = T == 1 ? HTH_AHEAD : (HTH_AHEAD / (piece / block_cols * block_bytes + 1) + 1) * job->row_bytes;
 	for (size_t r0 = 0; r0 < job->n_rows; r0 += ROWS) {
 		size_t n_rows = HTH_MIN(job->n_rows - r0, (size_t)ROWS);
 		for (size_t c0 = 0; c0 < cols; c0 += piece) {
@@ -118,11 +118,7 @@ INLINE void few(const hth_few *job, size_t t0, const int T, size_t n, const size
 				const char *chunk = (const char *)job->w + (r0 + r) * job->row_bytes + c0 / block_cols * block_bytes;
 				size_t c = r < n_rows ? c0 : end;
 				for (; c + chunk_cols <= end; c += chunk_cols, chunk += chunk_bytes) {
-					if (T == 1)
-						hth_ask_ahead(chunk, chunk_bytes);
-#pragma GCC unroll 9
-					for (size_t p = 0; T > 1 && p < chunk_bytes; p += 64)
-						_mm_prefetch(chunk + ahead + p, _MM_HINT_T0);
+					hth_ask_ahead(chunk, chunk_bytes, ahead);
 					chunk_dot(chunk, chunk + half_bytes, a, T, read, kind, by16, acc);
 #pragma GCC unroll 8
 					for (int t = 0; t < T; t++)

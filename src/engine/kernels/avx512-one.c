@@ -132,7 +132,7 @@ INLINE void one(const hth_few *job, const size_t block_bytes, pairs_fn pairs, co
 			__m512 acc = _mm512_setzero_ps();
 			size_t left = r < n_rows ? job->cols : 0;
 			for (; left >= 1024; left -= 1024) {
-				hth_ask_ahead(chunk, 4 * block_bytes);
+				hth_ask_ahead(chunk, 4 * block_bytes, HTH_AHEAD);
 				lane_scales s[2];
 				scales_of_four(chunk, block_bytes, s);
 #pragma GCC unroll 2

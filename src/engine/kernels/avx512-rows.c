@@ -184,7 +184,7 @@ INLINE void gemv_float(const void *w, size_t row_bytes, size_t n_rows, size_t co
 		__m512 sum[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
 		size_t c = 0;
 		for (; c + 64 <= cols; c += 64) {
-			hth_ask_ahead(p + c * size, 64 * size);
+			hth_ask_ahead(p + c * size, 64 * size, HTH_AHEAD);
 #pragma GCC unroll 4
 			for (size_t i = 0; i < 4; i++)
 				sum[i] = _mm512_fmadd_ps(load(p + (c + 16 * i) * size, 0xFFFF), _mm512_loadu_ps(x + c + 16 * i), sum[i]);
