@@ -33,8 +33,7 @@ hth_status hth_owner_hold(const char *home, int *ret_fd, hth_error *err)
 			return hth_fail(err, HTH_CONFLICT, "another node runs on the home %s; stop it, or give this one a folder of its own (HEARTH_HOME or --home)", home);
 		hth_log(HTH_LOG_WARN, "%s cannot be locked (%s): make sure that no second node runs on this home", path, strerror(e));
 	}
-	*ret_fd = fd;
-	fd = -1;
+	*ret_fd = hth_take_fd(&fd);
 	return HTH_OK;
 }
 
@@ -43,7 +42,7 @@ void hth_owner_welcome(int fd, unsigned port, char ret_key[HTH_OWNER_KEY_MAX])
 	unsigned char random[KEY_BYTES];
 	char line[LINE_MAX_BYTES];
 	randombytes_buf(random, sizeof random);
-	memcpy(ret_key, "own-", 4);
+	snprintf(ret_key, HTH_OWNER_KEY_MAX, "own-");
 	sodium_bin2base64(ret_key + 4, HTH_OWNER_KEY_MAX - 4, random, sizeof random, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
 	ssize_t len = snprintf(line, sizeof line, "%u %s\n", port, ret_key);
 	/* A home on a full disk still has its node: its owner's commands are then asked for a key like anybody's. */
