@@ -577,6 +577,11 @@ void hth_link_close(hth_link *l)
 	free(l);
 }
 
+static bool is_at(const hth_link *l, const hth_link_hub *hub)
+{
+	return strcmp(hub->address, l->hub.address) == 0 && memcmp(hub->fingerprint, l->hub.fingerprint, HTH_FINGERPRINT_BYTES) == 0;
+}
+
 void hth_link_set_hubs(hth_link *l, const hth_link_hub *hubs, size_t n)
 {
 	l->n_hubs = HTH_MIN(n, (size_t)HTH_LINK_HUBS_MAX);
@@ -584,7 +589,7 @@ void hth_link_set_hubs(hth_link *l, const hth_link_hub *hubs, size_t n)
 		memcpy(l->hubs, hubs, l->n_hubs * sizeof *hubs);
 	bool current_stays = false;
 	for (size_t i = 0; i < l->n_hubs; i++) {
-		bool same = strcmp(l->hubs[i].address, l->hub.address) == 0 && memcmp(l->hubs[i].fingerprint, l->hub.fingerprint, HTH_FINGERPRINT_BYTES) == 0;
+		bool same = is_at(l, &l->hubs[i]);
 		if (same)
 			l->next_hub = i;
 		current_stays |= same;
@@ -602,8 +607,18 @@ void hth_link_set_hubs(hth_link *l, const hth_link_hub *hubs, size_t n)
 
 void hth_link_retry(hth_link *l)
 {
-	if (l->state == LINK_PAUSE && l->n_hubs > 0)
+	if (l->n_hubs == 0)
+		return;
+	if (l->state == LINK_PAUSE) {
+		l->next_hub = 0;
 		hth_timer_start(l->timer, 0, 0);
+	} else if (!is_at(l, &l->hubs[0])) {
+		hth_error err;
+		hth_fail(&err, HTH_GONE, "%s is there now, and comes first", l->hubs[0].address);
+		l->next_hub = l->n_hubs - 1; /* what is lost is followed by the next one */
+		l->attempts = 0;
+		break_later(l, &err);
+	}
 }
 
 hth_status hth_link_subscribe(hth_link *l, const char *subject, hth_error *err)

@@ -53,7 +53,8 @@ size_t hth_link_waiting(const hth_link *link); /* bytes that are not on the wire
 const hth_link_hub *hth_link_current(const hth_link *link); /* NULL: not connected */
 /* Somebody waits for what should come over it: silence is looked into at once, and another hub is tried 1.5 s after the last sign of life. */
 void hth_link_urgent(hth_link *link, bool urgent);
-void hth_link_retry(hth_link *link); /* tries now rather than at the end of the pause */
+/* The first of the hubs is there now: it is tried at once rather than at the end of the pause, and what is at another one moves to it. */
+void hth_link_retry(hth_link *link);
 
 typedef struct hth_link_counts {
 	uint64_t sent_bytes, received_bytes; /* on the wire inside TLS, since it was opened */
