@@ -148,7 +148,7 @@ def run(only, count):
     if only != "tsan":
         configure("build-test", ["-Db_sanitize=address,undefined", *LINES])
         build("build-test")
-        suites.append(("build-test", None, None, cores + 1))  # many tests of real nodes wait more than they compute
+        suites.append(("build-test", None, None, cores + 2))  # tests of real nodes, which begin first, wait more than they compute
     if only != "asan":
         configure("build-tsan", ["-Db_sanitize=thread", *LINES])
         build("build-tsan", thread_tests("build-tsan"))
