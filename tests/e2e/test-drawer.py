@@ -261,7 +261,7 @@ def a_file_that_grows_while_it_is_read_ends_as_it_is():
                 while not stop.is_set():
                     f.write(f"line number{lines[0]} " + "word " * 200 + "\n")
                     lines[0] += 1
-                    time.sleep(0.002)
+                    stop.wait(0.002 * 1.02 ** lines[0])  # however slow its reader is, some pause is longer than a reading
                 f.write("finalword\n")
 
         writer = threading.Thread(target=grow)
