@@ -121,7 +121,9 @@ def ocr_has_low_priority_and_stands_still_while_somebody_waits():
             node.post("/hearth/index", {"add": papers.folder})
         papers.put("late.txt", "Seen while it rests.")
         wait_for("a turn", 30, lambda: index(node)["files"]["waiting"] == 1, 0.05)
-        assert [r[1] for r in readers(node) if r[0] == working[0][0]] == ["T"] and index(node)["files"]["waiting_ocr"] == status["files"]["waiting_ocr"]
+        assert [r[1] for r in readers(node) if r[0] == working[0][0]] == ["T"], readers(node)
+        # What it had read before it was stopped may have been on its way still.
+        assert status["files"]["waiting_ocr"] - 1 <= index(node)["files"]["waiting_ocr"] <= status["files"]["waiting_ocr"], (status, index(node))
         held.end()
         wait_for("the pictures to be read", 240, lambda: index(node)["files"]["waiting_ocr"] == 0 and index(node)["idle"], 0.2)
         hits = node.get("/search?q=walnut%20harvest&k=50").json["hits"]
