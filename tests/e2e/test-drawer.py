@@ -266,10 +266,12 @@ def a_file_that_grows_while_it_is_read_ends_as_it_is():
 
         writer = threading.Thread(target=grow)
         writer.start()
-        cli(node, "index", "add", papers.folder)
-        wait_for("it to be read while it grows", 60, lambda: index_status(node)["extracted"] >= 1, 0.05)
-        stop.set()
-        writer.join()
+        try:
+            cli(node, "index", "add", papers.folder)
+            wait_for("it to be read while it grows", 60, lambda: index_status(node)["extracted"] >= 1, 0.05)
+        finally:
+            stop.set()
+            writer.join()
         wait_for("the last line", 60, lambda: found(node, "finalword"), 0.1)
         status = settled(node)
         assert status["documents"] == 1 and status["files"]["indexed"] == 1, status
