@@ -20,6 +20,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -162,6 +163,8 @@ int main(int argc, char **argv)
 	/* Tesseract's threads cost more than they bring; OpenMP reads this before main. */
 	if (getenv("OMP_THREAD_LIMIT") == NULL && setenv("OMP_THREAD_LIMIT", "1", 1) == 0)
 		execv(argv[0], argv); /* not /proc/self/exe: it would be called "exe" in lists of processes */
+	/* One that is stopped, since somebody waits for an answer, would not see that its daemon has died, and stay. */
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	uint64_t memory = strtoull(argv[3], NULL, 10);
 	static hth_tell tell;
 	hth_tell_init(&tell, HTH_EXTRACT_SOCKET);

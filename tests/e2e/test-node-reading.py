@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import shutil
+import subprocess
 import sys
 import threading
 
@@ -137,6 +138,28 @@ def ocr_has_low_priority_and_stands_still_while_somebody_waits():
         after = index(node)
         assert after["ocr_files_per_s"] > 0 and after["seconds_left"] is None, after
         assert after["cost"]["pages_read"] == before["cost"]["pages_read"] + 10 and after["cost"]["watt_hours"] > before["cost"]["watt_hours"], after["cost"]
+
+
+@test
+def a_reader_that_is_stopped_ends_with_its_daemon():
+    # What starts it stands for the daemon: it waits for the first frame, stops the reader and dies.
+    daemon = """
+import os, signal, socket, subprocess, sys
+ours, theirs = socket.socketpair()
+ours = ours.dup()  # not 3, which is the reader's
+os.dup2(theirs.fileno(), 3)
+reader = subprocess.Popen([sys.argv[1], "2", "text", "1073741824", "", "0"], pass_fds=[3], stdout=subprocess.DEVNULL)
+assert ours.recv(1)
+os.kill(reader.pid, signal.SIGSTOP)
+while open(f"/proc/{reader.pid}/stat").read().rsplit(")", 1)[1].split()[0] != "T":
+    pass
+print(reader.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    program = os.path.join(os.path.dirname(PROGRAM), "hearth-extract")
+    pid = int(subprocess.run([sys.executable, "-c", daemon, program], stdout=subprocess.PIPE, timeout=60).stdout)
+    # Who takes in orphans here may leave them as they are.
+    wait_for("the reader to be gone", 30, lambda: not os.path.exists(f"/proc/{pid}") or open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] in "ZX", 0.02)
 
 
 @test
