@@ -65,7 +65,10 @@ INLINE void few(const hth_few *job, size_t t0, size_t n, size_t chunk_bytes, con
 						memcpy(last, chunk, (end - c) / 32 * (chunk_bytes / 8));
 						from = last;
 					} else {
-						hth_ask_ahead(chunk, chunk_bytes, ahead);
+						if (alone)
+							hth_ask_ahead(chunk, chunk_bytes, ahead);
+						else
+							hth_ask_lines_ahead(chunk, chunk_bytes, ahead);
 					}
 					chunk_groups row;
 					read(from, &row);

@@ -118,7 +118,10 @@ INLINE void few(const hth_few *job, size_t t0, const int T, size_t n, const size
 				const char *chunk = (const char *)job->w + (r0 + r) * job->row_bytes + c0 / block_cols * block_bytes;
 				size_t c = r < n_rows ? c0 : end;
 				for (; c + chunk_cols <= end; c += chunk_cols, chunk += chunk_bytes) {
-					hth_ask_ahead(chunk, chunk_bytes, ahead);
+					if (T <= 2)
+						hth_ask_ahead(chunk, chunk_bytes, ahead);
+					else
+						hth_ask_lines_ahead(chunk, chunk_bytes, ahead);
 					chunk_dot(chunk, chunk + half_bytes, a, T, read, kind, by16, acc);
 #pragma GCC unroll 8
 					for (int t = 0; t < T; t++)

@@ -25,17 +25,23 @@ enum { HTH_A8_COLS = 256, HTH_PANEL_STEP = 4, HTH_NEAR_TOKENS = 32 /* at most so
  * the end of each (measured on Zen 5: 2 KiB gives 0.75 of the read bandwidth, 4 KiB 0.84, 8 KiB 0.95, 16 KiB the same). */
 enum { HTH_AHEAD = 8192 };
 /* And each page's first line so much earlier still, so that the page's address has been looked up when its other lines are asked for
- * (Zen 5, one thread, pages of 4 KiB: all types go from 0.88 to 0.91 of the read bandwidth to 0.94 to 1.0; two tokens together are 10 to 40% faster). */
+ * (Zen 5, one thread, pages of 4 KiB: all types go from 0.88 to 0.91 of the read bandwidth to 0.94 to 1.0; two tokens together are 10 to 40% faster; four and
+ * more, which wait for products, up to 5% slower). */
 enum { HTH_PAGE_AHEAD = 12288 };
 
 /* Asks for `bytes` bytes (a constant) that a loop over rows as they lie comes to `ahead` bytes after those at `at`. */
-__attribute__((always_inline)) static inline void hth_ask_ahead(const char *at, size_t bytes, size_t ahead)
+__attribute__((always_inline)) static inline void hth_ask_lines_ahead(const char *at, size_t bytes, size_t ahead)
 {
-	at += ahead;
-	__builtin_prefetch((const char *)((uintptr_t)(at + HTH_PAGE_AHEAD) & ~(uintptr_t)4095)); /* again and again: a branch would be foreseen wrong */
 #pragma GCC unroll 11
 	for (size_t p = 0; p < bytes; p += 64)
-		__builtin_prefetch(at + p);
+		__builtin_prefetch(at + ahead + p);
+}
+/* And for their pages' addresses. */
+__attribute__((always_inline)) static inline void hth_ask_ahead(const char *at, size_t bytes, size_t ahead)
+{
+	/* Again and again: a branch would be foreseen wrong. */
+	__builtin_prefetch((const char *)((uintptr_t)(at + ahead + HTH_PAGE_AHEAD) & ~(uintptr_t)4095));
+	hth_ask_lines_ahead(at, bytes, ahead);
 }
 
 /* 8-bit activations: q = round(x / d) to nearest even, d = max |x| * (1 / 127) in each group of 32 columns; columns past the end of
