@@ -8,7 +8,7 @@
  * minimums; with groups of 16, 7 and 8 for 256. Signed codes have a power of two added, and the sums start at minus that times sum(q).
  *
  * Rows are done 16 at a time, so that their sums are added across lanes together. Activations of up to 2048 columns stay in the
- * first-level cache while the 16 rows pass; longer rows are done in such pieces.
+ * first-level cache while the 16 rows pass; longer rows are done in such pieces. Several tokens take two rows at once (few_by_two).
  */
 #include "engine/kernels/avx512-lanes.h"
 #include "engine/kernels/avx512.h"
@@ -59,6 +59,8 @@ void hth_avx512_arrange_by_16(void *dst, const hth_a8_line *lines, size_t stride
 /* What codes need: 128 >> OFFSET_n was added to them; or minimums, added or subtracted. */
 typedef enum code_kind { OFFSET_128, OFFSET_64, OFFSET_32, OFFSET_16, OFFSET_8, OFFSET_4, ADD_MIN, SUB_MIN } code_kind;
 
+enum { ROWS = 16, PIECE_COLS = 2048, LAST_MAX = 16 * sizeof(hth_block_q8_0) };
+
 /* One row's chunk by T tokens, whose activations lie at a[t]. */
 INLINE void chunk_dot(const char *chunk, const char *second, const char *const *a, const int T, read_fn read, const code_kind kind,
                       const bool by16, __m512 *acc)
@@ -90,8 +92,6 @@ INLINE void chunk_dot(const char *chunk, const char *second, const char *const *
 			acc[t] = _mm512_fnmadd_ps(row.min, _mm512_load_ps(s), acc[t]);
 	}
 }
-
-enum { ROWS = 16, PIECE_COLS = 2048, LAST_MAX = 16 * sizeof(hth_block_q8_0) };
 
 /* T tokens, of which n are to be written (the others repeat one). */
 INLINE void few(const hth_few *job, size_t t0, const int T, size_t n, const size_t block_bytes, const size_t block_cols, read_fn read,
@@ -145,8 +145,112 @@ INLINE void few(const hth_few *job, size_t t0, const int T, size_t n, const size
 	}
 }
 
+/* Two rows' chunks by T tokens, added to sums[t][0] and [1], of which `old` says whether they hold anything yet. Loads are made once for both rows;
+ * with one for each product, weights that come from memory come late, however early they are asked for (docs/kernels.md). */
+INLINE void two_chunks_dot(const char *const chunk[2], const char *const second[2], const char *const *a, const int T, read_fn read,
+                           const code_kind kind, const bool by16, __mmask16 old, float (*sums)[ROWS][16])
+{
+	chunk_lanes row[2];
+	/* Else GCC would keep all sums in registers from chunk to chunk, and weights not. */
+	__asm__ volatile("" : : : "memory");
+	read(chunk[0], second[0], &row[0]);
+	read(chunk[1], second[1], &row[1]);
+#pragma GCC unroll 8
+	for (int t = 0; t < T; t++) {
+		const hth_a8_lanes *x = (const hth_a8_lanes *)a[t];
+		const hth_a8_lanes16 *x16 = (const hth_a8_lanes16 *)x;
+		__m512i start = _mm512_setzero_si512();
+		if (kind < ADD_MIN)
+			start = _mm512_load_si512(by16 ? x16->n : x->n);
+		if (kind > OFFSET_128 && kind < ADD_MIN)
+			start = _mm512_srai_epi32(start, kind < ADD_MIN ? kind : 0);
+		__m512i dot[2] = {start, start}, dot2[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+#pragma GCC unroll 4
+		for (int k = 0; k < 4; k++) {
+			__m512i q = load512_once(x->q[k]), q2 = by16 ? q : load512_once(x->q[4 + k]);
+#pragma GCC unroll 2
+			for (int r = 0; r < 2; r++) {
+				dot[r] = _mm512_dpbusd_epi32(dot[r], row[r].w[k], q);
+				if (!by16)
+					dot2[r] = _mm512_dpbusd_epi32(dot2[r], row[r].w[4 + k], q2);
+			}
+		}
+		__m512 d = load512_once_ps(by16 ? x16->d : x->d), s = kind >= ADD_MIN ? load512_once_ps(by16 ? x16->s : x->s) : d;
+#pragma GCC unroll 2
+		for (int r = 0; r < 2; r++) {
+			if (!by16)
+				dot[r] = _mm512_add_epi32(dot[r], dot2[r]);
+			__m512 sum = _mm512_maskz_load_ps(old, sums[t][r]);
+			sum = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(dot[r]), d), row[r].scale, sum);
+			if (kind == ADD_MIN)
+				sum = _mm512_fmadd_ps(row[r].min, s, sum);
+			if (kind == SUB_MIN)
+				sum = _mm512_fnmadd_ps(row[r].min, s, sum);
+			_mm512_store_ps(sums[t][r], sum);
+		}
+	}
+}
+
+/* The same as few, by two rows at a time: faster with more than two tokens, except for types whose reading makes many loads itself. */
+INLINE void few_by_two(const hth_few *job, size_t t0, const int T, size_t n, const size_t block_bytes, const size_t block_cols, read_fn read,
+                       const code_kind kind, const bool by16)
+{
+	static const _Alignas(64) char nothing[2 * sizeof(hth_block_q8_k)];
+	_Alignas(64) float sums[8][ROWS][16];
+	const size_t chunk_cols = by16 ? 256 : 512, half_bytes = 256 / block_cols * block_bytes, chunk_bytes = chunk_cols / block_cols * block_bytes;
+	size_t cols = job->cols, piece = HTH_MIN(cols, (size_t)PIECE_COLS);
+	size_t ahead = (HTH_AHEAD / (piece / block_cols * block_bytes + 1) + 1) * job->row_bytes;
+	for (size_t r0 = 0; r0 < job->n_rows; r0 += ROWS) {
+		size_t n_rows = HTH_MIN(job->n_rows - r0, (size_t)ROWS);
+		for (size_t c0 = 0; c0 < cols; c0 += piece) {
+			size_t end = HTH_MIN(c0 + piece, cols);
+			for (size_t r = 0; r < n_rows; r += 2) {
+				const char *a[8], *chunk[2], *second[2];
+				float (*to)[ROWS][16] = (float (*)[ROWS][16])sums[0][r];
+#pragma GCC unroll 8
+				for (int t = 0; t < T; t++)
+					a[t] = job->acts + job->offset[t0 + HTH_MIN((size_t)t, n - 1)] + c0 / chunk_cols * job->block_stride;
+				/* A last row without a second one is its own. */
+				for (size_t i = 0; i < 2; i++)
+					chunk[i] = (const char *)job->w + (r0 + HTH_MIN(r + i, n_rows - 1)) * job->row_bytes + c0 / block_cols * block_bytes;
+				size_t c = c0;
+				for (; c + chunk_cols <= end; c += chunk_cols) {
+#pragma GCC unroll 2
+					for (int i = 0; i < 2; i++) {
+						const char *later = chunk[i] + ahead;
+						__asm__("" : "+r"(later)); /* else each line's distance would be kept, and read again */
+						hth_ask_lines_ahead(later, chunk_bytes, 0);
+						second[i] = chunk[i] + half_bytes;
+					}
+					two_chunks_dot(chunk, second, a, T, read, kind, by16, c == 0 ? 0 : 0xFFFF, to);
+					chunk[0] += chunk_bytes;
+					chunk[1] += chunk_bytes;
+#pragma GCC unroll 8
+					for (int t = 0; t < T; t++)
+						a[t] += job->block_stride;
+				}
+				if (c == end)
+					continue;
+				/* What is missing has scale zero. */
+				_Alignas(64) char last[2][LAST_MAX] = {0};
+				for (int i = 0; i < 2; i++) {
+					second[i] = nothing;
+					if (block_cols < 256) {
+						memcpy(last[i], chunk[i], (end - c) / block_cols * block_bytes);
+						chunk[i] = last[i];
+						second[i] = last[i] + half_bytes;
+					}
+				}
+				two_chunks_dot(chunk, second, a, T, read, kind, by16, c == 0 ? 0 : 0xFFFF, to);
+			}
+		}
+		for (size_t t = 0; t < n; t++)
+			_mm512_mask_storeu_ps(job->y + (t0 + t) * job->y_stride + r0, (__mmask16)((1u << n_rows) - 1), add_across(sums[t]));
+	}
+}
+
 /* Eight tokens at a time; what is left in the next of 1, 2, 4, 6 or 8. */
-#define AVX512_TYPE(name, cols, kind, by16)                                                                                                \
+#define AVX512_TYPE(name, cols, kind, by16, more)                                                                                        \
 	void hth_avx512_few_##name(const hth_few *job)                                                                                     \
 	{                                                                                                                                  \
 		enum { BYTES = sizeof(hth_block_##name) };                                                                                 \
@@ -156,23 +260,23 @@ INLINE void few(const hth_few *job, size_t t0, const int T, size_t n, const size
 			case 1: few(job, t, 1, n, BYTES, cols, read_##name, kind, by16); break;                                            \
 			case 2: few(job, t, 2, n, BYTES, cols, read_##name, kind, by16); break;                                            \
 			case 3:                                                                                                            \
-			case 4: few(job, t, 4, n, BYTES, cols, read_##name, kind, by16); break;                                            \
+			case 4: more(job, t, 4, n, BYTES, cols, read_##name, kind, by16); break;                                           \
 			case 5:                                                                                                            \
-			case 6: few(job, t, 6, n, BYTES, cols, read_##name, kind, by16); break;                                            \
-			default: few(job, t, 8, n, BYTES, cols, read_##name, kind, by16); break;                                           \
+			case 6: more(job, t, 6, n, BYTES, cols, read_##name, kind, by16); break;                                           \
+			default: more(job, t, 8, n, BYTES, cols, read_##name, kind, by16); break;                                          \
 			}                                                                                                                  \
 		}                                                                                                                          \
 	}
-AVX512_TYPE(q4_0, 32, OFFSET_8, false)
-AVX512_TYPE(q4_1, 32, ADD_MIN, false)
-AVX512_TYPE(q5_0, 32, OFFSET_16, false)
-AVX512_TYPE(q5_1, 32, ADD_MIN, false)
-AVX512_TYPE(q8_0, 32, OFFSET_128, false)
-AVX512_TYPE(iq4_nl, 32, OFFSET_128, false)
-AVX512_TYPE(mxfp4, 32, OFFSET_16, false)
-AVX512_TYPE(q4_k, 256, SUB_MIN, false)
-AVX512_TYPE(q5_k, 256, SUB_MIN, false)
-AVX512_TYPE(iq4_xs, 256, OFFSET_128, false)
-AVX512_TYPE(q2_k, 256, SUB_MIN, true)
-AVX512_TYPE(q3_k, 256, OFFSET_128, true)
-AVX512_TYPE(q6_k, 256, OFFSET_128, true)
+AVX512_TYPE(q4_0, 32, OFFSET_8, false, few_by_two)
+AVX512_TYPE(q4_1, 32, ADD_MIN, false, few)
+AVX512_TYPE(q5_0, 32, OFFSET_16, false, few_by_two)
+AVX512_TYPE(q5_1, 32, ADD_MIN, false, few)
+AVX512_TYPE(q8_0, 32, OFFSET_128, false, few)
+AVX512_TYPE(iq4_nl, 32, OFFSET_128, false, few_by_two)
+AVX512_TYPE(mxfp4, 32, OFFSET_16, false, few)
+AVX512_TYPE(q4_k, 256, SUB_MIN, false, few_by_two)
+AVX512_TYPE(q5_k, 256, SUB_MIN, false, few_by_two)
+AVX512_TYPE(iq4_xs, 256, OFFSET_128, false, few_by_two)
+AVX512_TYPE(q2_k, 256, SUB_MIN, true, few)
+AVX512_TYPE(q3_k, 256, OFFSET_128, true, few)
+AVX512_TYPE(q6_k, 256, OFFSET_128, true, few_by_two)

@@ -28,6 +28,12 @@ INLINE __m512i load512_once(const void *p)
 	__asm__("" : "+v"(v));
 	return v;
 }
+INLINE __m512 load512_once_ps(const float *p)
+{
+	__m512 v = _mm512_load_ps(p);
+	__asm__("" : "+v"(v));
+	return v;
+}
 
 /* Word j of quarter q of v0 to v3 to t[j], words 4 q to 4 q + 3. */
 INLINE void transpose_quarters(__m512i t[4], __m512i v0, __m512i v1, __m512i v2, __m512i v3)
