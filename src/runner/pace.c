@@ -75,13 +75,15 @@ static double expect(const hth_pace *pace, double rows)
 
 uint64_t hth_pace_expect_ns(const hth_pace *pace, size_t rows) { return (uint64_t)expect(pace, (double)rows); }
 
-static size_t chunk_alone(const hth_pace *pace)
+static size_t chunk_alone(const hth_pace *pace, size_t waiting)
 {
 	/* The most whole pages that end in time. */
 	size_t chunk = CHUNK_ALONE_MIN;
 	while (chunk < 4096 && expect(pace, (double)(chunk + KV_PAGE)) <= ALONE_NS && expect(pace, (double)chunk) > 0)
 		chunk += KV_PAGE;
-	return chunk;
+	/* All of it in steps of one size, up to a quarter longer than that: a short rest at the end costs much for each of its rows. */
+	size_t steps = HTH_MAX((waiting + chunk + chunk / 4 - 1) / (chunk + chunk / 4), (size_t)1);
+	return (waiting + steps - 1) / steps;
 }
 
 static bool is_burst(const hth_pace *pace, const hth_pace_room *room)
@@ -103,11 +105,11 @@ hth_pace_chunk hth_pace_choose(const hth_pace *pace, const hth_pace_room *room)
 		return none;
 	size_t left = room->n_batch > room->n_decoding ? room->n_batch - room->n_decoding : 0;
 	if (room->n_decoding == 0)
-		return (hth_pace_chunk){.mixed = HTH_MIN(chunk_alone(pace), left)};
+		return (hth_pace_chunk){.mixed = HTH_MIN(chunk_alone(pace, room->n_waiting), left)};
 	if (pace->sizes[size_of(room->n_decoding)].rows == 0)
 		return none; /* what is usual is not known yet: this step shows it */
 	if (is_burst(pace, room))
-		return (hth_pace_chunk){.mixed = HTH_MIN(chunk_alone(pace), left)};
+		return (hth_pace_chunk){.mixed = HTH_MIN(chunk_alone(pace, room->n_waiting), left)};
 	double base = usual(pace, room), rows = (double)room->n_decoding;
 	size_t mixed = HTH_MIN((size_t)CHUNK_MIXED_MAX, left);
 	while (mixed >= CHUNK_USEFUL && expect(pace, rows + (double)mixed) > STRETCH * base)
