@@ -184,7 +184,7 @@ typedef struct hth_kernel_row {
 	hth_vec_ops vec;
 	bool (*usable)(void);
 	unsigned group_rows, float_rows;
-	unsigned few_tokens; /* from 2, or 1 for types without gemv, up to so many tokens (<= 16) go through `few` where a type has one */
+	unsigned few_tokens; /* from 2, or 1 for types without gemv, up to so many tokens (<= 32) go through `few` where a type has one */
 	/* n <= 256 floats to ceil(n / 32) lines, `stride` bytes apart. */
 	void (*quantize_acts)(hth_a8_line *dst, size_t stride, const float *x, size_t n);
 	/* For few, by whether a type's groups are of 32 or of 16; both may be the same. NULL: no type has few. (gemv has hth_a8.) */

@@ -171,7 +171,7 @@ enum {
 	BLOCK_TOKENS = 256,     /* of one task */
 	BLOCK_TOKENS_FLOAT = 256,
 	GEMV_BYTES = 64 * 1024,
-	FEW_TOKENS = 16,        /* the most of any row's few_tokens */
+	FEW_TOKENS = 32,        /* the most of any row's few_tokens */
 };
 
 typedef struct job_plan {
