@@ -153,7 +153,7 @@ static void problem_check(const problem *p, const uint32_t *select, size_t n_sel
 TEST(products_of_every_type_agree_with_the_exact_answer)
 {
 	REQUIRE(setup());
-	static const size_t rows[] = {1, 7, 37, 130}, tokens[] = {1, 2, 3, 5, 8, 9, 33};
+	static const size_t rows[] = {1, 7, 37, 130}, tokens[] = {1, 2, 3, 5, 8, 9, 31, 33};
 	for (size_t i = 0; i < HTH_COUNT(kernel_types); i++) {
 		uint32_t block = hth_type_get(kernel_types[i])->block_elems;
 		for (size_t r = 0; r < HTH_COUNT(rows); r++) {
@@ -200,13 +200,13 @@ static void alone_and_among_others(void)
 {
 	hth_error err = HTH_ERROR_INIT;
 	for (size_t i = 0; i < HTH_COUNT(kernel_types); i++) {
-		enum { ROWS = 19 };
+		enum { ROWS = 19, MOST = 31 };
 		problem p;
-		problem_init(&p, kernel_types[i], ROWS, hth_type_get(kernel_types[i])->block_elems == 256 ? 7 * 256 : 1312, 8);
+		problem_init(&p, kernel_types[i], ROWS, hth_type_get(kernel_types[i])->block_elems == 256 ? 7 * 256 : 1312, MOST);
 		size_t most = HTH_MIN(hth_matrix_exact_tokens(&p.w), p.n_tokens);
-		static const size_t counts[] = {2, 3, 5, 8};
+		static const size_t counts[] = {2, 3, 5, 8, 17, MOST};
 		for (size_t c = 0; c < HTH_COUNT(counts) && counts[c] <= most; c++) {
-			float alone[ROWS], together[8 * ROWS];
+			float alone[ROWS], together[MOST * ROWS];
 			hth_acts *acts = NULL;
 			REQUIRE_OK(hth_acts_create(&acts, p.n_tokens, p.w.cols, &err));
 			hth_acts_set(acts, p.x, p.stride, counts[c], p.w.cols);
