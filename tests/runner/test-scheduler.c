@@ -647,6 +647,27 @@ TEST(guesses_of_bound_answers_obey_their_grammar)
 	free(dear);
 }
 
+/* A short rest of a prompt is dear for each of its rows: where nobody else waits, what is left goes in steps of one size. */
+TEST(waiting_prompts_are_cut_evenly)
+{
+	hth_pace pace = {0};
+	for (size_t rows = 1; rows <= 256; rows *= 2)
+		hth_pace_note(&pace, rows, 40000000 + rows * 2000000);
+	for (size_t all = 1; all < 2000; all += 7) {
+		size_t least = SIZE_MAX, most = 0, left = all;
+		for (unsigned steps = 0; left > 0 && steps < 100; steps++) {
+			size_t n = hth_pace_choose(&pace, &(hth_pace_room){.n_newcomers = 1, .n_waiting = left, .n_batch = 4096, .n_slice = 512, .n_layer = 22}).mixed;
+			REQUIRE(n > 0 && n <= left);
+			least = HTH_MIN(least, n);
+			most = HTH_MAX(most, n);
+			left -= n;
+		}
+		CHECK_INT((int64_t)left, 0);
+		CHECK(most - least <= 1); /* equal, but for what does not divide */
+		CHECK(hth_pace_expect_ns(&pace, most) <= 520000000); /* and nobody waits for one much longer than 0.4 s */
+	}
+}
+
 TEST(guesses_stop_when_they_do_not_pay)
 {
 	hth_speculation s;

@@ -191,7 +191,8 @@ INLINE void two_chunks_dot(const char *const chunk[2], const char *const second[
 	}
 }
 
-/* The same as few, by two rows at a time: faster with more than two tokens, except for types whose reading makes many loads itself. */
+/* The same as few, by two rows at a time. Which types are faster so with more than two tokens is measured (docs/kernels.md); so is that products stay
+ * written out in both: one body for them, which has the sums before the products, made Q6_K here 14% slower and two tokens in few 12%. */
 INLINE void few_by_two(const hth_few *job, size_t t0, const int T, size_t n, const size_t block_bytes, const size_t block_cols, read_fn read,
                        const code_kind kind, const bool by16)
 {
