@@ -6,4 +6,5 @@
 #define ROW_NAME "avx2"
 #define ROW_SYMBOL hth_attend_avx2
 #define load_f16(p) ((vf)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(p))))
+#define any_above(a, b) (_mm256_movemask_ps(_mm256_cmp_ps((__m256)(a), (__m256)(b), _CMP_GT_OQ)) != 0)
 #include "engine/model/attend-body.inc"

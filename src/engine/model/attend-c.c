@@ -6,4 +6,5 @@
 #define ROW_SYMBOL hth_attend_c
 #define load_f16(p)                                                                                                    \
 	((vf){hth_f16_to_f32((p)[0]), hth_f16_to_f32((p)[1]), hth_f16_to_f32((p)[2]), hth_f16_to_f32((p)[3])})
+#define any_above(a, b) ((a)[0] > (b)[0] || (a)[1] > (b)[1] || (a)[2] > (b)[2] || (a)[3] > (b)[3])
 #include "engine/model/attend-body.inc"

@@ -4,7 +4,8 @@
  * tokens can see (pages before a sliding window are never touched), widens each key and value tile to floats once, and
  * takes the whole group of query heads and all tokens of the block over it (attend.h). Scores of a page become weights
  * relative to the largest score so far; when a larger one comes, what was summed is scaled down (Milakov and
- * Gimelshein, arXiv 1805.02867; FlashAttention, arXiv 2205.14135). Nothing the length of the context is ever stored.
+ * Gimelshein, arXiv 1805.02867; FlashAttention, arXiv 2205.14135). Nothing the length of the context is ever stored. A score that is larger by
+ * little changes nothing yet: its weight is above 1 then.
  *
  * A few tokens over a long context (decode) make too few tasks for many cores: then each is cut into stretches of pages
  * whose partial results (maximum, sum, weighted values) are merged at the end.
@@ -12,8 +13,7 @@
  * An attention sink (gpt-oss) is a score that takes weight and gives no value: the running maximum and sum start from
  * it.
  *
- * A task's scratch, per worker: | keys dim*32 | values 32*pad | queries M*dim | acc M*pad | max M | sum M | lo M | hi M
- * |
+ * A task's scratch, per worker: | keys dim*32 | values 32*pad | queries M*dim | acc M*pad | sum M*32 | max M | lo M | hi M |
  */
 #include "engine/model/attend.h"
 #include "engine/model/pass.h"
@@ -56,7 +56,7 @@ static uint32_t rows_per_block(const hth_params *params)
 size_t hth_attention_scratch_len(const hth_params *params)
 {
 	size_t m = (size_t)rows_per_block(params) * params->n_group, pad = padded(params);
-	return hth_round_up(2 * HTH_KV_PAGE * pad + m * (params->head_dim + pad) + 2 * m + (m + 1) / 2, 16);
+	return hth_round_up(2 * HTH_KV_PAGE * pad + m * (params->head_dim + pad + HTH_KV_PAGE) + m + (m + 1) / 2, 16);
 }
 
 /* Keys as floats, [dim][32]; straight from the cache where they are that. */
@@ -155,8 +155,8 @@ static void attend_block(const attention_job *job, const block *b, uint32_t spli
 	const hth_params *params = &p->model->params;
 	size_t dim = params->head_dim, pad = padded(params), group = params->n_group, m = b->n * group;
 	float *keys = scratch, *values = keys + HTH_KV_PAGE * pad, *q = values + HTH_KV_PAGE * pad, *acc = q + m * dim,
-	      *max = acc + m * pad, *sum = max + m;
-	uint8_t *lo = (uint8_t *)(sum + m), *hi = lo + m;
+	      *sum = acc + m * pad, *max = sum + m * HTH_KV_PAGE;
+	uint8_t *lo = (uint8_t *)(max + m), *hi = lo + m;
 	*ret_state = (hth_attend){.m = m,
 	                          .dim = dim,
 	                          .pad = pad,
@@ -168,10 +168,11 @@ static void attend_block(const attention_job *job, const block *b, uint32_t spli
 	                          .hi = hi,
 	                          .softcap = params->attn_softcap};
 
+	memset(sum, 0, m * HTH_KV_PAGE * sizeof *sum);
 	for (size_t i = 0; i < m; i++) {
 		bool sink = job->l->sinks != NULL && split == 0;
 		max[i] = sink ? job->l->sinks[b->head * group + i % group] : -INFINITY;
-		sum[i] = sink;
+		sum[i * HTH_KV_PAGE] = sink;
 		const float *from =
 		    p->q + ((b->run->row + b->r0 + i / group) * params->n_head + b->head * group + i % group) * dim;
 		for (size_t d = 0; d < dim; d++)
@@ -211,6 +212,16 @@ static void attend_block(const attention_job *job, const block *b, uint32_t spli
 	}
 }
 
+static float sum_of(const hth_attend *state, size_t row)
+{
+	const float *sum = state->sum + row * HTH_KV_PAGE;
+	float part[8] = {0};
+	for (size_t i = 0; i < HTH_KV_PAGE; i += 8)
+		for (size_t j = 0; j < 8; j++)
+			part[j] += sum[i + j];
+	return ((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]));
+}
+
 static void attention_task(void *ctx, size_t task, unsigned worker)
 {
 	const attention_job *job = ctx;
@@ -241,17 +252,18 @@ static void attention_task(void *ctx, size_t task, unsigned worker)
 	if (job->n_splits > 1) { /* | max | sum | acc without padding | */
 		float *part = p->partial + task * SPLIT_MAX_ROWS * group * (dim + 2);
 		memcpy(part, state.max, m * sizeof *part);
-		memcpy(part + SPLIT_MAX_ROWS * group, state.sum, m * sizeof *part);
-		for (size_t i = 0; i < m; i++)
+		for (size_t i = 0; i < m; i++) {
+			part[SPLIT_MAX_ROWS * group + i] = sum_of(&state, i);
 			memcpy(part + 2 * SPLIT_MAX_ROWS * group + i * dim, state.acc + i * state.pad,
 			       dim * sizeof *part);
+		}
 		return;
 	}
 	for (size_t i = 0; i < m; i++) {
 		float *out =
 		    p->att + ((b.run->row + b.r0 + i / group) * params->n_head + b.head * group + i % group) * dim;
 		const float *acc = state.acc + i * state.pad;
-		float scale = 1 / state.sum[i];
+		float scale = 1 / sum_of(&state, i);
 		for (size_t d = 0; d < dim; d++)
 			out[d] = acc[d] * scale;
 	}
