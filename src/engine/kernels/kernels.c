@@ -12,8 +12,11 @@
  *   tile   | group of G  |   unpack  ->   +--------------------+----------------------+
  *          +-------------+---- ...
  *
- * Because a panel is used for up to 256 tokens, unpacking costs a few percent, and weights need no second, repacked copy:
+ * Because a panel is used for up to 512 tokens, unpacking costs a few percent, and weights need no second, repacked copy:
  * a model is ready as soon as it is mapped.
+ *
+ * A gated pair of matrices (hth_matmul_gated) is cut in the same way; a task computes a tile of each, and leaves the gated values as the 8-bit
+ * lines that the next matrix reads: the two products of floats never go to memory and back.
  */
 #include "engine/kernels/acts.h"
 #include "base/mem.h"
@@ -168,7 +171,7 @@ static void gemv_float_portable(const hth_kernel_row *row, const hth_matrix *w, 
 enum {
 	JOBS_PER_RUN = 96,      /* more jobs are several runs; keeps the plan on the stack */
 	TILE_ROWS = 64,
-	BLOCK_TOKENS = 256,     /* of one task */
+	BLOCK_TOKENS = 512,     /* of one task */
 	BLOCK_TOKENS_FLOAT = 256,
 	GEMV_BYTES = 64 * 1024,
 	FEW_TOKENS = 32,        /* the most of any row's few_tokens */
@@ -178,6 +181,7 @@ typedef struct job_plan {
 	const hth_matmul *job;
 	bool codes; /* else floats */
 	bool gemv;
+	const hth_gated *gated; /* NULL: one matrix */
 	size_t n_tokens;
 	size_t tile_rows, n_tiles; /* tiles of rows */
 	size_t block_tokens, n_blocks;
@@ -194,7 +198,7 @@ typedef struct run_plan {
 typedef struct scratch_codes {
 	hth_panel panels[TILE_ROWS / 4];
 	uint32_t offset[BLOCK_TOKENS];
-	_Alignas(64) float acc[TILE_ROWS * BLOCK_TOKENS];
+	_Alignas(64) float acc[2][TILE_ROWS * BLOCK_TOKENS]; /* the second for a gate */
 } scratch_codes;
 typedef struct scratch_float {
 	_Alignas(64) float panel[HTH_A8_COLS * HTH_FLOAT_ROWS_MAX];
@@ -253,19 +257,14 @@ static void prefetch_chunk(const char *data, size_t row_bytes, size_t n_rows, si
 			__builtin_prefetch(data + r * row_bytes + at);
 }
 
-static void task_codes(const run_plan *run, const job_plan *plan, void *scratch, size_t row0, size_t n_rows,
-                       size_t token0, size_t n_tokens)
+/* acc[group][token][G] = rows [row0, row0 + n_rows) of w . the tokens whose lines begin at s->offset. */
+static void multiply_tile(const hth_kernel_row *row, const hth_matrix *w, const hth_acts *acts, scratch_codes *s, float *acc, size_t row0,
+                          size_t n_rows, size_t n_tokens)
 {
-	const hth_kernel_row *row = run->row;
-	const hth_matrix *w = plan->job->w;
-	const hth_acts *acts = plan->job->x;
 	const hth_type_traits *traits = hth_type_get(w->type);
 	const hth_kernel_type *type = &row->types[w->type];
-	scratch_codes *s = scratch;
 	size_t G = row->group_rows, n_groups = (n_rows + G - 1) / G;
-	for (size_t t = 0; t < n_tokens; t++)
-		s->offset[t] = (uint32_t)(token_of(plan->job, token0 + t) * sizeof(hth_a8_line));
-	memset(s->acc, 0, n_groups * n_tokens * G * sizeof(float));
+	memset(acc, 0, n_groups * n_tokens * G * sizeof(float));
 	TASK_READS(acts->lines, (w->cols + 31) / 32 * acts->n_tokens * sizeof(hth_a8_line));
 	const char *data = (const char *)w->data + row0 * w->row_bytes;
 	for (size_t c = 0; c < w->cols; c += HTH_A8_COLS) {
@@ -286,10 +285,43 @@ static void task_codes(const run_plan *run, const job_plan *plan, void *scratch,
 		for (size_t t = 0; t < n_tokens; t += HTH_NEAR_TOKENS) {
 			near.offset = s->offset + t;
 			near.n_tokens = HTH_MIN(n_tokens - t, (size_t)HTH_NEAR_TOKENS);
-			type->gemm(s->panels, n_groups, n, &near, s->acc + t * G, n_tokens * G);
+			type->gemm(s->panels, n_groups, n, &near, acc + t * G, n_tokens * G);
 		}
 	}
-	write_tile(plan, s->acc, G, row0, n_rows, token0, n_tokens);
+}
+
+/* acc[group][token][G] of one token, its rows side by side. */
+static void gather_rows(float *dst, const float *acc, size_t G, size_t n_rows, size_t t, size_t n_tokens)
+{
+	for (size_t g = 0; g < n_rows / G; g++)
+		memcpy(dst + g * G, acc + (g * n_tokens + t) * G, G * sizeof *dst);
+}
+
+static void task_codes(const run_plan *run, const job_plan *plan, void *scratch, size_t row0, size_t n_rows,
+                       size_t token0, size_t n_tokens)
+{
+	const hth_kernel_row *row = run->row;
+	const hth_gated *gated = plan->gated;
+	scratch_codes *s = scratch;
+	size_t G = row->group_rows;
+	for (size_t t = 0; t < n_tokens; t++)
+		s->offset[t] = (uint32_t)(token_of(plan->job, token0 + t) * sizeof(hth_a8_line));
+	multiply_tile(row, plan->job->w, plan->job->x, s, s->acc[0], row0, n_rows, n_tokens);
+	if (gated == NULL) {
+		write_tile(plan, s->acc[0], G, row0, n_rows, token0, n_tokens);
+		return;
+	}
+	multiply_tile(row, gated->gate, plan->job->x, s, s->acc[1], row0, n_rows, n_tokens);
+	hth_a8_line *lines = gated->into->lines + row0 / 32 * gated->into->n_tokens + token0;
+	for (size_t t = 0; t < n_tokens; t++) {
+		_Alignas(64) float up[TILE_ROWS], gate[TILE_ROWS];
+		gather_rows(up, s->acc[0], G, n_rows, t, n_tokens);
+		gather_rows(gate, s->acc[1], G, n_rows, t, n_tokens);
+		gated->act(gate, gate, up, n_rows);
+		for (size_t g = 0; g < n_rows / 32; g++)
+			TASK_WRITES(lines + g * gated->into->n_tokens + t, sizeof *lines);
+		row->quantize_acts(lines + t, gated->into->n_tokens * sizeof *lines, gate, n_rows);
+	}
 }
 
 static void task_float(const run_plan *run, const job_plan *plan, void *scratch, size_t row0, size_t n_rows,
@@ -480,11 +512,11 @@ static void make_acts(const hth_kernel_row *row, hth_threads *threads, hth_acts 
 }
 
 /* Tiles small enough that every worker gets several, large enough to share the work of a panel. */
-static void plan_job(const run_plan *run, job_plan *plan, const hth_matmul *job)
+static void plan_job(const run_plan *run, job_plan *plan, const hth_matmul *job, const hth_gated *gated)
 {
 	const hth_kernel_row *row = run->row;
 	const hth_matrix *w = job->w;
-	*plan = (job_plan){.job = job, .codes = hth_type_has_codes(w->type),
+	*plan = (job_plan){.job = job, .gated = gated, .codes = hth_type_has_codes(w->type),
 	                   .n_tokens = job->select != NULL ? job->n_select : job->x->n_tokens, .block_tokens = 1};
 	const hth_kernel_type *type = &row->types[w->type];
 	bool few = plan->codes ? type->few != NULL : type->few_float != NULL;
@@ -501,6 +533,8 @@ static void plan_job(const run_plan *run, job_plan *plan, const hth_matmul *job)
 		plan->block_tokens = plan->codes ? BLOCK_TOKENS : BLOCK_TOKENS_FLOAT;
 	}
 	plan->n_blocks = plan->gemv ? 1 : (plan->n_tokens + plan->block_tokens - 1) / plan->block_tokens;
+	if (plan->gated != NULL)
+		step = 32; /* a line is made by one task */
 	while (plan->tile_rows >= 2 * step && w->rows * plan->n_blocks / plan->tile_rows < 4 * workers)
 		plan->tile_rows = hth_round_up(plan->tile_rows / 2, step);
 	plan->n_tiles = (w->rows + plan->tile_rows - 1) / plan->tile_rows;
@@ -511,7 +545,7 @@ void hth_matmul_run(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs)
 	run_plan run = {.row = hth_kernels_row(), .threads = threads};
 	for (size_t i = 0; i < n_jobs; i++) {
 		job_plan *plan = &run.jobs[run.n_jobs];
-		plan_job(&run, plan, &jobs[i]);
+		plan_job(&run, plan, &jobs[i], NULL);
 		if (plan->n_tokens > 0) {
 			if (plan->codes)
 				make_acts(run.row, threads, jobs[i].x, jobs[i].w->type, plan->gemv);
@@ -524,6 +558,27 @@ void hth_matmul_run(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs)
 			run.n_jobs = run.n_tasks = 0;
 		}
 	}
+}
+
+bool hth_gated_fits(const hth_matrix *up, const hth_matrix *gate, const hth_matrix *reader)
+{
+	return hth_type_has_codes(up->type) && hth_type_has_codes(gate->type) && hth_type_has_codes(reader->type) && up->rows == gate->rows &&
+	       up->cols == gate->cols && up->rows % 32 == 0;
+}
+
+bool hth_matmul_gated(hth_threads *threads, const hth_gated *gated)
+{
+	run_plan run = {.row = hth_kernels_row(), .threads = threads, .n_jobs = 1};
+	hth_matmul job = {.w = gated->up, .x = gated->x};
+	plan_job(&run, &run.jobs[0], &job, gated);
+	if (run.jobs[0].gemv)
+		return false;
+	hth_acts_set(gated->into, NULL, 0, gated->x->n_tokens, gated->up->rows);
+	make_acts(run.row, threads, gated->x, gated->up->type, false);
+	run.n_tasks = run.jobs[0].n_tiles * run.jobs[0].n_blocks;
+	hth_threads_run(threads, run.n_tasks, run_task, &run);
+	gated->into->lines_ready = true;
+	return true;
 }
 
 size_t hth_matrix_exact_tokens(const hth_matrix *matrix)

@@ -48,6 +48,18 @@ typedef struct hth_matmul {
 /* Runs several independent products as one piece of parallel work (q, k and v; gate and up; all experts). */
 void hth_matmul_run(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs);
 
+/* Two matrices of one shape that read the same activations, one gating the other: `into` becomes act(gate . x) * (up . x), in the 8-bit form alone, for
+ * one matrix that reads that (hth_gated_fits). It has room for x's tokens by up's rows. */
+typedef struct hth_gated {
+	const hth_matrix *up, *gate;
+	hth_acts *x, *into;
+	void (*act)(float *y, const float *gate, const float *up, size_t n); /* of hth_vec_ops; y is `gate` */
+} hth_gated;
+/* Whether these two can be computed so for that reader. */
+bool hth_gated_fits(const hth_matrix *up, const hth_matrix *gate, const hth_matrix *reader);
+/* False, and nothing is done, where tokens are so few that products apart are the faster way. */
+HTH_MUST_USE bool hth_matmul_gated(hth_threads *threads, const hth_gated *gated);
+
 /* Up to so many tokens at once, the product of each is to the last bit what it is alone: 1 where one token has a kernel of its own. */
 size_t hth_matrix_exact_tokens(const hth_matrix *matrix);
 

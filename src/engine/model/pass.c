@@ -319,18 +319,33 @@ static void bias_h_rows(hth_pass *p, const void *bias, size_t first, size_t n)
 		add_bias(p->h + r * n_embd, bias, n_embd);
 }
 
-void hth_pass_ffn(hth_pass *p, const hth_layer *l, hth_activation act)
+static void ffn_apart(hth_pass *p, const hth_layer *l, hth_activation act)
 {
 	size_t n_ff = l->up.rows;
 	bool gated = l->gate.rows > 0;
-	if (p->n_rows == 0)
-		return;
-	hth_acts_set(p->acts, p->h, l->up.cols, p->n_rows, l->up.cols);
 	const hth_matmul jobs[] = {{.w = &l->up, .x = p->acts, .y = p->up, .y_stride = n_ff},
 	                           {.w = &l->gate, .x = p->acts, .y = p->gate, .y_stride = n_ff}};
 	hth_matmul_run(p->threads, jobs, gated ? 2 : 1);
 	hth_pass_rows(p, p->n_rows, ffn_rows, &(ffn_arg){l, act});
 	hth_pass_matmul(p, &l->down, gated ? p->gate : p->up, p->n_rows, p->h);
+}
+
+bool hth_layer_gates_in_tiles(const hth_layer *l)
+{
+	return l->gate.rows > 0 && l->gate_b == NULL && l->up_b == NULL && hth_gated_fits(&l->up, &l->gate, &l->down);
+}
+
+void hth_pass_ffn(hth_pass *p, const hth_layer *l, hth_activation act)
+{
+	if (p->n_rows == 0)
+		return;
+	hth_acts_set(p->acts, p->h, l->up.cols, p->n_rows, l->up.cols);
+	hth_gated job = {.up = &l->up, .gate = &l->gate, .x = p->acts, .into = p->ff_acts,
+	                 .act = act == HTH_SILU ? hth_vec()->silu_mul : act == HTH_GELU ? hth_vec()->gelu_mul : NULL};
+	if (job.act != NULL && hth_layer_gates_in_tiles(l) && hth_matmul_gated(p->threads, &job))
+		hth_matmul_run(p->threads, &(hth_matmul){.w = &l->down, .x = p->ff_acts, .y = p->h, .y_stride = l->down.rows}, 1);
+	else
+		ffn_apart(p, l, act);
 	if (l->down_b != NULL)
 		hth_pass_rows(p, p->n_rows, bias_h_rows, l->down_b);
 }

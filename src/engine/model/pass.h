@@ -50,6 +50,7 @@ typedef struct hth_pass {
 	size_t scratch_len;
 	float *partial; /* attention's: results of a sequence's stretches before they are merged */
 	hth_acts *acts;
+	hth_acts *ff_acts; /* gated values, where a layer gates in tiles (else NULL) */
 
 	/* experts (NULL without) */
 	float *router, *pair, *pair_weight, *aside; /* aside: [rows][n_embd], with a shared expert */
@@ -84,6 +85,8 @@ void hth_pass_post_norm(hth_pass *p, const float *weight);
 void hth_pass_residual(hth_pass *p);
 /* h -> h: down(act(gate(h)) * up(h)), or down(act(up(h))) where the layer has no gate. */
 void hth_pass_ffn(hth_pass *p, const hth_layer *l, hth_activation act);
+/* Whether the layer's gate and up are multiplied together where tokens are many, into ff_acts. */
+bool hth_layer_gates_in_tiles(const hth_layer *l);
 
 typedef struct hth_experts_options {
 	hth_activation act;

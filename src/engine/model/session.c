@@ -55,7 +55,7 @@ typedef struct plan {
 	hth_session_options o;
 	uint32_t n_outputs;
 	hth_kv_shape kv;
-	size_t max_cols, pair_cols, n_pairs; /* of acts and pair_acts */
+	size_t max_cols, gated_ff, pair_cols, n_pairs; /* of acts, ff_acts (0: none) and pair_acts */
 	bool has_shared;
 	uint64_t ff; /* floats of gate, and of up */
 	unsigned n_workers;
@@ -101,6 +101,7 @@ static hth_status make_plan(const hth_model *m, const hth_session_options *optio
 		ff = HTH_MAX(ff, HTH_MAX(l->up.rows, l->shexp_up.rows));
 		ff_exp = l->up_exps ? HTH_MAX(ff_exp, l->up_exps[0].rows) : ff_exp;
 		pl.has_shared |= l->shexp_up.rows > 0;
+		pl.gated_ff = hth_layer_gates_in_tiles(l) ? HTH_MAX(pl.gated_ff, l->up.rows) : pl.gated_ff;
 	}
 	pl.n_pairs = (size_t)o->n_batch * p->n_expert_used;
 	pl.pair_cols = ff_exp;
@@ -178,6 +179,8 @@ static uint64_t plan_bytes(const hth_model *m, const plan *pl, uint64_t *ret_wor
 	lay_out(&probe, m, pl, &c);
 	*ret_work = c.used;
 	uint64_t all = hth_kv_plan(&pl->kv), acts = hth_acts_plan_bytes(pl->o.n_batch, pl->max_cols);
+	if (pl->gated_ff > 0)
+		acts += hth_acts_plan_bytes(pl->o.n_batch, pl->gated_ff);
 	if (pl->n_pairs > 0)
 		acts += hth_acts_plan_bytes(pl->n_pairs, pl->pair_cols);
 	if (hth_add_overflows(all, c.used, &all) || hth_add_overflows(all, acts, &all))
@@ -221,6 +224,8 @@ hth_status hth_session_create(hth_session **ret_session, const hth_model *model,
 		lay_out(s, model, &pl, &(carve){.base = s->work});
 		status = hth_acts_create(&s->whole.pass.acts, pl.o.n_batch, pl.max_cols, err);
 	}
+	if (status == HTH_OK && pl.gated_ff > 0)
+		status = hth_acts_create(&s->whole.pass.ff_acts, pl.o.n_batch, pl.gated_ff, err);
 	if (status == HTH_OK && pl.n_pairs > 0)
 		status = hth_acts_create(&s->whole.pass.pair_acts, pl.n_pairs, pl.pair_cols, err);
 	if (status != HTH_OK) {
@@ -250,6 +255,7 @@ void hth_session_destroy(hth_session *session)
 		return;
 	hth_kv_finish(&session->kv);
 	hth_acts_destroy(session->whole.pass.acts);
+	hth_acts_destroy(session->whole.pass.ff_acts);
 	hth_acts_destroy(session->whole.pass.pair_acts);
 	free(session->work);
 	free(session);

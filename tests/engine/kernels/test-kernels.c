@@ -294,6 +294,65 @@ TEST(slow_types_are_dequantised)
 	}
 }
 
+/* act(gate . x) * (up . x) in tiles, and what the next matrix makes of it: the same bits as by the way of floats. */
+static void check_gated(hth_type up_type, hth_type gate_type, hth_type reader_type, size_t n_ff, size_t n_tokens, bool gelu)
+{
+	enum { COLS = 512, OUT = 21 };
+	hth_error err = HTH_ERROR_INIT;
+	problem up, gate, down;
+	problem_init(&up, up_type, n_ff, COLS, n_tokens);
+	problem_init(&gate, gate_type, n_ff, COLS, n_tokens);
+	problem_init(&down, reader_type, OUT, n_ff, 1);
+	hth_acts *x = NULL, *into = NULL;
+	REQUIRE_OK(hth_acts_create(&x, n_tokens, HTH_MAX(COLS, n_ff), &err));
+	REQUIRE_OK(hth_acts_create(&into, n_tokens, n_ff, &err));
+	float *u = malloc(2 * n_tokens * n_ff * sizeof *u), *g = u + n_tokens * n_ff, *y = malloc(2 * n_tokens * OUT * sizeof *y), *z = y + n_tokens * OUT;
+	hth_acts_set(x, up.x, up.stride, n_tokens, COLS);
+	hth_gated job = {.up = &up.w, .gate = &gate.w, .x = x, .into = into, .act = gelu ? hth_vec()->gelu_mul : hth_vec()->silu_mul};
+	CHECK(hth_gated_fits(&up.w, &gate.w, &down.w));
+	REQUIRE(hth_matmul_gated(pool, &job));
+	hth_matmul_run(pool, &(hth_matmul){.w = &down.w, .x = into, .y = y, .y_stride = OUT}, 1);
+	const hth_matmul apart[] = {{.w = &up.w, .x = x, .y = u, .y_stride = n_ff}, {.w = &gate.w, .x = x, .y = g, .y_stride = n_ff}};
+	hth_matmul_run(pool, apart, 2);
+	for (size_t t = 0; t < n_tokens; t++)
+		job.act(g + t * n_ff, g + t * n_ff, u + t * n_ff, n_ff);
+	hth_acts_set(x, g, n_ff, n_tokens, n_ff);
+	hth_matmul_run(pool, &(hth_matmul){.w = &down.w, .x = x, .y = z, .y_stride = OUT}, 1);
+	if (memcmp(y, z, n_tokens * OUT * sizeof *y) != 0)
+		test_fail(__FILE__, __LINE__, "%s: %s gated by %s, %zu rows, %zu tokens: not what they give apart", hth_kernels_name(),
+		          hth_type_get(up_type)->name, hth_type_get(gate_type)->name, n_ff, n_tokens);
+	/* One token alone goes another way, but for the row that has none. */
+	hth_acts_set(x, up.x, up.stride, 1, COLS);
+	CHECK_INT(hth_matmul_gated(pool, &job), strcmp(hth_kernels_name(), "c") == 0);
+	free(u);
+	free(y);
+	hth_acts_destroy(x);
+	hth_acts_destroy(into);
+	problem_finish(&up);
+	problem_finish(&gate);
+	problem_finish(&down);
+}
+static void gated_pairs(void)
+{
+	check_gated(HTH_Q4_K, HTH_Q4_K, HTH_Q6_K, 256, 40, false);
+	check_gated(HTH_Q5_K, HTH_Q8_0, HTH_Q4_0, 96, 33, true);
+	check_gated(HTH_Q4_0, HTH_Q6_K, HTH_Q8_0, 160, 530, false);
+}
+TEST(gated_pairs_are_what_their_products_are_apart)
+{
+	for_each_row(gated_pairs);
+	problem f, q, odd;
+	problem_init(&f, HTH_F16, 64, 512, 1);
+	problem_init(&q, HTH_Q8_0, 64, 512, 1);
+	problem_init(&odd, HTH_Q8_0, 72, 512, 1);
+	CHECK(hth_gated_fits(&q.w, &q.w, &q.w));
+	CHECK(!hth_gated_fits(&f.w, &q.w, &q.w) && !hth_gated_fits(&q.w, &f.w, &q.w) && !hth_gated_fits(&q.w, &q.w, &f.w)); /* floats are read as floats */
+	CHECK(!hth_gated_fits(&odd.w, &odd.w, &q.w) && !hth_gated_fits(&odd.w, &q.w, &q.w));
+	problem_finish(&f);
+	problem_finish(&q);
+	problem_finish(&odd);
+}
+
 static void jobs_together(void)
 {
 	hth_error err = HTH_ERROR_INIT;
