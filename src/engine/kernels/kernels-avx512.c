@@ -13,35 +13,40 @@
 
 INLINE __mmask16 first(size_t n) { return n >= 16 ? 0xFFFF : (__mmask16)((1u << n) - 1); }
 
+/* One line of 32 columns. Its second half is put together in a vector: scalars would go through memory one by one. */
+INLINE void quantize_line(hth_a8_line *dst, __m512 v0, __m512 v1)
+{
+	/* The operand order drops NaN, as the comparison of the reference does. */
+	__m512 max = _mm512_max_ps(_mm512_abs_ps(v0), _mm512_setzero_ps());
+	float m = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(v1), max));
+	float d = m * (1.0f / 127.0f), id = m > 0 ? 127.0f / m : 0;
+	__m128i q0 = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(v0, _mm512_set1_ps(id))));
+	__m128i q1 = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(v1, _mm512_set1_ps(id))));
+	__m256i q = _mm256_set_m128i(q1, q0);
+	/* Sums of two columns in 16 bits, then of the four dwords of each half: columns 0 and 1, and 2 and 3, of every four. */
+	__m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), q);
+	pairs = _mm256_add_epi16(pairs, _mm256_shuffle_epi32(pairs, 0x4E));
+	pairs = _mm256_add_epi16(pairs, _mm256_shuffle_epi32(pairs, 0xB1));
+	__m256i minus = _mm256_sub_epi16(_mm256_setzero_si256(), pairs), both = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+	__m128i sum0 = _mm256_castsi256_si128(both), sum1 = _mm256_extracti128_si256(both, 1);
+	/* d, s32, s16: d times 1, sum0 + sum1, sum0, sum1. */
+	__m128i sums = _mm_blend_epi32(_mm_unpacklo_epi64(_mm_set1_epi32(1), sum0), _mm_add_epi32(sum0, sum1), 2);
+	sums = _mm_blend_epi32(sums, sum1, 8);
+	__m128 floats = _mm_mul_ps(_mm_cvtepi32_ps(sums), _mm_set1_ps(d));
+	__m128i n16 = _mm_slli_epi32(_mm_sub_epi32(_mm_setzero_si128(), _mm_unpacklo_epi32(sum0, sum1)), 7);
+	__m128i ints = _mm_unpacklo_epi64(n16, _mm_unpacklo_epi32(_mm256_castsi256_si128(minus), _mm256_extracti128_si256(minus, 1)));
+	_mm256_store_si256((__m256i *)dst->q, q);
+	_mm256_store_si256((__m256i *)&dst->d, _mm256_set_m128i(ints, _mm_castps_si128(floats)));
+}
+_Static_assert(offsetof(hth_a8_line, d) == 32 && offsetof(hth_a8_line, s16) == 40 && offsetof(hth_a8_line, n16) == 48 && offsetof(hth_a8_line, minus) == 56,
+               "as quantize_line puts it together");
+
 static void quantize_acts(hth_a8_line *dst, size_t stride, const float *x, size_t n)
 {
-	for (; n > 0; dst = (hth_a8_line *)((char *)dst + stride)) {
-		__mmask16 k0 = first(n), k1 = n > 16 ? first(n - 16) : 0;
-		__m512 v0 = _mm512_maskz_loadu_ps(k0, x), v1 = _mm512_maskz_loadu_ps(k1, x + 16);
-		/* The operand order drops NaN, as the comparison of the reference does. */
-		__m512 max = _mm512_max_ps(_mm512_abs_ps(v0), _mm512_setzero_ps());
-		float m = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(v1), max));
-		float d = m * (1.0f / 127.0f), id = m > 0 ? 127.0f / m : 0;
-		__m128i q0 = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(v0, _mm512_set1_ps(id))));
-		__m128i q1 = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(v1, _mm512_set1_ps(id))));
-		_mm_store_si128((__m128i *)dst->q, q0);
-		_mm_store_si128((__m128i *)(dst->q + 16), q1);
-		/* Sums of two columns in 16 bits, then of the four dwords of each half: columns 0 and 1, and 2 and 3, of every four. */
-		__m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), _mm256_set_m128i(q1, q0));
-		pairs = _mm256_add_epi16(pairs, _mm256_shuffle_epi32(pairs, 0x4E));
-		pairs = _mm256_add_epi16(pairs, _mm256_shuffle_epi32(pairs, 0xB1));
-		__m256i minus = _mm256_sub_epi16(_mm256_setzero_si256(), pairs), sums = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
-		int sum0 = _mm256_cvtsi256_si32(sums), sum1 = _mm_cvtsi128_si32(_mm256_extracti128_si256(sums, 1));
-		dst->d = d;
-		dst->s32 = d * (float)(sum0 + sum1);
-		dst->s16[0] = d * (float)sum0;
-		dst->s16[1] = d * (float)sum1;
-		dst->n16[0] = -128 * sum0;
-		dst->n16[1] = -128 * sum1;
-		_mm_storel_epi64((__m128i *)dst->minus, _mm_unpacklo_epi32(_mm256_castsi256_si128(minus), _mm256_extracti128_si256(minus, 1)));
-		x += 32;
-		n = n > 32 ? n - 32 : 0;
-	}
+	for (; n >= 32; n -= 32, x += 32, dst = (hth_a8_line *)((char *)dst + stride))
+		quantize_line(dst, _mm512_loadu_ps(x), _mm512_loadu_ps(x + 16));
+	if (n > 0)
+		quantize_line(dst, _mm512_maskz_loadu_ps(first(n), x), _mm512_maskz_loadu_ps(n > 16 ? first(n - 16) : 0, x + 16));
 }
 
 INLINE __m512 exp16(__m512 x)
