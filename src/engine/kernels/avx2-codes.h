@@ -151,14 +151,27 @@ INLINE __m256 bytes_less_32_times(uint64_t bytes, float d)
 	return _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_sub_epi32(v, _mm256_set1_epi32(32))), _mm256_set1_ps(d));
 }
 
-/* hth_k4_scale_min for the 8 groups at once. */
-INLINE void k4_scales(const uint8_t scales[12], uint16_t d, uint16_t dmin, __m256 *s, __m256 *m)
+/* hth_k4_scale_min for the 8 groups at once, as bytes. */
+INLINE void k4_bytes(const uint8_t scales[12], uint64_t *scale, uint64_t *min)
 {
 	uint32_t a = load32(scales), b = load32(scales + 4), c = load32(scales + 8);
-	uint64_t scale = (uint64_t)((c & 0x0F0F0F0F) | (a >> 2 & 0x30303030)) << 32 | (a & 0x3F3F3F3F);
-	uint64_t min = (uint64_t)((c >> 4 & 0x0F0F0F0F) | (b >> 2 & 0x30303030)) << 32 | (b & 0x3F3F3F3F);
+	*scale = (uint64_t)((c & 0x0F0F0F0F) | (a >> 2 & 0x30303030)) << 32 | (a & 0x3F3F3F3F);
+	*min = (uint64_t)((c >> 4 & 0x0F0F0F0F) | (b >> 2 & 0x30303030)) << 32 | (b & 0x3F3F3F3F);
+}
+INLINE void k4_scales(const uint8_t scales[12], uint16_t d, uint16_t dmin, __m256 *s, __m256 *m)
+{
+	uint64_t scale, min;
+	k4_bytes(scales, &scale, &min);
 	*s = bytes_times(scale, half_to_float(d));
 	*m = bytes_times(min, -half_to_float(dmin));
+}
+INLINE __m256i k4_int_scales(const uint8_t scales[12], uint16_t d, uint16_t dmin, float *ret_d, __m256 *m)
+{
+	uint64_t scale, min;
+	k4_bytes(scales, &scale, &min);
+	*ret_d = half_to_float(d);
+	*m = bytes_times(min, -half_to_float(dmin));
+	return _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)scale));
 }
 
 INLINE __m256i codes_q4_k(const char *chunk, int g)
@@ -170,6 +183,11 @@ INLINE void scales_q4_k(const char *chunk, int n, __m256 *s, __m256 *m)
 {
 	const hth_block_q4_k *b = (const hth_block_q4_k *)chunk;
 	k4_scales(b->scales, b->d, b->dmin, s, m);
+}
+INLINE __m256i int_scales_q4_k(const char *chunk, float *d, __m256 *m)
+{
+	const hth_block_q4_k *b = (const hth_block_q4_k *)chunk;
+	return k4_int_scales(b->scales, b->d, b->dmin, d, m);
 }
 
 INLINE __m256i codes_q5_k(const char *chunk, int g)
@@ -184,6 +202,11 @@ INLINE void scales_q5_k(const char *chunk, int n, __m256 *s, __m256 *m)
 {
 	const hth_block_q5_k *b = (const hth_block_q5_k *)chunk;
 	k4_scales(b->scales, b->d, b->dmin, s, m);
+}
+INLINE __m256i int_scales_q5_k(const char *chunk, float *d, __m256 *m)
+{
+	const hth_block_q5_k *b = (const hth_block_q5_k *)chunk;
+	return k4_int_scales(b->scales, b->d, b->dmin, d, m);
 }
 
 INLINE __m256i codes_iq4_xs(const char *chunk, int g)

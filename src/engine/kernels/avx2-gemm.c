@@ -10,13 +10,15 @@
  *   u4   codes 0 to 15: a product is at most 2 * 15 * 127 = 3810, the sum of a group of 32 at most 16 * 15 * 127 = 30480.
  *   u5   codes 0 to 31: a product is at most 7874, but the sum up to 62992. So it starts from -16 * sum(q): codes less 16 lie in
  *        -16 to 15, and the sum in 16 * 16 * 127 = 32512 on either side. The minimum makes up for it (min + 16 scale).
+ *   k4, k5: the same of blocks of 256, scales being 0 to 63: 2 * 32512 * 63 < 2^24.
  *   u6   codes 0 to 63 in groups of 16, offset 32: a product is at most 16002; from -32 * sum(q), the sum of a group of 16 is at most
  *        8 * 32 * 127 = 32512. Its scale is an integer of 8 bits: vpmaddwd multiplies with it instead of 1, and the two groups of
  *        16 meet in 32 bits (4 * 32512 * 128 < 2^24). One float for each row and 256 columns is left.
  *   u3   codes 0 to 7, offset 4: the same with smaller numbers. u2: codes 0 to 3 with minimums, no offset.
  *   s8   codes -128 to 127: vpmaddubsw would saturate. Codes are unpacked to 16 bits and vpmaddwd sums them in 32: as many
  *        multiplications as vpmaddubsw with a widening each, and no signs to move. Activations are widened once for all panels.
- * Then the sum becomes a float and meets the weights' scale and the activations' scale, once per group.
+ * Then the sum becomes a float and meets the weights' scale and the activations' scale, once per group. Where the weights' scales are integers times
+ * a float of the row's (all of k4, k5, u6, u3, u2), the widening multiplies by the integer, and the row's float comes once per chunk: minimums are kept in units of it.
  *
  * Floats: 16 rows by 6 tokens of sums in 12 registers.
  */
@@ -64,26 +66,55 @@ INLINE void steps(__m256i sum[2][TOKENS], const hth_panel *panels, const int P, 
 	}
 }
 
+/* What sums of 32 columns start from. */
+INLINE void start32(__m256i sum[2][TOKENS], const char *const *line, const int T, const bool centred)
+{
+#pragma GCC unroll 4
+	for (int t = 0; centred && t < T; t++) {
+		const hth_a8_line *a = (const hth_a8_line *)line[t];
+		__m256i minus = _mm256_add_epi16(broadcast4(a->minus[0]), broadcast4(a->minus[1]));
+		sum[0][t] = sum[1][t] = _mm256_slli_epi16(minus, 4);
+	}
+}
+
+/* A chunk's sums in units of each row's float, and what they come to. */
+INLINE void clear(__m256 units[2][TOKENS], const int P, const int T)
+{
+#pragma GCC unroll 2
+	for (int p = 0; p < P; p++)
+#pragma GCC unroll 4
+		for (int t = 0; t < T; t++)
+			units[p][t] = _mm256_setzero_ps();
+}
+INLINE void add_units(__m256 units[2][TOKENS], const hth_panel *panels, const int P, size_t t0, const int T, float *acc, size_t acc_stride)
+{
+#pragma GCC unroll 2
+	for (int p = 0; p < P; p++)
+#pragma GCC unroll 4
+		for (int t = 0; t < T; t++) {
+			float *to = acc + (size_t)p * acc_stride + 8 * (t0 + (size_t)t);
+			_mm256_store_ps(to, _mm256_fmadd_ps(units[p][t], _mm256_load_ps(AVX2_ROW_SCALE(&panels[p])), _mm256_load_ps(to)));
+		}
+}
+
 /* The first panels ask for the lines of the tokens that come next: they lie in runs of 2 KiB, too short for the processor to foresee.
  * (Where tokens are selected nothing is lost.) The others ask for what is there. */
 #define ASK(p) ((p) == 0 ? HTH_NEAR_TOKENS * sizeof(hth_a8_line) : 0)
+
+/* The activations' lines of T tokens. */
+#define LINES(line)                                                    \
+	const char *line[TOKENS];                                      \
+	_Pragma("GCC unroll 4") for (int t = 0; t < T; t++)            \
+		line[t] = acts->lines + acts->offset[t0 + (size_t)t]
 
 /* Groups of 32 with minimums; centred: less 16. P panels by T tokens. */
 INLINE void block32(const hth_panel *panels, const int P, size_t n, const hth_gemm_acts *acts, size_t t0, const int T, float *acc,
                     size_t acc_stride, size_t ask, const bool centred)
 {
-	const char *line[TOKENS];
-#pragma GCC unroll 4
-	for (int t = 0; t < T; t++)
-		line[t] = acts->lines + acts->offset[t0 + (size_t)t];
+	LINES(line);
 	for (size_t g = 0; g < n / 32; g++) {
 		__m256i sum[2][TOKENS];
-#pragma GCC unroll 4
-		for (int t = 0; centred && t < T; t++) {
-			const hth_a8_line *a = (const hth_a8_line *)line[t];
-			__m256i minus = _mm256_add_epi16(broadcast4(a->minus[0]), broadcast4(a->minus[1]));
-			sum[0][t] = sum[1][t] = _mm256_slli_epi16(minus, 4);
-		}
+		start32(sum, line, T, centred);
 		steps(sum, panels, P, 256 * g, line, T, 0, 8, !centred);
 #pragma GCC unroll 4
 		for (int t = 0; t < T; t++) {
@@ -103,14 +134,41 @@ INLINE void block32(const hth_panel *panels, const int P, size_t n, const hth_ge
 	}
 }
 
+/* The same with integer scales, by which the widening multiplies; all of a chunk but those is in units of the row's float. */
+INLINE void block_k(const hth_panel *panels, const int P, size_t n, const hth_gemm_acts *acts, size_t t0, const int T, float *acc,
+                    size_t acc_stride, size_t ask, const bool centred)
+{
+	LINES(line);
+	__m256 units[2][TOKENS];
+	clear(units, P, T);
+	for (size_t g = 0; g < n / 32; g++) {
+		__m256i sum[2][TOKENS];
+		start32(sum, line, T, centred);
+		steps(sum, panels, P, 256 * g, line, T, 0, 8, !centred);
+#pragma GCC unroll 4
+		for (int t = 0; t < T; t++) {
+			const hth_a8_line *a = (const hth_a8_line *)line[t];
+			__m256 d = _mm256_broadcast_ss(&a->d), s32 = _mm256_broadcast_ss(&a->s32);
+#pragma GCC unroll 2
+			for (int p = 0; p < P; p++) {
+				__m256i wide = _mm256_madd_epi16(sum[p][t], aligned256(AVX2_SCALE16(&panels[p]) + 16 * g));
+				units[p][t] = _mm256_fmadd_ps(_mm256_load_ps(panels[p].min + 8 * g), s32, units[p][t]);
+				units[p][t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(wide), d, units[p][t]);
+			}
+			_mm_prefetch(line[t] + ask, _MM_HINT_T0);
+			line[t] += acts->group_stride;
+		}
+	}
+	add_units(units, panels, P, t0, T, acc, acc_stride);
+}
+
 /* Groups of 16 with integer scales, whose codes have an offset of 2^shift, or (shift 0) minimums. */
 INLINE void block16(const hth_panel *panels, const int P, size_t n, const hth_gemm_acts *acts, size_t t0, const int T, float *acc,
                     size_t acc_stride, size_t ask, const int shift)
 {
-	const char *line[TOKENS];
-#pragma GCC unroll 4
-	for (int t = 0; t < T; t++)
-		line[t] = acts->lines + acts->offset[t0 + (size_t)t];
+	LINES(line);
+	__m256 units[2][TOKENS];
+	clear(units, P, T);
 	for (size_t g = 0; g < n / 32; g++) {
 		__m256i sum[2][TOKENS], first[2][TOKENS];
 #pragma GCC unroll 2
@@ -137,20 +195,18 @@ INLINE void block16(const hth_panel *panels, const int P, size_t n, const hth_ge
 			__m256 d = _mm256_broadcast_ss(&a->d);
 #pragma GCC unroll 2
 			for (int p = 0; p < P; p++) {
-				float *to = acc + (size_t)p * acc_stride + 8 * (t0 + (size_t)t);
 				__m256i second = _mm256_madd_epi16(sum[p][t], aligned256(AVX2_SCALE16(&panels[p]) + 32 * g + 16));
-				__m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_add_epi32(first[p][t], second)), d);
-				__m256 old = _mm256_load_ps(to);
 				if (shift == 0) {
-					old = _mm256_fmadd_ps(_mm256_load_ps(panels[p].min + 16 * g), _mm256_broadcast_ss(&a->s16[0]), old);
-					old = _mm256_fmadd_ps(_mm256_load_ps(panels[p].min + 16 * g + 8), _mm256_broadcast_ss(&a->s16[1]), old);
+					units[p][t] = _mm256_fmadd_ps(_mm256_load_ps(panels[p].min + 16 * g), _mm256_broadcast_ss(&a->s16[0]), units[p][t]);
+					units[p][t] = _mm256_fmadd_ps(_mm256_load_ps(panels[p].min + 16 * g + 8), _mm256_broadcast_ss(&a->s16[1]), units[p][t]);
 				}
-				_mm256_store_ps(to, _mm256_fmadd_ps(v, _mm256_load_ps(AVX2_ROW_SCALE(&panels[p])), old));
+				units[p][t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(_mm256_add_epi32(first[p][t], second)), d, units[p][t]);
 			}
 			_mm_prefetch(line[t] + ask, _MM_HINT_T0);
 			line[t] += acts->group_stride;
 		}
 	}
+	add_units(units, panels, P, t0, T, acc, acc_stride);
 }
 
 /* One group of 32 columns of 16-bit codes; q: the tokens' activations in 16 bits, d their scales. */
@@ -219,13 +275,17 @@ INLINE void block_wide(const hth_panel *panels, const int P, size_t g, const wid
 	}
 #define PAIR_block32(T) block32(panels + p, 2, n, acts, t, T, acc + p * acc_stride, acc_stride, ASK(p), CENTRED)
 #define ONE_block32(T) block32(panels + p, 1, n, acts, t, T, acc + p * acc_stride, acc_stride, ASK(p), CENTRED)
+#define PAIR_block_k(T) block_k(panels + p, 2, n, acts, t, T, acc + p * acc_stride, acc_stride, ASK(p), CENTRED)
+#define ONE_block_k(T) block_k(panels + p, 1, n, acts, t, T, acc + p * acc_stride, acc_stride, ASK(p), CENTRED)
 #define PAIR_block16(T) block16(panels + p, 2, n, acts, t, T, acc + p * acc_stride, acc_stride, ASK(p), SHIFT)
 #define ONE_block16(T) block16(panels + p, 1, n, acts, t, T, acc + p * acc_stride, acc_stride, ASK(p), SHIFT)
 #define CENTRED false
 GEMM(u4, block32)
+GEMM(k4, block_k)
 #undef CENTRED
 #define CENTRED true
 GEMM(u5, block32)
+GEMM(k5, block_k)
 #define SHIFT 5
 GEMM(u6, block16)
 #undef SHIFT

@@ -23,7 +23,7 @@ INLINE void store_transposed(void *dst, __m256i r[8])
 static const char zeros[8 * 34];
 
 /* Which gemm the panel is for: what the sums start from, and the width of codes (see avx2-gemm.c). */
-typedef enum panel_kind { U4, U5, U16, S8 } panel_kind;
+typedef enum panel_kind { U4, U5, K4, K5, U16, S8 } panel_kind;
 
 /* Codes of 8 bits to 16: columns 0 and 2 of every four in the first half of the group's space, 1 and 3 in the second. */
 INLINE void store_wide(hth_panel *panel, size_t g, __m256i r[8])
@@ -55,7 +55,46 @@ INLINE void unpack_scales(hth_panel *panel, const char *const row[8], int n_grou
 	store_transposed(panel->min, t);
 }
 
-/* The same by groups of 16, with the scales as integers. */
+/* What the rows' integer scales and minimums are in units of: their floats. A row whose float is 0 has integers 0 instead, so that its minimums have a
+ * unit. */
+typedef struct row_units {
+	__m256 inverse;
+	__m256i is_zero;
+} row_units;
+INLINE row_units store_units(hth_panel *panel, const float d[8])
+{
+	__m256 unit = _mm256_loadu_ps(d), is_zero = _mm256_cmp_ps(unit, _mm256_setzero_ps(), _CMP_EQ_OQ);
+	unit = _mm256_blendv_ps(unit, _mm256_set1_ps(1), is_zero);
+	_mm256_store_ps(AVX2_ROW_SCALE(panel), unit);
+	return (row_units){_mm256_div_ps(_mm256_set1_ps(1), unit), _mm256_castps_si256(is_zero)};
+}
+
+/* By groups of 32, with the scales as integers. */
+INLINE void unpack_scales_k(hth_panel *panel, const char *const row[8], int_scales_fn scales, panel_kind kind)
+{
+	__m256i s[8], m[8];
+	float d[8];
+#pragma GCC unroll 8
+	for (int r = 0; r < 8; r++) {
+		__m256 min;
+		s[r] = scales(row[r], &d[r], &min);
+		m[r] = _mm256_castps_si256(min);
+	}
+	transpose8(s);
+	transpose8(m);
+	row_units units = store_units(panel, d);
+#pragma GCC unroll 8
+	for (int g = 0; g < 8; g++) {
+		__m256i scale = _mm256_andnot_si256(units.is_zero, s[g]);
+		__m256 min = _mm256_mul_ps(_mm256_castsi256_ps(m[g]), units.inverse);
+		if (kind == K5)
+			min = _mm256_fmadd_ps(_mm256_cvtepi32_ps(scale), _mm256_set1_ps(16), min);
+		_mm256_store_si256((__m256i *)AVX2_SCALE16(panel) + g, _mm256_or_si256(scale, _mm256_slli_epi32(scale, 16)));
+		_mm256_store_ps(panel->min + 8 * g, min);
+	}
+}
+
+/* The same by groups of 16. */
 INLINE void unpack_scales16(hth_panel *panel, const char *const row[8], int_scales_fn scales, const bool has_min)
 {
 	__m256 m[8][2];
@@ -65,18 +104,21 @@ INLINE void unpack_scales16(hth_panel *panel, const char *const row[8], int_scal
 	for (int r = 0; r < 8; r++)
 		t[r] = scales(row[r], &d[r], m[r]);
 	transpose8(t);
+	row_units units = store_units(panel, d);
 	const __m256i low = _mm256_set1_epi32(0x01000100), high = _mm256_set1_epi32(0x03020302);
 	const __m256i lanes = _mm256_broadcastsi128_si256(_mm_setr_epi32(0, 0x04040404, 0x08080808, 0x0C0C0C0C));
 	for (int g = 0; g < 8; g++) {
 		__m256i *to = (__m256i *)AVX2_SCALE16(panel) + 2 * g;
-		_mm256_store_si256(to, _mm256_shuffle_epi8(t[g], _mm256_add_epi8(low, lanes)));
-		_mm256_store_si256(to + 1, _mm256_shuffle_epi8(t[g], _mm256_add_epi8(high, lanes)));
+		__m256i scale = _mm256_andnot_si256(units.is_zero, t[g]);
+		_mm256_store_si256(to, _mm256_shuffle_epi8(scale, _mm256_add_epi8(low, lanes)));
+		_mm256_store_si256(to + 1, _mm256_shuffle_epi8(scale, _mm256_add_epi8(high, lanes)));
 	}
-	memcpy(AVX2_ROW_SCALE(panel), d, sizeof d);
 	for (int i = 0; has_min && i < 2; i++) {
 		for (int r = 0; r < 8; r++)
 			t[r] = _mm256_castps_si256(m[r][i]);
-		store_transposed(panel->min + 64 * i, t);
+		transpose8(t);
+		for (int g = 0; g < 8; g++)
+			_mm256_store_ps(panel->min + 64 * i + 8 * g, _mm256_mul_ps(_mm256_castsi256_ps(t[g]), units.inverse));
 	}
 }
 
@@ -88,6 +130,8 @@ INLINE void unpack(hth_panel *panel, const void *block, size_t row_bytes, size_t
 		row[r] = r < n_rows ? (const char *)block + r * row_bytes : zeros;
 	if (kind == U16)
 		unpack_scales16(panel, row, int_scales, has_min);
+	else if (kind == K4 || kind == K5)
+		unpack_scales_k(panel, row, int_scales, kind);
 	else
 		unpack_scales(panel, row, (int)(n / 32), scales, kind);
 #define UNPACK_GROUP(g)                                                      \
@@ -202,8 +246,6 @@ INLINE void gemv(const void *w, size_t row_bytes, size_t n_rows, size_t cols, co
 #define int_scales_q8_0 NULL
 #define int_scales_iq4_nl NULL
 #define int_scales_mxfp4 NULL
-#define int_scales_q4_k NULL
-#define int_scales_q5_k NULL
 #define int_scales_iq4_xs NULL
 AVX2_TYPE(q4_0, 8, U4, true)
 AVX2_TYPE(q4_1, 8, U4, true)
@@ -214,8 +256,8 @@ AVX2_TYPE(iq4_nl, 8, S8, false)
 AVX2_TYPE(mxfp4, 8, U5, true)
 AVX2_TYPE(q2_k, 1, U16, true)
 AVX2_TYPE(q3_k, 1, U16, false)
-AVX2_TYPE(q4_k, 1, U4, true)
-AVX2_TYPE(q5_k, 1, U5, true)
+AVX2_TYPE(q4_k, 1, K4, true)
+AVX2_TYPE(q5_k, 1, K5, true)
 AVX2_TYPE(q6_k, 1, U16, false)
 AVX2_TYPE(iq4_xs, 1, S8, false)
 

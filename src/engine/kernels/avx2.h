@@ -6,13 +6,13 @@
 
 enum { AVX2_ROWS = 8, AVX2_FLOAT_ROWS = 16 };
 
-/* A panel of a type with groups of 16: the integer scales of group 2 g + h at 32 g + 16 h, each row's in both halves of its lane;
- * the rows' floats that they are multiplied with; minimums (Q2_K) where they always are. */
+/* A panel of a type with integer scales: of groups of 32 those of group g are at 16 g, of groups of 16 those of group 2 g + h at 32 g + 16 h, each
+ * row's in both halves of its lane; the rows' floats that they are multiplied with; minimums where they always are, in units of those. */
 #define AVX2_SCALE16(panel) ((int16_t *)(void *)(uintptr_t)(panel)->scale)
 #define AVX2_ROW_SCALE(panel) ((panel)->scale + 128)
 
 #define AVX2_GEMM(kind) void hth_avx2_gemm_##kind(const hth_panel *, size_t, size_t, const hth_gemm_acts *, float *, size_t);
-AVX2_GEMM(u4) AVX2_GEMM(u5) AVX2_GEMM(u6) AVX2_GEMM(u3) AVX2_GEMM(u2) AVX2_GEMM(s8) /* see avx2-gemm.c */
+AVX2_GEMM(u4) AVX2_GEMM(k4) AVX2_GEMM(u5) AVX2_GEMM(k5) AVX2_GEMM(u6) AVX2_GEMM(u3) AVX2_GEMM(u2) AVX2_GEMM(s8) /* see avx2-gemm.c */
 #undef AVX2_GEMM
 void hth_avx2_arrange_acts(void *, const hth_a8_line *, size_t, size_t);
 void hth_avx2_arrange_alone(void *, const hth_a8_line *, size_t, size_t);

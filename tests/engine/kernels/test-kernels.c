@@ -4,6 +4,7 @@
  * the integer sums of every kernel must be the same, and only the order of the floating sums may differ. */
 #include "base/mem.h"
 #include "engine/kernels/kernel-row.h"
+#include "engine/quant/blocks.h"
 #include "harness.h"
 #include "kernel-data.h"
 
@@ -227,6 +228,33 @@ TEST(a_token_among_others_is_what_it_is_alone_where_that_is_promised)
 {
 	REQUIRE(setup());
 	for_each_row(alone_and_among_others);
+}
+/* Scales of nothing, or of next to nothing, beside minimums as large as ever: kernels may keep minimums in units of the scale. */
+TEST(blocks_that_are_all_minimum_keep_it)
+{
+	REQUIRE(setup());
+	static const struct {
+		hth_type type;
+		size_t d; /* where a block's scale lies; its minimum's follows */
+	} types[] = {{HTH_Q4_K, offsetof(hth_block_q4_k, d)}, {HTH_Q5_K, offsetof(hth_block_q5_k, d)}, {HTH_Q2_K, offsetof(hth_block_q2_k, d)},
+	             {HTH_Q4_1, offsetof(hth_block_q4_1, d)}, {HTH_Q5_1, offsetof(hth_block_q5_1, d)}};
+	static const size_t tokens[] = {1, 5, 40};
+	for (size_t i = 0; i < HTH_COUNT(types); i++) {
+		problem p;
+		problem_init(&p, types[i].type, 17, 512, tokens[HTH_COUNT(tokens) - 1]);
+		for (size_t r = 0; p.base != NULL && r < p.w.rows; r++)
+			for (size_t at = 0; at < p.w.row_bytes; at += hth_type_get(types[i].type)->block_bytes) {
+				uint16_t d = r % 3 == 1 ? 1 : 0; /* 2^-24, the smallest half */
+				if (r % 3 < 2)
+					memcpy((char *)(uintptr_t)p.w.data + r * p.w.row_bytes + at + types[i].d, &d, sizeof d);
+			}
+		problem_solve(&p);
+		for (size_t t = 0; t < HTH_COUNT(tokens); t++) {
+			p.n_tokens = tokens[t];
+			problem_check(&p, NULL, 0, "all minimum");
+		}
+		problem_finish(&p);
+	}
 }
 /* The largest sums that a type's codes and 8-bit activations can give: kernels that add in 16 bits must not saturate or wrap. */
 TEST(codes_and_activations_at_their_ends_are_exact)
