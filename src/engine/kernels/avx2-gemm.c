@@ -17,8 +17,9 @@
  *   u3   codes 0 to 7, offset 4: the same with smaller numbers. u2: codes 0 to 3 with minimums, no offset.
  *   s8   codes -128 to 127: vpmaddubsw would saturate. Codes are unpacked to 16 bits and vpmaddwd sums them in 32: as many
  *        multiplications as vpmaddubsw with a widening each, and no signs to move. Activations are widened once for all panels.
- * Then the sum becomes a float and meets the weights' scale and the activations' scale, once per group. Where the weights' scales are integers times
- * a float of the row's (all of k4, k5, u6, u3, u2), the widening multiplies by the integer, and the row's float comes once per chunk: minimums are kept in units of it.
+ * Then the sum becomes a float and meets the weights' scale and the activations' scale, once per group. Where the weights' scales are
+ * integers times a float of the row's (all of k4, k5, u6, u3, u2), the widening multiplies by the integer, and the row's float comes once
+ * per chunk: minimums are kept in units of it.
  *
  * Floats: 16 rows by 6 tokens of sums in 12 registers.
  */
@@ -197,8 +198,9 @@ INLINE void block16(const hth_panel *panels, const int P, size_t n, const hth_ge
 			for (int p = 0; p < P; p++) {
 				__m256i second = _mm256_madd_epi16(sum[p][t], aligned256(AVX2_SCALE16(&panels[p]) + 32 * g + 16));
 				if (shift == 0) {
-					units[p][t] = _mm256_fmadd_ps(_mm256_load_ps(panels[p].min + 16 * g), _mm256_broadcast_ss(&a->s16[0]), units[p][t]);
-					units[p][t] = _mm256_fmadd_ps(_mm256_load_ps(panels[p].min + 16 * g + 8), _mm256_broadcast_ss(&a->s16[1]), units[p][t]);
+					const float *min = panels[p].min + 16 * g, *s16 = a->s16;
+					units[p][t] = _mm256_fmadd_ps(_mm256_load_ps(min), _mm256_broadcast_ss(s16), units[p][t]);
+					units[p][t] = _mm256_fmadd_ps(_mm256_load_ps(min + 8), _mm256_broadcast_ss(s16 + 1), units[p][t]);
 				}
 				units[p][t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(_mm256_add_epi32(first[p][t], second)), d, units[p][t]);
 			}

@@ -55,8 +55,8 @@ INLINE void unpack_scales(hth_panel *panel, const char *const row[8], int n_grou
 	store_transposed(panel->min, t);
 }
 
-/* What the rows' integer scales and minimums are in units of: their floats. A row whose float is 0 has integers 0 instead, so that its minimums have a
- * unit. */
+/* What the rows' integer scales and minimums are in units of: their floats. A row whose float is 0 has integers 0 instead, so that its
+ * minimums have a unit. */
 typedef struct row_units {
 	__m256 inverse;
 	__m256i is_zero;

@@ -6,8 +6,9 @@
 
 enum { AVX2_ROWS = 8, AVX2_FLOAT_ROWS = 16 };
 
-/* A panel of a type with integer scales: of groups of 32 those of group g are at 16 g, of groups of 16 those of group 2 g + h at 32 g + 16 h, each
- * row's in both halves of its lane; the rows' floats that they are multiplied with; minimums where they always are, in units of those. */
+/* A panel of a type with integer scales: of groups of 32 those of group g are at 16 g, of groups of 16 those of group 2 g + h at
+ * 32 g + 16 h, each row's in both halves of its lane; the rows' floats that they are multiplied with; minimums where they always are, in
+ * units of those. */
 #define AVX2_SCALE16(panel) ((int16_t *)(void *)(uintptr_t)(panel)->scale)
 #define AVX2_ROW_SCALE(panel) ((panel)->scale + 128)
 

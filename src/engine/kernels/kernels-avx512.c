@@ -38,7 +38,8 @@ INLINE void quantize_line(hth_a8_line *dst, __m512 v0, __m512 v1)
 	_mm256_store_si256((__m256i *)dst->q, q);
 	_mm256_store_si256((__m256i *)&dst->d, _mm256_set_m128i(ints, _mm_castps_si128(floats)));
 }
-_Static_assert(offsetof(hth_a8_line, d) == 32 && offsetof(hth_a8_line, s16) == 40 && offsetof(hth_a8_line, n16) == 48 && offsetof(hth_a8_line, minus) == 56,
+_Static_assert(offsetof(hth_a8_line, d) == 32 && offsetof(hth_a8_line, s16) == 40 && offsetof(hth_a8_line, n16) == 48 &&
+                   offsetof(hth_a8_line, minus) == 56,
                "as quantize_line puts it together");
 
 static void quantize_acts(hth_a8_line *dst, size_t stride, const float *x, size_t n)

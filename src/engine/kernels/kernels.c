@@ -15,8 +15,8 @@
  * Because a panel is used for up to 512 tokens, unpacking costs a few percent, and weights need no second, repacked copy:
  * a model is ready as soon as it is mapped.
  *
- * A gated pair of matrices (hth_matmul_gated) is cut in the same way; a task computes a tile of each, and leaves the gated values as the 8-bit
- * lines that the next matrix reads: the two products of floats never go to memory and back.
+ * A gated pair of matrices (hth_matmul_gated) is cut in the same way; a task computes a tile of each, and leaves the gated values as the
+ * 8-bit lines that the next matrix reads: the two products of floats never go to memory and back.
  */
 #include "engine/kernels/acts.h"
 #include "base/mem.h"
@@ -562,8 +562,8 @@ void hth_matmul_run(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs)
 
 bool hth_gated_fits(const hth_matrix *up, const hth_matrix *gate, const hth_matrix *reader)
 {
-	return hth_type_has_codes(up->type) && hth_type_has_codes(gate->type) && hth_type_has_codes(reader->type) && up->rows == gate->rows &&
-	       up->cols == gate->cols && up->rows % 32 == 0;
+	bool codes = hth_type_has_codes(up->type) && hth_type_has_codes(gate->type) && hth_type_has_codes(reader->type);
+	return codes && up->rows == gate->rows && up->cols == gate->cols && up->rows % 32 == 0;
 }
 
 bool hth_matmul_gated(hth_threads *threads, const hth_gated *gated)

@@ -48,8 +48,8 @@ typedef struct hth_matmul {
 /* Runs several independent products as one piece of parallel work (q, k and v; gate and up; all experts). */
 void hth_matmul_run(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs);
 
-/* Two matrices of one shape that read the same activations, one gating the other: `into` becomes act(gate . x) * (up . x), in the 8-bit form alone, for
- * one matrix that reads that (hth_gated_fits). It has room for x's tokens by up's rows. */
+/* Two matrices of one shape that read the same activations, one gating the other: `into` becomes act(gate . x) * (up . x), in the 8-bit
+ * form alone, for a matrix that reads that (hth_gated_fits). It has room for x's tokens by up's rows. */
 typedef struct hth_gated {
 	const hth_matrix *up, *gate;
 	hth_acts *x, *into;

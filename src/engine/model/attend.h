@@ -11,8 +11,8 @@
 
 enum { HTH_ATTEND_PAD = 32 }; /* rows of values and sums are padded to a multiple of this many floats */
 
-/* The state of m query rows that walk a sequence's pages together: acc = sum of exp(s - max) v, sum = sums of exp(s - max), one for each column
- * of a page. max is near the largest score so far: none lies more than a few above it. */
+/* The state of m query rows that walk a sequence's pages together: acc = sum of exp(s - max) v, sum = sums of exp(s - max), one for each
+ * column of a page. max is near the largest score so far: none lies more than a few above it. */
 typedef struct hth_attend {
 	size_t m, dim, pad;     /* pad: dim rounded up to HTH_ATTEND_PAD */
 	const float *q;         /* m x dim, already times the attention scale */

@@ -4,8 +4,8 @@
  * tokens can see (pages before a sliding window are never touched), widens each key and value tile to floats once, and
  * takes the whole group of query heads and all tokens of the block over it (attend.h). Scores of a page become weights
  * relative to the largest score so far; when a larger one comes, what was summed is scaled down (Milakov and
- * Gimelshein, arXiv 1805.02867; FlashAttention, arXiv 2205.14135). Nothing the length of the context is ever stored. A score that is larger by
- * little changes nothing yet: its weight is above 1 then.
+ * Gimelshein, arXiv 1805.02867; FlashAttention, arXiv 2205.14135). Nothing the length of the context is ever stored. A score that is
+ * larger by little changes nothing yet: its weight is above 1 then.
  *
  * A few tokens over a long context (decode) make too few tasks for many cores: then each is cut into stretches of pages
  * whose partial results (maximum, sum, weighted values) are merged at the end.

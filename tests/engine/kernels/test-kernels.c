@@ -236,7 +236,8 @@ TEST(blocks_that_are_all_minimum_keep_it)
 	static const struct {
 		hth_type type;
 		size_t d; /* where a block's scale lies; its minimum's follows */
-	} types[] = {{HTH_Q4_K, offsetof(hth_block_q4_k, d)}, {HTH_Q5_K, offsetof(hth_block_q5_k, d)}, {HTH_Q2_K, offsetof(hth_block_q2_k, d)},
+	} types[] = {{HTH_Q4_K, offsetof(hth_block_q4_k, d)}, {HTH_Q5_K, offsetof(hth_block_q5_k, d)},
+	             {HTH_Q2_K, offsetof(hth_block_q2_k, d)},
 	             {HTH_Q4_1, offsetof(hth_block_q4_1, d)}, {HTH_Q5_1, offsetof(hth_block_q5_1, d)}};
 	static const size_t tokens[] = {1, 5, 40};
 	for (size_t i = 0; i < HTH_COUNT(types); i++) {
@@ -334,7 +335,8 @@ static void check_gated(hth_type up_type, hth_type gate_type, hth_type reader_ty
 	hth_acts *x = NULL, *into = NULL;
 	REQUIRE_OK(hth_acts_create(&x, n_tokens, HTH_MAX(COLS, n_ff), &err));
 	REQUIRE_OK(hth_acts_create(&into, n_tokens, n_ff, &err));
-	float *u = malloc(2 * n_tokens * n_ff * sizeof *u), *g = u + n_tokens * n_ff, *y = malloc(2 * n_tokens * OUT * sizeof *y), *z = y + n_tokens * OUT;
+	float *u = malloc(2 * n_tokens * n_ff * sizeof *u), *g = u + n_tokens * n_ff;
+	float *y = malloc(2 * n_tokens * OUT * sizeof *y), *z = y + n_tokens * OUT;
 	hth_acts_set(x, up.x, up.stride, n_tokens, COLS);
 	hth_gated job = {.up = &up.w, .gate = &gate.w, .x = x, .into = into, .act = gelu ? hth_vec()->gelu_mul : hth_vec()->silu_mul};
 	CHECK(hth_gated_fits(&up.w, &gate.w, &down.w));
@@ -374,7 +376,8 @@ TEST(gated_pairs_are_what_their_products_are_apart)
 	problem_init(&q, HTH_Q8_0, 64, 512, 1);
 	problem_init(&odd, HTH_Q8_0, 72, 512, 1);
 	CHECK(hth_gated_fits(&q.w, &q.w, &q.w));
-	CHECK(!hth_gated_fits(&f.w, &q.w, &q.w) && !hth_gated_fits(&q.w, &f.w, &q.w) && !hth_gated_fits(&q.w, &q.w, &f.w)); /* floats are read as floats */
+	/* Floats stay floats. */
+	CHECK(!hth_gated_fits(&f.w, &q.w, &q.w) && !hth_gated_fits(&q.w, &f.w, &q.w) && !hth_gated_fits(&q.w, &q.w, &f.w));
 	CHECK(!hth_gated_fits(&odd.w, &odd.w, &q.w) && !hth_gated_fits(&odd.w, &q.w, &q.w));
 	problem_finish(&f);
 	problem_finish(&q);
