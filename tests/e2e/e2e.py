@@ -136,8 +136,15 @@ class Node:
         self.command, self.env = args + list(settings), full_env
         self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log_file, env=full_env)
         self.port = None
+        atexit.register(self._end)
         if expect_start:
             self._wait_ready()
+
+    def _end(self):
+        """What a test that failed has left running ends with it."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
 
     def _wait_ready(self):
         line = self.process.stdout.readline().decode()

@@ -1,4 +1,5 @@
 """Homes of a neighbourhood as processes: a node each, with its own folder, asked by the command line."""
+import atexit
 import json
 import os
 import shutil
@@ -36,6 +37,7 @@ class Home:
         self.log_file = open(os.path.join(self.folder, "log"), "ab")
         self.process = subprocess.Popen(self.prefix + [PROGRAM, "serve", "--log-level", "debug"] + self.settings, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=self.log_file, env=self.env())
+        atexit.register(self.process.kill)  # where a test fails before its end
         if not self.process.stdout.readline():
             self.process.wait()
             raise AssertionError("the node did not start: " + self.log())

@@ -1,4 +1,5 @@
 """A street whose hub is a nats-server that its owner runs: with full rights they record all that it carries, and the line to it is the test's to delay, to stall and to cut."""
+import atexit
 import base64
 import hashlib
 import json
@@ -131,6 +132,7 @@ class OwnHub:
         self.users = users
         self._write(self._read())
         self.process = subprocess.Popen([SERVER, "-c", self.conf], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        atexit.register(self.process.kill)  # where a test fails before its end
         wait_for("the hub", 30, self._answers, 0.02)
         threading.Thread(target=self._follow, daemon=True).start()
         self._listen()
