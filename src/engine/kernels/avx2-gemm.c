@@ -108,11 +108,15 @@ INLINE void add_units(__m256 units[2][TOKENS], const hth_panel *panels, const in
 	_Pragma("GCC unroll 4") for (int t = 0; t < T; t++)            \
 		line[t] = acts->lines + acts->offset[t0 + (size_t)t]
 
-/* Groups of 32 with minimums; centred: less 16. P panels by T tokens. */
+/* Groups of 32 with minimums; centred: less 16. integer: scales are, by which the widening multiplies, and a chunk's sums are in units of
+ * the rows' floats. P panels by T tokens. */
 INLINE void block32(const hth_panel *panels, const int P, size_t n, const hth_gemm_acts *acts, size_t t0, const int T, float *acc,
-                    size_t acc_stride, size_t ask, const bool centred)
+                    size_t acc_stride, size_t ask, const bool centred, const bool integer)
 {
 	LINES(line);
+	__m256 units[2][TOKENS];
+	if (integer)
+		clear(units, P, T);
 	for (size_t g = 0; g < n / 32; g++) {
 		__m256i sum[2][TOKENS];
 		start32(sum, line, T, centred);
@@ -124,43 +128,24 @@ INLINE void block32(const hth_panel *panels, const int P, size_t n, const hth_ge
 #pragma GCC unroll 2
 			for (int p = 0; p < P; p++) {
 				float *to = acc + (size_t)p * acc_stride + 8 * (t0 + (size_t)t);
-				__m256i wide = _mm256_madd_epi16(sum[p][t], _mm256_set1_epi16(1));
-				__m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(wide), d);
-				__m256 old = _mm256_fmadd_ps(_mm256_load_ps(panels[p].min + 8 * g), s32, _mm256_load_ps(to));
-				_mm256_store_ps(to, _mm256_fmadd_ps(v, _mm256_load_ps(panels[p].scale + 8 * g), old));
+				__m256 min = _mm256_load_ps(panels[p].min + 8 * g);
+				if (integer) {
+					__m256i wide = _mm256_madd_epi16(sum[p][t], aligned256(AVX2_SCALE16(&panels[p]) + 16 * g));
+					units[p][t] = _mm256_fmadd_ps(min, s32, units[p][t]);
+					units[p][t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(wide), d, units[p][t]);
+				} else {
+					__m256i wide = _mm256_madd_epi16(sum[p][t], _mm256_set1_epi16(1));
+					__m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(wide), d);
+					__m256 old = _mm256_fmadd_ps(min, s32, _mm256_load_ps(to));
+					_mm256_store_ps(to, _mm256_fmadd_ps(v, _mm256_load_ps(panels[p].scale + 8 * g), old));
+				}
 			}
 			_mm_prefetch(line[t] + ask, _MM_HINT_T0);
 			line[t] += acts->group_stride;
 		}
 	}
-}
-
-/* The same with integer scales, by which the widening multiplies; all of a chunk but those is in units of the row's float. */
-INLINE void block_k(const hth_panel *panels, const int P, size_t n, const hth_gemm_acts *acts, size_t t0, const int T, float *acc,
-                    size_t acc_stride, size_t ask, const bool centred)
-{
-	LINES(line);
-	__m256 units[2][TOKENS];
-	clear(units, P, T);
-	for (size_t g = 0; g < n / 32; g++) {
-		__m256i sum[2][TOKENS];
-		start32(sum, line, T, centred);
-		steps(sum, panels, P, 256 * g, line, T, 0, 8, !centred);
-#pragma GCC unroll 4
-		for (int t = 0; t < T; t++) {
-			const hth_a8_line *a = (const hth_a8_line *)line[t];
-			__m256 d = _mm256_broadcast_ss(&a->d), s32 = _mm256_broadcast_ss(&a->s32);
-#pragma GCC unroll 2
-			for (int p = 0; p < P; p++) {
-				__m256i wide = _mm256_madd_epi16(sum[p][t], aligned256(AVX2_SCALE16(&panels[p]) + 16 * g));
-				units[p][t] = _mm256_fmadd_ps(_mm256_load_ps(panels[p].min + 8 * g), s32, units[p][t]);
-				units[p][t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(wide), d, units[p][t]);
-			}
-			_mm_prefetch(line[t] + ask, _MM_HINT_T0);
-			line[t] += acts->group_stride;
-		}
-	}
-	add_units(units, panels, P, t0, T, acc, acc_stride);
+	if (integer)
+		add_units(units, panels, P, t0, T, acc, acc_stride);
 }
 
 /* Groups of 16 with integer scales, whose codes have an offset of 2^shift, or (shift 0) minimums. */
@@ -275,10 +260,10 @@ INLINE void block_wide(const hth_panel *panels, const int P, size_t g, const wid
 		if (p < n_panels)                                                                                                 \
 			ALL_TOKENS(acts->n_tokens, ONE_##block);                                                                  \
 	}
-#define PAIR_block32(T) block32(panels + p, 2, n, acts, t, T, acc + p * acc_stride, acc_stride, ASK(p), CENTRED)
-#define ONE_block32(T) block32(panels + p, 1, n, acts, t, T, acc + p * acc_stride, acc_stride, ASK(p), CENTRED)
-#define PAIR_block_k(T) block_k(panels + p, 2, n, acts, t, T, acc + p * acc_stride, acc_stride, ASK(p), CENTRED)
-#define ONE_block_k(T) block_k(panels + p, 1, n, acts, t, T, acc + p * acc_stride, acc_stride, ASK(p), CENTRED)
+#define PAIR_block32(T) block32(panels + p, 2, n, acts, t, T, acc + p * acc_stride, acc_stride, ASK(p), CENTRED, false)
+#define ONE_block32(T) block32(panels + p, 1, n, acts, t, T, acc + p * acc_stride, acc_stride, ASK(p), CENTRED, false)
+#define PAIR_block_k(T) block32(panels + p, 2, n, acts, t, T, acc + p * acc_stride, acc_stride, ASK(p), CENTRED, true)
+#define ONE_block_k(T) block32(panels + p, 1, n, acts, t, T, acc + p * acc_stride, acc_stride, ASK(p), CENTRED, true)
 #define PAIR_block16(T) block16(panels + p, 2, n, acts, t, T, acc + p * acc_stride, acc_stride, ASK(p), SHIFT)
 #define ONE_block16(T) block16(panels + p, 1, n, acts, t, T, acc + p * acc_stride, acc_stride, ASK(p), SHIFT)
 #define CENTRED false
