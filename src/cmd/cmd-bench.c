@@ -21,6 +21,7 @@
 #include "engine/kernels/measure.h"
 #include "engine/sampling/sampler.h"
 #include "json/json.h"
+#include "runner/read-in.h"
 #include "schema/schema.h"
 
 #include <math.h>
@@ -287,7 +288,7 @@ static hth_status measure_all(bench *b, const plan *p, result *r, hth_error *err
 	uint64_t began;
 	*r = (result){.prefill_tok_s = NAN, .decode_tok_s = NAN, .context_tok_s = NAN, .batch_tok_s = NAN, .decode_share = NAN,
 	              .context_share = NAN, .prefill_share = NAN, .bound_cost = NAN, .mask_us = NAN};
-	/* Once unmeasured: the file's pages come in, the caches warm up. */
+	/* Once unmeasured: the caches warm up. */
 	HTH_TRY(b->info->embedding ? embed(b, 8, err) : prefill(b, 8, err));
 	r->read_gb_s = hth_measure_read_gb_s(b->measure, 20 * 1000 * 1000);
 	r->mac_peak_g = b->mac_now = hth_measure_mac_g(b->measure, b->mac_kind);
@@ -357,6 +358,8 @@ static hth_status fit(plan *p, const hth_model_info *info, bool prompt_given, bo
 	return HTH_OK;
 }
 
+static void no_progress(void *ctx, uint64_t done, uint64_t all) {}
+
 static hth_status run(const hth_local_model *local, hth_threads *threads, plan *p, bool prompt_given, bool generate_given, hth_model **ret_model,
                       result *ret_result, hth_error *err)
 {
@@ -376,7 +379,10 @@ static hth_status run(const hth_local_model *local, hth_threads *threads, plan *
 		p->streams = 0; /* so short a context leaves no room for a measured batch */
 	/* Pages are whole, so each sequence may need one more than its tokens. */
 	options.n_kv = HTH_MAX(options.n_ctx, options.n_seq * (each + 256));
-	hth_status status = hth_session_create(&b.session, b.model, threads, &options, err);
+	/* As a node does before it is ready. */
+	hth_status status = hth_read_in(hth_model_gguf(b.model), threads, no_progress, NULL, err);
+	if (status == HTH_OK)
+		status = hth_session_create(&b.session, b.model, threads, &options, err);
 	if (status == HTH_OK)
 		status = hth_measure_create(&b.measure, threads, err);
 	if (status == HTH_OK && (b.batch = hth_alloc_array(options.n_batch, sizeof *b.batch)) == NULL)

@@ -173,7 +173,7 @@ enum {
 	TILE_ROWS = 64,
 	BLOCK_TOKENS = 512,     /* of one task */
 	BLOCK_TOKENS_FLOAT = 256,
-	GEMV_BYTES = 64 * 1024,
+	GEMV_BYTES = 16 * 1024, /* of a task with few tokens; a worker does several at once while there are many */
 	FEW_TOKENS = 32,        /* the most of any row's few_tokens */
 };
 
@@ -435,9 +435,8 @@ static void task_gemv(const run_plan *run, const job_plan *plan, size_t row0, si
 		gemv_float_portable(run->row, w, data, n_rows, x, job->y + row0);
 }
 
-static void run_task(void *ctx, size_t task, unsigned worker)
+static const job_plan *job_of_task(const run_plan *run, size_t task)
 {
-	const run_plan *run = ctx;
 	size_t low = 0, high = run->n_jobs;
 	while (high - low > 1) {
 		size_t mid = (low + high) / 2;
@@ -446,7 +445,13 @@ static void run_task(void *ctx, size_t task, unsigned worker)
 		else
 			high = mid;
 	}
-	const job_plan *plan = &run->jobs[low];
+	return &run->jobs[low];
+}
+
+static void run_task(void *ctx, size_t task, unsigned worker)
+{
+	const run_plan *run = ctx;
+	const job_plan *plan = job_of_task(run, task);
 	task -= plan->first_task;
 	size_t row0 = task / plan->n_blocks * plan->tile_rows;
 	size_t n_rows = HTH_MIN(plan->tile_rows, plan->job->w->rows - row0);
@@ -458,6 +463,18 @@ static void run_task(void *ctx, size_t task, unsigned worker)
 		task_codes(run, plan, hth_threads_scratch(run->threads, worker), row0, n_rows, token0, n_tokens);
 	else
 		task_float(run, plan, hth_threads_scratch(run->threads, worker), row0, n_rows, token0, n_tokens);
+}
+
+/* Where all jobs have few tokens: neighbouring tiles of a matrix are one piece. */
+static void run_tiles(void *ctx, size_t first, size_t end, unsigned worker)
+{
+	const run_plan *run = ctx;
+	(void)worker;
+	for (const job_plan *plan = job_of_task(run, first); first < end; plan++) {
+		size_t tile = first - plan->first_task, n = HTH_MIN(end - first, plan->n_tiles - tile), row0 = tile * plan->tile_rows;
+		task_gemv(run, plan, row0, HTH_MIN(n * plan->tile_rows, plan->job->w->rows - row0));
+		first += n;
+	}
 }
 
 typedef struct quantize_plan {
@@ -542,7 +559,11 @@ static void plan_job(const run_plan *run, job_plan *plan, const hth_matmul *job,
 
 void hth_matmul_run(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs)
 {
-	run_plan run = {.row = hth_kernels_row(), .threads = threads};
+	run_plan run;
+	run.row = hth_kernels_row();
+	run.threads = threads;
+	run.n_jobs = run.n_tasks = 0;
+	bool few = true; /* all jobs' tokens */
 	for (size_t i = 0; i < n_jobs; i++) {
 		job_plan *plan = &run.jobs[run.n_jobs];
 		plan_job(&run, plan, &jobs[i], NULL);
@@ -552,10 +573,15 @@ void hth_matmul_run(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs)
 			plan->first_task = run.n_tasks;
 			run.n_tasks += plan->n_tiles * plan->n_blocks;
 			run.n_jobs++;
+			few = few && plan->gemv;
 		}
 		if (run.n_jobs == JOBS_PER_RUN || i + 1 == n_jobs) {
-			hth_threads_run(threads, run.n_tasks, run_task, &run);
+			if (few)
+				hth_threads_run_ranges(threads, run.n_tasks, run_tiles, &run);
+			else
+				hth_threads_run(threads, run.n_tasks, run_task, &run);
 			run.n_jobs = run.n_tasks = 0;
+			few = true;
 		}
 	}
 }

@@ -9,7 +9,8 @@
  * takes the back half of what another still has, so that cores of different speed share the work by themselves. Parts are
  * contiguous because neighbouring tasks read neighbouring memory: what a processor prefetches past the end of a task is
  * then its own next one. (Claimed in turns from one counter, 64 KiB at a time, two Zen 5 cores read 41 GB/s where they now
- * read 50: an eighth of the memory was fetched by both.)
+ * read 50: an eighth of the memory was fetched by both.) In a run of ranges a worker takes half of what its part still has,
+ * up to RANGE_MAX tasks: large pieces are read at full speed, small ones let all end together.
  *
  * Waiting is spinning for a short while, then a condition variable; no worker wakes while there is nothing to do.
  */
@@ -27,6 +28,7 @@ enum {
 	THREADS_MAX = 512,
 	SPIN_WORKER_NS = 60 * 1000, /* between two runs of one forward pass there are a few microseconds */
 	SPIN_CALLER_NS = 30 * 1000, /* the longest that a worker takes to finish its last task is about one task */
+	RANGE_MAX = 16, /* tasks: what a worker whose core is taken away keeps from the others */
 	WORKER_STACK = 512 * 1024,
 };
 #define STATE_OPEN (1ull << 31)
@@ -49,8 +51,9 @@ struct hth_threads {
 	pool_worker *workers;
 
 	/* The run: written by the caller while the state is closed and nobody is inside. */
-	void (*fn)(void *ctx, size_t task, unsigned worker);
+	hth_range_fn *fn;
 	void *ctx;
+	size_t at_once; /* the most tasks that a worker takes of its part */
 
 	_Alignas(64) _Atomic uint64_t state;
 
@@ -73,15 +76,15 @@ static inline void spin_pause(void)
 
 static inline uint64_t part_of(uint64_t first, uint64_t end) { return end << 32 | first; }
 
-/* Takes the first task of a part (its owner), or the back half of what is there (a thief). */
-static bool take(_Atomic uint64_t *part, bool from_front, uint64_t *ret_first, uint64_t *ret_end)
+/* Takes the first tasks of a part (its owner: half of what is there, but not more than `most`), or the back half (a thief). */
+static bool take(_Atomic uint64_t *part, bool from_front, uint64_t most, uint64_t *ret_first, uint64_t *ret_end)
 {
 	uint64_t seen = atomic_load_explicit(part, memory_order_relaxed);
 	for (;;) {
 		uint64_t first = (uint32_t)seen, end = seen >> 32;
 		if (first >= end)
 			return false;
-		uint64_t cut = from_front ? first + 1 : first + (end - first) / 2;
+		uint64_t cut = from_front ? first + HTH_MIN((end - first + 1) / 2, most) : first + (end - first) / 2;
 		uint64_t left = from_front ? part_of(cut, end) : part_of(first, cut);
 		if (!atomic_compare_exchange_weak_explicit(part, &seen, left, memory_order_relaxed, memory_order_relaxed))
 			continue;
@@ -95,7 +98,7 @@ static bool steal(hth_threads *pool, unsigned worker)
 {
 	for (unsigned i = 1; i < pool->count; i++) {
 		uint64_t first, end;
-		if (!take(&pool->workers[(worker + i) % pool->count].part, false, &first, &end))
+		if (!take(&pool->workers[(worker + i) % pool->count].part, false, 0, &first, &end))
 			continue;
 		atomic_store_explicit(&pool->workers[worker].part, part_of(first, end), memory_order_relaxed);
 		return true;
@@ -106,9 +109,9 @@ static bool steal(hth_threads *pool, unsigned worker)
 static void work(hth_threads *pool, unsigned worker)
 {
 	do {
-		uint64_t task, end;
-		while (take(&pool->workers[worker].part, true, &task, &end))
-			pool->fn(pool->ctx, task, worker);
+		uint64_t first, end;
+		while (take(&pool->workers[worker].part, true, pool->at_once, &first, &end))
+			pool->fn(pool->ctx, first, end, worker);
 	} while (steal(pool, worker));
 }
 
@@ -303,14 +306,15 @@ static void wait_for_those_inside(hth_threads *pool)
 	}
 }
 
-void hth_threads_run(hth_threads *threads, size_t n_tasks, void (*fn)(void *ctx, size_t task, unsigned worker), void *ctx)
+static void run(hth_threads *threads, size_t n_tasks, hth_range_fn *fn, void *ctx, size_t at_once)
 {
 	if (threads->count == 1 || n_tasks <= 1 || n_tasks > UINT32_MAX) {
-		for (size_t i = 0; i < n_tasks; i++)
-			fn(ctx, i, 0);
+		if (n_tasks > 0)
+			fn(ctx, 0, n_tasks, 0);
 		return;
 	}
 	threads->fn = fn;
+	threads->at_once = at_once;
 	threads->ctx = ctx;
 	for (unsigned i = 0; i < threads->count; i++)
 		atomic_store_explicit(&threads->workers[i].part, part_of(n_tasks * i / threads->count, n_tasks * (i + 1) / threads->count),
@@ -327,4 +331,26 @@ void hth_threads_run(hth_threads *threads, size_t n_tasks, void (*fn)(void *ctx,
 	work(threads, 0);
 	atomic_fetch_and_explicit(&threads->state, ~STATE_OPEN, memory_order_acq_rel);
 	wait_for_those_inside(threads);
+}
+
+typedef struct one_by_one {
+	void (*fn)(void *ctx, size_t task, unsigned worker);
+	void *ctx;
+} one_by_one;
+
+static void each_task(void *ctx, size_t first, size_t end, unsigned worker)
+{
+	const one_by_one *of = ctx;
+	for (size_t i = first; i < end; i++)
+		of->fn(of->ctx, i, worker);
+}
+
+void hth_threads_run(hth_threads *threads, size_t n_tasks, void (*fn)(void *ctx, size_t task, unsigned worker), void *ctx)
+{
+	run(threads, n_tasks, each_task, &(one_by_one){fn, ctx}, 1);
+}
+
+void hth_threads_run_ranges(hth_threads *threads, size_t n_tasks, hth_range_fn *fn, void *ctx)
+{
+	run(threads, n_tasks, fn, ctx, RANGE_MAX);
 }

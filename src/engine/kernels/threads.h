@@ -26,5 +26,9 @@ void *hth_threads_scratch(hth_threads *threads, unsigned worker);
 /* Calls fn(ctx, task, worker) for every task in [0, n_tasks), at most UINT32_MAX of them; worker in [0, count). Everything written before this call
  * is visible to tasks, and everything tasks wrote is visible after it returns. */
 void hth_threads_run(hth_threads *threads, size_t n_tasks, void (*fn)(void *ctx, size_t task, unsigned worker), void *ctx);
+/* The same for small tasks that are better done several neighbours at a time: fn gets them as [first, end), many while many are left, then fewer,
+ * so that workers end together. */
+typedef void hth_range_fn(void *ctx, size_t first, size_t end, unsigned worker);
+void hth_threads_run_ranges(hth_threads *threads, size_t n_tasks, hth_range_fn *fn, void *ctx);
 
 #endif

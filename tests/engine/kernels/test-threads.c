@@ -28,7 +28,15 @@ static void count_task(void *ctx, size_t task, unsigned worker)
 	}
 }
 
-TEST(every_task_runs_once_at_any_count)
+static void count_range(void *ctx, size_t first, size_t end, unsigned worker)
+{
+	if (first >= end)
+		atomic_fetch_add(&((counts *)ctx)->bad, 1);
+	for (size_t i = first; i < end; i++)
+		count_task(ctx, i, worker);
+}
+
+static void check_each_task_once(bool ranges)
 {
 	hth_error err = HTH_ERROR_INIT;
 	unsigned sizes[] = {1, 2, 3, 8};
@@ -42,7 +50,10 @@ TEST(every_task_runs_once_at_any_count)
 		unsigned runs = 0;
 		for (size_t n = 0; n < 400; n++, runs++) {
 			c.n = n % 37 == 0 ? 1000 : n % 13;
-			hth_threads_run(pool, c.n, count_task, &c);
+			if (ranges)
+				hth_threads_run_ranges(pool, c.n, count_range, &c);
+			else
+				hth_threads_run(pool, c.n, count_task, &c);
 		}
 		/* Task i ran in each run of more than i tasks. */
 		unsigned expect[1000] = {0};
@@ -56,6 +67,8 @@ TEST(every_task_runs_once_at_any_count)
 		hth_threads_destroy(pool);
 	}
 }
+TEST(every_task_runs_once_at_any_count) { check_each_task_once(false); }
+TEST(and_in_ranges) { check_each_task_once(true); }
 
 typedef struct chain {
 	unsigned long *value;
@@ -192,6 +205,42 @@ TEST(a_worker_that_is_held_up_keeps_one_task_and_no_more)
 		CHECK_INT(h.done, h.n);
 		CHECK_INT(h.by_held, 1);
 		CHECK(cpu_seconds() - before < 2); /* and nobody spins meanwhile */
+		hth_threads_destroy(pool);
+	}
+}
+
+/* The same of ranges: what it holds is a small part of a large run, and the others take all else. */
+typedef struct held_range {
+	held_up h;
+	atomic_uint largest;
+} held_range;
+static void held_up_range(void *ctx, size_t first, size_t end, unsigned worker)
+{
+	held_range *r = ctx;
+	unsigned n = (unsigned)(end - first), largest = atomic_load(&r->largest);
+	while (largest < n && !atomic_compare_exchange_weak(&r->largest, &largest, n))
+		;
+	if (worker != 0 && atomic_exchange(&r->h.held, 1) == 0) {
+		for (int i = 0; i < 20000 && atomic_load(&r->h.done) < r->h.n - n; i++)
+			nanosleep(&(struct timespec){0, 1000000}, NULL);
+		atomic_fetch_add(&r->h.by_held, n);
+	} else if (worker == 0 && first == 0) {
+		while (atomic_load(&r->h.held) == 0)
+			nanosleep(&(struct timespec){0, 100000}, NULL);
+	}
+	atomic_fetch_add(&r->h.done, n);
+}
+TEST(a_worker_that_is_held_up_keeps_a_small_range)
+{
+	hth_error err = HTH_ERROR_INIT;
+	for (unsigned count = 2; count <= 4; count++) {
+		hth_threads *pool = NULL;
+		REQUIRE_OK(hth_threads_create(&pool, count, &err));
+		held_range r = {.h.n = 5000};
+		hth_threads_run_ranges(pool, r.h.n, held_up_range, &r);
+		CHECK_INT(r.h.done, r.h.n);
+		CHECK(r.h.by_held >= 1 && r.h.by_held <= 16);
+		CHECK(r.largest > 1 && r.largest <= 16);
 		hth_threads_destroy(pool);
 	}
 }
