@@ -52,8 +52,16 @@ uint64_t hth_acts_plan_bytes(size_t max_tokens, size_t max_cols)
 void hth_acts_set(hth_acts *acts, const float *x, size_t x_stride, size_t n_tokens, size_t cols)
 {
 	acts->x = x;
+	acts->gate = NULL;
 	acts->x_stride = x_stride;
 	acts->n_tokens = HTH_MIN(n_tokens, acts->max_tokens);
 	acts->cols = HTH_MIN(cols, acts->max_cols);
 	acts->lines_ready = acts->arranged_ready[0] = acts->arranged_ready[1] = false;
+}
+
+void hth_acts_set_gated(hth_acts *acts, const float *gate, const float *up, hth_gate_fn *act, size_t n_tokens, size_t cols)
+{
+	hth_acts_set(acts, up, cols, n_tokens, cols);
+	acts->gate = gate;
+	acts->act = act;
 }

@@ -12,6 +12,8 @@ struct hth_acts {
 	char *arranged[2];  /* room for min(max_tokens, ACTS_GEMV_TOKENS) tokens, in two forms */
 
 	const float *x;
+	const float *gate; /* NULL, or x is still to become act(gate) * x, on the way to lines */
+	hth_gate_fn *act;
 	size_t x_stride, n_tokens, cols;
 	bool lines_ready, arranged_ready[2]; /* the 8-bit forms of the current x have been made */
 };

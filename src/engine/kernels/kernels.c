@@ -477,10 +477,16 @@ static void run_tiles(void *ctx, size_t first, size_t end, unsigned worker)
 	}
 }
 
+enum {
+	QUANTIZE_ALONE = 4096, /* numbers that one thread is done with before another one has joined */
+	QUANTIZE_TOKENS = 16,  /* of a task, and its columns: whole arranged blocks */
+	QUANTIZE_COLS = 1024,
+};
+
 typedef struct quantize_plan {
 	const hth_kernel_row *row;
 	hth_acts *acts;
-	size_t tokens_per_task;
+	size_t tokens_per_task, cols_per_task, n_parts; /* a task's columns are one of so many parts */
 	bool lines; /* make them */
 	const hth_arrangement *form; /* NULL: none is wanted */
 	char *arranged;
@@ -490,18 +496,29 @@ static void quantize_task(void *ctx, size_t task, unsigned worker)
 {
 	const quantize_plan *plan = ctx;
 	hth_acts *acts = plan->acts;
-	size_t n = acts->n_tokens, end = HTH_MIN((task + 1) * plan->tokens_per_task, n), stride = n * sizeof(hth_a8_line);
+	size_t n = acts->n_tokens, stride = n * sizeof(hth_a8_line);
+	size_t token0 = task / plan->n_parts * plan->tokens_per_task, end = HTH_MIN(token0 + plan->tokens_per_task, n);
+	size_t col0 = task % plan->n_parts * plan->cols_per_task, end_col = HTH_MIN(col0 + plan->cols_per_task, acts->cols);
 	const hth_arrangement *form = plan->form;
-	size_t group = 0; /* the first of an arranged block */
+	size_t group = col0 / 32; /* the first of an arranged block */
 	/* Tokens innermost: their lines lie side by side. The next chunk of each is asked for meanwhile. */
-	for (size_t c = 0; c < acts->cols; c += HTH_A8_COLS) {
-		size_t cols = HTH_MIN(acts->cols - c, (size_t)HTH_A8_COLS), next = (c + cols + 31) / 32;
+	for (size_t c = col0; c < end_col; c += HTH_A8_COLS) {
+		size_t cols = HTH_MIN(end_col - c, (size_t)HTH_A8_COLS), next = (c + cols + 31) / 32;
 		bool is_block = form != NULL && (next - group == form->cols / 32 || c + cols == acts->cols);
-		for (size_t t = task * plan->tokens_per_task; t < end; t++) {
-			const float *x = acts->x + t * acts->x_stride + c;
-			if (c + 2 * HTH_A8_COLS <= acts->cols)
+		for (size_t t = token0; t < end; t++) {
+			const float *x = acts->x + t * acts->x_stride + c, *gate = acts->gate != NULL ? acts->gate + t * acts->x_stride + c : NULL;
+			bool more = c + 2 * HTH_A8_COLS <= end_col;
+			if (more)
 				prefetch_chunk((const char *)(x + HTH_A8_COLS), 0, 1, HTH_A8_COLS * sizeof *x);
 			TASK_READS(x, cols * sizeof *x);
+			float gated[HTH_A8_COLS];
+			if (plan->lines && gate != NULL) {
+				if (more)
+					prefetch_chunk((const char *)(gate + HTH_A8_COLS), 0, 1, HTH_A8_COLS * sizeof *x);
+				TASK_READS(gate, cols * sizeof *x);
+				acts->act(gated, gate, x, cols);
+				x = gated;
+			}
 			if (plan->lines)
 				plan->row->quantize_acts(acts->lines + c / 32 * n + t, stride, x, cols);
 			if (is_block) {
@@ -520,10 +537,14 @@ static void make_acts(const hth_kernel_row *row, hth_threads *threads, hth_acts 
 	unsigned room = 0;
 	const hth_arrangement *form = want_arranged ? arrangement(row, acts, type, &room) : NULL;
 	quantize_plan plan = {.row = row, .acts = acts, .lines = !acts->lines_ready, .form = acts->arranged_ready[room] ? NULL : form,
-	                      .arranged = acts->arranged[room], .tokens_per_task = HTH_MAX(1, 16384 / (acts->cols + 1))};
+	                      .arranged = acts->arranged[room], .tokens_per_task = QUANTIZE_TOKENS, .cols_per_task = acts->cols, .n_parts = 1};
 	if (!plan.lines && plan.form == NULL)
 		return;
-	hth_threads_run(threads, (acts->n_tokens + plan.tokens_per_task - 1) / plan.tokens_per_task, quantize_task, &plan);
+	if (acts->n_tokens * acts->cols > QUANTIZE_ALONE) {
+		plan.cols_per_task = QUANTIZE_COLS;
+		plan.n_parts = (acts->cols + QUANTIZE_COLS - 1) / QUANTIZE_COLS;
+	}
+	hth_threads_run(threads, (acts->n_tokens + QUANTIZE_TOKENS - 1) / QUANTIZE_TOKENS * plan.n_parts, quantize_task, &plan);
 	acts->lines_ready = true;
 	acts->arranged_ready[room] |= plan.form != NULL;
 }

@@ -34,6 +34,10 @@ void hth_acts_destroy(hth_acts *acts);
 uint64_t hth_acts_plan_bytes(size_t max_tokens, size_t max_cols); /* what create allocates */
 /* x is borrowed until the next set: n_tokens rows of cols floats, x_stride floats apart. */
 void hth_acts_set(hth_acts *acts, const float *x, size_t x_stride, size_t n_tokens, size_t cols);
+/* The same with what gates: x is act(gate) * up, which is computed on the way to the 8-bit form, so only for matrices that read that. n_tokens
+ * rows of cols floats, each after the last. */
+typedef void hth_gate_fn(float *y, const float *gate, const float *up, size_t n); /* of hth_vec_ops */
+void hth_acts_set_gated(hth_acts *acts, const float *gate, const float *up, hth_gate_fn *act, size_t n_tokens, size_t cols);
 
 /* One product. When `select` is not NULL, only the n_select activation rows it lists are multiplied and y has n_select
  * rows (mixture of experts: each expert multiplies the tokens routed to it). y is written, y_stride floats apart. */
@@ -53,7 +57,7 @@ void hth_matmul_run(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs)
 typedef struct hth_gated {
 	const hth_matrix *up, *gate;
 	hth_acts *x, *into;
-	void (*act)(float *y, const float *gate, const float *up, size_t n); /* of hth_vec_ops; y is `gate` */
+	hth_gate_fn *act;
 } hth_gated;
 /* Whether these two can be computed so for that reader. */
 bool hth_gated_fits(const hth_matrix *up, const hth_matrix *gate, const hth_matrix *reader);

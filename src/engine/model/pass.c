@@ -319,33 +319,40 @@ static void bias_h_rows(hth_pass *p, const void *bias, size_t first, size_t n)
 		add_bias(p->h + r * n_embd, bias, n_embd);
 }
 
-static void ffn_apart(hth_pass *p, const hth_layer *l, hth_activation act)
-{
-	size_t n_ff = l->up.rows;
-	bool gated = l->gate.rows > 0;
-	const hth_matmul jobs[] = {{.w = &l->up, .x = p->acts, .y = p->up, .y_stride = n_ff},
-	                           {.w = &l->gate, .x = p->acts, .y = p->gate, .y_stride = n_ff}};
-	hth_matmul_run(p->threads, jobs, gated ? 2 : 1);
-	hth_pass_rows(p, p->n_rows, ffn_rows, &(ffn_arg){l, act});
-	hth_pass_matmul(p, &l->down, gated ? p->gate : p->up, p->n_rows, p->h);
-}
-
 bool hth_layer_gates_in_tiles(const hth_layer *l)
 {
 	return l->gate.rows > 0 && l->gate_b == NULL && l->up_b == NULL && hth_gated_fits(&l->up, &l->gate, &l->down);
 }
 
+/* The function of hth_vec_ops that gates so; NULL: there is none. */
+static hth_gate_fn *gate_fn(hth_activation act)
+{
+	return act == HTH_SILU ? hth_vec()->silu_mul : act == HTH_GELU ? hth_vec()->gelu_mul : NULL;
+}
+
 void hth_pass_ffn(hth_pass *p, const hth_layer *l, hth_activation act)
 {
+	size_t n_ff = l->up.rows;
+	bool gated = l->gate.rows > 0;
 	if (p->n_rows == 0)
 		return;
 	hth_acts_set(p->acts, p->h, l->up.cols, p->n_rows, l->up.cols);
-	hth_gated job = {.up = &l->up, .gate = &l->gate, .x = p->acts, .into = p->ff_acts,
-	                 .act = act == HTH_SILU ? hth_vec()->silu_mul : act == HTH_GELU ? hth_vec()->gelu_mul : NULL};
-	if (job.act != NULL && hth_layer_gates_in_tiles(l) && hth_matmul_gated(p->threads, &job))
-		hth_matmul_run(p->threads, &(hth_matmul){.w = &l->down, .x = p->ff_acts, .y = p->h, .y_stride = l->down.rows}, 1);
-	else
-		ffn_apart(p, l, act);
+	hth_gated in_tiles = {.up = &l->up, .gate = &l->gate, .x = p->acts, .into = p->ff_acts, .act = gate_fn(act)};
+	hth_matmul down = {.w = &l->down, .x = p->ff_acts, .y = p->h, .y_stride = l->down.rows};
+	bool fits = in_tiles.act != NULL && hth_layer_gates_in_tiles(l);
+	if (!fits || !hth_matmul_gated(p->threads, &in_tiles)) {
+		const hth_matmul jobs[] = {{.w = &l->up, .x = p->acts, .y = p->up, .y_stride = n_ff},
+		                           {.w = &l->gate, .x = p->acts, .y = p->gate, .y_stride = n_ff}};
+		hth_matmul_run(p->threads, jobs, gated ? 2 : 1);
+		down.x = p->acts;
+		if (fits) {
+			hth_acts_set_gated(p->acts, p->gate, p->up, in_tiles.act, p->n_rows, n_ff);
+		} else {
+			hth_pass_rows(p, p->n_rows, ffn_rows, &(ffn_arg){l, act});
+			hth_acts_set(p->acts, gated ? p->gate : p->up, n_ff, p->n_rows, n_ff);
+		}
+	}
+	hth_matmul_run(p->threads, &down, 1);
 	if (l->down_b != NULL)
 		hth_pass_rows(p, p->n_rows, bias_h_rows, l->down_b);
 }

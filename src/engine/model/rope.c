@@ -76,23 +76,51 @@ void hth_rope_table(const hth_rope *rope, uint32_t position, float *ret_table)
 	}
 }
 
+/* Four floats anywhere: what every processor has. */
+typedef float quad __attribute__((vector_size(16), aligned(4), may_alias));
+typedef int32_t order __attribute__((vector_size(16)));
+static inline quad load(const float *p) { return *(const quad *)(const void *)p; }
+static inline void store(float *p, quad x) { *(quad *)(void *)p = x; }
+
+static void rotate_halves(float *x, const float *c, const float *s, size_t half)
+{
+	size_t i = 0;
+	for (; i + 4 <= half; i += 4) {
+		quad a = load(x + i), b = load(x + half + i), cos = load(c + i), sin = load(s + i);
+		store(x + i, a * cos - b * sin);
+		store(x + half + i, a * sin + b * cos);
+	}
+	for (; i < half; i++) {
+		float a = x[i], b = x[half + i];
+		x[i] = a * c[i] - b * s[i];
+		x[half + i] = a * s[i] + b * c[i];
+	}
+}
+
+static void rotate_pairs(float *x, const float *c, const float *s, size_t half)
+{
+	const order low = {0, 0, 1, 1}, high = {2, 2, 3, 3}, other = {1, 0, 3, 2};
+	const quad sign = {-1, 1, -1, 1};
+	size_t i = 0;
+	for (; i + 4 <= half; i += 4) {
+		quad cos = load(c + i), sin = load(s + i), a = load(x + 2 * i), b = load(x + 2 * i + 4);
+		store(x + 2 * i, a * __builtin_shuffle(cos, low) + __builtin_shuffle(a, other) * (__builtin_shuffle(sin, low) * sign));
+		store(x + 2 * i + 4, b * __builtin_shuffle(cos, high) + __builtin_shuffle(b, other) * (__builtin_shuffle(sin, high) * sign));
+	}
+	for (; i < half; i++) {
+		float a = x[2 * i], b = x[2 * i + 1];
+		x[2 * i] = a * c[i] - b * s[i];
+		x[2 * i + 1] = a * s[i] + b * c[i];
+	}
+}
+
 void hth_rope_apply(const hth_rope *rope, const float *table, float *x, size_t n_heads, size_t head_dim)
 {
 	size_t half = rope->n_rot / 2;
-	const float *c = table, *s = table + half;
 	for (size_t h = 0; h < n_heads; h++, x += head_dim) {
-		if (rope->style == HTH_ROPE_HALVES) {
-			for (size_t i = 0; i < half; i++) {
-				float a = x[i], b = x[half + i];
-				x[i] = a * c[i] - b * s[i];
-				x[half + i] = a * s[i] + b * c[i];
-			}
-		} else {
-			for (size_t i = 0; i < half; i++) {
-				float a = x[2 * i], b = x[2 * i + 1];
-				x[2 * i] = a * c[i] - b * s[i];
-				x[2 * i + 1] = a * s[i] + b * c[i];
-			}
-		}
+		if (rope->style == HTH_ROPE_HALVES)
+			rotate_halves(x, table, table + half, half);
+		else
+			rotate_pairs(x, table, table + half, half);
 	}
 }
