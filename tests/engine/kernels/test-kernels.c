@@ -344,6 +344,9 @@ static void check_gated(hth_type up_type, hth_type gate_type, hth_type reader_ty
 	hth_matmul_run(pool, &(hth_matmul){.w = &down.w, .x = into, .y = y, .y_stride = OUT}, 1);
 	const hth_matmul apart[] = {{.w = &up.w, .x = x, .y = u, .y_stride = n_ff}, {.w = &gate.w, .x = x, .y = g, .y_stride = n_ff}};
 	hth_matmul_run(pool, apart, 2);
+	float *v = malloc(n_tokens * OUT * sizeof *v);
+	hth_acts_set_gated(x, g, u, job.act, n_tokens, n_ff);
+	hth_matmul_run(pool, &(hth_matmul){.w = &down.w, .x = x, .y = v, .y_stride = OUT}, 1);
 	for (size_t t = 0; t < n_tokens; t++)
 		job.act(g + t * n_ff, g + t * n_ff, u + t * n_ff, n_ff);
 	hth_acts_set(x, g, n_ff, n_tokens, n_ff);
@@ -351,6 +354,10 @@ static void check_gated(hth_type up_type, hth_type gate_type, hth_type reader_ty
 	if (memcmp(y, z, n_tokens * OUT * sizeof *y) != 0)
 		test_fail(__FILE__, __LINE__, "%s: %s gated by %s, %zu rows, %zu tokens: not what they give apart", hth_kernels_name(),
 		          hth_type_get(up_type)->name, hth_type_get(gate_type)->name, n_ff, n_tokens);
+	if (memcmp(v, z, n_tokens * OUT * sizeof *v) != 0)
+		test_fail(__FILE__, __LINE__, "%s: %s, %zu rows, %zu tokens gated on the way to 8 bits: not what they give in floats", hth_kernels_name(),
+		          hth_type_get(up_type)->name, n_ff, n_tokens);
+	free(v);
 	/* One token alone goes another way, but for the row that has none. */
 	hth_acts_set(x, up.x, up.stride, 1, COLS);
 	CHECK_INT(hth_matmul_gated(pool, &job), strcmp(hth_kernels_name(), "c") == 0);
@@ -362,6 +369,50 @@ static void check_gated(hth_type up_type, hth_type gate_type, hth_type reader_ty
 	problem_finish(&gate);
 	problem_finish(&down);
 }
+/* Gate and up of a few tokens, gated while they are made 8-bit, against the same in floats first: widths of one part
+ * and of several, with a last part that is short. */
+static void check_gated_few(hth_type reader_type, size_t n_ff, size_t n_tokens, hth_gate_fn *act)
+{
+	enum { OUT = 13 };
+	hth_error err = HTH_ERROR_INIT;
+	problem down;
+	problem_init(&down, reader_type, OUT, n_ff, 1);
+	hth_acts *x = NULL;
+	REQUIRE_OK(hth_acts_create(&x, n_tokens, n_ff, &err));
+	float *gate = malloc(2 * n_tokens * n_ff * sizeof *gate), *up = gate + n_tokens * n_ff;
+	float *y = malloc(2 * n_tokens * OUT * sizeof *y), *z = y + n_tokens * OUT;
+	hth_rng rng;
+	hth_rng_seed(&rng, 11 + n_ff + n_tokens);
+	for (size_t i = 0; i < 2 * n_tokens * n_ff; i++)
+		gate[i] = 3 * random_normal(&rng);
+	hth_acts_set_gated(x, gate, up, act, n_tokens, n_ff);
+	hth_matmul_run(pool, &(hth_matmul){.w = &down.w, .x = x, .y = y, .y_stride = OUT}, 1);
+	for (size_t t = 0; t < n_tokens; t++)
+		act(gate + t * n_ff, gate + t * n_ff, up + t * n_ff, n_ff);
+	hth_acts_set(x, gate, n_ff, n_tokens, n_ff);
+	hth_matmul_run(pool, &(hth_matmul){.w = &down.w, .x = x, .y = z, .y_stride = OUT}, 1);
+	if (memcmp(y, z, n_tokens * OUT * sizeof *y) != 0)
+		test_fail(__FILE__, __LINE__, "%s: %s reads %zu numbers of %zu tokens gated on the way to 8 bits: not what they give in floats",
+		          hth_kernels_name(), hth_type_get(reader_type)->name, n_ff, n_tokens);
+	free(gate);
+	free(y);
+	hth_acts_destroy(x);
+	problem_finish(&down);
+}
+static void gated_few(void)
+{
+	check_gated_few(HTH_Q6_K, 768, 1, hth_vec()->silu_mul);
+	check_gated_few(HTH_Q4_K, 5632, 1, hth_vec()->silu_mul);
+	check_gated_few(HTH_Q8_0, 4128, 1, hth_vec()->gelu_mul);
+	check_gated_few(HTH_Q4_0, 2080, 3, hth_vec()->silu_mul);
+	check_gated_few(HTH_Q5_K, 1280, 17, hth_vec()->gelu_mul);
+	check_gated_few(HTH_IQ4_XS, 4352, 2, hth_vec()->silu_mul);
+}
+TEST(gating_on_the_way_to_8_bits_changes_nothing)
+{
+	for_each_row(gated_few);
+}
+
 static void gated_pairs(void)
 {
 	check_gated(HTH_Q4_K, HTH_Q4_K, HTH_Q6_K, 256, 40, false);
