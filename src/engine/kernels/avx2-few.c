@@ -50,8 +50,7 @@ INLINE void read_chunk(const char *chunk, chunk_groups *row, codes_fn codes, sca
 	if (kind == SHIFT_5 || kind == SHIFT_2 || kind == MIN_16) {
 		float d;
 		__m256i s = int_scales(chunk, &d, row->min);
-		row->half[0] = _mm256_or_si256(_mm256_and_si256(s, _mm256_set1_epi32(0xFFFF)), _mm256_slli_epi32(s, 16));
-		row->half[1] = _mm256_blend_epi16(_mm256_srli_epi32(s, 16), s, 0xAA);
+		scales_of_halves(s, row->half);
 		row->scale[0] = _mm256_set1_ps(d);
 	} else {
 		scales(chunk, 8, &row->scale[0], &row->min[0]);

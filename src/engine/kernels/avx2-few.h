@@ -26,6 +26,13 @@ typedef __m256 (*dot_fn)(const chunk_groups *row, const hth_a8_groups *x, __m256
 
 INLINE __m256i aligned256(const void *p) { return _mm256_load_si256((const __m256i *)p); }
 
+/* From integer scales of 16 groups of 16: that of group 2 g + h in both halves of lane g of half[h]. */
+INLINE void scales_of_halves(__m256i s, __m256i half[2])
+{
+	half[0] = _mm256_or_si256(_mm256_and_si256(s, _mm256_set1_epi32(0xFFFF)), _mm256_slli_epi32(s, 16));
+	half[1] = _mm256_blend_epi16(_mm256_srli_epi32(s, 16), s, 0xAA);
+}
+
 /* Lane i of the result: the sum of row i. */
 INLINE __m256 add_across(const float rows[8][8])
 {

@@ -21,6 +21,8 @@ void hth_avx2_one_q4_0(const hth_few *);
 void hth_avx2_one_iq4_nl(const hth_few *);
 void hth_avx2_one_iq4_xs(const hth_few *);
 void hth_avx2_one_q4_k(const hth_few *);
+void hth_avx2_one_q5_k(const hth_few *);
+void hth_avx2_one_q6_k(const hth_few *);
 void hth_avx2_gemm_float(const float *, size_t, const float *const *, size_t, float *);
 
 #define AVX2_TYPE(name)                                                      \

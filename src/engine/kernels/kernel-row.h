@@ -95,10 +95,13 @@ typedef struct hth_a8_groups {
 	int16_t minus[2][8][2];
 	int32_t n16[2][8];
 } hth_a8_groups;
-/* One token alone in 256-bit vectors, 256 columns: halves[2 i] and halves[2 i + 1]: columns 0 to 15 of groups i and 4 + i, and 16 to 31. */
+/* One token alone in 256-bit vectors, 256 columns: halves[2 i] and halves[2 i + 1]: columns 0 to 15 of groups i and 4 + i, and 16 to 31; minus as in
+ * the lines, halves apart; sizes: the halves without their signs. */
 typedef struct hth_a8_alone {
-	_Alignas(32) int8_t halves[8][32];
+	_Alignas(64) int8_t halves[8][32];
 	float d[8], s32[8];
+	int16_t minus[2][8][2];
+	int8_t sizes[8][32];
 } hth_a8_alone;
 enum { HTH_ARRANGED_MAX = 640 }; /* bytes for 256 columns */
 static_assert(sizeof(hth_a8) <= HTH_ARRANGED_MAX && sizeof(hth_a8_alone) <= HTH_ARRANGED_MAX && sizeof(hth_a8_one) <= 2 * HTH_ARRANGED_MAX && sizeof(hth_a8_lanes16) <= HTH_ARRANGED_MAX &&
