@@ -550,32 +550,33 @@ static void make_acts(const hth_kernel_row *row, hth_threads *threads, hth_acts 
 }
 
 /* Tiles small enough that every worker gets several, large enough to share the work of a panel. */
-static void plan_job(const run_plan *run, job_plan *plan, const hth_matmul *job, const hth_gated *gated)
+static job_plan plan_job(const run_plan *run, const hth_matmul *job, const hth_gated *gated)
 {
 	const hth_kernel_row *row = run->row;
 	const hth_matrix *w = job->w;
-	*plan = (job_plan){.job = job, .gated = gated, .codes = hth_type_has_codes(w->type),
-	                   .n_tokens = job->select != NULL ? job->n_select : job->x->n_tokens, .block_tokens = 1};
+	job_plan plan = {.job = job, .gated = gated, .codes = hth_type_has_codes(w->type),
+	                 .n_tokens = job->select != NULL ? job->n_select : job->x->n_tokens, .block_tokens = 1};
 	const hth_kernel_type *type = &row->types[w->type];
-	bool few = plan->codes ? type->few != NULL : type->few_float != NULL;
-	plan->gemv = plan->n_tokens <= (few ? HTH_MIN(row->few_tokens, (unsigned)FEW_TOKENS) : 1);
-	if (plan->codes && ((type->gemv == NULL && type->few == NULL) || job->x->n_tokens > ACTS_GEMV_TOKENS))
-		plan->gemv = false;
+	bool few = plan.codes ? type->few != NULL : type->few_float != NULL;
+	plan.gemv = plan.n_tokens <= (few ? HTH_MIN(row->few_tokens, (unsigned)FEW_TOKENS) : 1);
+	if (plan.codes && ((type->gemv == NULL && type->few == NULL) || job->x->n_tokens > ACTS_GEMV_TOKENS))
+		plan.gemv = false;
 	size_t workers = hth_threads_count(run->threads), step;
-	if (plan->gemv) {
+	if (plan.gemv) {
 		step = 16;
-		plan->tile_rows = HTH_MAX(hth_round_up(GEMV_BYTES / w->row_bytes, step), step);
+		plan.tile_rows = HTH_MAX(hth_round_up(GEMV_BYTES / w->row_bytes, step), step);
 	} else {
-		step = plan->codes ? row->group_rows : row->float_rows;
-		plan->tile_rows = TILE_ROWS;
-		plan->block_tokens = plan->codes ? BLOCK_TOKENS : BLOCK_TOKENS_FLOAT;
+		step = plan.codes ? row->group_rows : row->float_rows;
+		plan.tile_rows = TILE_ROWS;
+		plan.block_tokens = plan.codes ? BLOCK_TOKENS : BLOCK_TOKENS_FLOAT;
 	}
-	plan->n_blocks = plan->gemv ? 1 : (plan->n_tokens + plan->block_tokens - 1) / plan->block_tokens;
-	if (plan->gated != NULL)
+	plan.n_blocks = plan.gemv ? 1 : (plan.n_tokens + plan.block_tokens - 1) / plan.block_tokens;
+	if (plan.gated != NULL)
 		step = 32; /* a line is made by one task */
-	while (plan->tile_rows >= 2 * step && w->rows * plan->n_blocks / plan->tile_rows < 4 * workers)
-		plan->tile_rows = hth_round_up(plan->tile_rows / 2, step);
-	plan->n_tiles = (w->rows + plan->tile_rows - 1) / plan->tile_rows;
+	while (plan.tile_rows >= 2 * step && w->rows * plan.n_blocks / plan.tile_rows < 4 * workers)
+		plan.tile_rows = hth_round_up(plan.tile_rows / 2, step);
+	plan.n_tiles = (w->rows + plan.tile_rows - 1) / plan.tile_rows;
+	return plan;
 }
 
 void hth_matmul_run(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs)
@@ -587,7 +588,7 @@ void hth_matmul_run(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs)
 	bool few = true; /* all jobs' tokens */
 	for (size_t i = 0; i < n_jobs; i++) {
 		job_plan *plan = &run.jobs[run.n_jobs];
-		plan_job(&run, plan, &jobs[i], NULL);
+		*plan = plan_job(&run, &jobs[i], NULL);
 		if (plan->n_tokens > 0) {
 			if (plan->codes)
 				make_acts(run.row, threads, jobs[i].x, jobs[i].w->type, plan->gemv);
@@ -617,7 +618,7 @@ bool hth_matmul_gated(hth_threads *threads, const hth_gated *gated)
 {
 	run_plan run = {.row = hth_kernels_row(), .threads = threads, .n_jobs = 1};
 	hth_matmul job = {.w = gated->up, .x = gated->x};
-	plan_job(&run, &run.jobs[0], &job, gated);
+	run.jobs[0] = plan_job(&run, &job, gated);
 	if (run.jobs[0].gemv)
 		return false;
 	hth_acts_set(gated->into, NULL, 0, gated->x->n_tokens, gated->up->rows);

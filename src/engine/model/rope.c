@@ -78,7 +78,6 @@ void hth_rope_table(const hth_rope *rope, uint32_t position, float *ret_table)
 
 /* Four floats anywhere: what every processor has. */
 typedef float quad __attribute__((vector_size(16), aligned(4), may_alias));
-typedef int32_t order __attribute__((vector_size(16)));
 static inline quad load(const float *p) { return *(const quad *)(const void *)p; }
 static inline void store(float *p, quad x) { *(quad *)(void *)p = x; }
 
@@ -99,13 +98,14 @@ static void rotate_halves(float *x, const float *c, const float *s, size_t half)
 
 static void rotate_pairs(float *x, const float *c, const float *s, size_t half)
 {
-	const order low = {0, 0, 1, 1}, high = {2, 2, 3, 3}, other = {1, 0, 3, 2};
 	const quad sign = {-1, 1, -1, 1};
 	size_t i = 0;
 	for (; i + 4 <= half; i += 4) {
 		quad cos = load(c + i), sin = load(s + i), a = load(x + 2 * i), b = load(x + 2 * i + 4);
-		store(x + 2 * i, a * __builtin_shuffle(cos, low) + __builtin_shuffle(a, other) * (__builtin_shuffle(sin, low) * sign));
-		store(x + 2 * i + 4, b * __builtin_shuffle(cos, high) + __builtin_shuffle(b, other) * (__builtin_shuffle(sin, high) * sign));
+#define IN_ORDER(v, ...) __builtin_shufflevector(v, v, __VA_ARGS__)
+		store(x + 2 * i, a * IN_ORDER(cos, 0, 0, 1, 1) + IN_ORDER(a, 1, 0, 3, 2) * (IN_ORDER(sin, 0, 0, 1, 1) * sign));
+		store(x + 2 * i + 4, b * IN_ORDER(cos, 2, 2, 3, 3) + IN_ORDER(b, 1, 0, 3, 2) * (IN_ORDER(sin, 2, 2, 3, 3) * sign));
+#undef IN_ORDER
 	}
 	for (; i < half; i++) {
 		float a = x[2 * i], b = x[2 * i + 1];
