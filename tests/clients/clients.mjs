@@ -415,8 +415,8 @@ test("openai: what cannot be bound is a typed error", async () => {
 });
 
 test("anthropic: parsed output, forced calls, streamed input, the tool runner", async () => {
-  // It tells numbers' bounds in words only, so there are none here.
-  const Plan = Trip.omit({ days: true });
+  // It tells bounds of numbers and lists in words only, so there are none here.
+  const Plan = Trip.omit({ days: true }).extend({ by: z.enum(["train", "boat"]) });
   const parsed = await anthropic.messages.parse({ model, max_tokens: 300, messages: ask, output_config: { format: zodOutputFormat(Plan) } });
   Plan.parse(parsed.parsed_output);
   const tools = [{ name: "lamp", input_schema: { type: "object", properties: { on: { type: "boolean" } }, required: ["on"], additionalProperties: false } }];
