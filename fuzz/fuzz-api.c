@@ -48,7 +48,8 @@ static void create(const char *data, size_t size)
 	hth_error err = HTH_ERROR_INIT;
 	if (hth_json_parse(&body, data, size, &err) == HTH_OK && json_is_object(body)) {
 		if (hth_create_wish_read(body, &wish, &err) != HTH_OK ? err.message[0] == '\0'
-								      : hth_modelfile_check(wish.settings, &err) != HTH_OK || wish.model[0] == '\0' ||
+								      : hth_modelfile_check(wish.settings, &err) != HTH_OK ||
+								      wish.model[0] == '\0' ||
 									    (wish.from == NULL) == (wish.n_files == 0))
 			abort();
 		hth_create_wish_finish(&wish);
@@ -58,7 +59,8 @@ static void create(const char *data, size_t size)
 static hth_status each_model(void *ctx, hth_api_model_fn fn, void *fn_ctx, hth_error *err) { return HTH_OK; }
 
 /* The families whose marks differ most. */
-static const char *const templates[] = {"", "<tool_call><think>", "<function=<parameter=", "[TOOL_CALLS][ARGS]", "<|channel|><|message|>", "<|tool_call><tool_call|>", "<arg_key>", ">>>all"};
+static const char *const templates[] = {"", "<tool_call><think>", "<function=<parameter=", "[TOOL_CALLS][ARGS]", "<|channel|><|message|>",
+                                        "<|tool_call><tool_call|>", "<arg_key>", ">>>all"};
 
 /* Whatever was asked for, the grammar made of it is one. */
 static void place(hth_api_job *job, size_t i, size_t size)
@@ -111,7 +113,8 @@ static void one(hth_api_job *job, size_t i, size_t size)
 		hth_api_tokens(job, i, (int32_t[]){1, 2}, 2);
 	if (r->kind != HTH_EMBEDDING)
 		hth_api_piece(job, i, &piece);
-	piece = (hth_answer_piece){.text = size % 5 == 0 ? "<tool_call>{\"name\": \"web_fetch\", \"arguments\": {\"url\": \"u\"}}</tool_call>"
+	piece = (hth_answer_piece){.text = size % 5 == 0
+	                           ? "<tool_call>{\"name\": \"web_fetch\", \"arguments\": {\"url\": \"u\"}}</tool_call>"
 	                                                 : "<tool_call>{\"name\": \"f\", \"arguments\": {}}</tool_call>"};
 	piece.len = strlen(piece.text);
 	if (r->kind == HTH_CHAT)
@@ -135,7 +138,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static hth_response_store *store; /* one for all: what one input stores another may go on with */
 	if (store == NULL && hth_response_store_create(&store, NULL) != HTH_OK)
 		return 0;
-	const hth_api_host host = {.default_model = "m", .each_model = each_model, .find_model = find_model, .responses = store, .copy_model = copy_model};
+	const hth_api_host host = {.default_model = "m", .each_model = each_model, .find_model = find_model, .responses = store,
+	                           .copy_model = copy_model};
 	const hth_api_out out = {NULL, out_header, out_reply, out_begin, out_send, out_finish};
 	const char *allow = NULL;
 	if (size == 0)

@@ -1,5 +1,6 @@
-/* fuzz-blocks.c - whatever a member sends about model files: messages that are understood have one encoding, and a home that asks and gives stores no wrong chunk,
- * stays within its limits and can be destroyed. The input is a row of messages, each after its length in two bytes; what comes between is time. */
+/* fuzz-blocks.c - whatever a member sends about model files: messages that are understood have one encoding, and a home that asks and gives
+ * stores no wrong chunk, stays within its limits and can be destroyed. The input is a row of messages, each after its length in two bytes;
+ * what comes between is time. */
 #include "base/mem.h"
 #include "blocks/model-blocks.h"
 
@@ -32,7 +33,10 @@ static void on_read(void *ctx, uint64_t read, const hth_home_id *to, const unsig
 		abort(); /* more than it may have under way */
 	reads[n_reads++] = read;
 }
-static void on_found(void *ctx, uint64_t find, const hth_home_id *from, const hth_blocks_offer *offer) { (void)ctx, (void)find, (void)from, (void)offer; }
+static void on_found(void *ctx, uint64_t find, const hth_home_id *from, const hth_blocks_offer *offer)
+{
+	(void)ctx, (void)find, (void)from, (void)offer;
+}
 static void on_find_ended(void *ctx, uint64_t find) { (void)ctx, (void)find; }
 static void on_store(void *ctx, uint64_t fetch, uint32_t index, const void *bytes, size_t len)
 {
@@ -75,7 +79,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (hth_blocks_create(&blocks, &ops, &err) != HTH_OK)
 		abort();
 	hth_blocks_set_peers(blocks, (hth_home_id[]){anna, ben}, 2, now);
-	if (hth_blocks_find(blocks, 1, "a", "a", now, &err) != HTH_OK || hth_blocks_fetch(blocks, 2, FILE_BYTES, list->sha256, NULL, 0, now, &err) != HTH_OK)
+	if (hth_blocks_find(blocks, 1, "a", "a", now, &err) != HTH_OK ||
+	    hth_blocks_fetch(blocks, 2, FILE_BYTES, list->sha256, NULL, 0, now, &err) != HTH_OK)
 		abort();
 	for (size_t at = 0; at + 2 <= size;) {
 		size_t n = HTH_MIN((size_t)(data[at] | (data[at + 1] & 0x1f) << 8), size - at - 2);

@@ -1,5 +1,5 @@
-/* fuzz-charter.c - charters, invitations and the book of invitations from any bytes: what is read is written back as the very same bytes, and a
- * neighbourhood that is offered it stays one that this home is in. */
+/* fuzz-charter.c - charters, invitations and the book of invitations from any bytes: what is read is written back as the very same bytes,
+ * and a neighbourhood that is offered it stays one that this home is in. */
 #include "base/mem.h"
 #include "charter/invitation.h"
 #include "charter/membership.h"
@@ -20,7 +20,8 @@ static void read_charter(const uint8_t *data, size_t size)
 	if (elm == NULL) {
 		static const unsigned char seed[HTH_SEED_BYTES] = {1};
 		static const hth_rules rules = {.classes = 3, .admit_needs = 1, .change_needs = 1};
-		if (hth_identity_from_seed(&anna, seed, &err) != HTH_OK || hth_charter_found(&elm, "Elm", &rules, anna, "Anna", &err) != HTH_OK)
+		if (hth_identity_from_seed(&anna, seed, &err) != HTH_OK ||
+		    hth_charter_found(&elm, "Elm", &rules, anna, "Anna", &err) != HTH_OK)
 			abort();
 	}
 	hth_charter *charter = NULL;

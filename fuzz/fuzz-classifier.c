@@ -1,4 +1,5 @@
-/* fuzz-classifier.c - any text: findings lie inside it, in order, and the text after another one is judged no milder than alone in a request. */
+/* fuzz-classifier.c - any text: findings lie inside it, in order, and the text after another one is judged no milder than alone in a
+ * request. */
 #include "base/mem.h"
 #include "privacy/classifier.h"
 

@@ -1,4 +1,5 @@
-/* fuzz-description.c - what a member says of a model: understood, it is written back as the very same bytes, and nothing in it is unbounded. */
+/* fuzz-description.c - what a member says of a model: understood, it is written back as the very same bytes, and nothing in it is
+ * unbounded. */
 #include "base/mem.h"
 #include "pool/description.h"
 
@@ -15,7 +16,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		hth_describe_encode(d.hash, &out);
 	else
 		hth_description_encode(&d, &out);
-	if (out.failed || out.len != size || memcmp(out.data, data, size) != 0 || strlen(d.name) >= sizeof d.name || d.template_len > HTH_DESCRIPTION_TEMPLATE_MAX)
+	if (out.failed || out.len != size || memcmp(out.data, data, size) != 0 || strlen(d.name) >= sizeof d.name ||
+	    d.template_len > HTH_DESCRIPTION_TEMPLATE_MAX)
 		abort();
 	hth_buf_finish(&out);
 	return 0;

@@ -1,5 +1,5 @@
-/* The readers of documents that are ours: RTF, EXIF, encodings, and the frames that the extractor's child sends. The first byte chooses. Beside
- * not crashing: what is told as text is UTF-8, boxes and places are in range. */
+/* The readers of documents that are ours: RTF, EXIF, encodings, and the frames that the extractor's child sends. The first byte chooses.
+ * Beside not crashing: what is told as text is UTF-8, boxes and places are in range. */
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "extract/charset.h"
@@ -83,7 +83,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		require(!exif.has_place || (fabs(exif.latitude) <= 90 && fabs(exif.longitude) <= 180));
 		break;
 	case 2: {
-		static const char *const declared[] = {NULL, "shift_jis", "iso-2022-jp", "utf-7", "windows-1251", "gb18030", "no-such", "utf-16"};
+		static const char *const declared[] = {NULL, "shift_jis", "iso-2022-jp", "utf-7", "windows-1251", "gb18030", "no-such",
+		                                       "utf-16"};
 		hth_charset_decode(&out, (const char *)data, len, declared[choice / 4 % HTH_COUNT(declared)]);
 		require(out.len == 0 || hth_utf8_valid_prefix(out.data, out.len) == out.len);
 		(void)hth_charset_is_text((const char *)data, len);

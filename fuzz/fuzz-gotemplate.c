@@ -1,5 +1,5 @@
-/* fuzz-gotemplate.c - any bytes as a chat template in Go's language: compiled and rendered over a small conversation, and over plain data, within
- * small bounds. Marks must stay sorted and inside the output.
+/* fuzz-gotemplate.c - any bytes as a chat template in Go's language: compiled and rendered over a small conversation, and over plain data,
+ * within small bounds. Marks must stay sorted and inside the output.
  */
 #include "engine/gotemplate/gotemplate.h"
 #include "template-world.h"
@@ -8,7 +8,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static hth_jinja_value *tools(hth_jinja_arena *a)
 {
-	hth_jinja_value *list = hth_jinja_list(a), *tool = hth_jinja_dict(a), *function = hth_jinja_dict(a), *parameters = hth_jinja_dict(a);
+	hth_jinja_value *list = hth_jinja_list(a), *tool = hth_jinja_dict(a), *function = hth_jinja_dict(a),
+	    *parameters = hth_jinja_dict(a);
 	hth_jinja_value *properties = hth_jinja_dict(a), *place = hth_jinja_dict(a), *types = hth_jinja_list(a);
 	hth_jinja_list_append(a, types, str(a, "string"));
 	hth_jinja_list_append(a, types, str(a, "null"));

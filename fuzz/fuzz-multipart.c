@@ -1,4 +1,5 @@
-/* fuzz-multipart.c - any bytes as a form: the first line is its boundary. Parts lie within the body, in order, and no part holds the delimiter. */
+/* fuzz-multipart.c - any bytes as a form: the first line is its boundary. Parts lie within the body, in order, and no part holds the
+ * delimiter. */
 #include "http/multipart.h"
 
 #include <stdint.h>
@@ -17,7 +18,8 @@ static hth_status look(void *ctx, const hth_multipart_part *part, hth_error *err
 {
 	seen *s = ctx;
 	(void)err;
-	if (part->data < s->at || part->data + part->len > s->body + s->len || strlen(part->name) > HTH_MULTIPART_NAME_MAX || ++s->n > HTH_MULTIPART_PARTS_MAX)
+	if (part->data < s->at || part->data + part->len > s->body + s->len || strlen(part->name) > HTH_MULTIPART_NAME_MAX ||
+	    ++s->n > HTH_MULTIPART_PARTS_MAX)
 		abort();
 	s->at = part->data + part->len;
 	return HTH_OK;

@@ -1,5 +1,6 @@
-/* fuzz-pool.c - whatever a member sends: messages that are understood have one encoding, and a pool that receives them serves nothing private, stays
- * within its limits and can be destroyed. The input is a row of messages, each after its length in two bytes; what comes between is time. */
+/* fuzz-pool.c - whatever a member sends: messages that are understood have one encoding, and a pool that receives them serves nothing
+ * private, stays within its limits and can be destroyed. The input is a row of messages, each after its length in two bytes; what comes
+ * between is time. */
 #include "base/mem.h"
 #include "pool/pool.h"
 
@@ -14,7 +15,10 @@ static hth_status keep(void *ctx, const hth_entry *entry, hth_error *err)
 	return HTH_OK;
 }
 static void on_send(void *ctx, const hth_home_id *to, const void *bytes, size_t len) { (void)ctx, (void)to, (void)bytes, (void)len; }
-static bool on_leaves(void *ctx, uint64_t ask, const hth_home_id *to, size_t len, const char *why, bool also) { return (void)ctx, (void)ask, (void)to, (void)len, (void)why, (void)also, true; }
+static bool on_leaves(void *ctx, uint64_t ask, const hth_home_id *to, size_t len, const char *why, bool also)
+{
+	return (void)ctx, (void)ask, (void)to, (void)len, (void)why, (void)also, true;
+}
 static void on_tokens(void *ctx, uint64_t ask, const hth_pool_run *run) { (void)ctx, (void)ask, (void)run; }
 static void on_ended(void *ctx, uint64_t ask, const hth_home_id *by, bool check, uint8_t finish, uint8_t stop)
 {
@@ -56,7 +60,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (hth_ledger_create(&ledger, &hth_identity_card(anna)->id, hth_signer_of(anna), (hth_ledger_disk){keep, NULL}, &err) != HTH_OK ||
 	    hth_pool_create(&pool, &hth_identity_card(anna)->id, &ops, ledger, &rng, &err) != HTH_OK)
 		abort();
-	hth_capability home = {.slots = 2, .free_slots = 2, .lends = true, .accepts_public = true, .accepts_neighbours = true, .n_models = 1};
+	hth_capability home = {.slots = 2, .free_slots = 2, .lends = true, .accepts_public = true, .accepts_neighbours = true,
+	                       .n_models = 1};
 	home.models[0] = (hth_pool_model){.prefill_tok_s = 10, .decode_tok_s = 10};
 	uint64_t now = 1800000000000u;
 	hth_pool_set_members(pool, charter, now);
@@ -76,7 +81,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		}
 		hth_pool_receive(pool, &hth_identity_card(ben)->id, data + at, n, now);
 		if (work != 0)
-			hth_pool_served(pool, work, &(hth_pool_run){.ids = (int32_t[]){1, 2, 3}, .n = n % 4, .text = "abc", .text_len = n % 3, .final = n % 7 == 0}, 5, now);
+			hth_pool_served(pool, work, &(hth_pool_run){.ids = (int32_t[]){1, 2, 3}, .n = n % 4, .text = "abc",
+			                                            .text_len = n % 3, .final = n % 7 == 0}, 5, now);
 		hth_pool_tick(pool, now);
 		at += n;
 	}

@@ -1,9 +1,10 @@
-/* fuzz-street.c - what is inside a member's sealed letters: greetings, charters, questions, hubs, doors, knocks and answers to knocking, from any bytes.
+/* fuzz-street.c - what is inside a member's sealed letters: greetings, charters, questions, hubs, doors, knocks and answers to knocking,
+ * from any bytes.
  *
- * A real street (on a disk of its own, with fixed keys, so that a corpus can hold charters that are signed) that never connects. The input is a row of
- * letters: a byte (bit 0: Ben, a keeper, else Cid, a member; bit 1: names this start's session; bit 2: to the door; bits 3 and 4: the kind; bit 5: Dan, nobody), a length in
- * two bytes, the letter. Each is sealed as its sender would and handed to the street. It stays a street that this home can go on with: it is in its
- * own charter or has none, and the list of neighbours is the charter's. */
+ * A real street (on a disk of its own, with fixed keys, so that a corpus can hold charters that are signed) that never connects. The input
+ * is a row of letters: a byte (bit 0: Ben, a keeper, else Cid, a member; bit 1: names this start's session; bit 2: to the door; bits 3 and
+ * 4: the kind; bit 5: Dan, nobody), a length in two bytes, the letter. Each is sealed as its sender would and handed to the street. It
+ * stays a street that this home can go on with: it is in its own charter or has none, and the list of neighbours is the charter's. */
 #include "base/mem.h"
 #include "street/street-internal.h"
 
@@ -29,7 +30,8 @@ static void must(hth_status status, const hth_error *err)
 
 static void clean(void)
 {
-	static const char *const names[] = {"street/state", "street/state.new", "street", "identity.key", "hearth.db", "hearth.db-wal", "hearth.db-shm", ""};
+	static const char *const names[] = {"street/state", "street/state.new", "street", "identity.key", "hearth.db", "hearth.db-wal",
+	                                    "hearth.db-shm", ""};
 	char path[256];
 	for (size_t i = 0; i < HTH_COUNT(names); i++) {
 		snprintf(path, sizeof path, "%s/%s", home, names[i]);
@@ -115,7 +117,8 @@ static void give(uint8_t how, const uint8_t *data, size_t len)
 	if (len > 0)
 		memcpy(payload + 1, data, len);
 	street_subject(hth_charter_pool_id(charter), door ? "door" : "to", hth_street_self(street)->bytes, subject);
-	const hth_letter l = {.subject = subject, .issued_ms = now, .expires_ms = now + 30000, .session = how & 2 ? hth_inbox_session(street->inbox) : 0,
+	const hth_letter l = {.subject = subject, .issued_ms = now, .expires_ms = now + 30000,
+	                      .session = how & 2 ? hth_inbox_session(street->inbox) : 0,
 	                      .payload = payload, .len = len + 1};
 	HTH_CLEANUP(hth_buf_finish) hth_buf sealed = HTH_BUF_INIT(HTH_ENVELOPE_MAX);
 	must(hth_envelope_seal(&sealed, how & 32 ? dan : how & 1 ? ben : cid, hth_identity_card(street->identity), &l, &err), &err);
@@ -134,11 +137,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		size -= 3 + len;
 	}
 	const hth_charter *charter = hth_membership_charter(street->membership);
-	if (charter != NULL && (hth_membership_find(street->membership, hth_street_self(street)) == NULL || street->n_peers + 1 != hth_charter_member_count(charter)))
+	if (charter != NULL && (hth_membership_find(street->membership, hth_street_self(street)) == NULL ||
+	                        street->n_peers + 1 != hth_charter_member_count(charter)))
 		abort();
 	/* The next input finds the street as this one did. */
-	if (charter == NULL || hth_membership_standing(street->membership).version != version || street->n_hubs > 0 || street->n_doors != 1 ||
-	    hth_membership_proposal_count(street->membership) > 0)
+	if (charter == NULL || hth_membership_standing(street->membership).version != version || street->n_hubs > 0 ||
+	    street->n_doors != 1 || hth_membership_proposal_count(street->membership) > 0)
 		begin();
 	return 0;
 }

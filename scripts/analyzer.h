@@ -1,5 +1,5 @@
-/* analyzer.h - read by `make lint` in front of every file: tells the static analyzer, which looks at one file at a time, that what reports a
- * failure does not return HTH_OK. Without this it follows paths on which a failed call's outputs are used. */
+/* analyzer.h - read by `make lint` in front of every file: tells the static analyzer, which looks at one file at a time, that what reports
+ * a failure does not return HTH_OK. Without this it follows paths on which a failed call's outputs are used. */
 #ifndef HTH_SCRIPTS_ANALYZER_H
 #define HTH_SCRIPTS_ANALYZER_H
 

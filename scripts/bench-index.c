@@ -150,8 +150,9 @@ static void measure_ir(const char *set, const char *folder, bool stem)
 		(void)judge(&wide, qrels, n_qrels, queries[q].fields[0], docs, best, HTH_MIN(n_best, (size_t)DEPTH));
 	}
 	double judged = (double)plain.judged;
-	printf("{\"documents\":%zu,\"queries\":%zu,\"stemmed\":%s,\"ndcg_10\":%.4f,\"recall_100\":%.4f,\"wide_ndcg_10\":%.4f,\"wide_recall_100\":%.4f}\n", n_docs,
-	       plain.judged, stem ? "true" : "false", plain.ndcg / judged, plain.recall / judged, wide.ndcg / judged, wide.recall / judged);
+	printf("{\"documents\":%zu,\"queries\":%zu,\"stemmed\":%s,\"ndcg_10\":%.4f,\"recall_100\":%.4f,\"wide_ndcg_10\":%.4f,"
+	       "\"wide_recall_100\":%.4f}\n", n_docs, plain.judged, stem ? "true" : "false", plain.ndcg / judged, plain.recall / judged,
+	       wide.ndcg / judged, wide.recall / judged);
 	hth_words_close(w);
 	hth_terms_destroy(terms);
 	exit(0); /* what the sets took goes with the process */

@@ -16,7 +16,8 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { LAYERS = 22, WIDTH = 2048, FFN = 5632, HEADS = 32, KV_HEADS = 4, VOCAB_MAX = 1 << 18, CONTEXT = 8192, ROWS_DRAWN = 32, BY_VOCAB = 1 };
+enum { LAYERS = 22, WIDTH = 2048, FFN = 5632, HEADS = 32, KV_HEADS = 4, VOCAB_MAX = 1 << 18, CONTEXT = 8192, ROWS_DRAWN = 32,
+       BY_VOCAB = 1 };
 static uint32_t n_vocab = 32000;
 
 typedef struct shape {
@@ -54,7 +55,8 @@ static uint64_t rows_of(const shape *s) { return s->rows == BY_VOCAB ? n_vocab :
 /* In large vocabularies every eighth token is one that code and JSON are made of. */
 static void join_marks(char *out, size_t len, uint32_t n)
 {
-	static const char *const marks[] = {"\"", "\":", "\",", "{\"", "}", "]", "[\"", "\xE2\x96\x81\"", ":", ",", "\xE2\x96\x81{", "\"}", "\n", "0", "17", ".5"};
+	static const char *const marks[] = {"\"", "\":", "\",", "{\"", "}", "]", "[\"", "\xE2\x96\x81\"", ":", ",", "\xE2\x96\x81{", "\"}",
+	                                    "\n", "0", "17", ".5"};
 	out[0] = '\0';
 	for (unsigned i = 0; i < 4 && (i == 0 || n > 0); i++, n /= 16)
 		strncat(out, marks[n % 16], len - strlen(out) - 1);
@@ -85,8 +87,8 @@ static void set_vocabulary(hth_gguf_writer *w)
 			snprintf(pieces[i], sizeof pieces[i], "\xE2\x96\x81%c%c", 'a' + (int)((i - 312) % 26), 'a' + (int)((i - 312) / 26));
 		else { /* each is a number in base 26 */
 			uint32_t n = i - 988;
-			snprintf(pieces[i], sizeof pieces[i], n < 17576 ? "\xE2\x96\x81%c%c%c" : "%c%c%c%c", 'a' + (int)(n % 26), 'a' + (int)(n / 26 % 26),
-			         'a' + (int)(n / 676 % 26), 'a' + (int)(n / 17576));
+			snprintf(pieces[i], sizeof pieces[i], n < 17576 ? "\xE2\x96\x81%c%c%c" : "%c%c%c%c", 'a' + (int)(n % 26),
+			         'a' + (int)(n / 26 % 26), 'a' + (int)(n / 676 % 26), 'a' + (int)(n / 17576));
 		}
 		views[i] = (hth_view){pieces[i], strlen(pieces[i])};
 		scores[i] = i < 259 ? 0 : -(float)(i - 259);
@@ -210,7 +212,8 @@ int main(int argc, char **argv)
 	hth_error err = HTH_ERROR_INIT;
 	hth_gguf *vocabulary = NULL;
 	if (mix == NULL || (argc == 4 && !open_vocabulary(argv[3], &vocabulary, &err))) {
-		fprintf(stderr, "usage: bench-model OUT.gguf TYPE [VOCABULARY], with a TYPE that `hearth quantize --list` shows %s\n", err.message);
+		fprintf(stderr, "usage: bench-model OUT.gguf TYPE [VOCABULARY], with a TYPE that `hearth quantize --list` shows %s\n",
+		        err.message);
 		return 2;
 	}
 	hth_gguf_writer *w = NULL;

@@ -1,11 +1,12 @@
-/* bench-search.c - measures the whole of a search, as a person's passes: the record (SQLite), the word index, widening, near copies, snippets
- * and filters. `bench-search build N HOME` makes the index of N synthetic documents of two pages (synthetic.h) in HOME, `bench-search ask HOME`
- * asks it and prints one JSON object a line, one for each filter. Part of `make bench-index`.
+/* bench-search.c - measures the whole of a search, as a person's passes: the record (SQLite), the word index, widening, near copies,
+ * snippets and filters. `bench-search build N HOME` makes the index of N synthetic documents of two pages (synthetic.h) in HOME,
+ * `bench-search ask HOME` asks it and prints one JSON object a line, one for each filter. Part of `make bench-index`.
  *
  * The documents are given to the record as the index's intake does it, without files and their reading: for a million that would be days of
  * making PDFs. What a search touches is the same: rows of files, documents, parts and passages (cut by index/passages.h), the words of all
- * passages and of the files' names. Files lie in directories that have a half, a tenth, a hundredth and a thousandth of all, evenly mixed in
- * time, which is the hardest for a filter; nine of ten are PDFs, every hundredth plain text, the rest mail of 1,000 senders; dates are of 20 years.
+ * passages and of the files' names. Files lie in directories that have a half, a tenth, a hundredth and a thousandth of all, evenly mixed
+ * in time, which is the hardest for a filter; nine of ten are PDFs, every hundredth plain text, the rest mail of 1,000 senders; dates are
+ * of 20 years.
  */
 #include "base/clock.h"
 #include "base/mem.h"
@@ -56,7 +57,8 @@ static void step(building *b, sqlite3_stmt *stmt)
 static void add_words(building *b, const char *text, size_t len, bool name)
 {
 	hth_error err = HTH_ERROR_INIT;
-	hth_status (*add)(hth_words *, uint64_t, hth_language, const char *, size_t, hth_error *) = name ? hth_words_add_name : hth_words_add;
+	hth_status (*add)(hth_words *, uint64_t, hth_language, const char *, size_t, hth_error *) = name ? hth_words_add_name
+	    : hth_words_add;
 	hth_status status = add(b->words, b->passage_id, HTH_LANGUAGE_NONE, text, len, &err);
 	if (status == HTH_BUSY) {
 		must(hth_words_commit(b->words, b->passage_id - 1, &err), "committing", &err);
@@ -101,12 +103,14 @@ static void add_document(building *b, uint64_t d, hth_rng *rng, hth_rng *facts, 
 		snprintf(author, sizeof author, "Person %03u <person%03u@house.example>", (unsigned)who, (unsigned)who);
 	reading_begin(&rd);
 	reading_add_part(&rd, &(hth_extract_part){.name = ""});
-	reading_add_meta(&rd, &(hth_extract_meta){.kind = (hth_extract_kind)kind, .pages = PAGES, .has_date = true, .date = date, .title = title, .author = author,
+	reading_add_meta(&rd, &(hth_extract_meta){.kind = (hth_extract_kind)kind, .pages = PAGES, .has_date = true, .date = date,
+	                                          .title = title, .author = author,
 	                                          .recipients = "", .language = "", .mail_id = ""});
 	for (uint32_t p = 0; p < PAGES; p++) {
 		size_t len = make_page(rng, topic, page, words);
 		page[len] = '\0';
-		reading_add_block(&rd, &(hth_extract_block){.page = p + 1, .has_box = true, .box = {0.1f, 0.1f, 0.9f, 0.9f}, .text = page, .len = len});
+		reading_add_block(&rd, &(hth_extract_block){.page = p + 1, .has_box = true, .box = {0.1f, 0.1f, 0.9f, 0.9f}, .text = page,
+		                                            .len = len});
 	}
 	reading_end(&rd);
 	uint64_t first = b->passage_id + 1;
@@ -160,13 +164,17 @@ static void prepare(building *b, const char *home)
 	                             "INSERT INTO folder (id, path, shared, added) VALUES (1, '/papers', 0, 1)"), "the record", &err);
 	snprintf(folder, sizeof folder, "%s/index/words", home);
 	must(hth_words_open(&b->words, folder, &(hth_words_options){.write = true}, &err), "the word index", &err);
-	must(record_prepare(&b->r, &b->document, &err, "INSERT INTO document (id, hash, state, reason, pages, text_bytes) VALUES (?1, ?2, 1, '', 2, ?3)"),
+	must(record_prepare(&b->r, &b->document, &err,
+	                    "INSERT INTO document (id, hash, state, reason, pages, text_bytes) VALUES (?1, ?2, 1, '', 2, ?3)"),
 	     "the record", &err);
-	must(record_prepare(&b->r, &b->part, &err, "INSERT INTO part (document, number, parent, kind, date, name, title, author, first, last)"
+	must(record_prepare(&b->r, &b->part, &err,
+	                    "INSERT INTO part (document, number, parent, kind, date, name, title, author, first, last)"
 	                                           " VALUES (?1, 0, 0, ?2, ?3, '', ?4, ?5, ?6, ?7)"), "the record", &err);
-	must(record_prepare(&b->r, &b->passage, &err, "INSERT INTO passage (id, document, part, page, box, language, text) VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6)"),
+	must(record_prepare(&b->r, &b->passage, &err,
+	                    "INSERT INTO passage (id, document, part, page, box, language, text) VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6)"),
 	     "the record", &err);
-	must(record_prepare(&b->r, &b->file, &err, "INSERT INTO file (id, folder, path, dev, inode, size, mtime, state, reason, document, name)"
+	must(record_prepare(&b->r, &b->file, &err,
+	                    "INSERT INTO file (id, folder, path, dev, inode, size, mtime, state, reason, document, name)"
 	                                           " VALUES (?1, 1, ?2, 1, ?1, 5000, ?3, 1, '', ?4, -1)"), "the record", &err);
 	must(record_prepare(&b->r, &b->named, &err, "UPDATE file SET name = ?2 WHERE id = ?1"), "the record", &err);
 }
@@ -220,9 +228,10 @@ static void build(uint64_t n, const char *home)
 	record_close(&b.r);
 	hth_words_close(b.words);
 	(void)stat(path, &st);
-	printf("{\"documents\":%llu,\"passages\":%llu,\"text_bytes\":%llu,\"word_bytes\":%llu,\"record_bytes\":%lld,\"build_s\":%.0f,\"build_peak_mb\":%.0f}\n",
-	       (unsigned long long)n, (unsigned long long)b.passage_id, (unsigned long long)b.text_bytes, (unsigned long long)info.bytes,
-	       (long long)st.st_size, (double)(hth_clock_ns() - start) * 1e-9, (double)usage.ru_maxrss / 1e3);
+	printf("{\"documents\":%llu,\"passages\":%llu,\"text_bytes\":%llu,\"word_bytes\":%llu,\"record_bytes\":%lld,\"build_s\":%.0f,"
+	       "\"build_peak_mb\":%.0f}\n", (unsigned long long)n, (unsigned long long)b.passage_id, (unsigned long long)b.text_bytes,
+	       (unsigned long long)info.bytes, (long long)st.st_size, (double)(hth_clock_ns() - start) * 1e-9,
+	       (double)usage.ru_maxrss / 1e3);
 }
 
 /* --- asking --- */
@@ -286,8 +295,10 @@ static void ask(const char *home)
 		}
 		qsort(times, asked, sizeof times[0], by_value);
 		qsort(cpu, asked, sizeof cpu[0], by_value);
-		printf("{\"filter\":\"%s\",\"queries\":%zu,\"p50_ms\":%.2f,\"p99_ms\":%.2f,\"cpu_p50_ms\":%.2f,\"cpu_p99_ms\":%.2f,\"max_ms\":%.2f,\"first_ms\":%.2f,\"hits\":%.2f,\"resident_mb\":%.0f}\n", ways[w].name, asked,
-		       times[asked / 2], times[asked * 99 / 100], cpu[asked / 2], cpu[asked * 99 / 100], times[asked - 1], first, (double)hits_all / (double)asked, resident_mb());
+		printf("{\"filter\":\"%s\",\"queries\":%zu,\"p50_ms\":%.2f,\"p99_ms\":%.2f,\"cpu_p50_ms\":%.2f,\"cpu_p99_ms\":%.2f,"
+		       "\"max_ms\":%.2f,\"first_ms\":%.2f,\"hits\":%.2f,\"resident_mb\":%.0f}\n", ways[w].name, asked, times[asked / 2],
+		       times[asked * 99 / 100], cpu[asked / 2], cpu[asked * 99 / 100], times[asked - 1], first,
+		       (double)hits_all / (double)asked, resident_mb());
 		fflush(stdout);
 	}
 	hth_index_reader_close(reader);

@@ -1,8 +1,8 @@
-/* bench-vectors.c - measures the nearest-vector search: `bench-vectors N DIMS FOLDER` writes N seeded vectors there and asks for the ten nearest of
- * 200 others, warm, on one thread. Prints one JSON object. Part of `make bench-index`.
+/* bench-vectors.c - measures the nearest-vector search: `bench-vectors N DIMS FOLDER` writes N seeded vectors there and asks for the ten
+ * nearest of 200 others, warm, on one thread. Prints one JSON object. Part of `make bench-index`.
  *
- * The vectors: a direction that all share, one of 1,000 clusters, and noise, in equal parts; queries are made the same way. recall: how many of the
- * ten nearest by exact arithmetic are among the ten that are found, over the first 50 queries.
+ * The vectors: a direction that all share, one of 1,000 clusters, and noise, in equal parts; queries are made the same way. recall: how
+ * many of the ten nearest by exact arithmetic are among the ten that are found, over the first 50 queries.
  */
 #include "base/clock.h"
 #include "base/mem.h"
@@ -31,7 +31,8 @@ static void die(const char *what, const hth_error *err)
 static float noise(hth_rng *rng)
 {
 	uint64_t r = hth_rng_next(rng);
-	return ((float)(r & 0xffff) + (float)(r >> 16 & 0xffff) + (float)(r >> 32 & 0xffff) + (float)(r >> 48)) / 65536.0f * 1.732f - 3.464f;
+	return ((float)(r & 0xffff) + (float)(r >> 16 & 0xffff) + (float)(r >> 32 & 0xffff) + (float)(r >> 48)) / 65536.0f * 1.732f -
+	    3.464f;
 }
 
 static void make(hth_rng *rng, const float *common, const float *centers, size_t dims, float *out)
@@ -85,7 +86,8 @@ int main(int argc, char **argv)
 	float *queries = hth_alloc_array(QUERIES * dims, sizeof *queries), *one = hth_alloc_array(dims, sizeof *one);
 	best *exact = hth_alloc_array(EXACT, sizeof *exact);
 	hth_vectors *v;
-	if (centers == NULL || common == NULL || queries == NULL || one == NULL || exact == NULL || hth_vectors_open(&v, argv[3], &(hth_vectors_options){.write = true}, &err) != HTH_OK)
+	if (centers == NULL || common == NULL || queries == NULL || one == NULL || exact == NULL ||
+	    hth_vectors_open(&v, argv[3], &(hth_vectors_options){.write = true}, &err) != HTH_OK)
 		die("cannot begin", &err);
 	hth_rng rng;
 	hth_rng_seed(&rng, 1);
@@ -129,7 +131,8 @@ int main(int argc, char **argv)
 			hth_vectors_hit hits[K];
 			size_t found = 0;
 			uint64_t begin = hth_clock_ns();
-			if (hth_vectors_search(v, &(hth_vectors_query){.values = queries + q * dims, .n = dims}, K, hits, &found, &err) != HTH_OK)
+			if (hth_vectors_search(v, &(hth_vectors_query){.values = queries + q * dims, .n = dims}, K, hits, &found,
+			                       &err) != HTH_OK)
 				die("searching", &err);
 			times[q] = (double)(hth_clock_ns() - begin) * 1e-6;
 			for (size_t i = 0; round == 1 && q < EXACT && i < found; i++)
@@ -142,10 +145,10 @@ int main(int argc, char **argv)
 	hth_vectors_get_info(v, &info);
 	struct rusage use;
 	getrusage(RUSAGE_SELF, &use);
-	printf("{\"vectors\":%zu,\"dims\":%zu,\"kernels\":\"%s\",\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"recall_10\":%.4f,\"bytes_per_vector\":%.1f,\"segments\":%u,"
-	       "\"vectors_s\":%.0f,\"resident_mb\":%.1f}\n",
-	       n, dims, vector_kernels_best()->name, times[QUERIES / 2], times[QUERIES * 99 / 100], (double)right / (EXACT * K), (double)info.bytes / (double)n,
-	       info.segments, (double)n / adding, (double)use.ru_maxrss / 1024);
+	printf("{\"vectors\":%zu,\"dims\":%zu,\"kernels\":\"%s\",\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"recall_10\":%.4f,"
+	       "\"bytes_per_vector\":%.1f,\"segments\":%u,\"vectors_s\":%.0f,\"resident_mb\":%.1f}\n", n, dims, vector_kernels_best()->name,
+	       times[QUERIES / 2], times[QUERIES * 99 / 100], (double)right / (EXACT * K), (double)info.bytes / (double)n, info.segments,
+	       (double)n / adding, (double)use.ru_maxrss / 1024);
 	hth_vectors_close(v);
 	return 0;
 }

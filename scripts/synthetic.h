@@ -1,8 +1,8 @@
 /* synthetic.h - documents and questions that the benches of the index make up, the same for the same seeds.
  *
- * The text: 500,000 words with frequencies of Zipf's law (exponent 1), 300 a page, and about 40 topics a document takes a quarter of its words
- * from, so that words come in company as they do in life. Questions are 1 to 6 words of one document, the common ones (a share of the 100 most
- * frequent) included; half of them are words that people would search for (beyond the first 500).
+ * The text: 500,000 words with frequencies of Zipf's law (exponent 1), 300 a page, and about 40 topics a document takes a quarter of its
+ * words from, so that words come in company as they do in life. Questions are 1 to 6 words of one document, the common ones (a share of the
+ * 100 most frequent) included; half of them are words that people would search for (beyond the first 500).
  */
 #ifndef HTH_SCRIPTS_SYNTHETIC_H
 #define HTH_SCRIPTS_SYNTHETIC_H

@@ -1,5 +1,5 @@
-/* answer-reader.c - see answer-reader.h. Owns a parser and the rows of log probabilities whose text has not come out yet. Refuses nothing: what
- * makes no sense as a call is content. Thread: the loop's. */
+/* answer-reader.c - see answer-reader.h. Owns a parser and the rows of log probabilities whose text has not come out yet. Refuses nothing:
+ * what makes no sense as a call is content. Thread: the loop's. */
 #include "api/answer-reader.h"
 
 #include "api/binding.h"
@@ -107,7 +107,8 @@ static bool keep_rows(hth_answer_reader *r, const hth_answer_piece *piece)
 		return false;
 	uint64_t at = r->fed, end = r->fed + piece->len;
 	for (size_t k = 0; k < piece->n_logprobs; k++) {
-		/* A token's bytes and its text differ where SPM has a space in front or a character spans tokens: the last token takes the rest. */
+		/* A token's bytes and its text differ where SPM has a space in front or a character spans tokens: the last token takes the
+		 * rest. */
 		uint64_t to = k + 1 == piece->n_logprobs ? end : HTH_MIN(end, at + piece->logprobs[k].n_bytes);
 		r->spans[r->n_rows] = (span){at, to};
 		r->rows[r->n_rows] = keep_bytes(r, &piece->logprobs[k]);
@@ -148,7 +149,8 @@ static void give_content(hth_answer_reader *r, const char *text, size_t len, uin
 		drop_rows(r, gone);
 	while (n < r->n_rows && (r->spans[n].begin < at + len || (len == 0 && r->spans[n].end <= at)))
 		n++;
-	hth_answer_piece piece = {.text = text, .len = len, .logprobs = r->rows, .n_logprobs = n, .top = r->n_top > 0 ? r->top : NULL, .n_top = r->n_top};
+	hth_answer_piece piece = {.text = text, .len = len, .logprobs = r->rows, .n_logprobs = n, .top = r->n_top > 0 ? r->top : NULL,
+	                          .n_top = r->n_top};
 	if (n > 0) {
 		restore_bytes(r, r->rows, n);
 		restore_bytes(r, r->top, n * r->n_top);
@@ -171,7 +173,8 @@ static void on_call(void *ctx, size_t index, const char *id, const char *name)
 {
 	hth_answer_reader *r = ctx;
 	r->other = true;
-	r->fn(r->ctx, r->i, &(hth_api_event){.kind = HTH_EVENT_TOOL_CALL, .text = "", .tool_index = index, .tool_id = id, .tool_name = name});
+	r->fn(r->ctx, r->i, &(hth_api_event){.kind = HTH_EVENT_TOOL_CALL, .text = "", .tool_index = index, .tool_id = id,
+	                                     .tool_name = name});
 }
 
 static void on_arguments(void *ctx, size_t index, const char *text, size_t len)

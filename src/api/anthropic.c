@@ -56,7 +56,8 @@ static hth_status join_text(const json_t *content, size_t i, json_t **ret_text, 
 		const char *type = json_string_value(json_object_get(block, "type"));
 		const json_t *words = json_object_get(block, "text");
 		if (type == NULL || strcmp(type, "text") != 0)
-			return bad(err, type == NULL ? HTH_INVALID : HTH_UNSUPPORTED, i, "has a block that is not text; pictures and files are not supported");
+			return bad(err, type == NULL ? HTH_INVALID : HTH_UNSUPPORTED, i,
+			           "has a block that is not text; pictures and files are not supported");
 		if (!json_is_string(words))
 			return bad(err, HTH_INVALID, i, "has a text block without text");
 		hth_buf_append(&text, json_string_value(words), json_string_length(words));
@@ -108,7 +109,8 @@ static hth_status read_block(const json_t *block, size_t i, json_t *messages, pa
 		json_t *input = json_object_get(block, "input");
 		if (id == NULL || name == NULL || !json_is_object(input))
 			return bad(err, HTH_INVALID, i, "has a tool_use block without id, name and input");
-		return append_new(p->calls, json_pack("{s:s, s:s, s:{s:s, s:O}}", "id", id, "type", "function", "function", "name", name, "arguments", input), err);
+		return append_new(p->calls, json_pack("{s:s, s:s, s:{s:s, s:O}}", "id", id, "type", "function", "function", "name", name,
+		                                      "arguments", input), err);
 	}
 	if (strcmp(type, "tool_result") == 0) {
 		const char *of = json_string_value(json_object_get(block, "tool_use_id"));
@@ -118,7 +120,8 @@ static hth_status read_block(const json_t *block, size_t i, json_t *messages, pa
 		HTH_TRY(join_text(json_object_get(block, "content"), i, &text, err));
 		return append_new(messages, json_pack("{s:s, s:s, s:o}", "role", "tool", "tool_call_id", of, "content", text), err);
 	}
-	return bad(err, HTH_UNSUPPORTED, i, "has a block of a type that is not supported (only text, thinking, tool_use and tool_result are)");
+	return bad(err, HTH_UNSUPPORTED, i,
+	           "has a block of a type that is not supported (only text, thinking, tool_use and tool_result are)");
 }
 
 static hth_status read_message(const json_t *message, size_t i, json_t *messages, hth_error *err)
@@ -134,7 +137,8 @@ static hth_status read_message(const json_t *message, size_t i, json_t *messages
 		return append_new(messages, json_pack("{s:s, s:O}", "role", role, "content", content), err);
 	if (!json_is_array(content))
 		return bad(err, HTH_INVALID, i, "must be a string or an array of blocks");
-	HTH_CLEANUP(finish_parts) parts p = {.text = HTH_BUF_INIT((size_t)256 << 20), .thinking = HTH_BUF_INIT((size_t)256 << 20), .calls = json_array()};
+	HTH_CLEANUP(finish_parts) parts p = {.text = HTH_BUF_INIT((size_t)256 << 20), .thinking = HTH_BUF_INIT((size_t)256 << 20),
+	                                     .calls = json_array()};
 	size_t k;
 	json_t *block;
 	/* Results come before the words that follow them, as templates expect. */
@@ -165,7 +169,8 @@ static hth_status read_conversation(const json_t *body, hth_request_input *input
 	if (!json_is_array(given) || json_array_size(given) == 0)
 		return hth_fail_param(err, HTH_INVALID, "messages", "messages must be an array with at least one message");
 	if (json_array_size(given) > HTH_API_MESSAGES_MAX)
-		return hth_fail_param(err, HTH_INVALID, "messages", "there are %zu messages; at most %d are taken", json_array_size(given), HTH_API_MESSAGES_MAX);
+		return hth_fail_param(err, HTH_INVALID, "messages", "there are %zu messages; at most %d are taken", json_array_size(given),
+		                      HTH_API_MESSAGES_MAX);
 	for (size_t i = 0; i < json_array_size(given); i++)
 		HTH_TRY(read_message(json_array_get(given, i), i, messages, err));
 	const char *last = json_string_value(json_object_get(json_array_get(messages, json_array_size(messages) - 1), "role"));
@@ -191,7 +196,8 @@ static hth_status read_tools(const json_t *body, hth_request_input *input, hth_e
 		input->one_call = one;
 		input->must_call = strcmp(how, "any") == 0 || strcmp(how, "tool") == 0;
 		if ((!input->must_call && strcmp(how, "auto") != 0) || (strcmp(how, "tool") == 0 && name == NULL))
-			return hth_fail_param(err, HTH_INVALID, "tool_choice", "tool_choice must be of type auto, any, none, or tool with a name");
+			return hth_fail_param(err, HTH_INVALID, "tool_choice",
+			                      "tool_choice must be of type auto, any, none, or tool with a name");
 		if (strcmp(how, "tool") == 0)
 			HTH_TRY(hth_fields_copy(name, &input->must_call_name, err));
 	}
@@ -204,13 +210,14 @@ static hth_status read_tools(const json_t *body, hth_request_input *input, hth_e
 		const char *type = json_string_value(json_object_get(tool, "type"));
 		name = json_string_value(json_object_get(tool, "name"));
 		if (type != NULL && strcmp(type, "custom") != 0)
-			return hth_fail_param(err, HTH_UNSUPPORTED, "tools", "tools[%zu] is a tool of Anthropic's own; only custom tools are supported", i);
+			return hth_fail_param(err, HTH_UNSUPPORTED, "tools",
+			                      "tools[%zu] is a tool of Anthropic's own; only custom tools are supported", i);
 		json_t *schema = json_object_get(tool, "input_schema"), *description = json_object_get(tool, "description");
 		if (name == NULL || !json_is_object(schema))
 			return hth_fail_param(err, HTH_INVALID, "tools", "tools[%zu] needs a name and an input_schema", i);
-		HTH_TRY(append_new(out, json_pack("{s:s, s:{s:s, s:O*, s:O, s:O*}}", "type", "function", "function", "name", name, "description",
-		                                  json_is_string(description) ? description : NULL, "parameters", schema, "strict",
-		                                  json_object_get(tool, "strict")), err));
+		HTH_TRY(append_new(out, json_pack("{s:s, s:{s:s, s:O*, s:O, s:O*}}", "type", "function", "function", "name", name,
+		                                  "description", json_is_string(description) ? description : NULL, "parameters", schema,
+		                                  "strict", json_object_get(tool, "strict")), err));
 	}
 	HTH_TRY(hth_messages_check_tools(out, err));
 	return hth_fields_dump(out, &input->tools_json, err);
@@ -247,7 +254,8 @@ static hth_status read_thinking(const json_t *body, hth_request_input *input, ht
 
 static hth_status new_request(hth_api_job *job, const json_t *body, hth_request_kind kind, hth_request **ret_request, hth_error *err)
 {
-	/* context_management, which clients send with every call, asks for old results to be left out: nothing ever is, and what does not fit is refused. */
+	/* context_management, which clients send with every call, asks for old results to be left out: nothing ever is, and what does not
+	 * fit is refused. */
 	static const char *const refused[] = {"container", "mcp_servers"};
 	anthropic_state *state = calloc(1, sizeof *state);
 	const char *model = NULL;
@@ -300,7 +308,8 @@ static void write_usage(hth_buf *out, const hth_api_job *job)
 	hth_buf_appendf(out,
 	                "{\"input_tokens\":%u,\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":%u,\"output_tokens\":%u,"
 	                "\"output_tokens_details\":{\"thinking_tokens\":%u}}",
-	                r->usage.prompt_tokens - HTH_MIN(r->usage.cached_tokens, r->usage.prompt_tokens), r->usage.cached_tokens, r->usage.answer_tokens,
+	                r->usage.prompt_tokens - HTH_MIN(r->usage.cached_tokens, r->usage.prompt_tokens), r->usage.cached_tokens,
+	                r->usage.answer_tokens,
 	                hth_api_reasoning_tokens(job, 0));
 }
 
@@ -438,7 +447,8 @@ static void write_blocks(hth_buf *out, const hth_api_job *job, const hth_wire_an
 		hth_buf_append_str(out, ",\"name\":");
 		hth_wire_string(out, call->name);
 		hth_buf_append_str(out, ",\"input\":");
-		if (call->arguments.len > 0 && hth_json_parse(&input, call->arguments.data, call->arguments.len, NULL) == HTH_OK && json_is_object(input))
+		if (call->arguments.len > 0 && hth_json_parse(&input, call->arguments.data, call->arguments.len, NULL) == HTH_OK &&
+		    json_is_object(input))
 			hth_buf_append(out, call->arguments.data, call->arguments.len);
 		else
 			hth_buf_append_str(out, "{}");

@@ -70,7 +70,8 @@ typedef struct hth_api_job hth_api_job;
 typedef struct hth_api_endpoint hth_api_endpoint;
 
 /* One step of an answer, told apart. */
-typedef enum hth_api_event_kind { HTH_EVENT_CONTENT, HTH_EVENT_REASONING, HTH_EVENT_TOOL_CALL, HTH_EVENT_TOOL_ARGUMENTS } hth_api_event_kind;
+typedef enum hth_api_event_kind { HTH_EVENT_CONTENT, HTH_EVENT_REASONING, HTH_EVENT_TOOL_CALL,
+                                  HTH_EVENT_TOOL_ARGUMENTS } hth_api_event_kind;
 typedef struct hth_api_event {
 	hth_api_event_kind kind;
 	const char *text; /* content, reasoning, or the next part of a tool call's arguments (JSON text); may be empty */
@@ -117,7 +118,8 @@ struct hth_api_job {
 	hth_context *context;    /* passages that its models answer from; NULL: none */
 	char *plain_messages;    /* the conversation without them, owned; NULL: there are none, or several answers */
 	hth_citer **citers;      /* one per request, NULL for answers that are bound to a shape: what they cite cannot be told */
-	struct hth_answer_reader **readers; /* one per request once one of them is placed; NULL for those served elsewhere, or that are no chats */
+	/* one per request once one of them is placed; NULL for those served elsewhere, or that are no chats */
+	struct hth_answer_reader **readers;
 	bool stream;            /* the client wants the answer as it comes */
 	bool begun;             /* out->begin was called */
 	bool finished;          /* the answer is complete: nothing more goes out */
@@ -140,8 +142,8 @@ HTH_MUST_USE hth_status hth_api_parse(hth_api_job **ret_job, const hth_api_endpo
 /* Frees; its requests must have ended or never been submitted. */
 void hth_api_job_destroy(hth_api_job *job);
 
-/* Request i will be served by this model of this home: what its body left open until the model is known is settled here (the notation of its
- * tool calls, special tokens' text), before it is submitted. From now on its pieces are told apart; pieces of requests that were never
+/* Request i will be served by this model of this home: what its body left open until the model is known is settled here (the notation of
+ * its tool calls, special tokens' text), before it is submitted. From now on its pieces are told apart; pieces of requests that were never
  * placed are told apart already. HTH_UNSUPPORTED, HTH_INVALID: what the body asks for cannot be done with this model. */
 HTH_MUST_USE hth_status hth_api_placed(hth_api_job *job, size_t i, const hth_runner_info *info, hth_error *err);
 
@@ -165,13 +167,14 @@ HTH_MUST_USE hth_status hth_api_page_url(hth_api_job *job, const char **ret_url,
 HTH_MUST_USE hth_status hth_api_give_page(hth_api_job *job, const char *text, size_t len, hth_error *err);
 
 /* --- the household's documents as context (context.h, documents-in.c) --- */
-/* From now on its answers may cite passages: marks of what was cited are kept, others taken out, and the answer ends with a list of them. Once it is parsed.
- * HTH_INVALID: the call asks no model for a chat's answer. */
+/* From now on its answers may cite passages: marks of what was cited are kept, others taken out, and the answer ends with a list of them.
+ * Once it is parsed. HTH_INVALID: the call asks no model for a chat's answer. */
 HTH_MUST_USE hth_status hth_api_use_documents(hth_api_job *job, hth_error *err);
-/* What the conversation asks: its last words of the user; with_before: with those that the user said before ("and when is it due?" alone says little).
- * The caller's, wiped and freed by it; NULL: none (or no memory). */
+/* What the conversation asks: its last words of the user; with_before: with those that the user said before ("and when is it due?" alone
+ * says little). The caller's, wiped and freed by it; NULL: none (or no memory). */
 char *hth_api_question(const hth_api_job *job, bool with_before);
-/* One more passage of job->context is hth_context_add. This puts all of them before the user's last words, in every request; before they are admitted. */
+/* One more passage of job->context is hth_context_add. This puts all of them before the user's last words, in every request; before they
+ * are admitted. */
 HTH_MUST_USE hth_status hth_api_put_passages(hth_api_job *job, hth_error *err);
 /* Request 0 was refused as too long: half of the passages may fit. True: it is a new one with them, to be admitted. */
 bool hth_api_fewer_passages(hth_api_job *job);
@@ -179,8 +182,8 @@ bool hth_api_fewer_passages(hth_api_job *job);
 bool hth_api_write_citations(const hth_api_job *job, size_t i, const char *key, hth_citation_style style, hth_buf *out);
 
 /* --- file_search of /v1/responses (file-search.c) --- */
-/* The tool, for what is to be searched before the job's request is admitted: vector_store_ids, max_num_results, filters, ranking_options. NULL: nothing.
- * Borrowed. */
+/* The tool, for what is to be searched before the job's request is admitted: vector_store_ids, max_num_results, filters, ranking_options.
+ * NULL: nothing. Borrowed. */
 const json_t *hth_api_file_search(const hth_api_job *job);
 /* What came of it: results as the search of a vector store has them, in its `data`. Before the job's request is admitted. */
 HTH_MUST_USE hth_status hth_api_file_search_done(hth_api_job *job, const char *query, const json_t *results, hth_error *err);
@@ -191,8 +194,8 @@ void hth_api_fail(hth_api_job *job, const hth_error *error);
 /* Tokens of request i's answer that were reasoning. */
 uint32_t hth_api_reasoning_tokens(const hth_api_job *job, size_t i);
 
-/* The body of an error in the endpoint's family (NULL: OpenAI's shape) and its HTTP status: hth_status_http, except that a prompt that does not
- * fit its model is 400. Replies that ask to come back later need a Retry-After header: *ret_retry_s > 0. */
+/* The body of an error in the endpoint's family (NULL: OpenAI's shape) and its HTTP status: hth_status_http, except that a prompt that does
+ * not fit its model is 400. Replies that ask to come back later need a Retry-After header: *ret_retry_s > 0. */
 int hth_api_write_error(const hth_api_endpoint *endpoint, const hth_error *error, hth_buf *out, unsigned *ret_retry_s);
 
 /* --- for the families --- */

@@ -1,6 +1,6 @@
-/* binding-cache.h - grammars made for earlier requests. A client in a loop of tool calls sends the same tools with every request, and reading
- * forty schemas takes tens of milliseconds of the loop's thread. The latest few are kept, as large as a megabyte each, and wiped when they go.
- * Thread: the loop's. */
+/* binding-cache.h - grammars made for earlier requests. A client in a loop of tool calls sends the same tools with every request, and
+ * reading forty schemas takes tens of milliseconds of the loop's thread. The latest few are kept, as large as a megabyte each, and wiped
+ * when they go. Thread: the loop's. */
 #ifndef HTH_API_BINDING_CACHE_H
 #define HTH_API_BINDING_CACHE_H
 

@@ -1,5 +1,5 @@
-/* binding.c - see binding.h. Owns the order of an answer's parts: reasoning where the model may think, then calls or the bound text. Refuses
- * schemas, by name. Thread: the loop's.
+/* binding.c - see binding.h. Owns the order of an answer's parts: reasoning where the model may think, then calls or the bound text.
+ * Refuses schemas, by name. Thread: the loop's.
  *
  * Reasoning: where the prompt has opened it, the grammar waits for its end (a trigger that counts for such prompts only); where the model
  * may open it itself, the grammar begins with it.
@@ -99,7 +99,8 @@ static hth_status check(const hth_request_input *input, const char *format_param
 	}
 	HTH_TRY(read_tools(input, &list, err));
 	if (input->must_call && list.n == 0 && input->must_call_name != NULL)
-		return hth_fail_param(err, HTH_INVALID, "tool_choice", "tool_choice names %.100s, which is not one of the tools", input->must_call_name);
+		return hth_fail_param(err, HTH_INVALID, "tool_choice", "tool_choice names %.100s, which is not one of the tools",
+		                      input->must_call_name);
 	if (input->must_call && list.n == 0)
 		return hth_fail_param(err, HTH_INVALID, "tool_choice", "tool_choice asks for a call, and there are no tools");
 	/* Together first: what tools have in common is worked out once. Alone, where that fails: what is too much together may be fine. */
@@ -116,7 +117,8 @@ static hth_status check(const hth_request_input *input, const char *format_param
 	return HTH_OK;
 }
 
-hth_status hth_binding_check(const hth_request_input *input, const char *format_param, const char *tool_member, hth_binding_cache *cache, hth_error *err)
+hth_status hth_binding_check(const hth_request_input *input, const char *format_param, const char *tool_member, hth_binding_cache *cache,
+                             hth_error *err)
 {
 	if (input->tools_json == NULL && input->format_json == NULL && !input->must_call)
 		return HTH_OK;
@@ -136,13 +138,15 @@ static bool wants_thinking(const hth_request_input *input)
 {
 	HTH_AUTO_JSON json_t *variables = NULL;
 	const char *text = input->template_json;
-	return text == NULL || hth_json_parse(&variables, text, strlen(text), NULL) != HTH_OK || !json_is_false(json_object_get(variables, "enable_thinking"));
+	return text == NULL || hth_json_parse(&variables, text, strlen(text), NULL) != HTH_OK ||
+	    !json_is_false(json_object_get(variables, "enable_thinking"));
 }
 
 /* Appends the rule `thinking`; false: this model does not think. */
 static bool write_thinking(const hth_request *request, const hth_toolcalls_style *style, const char *source, hth_buf *out)
 {
-	if (style->think_open == NULL || (strstr(source, style->think_open) == NULL && strstr(source, style->think_close) == NULL) || !wants_thinking(&request->input))
+	if (style->think_open == NULL || (strstr(source, style->think_open) == NULL && strstr(source, style->think_close) == NULL) ||
+	    !wants_thinking(&request->input))
 		return false;
 	hth_buf_append_str(out, "thinking ::= ");
 	hth_schema_literal(style->think_open, strlen(style->think_open), out);
@@ -164,13 +168,15 @@ static void write_harmony(bool calls, bool text, hth_buf *out)
 	if (calls)
 		hth_buf_append_str(out, "\"<|channel|>\" calls");
 	if (text)
-		hth_buf_appendf(out, "%s\"<|channel|>final\" (\" \"? \"<|constrain|>json\" | \" json\")? \"<|message|>\" text", calls ? " | " : "");
+		hth_buf_appendf(out, "%s\"<|channel|>final\" (\" \"? \"<|constrain|>json\" | \" json\")? \"<|message|>\" text",
+		                calls ? " | " : "");
 	hth_buf_append_str(out, ")\n");
 	hth_call_grammar_until("analysis", "<|end|>", out);
 }
 
 /* The answer is calls, or the bound text, or one of the two. */
-static hth_status write_bound(hth_request *request, const hth_toolcalls_style *style, const char *source, bool calls, bool text, hth_buf *out, hth_error *err)
+static hth_status write_bound(hth_request *request, const hth_toolcalls_style *style, const char *source, bool calls, bool text,
+                              hth_buf *out, hth_error *err)
 {
 	const char *what = calls && text ? "(calls | text)" : calls ? "calls" : "text";
 	if (style->format == HTH_TOOLCALLS_HARMONY) {
@@ -198,7 +204,8 @@ static void loosen(tool_list *list)
 			list->tools[i].schema = NULL;
 }
 
-static hth_status build(hth_request *request, hth_toolcalls_style *style, const char *source, tool_list *list, hth_schema_set *set, hth_buf *out, hth_error *err)
+static hth_status build(hth_request *request, hth_toolcalls_style *style, const char *source, tool_list *list, hth_schema_set *set,
+                        hth_buf *out, hth_error *err)
 {
 	const hth_request_input *input = &request->input;
 	HTH_AUTO_JSON json_t *schema = NULL; /* the set looks at it until it is written */
@@ -208,7 +215,8 @@ static hth_status build(hth_request *request, hth_toolcalls_style *style, const 
 	char rule[32];
 	if (calls) {
 		/* Which calls a model may make is bound by its notation; the generic one only where a call is asked for. */
-		HTH_TRY(hth_call_grammar(&own, source, list->tools, list->n, input->one_call || input->must_call_name != NULL, set, out, &open, err));
+		HTH_TRY(hth_call_grammar(&own, source, list->tools, list->n, input->one_call || input->must_call_name != NULL, set, out,
+		                         &open, err));
 	}
 	if (text) {
 		HTH_TRY(hth_json_parse(&schema, input->format_json, strlen(input->format_json), err));
@@ -234,7 +242,8 @@ static hth_status build(hth_request *request, hth_toolcalls_style *style, const 
 	return HTH_OK;
 }
 
-static hth_status attempt(hth_request *request, hth_toolcalls_style *style, const char *source, tool_list *list, hth_buf *out, hth_error *err)
+static hth_status attempt(hth_request *request, hth_toolcalls_style *style, const char *source, tool_list *list, hth_buf *out,
+                          hth_error *err)
 {
 	HTH_CLEANUP(destroy_set) hth_schema_set *set = NULL;
 	HTH_TRY(hth_schema_set_create(&set, err));
@@ -287,7 +296,8 @@ hth_status hth_binding_apply(hth_request *request, hth_toolcalls_style *style, c
 	const hth_binding *known = hth_binding_cache_find(cache, &key);
 	if (known == NULL) {
 		HTH_TRY(make(request, style, source, err));
-		hth_binding_cache_put(cache, &key, &(hth_binding){params->grammar, params->grammar_trigger, params->grammar_trigger_if, (int)style->format});
+		hth_binding_cache_put(cache, &key, &(hth_binding){params->grammar, params->grammar_trigger, params->grammar_trigger_if,
+		                                                  (int)style->format});
 		return HTH_OK;
 	}
 	style->format = (hth_toolcalls_format)known->format;

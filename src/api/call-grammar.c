@@ -32,9 +32,11 @@ typedef struct shape {
 #define JSON_NAME "{\"name\": \""
 #define JSON_ARGUMENTS "\", \"arguments\": "
 
-static const shape hermes = {.open = "<tool_call>", .list = "\n", .name = JSON_NAME, .arguments = JSON_ARGUMENTS, .end = "}\n</tool_call>", .between = "\n<tool_call>\n", .close = ""};
+static const shape hermes = {.open = "<tool_call>", .list = "\n", .name = JSON_NAME, .arguments = JSON_ARGUMENTS, .end = "}\n</tool_call>",
+                             .between = "\n<tool_call>\n", .close = ""};
 /* The generic notation: what models that were taught nothing, or something else, are made to write. */
-static const shape untaught = {.open = "<tool_call>", .list = "\n", .name = JSON_NAME, .arguments = JSON_ARGUMENTS, .end = "}\n</tool_call>", .between = "\n<tool_call>\n", .close = "",
+static const shape untaught = {.open = "<tool_call>", .list = "\n", .name = JSON_NAME, .arguments = JSON_ARGUMENTS,
+                               .end = "}\n</tool_call>", .between = "\n<tool_call>\n", .close = "",
                                .ambiguous = true, .generic = true};
 
 static bool has(const char *source, const char *word) { return strstr(source, word) != NULL; }
@@ -42,7 +44,8 @@ static bool has(const char *source, const char *word) { return strstr(source, wo
 /* A list of {"name", "arguments"} between two marks. */
 static shape list_between(const char *open, const char *close)
 {
-	return (shape){.open = open, .list = "[", .name = JSON_NAME, .arguments = JSON_ARGUMENTS, .end = "}", .between = ", ", .close = close};
+	return (shape){.open = open, .list = "[", .name = JSON_NAME, .arguments = JSON_ARGUMENTS, .end = "}", .between = ", ",
+	               .close = close};
 }
 
 static shape json_tag_shape(const char *source)
@@ -52,7 +55,8 @@ static shape json_tag_shape(const char *source)
 	if (has(source, "<tool_calls>["))
 		return list_between("<tool_calls>", "]</tool_calls>");
 	if (has(source, "<|tools_prefix|>"))
-		return (shape){.open = "<|tools_prefix|>", .list = "[", .name = "{\"", .arguments = "\": ", .end = "}", .between = ", ", .close = "]<|tools_suffix|>"};
+		return (shape){.open = "<|tools_prefix|>", .list = "[", .name = "{\"", .arguments = "\": ", .end = "}", .between = ", ",
+		               .close = "]<|tools_suffix|>"};
 	if (has(source, "<|tool_call|>"))
 		return list_between("<|tool_call|>", has(source, "<|/tool_call|>") ? "]<|/tool_call|>" : "]");
 	if (has(source, "functools[")) {
@@ -60,7 +64,8 @@ static shape json_tag_shape(const char *source)
 		s.list = "";
 		return s;
 	}
-	return (shape){.open = "function call<|role_sep|>", .list = "\n", .name = JSON_NAME, .arguments = JSON_ARGUMENTS, .end = "}", .between = "", .close = "", .single = true};
+	return (shape){.open = "function call<|role_sep|>", .list = "\n", .name = JSON_NAME, .arguments = JSON_ARGUMENTS, .end = "}",
+	               .between = "", .close = "", .single = true};
 }
 
 static shape shape_of(hth_toolcalls_format format, const char *source)
@@ -68,36 +73,47 @@ static shape shape_of(hth_toolcalls_format format, const char *source)
 	switch (format) {
 	case HTH_TOOLCALLS_FUNCTION:
 		if (!has(source, "<parameter="))
-			return (shape){.open = "<function=", .list = "", .name = "", .arguments = ">", .end = "</function>", .between = "\n<function=", .close = ""};
-		return (shape){.open = has(source, "<seed:tool_call>") ? "<seed:tool_call>" : "<tool_call>", .list = "\n", .name = "<function=", .arguments = ">\n",
+			return (shape){.open = "<function=", .list = "", .name = "", .arguments = ">", .end = "</function>",
+			               .between = "\n<function=", .close = ""};
+		return (shape){.open = has(source, "<seed:tool_call>") ? "<seed:tool_call>" : "<tool_call>", .list = "\n",
+		               .name = "<function=", .arguments = ">\n",
 		               .end = has(source, "<seed:tool_call>") ? "</function>\n</seed:tool_call>" : "</function>\n</tool_call>",
 		               .between = has(source, "<seed:tool_call>") ? "\n<seed:tool_call>\n" : "\n<tool_call>\n", .close = "",
 		               .parameter = {"<parameter=", ">\n", "\n</parameter>\n"}};
 	case HTH_TOOLCALLS_GLM:
-		return (shape){.open = "<tool_call>", .list = "", .name = "", .arguments = "\n", .end = "</tool_call>", .between = "\n<tool_call>", .close = "",
+		return (shape){.open = "<tool_call>", .list = "", .name = "", .arguments = "\n", .end = "</tool_call>",
+		               .between = "\n<tool_call>", .close = "",
 		               .parameter = {"<arg_key>", "</arg_key>\n<arg_value>", "</arg_value>\n"}, .loose_lines = true};
 	case HTH_TOOLCALLS_INVOKE:
 		if (!has(source, "<minimax:tool_call>"))
-			return (shape){.open = has(source, "｜DSML｜function_calls") ? "<｜DSML｜function_calls>" : "<｜DSML｜tool_calls>", .list = "\n",
+			return (shape){.open = has(source, "｜DSML｜function_calls") ? "<｜DSML｜function_calls>" : "<｜DSML｜tool_calls>",
+			               .list = "\n",
 			               .name = "<｜DSML｜invoke name=\"", .arguments = "\">\n", .end = "</｜DSML｜invoke>", .between = "\n",
 			               .close = has(source, "｜DSML｜function_calls") ? "\n</｜DSML｜function_calls>" : "\n</｜DSML｜tool_calls>",
-			               .parameter = {"<｜DSML｜parameter name=\"", "\" string=\"true\">", "</｜DSML｜parameter>\n"}, .json_value = "\" string=\"false\">"};
-		return (shape){.open = "<minimax:tool_call>", .list = "\n", .name = "<invoke name=\"", .arguments = "\">\n", .end = "</invoke>", .between = "\n",
+			               .parameter = {"<｜DSML｜parameter name=\"", "\" string=\"true\">", "</｜DSML｜parameter>\n"},
+			               .json_value = "\" string=\"false\">"};
+		return (shape){.open = "<minimax:tool_call>", .list = "\n", .name = "<invoke name=\"", .arguments = "\">\n",
+		               .end = "</invoke>", .between = "\n",
 		               .close = "\n</minimax:tool_call>", .parameter = {"<parameter name=\"", "\">", "</parameter>\n"}};
 	case HTH_TOOLCALLS_LLAMA3:
-		return (shape){.open = "", .list = "", .name = JSON_NAME, .arguments = "\", \"parameters\": ", .end = "}", .between = "; ", .close = "", .ambiguous = true};
+		return (shape){.open = "", .list = "", .name = JSON_NAME, .arguments = "\", \"parameters\": ", .end = "}", .between = "; ",
+		               .close = "", .ambiguous = true};
 	case HTH_TOOLCALLS_MISTRAL:
 		if (has(source, "[CALL_ID]"))
-			return (shape){.open = "[TOOL_CALLS]", .list = "", .name = "", .arguments = "\"[CALL_ID]\" [a-zA-Z0-9]{9} \"[ARGS]\"", .end = "", .between = "[TOOL_CALLS]",
+			return (shape){.open = "[TOOL_CALLS]", .list = "", .name = "",
+			               .arguments = "\"[CALL_ID]\" [a-zA-Z0-9]{9} \"[ARGS]\"", .end = "", .between = "[TOOL_CALLS]",
 			               .close = "", .raw_arguments = true};
 		if (has(source, "[ARGS]"))
-			return (shape){.open = "[TOOL_CALLS]", .list = "", .name = "", .arguments = "[ARGS]", .end = "", .between = "[TOOL_CALLS]", .close = ""};
+			return (shape){.open = "[TOOL_CALLS]", .list = "", .name = "", .arguments = "[ARGS]", .end = "",
+			               .between = "[TOOL_CALLS]", .close = ""};
 		return list_between("[TOOL_CALLS]", "]");
 	case HTH_TOOLCALLS_DEEPSEEK:
 		if (has(source, "```json"))
-			return (shape){.open = "<｜tool▁calls▁begin｜>", .list = "", .name = "<｜tool▁call▁begin｜>function<｜tool▁sep｜>", .arguments = "\n```json\n",
+			return (shape){.open = "<｜tool▁calls▁begin｜>", .list = "", .name = "<｜tool▁call▁begin｜>function<｜tool▁sep｜>",
+			               .arguments = "\n```json\n",
 			               .end = "\n```<｜tool▁call▁end｜>", .between = "\n", .close = "<｜tool▁calls▁end｜>"};
-		return (shape){.open = "<｜tool▁calls▁begin｜>", .list = "", .name = "<｜tool▁call▁begin｜>", .arguments = "<｜tool▁sep｜>", .end = "<｜tool▁call▁end｜>",
+		return (shape){.open = "<｜tool▁calls▁begin｜>", .list = "", .name = "<｜tool▁call▁begin｜>", .arguments = "<｜tool▁sep｜>",
+		               .end = "<｜tool▁call▁end｜>",
 		               .between = "", .close = "<｜tool▁calls▁end｜>"};
 	case HTH_TOOLCALLS_KIMI:
 		return (shape){.open = "<|tool_calls_section_begin|>", .list = "", .name = "<|tool_call_begin|>functions.",
@@ -105,26 +121,33 @@ static shape shape_of(hth_toolcalls_format format, const char *source)
 		               .close = "<|tool_calls_section_end|>", .raw_arguments = true};
 	case HTH_TOOLCALLS_HARMONY:
 		/* One call ends the turn. */
-		return (shape){.open = "commentary to=functions.", .list = "", .name = "", .arguments = "(\" \"? \"<|constrain|>json\" | \" json\")? \"<|message|>\"", .end = "",
+		return (shape){.open = "commentary to=functions.", .list = "", .name = "",
+		               .arguments = "(\" \"? \"<|constrain|>json\" | \" json\")? \"<|message|>\"", .end = "",
 		               .between = "", .close = "", .raw_arguments = true, .single = true};
 	case HTH_TOOLCALLS_FUNCTIONARY:
-		return (shape){.open = "", .list = "", .name = "", .arguments = "\n", .end = "", .between = ">>>", .close = "", .ambiguous = true};
+		return (shape){.open = "", .list = "", .name = "", .arguments = "\n", .end = "", .between = ">>>", .close = "",
+		               .ambiguous = true};
 	case HTH_TOOLCALLS_COHERE:
 		if (has(source, "<|START_ACTION|>"))
-			return (shape){.open = "<|START_ACTION|>", .list = "[\n    ", .name = "{\"tool_call_id\": \"", .id = "[0-9]{1,2} \"\\\", \\\"tool_name\\\": \\\"\"",
+			return (shape){.open = "<|START_ACTION|>", .list = "[\n    ", .name = "{\"tool_call_id\": \"",
+			               .id = "[0-9]{1,2} \"\\\", \\\"tool_name\\\": \\\"\"",
 			               .arguments = "\", \"parameters\": ", .end = "}", .between = ",\n    ", .close = "\n]<|END_ACTION|>"};
-		return (shape){.open = "Action: ```json", .list = "\n[\n    ", .name = "{\n        \"tool_name\": \"", .arguments = "\",\n        \"parameters\": ",
+		return (shape){.open = "Action: ```json", .list = "\n[\n    ", .name = "{\n        \"tool_name\": \"",
+		               .arguments = "\",\n        \"parameters\": ",
 		               .end = "\n    }", .between = ",\n    ", .close = "\n]```"};
 	case HTH_TOOLCALLS_JSON_TAG:
 		return json_tag_shape(source);
 	case HTH_TOOLCALLS_HERMES:
 		return hermes;
 	case HTH_TOOLCALLS_GEMMA:
-		return (shape){.open = "<|tool_call>", .list = "", .name = "call:", .arguments = "{", .end = "}<tool_call|>", .between = "<|tool_call>", .close = "",
+		return (shape){.open = "<|tool_call>", .list = "", .name = "call:", .arguments = "{", .end = "}<tool_call|>",
+		               .between = "<|tool_call>", .close = "",
 		               .parameter = {"", ":<|\"|>", "<|\"|>"}, .json_value = ":", .separator = ",", .scalars = true};
 	case HTH_TOOLCALLS_PYTHON:
-		return (shape){.open = "<|tool_call_start|>", .list = "[", .name = "", .arguments = "(", .end = ")", .between = ", ", .close = "]<|tool_call_end|>",
-		               .parameter = {"", "=\"", "\""}, .json_value = "=", .separator = ", ", .scalars = true, .text_class = "[^\"\\\\\\n]"};
+		return (shape){.open = "<|tool_call_start|>", .list = "[", .name = "", .arguments = "(", .end = ")", .between = ", ",
+		               .close = "]<|tool_call_end|>",
+		               .parameter = {"", "=\"", "\""}, .json_value = "=", .separator = ", ", .scalars = true,
+		               .text_class = "[^\"\\\\\\n]"};
 	default: /* no family known */
 		return untaught;
 	}
@@ -189,7 +212,8 @@ void hth_call_grammar_until(const char *name, const char *close, hth_buf *out)
 {
 	uint32_t c[64];
 	size_t n = characters(close, c, HTH_COUNT(c));
-	/* State k: the last k characters are the beginning of `close`. The whole of it is a literal, so that a special token may stand for it. */
+	/* State k: the last k characters are the beginning of `close`. The whole of it is a literal, so that a special token may stand for
+	 * it. */
 	hth_buf_appendf(out, "%s ::= %s-0\n", name, name);
 	for (size_t k = 0; k < n; k++) {
 		hth_buf_appendf(out, "%s-%zu ::=", name, k);
@@ -249,11 +273,13 @@ static bool property_fits(const shape *s, const json_t *property)
 	if (type == NULL)
 		return false;
 	if (strcmp(type, "string") != 0)
-		return strcmp(type, "null") != 0 && !(s->scalars && (strcmp(type, "object") == 0 || strcmp(type, "array") == 0 || json_object_get(property, "enum") != NULL));
+		return strcmp(type, "null") != 0 && !(s->scalars && (strcmp(type, "object") == 0 || strcmp(type, "array") == 0 ||
+		                                                     json_object_get(property, "enum") != NULL));
 	size_t i;
 	json_t *value;
 	json_array_foreach (json_object_get(property, "enum"), i, value)
-		if (!json_is_string(value) || !is_plain_text(json_string_value(value)) || (s->text_class != NULL && strchr(json_string_value(value), '\\') != NULL))
+		if (!json_is_string(value) || !is_plain_text(json_string_value(value)) ||
+		    (s->text_class != NULL && strchr(json_string_value(value), '\\') != NULL))
 			return false;
 	return only_has(property, of_text, HTH_COUNT(of_text));
 }
@@ -272,7 +298,8 @@ static bool marks_fit(const shape *s, const json_t *schema)
 		if (!json_is_string(needed) || json_object_get(properties, json_string_value(needed)) == NULL)
 			return false;
 	json_object_foreach (properties, key, property)
-		if (!is_plain_text(key) || (s->separator != NULL && strpbrk(key, ":,{} ") != NULL) || (s->text_class != NULL && !is_word(key)) || !property_fits(s, property))
+		if (!is_plain_text(key) || (s->separator != NULL && strpbrk(key, ":,{} ") != NULL) ||
+		    (s->text_class != NULL && !is_word(key)) || !property_fits(s, property))
 			return false;
 	return true;
 }

@@ -17,7 +17,8 @@ static const char *name_of(const json_t *choice)
 
 static hth_status wrong_choice(hth_error *err)
 {
-	return hth_fail_param(err, HTH_INVALID, "tool_choice", "tool_choice must be \"none\", \"auto\", \"required\", a function by its name, or allowed_tools");
+	return hth_fail_param(err, HTH_INVALID, "tool_choice",
+	                      "tool_choice must be \"none\", \"auto\", \"required\", a function by its name, or allowed_tools");
 }
 
 /* "allowed_tools": the tools that are left. */
@@ -60,7 +61,8 @@ hth_status hth_choices_tools(const json_t *tools, const json_t *choice, hth_requ
 		if (type != NULL && strcmp(type, "allowed_tools") == 0)
 			return keep_allowed(tools, choice, input, err);
 		if (type != NULL && strcmp(type, "function") != 0)
-			return hth_fail_param(err, HTH_UNSUPPORTED, "tool_choice", "tool_choice of type %.40s is not supported; only functions are", type);
+			return hth_fail_param(err, HTH_UNSUPPORTED, "tool_choice",
+			                      "tool_choice of type %.40s is not supported; only functions are", type);
 		if (name_of(choice) == NULL)
 			return wrong_choice(err);
 		input->must_call = true;
@@ -87,7 +89,8 @@ hth_status hth_choices_format(const json_t *format, const char *param, hth_reque
 	if (format == NULL || json_is_null(format))
 		return HTH_OK;
 	const char *type = json_string_value(json_object_get(format, "type"));
-	const json_t *nested = json_object_get(format, "json_schema"), *schema = json_object_get(nested != NULL ? nested : format, "schema");
+	const json_t *nested = json_object_get(format, "json_schema"),
+	    *schema = json_object_get(nested != NULL ? nested : format, "schema");
 	if (type == NULL)
 		return hth_fail_param(err, HTH_INVALID, param, "%s must be an object with a type", param);
 	if (strcmp(type, "text") == 0)
@@ -95,7 +98,8 @@ hth_status hth_choices_format(const json_t *format, const char *param, hth_reque
 	if (strcmp(type, "json_object") == 0 && (schema == NULL || json_is_null(schema)))
 		return hth_fields_copy("{\"type\":\"object\"}", &input->format_json, err);
 	if (strcmp(type, "json_schema") != 0 && strcmp(type, "json_object") != 0)
-		return hth_fail_param(err, HTH_UNSUPPORTED, param, "%s of type %.40s is not supported; text, json_object and json_schema are", param, type);
+		return hth_fail_param(err, HTH_UNSUPPORTED, param,
+		                      "%s of type %.40s is not supported; text, json_object and json_schema are", param, type);
 	if (!json_is_object(schema))
 		return hth_fail_param(err, HTH_INVALID, param, "%s has no schema; json_schema needs one", param);
 	return hth_choices_schema(schema, param, input, err);
@@ -124,7 +128,8 @@ hth_status hth_choices_grammar(const json_t *body, hth_request *request, hth_err
 		return hth_fail_param(err, HTH_INVALID, "grammar", "grammar has more than %d bytes", GRAMMAR_BYTES_MAX);
 	if ((has_grammar && (has_schema || input->format_json != NULL || input->must_call)) || (has_schema && input->format_json != NULL))
 		return hth_fail_param(err, HTH_INVALID, has_grammar ? "grammar" : "json_schema",
-		                      "the answer's shape is asked for twice; grammar, json_schema, response_format and a forced tool call exclude each other");
+		                      "the answer's shape is asked for twice; grammar, json_schema, response_format and a forced tool call "
+		                      "exclude each other");
 	if (has_grammar)
 		return hth_fields_copy(grammar, &request->params.grammar, err);
 	if (!has_schema)

@@ -160,7 +160,8 @@ hth_status hth_fields_copy_chat(hth_request_input *to, const hth_request_input *
 	const struct {
 		const char *from;
 		char **to;
-	} texts[] = {{from->messages_json, &to->messages_json}, {from->tools_json, &to->tools_json},         {from->template_json, &to->template_json},
+	} texts[] = {{from->messages_json, &to->messages_json}, {from->tools_json, &to->tools_json},
+	             {from->template_json, &to->template_json},
 	             {from->format_json, &to->format_json},     {from->must_call_name, &to->must_call_name}};
 	for (size_t i = 0; i < HTH_COUNT(texts); i++)
 		if (texts[i].from != NULL)
@@ -313,7 +314,8 @@ hth_status hth_fields_refuse(const json_t *object, const char *const *keys, size
 {
 	for (size_t i = 0; i < n_keys; i++) {
 		const json_t *value = json_object_get(object, keys[i]);
-		bool nothing = value == NULL || json_is_null(value) || json_is_false(value) || (json_is_array(value) && json_array_size(value) == 0);
+		bool nothing = value == NULL || json_is_null(value) || json_is_false(value) ||
+		    (json_is_array(value) && json_array_size(value) == 0);
 		if (!nothing)
 			return hth_fail_param(err, HTH_UNSUPPORTED, keys[i], "%s is not supported", keys[i]);
 	}

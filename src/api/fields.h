@@ -26,7 +26,8 @@ HTH_MUST_USE hth_status hth_fields_copy(const char *s, char **ret_copy, hth_erro
 HTH_MUST_USE hth_status hth_fields_text(const json_t *string, const char *name, hth_request_input *input, hth_error *err);
 /* Seconds from a number or "5m", "1h30m", "90s", "500ms"; negative: for ever (-1). */
 HTH_MUST_USE hth_status hth_fields_keep_alive(const json_t *object, int64_t *ret_seconds, hth_error *err);
-/* HTH_UNSUPPORTED, naming the first of these keys that is there with anything in it: what cannot be left out without answering another question. */
+/* HTH_UNSUPPORTED, naming the first of these keys that is there with anything in it: what cannot be left out without answering another
+ * question. */
 HTH_MUST_USE hth_status hth_fields_refuse(const json_t *object, const char *const *keys, size_t n_keys, hth_error *err);
 /* JSON text of a value, owned by the caller. */
 HTH_MUST_USE hth_status hth_fields_dump(const json_t *json, char **ret_text, hth_error *err);

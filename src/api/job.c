@@ -13,7 +13,8 @@
 
 static const hth_api_family *const families[] = {&hth_api_openai_chat, &hth_api_openai_completions,
                                                  &hth_api_openai_embeddings, &hth_api_openai_models, &hth_api_tokenize,
-                                                 &hth_api_ollama_chat,       &hth_api_ollama_embed,  &hth_api_ollama_models, &hth_api_ollama_create,
+                                                 &hth_api_ollama_chat,       &hth_api_ollama_embed,  &hth_api_ollama_models,
+                                                 &hth_api_ollama_create,
                                                  &hth_api_anthropic,         &hth_api_responses};
 
 static bool path_matches(const char *pattern, const char *path)
@@ -329,7 +330,8 @@ void hth_api_done(hth_api_job *job, size_t i)
 hth_status hth_api_offer_tool(hth_api_job *job, hth_own_tool_kind kind, const char *detail, hth_error *err)
 {
 	if (job->n_requests != 1)
-		return hth_fail_param(err, HTH_INVALID, "Hearth-Tools", "the node's own tools are for calls that ask a model for one answer");
+		return hth_fail_param(err, HTH_INVALID, "Hearth-Tools",
+		                      "the node's own tools are for calls that ask a model for one answer");
 	return hth_own_tool_offer(&job->own_tool, kind, job->requests[0], detail, err);
 }
 
@@ -337,7 +339,10 @@ bool hth_api_waits_for_page(const hth_api_job *job) { return job->own_tool != NU
 
 hth_own_tool_kind hth_api_own_tool(const hth_api_job *job) { return hth_own_tool_which(job->own_tool); }
 
-hth_status hth_api_page_url(hth_api_job *job, const char **ret_url, hth_error *err) { return hth_own_tool_url(job->own_tool, ret_url, err); }
+hth_status hth_api_page_url(hth_api_job *job, const char **ret_url, hth_error *err)
+{
+	return hth_own_tool_url(job->own_tool, ret_url, err);
+}
 
 hth_status hth_api_give_page(hth_api_job *job, const char *text, size_t len, hth_error *err)
 {

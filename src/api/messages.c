@@ -69,7 +69,8 @@ static hth_status read_tool_calls(const json_t *calls, size_t i, json_t **ret_ca
 			arguments = parsed;
 		HTH_AUTO_JSON json_t *f = json_pack("{s:s, s:O?}", "name", name, "arguments", arguments);
 		const char *id = json_string_value(json_object_get(call, "id"));
-		if (f == NULL || json_array_append_new(out, json_pack("{s:s*, s:s, s:O}", "id", id, "type", "function", "function", f)) != 0)
+		if (f == NULL || json_array_append_new(out, json_pack("{s:s*, s:s, s:O}", "id", id, "type", "function", "function",
+		                                                      f)) != 0)
 			return hth_fail(err, HTH_NO_MEMORY, "no memory for the messages");
 	}
 	*ret_calls = json_incref(out);
@@ -143,7 +144,8 @@ hth_status hth_messages_from_openai(const json_t *messages, json_t **ret_message
 	if (n == 0)
 		return hth_fail_param(err, HTH_INVALID, "messages", "messages is empty; at least one message is needed");
 	if (n > HTH_API_MESSAGES_MAX)
-		return hth_fail_param(err, HTH_INVALID, "messages", "there are %zu messages; at most %d are taken", n, HTH_API_MESSAGES_MAX);
+		return hth_fail_param(err, HTH_INVALID, "messages", "there are %zu messages; at most %d are taken", n,
+		                      HTH_API_MESSAGES_MAX);
 	HTH_AUTO_JSON json_t *out = json_array();
 	for (size_t i = 0; i < n; i++) {
 		json_t *message = json_object();
@@ -167,7 +169,8 @@ hth_status hth_messages_check_tools(const json_t *tools, hth_error *err)
 		const char *type = json_string_value(json_object_get(tool, "type"));
 		const json_t *function = json_object_get(tool, "function");
 		if (type != NULL && strcmp(type, "function") != 0)
-			return hth_fail_param(err, HTH_UNSUPPORTED, "tools", "tools[%zu] is not a function; only functions are supported", i);
+			return hth_fail_param(err, HTH_UNSUPPORTED, "tools", "tools[%zu] is not a function; only functions are supported",
+			                      i);
 		const char *name = json_string_value(json_object_get(function, "name"));
 		if (name == NULL || name[0] == '\0')
 			return hth_fail_param(err, HTH_INVALID, "tools", "tools[%zu].function.name is missing", i);
@@ -176,7 +179,9 @@ hth_status hth_messages_check_tools(const json_t *tools, hth_error *err)
 		for (const char *c = name; *c != '\0'; c++)
 			fits = fits && (unsigned char)*c > ' ';
 		if (!fits)
-			return hth_fail_param(err, HTH_INVALID, "tools", "tools[%zu].function.name must have at most %d bytes, and no space, quote or bracket", i, TOOL_NAME_MAX);
+			return hth_fail_param(err, HTH_INVALID, "tools",
+			                      "tools[%zu].function.name must have at most %d bytes, and no space, quote or bracket", i,
+			                      TOOL_NAME_MAX);
 		const json_t *parameters = json_object_get(function, "parameters");
 		if (parameters != NULL && !json_is_null(parameters) && !json_is_object(parameters))
 			return hth_fail_param(err, HTH_INVALID, "tools", "tools[%zu].function.parameters must be a JSON schema", i);

@@ -262,7 +262,8 @@ static hth_status take_instruction(reader *r, json_t *from, json_t *settings, ht
 		return take_parameter(r, json_object_get(settings, "params"), err);
 	if (strcasecmp(word, "ADAPTER") == 0)
 		return hth_fail_param(err, HTH_UNSUPPORTED, "modelfile",
-		                      "line %u of the Modelfile: adapters are not supported; merge the adapter into the weights first", line);
+		                      "line %u of the Modelfile: adapters are not supported; merge the adapter into the weights first",
+		                      line);
 	if (strcasecmp(word, "MESSAGE") == 0) {
 		take_word(r, role, sizeof role);
 		HTH_TRY(take_value(r, &value, err));

@@ -30,14 +30,15 @@ static void free_state(hth_api_job *job)
 
 /* --- in --- */
 
-/* "think": true, false or a level; templates know them as enable_thinking and reasoning_effort. suffix: what stands behind the answer; NULL or "":
- * nothing. */
+/* "think": true, false or a level; templates know them as enable_thinking and reasoning_effort. suffix: what stands behind the answer; NULL
+ * or "": nothing. */
 static hth_status read_think(const json_t *body, const char *suffix, hth_request_input *input, hth_error *err)
 {
 	const json_t *think = json_object_get(body, "think");
 	bool given = think != NULL && !json_is_null(think);
 	if (given && !json_is_boolean(think) && !json_is_string(think))
-		return hth_fail_param(err, HTH_INVALID, "think", "think is %s; it must be true, false or a level", hth_json_type_name(think));
+		return hth_fail_param(err, HTH_INVALID, "think", "think is %s; it must be true, false or a level",
+		                      hth_json_type_name(think));
 	HTH_AUTO_JSON json_t *variables = json_object();
 	if (given)
 		json_object_set_new(variables, "enable_thinking", json_boolean(!json_is_false(think)));
@@ -252,7 +253,8 @@ static void write_calls(hth_buf *out, const hth_wire_answer *answer, size_t from
 	for (size_t k = from; k < answer->n_tool_calls; k++) {
 		const hth_wire_tool_call *call = &answer->tool_calls[k];
 		HTH_AUTO_JSON json_t *parsed = NULL;
-		if (call->arguments.len == 0 || hth_json_parse(&parsed, call->arguments.data, call->arguments.len, NULL) != HTH_OK || !json_is_object(parsed))
+		if (call->arguments.len == 0 || hth_json_parse(&parsed, call->arguments.data, call->arguments.len, NULL) != HTH_OK ||
+		    !json_is_object(parsed))
 			continue;
 		hth_buf_append_str(out, any ? ",{\"function\":{\"index\":" : ",\"tool_calls\":[{\"function\":{\"index\":");
 		hth_buf_appendf(out, "%zu,\"name\":", k);
@@ -329,7 +331,8 @@ static void write_end(hth_api_job *job, const char *reason)
 	hth_buf_appendf(&job->scratch, ",\"done\":true,\"done_reason\":\"%s\"", reason);
 	hth_ollama_write_times(&job->scratch, r);
 	if (!state->only_load)
-		hth_buf_appendf(&job->scratch, ",\"prompt_eval_count\":%u,\"prompt_eval_duration\":%llu,\"eval_count\":%u,\"eval_duration\":%llu",
+		hth_buf_appendf(&job->scratch,
+		                ",\"prompt_eval_count\":%u,\"prompt_eval_duration\":%llu,\"eval_count\":%u,\"eval_duration\":%llu",
 		                r->usage.prompt_tokens, (unsigned long long)r->usage.prefill_ns, r->usage.answer_tokens,
 		                (unsigned long long)r->usage.decode_ns);
 	(void)hth_api_write_citations(job, 0, "citations", HTH_CITE_PLAIN, &job->scratch);

@@ -109,7 +109,8 @@ static hth_status read_files(const json_t *body, hth_create_wish *wish, hth_erro
 	if (!is_given(files))
 		return HTH_OK;
 	if (!json_is_object(files) || json_object_size(files) > HTH_CREATE_FILES_MAX)
-		return hth_fail_param(err, HTH_INVALID, "files", "files must be an object of at most %d files' names and digests", HTH_CREATE_FILES_MAX);
+		return hth_fail_param(err, HTH_INVALID, "files", "files must be an object of at most %d files' names and digests",
+		                      HTH_CREATE_FILES_MAX);
 	json_object_foreach((json_t *)files, name, value) HTH_TRY(add_file(wish, name, json_string_value(value), err));
 	_Static_assert(offsetof(hth_create_wish, files[0].name) == offsetof(hth_create_wish, files), "a file's name comes first");
 	qsort(wish->files, wish->n_files, sizeof wish->files[0], by_name);
@@ -154,7 +155,8 @@ hth_status hth_create_wish_read(const json_t *body, hth_create_wish *ret_wish, h
 	if (from == NULL && w->n_files == 0)
 		return hth_fail_param(err, HTH_INVALID, "from", "from is missing: the model that the new one is made of");
 	if (quantize != NULL && quantize[0] != '\0' && w->n_files > 1)
-		return hth_fail_param(err, HTH_UNSUPPORTED, "quantize", "quantize takes one file; make the model of its %zu files first, then another from it", w->n_files);
+		return hth_fail_param(err, HTH_UNSUPPORTED, "quantize",
+		                      "quantize takes one file; make the model of its %zu files first, then another from it", w->n_files);
 	HTH_TRY(hth_fields_copy(model, &w->model, err));
 	if (w->n_files == 0)
 		HTH_TRY(hth_fields_copy(from, &w->from, err));

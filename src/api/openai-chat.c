@@ -54,7 +54,8 @@ static hth_status read_shape(hth_api_job *job, const json_t *body, hth_request *
 		HTH_TRY(hth_messages_check_tools(tools, err));
 	static const char *const refused[] = {"audio", "web_search_options"};
 	if (json_array_size(json_object_get(body, "functions")) > 0)
-		return hth_fail_param(err, HTH_UNSUPPORTED, "functions", "functions is the old form of tools, and not supported; send tools");
+		return hth_fail_param(err, HTH_UNSUPPORTED, "functions",
+		                      "functions is the old form of tools, and not supported; send tools");
 	HTH_TRY(hth_fields_refuse(body, refused, HTH_COUNT(refused), err));
 	HTH_TRY(hth_choices_tools(tools, json_object_get(body, "tool_choice"), input, err));
 	HTH_TRY(hth_json_get_bool(body, "parallel_tool_calls", &parallel, err));

@@ -14,7 +14,8 @@
 typedef struct completion {
 	hth_buf text, tokens, token_logprobs, top_logprobs, offsets; /* the last four: JSON values, comma-separated */
 	size_t offset;                                               /* characters of text so far */
-	bool first;                                                  /* the next row is an echoed prompt's first token: nothing stands before it */
+	/* the next row is an echoed prompt's first token: nothing stands before it */
+	bool first;
 	bool failed;
 } completion;
 
@@ -98,8 +99,8 @@ static hth_status read_prompts(hth_api_job *job, const json_t *body, const char 
 	for (size_t i = 0; i < json_array_size(prompt); i++) {
 		const json_t *one = json_array_get(prompt, i);
 		if (!json_is_string(one) && !json_is_array(one))
-			return hth_fail_param(err, HTH_INVALID, "prompt", "prompt[%zu] is %s; it must be a string or an array of token ids", i,
-			                      hth_json_type_name(one));
+			return hth_fail_param(err, HTH_INVALID, "prompt", "prompt[%zu] is %s; it must be a string or an array of token ids",
+			                      i, hth_json_type_name(one));
 		HTH_TRY(add_prompt(job, body, one, model, err));
 	}
 	return HTH_OK;

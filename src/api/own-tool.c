@@ -83,7 +83,8 @@ hth_status hth_own_tool_offer(hth_own_tool **ret_tool, hth_own_tool_kind kind, h
 	}
 	snprintf(what, sizeof what, "%s%.*s", kinds[kind].what, HOSTS_SHOWN, detail);
 	one = json_pack("{s:s, s:{s:s, s:s, s:{s:s, s:{s:{s:s, s:s}}, s:[s]}}}", "type", "function", "function", "name",
-	                name_of_ours, "description", what, "parameters", "type", "object", "properties", kinds[kind].argument, "type", "string", "description", kinds[kind].argument_is, "required",
+	                name_of_ours, "description", what, "parameters", "type", "object", "properties", kinds[kind].argument, "type",
+	                "string", "description", kinds[kind].argument_is, "required",
 	                kinds[kind].argument);
 	if (one == NULL || json_array_append_new(tools, one) != 0)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a tool");

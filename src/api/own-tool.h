@@ -1,5 +1,6 @@
 /* own-tool.h - web_fetch and search_documents, tools that the node itself runs for a model: one of them offered in one
- * call, its calls kept from the client, the page (or the passages) put into the conversation, and the model asked to go on. To the client it is one answer.
+ * call, its calls kept from the client, the page (or the passages) put into the conversation, and the model asked to go on. To the client
+ * it is one answer.
  *
  * An answer that also calls tools of the client's ends with these: only the client can go on then.
  */
@@ -23,7 +24,8 @@ bool hth_own_tool_take(hth_own_tool *tool, hth_api_event *event);
 /* The answer has ended: whether it waits for a page. */
 bool hth_own_tool_waits(const hth_own_tool *tool);
 hth_own_tool_kind hth_own_tool_which(const hth_own_tool *tool);
-/* The page's URL, or what to search for; HTH_INVALID, in words that go to the model, when the call has none or there were too many. Borrowed.
+/* The page's URL, or what to search for; HTH_INVALID, in words that go to the model, when the call has none or there were too many.
+ * Borrowed.
  */
 HTH_MUST_USE hth_status hth_own_tool_url(hth_own_tool *tool, const char **ret_url, hth_error *err);
 /* The request that goes on after `before` with what came of the call. Tokens of `before` count as the next one's. The

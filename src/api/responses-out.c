@@ -73,7 +73,8 @@ static void write_item(hth_buf *out, const hth_api_job *job, const hth_response_
 		hth_buf_append_char(out, '}');
 		break;
 	default:
-		hth_buf_appendf(out, "{\"id\":\"%s\",\"type\":\"message\",\"status\":\"%s\",\"role\":\"assistant\",\"content\":[", item->id, status);
+		hth_buf_appendf(out, "{\"id\":\"%s\",\"type\":\"message\",\"status\":\"%s\",\"role\":\"assistant\",\"content\":[", item->id,
+		                status);
 		if (!open)
 			write_part(out, job, item);
 		hth_buf_append_str(out, "]}");
@@ -87,8 +88,8 @@ static void write_response(hth_buf *out, hth_api_job *job, const char *status, c
 	const hth_response_state *state = job->state;
 	const hth_request *r = job->requests[0];
 	bool in_progress = strcmp(status, "in_progress") == 0;
-	hth_buf_appendf(out, "{\"id\":\"%s\",\"object\":\"response\",\"created_at\":%lld,\"status\":\"%s\",\"model\":", job->id, (long long)job->created_unix,
-	                status);
+	hth_buf_appendf(out, "{\"id\":\"%s\",\"object\":\"response\",\"created_at\":%lld,\"status\":\"%s\",\"model\":", job->id,
+	                (long long)job->created_unix, status);
 	hth_wire_string(out, r->model);
 	hth_buf_append_str(out, ",\"error\":");
 	if (error != NULL) {
@@ -98,7 +99,8 @@ static void write_response(hth_buf *out, hth_api_job *job, const char *status, c
 	} else {
 		hth_buf_append_str(out, "null");
 	}
-	hth_buf_append_str(out, strcmp(status, "incomplete") == 0 ? ",\"incomplete_details\":{\"reason\":\"max_output_tokens\"}" : ",\"incomplete_details\":null");
+	hth_buf_append_str(out, strcmp(status, "incomplete") == 0 ? ",\"incomplete_details\":{\"reason\":\"max_output_tokens\"}"
+	                                                          : ",\"incomplete_details\":null");
 	hth_buf_append_str(out, ",\"output\":[");
 	for (size_t i = 0; i < state->n_items && !in_progress; i++) {
 		hth_buf_append_str(out, i > 0 ? "," : "");
@@ -118,7 +120,8 @@ static void write_response(hth_buf *out, hth_api_job *job, const char *status, c
 	hth_buf_appendf(out,
 	                ",\"usage\":{\"input_tokens\":%u,\"input_tokens_details\":{\"cached_tokens\":%u},\"output_tokens\":%u,"
 	                "\"output_tokens_details\":{\"reasoning_tokens\":%u},\"total_tokens\":%u}}",
-	                r->usage.prompt_tokens, r->usage.cached_tokens, r->usage.answer_tokens, hth_api_reasoning_tokens(job, 0), r->usage.prompt_tokens + r->usage.answer_tokens);
+	                r->usage.prompt_tokens, r->usage.cached_tokens, r->usage.answer_tokens, hth_api_reasoning_tokens(job, 0),
+	                r->usage.prompt_tokens + r->usage.answer_tokens);
 }
 
 /* --- events --- */
@@ -128,7 +131,8 @@ static hth_buf *open_event(hth_api_job *job, const char *name)
 	hth_response_state *state = job->state;
 	hth_buf *out = &job->scratch;
 	hth_buf_clear(out);
-	hth_buf_appendf(out, "event: response.%s\ndata: {\"type\":\"response.%s\",\"sequence_number\":%llu", name, name, (unsigned long long)state->sequence++);
+	hth_buf_appendf(out, "event: response.%s\ndata: {\"type\":\"response.%s\",\"sequence_number\":%llu", name, name,
+	                (unsigned long long)state->sequence++);
 	return out;
 }
 
@@ -224,8 +228,8 @@ static bool open_item(hth_api_job *job, hth_api_event_kind kind, const hth_api_e
 	if (item == NULL)
 		return false;
 	*item = (hth_response_item){.kind = kind, .text = HTH_BUF_INIT(HTH_API_ANSWER_MAX), .logprobs = HTH_BUF_INIT(HTH_API_ANSWER_MAX)};
-	snprintf(item->id, sizeof item->id, "%s_%s%zu", kind == HTH_EVENT_TOOL_CALL ? "fc" : kind == HTH_EVENT_REASONING ? "rs" : "msg", job->id + 5,
-	         state->n_items);
+	snprintf(item->id, sizeof item->id, "%s_%s%zu", kind == HTH_EVENT_TOOL_CALL ? "fc" : kind == HTH_EVENT_REASONING ? "rs" : "msg",
+	         job->id + 5, state->n_items);
 	if (kind == HTH_EVENT_TOOL_CALL) {
 		item->name = strdup(event->tool_name);
 		item->call_id = strdup(event->tool_id);
@@ -355,7 +359,8 @@ static char *whole_conversation(const hth_api_job *job)
 		if (item->kind == HTH_EVENT_CONTENT)
 			hth_buf_append(&text, item->text.data != NULL ? item->text.data : "", item->text.len);
 		else if (item->kind == HTH_EVENT_TOOL_CALL)
-			json_array_append_new(calls, json_pack("{s:s, s:s, s:{s:s, s:s}}", "id", item->call_id, "type", "function", "function", "name", item->name,
+			json_array_append_new(calls, json_pack("{s:s, s:s, s:{s:s, s:s}}", "id", item->call_id, "type", "function",
+			                                       "function", "name", item->name,
 			                                       "arguments", item->text.data != NULL ? item->text.data : ""));
 	}
 	json_t *message = json_pack("{s:s, s:s%}", "role", "assistant", "content", text.data != NULL ? text.data : "", text.len);

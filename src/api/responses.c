@@ -68,7 +68,8 @@ static hth_status read_call(const json_t *item, size_t i, json_t *messages, hth_
 		if (json_object_set_new(last, "tool_calls", calls) != 0)
 			return no_memory(err);
 	}
-	json_t *call = json_pack("{s:s, s:s, s:{s:s, s:O}}", "id", call_id, "type", "function", "function", "name", name, "arguments", arguments);
+	json_t *call = json_pack("{s:s, s:s, s:{s:s, s:O}}", "id", call_id, "type", "function", "function", "name", name, "arguments",
+	                         arguments);
 	return call != NULL && json_array_append_new(calls, call) == 0 ? HTH_OK : no_memory(err);
 }
 
@@ -78,7 +79,8 @@ static hth_status read_item(const json_t *item, size_t i, json_t *messages, hth_
 	if (!json_is_object(item))
 		return bad(err, HTH_INVALID, i, "must be an object");
 	if (type == NULL || strcmp(type, "message") == 0) {
-		json_t *copy = json_pack("{s:O*, s:O*}", "role", json_object_get(item, "role"), "content", json_object_get(item, "content"));
+		json_t *copy = json_pack("{s:O*, s:O*}", "role", json_object_get(item, "role"), "content",
+		                         json_object_get(item, "content"));
 		return copy != NULL && json_array_append_new(messages, copy) == 0 ? HTH_OK : no_memory(err);
 	}
 	if (strcmp(type, "function_call") == 0)
@@ -94,7 +96,8 @@ static hth_status read_item(const json_t *item, size_t i, json_t *messages, hth_
 	if (strcmp(type, "reasoning") == 0 || strcmp(type, "file_search_call") == 0)
 		return HTH_OK; /* what was thought, or looked for, before is not shown to the model again */
 	return bad(err, HTH_UNSUPPORTED, i,
-	           "is of a type that is not supported (only message, function_call, function_call_output, file_search_call and reasoning are)");
+	           "is of a type that is not supported (only message, function_call, function_call_output, file_search_call and reasoning "
+	           "are)");
 }
 
 static hth_status read_previous(hth_api_job *job, const char *id, json_t *messages, hth_error *err)
@@ -104,7 +107,8 @@ static hth_status read_previous(hth_api_job *job, const char *id, json_t *messag
 	HTH_AUTO_JSON json_t *before = NULL;
 	if (text == NULL)
 		return hth_fail_param(err, HTH_NOT_FOUND, "previous_response_id",
-		                      "there is no response %.60s here: it was not stored, or too long ago; send the conversation instead", id);
+		                      "there is no response %.60s here: it was not stored, or too long ago; send the conversation instead",
+		                      id);
 	HTH_TRY(hth_json_parse(&before, text, strlen(text), err));
 	HTH_TRY(hth_fields_copy(id, &state->previous_id, err));
 	return json_array_extend(messages, before) == 0 ? HTH_OK : no_memory(err);
@@ -127,7 +131,8 @@ static hth_status read_conversation(hth_api_job *job, const json_t *body, json_t
 		for (size_t i = 0; i < json_array_size(input); i++)
 			HTH_TRY(read_item(json_array_get(input, i), i, messages, err));
 	} else {
-		return hth_fail_param(err, HTH_INVALID, "input", "input is %s; it must be a string or an array of items", hth_json_type_name(input));
+		return hth_fail_param(err, HTH_INVALID, "input", "input is %s; it must be a string or an array of items",
+		                      hth_json_type_name(input));
 	}
 	if (json_array_size(messages) == 0)
 		return hth_fail_param(err, HTH_INVALID, "input", "input is an empty array");
@@ -149,8 +154,9 @@ static bool is_supported(const json_t *tool)
 	return is_of_type(tool, "function") || is_of_type(tool, "file_search");
 }
 
-/* The functions among the tools, and file_search. Programs that write code send a search, a picture's making and what else their maker's server can
- * do beside their own functions, for the model to choose from: it is not told of those. Asked for nothing else, that is refused. A new array. */
+/* The functions among the tools, and file_search. Programs that write code send a search, a picture's making and what else their maker's
+ * server can do beside their own functions, for the model to choose from: it is not told of those. Asked for nothing else, that is refused.
+ * A new array. */
 static json_t *supported_of(const json_t *tools)
 {
 	json_t *out = json_array(), *tool;
@@ -181,9 +187,11 @@ static hth_status read_shape(hth_api_job *job, const json_t *body, hth_request_i
 			continue;
 		}
 		if (!is_supported(tool))
-			return hth_fail_param(err, HTH_UNSUPPORTED, "tools", "tools[%zu] is neither a function nor file_search; only these are supported", i);
-		json_t *one = json_pack("{s:s, s:{s:O*, s:O*, s:O*, s:O*}}", "type", "function", "function", "name", json_object_get(tool, "name"), "description",
-		                        json_object_get(tool, "description"), "parameters", json_object_get(tool, "parameters"), "strict", json_object_get(tool, "strict"));
+			return hth_fail_param(err, HTH_UNSUPPORTED, "tools",
+			                      "tools[%zu] is neither a function nor file_search; only these are supported", i);
+		json_t *one = json_pack("{s:s, s:{s:O*, s:O*, s:O*, s:O*}}", "type", "function", "function", "name",
+		                        json_object_get(tool, "name"), "description", json_object_get(tool, "description"), "parameters",
+		                        json_object_get(tool, "parameters"), "strict", json_object_get(tool, "strict"));
 		if (one == NULL || json_array_append_new(out, one) != 0)
 			return no_memory(err);
 	}
@@ -200,8 +208,10 @@ static hth_status write_echo(const json_t *body, const hth_request *r, char **re
 	static const struct {
 		const char *key, *otherwise;
 	} members[] = {{"instructions", "null"},   {"max_output_tokens", "null"}, {"max_tool_calls", "null"}, {"metadata", "{}"},
-	               {"parallel_tool_calls", "true"}, {"tool_choice", "\"auto\""}, {"tools", "[]"},         {"text", "{\"format\":{\"type\":\"text\"}}"},
-	               {"truncation", "\"disabled\""}, {"user", "null"},           {"top_logprobs", "0"},     {"reasoning", "{\"effort\":null,\"summary\":null}"}};
+	               {"parallel_tool_calls", "true"}, {"tool_choice", "\"auto\""}, {"tools", "[]"},
+	               {"text", "{\"format\":{\"type\":\"text\"}}"},
+	               {"truncation", "\"disabled\""}, {"user", "null"},           {"top_logprobs", "0"},
+	               {"reasoning", "{\"effort\":null,\"summary\":null}"}};
 	hth_buf out = HTH_BUF_INIT((size_t)64 << 20);
 	HTH_AUTO_JSON json_t *supported = supported_of(json_object_get(body, "tools"));
 	for (size_t i = 0; i < HTH_COUNT(members); i++) {
@@ -213,8 +223,8 @@ static hth_status write_echo(const json_t *body, const hth_request *r, char **re
 			hth_buf_append_str(&out, members[i].otherwise);
 		hth_buf_append_char(&out, ',');
 	}
-	hth_buf_appendf(&out, "\"temperature\":%g,\"top_p\":%g,\"service_tier\":\"default\",\"background\":false", (double)r->params.sampling.temperature,
-	                (double)r->params.sampling.top_p);
+	hth_buf_appendf(&out, "\"temperature\":%g,\"top_p\":%g,\"service_tier\":\"default\",\"background\":false",
+	                (double)r->params.sampling.temperature, (double)r->params.sampling.top_p);
 	if (out.failed) {
 		hth_buf_finish(&out);
 		return no_memory(err);

@@ -48,8 +48,8 @@ const char *hth_toolcalls_format_name(hth_toolcalls_format format);
 /* True when a rendered prompt ends inside reasoning (its template has opened it), so that the answer begins there. */
 bool hth_toolcalls_prompt_thinks(const hth_toolcalls_style *style, const char *prompt, size_t len);
 
-/* What comes out, in order. Texts are valid during the call only and never empty; arguments are parts of one JSON text per call. `at` is where
- * the text stood in all that was fed, in bytes. */
+/* What comes out, in order. Texts are valid during the call only and never empty; arguments are parts of one JSON text per call. `at` is
+ * where the text stood in all that was fed, in bytes. */
 typedef struct hth_toolcalls_sink {
 	void *ctx;
 	void (*content)(void *ctx, const char *text, size_t len, uint64_t at);
@@ -61,7 +61,8 @@ typedef struct hth_toolcalls_sink {
 typedef struct hth_toolcalls_options {
 	bool calls;              /* false: tool calls stay content (the request has no tools, or tool_choice is none) */
 	bool starts_in_reasoning;
-	bool bound;              /* the sampler was bound to a call from its opening mark on, wherever that stood: also in reasoning it is a call */
+	/* the sampler was bound to a call from its opening mark on, wherever that stood: also in reasoning it is a call */
+	bool bound;
 	bool keep_reasoning_in_content; /* the client wants the raw text: reasoning is sent as content, with its marks */
 	const json_t *tools;     /* the request's tools in OpenAI's shape, for the types of parameters; borrowed; NULL: not known */
 	uint64_t seed;           /* of the ids of calls: a random number */

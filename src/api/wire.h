@@ -27,8 +27,9 @@ void hth_wire_answer_add(hth_wire_answer *answer, const hth_api_event *event);
 /* `"key":` is the caller's; these append a value. */
 void hth_wire_string(hth_buf *out, const char *s);
 void hth_wire_logprobs(hth_buf *out, const hth_answer_piece *piece); /* objects, comma-separated, no brackets */
-/* {"prompt_tokens":..,"completion_tokens":..,"total_tokens":..,"prompt_tokens_details":{"cached_tokens":..},"completion_tokens_details":{"reasoning_tokens":..}}: the answers' tokens of all
- * requests; prompts are counted once per group of `answers_per_prompt` requests. */
+/* {"prompt_tokens":..,"completion_tokens":..,"total_tokens":..,"prompt_tokens_details":{"cached_tokens":..},
+ * "completion_tokens_details":{"reasoning_tokens":..}}: the answers' tokens of all requests; prompts are counted once per
+ * group of `answers_per_prompt` requests. */
 void hth_wire_openai_usage(hth_buf *out, const hth_api_job *job, size_t answers_per_prompt);
 /* An error in a stream that has begun: its last event. (hth_api_writer.broken) */
 void hth_wire_openai_broken(hth_api_job *job, const hth_error *error);

@@ -1,4 +1,5 @@
-/* file-lock.c - see file-lock.h. flock has no time limit of its own, and an alarm would be the whole process's: so it asks again and again. */
+/* file-lock.c - see file-lock.h. flock has no time limit of its own, and an alarm would be the whole process's: so it asks again and
+ * again. */
 #include "base/file-lock.h"
 
 #include "base/clock.h"

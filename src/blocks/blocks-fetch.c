@@ -1,7 +1,7 @@
 /* blocks-fetch.c - the asking side: one file, several sources; see model-blocks.h.
  *
- * A fetch asks everybody whether they have the file, goes by the root that most of them name, fetches the list (top, pages) and the chunks. What is not answered in
- * time goes to others; what is wrong ends its sender's part in it.
+ * A fetch asks everybody whether they have the file, goes by the root that most of them name, fetches the list (top, pages) and the chunks.
+ * What is not answered in time goes to others; what is wrong ends its sender's part in it.
  */
 #include "blocks/blocks-internal.h"
 
@@ -9,7 +9,8 @@
 
 enum {
 	CHOOSE_MS = 1500, NOBODY_MS = 4000, QUESTION_MS = 1000, QUESTION_MAX_MS = 15000, NOT_READY_MS = 2000, READY_PATIENCE_MS = 300000,
-	LOST_FIRST_MS = 5000, LOST_MIN_MS = 2000, LOST_MAX_MS = 20000, BACK_MS = 500, BACK_MAX_MS = 30000, TWICE_MS = 500, EASY_MS = 100, RECENT_MS = 5000,
+	LOST_FIRST_MS = 5000, LOST_MIN_MS = 2000, LOST_MAX_MS = 20000, BACK_MS = 500, BACK_MAX_MS = 30000, TWICE_MS = 500, EASY_MS = 100,
+	    RECENT_MS = 5000,
 };
 
 void blocks_fetch_free(block_fetch *f)
@@ -71,7 +72,9 @@ static void ask_whether(hth_blocks *b, block_fetch *f, block_source *s, uint64_t
 	memcpy(m->sha256, f->list->sha256, HTH_SHA256_BYTES);
 	blocks_send(b, &s->id, m);
 	s->asked_ms = now_ms;
-	s->ask_every_ms = s->offered ? (uint64_t)NOT_READY_MS : s->ask_every_ms == 0 ? (uint64_t)QUESTION_MS : HTH_MIN(s->ask_every_ms * 2, (uint64_t)QUESTION_MAX_MS);
+	s->ask_every_ms = s->offered ? (uint64_t)NOT_READY_MS : s->ask_every_ms == 0 ? (uint64_t)QUESTION_MS
+	                                                                             : HTH_MIN(s->ask_every_ms * 2,
+	                                                                                       (uint64_t)QUESTION_MAX_MS);
 }
 
 static void set_state(block_fetch *f, hth_blocks_part part, uint32_t index, block_state state)
@@ -100,7 +103,8 @@ static void forget_asked(block_fetch *f, size_t i)
 	const block_asked a = f->asked[i];
 	f->sources[a.source].out--;
 	f->asked[i] = f->asked[--f->n_asked];
-	bool here = a.part == HTH_PART_CHUNK ? f->chunk_state[a.index] == BLOCK_HERE : a.part == HTH_PART_PAGE && f->page_state[a.index] == BLOCK_HERE;
+	bool here = a.part == HTH_PART_CHUNK ? f->chunk_state[a.index] == BLOCK_HERE : a.part == HTH_PART_PAGE &&
+	    f->page_state[a.index] == BLOCK_HERE;
 	if (!here && !is_asked(f, a.part, a.index))
 		set_state(f, a.part, a.index, BLOCK_MISSING);
 }
@@ -126,8 +130,8 @@ static bool worth_twice(const block_fetch *f, size_t source, uint64_t now_ms, ui
 		for (size_t k = 0; k < f->n_asked; k++)
 			copies += f->asked[k].part == a->part && f->asked[k].index == a->index;
 		const block_source *s = &f->sources[a->source];
-		if (a->part == HTH_PART_CHUNK && a->source != source && copies == 1 && now_ms >= a->at_ms + TWICE_MS + (uint64_t)(2 * s->smooth_ms) &&
-		    (oldest == NULL || a->at_ms < oldest->at_ms))
+		if (a->part == HTH_PART_CHUNK && a->source != source && copies == 1 &&
+		    now_ms >= a->at_ms + TWICE_MS + (uint64_t)(2 * s->smooth_ms) && (oldest == NULL || a->at_ms < oldest->at_ms))
 			oldest = a;
 	}
 	if (oldest == NULL)
@@ -150,7 +154,8 @@ static bool next_need(block_fetch *f, size_t source, uint64_t now_ms, hth_blocks
 			return true;
 		}
 	*ret_part = HTH_PART_CHUNK;
-	while (f->cursor < f->list->n_chunks && f->chunk_state[f->cursor] == BLOCK_HERE && f->page_state[f->cursor / HTH_CHUNK_PAGE] == BLOCK_HERE)
+	while (f->cursor < f->list->n_chunks && f->chunk_state[f->cursor] == BLOCK_HERE &&
+	       f->page_state[f->cursor / HTH_CHUNK_PAGE] == BLOCK_HERE)
 		f->cursor++;
 	for (uint32_t i = f->cursor; i < f->list->n_chunks && f->page_state[i / HTH_CHUNK_PAGE] == BLOCK_HERE; i++)
 		if (f->chunk_state[i] == BLOCK_MISSING) {
@@ -182,7 +187,8 @@ static void pump(hth_blocks *b, block_fetch *f, uint64_t now_ms)
 	bool more = true;
 	while (more) {
 		more = false;
-		for (size_t k = 0; k < f->n_sources && f->n_asked < BLOCKS_ASKED_MAX && f->n_asked + f->unstored < BLOCKS_UNSTORED_MAX; k++) {
+		for (size_t k = 0; k < f->n_sources && f->n_asked < BLOCKS_ASKED_MAX && f->n_asked + f->unstored < BLOCKS_UNSTORED_MAX;
+		     k++) {
 			size_t i = (f->turn + k) % f->n_sources;
 			const block_source *s = &f->sources[i];
 			if (!gives(f, s) || s->away || now_ms < s->back_ms || s->out >= (uint32_t)s->window)
@@ -235,7 +241,8 @@ void blocks_fetch_peers(hth_blocks *b, uint64_t now_ms)
 	for (size_t i = 0; i < b->n_fetches; i++) {
 		block_fetch *f = b->fetches[i];
 		for (size_t k = 0; k < f->n_sources; k++)
-			f->sources[k].away = !blocks_is_peer(b, &f->sources[k].id); /* it may come back: nothing that it said is forgotten */
+			f->sources[k].away = !blocks_is_peer(b,
+			                                     &f->sources[k].id); /* it may come back: nothing that it said is forgotten */
 		for (size_t k = 0; k < b->n_peers && f->n_sources < HTH_BLOCKS_SOURCES_MAX; k++)
 			if (find_source(f, &b->peers[k]) == NULL) {
 				block_source *s = &f->sources[f->n_sources++];
@@ -261,7 +268,8 @@ void blocks_fetch_offer(hth_blocks *b, const hth_home_id *from, const hth_blocks
 		block_source *s = f->query == m->query ? find_source(f, from) : NULL;
 		if (s == NULL || s->left || s->ready)
 			continue; /* its first word counts */
-		if (m->n_files != 1 || m->files[0].bytes != f->list->bytes || memcmp(m->files[0].sha256, f->list->sha256, HTH_SHA256_BYTES) != 0) {
+		if (m->n_files != 1 || m->files[0].bytes != f->list->bytes ||
+		    memcmp(m->files[0].sha256, f->list->sha256, HTH_SHA256_BYTES) != 0) {
 			s->left = true;
 			continue;
 		}
@@ -285,7 +293,8 @@ static void taken(block_fetch *f, block_source *s, hth_blocks_part part, uint32_
 		if (&f->sources[a.source] == s) {
 			double took = HTH_MAX(1.0, (double)(now_ms - a.at_ms));
 			asked = true;
-			s->best_ms = s->best_ms == 0 ? took : HTH_MIN(s->best_ms * 1.001, took); /* lines change: what was best is forgotten slowly */
+			/* lines change: what was best is forgotten slowly */
+			s->best_ms = s->best_ms == 0 ? took : HTH_MIN(s->best_ms * 1.001, took);
 			s->smooth_ms = s->smooth_ms == 0 ? took : 0.8 * s->smooth_ms + 0.2 * took;
 			if (took <= 2 * s->best_ms + EASY_MS)
 				s->window = HTH_MIN((double)HTH_BLOCKS_WINDOW_MAX, s->window + (s->window < 4 ? 1 : 2 / s->window));
@@ -445,7 +454,9 @@ static void lose(hth_blocks *b, block_fetch *f, uint64_t now_ms)
 {
 	for (size_t i = f->n_asked; i-- > 0;) {
 		block_source *s = &f->sources[f->asked[i].source];
-		uint64_t allowed = s->smooth_ms == 0 ? (uint64_t)LOST_FIRST_MS : (uint64_t)HTH_MIN(HTH_MAX(4 * s->smooth_ms, (double)LOST_MIN_MS), (double)LOST_MAX_MS);
+		uint64_t allowed = s->smooth_ms == 0 ? (uint64_t)LOST_FIRST_MS
+		                                     : (uint64_t)HTH_MIN(HTH_MAX(4 * s->smooth_ms, (double)LOST_MIN_MS),
+		                                                         (double)LOST_MAX_MS);
 		if (now_ms < f->asked[i].at_ms + allowed) {
 			blocks_wake(b, f->asked[i].at_ms + allowed);
 			continue;

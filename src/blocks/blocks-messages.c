@@ -86,7 +86,8 @@ static void get_part(hth_canon_reader *r, hth_blocks_message *m)
 hth_status hth_blocks_message_decode(hth_blocks_message *m, const void *bytes, size_t len, hth_error *err)
 {
 	if (len > HTH_BLOCKS_MESSAGE_MAX)
-		return hth_fail(err, HTH_TOO_LARGE, "a neighbour's message of %zu bytes is over the limit of %d", len, HTH_BLOCKS_MESSAGE_MAX);
+		return hth_fail(err, HTH_TOO_LARGE, "a neighbour's message of %zu bytes is over the limit of %d", len,
+		                HTH_BLOCKS_MESSAGE_MAX);
 	hth_canon_reader r = hth_canon_read(bytes, len);
 	memset(m, 0, sizeof *m);
 	if (hth_canon_get_u8(&r) != FORMAT)

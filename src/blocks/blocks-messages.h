@@ -1,18 +1,20 @@
 /* blocks-messages.h - what homes write to each other about model files, as plain values.
  *
- * They travel inside envelopes, which say who wrote them. A question (QUERY) is answered by an OFFER, also where there is nothing to offer; a GET by DATA or REFUSE. Each is
- * bounded before anything is believed, and has one encoding (canon.h).
+ * They travel inside envelopes, which say who wrote them. A question (QUERY) is answered by an OFFER, also where there is nothing to offer;
+ * a GET by DATA or REFUSE. Each is bounded before anything is believed, and has one encoding (canon.h).
  */
 #ifndef HTH_BLOCKS_BLOCKS_MESSAGES_H
 #define HTH_BLOCKS_BLOCKS_MESSAGES_H
 
 #include "blocks/chunk-list.h"
 
-enum { HTH_BLOCKS_FILES_MAX = 64, HTH_BLOCKS_REFERENCE_MAX = 2048, HTH_BLOCKS_NAME_MAX = 200, HTH_BLOCKS_EXTRAS_MAX = 256 << 10, HTH_BLOCKS_MESSAGE_MAX = 300 << 10 };
+enum { HTH_BLOCKS_FILES_MAX = 64, HTH_BLOCKS_REFERENCE_MAX = 2048, HTH_BLOCKS_NAME_MAX = 200, HTH_BLOCKS_EXTRAS_MAX = 256 << 10,
+       HTH_BLOCKS_MESSAGE_MAX = 300 << 10 };
 
 typedef enum hth_blocks_kind { HTH_BLOCKS_QUERY = 1, HTH_BLOCKS_OFFER, HTH_BLOCKS_GET, HTH_BLOCKS_DATA, HTH_BLOCKS_REFUSE } hth_blocks_kind;
 typedef enum hth_blocks_part { HTH_PART_TOP = 1, HTH_PART_PAGE, HTH_PART_CHUNK } hth_blocks_part;
-typedef enum hth_blocks_reason { HTH_BLOCKS_BUSY = 1, HTH_BLOCKS_GONE } hth_blocks_reason; /* GONE: it is not here, or not for this reader */
+/* GONE: it is not here, or not for this reader */
+typedef enum hth_blocks_reason { HTH_BLOCKS_BUSY = 1, HTH_BLOCKS_GONE } hth_blocks_reason;
 
 typedef struct hth_blocks_file {
 	uint64_t bytes;

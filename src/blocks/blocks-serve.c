@@ -11,12 +11,14 @@ void blocks_serve_query(hth_blocks *b, const hth_home_id *from, const hth_blocks
 	b->ops.offer(b->ops.ctx, from, query, &offer);
 	uint64_t number = query->query;
 	hth_blocks_message *m = &b->message; /* the query is in it: it is not needed any more */
-	*m = (hth_blocks_message){.kind = HTH_BLOCKS_OFFER, .query = number, .n_files = offer.n_files, .bytes = offer.extras, .len = offer.extras_len};
+	*m = (hth_blocks_message){.kind = HTH_BLOCKS_OFFER, .query = number, .n_files = offer.n_files, .bytes = offer.extras,
+	                          .len = offer.extras_len};
 	memcpy(m->files, offer.files, sizeof m->files);
 	blocks_send(b, from, m);
 }
 
-static void refuse(hth_blocks *b, const hth_home_id *to, const unsigned char *sha256, hth_blocks_part part, uint32_t index, hth_blocks_reason reason)
+static void refuse(hth_blocks *b, const hth_home_id *to, const unsigned char *sha256, hth_blocks_part part, uint32_t index,
+                   hth_blocks_reason reason)
 {
 	hth_blocks_message m = {.kind = HTH_BLOCKS_REFUSE, .part = part, .index = index, .reason = reason};
 	memcpy(m.sha256, sha256, HTH_SHA256_BYTES);
@@ -95,7 +97,8 @@ static size_t next_order(const hth_blocks *b)
 			best = i;
 			continue;
 		}
-		bool after = hth_home_id_compare(id, &b->served_last) > 0, best_after = hth_home_id_compare(&b->orders[best].to, &b->served_last) > 0;
+		bool after = hth_home_id_compare(id, &b->served_last) > 0,
+		    best_after = hth_home_id_compare(&b->orders[best].to, &b->served_last) > 0;
 		if (after != best_after ? after : hth_home_id_compare(id, &b->orders[best].to) < 0)
 			best = i;
 	}

@@ -11,14 +11,18 @@ size_t hth_chunk_size(uint64_t bytes, uint32_t i)
 	return left < HTH_CHUNK_BYTES ? (size_t)left : (size_t)HTH_CHUNK_BYTES;
 }
 
-void hth_chunk_hash(const void *bytes, size_t len, unsigned char ret_hash[HTH_HASH_BYTES]) { hth_seal_hash("hearth chunk", bytes, len, ret_hash); }
+void hth_chunk_hash(const void *bytes, size_t len, unsigned char ret_hash[HTH_HASH_BYTES])
+{
+	hth_seal_hash("hearth chunk", bytes, len, ret_hash);
+}
 
 hth_status hth_chunk_list_create(hth_chunk_list **ret_list, uint64_t bytes, const unsigned char sha256[HTH_SHA256_BYTES], hth_error *err)
 {
 	if (bytes == 0)
 		return hth_fail(err, HTH_INVALID, "a file of no bytes has no chunks");
 	if (bytes > HTH_BLOCKS_FILE_MAX)
-		return hth_fail(err, HTH_TOO_LARGE, "a file of %llu bytes is over the limit of %llu", (unsigned long long)bytes, (unsigned long long)HTH_BLOCKS_FILE_MAX);
+		return hth_fail(err, HTH_TOO_LARGE, "a file of %llu bytes is over the limit of %llu", (unsigned long long)bytes,
+		                (unsigned long long)HTH_BLOCKS_FILE_MAX);
 	hth_chunk_list *list = calloc(1, sizeof *list);
 	if (list == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a list of chunks");

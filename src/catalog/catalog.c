@@ -114,7 +114,8 @@ static hth_status describe(const char *folder, const char *file, hth_catalog_mod
 		}
 		model.files[model.n_files++] = path;
 		if (stat(path, &st) != 0)
-			status = hth_fail_errno(err, errno == ENOENT || errno == ENOTDIR ? HTH_NOT_FOUND : HTH_IO, errno, "cannot read %s", path);
+			status = hth_fail_errno(err, errno == ENOENT || errno == ENOTDIR ? HTH_NOT_FOUND : HTH_IO, errno, "cannot read %s",
+			                        path);
 		else if (!S_ISREG(st.st_mode))
 			status = hth_fail(err, HTH_INVALID, "%s is not a regular file", path);
 		else {
@@ -140,7 +141,8 @@ static bool has_first_part(const char *folder, const char *file)
 	size_t len = strlen(file) - 5, base;
 	unsigned i, n;
 	HTH_AUTO_FREE char *path = NULL;
-	return shard_of(file, len, &base, &i, &n) && asprintf(&path, "%s/%.*s-00001-of-%05u%s", folder, (int)base, file, n, file + len) >= 0 && access(path, F_OK) == 0;
+	return shard_of(file, len, &base, &i, &n) && asprintf(&path, "%s/%.*s-00001-of-%05u%s", folder, (int)base, file, n,
+	                                                      file + len) >= 0 && access(path, F_OK) == 0;
 }
 
 static hth_catalog_model *find_exact(const hth_catalog *catalog, const char *name)
@@ -336,10 +338,11 @@ hth_status hth_catalog_resolve(const hth_catalog *catalog, const char *name_or_f
 		hth_buf_appendf(&there, "%s%s", i > 0 ? ", " : "", catalog->models[i].name);
 	hth_status status;
 	if (there.len > 0)
-		status = hth_fail(err, HTH_NOT_FOUND, "there is no %s '%.200s'; there are: %s%s", path ? "model file" : "model", name_or_file,
-		                  there.data, there.failed ? ", ... (`hearth list` shows all)" : "");
+		status = hth_fail(err, HTH_NOT_FOUND, "there is no %s '%.200s'; there are: %s%s", path ? "model file" : "model",
+		                  name_or_file, there.data, there.failed ? ", ... (`hearth list` shows all)" : "");
 	else
-		status = hth_fail(err, HTH_NOT_FOUND, "there is no %s '%.200s', nor any other; put a .gguf file into the home's models folder",
+		status = hth_fail(err, HTH_NOT_FOUND,
+		                  "there is no %s '%.200s', nor any other; put a .gguf file into the home's models folder",
 		                  path ? "model file" : "model", name_or_file);
 	hth_buf_finish(&there);
 	return status;

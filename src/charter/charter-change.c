@@ -63,7 +63,8 @@ static hth_status finish_draft(hth_charter **ret_draft, hth_charter *next, hth_s
 	return status;
 }
 
-hth_status hth_charter_admit(hth_charter **ret_draft, const hth_charter *from, const hth_card *card, const char *name, hth_role role, hth_error *err)
+hth_status hth_charter_admit(hth_charter **ret_draft, const hth_charter *from, const hth_card *card, const char *name, hth_role role,
+                             hth_error *err)
 {
 	bool there;
 	size_t at = charter_position(from, &card->id, &there);
@@ -145,7 +146,8 @@ static charter_difference compare(const hth_charter *from, const hth_charter *ne
 {
 	charter_difference d = {.other = strcmp(from->name, next->name) != 0 || from->rules.classes != next->rules.classes ||
 	                                 from->rules.requests_per_hour != next->rules.requests_per_hour ||
-	                                 from->rules.credit_line != next->rules.credit_line || from->rules.admit_needs != next->rules.admit_needs ||
+	                                 from->rules.credit_line != next->rules.credit_line ||
+	                                 from->rules.admit_needs != next->rules.admit_needs ||
 	                                 from->rules.change_needs != next->rules.change_needs};
 	bool linked = memcmp(next->previous, from->hash, sizeof from->hash) == 0;
 	size_t i = 0, j = 0;
@@ -162,7 +164,8 @@ static charter_difference compare(const hth_charter *from, const hth_charter *ne
 			d.since |= linked && b->since <= from->version;
 			j++;
 		} else {
-			d.other |= a->role != b->role || strcmp(a->name, b->name) != 0 || memcmp(a->card.box_key, b->card.box_key, sizeof a->card.box_key) != 0;
+			d.other |= a->role != b->role || strcmp(a->name, b->name) != 0 ||
+			    memcmp(a->card.box_key, b->card.box_key, sizeof a->card.box_key) != 0;
 			d.since |= linked && a->since != b->since; /* between versions it may have gone and come */
 			i++;
 			j++;
@@ -220,7 +223,8 @@ hth_status hth_charter_overrules(const hth_charter *from, const hth_charter *nex
 		return hth_fail(err, HTH_CONFLICT, "version %u of the charter is wrong about when a member came in", next->version);
 	size_t needs = needs_of(from, &d, next, &leaves), have = needs > 0 ? charter_signers(from, next, signers) : 0;
 	if (have < needs)
-		return hth_fail(err, HTH_DENIED, "version %u of the charter lacks %zu keeper's signature%s", next->version, needs - have, needs - have > 1 ? "s" : "");
+		return hth_fail(err, HTH_DENIED, "version %u of the charter lacks %zu keeper's signature%s", next->version, needs - have,
+		                needs - have > 1 ? "s" : "");
 	return HTH_OK;
 }
 
@@ -228,6 +232,7 @@ hth_status hth_charter_follows(const hth_charter *from, const hth_charter *next,
 {
 	if (memcmp(hth_charter_pool_id(from), hth_charter_pool_id(next), HTH_HASH_BYTES) == 0 &&
 	    (from->version == UINT32_MAX || next->version != from->version + 1 || memcmp(next->previous, from->hash, HTH_HASH_BYTES) != 0))
-		return hth_fail(err, HTH_CONFLICT, "the charter's version %u does not follow this home's version %u", next->version, from->version);
+		return hth_fail(err, HTH_CONFLICT, "the charter's version %u does not follow this home's version %u", next->version,
+		                from->version);
 	return hth_charter_overrules(from, next, err);
 }

@@ -28,8 +28,8 @@ hth_charter *charter_clone(const hth_charter *from); /* NULL: no memory */
 hth_status charter_seal_body(hth_charter *charter, hth_error *err);
 bool charter_signature_holds(const hth_charter *charter, const charter_signature *signature);
 void charter_add_signature(hth_charter *charter, const charter_signature *signature);
-/* The signatures that `next` asks for of the keepers of `from`, and which good ones it has; *ret_leaves: it is one member's leaving, signed by itself, and
- * asks for no other. */
+/* The signatures that `next` asks for of the keepers of `from`, and which good ones it has; *ret_leaves: it is one member's leaving, signed
+ * by itself, and asks for no other. */
 size_t charter_needs(const hth_charter *from, const hth_charter *next, bool *ret_leaves);
 size_t charter_signers(const hth_charter *from, const hth_charter *next, hth_home_id ret_signers[HTH_CHARTER_SIGNATURES_MAX]);
 size_t charter_position(const hth_charter *charter, const hth_home_id *id, bool *ret_found);

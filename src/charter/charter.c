@@ -176,7 +176,8 @@ hth_status hth_charter_decode(hth_charter **ret_charter, const void *bytes, size
 	head.refs = 1;
 	*charter = head;
 	get_rest(&r, charter);
-	hth_status status = hth_canon_end(&r) ? charter_seal_body(charter, err) : hth_fail(err, HTH_BAD_FORMAT, "a charter does not follow its format");
+	hth_status status = hth_canon_end(&r) ? charter_seal_body(charter, err)
+	                                      : hth_fail(err, HTH_BAD_FORMAT, "a charter does not follow its format");
 	if (status != HTH_OK) {
 		hth_charter_unref(charter);
 		return status;
@@ -196,7 +197,8 @@ static hth_status check_rules(const hth_charter *charter, size_t keepers, hth_er
 	    rules->change_needs > HTH_CHARTER_SIGNATURES_MAX)
 		return hth_fail(err, HTH_INVALID, "a charter must ask for 1 to %d signatures", HTH_CHARTER_SIGNATURES_MAX);
 	if (keepers < HTH_MAX(rules->admit_needs, rules->change_needs))
-		return hth_fail(err, HTH_CONFLICT, "the charter asks for %u keepers' signatures and would have %zu keepers: appoint one, or amend the rules first",
+		return hth_fail(err, HTH_CONFLICT, "the charter asks for %u keepers' signatures and would have %zu keepers: appoint one, "
+		                                   "or amend the rules first",
 		                HTH_MAX(rules->admit_needs, rules->change_needs), keepers);
 	return HTH_OK;
 }

@@ -1,15 +1,15 @@
 /* charter.h - what a neighbourhood is: a signed document with its name, its members' keys and roles, its rules and its version.
  *
- * A charter never changes: a change is the next version, which names the hash of the one before and carries the signatures that the one before
- * asks for. Version 1 is its founder's, alone, and its hash is the neighbourhood's id. Whoever is in the newest charter is a member;
+ * A charter never changes: a change is the next version, which names the hash of the one before and carries the signatures that the one
+ * before asks for. Version 1 is its founder's, alone, and its hash is the neighbourhood's id. Whoever is in the newest charter is a member;
  * there is no other list.
  *
  *   who may              asks for
  *   admit members        rules.admit_needs keepers' signatures
  *   all other changes    rules.change_needs keepers' signatures (remove, roles, names, rules)
  *   leave                the leaving member's own signature
- * Signatures count when their signers are keepers in the version before (and, for a removal, the removed may sign, too: it is still a keeper).
- * A charter always has at least as many keepers as it asks signatures of, so that it can go on being changed.
+ * Signatures count when their signers are keepers in the version before (and, for a removal, the removed may sign, too: it is still a
+ * keeper). A charter always has at least as many keepers as it asks signatures of, so that it can go on being changed.
  *
  * Pure: no clock, no input or output. Bytes from outside are bounded (HTH_CHARTER_BYTES_MAX) and canonical (canon.h): a body has one hash.
  */
@@ -59,16 +59,19 @@ const hth_member *hth_charter_find(const hth_charter *charter, const hth_home_id
 size_t hth_charter_signature_count(const hth_charter *charter);
 
 /* ---- changes: drafts of the next version, without signatures ---- */
-HTH_MUST_USE hth_status hth_charter_admit(hth_charter **ret_draft, const hth_charter *from, const hth_card *card, const char *name, hth_role role,
-                                          hth_error *err);
+HTH_MUST_USE hth_status hth_charter_admit(hth_charter **ret_draft, const hth_charter *from, const hth_card *card, const char *name,
+                                          hth_role role, hth_error *err);
 HTH_MUST_USE hth_status hth_charter_remove(hth_charter **ret_draft, const hth_charter *from, const hth_home_id *id, hth_error *err);
 /* All of n members at once; the same members of the same version make the same bytes, whoever drafts them. */
-HTH_MUST_USE hth_status hth_charter_remove_all(hth_charter **ret_draft, const hth_charter *from, const hth_home_id *ids, size_t n, hth_error *err);
-HTH_MUST_USE hth_status hth_charter_appoint(hth_charter **ret_draft, const hth_charter *from, const hth_home_id *id, hth_role role, hth_error *err);
+HTH_MUST_USE hth_status hth_charter_remove_all(hth_charter **ret_draft, const hth_charter *from, const hth_home_id *ids, size_t n,
+                                               hth_error *err);
+HTH_MUST_USE hth_status hth_charter_appoint(hth_charter **ret_draft, const hth_charter *from, const hth_home_id *id, hth_role role,
+                                            hth_error *err);
 HTH_MUST_USE hth_status hth_charter_amend(hth_charter **ret_draft, const hth_charter *from, const hth_rules *rules, hth_error *err);
 /* Adds this identity's signature, if it is not there yet. The charter must not be shared yet with somebody who relies on it. */
 HTH_MUST_USE hth_status hth_charter_sign(hth_charter *charter, const hth_identity *identity, hth_error *err);
-/* Adds the good signatures of another copy of the same body that this one lacks; strip copy first, or strangers' signatures take the room. */
+/* Adds the good signatures of another copy of the same body that this one lacks; strip copy first, or strangers' signatures take the
+ * room. */
 void hth_charter_merge(hth_charter *charter, const hth_charter *copy);
 /* Takes away the signatures that are not good, or not of a member in `from`. */
 void hth_charter_strip(hth_charter *charter, const hth_charter *from);

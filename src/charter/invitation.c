@@ -41,8 +41,8 @@ hth_status hth_invitation_write(const hth_invitation *invitation, char ret_line[
 		hth_seal_hash(label, raw.data, raw.len, hash);
 		hth_canon_put_bytes(&raw, hash, CHECK);
 		strcpy(ret_line, prefix);
-		sodium_bin2base64(ret_line + sizeof prefix - 1, HTH_INVITATION_LINE_MAX - sizeof prefix + 1, (unsigned char *)raw.data, raw.len,
-		                  sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+		sodium_bin2base64(ret_line + sizeof prefix - 1, HTH_INVITATION_LINE_MAX - sizeof prefix + 1, (unsigned char *)raw.data,
+		                  raw.len, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
 		sodium_memzero(raw.data, raw.cap);
 	}
 	hth_buf_finish(&raw);
@@ -57,7 +57,8 @@ hth_status hth_invitation_read(hth_invitation *ret_invitation, const char *line,
 	const char *end;
 	line += strspn(line, " \t\r\n");
 	size_t len = strcspn(line, " \t\r\n");
-	if (line[len + strspn(line + len, " \t\r\n")] != '\0' || len >= HTH_INVITATION_LINE_MAX || strncmp(line, prefix, sizeof prefix - 1) != 0)
+	if (line[len + strspn(line + len, " \t\r\n")] != '\0' || len >= HTH_INVITATION_LINE_MAX ||
+	    strncmp(line, prefix, sizeof prefix - 1) != 0)
 		return hth_fail(err, HTH_BAD_FORMAT, "this is not an invitation (one line that begins with %s): %s", prefix, again);
 	if (sodium_base642bin(raw, sizeof raw, line + sizeof prefix - 1, len - (sizeof prefix - 1), NULL, &n, &end,
 	                      sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0 || end != line + len || n < CHECK)
@@ -110,8 +111,8 @@ hth_status hth_invitation_book_create(hth_invitation_book **ret_book, hth_error 
 void hth_invitation_book_destroy(hth_invitation_book *book) { free(book); }
 void hth_invitation_book_revoke(hth_invitation_book *book) { book->n = 0; }
 
-hth_status hth_invitation_book_add(hth_invitation_book *book, const unsigned char secret[HTH_SECRET_BYTES], uint64_t expires_ms, uint64_t now_ms,
-                                   hth_error *err)
+hth_status hth_invitation_book_add(hth_invitation_book *book, const unsigned char secret[HTH_SECRET_BYTES], uint64_t expires_ms,
+                                   uint64_t now_ms, hth_error *err)
 {
 	size_t n = 0;
 	for (size_t i = 0; i < book->n; i++)
@@ -119,7 +120,8 @@ hth_status hth_invitation_book_add(hth_invitation_book *book, const unsigned cha
 			book->entries[n++] = book->entries[i];
 	book->n = n;
 	if (n == HTH_INVITATIONS_MAX)
-		return hth_fail(err, HTH_BUSY, "%d invitations are out already: wait until one expires, or revoke them", HTH_INVITATIONS_MAX);
+		return hth_fail(err, HTH_BUSY, "%d invitations are out already: wait until one expires, or revoke them",
+		                HTH_INVITATIONS_MAX);
 	invitation_entry *e = &book->entries[book->n++];
 	*e = (invitation_entry){.expires_ms = expires_ms};
 	hth_seal_hash(secret_label, secret, HTH_SECRET_BYTES, e->hash);

@@ -4,8 +4,8 @@
  *   hub text | certificate's fingerprint (SHA-256) 32 | secret 16 | inviter's id 32 | inviter's sealing key 32 | neighbourhood's id 32 |
  *   neighbourhood's name text | expires u64 (Unix ms)
  *
- * Whoever has the line can join in its bearer's place: it is to be handed over like a key. What protects the bearer: the fingerprint (no other hub
- * can pass for this one) and the sealing key (nobody but the inviter can read the application, which carries the secret). The
+ * Whoever has the line can join in its bearer's place: it is to be handed over like a key. What protects the bearer: the fingerprint (no
+ * other hub can pass for this one) and the sealing key (nobody but the inviter can read the application, which carries the secret). The
  * inviter keeps only a hash of the secret, in a *book*: each entry lets in one home. Pure; times are given.
  */
 #ifndef HTH_CHARTER_INVITATION_H
@@ -32,12 +32,12 @@ typedef struct hth_invitation_book hth_invitation_book;
 HTH_MUST_USE hth_status hth_invitation_book_create(hth_invitation_book **ret_book, hth_error *err);
 void hth_invitation_book_destroy(hth_invitation_book *book);
 /* HTH_BUSY: HTH_INVITATIONS_MAX are open. */
-HTH_MUST_USE hth_status hth_invitation_book_add(hth_invitation_book *book, const unsigned char secret[HTH_SECRET_BYTES], uint64_t expires_ms,
-                                                uint64_t now_ms, hth_error *err);
-/* Lets `guest` in: HTH_OK. HTH_DENIED: there is no such invitation, or somebody else used it; HTH_TIMEOUT: it has expired. The same guest may ask
- * again until it expires (the answer may have been lost). */
-HTH_MUST_USE hth_status hth_invitation_book_redeem(hth_invitation_book *book, const unsigned char secret[HTH_SECRET_BYTES], const hth_home_id *guest,
-                                                   uint64_t now_ms, hth_error *err);
+HTH_MUST_USE hth_status hth_invitation_book_add(hth_invitation_book *book, const unsigned char secret[HTH_SECRET_BYTES],
+                                                uint64_t expires_ms, uint64_t now_ms, hth_error *err);
+/* Lets `guest` in: HTH_OK. HTH_DENIED: there is no such invitation, or somebody else used it; HTH_TIMEOUT: it has expired. The same guest
+ * may ask again until it expires (the answer may have been lost). */
+HTH_MUST_USE hth_status hth_invitation_book_redeem(hth_invitation_book *book, const unsigned char secret[HTH_SECRET_BYTES],
+                                                   const hth_home_id *guest, uint64_t now_ms, hth_error *err);
 /* This guest has been in and is out again: what it came with lets it in no more. True: there was something. */
 bool hth_invitation_book_spend(hth_invitation_book *book, const hth_home_id *guest);
 size_t hth_invitation_book_open(const hth_invitation_book *book, uint64_t now_ms); /* neither used nor expired */

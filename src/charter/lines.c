@@ -38,7 +38,8 @@ static bool signs(const line_node *x, const hth_home_id *who)
 	return false;
 }
 
-/* Whether version x has too few signatures without the homes whose removal, beside it, is in one of the two states. `but`: not counting those bans that give way to this one. */
+/* Whether version x has too few signatures without the homes whose removal, beside it, is in one of the two states. `but`: not counting
+ * those bans that give way to this one. */
 static bool gives_way(const charter_lines *lines, const ban *b, const ban *to);
 static bool lacks(const charter_lines *lines, int at, const ban *bans, size_t n, ban_state least, const ban *but)
 {
@@ -48,8 +49,9 @@ static bool lacks(const charter_lines *lines, int at, const ban *bans, size_t n,
 		return false;
 	for (size_t i = 0; i < x->n_signers; i++)
 		for (size_t j = 0; j < n; j++)
-			if (&bans[j] != but && (bans[j].state == COUNTS || bans[j].state == least) && hth_home_id_equal(bans[j].who, &x->signers[i]) &&
-			    beside(lines, bans[j].node, at) && (but == NULL || bans[j].state == COUNTS || !gives_way(lines, &bans[j], but))) {
+			if (&bans[j] != but && (bans[j].state == COUNTS || bans[j].state == least) &&
+			    hth_home_id_equal(bans[j].who, &x->signers[i]) && beside(lines, bans[j].node, at) &&
+			    (but == NULL || bans[j].state == COUNTS || !gives_way(lines, &bans[j], but))) {
 				have--;
 				break;
 			}
@@ -93,8 +95,9 @@ static void decide(const charter_lines *lines, ban *bans, size_t n)
 				b->state = VOID;
 			else if (!line_lacks(lines, b->node, bans, n, UNDECIDED, b))
 				b->state = COUNTS;
-			else if (last == NULL || is_junior(b, last) || (!is_junior(last, b) && memcmp(lines->nodes[b->node].charter->hash,
-			                                                                              lines->nodes[last->node].charter->hash, HTH_HASH_BYTES) < 0))
+			else if (last == NULL || is_junior(b, last) ||
+			         (!is_junior(last, b) &&
+			          memcmp(lines->nodes[b->node].charter->hash, lines->nodes[last->node].charter->hash, HTH_HASH_BYTES) < 0))
 				last = b;
 			moved |= b->state != UNDECIDED;
 		}
@@ -128,12 +131,16 @@ static bool holds_against_tip(const charter_lines *lines, const ban *b)
 			break;
 	}
 	for (int i = 0; i < lines->n; i++)
-		if (!lines->nodes[i].is_void && lines_leads_to(lines, b->node, i) && hth_charter_find(lines->nodes[i].charter, b->who) != NULL)
+		if (!lines->nodes[i].is_void && lines_leads_to(lines, b->node, i) &&
+		    hth_charter_find(lines->nodes[i].charter, b->who) != NULL)
 			return false;
 	return true;
 }
 
-static int by_hash(const void *a, const void *b) { return memcmp(*(const unsigned char *const *)a, *(const unsigned char *const *)b, HTH_HASH_BYTES); }
+static int by_hash(const void *a, const void *b)
+{
+	return memcmp(*(const unsigned char *const *)a, *(const unsigned char *const *)b, HTH_HASH_BYTES);
+}
 
 static hth_status draw_view(charter_lines *lines, const ban *bans, size_t n, hth_error *err)
 {
@@ -401,11 +408,13 @@ const hth_member *lines_lost_admission(const charter_lines *lines, const hth_hom
 		const hth_charter *from = lines->nodes[x->parent].charter;
 		for (; *place < x->charter->n_members; (*place)++) {
 			const hth_member *m = &x->charter->members[*place];
-			if (hth_charter_find(from, &m->card.id) != NULL || hth_charter_find(lines->nodes[lines->tip].charter, &m->card.id) != NULL)
+			if (hth_charter_find(from, &m->card.id) != NULL ||
+			    hth_charter_find(lines->nodes[lines->tip].charter, &m->card.id) != NULL)
 				continue;
 			bool removed = false;
 			for (int i = 0; i < lines->n && !removed; i++) {
-				bool later = lines_leads_to(lines, i, lines->tip) ? !lines_leads_to(lines, i, *at) : i != *at && lines_leads_to(lines, *at, i);
+				bool later = lines_leads_to(lines, i, lines->tip) ? !lines_leads_to(lines, i, *at) : i != *at &&
+				    lines_leads_to(lines, *at, i);
 				for (size_t k = 0; k < lines->nodes[i].n_removed && later && !lines->nodes[i].is_void; k++)
 					removed |= hth_home_id_equal(&lines->nodes[i].removed[k], &m->card.id);
 			}

@@ -1,16 +1,17 @@
 /* lines.h - the versions of a charter that a home knows, as a tree, and which of them everybody goes by; membership.c's own.
  *
- * Keepers who are cut off from each other make versions that follow the same one: the line of charters forks. Which line is everybody's must not depend on
- * what was heard first, so it is computed from the whole tree, anew whenever the tree has grown:
+ * Keepers who are cut off from each other make versions that follow the same one: the line of charters forks. Which line is everybody's
+ * must not depend on what was heard first, so it is computed from the whole tree, anew whenever the tree has grown:
  *
- *   1. A removal counts against whatever was made *beside* it (neither leads to the other): a version made beside it counts without the removed home's
- *      signature, and is void, with all that follows it, when too few are left. So no removed keeper undoes its removal with a line of its own.
- *   2. Where removals make each other void, the removal of the home that came in later counts (hth_member.since, which nobody can choose). A ring
- *      of them is opened at the removal of the home that came in last.
+ *   1. A removal counts against whatever was made *beside* it (neither leads to the other): a version made beside it counts without the
+ *      removed home's signature, and is void, with all that follows it, when too few are left. So no removed keeper undoes its removal with
+ *      a line of its own.
+ *   2. Where removals make each other void, the removal of the home that came in later counts (hth_member.since, which nobody can choose).
+ *      A ring of them is opened at the removal of the home that came in last.
  *   3. Of the versions that are not void, the one with the highest number is everybody's; of several, the one with the smallest hash.
- *   4. Whom a line that lost removed, and the line that won kept all the time, is out all the same: the version that removes it is drafted here, is the same
- *      draft everywhere, and holds until a keeper has signed it. A later admission on either line stands; and where versions between are not known, so
- *      that there may have been one, whoever knows them decides.
+ *   4. Whom a line that lost removed, and the line that won kept all the time, is out all the same: the version that removes it is drafted
+ *      here, is the same draft everywhere, and holds until a keeper has signed it. A later admission on either line stands; and where
+ *      versions between are not known, so that there may have been one, whoever knows them decides.
  *   5. Whom a line that lost let in, its keeper lets in again, unless anybody removed it meanwhile.
  *
  * The tree is bounded: when it is full its beginning is forgotten, and lines that forked before that are not compared any more.

@@ -8,7 +8,10 @@
 
 enum { LINE_MAX_BYTES = HTH_HOME_ID_TEXT + HTH_MEMBER_NAME_MAX + 8, PATH_MAX_BYTES = 4200 };
 
-static void path_of(char out[PATH_MAX_BYTES], const char *home, const char *end) { snprintf(out, PATH_MAX_BYTES, "%s/neighbours%s", home, end); }
+static void path_of(char out[PATH_MAX_BYTES], const char *home, const char *end)
+{
+	snprintf(out, PATH_MAX_BYTES, "%s/neighbours%s", home, end);
+}
 
 size_t hth_names_load(const char *home, hth_name **ret_names)
 {
@@ -21,8 +24,9 @@ size_t hth_names_load(const char *home, hth_name **ret_names)
 	while (f != NULL && n < HTH_NAMES_MAX && fgets(line, sizeof line, f) != NULL) {
 		size_t len = strcspn(line, "\n");
 		line[len] = '\0';
-		if (len <= HTH_HOME_ID_TEXT || strspn(line, "0123456789abcdef") != HTH_HOME_ID_TEXT - 1 || line[HTH_HOME_ID_TEXT - 1] != ' ' ||
-		    !hth_canon_is_text(line + HTH_HOME_ID_TEXT, len - HTH_HOME_ID_TEXT, HTH_MEMBER_NAME_MAX))
+		if (len <= HTH_HOME_ID_TEXT || strspn(line, "0123456789abcdef") != HTH_HOME_ID_TEXT - 1 ||
+		    line[HTH_HOME_ID_TEXT - 1] != ' ' || !hth_canon_is_text(line + HTH_HOME_ID_TEXT, len - HTH_HOME_ID_TEXT,
+		                                                            HTH_MEMBER_NAME_MAX))
 			continue;
 		if (n == cap) {
 			hth_name *more = realloc(names, (cap = cap ? 2 * cap : 16) * sizeof *names);

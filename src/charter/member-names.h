@@ -1,5 +1,6 @@
-/* member-names.h - how the homes that this one has met are called, for whoever lists them without asking the node: $HEARTH_HOME/neighbours, a line for each: its id and its
- * name. Former members stay, as their receipts do. What is in the charter is what counts; this is only for reading. */
+/* member-names.h - how the homes that this one has met are called, for whoever lists them without asking the node: $HEARTH_HOME/neighbours,
+ * a line for each: its id and its name. Former members stay, as their receipts do. What is in the charter is what counts; this is only for
+ * reading. */
 #ifndef HTH_CHARTER_MEMBER_NAMES_H
 #define HTH_CHARTER_MEMBER_NAMES_H
 

@@ -55,7 +55,8 @@ const hth_member *hth_membership_find(const hth_membership *m, const hth_home_id
 hth_status hth_membership_adopt(hth_membership *m, hth_charter *charter, hth_error *err)
 {
 	if (m->lines.n > 0)
-		return hth_fail(err, HTH_CONFLICT, "this home is in the neighbourhood %s already: leave it first", hth_charter_name(base_of(m)));
+		return hth_fail(err, HTH_CONFLICT, "this home is in the neighbourhood %s already: leave it first",
+		                hth_charter_name(base_of(m)));
 	if (hth_charter_find(charter, &m->self) == NULL)
 		return hth_fail(err, HTH_DENIED, "this home is not in the charter of %s", hth_charter_name(charter));
 	return lines_begin(&m->lines, charter, err);
@@ -141,7 +142,8 @@ hth_status hth_membership_offer(hth_membership *m, hth_charter *charter, hth_cha
 	}
 	int parent = lines_find(&m->lines, charter->previous);
 	if (parent == LINES_NONE) {
-		*ret_outcome = hth_charter_version(charter) > hth_charter_version(m->lines.nodes[0].charter) ? HTH_CHARTER_GAP : HTH_CHARTER_SAME;
+		*ret_outcome = hth_charter_version(charter) > hth_charter_version(m->lines.nodes[0].charter) ? HTH_CHARTER_GAP
+		    : HTH_CHARTER_SAME;
 		return HTH_OK;
 	}
 	hth_error why;
@@ -163,8 +165,9 @@ hth_status hth_membership_bridge(hth_membership *m, hth_charter *charter, hth_ch
 		return HTH_OK;
 	const hth_charter *base = base_of(m);
 	/* Whom it leaves out may have been let in by a line that lost, and be let in again: that is for a later version to say. */
-	if (hth_charter_version(charter) <= hth_charter_version(base) || hth_charter_version(charter) - hth_charter_version(base) > LINES_BRIDGE_MAX ||
-	    hth_charter_find(charter, &m->self) == NULL || hth_charter_overrules(base, charter, NULL) != HTH_OK)
+	if (hth_charter_version(charter) <= hth_charter_version(base) ||
+	    hth_charter_version(charter) - hth_charter_version(base) > LINES_BRIDGE_MAX || hth_charter_find(charter, &m->self) == NULL ||
+	    hth_charter_overrules(base, charter, NULL) != HTH_OK)
 		return HTH_OK;
 	return grow(m, m->lines.tip, charter, ret_outcome, err);
 }
@@ -181,7 +184,8 @@ hth_status hth_membership_approve(hth_membership *m, const unsigned char hash[HT
 			continue;
 		HTH_TRY(hth_charter_sign(proposal, identity, err));
 		*ret_outcome = HTH_CHARTER_PROPOSED;
-		return hth_charter_follows(base_of(m), proposal, NULL) == HTH_OK ? grow(m, m->lines.tip, proposal, ret_outcome, err) : HTH_OK;
+		return hth_charter_follows(base_of(m), proposal, NULL) == HTH_OK ? grow(m, m->lines.tip, proposal, ret_outcome, err)
+		                                                                 : HTH_OK;
 	}
 	return hth_fail(err, HTH_NOT_FOUND, "there is no such change of the charter waiting for signatures");
 }

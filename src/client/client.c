@@ -224,7 +224,8 @@ static hth_status transfer(hth_client *client, hth_error *err)
 	return HTH_OK;
 }
 
-static hth_status exchange(hth_client *client, const char *method, const char *path, const json_t *body, unsigned timeout_ms, hth_error *err)
+static hth_status exchange(hth_client *client, const char *method, const char *path, const json_t *body, unsigned timeout_ms,
+                           hth_error *err)
 {
 	hth_buf_finish(&client->body);
 	client->body = HTH_BUF_INIT(HTH_CLIENT_BODY_MAX);

@@ -120,8 +120,9 @@ char *hth_url_resolve(const char *base, const char *reference)
 	CURLU *u = curl_url();
 	char *url = NULL, *copy = NULL, scheme[8], host[HTH_TRANSFER_HOST_MAX];
 	unsigned port;
-	if (u != NULL && curl_url_set(u, CURLUPART_URL, base, 0) == CURLUE_OK && curl_url_set(u, CURLUPART_URL, reference, CURLU_URLENCODE) == CURLUE_OK &&
-	    split(u, scheme, host, &port) && curl_url_get(u, CURLUPART_URL, &url, 0) == CURLUE_OK)
+	if (u != NULL && curl_url_set(u, CURLUPART_URL, base, 0) == CURLUE_OK &&
+	    curl_url_set(u, CURLUPART_URL, reference, CURLU_URLENCODE) == CURLUE_OK && split(u, scheme, host, &port) &&
+	    curl_url_get(u, CURLUPART_URL, &url, 0) == CURLUE_OK)
 		copy = strdup(url);
 	curl_free(url);
 	curl_url_cleanup(u);
@@ -329,7 +330,8 @@ static hth_status perform(exchange *x, const char *host, hth_error *err)
 	char name[HTH_TRANSFER_HOST_MAX], *url = NULL;
 	snprintf(name, sizeof name, "%s", host);
 	curl_easy_getinfo(x->easy, CURLINFO_EFFECTIVE_URL, &url);
-	const hth_transfer_hop hop = {name, (uint64_t)request + (uint64_t)up, (uint64_t)header + (uint64_t)down, !x->bad_address || x->head.code != 0, url};
+	const hth_transfer_hop hop = {name, (uint64_t)request + (uint64_t)up, (uint64_t)header + (uint64_t)down, !x->bad_address ||
+	                              x->head.code != 0, url};
 	curl_multi_remove_handle(multi, x->easy);
 	curl_multi_cleanup(multi);
 	if (x->t->hop != NULL)
@@ -352,10 +354,12 @@ static hth_status perform(exchange *x, const char *host, hth_error *err)
 	if (result == CURLE_SSL_CACERT_BADFILE)
 		return hth_fail(err, HTH_INVALID, "the setting ca_file names %s, which cannot be read as PEM certificates", trusted);
 	if (result == CURLE_PEER_FAILED_VERIFICATION)
-		return hth_fail(err, HTH_DENIED, "%s does not show a certificate that this machine trusts (%s); for a server of your own, name its CA's certificate in the setting ca_file",
+		return hth_fail(err, HTH_DENIED, "%s does not show a certificate that this machine trusts (%s); for a server of your own, "
+		                                 "name its CA's certificate in the setting ca_file",
 		                host, x->tls_error[0] != '\0' ? x->tls_error : curl_easy_strerror(result));
 	if (result == CURLE_SSL_CONNECT_ERROR)
-		return hth_fail(err, HTH_GONE, "%s does not speak TLS as it should (%s)", host, x->tls_error[0] != '\0' ? x->tls_error : curl_easy_strerror(result));
+		return hth_fail(err, HTH_GONE, "%s does not speak TLS as it should (%s)", host,
+		                x->tls_error[0] != '\0' ? x->tls_error : curl_easy_strerror(result));
 	return hth_fail(err, HTH_GONE, x->head.code != 0 ? "the connection to %s broke (%s)" : "cannot reach %s (%s)", host,
 	                curl_easy_strerror(result));
 }
@@ -424,7 +428,8 @@ static hth_status hops(exchange *x, CURLU *u, hth_error *err)
 	unsigned first_port = 0, port;
 	for (unsigned hop = 0;; hop++) {
 		if (!split(u, scheme, host, &port))
-			return hth_fail(err, HTH_INVALID, hop == 0 ? "'%.200s' is no http:// or https:// address" : "%.200s sends on to what is no http:// or https:// address",
+			return hth_fail(err, HTH_INVALID, hop == 0 ? "'%.200s' is no http:// or https:// address"
+			                                           : "%.200s sends on to what is no http:// or https:// address",
 			                hop == 0 ? t->url : x->head.host);
 		if (hop == 0) {
 			memcpy(first_scheme, scheme, sizeof scheme);

@@ -58,7 +58,8 @@ typedef struct hth_transfer {
 	void *ctx;
 } hth_transfer;
 
-/* CAs (a file of PEM certificates) to trust beside the system's, in every transfer from now on; "" or NULL: none. Before any thread begins one. */
+/* CAs (a file of PEM certificates) to trust beside the system's, in every transfer from now on; "" or NULL: none. Before any thread begins
+ * one. */
 void hth_transfer_trust(const char *ca_file);
 
 /* HTH_OK when an answer came whole, whatever its code. Else: HTH_GONE (nobody there, or cut), HTH_TIMEOUT, HTH_TOO_LARGE, HTH_DENIED (a

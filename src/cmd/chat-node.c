@@ -99,8 +99,8 @@ static json_t *body_of(const node_chat *chat, const json_t *messages, const hth_
 	return body;
 }
 
-static hth_status ask(void *state, const json_t *messages, const hth_chat_params *params, hth_chat_text_fn fn, void *ctx, hth_chat_stats *stats,
-                      hth_error *err)
+static hth_status ask(void *state, const json_t *messages, const hth_chat_params *params, hth_chat_text_fn fn, void *ctx,
+                      hth_chat_stats *stats, hth_error *err)
 {
 	node_chat *chat = state;
 	HTH_AUTO_JSON json_t *body = body_of(chat, messages, params);
@@ -113,7 +113,8 @@ static hth_status ask(void *state, const json_t *messages, const hth_chat_params
 	chat->whole = false;
 	chat->error = HTH_ERROR_INIT;
 	chat->asked_ns = hth_clock_ns();
-	hth_status status = hth_client_stream(chat->client, "POST", params->raw ? "/v1/completions" : "/v1/chat/completions", body, take_line, chat, err);
+	hth_status status = hth_client_stream(chat->client, "POST", params->raw ? "/v1/completions" : "/v1/chat/completions", body,
+	                                      take_line, chat, err);
 	if (chat->pieces > 0) {
 		stats->first_s = (double)(chat->first_ns - chat->asked_ns) * 1e-9;
 		stats->answer_s = (double)(chat->last_ns - chat->first_ns) * 1e-9;
@@ -134,8 +135,8 @@ static void close_chat(void *state)
 
 static const hth_chat_way way = {close_chat, ask};
 
-hth_status hth_chat_node_open(const hth_invocation *in, const char *model, const volatile sig_atomic_t *cancel, const hth_chat_way **ret_way,
-                              void **ret_state, hth_error *err)
+hth_status hth_chat_node_open(const hth_invocation *in, const char *model, const volatile sig_atomic_t *cancel,
+                              const hth_chat_way **ret_way, void **ret_state, hth_error *err)
 {
 	hth_client *client;
 	HTH_AUTO_JSON json_t *models = NULL;

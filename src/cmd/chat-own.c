@@ -131,8 +131,8 @@ static hth_status start(own_chat *chat, hth_request *request, hth_error *err)
 	return hth_runner_submit(chat->runner, request, err);
 }
 
-static hth_status ask(void *state, const json_t *messages, const hth_chat_params *params, hth_chat_text_fn fn, void *ctx, hth_chat_stats *stats,
-                      hth_error *err)
+static hth_status ask(void *state, const json_t *messages, const hth_chat_params *params, hth_chat_text_fn fn, void *ctx,
+                      hth_chat_stats *stats, hth_error *err)
 {
 	own_chat *chat = state;
 	hth_request *request;
@@ -207,7 +207,8 @@ hth_status hth_chat_own_open(const hth_invocation *in, const hth_catalog_model *
 	hth_made_params(chat->record, &made);
 	while (made.n_stop > 0)
 		free(made.stop[--made.n_stop]);
-	hth_runner_options options = {.name = model->name, .files = (const char *const *)model->files, .n_files = model->n_files, .n_slots = 1,
+	hth_runner_options options = {.name = model->name, .files = (const char *const *)model->files, .n_files = model->n_files,
+	                              .n_slots = 1,
 	                              .n_ctx = made.context, .n_threads = in->config.threads, .memory_bytes = in->config.memory};
 	hth_status status = hth_loop_create(&chat->loop, err);
 	if (status == HTH_OK)

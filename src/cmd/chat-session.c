@@ -129,7 +129,8 @@ static void ask(session *s, const char *text)
 		say("(The conversation no longer fits the model's context: its first %zu messages are forgotten.)", forgotten);
 	json_t *answer = s->answer.len > 0 ? json_stringn(s->answer.data, s->answer.len) : NULL;
 	if (status == HTH_OK || (status == HTH_CANCELLED && answer != NULL)) {
-		json_array_append_new(s->messages, json_pack("{s:s,s:o}", "role", "assistant", "content", answer != NULL ? answer : json_string("")));
+		json_array_append_new(s->messages, json_pack("{s:s,s:o}", "role", "assistant", "content",
+		                                             answer != NULL ? answer : json_string("")));
 		if (status == HTH_OK)
 			hth_chat_print_stats(&stats);
 		else
@@ -228,8 +229,8 @@ static void save(session *s, const char *rest)
 
 static void info(session *s, const char *rest)
 {
-	say("model %s, answering %s%s; %zu messages so far", hth_chat_model(s->chat), strcmp(hth_chat_where(s->chat), "here") == 0 ? "" : "at ",
-	    hth_chat_where(s->chat), json_array_size(s->messages));
+	say("model %s, answering %s%s; %zu messages so far", hth_chat_model(s->chat),
+	    strcmp(hth_chat_where(s->chat), "here") == 0 ? "" : "at ", hth_chat_where(s->chat), json_array_size(s->messages));
 }
 
 static void bye(session *s, const char *rest) { s->leave = true; }
@@ -328,8 +329,8 @@ int hth_chat_session(const hth_invocation *in, hth_chat *chat, const char *syste
 	if (hth_line_editor_open(&s.editor, &err) != HTH_OK)
 		return hth_cmd_fail(in, &err);
 	hth_buf text = HTH_BUF_INIT(HTH_CLIENT_BODY_MAX);
-	say("%s, %s%s. /help lists what can be typed, Ctrl-D leaves.", hth_chat_model(chat), strcmp(hth_chat_where(chat), "here") == 0 ? "" : "at ",
-	    hth_chat_where(chat));
+	say("%s, %s%s. /help lists what can be typed, Ctrl-D leaves.", hth_chat_model(chat),
+	    strcmp(hth_chat_where(chat), "here") == 0 ? "" : "at ", hth_chat_where(chat));
 	while (!s.leave) {
 		hth_line_result got = read_text(&s, &text);
 		if (got == HTH_LINE_END) {

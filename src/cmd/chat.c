@@ -46,7 +46,8 @@ hth_status hth_chat_open(hth_chat **ret_chat, const hth_invocation *in, const ch
 			hth_catalog_finish(&catalog);
 		}
 		if (status == HTH_NOT_FOUND && elsewhere)
-			hth_fail(err, status, "the node has no model '%.200s'; `hearth list` shows this home's, and `hearth status` whether its upstreams answer", model);
+			hth_fail(err, status, "the node has no model '%.200s'; `hearth list` shows this home's, and `hearth status` "
+			                      "whether its upstreams answer", model);
 		if (status == HTH_OK) {
 			snprintf(chat->model, sizeof chat->model, "%s", found.name);
 			snprintf(chat->where, sizeof chat->where, "here");

@@ -2,12 +2,12 @@
  *
  * Speeds of machines differ and drift, so the numbers that count are shares: the read bandwidth and the multiply-add peak are
  * measured in the same run, in turns with the model (measure.h). What neighbours of a virtual machine leave of its bandwidth changes within
- * a tenth of a second and by half, so every decoded token lies between two readings, and is compared with their mean; shown is the median share, and
- * the speed over all. Decode is bound by reading: decode_share = tokens/s x bytes of weights that a token reads / bandwidth; after a context the
- * keys and values of its tokens are read as well, and count. Prefill is bound by arithmetic: prefill_share = tokens/s x multiply-adds
- * with the layers' weights per token / peak; the peak is the better of those right before and right after a round, shown is the round with the median
- * share. Values of weights and tokens do not matter, so tokens are random. With one thread, times are its processor time: then other work on the machine
- * counts less.
+ * a tenth of a second and by half, so every decoded token lies between two readings, and is compared with their mean; shown is the median
+ * share, and the speed over all. Decode is bound by reading: decode_share = tokens/s x bytes of weights that a token reads / bandwidth;
+ * after a context the keys and values of its tokens are read as well, and count. Prefill is bound by arithmetic: prefill_share = tokens/s x
+ * multiply-adds with the layers' weights per token / peak; the peak is the better of those right before and right after a round, shown is
+ * the round with the median share. Values of weights and tokens do not matter, so tokens are random. With one thread, times are its
+ * processor time: then other work on the machine counts less.
  *
  * What binding an answer to a schema costs is measured token by token, in turns with choosing a token freely from the same logits, from the
  * grammar's first token on, when nothing is remembered yet.
@@ -323,7 +323,8 @@ static hth_status measure_all(bench *b, const plan *p, result *r, hth_error *err
 	if (p->context > 0) {
 		stream alone;
 		HTH_TRY(prefill(b, (size_t)p->context, err));
-		HTH_TRY(decode_between_readings(b, CONTEXT_STEPS, weights + per_token * ((double)p->context + 0.5 * CONTEXT_STEPS), &alone, err));
+		HTH_TRY(decode_between_readings(b, CONTEXT_STEPS, weights + per_token * ((double)p->context + 0.5 * CONTEXT_STEPS), &alone,
+		                                err));
 		r->context_tok_s = alone.tok_s;
 		r->context_share = alone.share;
 	}
@@ -351,8 +352,8 @@ static hth_status fit(plan *p, const hth_model_info *info, bool prompt_given, bo
 		return hth_fail(err, HTH_TOO_LARGE, "the model holds %lld tokens at once; -c may be at most %lld", (long long)room,
 		                (long long)room - CONTEXT_STEPS);
 	if ((prompt_given && p->prompt > room) || (generate_given && p->generate + 1 > room))
-		return hth_fail(err, HTH_TOO_LARGE, "the model holds %lld tokens at once; -p %lld and -g %lld must each fit in that", (long long)room,
-		                (long long)p->prompt, (long long)p->generate);
+		return hth_fail(err, HTH_TOO_LARGE, "the model holds %lld tokens at once; -p %lld and -g %lld must each fit in that",
+		                (long long)room, (long long)p->prompt, (long long)p->generate);
 	p->prompt = HTH_MIN(p->prompt, room);
 	p->generate = HTH_MIN(p->generate, room - 1);
 	return HTH_OK;
@@ -360,8 +361,8 @@ static hth_status fit(plan *p, const hth_model_info *info, bool prompt_given, bo
 
 static void no_progress(void *ctx, uint64_t done, uint64_t all) {}
 
-static hth_status run(const hth_local_model *local, hth_threads *threads, plan *p, bool prompt_given, bool generate_given, hth_model **ret_model,
-                      result *ret_result, hth_error *err)
+static hth_status run(const hth_local_model *local, hth_threads *threads, plan *p, bool prompt_given, bool generate_given,
+                      hth_model **ret_model, result *ret_result, hth_error *err)
 {
 	bench b = {.session = NULL, .processor_time = hth_threads_count(threads) == 1};
 	HTH_TRY(hth_local_load(local, ret_model, err));
@@ -370,10 +371,13 @@ static hth_status run(const hth_local_model *local, hth_threads *threads, plan *
 	b.mac_kind = kind_of(b.info->type);
 	hth_rng_seed(&b.rng, 1);
 	HTH_TRY(fit(p, b.info, prompt_given, generate_given, err));
-	uint32_t longest = (uint32_t)HTH_MAX(HTH_MAX(HTH_MAX(p->prompt, p->generate + 1), 8), p->context > 0 ? p->context + CONTEXT_STEPS : 0);
+	uint32_t longest = (uint32_t)HTH_MAX(HTH_MAX(HTH_MAX(p->prompt, p->generate + 1), 8),
+	                                     p->context > 0 ? p->context + CONTEXT_STEPS : 0);
 	uint32_t each = BATCH_STEPS * ROUNDS + 1;
-	hth_session_options options = {.n_seq = (uint32_t)HTH_MAX(p->streams, 1), .n_ctx = HTH_MAX(longest, HTH_MIN(each, b.info->n_ctx_train)),
-	                               .n_batch = b.info->embedding ? longest : (uint32_t)HTH_MAX(HTH_MIN((uint32_t)BATCH, longest), p->streams),
+	hth_session_options options = {.n_seq = (uint32_t)HTH_MAX(p->streams, 1),
+	                               .n_ctx = HTH_MAX(longest, HTH_MIN(each, b.info->n_ctx_train)),
+	                               .n_batch = b.info->embedding ? longest
+	                                                            : (uint32_t)HTH_MAX(HTH_MIN((uint32_t)BATCH, longest), p->streams),
 	                               .n_outputs = (uint32_t)HTH_MAX(p->streams, 1)};
 	if (options.n_ctx < each)
 		p->streams = 0; /* so short a context leaves no room for a measured batch */
@@ -395,7 +399,8 @@ static hth_status run(const hth_local_model *local, hth_threads *threads, plan *
 	return status;
 }
 
-static void write_json(const hth_local_model *local, const hth_model_info *info, unsigned n_threads, const plan *p, const result *r, hth_buf *out)
+static void write_json(const hth_local_model *local, const hth_model_info *info, unsigned n_threads, const plan *p, const result *r,
+                       hth_buf *out)
 {
 	hth_buf_append_str(out, "{\"model\":");
 	hth_json_write_string(local->files.name, strlen(local->files.name), out);
@@ -413,7 +418,8 @@ static void write_json(const hth_local_model *local, const hth_model_info *info,
 		hth_buf_appendf(out, ",\"%s\":", numbers[i].key);
 		hth_cmd_json_float(out, numbers[i].value);
 	}
-	hth_buf_appendf(out, ",\"prompt_tokens\":%lld,\"decode_tokens\":%lld,\"context_tokens\":%lld,\"streams\":%lld,\"kernels\":\"%s\",\"read_bytes_per_token\":%llu}",
+	hth_buf_appendf(out, ",\"prompt_tokens\":%lld,\"decode_tokens\":%lld,\"context_tokens\":%lld,\"streams\":%lld,\"kernels\":\"%s\","
+	                     "\"read_bytes_per_token\":%llu}",
 	                (long long)p->prompt, (long long)p->generate, (long long)p->context, (long long)p->streams, hth_kernels_name(),
 	                (unsigned long long)info->read_bytes_per_token);
 }
@@ -430,16 +436,19 @@ static void line(hth_buf *out, const char *label, double value, const char *unit
 	va_end(args);
 }
 
-static void write_text(const hth_local_model *local, const hth_model_info *info, unsigned n_threads, const plan *p, const result *r, hth_buf *out)
+static void write_text(const hth_local_model *local, const hth_model_info *info, unsigned n_threads, const plan *p, const result *r,
+                       hth_buf *out)
 {
 	char a[32], b[32];
-	hth_buf_appendf(out, "%s: %s parameters, %s, %u thread%s, kernels %s", local->files.name, hth_cmd_count(info->n_params, a), info->type, n_threads,
-	                n_threads == 1 ? "" : "s", hth_kernels_name());
-	line(out, "prefill", r->prefill_tok_s, "tokens/s", "of %lld tokens: %.0f%% of the multiply-add peak", (long long)p->prompt, 100 * r->prefill_share);
-	line(out, "decode", r->decode_tok_s, "tokens/s", "over %lld tokens: %.0f%% of the read bandwidth, %s a token", (long long)p->generate,
-	     100 * r->decode_share, hth_cmd_bytes(info->read_bytes_per_token, b));
-	line(out, "bound", 100 * r->bound_cost, "%", "more time a token when a JSON schema binds the answer: %.0f us for masks, %u tokens to choose from",
-	     r->mask_us, info->n_vocab);
+	hth_buf_appendf(out, "%s: %s parameters, %s, %u thread%s, kernels %s", local->files.name, hth_cmd_count(info->n_params, a),
+	                info->type, n_threads, n_threads == 1 ? "" : "s", hth_kernels_name());
+	line(out, "prefill", r->prefill_tok_s, "tokens/s", "of %lld tokens: %.0f%% of the multiply-add peak", (long long)p->prompt,
+	     100 * r->prefill_share);
+	line(out, "decode", r->decode_tok_s, "tokens/s", "over %lld tokens: %.0f%% of the read bandwidth, %s a token",
+	     (long long)p->generate, 100 * r->decode_share, hth_cmd_bytes(info->read_bytes_per_token, b));
+	line(out, "bound", 100 * r->bound_cost, "%",
+	     "more time a token when a JSON schema binds the answer: %.0f us for masks, %u tokens to choose from", r->mask_us,
+	     info->n_vocab);
 	line(out, "in context", r->context_tok_s, "tokens/s", "after %lld tokens: %.0f%% of the read bandwidth, keys and values included",
 	     (long long)p->context, 100 * r->context_share);
 	line(out, "batch", r->batch_tok_s, "tokens/s", "of %lld streams together", (long long)p->streams);

@@ -35,7 +35,8 @@ int hth_cmd_config(hth_invocation *in)
 		if (!json) {
 			char name[64], value[900];
 			snprintf(name, sizeof name, "upstream.%s", u->name);
-			snprintf(value, sizeof value, "%s%s%s%s", u->url, u->key[0] != '\0' ? " key=(set)" : "", u->privacy[0] != '\0' ? " privacy=" : "", u->privacy);
+			snprintf(value, sizeof value, "%s%s%s%s", u->url, u->key[0] != '\0' ? " key=(set)" : "",
+			         u->privacy[0] != '\0' ? " privacy=" : "", u->privacy);
 			hth_cmd_table_row(&table, (const char *const[]){name, value, "file", "a server of the OpenAI API as a backend"});
 			continue;
 		}
@@ -66,7 +67,8 @@ int hth_cmd_config(hth_invocation *in)
 		if (!json) {
 			char name[300];
 			snprintf(name, sizeof name, "privacy.%s", c->model);
-			hth_cmd_table_row(&table, (const char *const[]){name, c->privacy, "file", "class of requests for this model that name none"});
+			hth_cmd_table_row(&table, (const char *const[]){name, c->privacy, "file",
+			                                                "class of requests for this model that name none"});
 			continue;
 		}
 		hth_buf_append_str(&out, i > 0 ? ",{\"model\":" : "{\"model\":");

@@ -64,10 +64,12 @@ static void check_processor(doctor *d)
 	}
 	char what[TEXT_MAX];
 	const char *kernels = hth_kernels_name();
-	snprintf(what, sizeof what, "%u thread%s, kernels %s", hth_threads_count(threads), hth_threads_count(threads) == 1 ? "" : "s", kernels);
+	snprintf(what, sizeof what, "%u thread%s, kernels %s", hth_threads_count(threads), hth_threads_count(threads) == 1 ? "" : "s",
+	         kernels);
 	hth_threads_destroy(threads);
 	if (strcmp(kernels, "c") == 0)
-		report(d, NOTE, "processor", what, "without AVX2 or NEON answers are several times slower; if this is a virtual machine, give it the host's processor type");
+		report(d, NOTE, "processor", what, "without AVX2 or NEON answers are several times slower; if this is a virtual machine, "
+		                                   "give it the host's processor type");
 	else
 		report(d, FINE, "processor", what, "");
 }
@@ -90,8 +92,8 @@ static void check_memory(doctor *d)
 	uint64_t all = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE), free_now = available_memory();
 	uint64_t budget = d->in->config.memory != 0 ? d->in->config.memory : all / 100 * 80;
 	char a[32], b[32], c[32], what[TEXT_MAX];
-	snprintf(what, sizeof what, "%s, of which models may take %s; %s are available now", hth_cmd_memory(all, a), hth_cmd_memory(budget, b),
-	         hth_cmd_memory(free_now, c));
+	snprintf(what, sizeof what, "%s, of which models may take %s; %s are available now", hth_cmd_memory(all, a),
+	         hth_cmd_memory(budget, b), hth_cmd_memory(free_now, c));
 	if (budget > all)
 		report(d, PROBLEM, "memory", what, "the setting `memory` is more than this machine has");
 	else if (free_now != 0 && free_now < budget / 2)
@@ -142,7 +144,8 @@ static int lock_in(const doctor *d, const void *arg, int out)
 		say(out, err.message);
 		return 1;
 	}
-	snprintf(text, sizeof text, r.landlock_abi > 0 ? "models run locked in: seccomp and Landlock (ABI %d)" : "models run locked in with seccomp alone",
+	snprintf(text, sizeof text, r.landlock_abi > 0 ? "models run locked in: seccomp and Landlock (ABI %d)"
+	                                               : "models run locked in with seccomp alone",
 	         r.landlock_abi);
 	say(out, text);
 	return r.landlock_abi > 0 ? 0 : 2;
@@ -153,9 +156,11 @@ static void check_sandbox(doctor *d)
 	char what[TEXT_MAX];
 	int code = 1;
 	if (!in_child(lock_in, d, NULL, what, sizeof what, &code) || code == 1)
-		report(d, PROBLEM, "sandbox", *what != '\0' ? what : "a process that locks itself in dies", "no model can be run: this kernel (or container) must allow seccomp");
+		report(d, PROBLEM, "sandbox", *what != '\0' ? what : "a process that locks itself in dies",
+		       "no model can be run: this kernel (or container) must allow seccomp");
 	else if (code == 2)
-		report(d, NOTE, "sandbox", what, "this kernel has no Landlock (5.13 and later, and `lsm=` must name it): one layer of two is missing");
+		report(d, NOTE, "sandbox", what,
+		       "this kernel has no Landlock (5.13 and later, and `lsm=` must name it): one layer of two is missing");
 	else
 		report(d, FINE, "sandbox", what, "");
 }
@@ -206,7 +211,8 @@ static void check_home(doctor *d)
 	if ((st.st_mode & 022) != 0)
 		report(d, PROBLEM, "home", what, "other users may write into it: chmod go-w it, or they can change what this node does");
 	else if (room < 100u * 1000 * 1000)
-		report(d, PROBLEM, "home", what, "the disk is full: keys, the index and what leaves the house can no longer be written down");
+		report(d, PROBLEM, "home", what,
+		       "the disk is full: keys, the index and what leaves the house can no longer be written down");
 	else if (room < 1000u * 1000 * 1000)
 		report(d, NOTE, "home", what, "a model of a useful size takes some gigabytes");
 	else
@@ -221,9 +227,11 @@ static void check_address(doctor *d)
 	snprintf(what, sizeof what, "port %u of %s: %s", c->listen_port, c->listen_address,
 	         loopback ? "this machine only" : "everyone who can reach it and has the key");
 	if (!loopback && c->api_key[0] == '\0' && !has_keys(c->home))
-		report(d, PROBLEM, "address", what, "beyond this machine the node refuses to start without a key: `hearth key add NAME`, or `api_key`");
+		report(d, PROBLEM, "address", what,
+		       "beyond this machine the node refuses to start without a key: `hearth key add NAME`, or `api_key`");
 	else if (!loopback)
-		report(d, NOTE, "address", what, "words travel unencrypted there: on a network you do not trust, put a proxy with TLS in front");
+		report(d, NOTE, "address", what,
+		       "words travel unencrypted there: on a network you do not trust, put a proxy with TLS in front");
 	else
 		report(d, FINE, "address", what, "");
 }
@@ -256,8 +264,11 @@ static void check_node(doctor *d)
 	} else {
 		const char *home = json_string_value(json_object_get(s, "home"));
 		bool ours = home == NULL || strcmp(home, d->in->config.home) == 0;
-		snprintf(what, sizeof what, "answers at %s, version %s%s%.200s", url, version, ours ? "" : ", from another home: ", ours ? "" : home);
-		report(d, ours ? FINE : NOTE, "node", what, ours ? "" : "its models, keys and documents are there, not in yours; set HEARTH_HOME, with the right to write there, to manage them");
+		snprintf(what, sizeof what, "answers at %s, version %s%s%.200s", url, version, ours ? "" : ", from another home: ",
+		         ours ? "" : home);
+		report(d, ours ? FINE : NOTE, "node", what, ours ? ""
+		                                                 : "its models, keys and documents are there, not in yours; set "
+		                                                   "HEARTH_HOME, with the right to write there, to manage them");
 	}
 	json_decref(s);
 	hth_client_destroy(client);
@@ -279,11 +290,13 @@ static int read_model(const doctor *d, const void *arg, int out)
 	uint64_t all = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
 	uint64_t budget = d->in->config.memory != 0 ? d->in->config.memory : all / 100 * 80;
 	uint32_t context = HTH_MIN(info->n_ctx_train, 2048u);
-	uint64_t needs = info->weight_bytes + hth_session_plan_bytes(model, &(hth_session_options){.n_seq = 1, .n_ctx = context, .n_outputs = 1});
+	uint64_t needs = info->weight_bytes + hth_session_plan_bytes(model,
+	                                                             &(hth_session_options){.n_seq = 1, .n_ctx = context, .n_outputs = 1});
 	char a[32], b[32], c[32];
 	bool fits = HTH_MAX(needs, hth_catalog_least_bytes(info->file_bytes)) <= budget;
-	snprintf(text, sizeof text, "%s parameters, %s: %s with %u tokens of context%s%s", hth_cmd_count(info->n_params, a), hth_cmd_bytes(info->file_bytes, b),
-	         hth_cmd_memory(needs, c), context, fits ? "" : ", more than models may take here", hth_model_template_error(model) != NULL ? "; its chat template cannot be used" : "");
+	snprintf(text, sizeof text, "%s parameters, %s: %s with %u tokens of context%s%s", hth_cmd_count(info->n_params, a),
+	         hth_cmd_bytes(info->file_bytes, b), hth_cmd_memory(needs, c), context, fits ? "" : ", more than models may take here",
+	         hth_model_template_error(model) != NULL ? "; its chat template cannot be used" : "");
 	say(out, text);
 	return !fits ? 2 : hth_model_template_error(model) != NULL ? 3 : 0;
 }
@@ -310,13 +323,16 @@ static void check_models(doctor *d)
 		int code = 1;
 		bool ended = in_child(read_model, d, catalog.models[i].name, text, sizeof text, &code);
 		bool named = ended && code == 1; /* errors name the model themselves */
-		snprintf(what, sizeof what, "%s%s%s", named ? "" : catalog.models[i].name, named ? "" : ": ", ended ? text : "the process that read it died");
+		snprintf(what, sizeof what, "%s%s%s", named ? "" : catalog.models[i].name, named ? "" : ": ",
+		         ended ? text : "the process that read it died");
 		if (!ended || code == 1)
-			report(d, PROBLEM, "model", what, "fetch it again with `hearth pull` if its download is at fault, or remove it with `hearth rm`");
+			report(d, PROBLEM, "model", what,
+			       "fetch it again with `hearth pull` if its download is at fault, or remove it with `hearth rm`");
 		else if (code == 2)
 			report(d, NOTE, "model", what, "a smaller type (`hearth quantize`), a smaller model or more memory would help");
 		else
-			report(d, code == 0 ? FINE : NOTE, "model", what, code == 0 ? "" : "it completes text, but cannot chat; `hearth show` says why");
+			report(d, code == 0 ? FINE : NOTE, "model", what,
+			       code == 0 ? "" : "it completes text, but cannot chat; `hearth show` says why");
 	}
 	hth_catalog_left_out(d->in->config.home, left_out, d);
 	hth_catalog_model chosen = {0};
@@ -343,7 +359,8 @@ static void check_hub(doctor *d)
 	unsigned major = 0, minor = 0, patch = 0;
 	if (hth_hub_version(version, &err) != HTH_OK) {
 		bool missing = err.status == HTH_NOT_FOUND;
-		report(d, missing ? FINE : NOTE, "hub", missing ? "no nats-server here: only a home that hosts a neighbourhood's hub needs one" : err.message, "");
+		report(d, missing ? FINE : NOTE, "hub",
+		       missing ? "no nats-server here: only a home that hosts a neighbourhood's hub needs one" : err.message, "");
 		return;
 	}
 	sscanf(version, "%u.%u.%u", &major, &minor, &patch);
@@ -355,7 +372,8 @@ static void check_hub(doctor *d)
 	/* Fixed in 2.11.16, 2.12.7 and 2.14: what a leaf node publishes is not checked against its permissions. */
 	bool fixed = major > 2 || minor >= 14 || (minor == 12 && patch >= 7) || (minor == 11 && patch >= 16) || minor == 13;
 	snprintf(what, sizeof what, "nats-server %s%s", version,
-	         fixed ? "" : ": it does not check what leaf nodes publish, so neighbours are clients, and a hub of Hearth's making opens no leaf, WebSocket, MQTT or monitoring port");
+	         fixed ? "" : ": it does not check what leaf nodes publish, so neighbours are clients, and a hub of Hearth's making opens "
+	                      "no leaf, WebSocket, MQTT or monitoring port");
 	report(d, FINE, "hub", what, "");
 }
 
@@ -383,7 +401,8 @@ int hth_cmd_doctor(hth_invocation *in)
 	else if (d.count[PROBLEM] + d.count[NOTE] == 0)
 		printf("\nAll is well.\n");
 	else
-		printf("\n%u problem%s, %u note%s.\n", d.count[PROBLEM], d.count[PROBLEM] == 1 ? "" : "s", d.count[NOTE], d.count[NOTE] == 1 ? "" : "s");
+		printf("\n%u problem%s, %u note%s.\n", d.count[PROBLEM], d.count[PROBLEM] == 1 ? "" : "s", d.count[NOTE],
+		       d.count[NOTE] == 1 ? "" : "s");
 	hth_buf_finish(&d.out);
 	return code == HTH_EXIT_DONE && d.count[PROBLEM] > 0 ? HTH_EXIT_FAILED : code;
 }

@@ -3,8 +3,8 @@
 #include "cmd/cmd-model.h"
 #include "cmd/cmd-options.h"
 
-static hth_status embed_text(const hth_local_model *local, unsigned n_threads, const char *text, size_t len, float **ret_values, size_t *ret_n,
-                             hth_error *err)
+static hth_status embed_text(const hth_local_model *local, unsigned n_threads, const char *text, size_t len, float **ret_values,
+                             size_t *ret_n, hth_error *err)
 {
 	hth_threads *threads = NULL;
 	hth_model *model = NULL;
@@ -24,7 +24,8 @@ static hth_status embed_text(const hth_local_model *local, unsigned n_threads, c
 	/* An encoder attends both ways, so its whole text is one batch. */
 	if (status == HTH_OK)
 		status = hth_session_create(&session, model, threads,
-		                            &(hth_session_options){.n_ctx = (uint32_t)tokens.len, .n_batch = (uint32_t)tokens.len, .n_outputs = 1}, err);
+		                            &(hth_session_options){.n_ctx = (uint32_t)tokens.len, .n_batch = (uint32_t)tokens.len,
+		                                                   .n_outputs = 1}, err);
 	if (status == HTH_OK && (values = hth_alloc_array(hth_model_get_info(model)->n_embd, sizeof(float))) == NULL)
 		status = hth_fail(err, HTH_NO_MEMORY, "no memory for the embedding");
 	if (status == HTH_OK)
@@ -46,7 +47,8 @@ int hth_cmd_embed(hth_invocation *in)
 {
 	const char *file = NULL;
 	bool json = false;
-	const hth_option options[] = {{"file", 'f', HTH_OPTION_TEXT, &file, "FILE", "take the text from a file (- for standard input)", 0, 0, NULL},
+	const hth_option options[] = {{"file", 'f', HTH_OPTION_TEXT, &file, "FILE", "take the text from a file (- for standard input)", 0,
+	                               0, NULL},
 	                              HTH_OPTION_JSON(&json)};
 	if (!hth_options_take(in, options, HTH_COUNT(options), 1, 2))
 		return in->exit_code;

@@ -43,7 +43,8 @@ static void write_text(const char *text, const hth_findings *f)
 	hth_findings_explain(f, why, sizeof why);
 	printf("%s.\n", why);
 	if (f->limit == HTH_PUBLIC)
-		printf("It goes no further than you say: without the header Hearth-Privacy, or a key's default, every request is private.\n");
+		printf("It goes no further than you say: without the header Hearth-Privacy, or a key's default, every request is "
+		       "private.\n");
 	if (f->n == 0 || f->items[0].kind == HTH_FINDING_UNREADABLE)
 		return;
 	hth_cmd_table table;
@@ -52,7 +53,8 @@ static void write_text(const char *text, const hth_findings *f)
 		char at[32];
 		snprintf(at, sizeof at, "%zu", f->items[i].offset);
 		excerpt(text, &f->items[i], cut, sizeof cut);
-		hth_cmd_table_row(&table, (const char *const[]){f->items[i].what[0] == 'w' ? hth_finding_words(f->items[i].kind) : f->items[i].what, cut, at});
+		hth_cmd_table_row(&table, (const char *const[]){f->items[i].what[0] == 'w' ? hth_finding_words(f->items[i].kind)
+		                                                                           : f->items[i].what, cut, at});
 	}
 	hth_cmd_table_print(&table, stdout);
 }

@@ -166,7 +166,8 @@ static void print_ready(extraction *all)
 		if (all->json && all->page == 0) {
 			hth_buf line = HTH_BUF_INIT(1 << 16);
 			hth_json_write_string(f->path, strlen(f->path), &line);
-			printf("{\"file\":%s,\"events\":[%s]}\n", line.data != NULL ? line.data : "\"\"", f->out.data != NULL ? f->out.data : "");
+			printf("{\"file\":%s,\"events\":[%s]}\n", line.data != NULL ? line.data : "\"\"",
+			       f->out.data != NULL ? f->out.data : "");
 			hth_buf_finish(&line);
 		} else if (f->out.len > 0) {
 			if (all->n_files > 1)
@@ -253,10 +254,12 @@ int hth_cmd_extract(hth_invocation *in)
 	if ((all.page > 0) != (all.output != NULL) || (all.page > 0 && (in->argc != 1 || all.ocr)))
 		return hth_cmd_usage(in, "--page and --output go together, for one file and without --ocr");
 	hth_error err = HTH_ERROR_INIT;
-	hth_extractor_options wishes = {.foreground = true, .languages = languages, .seconds = (uint32_t)seconds, .memory_bytes = (uint64_t)memory << 20};
+	hth_extractor_options wishes = {.foreground = true, .languages = languages, .seconds = (uint32_t)seconds,
+	                                .memory_bytes = (uint64_t)memory << 20};
 	all.n_files = (size_t)in->argc;
 	all.files = hth_alloc_array(all.n_files, sizeof *all.files);
-	hth_status status = all.files != NULL ? hth_loop_create(&all.loop, &err) : hth_fail(&err, HTH_NO_MEMORY, "no memory for a list of files");
+	hth_status status = all.files != NULL ? hth_loop_create(&all.loop, &err)
+	                                      : hth_fail(&err, HTH_NO_MEMORY, "no memory for a list of files");
 	if (status == HTH_OK)
 		status = hth_extractor_create(&all.extractor, all.loop, &wishes, &err);
 	if (status == HTH_OK) {

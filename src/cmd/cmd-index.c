@@ -1,7 +1,7 @@
 /* cmd-index.c - `hearth index add DIR | rm DIR | status`: which folders the home's index reads, and how far it is.
  *
- * The node keeps the index while it runs, so it is asked first. Without one, folders are named in the record, for the next node to read; with --wait they are
- * read here and now, by this process.
+ * The node keeps the index while it runs, so it is asked first. Without one, folders are named in the record, for the next node to read;
+ * with --wait they are read here and now, by this process.
  */
 #include "base/clock.h"
 #include "base/mem.h"
@@ -32,8 +32,10 @@ static void print_files(const json_t *status)
 {
 	static const struct {
 		const char *key, *says;
-	} rows[] = {{"indexed", "indexed"}, {"waiting", "waiting to be read"}, {"waiting_ocr", "text indexed, pictures waiting to be read (OCR)"},
-	            {"unreadable", "unreadable"}, {"excluded", "excluded: too large, or of a kind without text"}, {"unchanged", "found unchanged by the last look"},
+	} rows[] = {{"indexed", "indexed"}, {"waiting", "waiting to be read"},
+	            {"waiting_ocr", "text indexed, pictures waiting to be read (OCR)"},
+	            {"unreadable", "unreadable"}, {"excluded", "excluded: too large, or of a kind without text"},
+	            {"unchanged", "found unchanged by the last look"},
 	            {"skipped", "hidden or ignored"}};
 	const json_t *files = json_object_get(status, "files");
 	for (size_t i = 0; i < HTH_COUNT(rows); i++)
@@ -45,7 +47,8 @@ static void print_files(const json_t *status)
 static void print_store_files(const json_t *status)
 {
 	const json_t *files = json_object_get(status, "store_files");
-	uint64_t waiting = number(files, "waiting") + number(files, "waiting_ocr"), unreadable = number(files, "unreadable"), excluded = number(files, "excluded"),
+	uint64_t waiting = number(files, "waiting") + number(files, "waiting_ocr"), unreadable = number(files, "unreadable"),
+	    excluded = number(files, "excluded"),
 	         all = number(files, "indexed") + waiting + unreadable + excluded;
 	if (all == 0)
 		return;
@@ -62,12 +65,14 @@ static void print_store_files(const json_t *status)
 static void print_vectors(const json_t *status)
 {
 	char a[32];
-	const char *whose = json_string_value(json_object_get(status, "vector_model")), *now = json_string_value(json_object_get(status, "embed_model"));
+	const char *whose = json_string_value(json_object_get(status, "vector_model")),
+	    *now = json_string_value(json_object_get(status, "embed_model"));
 	bool any = number(status, "vectors") > 0, goes_on = now != NULL && *now != '\0';
 	if (!any && !goes_on)
 		return;
 	printf("%s of %s passages have a vector of %s (%s)%s\n", hth_cmd_count(number(status, "vectors"), a),
-	       hth_cmd_count(number(status, "passages"), (char[32]){0}), any ? whose : now, hth_cmd_bytes(number(status, "vector_bytes"), (char[32]){0}),
+	       hth_cmd_count(number(status, "passages"), (char[32]){0}), any ? whose : now,
+	       hth_cmd_bytes(number(status, "vector_bytes"), (char[32]){0}),
 	       json_is_true(json_object_get(status, "kept")) && !goes_on ? "; no embedding model is in use now" : "");
 }
 
@@ -100,8 +105,10 @@ static void print_unreadable(const json_t *status)
 
 static void print_cost(const json_t *status)
 {
-	const json_t *cost = json_object_get(status, "cost"), *prices = json_object_get(cost, "prices"), *page = json_object_get(prices, "page_1000");
-	const char *currency = json_string_value(json_object_get(cost, "currency")), *error = json_string_value(json_object_get(cost, "error"));
+	const json_t *cost = json_object_get(status, "cost"), *prices = json_object_get(cost, "prices"),
+	    *page = json_object_get(prices, "page_1000");
+	const char *currency = json_string_value(json_object_get(cost, "currency")),
+	    *error = json_string_value(json_object_get(cost, "error"));
 	char a[32], b[32], c[32];
 	if (error != NULL)
 		printf("What it costs is not known: %s\n", error);
@@ -109,9 +116,11 @@ static void print_cost(const json_t *status)
 		return;
 	printf("%.*f Wh spent (by %s), %s %s of electricity; in a cloud the %s pages would have been %s %s (%s %s for 1,000, %.10s)\n",
 	       json_number_value(json_object_get(cost, "watt_hours")) >= 10 ? 0 : 2, json_number_value(json_object_get(cost, "watt_hours")),
-	       json_string_value(json_object_get(cost, "measured_by")), money(json_number_value(json_object_get(cost, "energy")), a), currency,
+	       json_string_value(json_object_get(cost, "measured_by")), money(json_number_value(json_object_get(cost, "energy")), a),
+	       currency,
 	       hth_cmd_count(number(cost, "pages_read"), c), money(json_number_value(json_object_get(cost, "cloud")), b), currency,
-	       money(json_number_value(json_object_get(page, "value")), (char[32]){0}), currency, json_string_value(json_object_get(page, "date")));
+	       money(json_number_value(json_object_get(page, "value")), (char[32]){0}), currency,
+	       json_string_value(json_object_get(page, "date")));
 }
 
 static void print_status(const json_t *status)
@@ -130,15 +139,17 @@ static void print_status(const json_t *status)
 		       json_is_true(json_object_get(folder, "shared")) ? ", may be lent to neighbours" : "",
 		       json_is_true(json_object_get(folder, "missing")) ? "; not there now, what it said is kept" : "");
 		if (number(folder, "away") > 0)
-			printf("; %llu of them on a disk that is not there now, what they said is kept", (unsigned long long)number(folder, "away"));
+			printf("; %llu of them on a disk that is not there now, what they said is kept",
+			       (unsigned long long)number(folder, "away"));
 		printf("\n");
 	}
 	printf("\n");
 	print_files(status);
 	print_store_files(status);
-	printf("\n%s documents, %s of text in %s passages; the word index has %s; %s of computing spent\n", hth_cmd_count(number(status, "documents"), a),
-	       hth_cmd_bytes(number(status, "text_bytes"), b), hth_cmd_count(number(status, "passages"), c),
-	       hth_cmd_bytes(number(status, "word_bytes"), (char[32]){0}), hth_cmd_seconds(number(status, "cpu_seconds"), (char[32]){0}));
+	printf("\n%s documents, %s of text in %s passages; the word index has %s; %s of computing spent\n",
+	       hth_cmd_count(number(status, "documents"), a), hth_cmd_bytes(number(status, "text_bytes"), b),
+	       hth_cmd_count(number(status, "passages"), c), hth_cmd_bytes(number(status, "word_bytes"), (char[32]){0}),
+	       hth_cmd_seconds(number(status, "cpu_seconds"), (char[32]){0}));
 	print_vectors(status);
 	print_unreadable(status);
 	print_cost(status);
@@ -148,7 +159,8 @@ static void print_status(const json_t *status)
 		printf("It cannot go on: %s; it is tried again every few seconds.\n", trouble);
 	else if (json_is_number(left))
 		printf("%.1f files a second, %.2f with OCR; about %s left\n", json_number_value(json_object_get(status, "files_per_s")),
-		       json_number_value(json_object_get(status, "ocr_files_per_s")), hth_cmd_seconds((uint64_t)json_number_value(left), a));
+		       json_number_value(json_object_get(status, "ocr_files_per_s")),
+		       hth_cmd_seconds((uint64_t)json_number_value(left), a));
 	if (json_is_true(json_object_get(status, "paused")))
 		printf("It rests while the node answers somebody.\n");
 	if (!json_is_true(json_object_get(status, "kept")))
@@ -162,8 +174,9 @@ static void show_progress(const json_t *status, bool last)
 		return;
 	const json_t *files = json_object_get(status, "files"), *left = json_object_get(status, "seconds_left");
 	char text[32];
-	fprintf(stderr, "\r\033[K%llu indexed, %llu waiting, %llu waiting for OCR, %llu unreadable", (unsigned long long)number(files, "indexed"),
-	        (unsigned long long)number(files, "waiting"), (unsigned long long)number(files, "waiting_ocr"), (unsigned long long)number(files, "unreadable"));
+	fprintf(stderr, "\r\033[K%llu indexed, %llu waiting, %llu waiting for OCR, %llu unreadable",
+	        (unsigned long long)number(files, "indexed"), (unsigned long long)number(files, "waiting"),
+	        (unsigned long long)number(files, "waiting_ocr"), (unsigned long long)number(files, "unreadable"));
 	const char *trouble = json_string_value(json_object_get(status, "trouble"));
 	if (trouble != NULL && *trouble != '\0')
 		fprintf(stderr, "; it cannot go on: %s", trouble);
@@ -215,7 +228,8 @@ static hth_status wait_here(const hth_invocation *in, json_t **ret_status, hth_e
 	while (status == HTH_OK && !hth_index_is_idle(index)) {
 		usleep(POLL_MS * 1000 / 5);
 		if (interrupted)
-			status = hth_fail(err, HTH_CANCELLED, "interrupted; what was read is kept, the rest is read by the next node or --wait");
+			status = hth_fail(err, HTH_CANCELLED,
+			                  "interrupted; what was read is kept, the rest is read by the next node or --wait");
 		if (hth_clock_ms() - told > 500 && hth_cmd_is_terminal(2)) {
 			json_t *now;
 			told = hth_clock_ms();
@@ -233,7 +247,8 @@ static hth_status wait_here(const hth_invocation *in, json_t **ret_status, hth_e
 	return status;
 }
 
-static hth_status change(const hth_invocation *in, bool is_add, const char *path, bool shared, bool wait, json_t **ret_status, hth_error *err)
+static hth_status change(const hth_invocation *in, bool is_add, const char *path, bool shared, bool wait, json_t **ret_status,
+                         hth_error *err)
 {
 	hth_client *client;
 	HTH_AUTO_JSON json_t *body = is_add ? json_pack("{s:s,s:b}", "add", path, "shared", shared) : json_pack("{s:s}", "remove", path);

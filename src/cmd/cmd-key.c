@@ -11,7 +11,8 @@
 static const struct {
 	const char *name;
 	unsigned scope;
-} scopes[] = {{"chat", HTH_SCOPE_CHAT}, {"embed", HTH_SCOPE_EMBED}, {"admin", HTH_SCOPE_ADMIN}, {"documents", HTH_SCOPE_DOCUMENTS}, {"all", HTH_SCOPE_ALL}};
+} scopes[] = {{"chat", HTH_SCOPE_CHAT}, {"embed", HTH_SCOPE_EMBED}, {"admin", HTH_SCOPE_ADMIN}, {"documents", HTH_SCOPE_DOCUMENTS},
+              {"all", HTH_SCOPE_ALL}};
 
 static bool read_scopes(const char *text, unsigned *ret_scopes)
 {
@@ -64,8 +65,10 @@ static int list(hth_invocation *in, hth_store *store, bool json)
 			for (size_t k = 0, said = 0; k < HTH_COUNT(scopes) - 1; k++)
 				if (keys[i].scopes & scopes[k].scope)
 					hth_buf_appendf(&out, "%s\"%s\"", said++ > 0 ? "," : "", scopes[k].name);
-			hth_buf_appendf(&out, "],\"per_minute\":%u,\"privacy\":\"%s\",\"context\":\"%s\",\"created_unix\":%lld,\"last_used_unix\":%lld}", keys[i].per_minute,
-			                hth_privacy_name((hth_privacy_class)keys[i].privacy), keys[i].context ? "documents" : "none", (long long)keys[i].created_unix, (long long)keys[i].last_used_unix);
+			hth_buf_appendf(&out, "],\"per_minute\":%u,\"privacy\":\"%s\",\"context\":\"%s\",\"created_unix\":%lld,"
+			                      "\"last_used_unix\":%lld}", keys[i].per_minute,
+			                hth_privacy_name((hth_privacy_class)keys[i].privacy), keys[i].context ? "documents" : "none",
+			                (long long)keys[i].created_unix, (long long)keys[i].last_used_unix);
 		}
 		hth_buf_append_str(&out, "]}");
 		int code = hth_cmd_print(in, &out);
@@ -77,11 +80,14 @@ static int list(hth_invocation *in, hth_store *store, bool json)
 		return HTH_EXIT_DONE;
 	}
 	hth_cmd_table table;
-	hth_cmd_table_init(&table, "<<><<<<", (const char *const[]){"name", "scopes", "a minute", "privacy", "context", "made", "last used"});
+	hth_cmd_table_init(&table, "<<><<<<", (const char *const[]){"name", "scopes", "a minute", "privacy", "context", "made",
+	                                                            "last used"});
 	for (size_t i = 0; i < n; i++) {
 		snprintf(rate, sizeof rate, "%u", keys[i].per_minute);
-		hth_cmd_table_row(&table, (const char *const[]){keys[i].name, scope_names(keys[i].scopes, a), keys[i].per_minute > 0 ? rate : "any",
-		                                                hth_privacy_name((hth_privacy_class)keys[i].privacy), keys[i].context ? "documents" : "", day(keys[i].created_unix, b),
+		hth_cmd_table_row(&table, (const char *const[]){keys[i].name, scope_names(keys[i].scopes, a),
+		                                                keys[i].per_minute > 0 ? rate : "any",
+		                                                hth_privacy_name((hth_privacy_class)keys[i].privacy),
+		                                                keys[i].context ? "documents" : "", day(keys[i].created_unix, b),
 		                                                day(keys[i].last_used_unix, c)});
 	}
 	hth_cmd_table_print(&table, stdout);
@@ -107,7 +113,8 @@ static int add(hth_invocation *in, hth_store *store, const hth_key *key, bool js
 	fprintf(stderr, "This is the only time it is shown. Clients send it as `Authorization: Bearer KEY`.\n");
 	size_t n = 0;
 	if (hth_store_key_count(store, &n, NULL) == HTH_OK && n == 1 && in->config.api_key[0] == '\0')
-		fprintf(stderr, "It is the first: from now on the node asks every program for a key, but not the commands of this home's owner.\n");
+		fprintf(stderr,
+		        "It is the first: from now on the node asks every program for a key, but not the commands of this home's owner.\n");
 	return HTH_EXIT_DONE;
 }
 
@@ -116,10 +123,13 @@ int hth_cmd_key(hth_invocation *in)
 	bool json = false, context = false;
 	const char *scope = NULL, *privacy = NULL;
 	int64_t per_minute = 0;
-	const hth_option options[] = {{"scope", 0, HTH_OPTION_TEXT, &scope, "LIST", "what it may do: chat, embed, admin, documents, all; default chat,embed", 0, 0, NULL},
+	const hth_option options[] = {{"scope", 0, HTH_OPTION_TEXT, &scope, "LIST",
+	                               "what it may do: chat, embed, admin, documents, all; default chat,embed", 0, 0, NULL},
 	                              {"per-minute", 0, HTH_OPTION_INT, &per_minute, "N", "requests a minute; 0: any number", 0, 1e6, NULL},
-	                              {"with-documents", 0, HTH_OPTION_FLAG, &context, NULL, "its chats are given what the indexed documents say; needs the scope documents", 0, 0, NULL},
-	                              {"privacy", 0, HTH_OPTION_TEXT, &privacy, "CLASS", "class of its requests: private, neighbours, public", 0, 0, NULL},
+	                              {"with-documents", 0, HTH_OPTION_FLAG, &context, NULL,
+	                               "its chats are given what the indexed documents say; needs the scope documents", 0, 0, NULL},
+	                              {"privacy", 0, HTH_OPTION_TEXT, &privacy, "CLASS",
+	                               "class of its requests: private, neighbours, public", 0, 0, NULL},
 	                              HTH_OPTION_JSON(&json)};
 	if (!hth_options_take(in, options, HTH_COUNT(options), 1, 2))
 		return in->exit_code;

@@ -1,4 +1,5 @@
-/* cmd-ledger.c - `hearth ledger`: what homes did for each other, replayed from the receipts on disk. Every run verifies every one of them. */
+/* cmd-ledger.c - `hearth ledger`: what homes did for each other, replayed from the receipts on disk. Every run verifies every one of
+ * them. */
 #include "base/clock.h"
 #include "base/mem.h"
 #include "charter/member-names.h"
@@ -36,8 +37,9 @@ static void list_home(void *ctx, const hth_home_id *other)
 	if (l->json != NULL) {
 		hth_buf_appendf(l->json, "%s{\"id\":\"%s\",\"name\":", l->n > 0 ? "," : "", id);
 		hth_json_write_string(name_of(l, id), strlen(name_of(l, id)), l->json);
-		hth_buf_appendf(l->json, ",\"given\":%llu,\"taken\":%llu,\"balance\":%lld,\"given_joules\":%.3f,\"taken_joules\":%.3f}", (unsigned long long)sequence[0],
-		                (unsigned long long)sequence[1], (long long)owed, (double)mws[0] / 1000, (double)mws[1] / 1000);
+		hth_buf_appendf(l->json, ",\"given\":%llu,\"taken\":%llu,\"balance\":%lld,\"given_joules\":%.3f,\"taken_joules\":%.3f}",
+		                (unsigned long long)sequence[0], (unsigned long long)sequence[1], (long long)owed, (double)mws[0] / 1000,
+		                (double)mws[1] / 1000);
 	} else {
 		snprintf(given, sizeof given, "%llu", (unsigned long long)sequence[0]);
 		snprintf(taken, sizeof taken, "%llu", (unsigned long long)sequence[1]);
@@ -72,7 +74,8 @@ static int show(hth_invocation *in, hth_ledger *ledger, const hth_ledger_summary
 	l.names = names;
 	if (json) {
 		hth_buf_appendf(&out, "{\"verified\":true,\"receipts\":%llu,\"accepted\":%llu,\"refused\":%llu,\"open\":%llu,\"homes\":[",
-		                (unsigned long long)s->receipts, (unsigned long long)s->accepted, (unsigned long long)s->refused, (unsigned long long)s->open);
+		                (unsigned long long)s->receipts, (unsigned long long)s->accepted, (unsigned long long)s->refused,
+		                (unsigned long long)s->open);
 		if (ledger != NULL)
 			hth_ledger_each(ledger, list_home, &l);
 		hth_buf_append_str(&out, "]}");
@@ -85,8 +88,9 @@ static int show(hth_invocation *in, hth_ledger *ledger, const hth_ledger_summary
 		return HTH_EXIT_DONE;
 	}
 	if (verify) {
-		printf("%llu receipts verified: every signature and every link of every chain holds. %llu accepted, %llu refused, %llu open.\n",
-		       (unsigned long long)s->receipts, (unsigned long long)s->accepted, (unsigned long long)s->refused, (unsigned long long)s->open);
+		printf("%llu receipts verified: every signature and every link of every chain holds. %llu accepted, %llu refused, %llu "
+		       "open.\n", (unsigned long long)s->receipts, (unsigned long long)s->accepted, (unsigned long long)s->refused,
+		       (unsigned long long)s->open);
 		return HTH_EXIT_DONE;
 	}
 	hth_cmd_table_init(&table, "<<>>>>>", (const char *const[]){"name", "home", "given", "energy", "taken", "energy", "balance"});
@@ -115,7 +119,8 @@ int hth_cmd_ledger(hth_invocation *in)
 	if (status == HTH_OK && n > 0) { /* without receipts there is nothing to ask the home's keys for, and none are made */
 		status = hth_identity_load(&identity, in->config.home, &err);
 		if (status == HTH_OK)
-			status = hth_ledger_create(&ledger, &hth_identity_card(identity)->id, hth_signer_of(identity), (hth_ledger_disk){refuse_write, NULL}, &err);
+			status = hth_ledger_create(&ledger, &hth_identity_card(identity)->id, hth_signer_of(identity),
+			                           (hth_ledger_disk){refuse_write, NULL}, &err);
 		if (status == HTH_OK)
 			status = hth_ledger_load(ledger, store, &summary, &err);
 	}

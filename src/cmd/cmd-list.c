@@ -41,8 +41,8 @@ int hth_cmd_list(hth_invocation *in)
 			HTH_AUTO_JSON json_t *record = hth_record_of(in->config.home, m);
 			hth_buf_append_str(&out, i > 0 ? ",{\"name\":" : "{\"name\":");
 			hth_json_write_string(m->name, strlen(m->name), &out);
-			hth_buf_appendf(&out, ",\"bytes\":%llu,\"modified_unix\":%lld,\"built_in\":%s,\"files\":[", (unsigned long long)m->bytes,
-			                (long long)m->modified_unix, m->built_in ? "true" : "false");
+			hth_buf_appendf(&out, ",\"bytes\":%llu,\"modified_unix\":%lld,\"built_in\":%s,\"files\":[",
+			                (unsigned long long)m->bytes, (long long)m->modified_unix, m->built_in ? "true" : "false");
 			for (size_t k = 0; k < m->n_files; k++) {
 				hth_buf_append_str(&out, k > 0 ? "," : "");
 				hth_json_write_string(m->files[k], strlen(m->files[k]), &out);
@@ -70,18 +70,22 @@ int hth_cmd_list(hth_invocation *in)
 			const hth_catalog_model *m = &catalog.models[i];
 			char size[32], day[32], origin[128] = "";
 			HTH_AUTO_JSON json_t *record = hth_record_of(in->config.home, m);
-			const char *from = json_string_value(json_object_get(record, "from")), *source = json_string_value(json_object_get(record, "source"));
+			const char *from = json_string_value(json_object_get(record, "from")),
+			    *source = json_string_value(json_object_get(record, "source"));
 			if (from != NULL || source != NULL)
-				snprintf(origin, sizeof origin, "%s %.100s", from != NULL ? "made of" : "from", from != NULL ? from : source);
+				snprintf(origin, sizeof origin, "%s %.100s", from != NULL ? "made of" : "from",
+				         from != NULL ? from : source);
 			day_of(m->modified_unix, day);
-			hth_cmd_table_row(&table, (const char *const[]){m->name, hth_cmd_bytes(m->bytes, size), day, m->built_in ? "came with hearth" : origin});
+			hth_cmd_table_row(&table, (const char *const[]){m->name, hth_cmd_bytes(m->bytes, size), day,
+			                                                m->built_in ? "came with hearth" : origin});
 		}
 		hth_cmd_table_print(&table, stdout);
 	}
 	size_t n_left_out = 0;
 	hth_catalog_left_out(in->config.home, count_one, &n_left_out);
 	if (n_left_out > 0 && !json)
-		fprintf(stderr, "%zu file%s of %s/models cannot be listed; `hearth doctor` says why\n", n_left_out, n_left_out == 1 ? "" : "s", in->config.home);
+		fprintf(stderr, "%zu file%s of %s/models cannot be listed; `hearth doctor` says why\n", n_left_out,
+		        n_left_out == 1 ? "" : "s", in->config.home);
 	hth_catalog_finish(&catalog);
 	return code;
 }

@@ -5,7 +5,8 @@ enum { FIND_MS = 15000 };
 
 static hth_status nobody(hth_error *err) { return hth_fail(err, HTH_NOT_FOUND, "no node runs here that could ask neighbours"); }
 
-static hth_status find(void *ctx, const char *reference, const char *name, bool (*cancelled)(void *ctx), void *cancel_ctx, json_t **ret_offers, hth_error *err)
+static hth_status find(void *ctx, const char *reference, const char *name, bool (*cancelled)(void *ctx), void *cancel_ctx,
+                       json_t **ret_offers, hth_error *err)
 {
 	hth_cmd_next_door *d = ctx;
 	hth_client *client;
@@ -60,13 +61,15 @@ static bool on_line(void *ctx, const char *line, size_t len)
 	return !r->cancelled(r->ctx);
 }
 
-static hth_status fetch(void *ctx, const char *file, uint64_t bytes, const char *sha256, void (*tell)(void *ctx, uint64_t bytes, const char *from),
-                        bool (*cancelled)(void *ctx), void *tell_ctx, uint64_t *ret_prefix, hth_error *err)
+static hth_status fetch(void *ctx, const char *file, uint64_t bytes, const char *sha256,
+                        void (*tell)(void *ctx, uint64_t bytes, const char *from), bool (*cancelled)(void *ctx), void *tell_ctx,
+                        uint64_t *ret_prefix, hth_error *err)
 {
 	hth_cmd_next_door *d = ctx;
 	hth_client *client;
 	reader r = {.tell = tell, .cancelled = cancelled, .ctx = tell_ctx};
-	HTH_AUTO_JSON json_t *body = json_pack("{s:s, s:s, s:I, s:s}", "home", d->in->config.home, "file", file, "bytes", (json_int_t)bytes, "sha256", sha256);
+	HTH_AUTO_JSON json_t *body = json_pack("{s:s, s:s, s:I, s:s}", "home", d->in->config.home, "file", file, "bytes", (json_int_t)bytes,
+	                                       "sha256", sha256);
 	if (body == NULL)
 		return nobody(err);
 	HTH_TRY(hth_cmd_client(d->in, d->cancel, &client, err));

@@ -1,7 +1,7 @@
 /* cmd-peek.c - fetches as much of a remote model's files as their header takes, without reading a byte of it in this process.
  *
- * How long a header is only the header tells, and that is untrusted: a child locks itself in, tries to open the files and says with its exit
- * code whether it could. When it could not, more is fetched. Main thread, before anything else has been started.
+ * How long a header is only the header tells, and that is untrusted: a child locks itself in, tries to open the files and says with its
+ * exit code whether it could. When it could not, more is fetched. Main thread, before anything else has been started.
  */
 #include "cmd/cmd-peek.h"
 

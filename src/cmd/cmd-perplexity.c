@@ -38,12 +38,14 @@ static hth_status score_text(const hth_invocation *in, const hth_local_model *lo
 	hth_model *model = NULL;
 	hth_tokens tokens = HTH_TOKENS_INIT(HTH_LOCAL_TOKENS_MAX);
 	hth_perplexity result = {0};
-	hth_perplexity_options options = {.kv_type = HTH_KV_F32, .n_ctx = in->config.context, .progress = hth_cmd_is_terminal(2) ? show_progress : NULL};
+	hth_perplexity_options options = {.kv_type = HTH_KV_F32, .n_ctx = in->config.context,
+	                                  .progress = hth_cmd_is_terminal(2) ? show_progress : NULL};
 	hth_status status = hth_threads_create(&threads, in->config.threads, err);
 	if (status == HTH_OK)
 		status = hth_local_load(local, &model, err);
 	if (status == HTH_OK && hth_model_get_info(model)->embedding)
-		status = hth_fail(err, HTH_UNSUPPORTED, "%s is an embedding model: it predicts no text; try `hearth embed`", local->files.name);
+		status = hth_fail(err, HTH_UNSUPPORTED, "%s is an embedding model: it predicts no text; try `hearth embed`",
+		                  local->files.name);
 	if (status == HTH_OK)
 		status = hth_tokenizer_encode(hth_model_tokenizer(model), text, len, HTH_TOK_ADD_SPECIAL, NULL, 0, &tokens, err);
 	if (status == HTH_OK && limit > 0 && tokens.len > limit)

@@ -1,5 +1,5 @@
-/* cmd-pool.c - `hearth pool`: the neighbourhood, from its making to leaving it. The node does all of it (node/street-api.c); here is only what a
- * person types and sees. */
+/* cmd-pool.c - `hearth pool`: the neighbourhood, from its making to leaving it. The node does all of it (node/street-api.c); here is only
+ * what a person types and sees. */
 #include "base/mem.h"
 #include "cmd/cmd-options.h"
 #include "cmd/qr.h"
@@ -15,7 +15,8 @@ static const char *text(const json_t *object, const char *key)
 }
 static bool is(const json_t *object, const char *key) { return json_is_true(json_object_get(object, key)); }
 
-static hth_status ask(const hth_invocation *in, const char *method, const json_t *body, unsigned timeout_ms, json_t **ret_json, hth_error *err)
+static hth_status ask(const hth_invocation *in, const char *method, const json_t *body, unsigned timeout_ms, json_t **ret_json,
+                      hth_error *err)
 {
 	hth_client *client;
 	HTH_TRY(hth_cmd_client(in, NULL, &client, err));
@@ -24,7 +25,8 @@ static hth_status ask(const hth_invocation *in, const char *method, const json_t
 	hth_client_destroy(client);
 	if (status != HTH_OK && !reached) {
 		hth_error why = *err;
-		return hth_fail(err, why.status, "the node must be running, it keeps the neighbourhood: start `hearth serve` (%.300s)", why.message);
+		return hth_fail(err, why.status, "the node must be running, it keeps the neighbourhood: start `hearth serve` (%.300s)",
+		                why.message);
 	}
 	if (status == HTH_OK && !json_is_object(*ret_json)) {
 		json_decref(*ret_json);
@@ -58,7 +60,8 @@ static void print_status(const json_t *status)
 	size_t i;
 	json_t *m;
 	if (!json_is_string(json_object_get(status, "name"))) {
-		printf("This home is in no neighbourhood. `hearth pool create NAME` makes one, `hearth pool join LINE` takes up an invitation.\n");
+		printf("This home is in no neighbourhood. `hearth pool create NAME` makes one, `hearth pool join LINE` takes up an "
+		       "invitation.\n");
 		if (*text(status, "trouble") != '\0')
 			printf("%s.\n", text(status, "trouble"));
 		return;
@@ -79,13 +82,15 @@ static void print_status(const json_t *status)
 		char state[64], away[32] = "", models[200] = "";
 		size_t k;
 		json_t *model;
-		snprintf(state, sizeof state, "%s%s%s", is(m, "self") ? "this home" : is(m, "online") ? "online" : "silent", is(m, "keeper") ? ", keeper" : "",
-		         *text(m, "not_believed") != '\0' ? ", not believed" : "");
+		snprintf(state, sizeof state, "%s%s%s", is(m, "self") ? "this home" : is(m, "online") ? "online" : "silent",
+		         is(m, "keeper") ? ", keeper" : "", *text(m, "not_believed") != '\0' ? ", not believed" : "");
 		if (json_is_number(json_object_get(m, "rtt_ms")))
 			snprintf(away, sizeof away, "%.1f ms", json_number_value(json_object_get(m, "rtt_ms")));
 		json_array_foreach(json_object_get(m, "models"), k, model)
-			snprintf(models + strlen(models), sizeof models - strlen(models), "%s%.60s", k > 0 ? ", " : "", json_string_value(model));
-		hth_cmd_table_row(&table, (const char *const[]){text(m, "name"), "", state, is(m, "self") ? "" : is(m, "trusted") ? "yes" : "no", away, models});
+			snprintf(models + strlen(models), sizeof models - strlen(models), "%s%.60s", k > 0 ? ", " : "",
+			         json_string_value(model));
+		hth_cmd_table_row(&table, (const char *const[]){text(m, "name"), "", state,
+		                                                is(m, "self") ? "" : is(m, "trusted") ? "yes" : "no", away, models});
 		char id[13];
 		snprintf(id, sizeof id, "%.12s", text(m, "id"));
 		free(table.cells[(table.n_rows - 1) * table.n_columns + 1]);
@@ -94,14 +99,16 @@ static void print_status(const json_t *status)
 	hth_cmd_table_print(&table, stdout);
 	json_array_foreach(json_object_get(status, "members"), i, m)
 		if (*text(m, "not_believed") != '\0')
-			printf("\n%s is not asked any more: %s. `hearth pool trust %s` believes it again.\n", text(m, "name"), text(m, "not_believed"), text(m, "name"));
+			printf("\n%s is not asked any more: %s. `hearth pool trust %s` believes it again.\n", text(m, "name"),
+			       text(m, "not_believed"), text(m, "name"));
 	json_int_t out = json_integer_value(json_object_get(status, "invitations"));
 	if (out > 0)
 		printf("\n%lld invitation%s out.\n", (long long)out, out == 1 ? " is" : "s are");
 	if (is(status, "connected") && *text(status, "trouble") != '\0')
 		printf("\n%s.\n", text(status, "trouble"));
 	json_array_foreach(json_object_get(status, "proposals"), i, m)
-		printf("\nA change waits for keepers' signatures: it %s. `hearth pool approve %.8s` signs it.\n", text(m, "what"), text(m, "hash"));
+		printf("\nA change waits for keepers' signatures: it %s. `hearth pool approve %.8s` signs it.\n", text(m, "what"),
+		       text(m, "hash"));
 }
 
 static int show_status(hth_invocation *in, bool json)
@@ -120,9 +127,9 @@ static int show_status(hth_invocation *in, bool json)
 static void say_include(const json_t *answer)
 {
 	if (json_is_string(json_object_get(answer, "include")))
-		printf("Your nats-server's configuration must have the line\n  include \"../../../../../../../..%s\"\n(from its own folder up to the root, and down again), "
-		       "max_payload: 524288, and tls with the certificate of that fingerprint; it must read the file again\n(nats-server --signal reload) whenever hearth's "
-		       "log says so.\n", text(answer, "include"));
+		printf("Your nats-server's configuration must have the line\n  include \"../../../../../../../..%s\"\n(from its own folder "
+		       "up to the root, and down again), max_payload: 524288, and tls with the certificate of that fingerprint; it must "
+		       "read the file again\n(nats-server --signal reload) whenever hearth's log says so.\n", text(answer, "include"));
 }
 
 static void say(const char *what, const json_t *answer, const char *arg)
@@ -130,7 +137,8 @@ static void say(const char *what, const json_t *answer, const char *arg)
 	char when[64] = "";
 	bool done = is(answer, "done");
 	if (strcmp(what, "create") == 0) {
-		printf("%s is there; its hub is at %s. `hearth pool invite` lets another home in.\n", text(answer, "name"), text(answer, "hub"));
+		printf("%s is there; its hub is at %s. `hearth pool invite` lets another home in.\n", text(answer, "name"),
+		       text(answer, "hub"));
 		say_include(answer);
 	} else if (strcmp(what, "hub") == 0) {
 		if (json_is_string(json_object_get(answer, "hub")))
@@ -152,7 +160,8 @@ static void say(const char *what, const json_t *answer, const char *arg)
 		print_status(answer);
 	} else if (strcmp(what, "leave") == 0) {
 		printf(is(answer, "told") ? "This home has left; its neighbours were told.\n"
-		                          : "This home has left. There was no connection, so nobody could be told: a keeper should remove it (`hearth pool remove`).\n");
+		                          : "This home has left. There was no connection, so nobody could be told: a keeper should remove "
+		                            "it (`hearth pool remove`).\n");
 	} else if (strcmp(what, "revoke") == 0) {
 		printf("No invitation is out any more.\n");
 	} else if (!done) {
@@ -183,17 +192,22 @@ typedef struct verb {
 	const char *name, *key; /* key: of its argument in the body; NULL: it takes none */
 	bool optional;
 } verb;
-static const verb verbs[] = {{"create", "name", false}, {"invite", NULL, false}, {"join", "line", true}, {"leave", NULL, false}, {"hub", NULL, false},
-                             {"trust", "member", false}, {"distrust", "member", false}, {"remove", "member", false}, {"keeper", "member", false},
+static const verb verbs[] = {{"create", "name", false}, {"invite", NULL, false}, {"join", "line", true}, {"leave", NULL, false},
+                             {"hub", NULL, false},
+                             {"trust", "member", false}, {"distrust", "member", false}, {"remove", "member", false},
+                             {"keeper", "member", false},
                              {"unkeeper", "member", false}, {"approve", "change", true}, {"revoke", NULL, false}};
 
 int hth_cmd_pool(hth_invocation *in)
 {
 	bool json = false, off = false;
 	const char *at = NULL, *hub = NULL, *fingerprint = NULL, *expires = NULL;
-	const hth_option options[] = {{"listen", 0, HTH_OPTION_TEXT, &at, "HOST:PORT", "create, hub: where neighbours reach this home's hub", 0, 0, NULL},
-	                              {"hub", 0, HTH_OPTION_TEXT, &hub, "HOST:PORT", "create, hub: a nats-server that you run yourself", 0, 0, NULL},
-	                              {"fingerprint", 0, HTH_OPTION_TEXT, &fingerprint, "HEX", "SHA-256 of that server's certificate", 0, 0, NULL},
+	const hth_option options[] = {{"listen", 0, HTH_OPTION_TEXT, &at, "HOST:PORT",
+	                               "create, hub: where neighbours reach this home's hub", 0, 0, NULL},
+	                              {"hub", 0, HTH_OPTION_TEXT, &hub, "HOST:PORT", "create, hub: a nats-server that you run yourself", 0,
+	                               0, NULL},
+	                              {"fingerprint", 0, HTH_OPTION_TEXT, &fingerprint, "HEX", "SHA-256 of that server's certificate", 0, 0,
+	                               NULL},
 	                              {"expires", 0, HTH_OPTION_TEXT, &expires, "TIME", "invite: 30m, 24h, 7d; default a day", 0, 0, NULL},
 	                              {"off", 0, HTH_OPTION_FLAG, &off, NULL, "hub: host none any more", 0, 0, NULL},
 	                              HTH_OPTION_JSON(&json)};
@@ -218,7 +232,8 @@ int hth_cmd_pool(hth_invocation *in)
 	int64_t expires_s = expires != NULL ? seconds(expires) : 0;
 	if (expires != NULL && expires_s == 0)
 		return hth_cmd_usage(in, "--expires %.40s should be a time of up to 30 days: 30m, 24h, 7d", expires);
-	if (strcmp(what, "join") == 0 && (arg == NULL || strcmp(arg, "-") == 0)) { /* a line that is not to be seen in the list of processes */
+	/* a line that is not to be seen in the list of processes */
+	if (strcmp(what, "join") == 0 && (arg == NULL || strcmp(arg, "-") == 0)) {
 		if (fgets(line, sizeof line, stdin) == NULL)
 			return hth_cmd_usage(in, "join takes the invitation, or reads it from standard input");
 		arg = line;

@@ -18,8 +18,9 @@ static void write_json(const hth_egress *list, size_t n, const char *head, hth_b
 		hth_json_write_string(e->host, strlen(e->host), out);
 		hth_buf_append_str(out, ",\"reason\":");
 		hth_json_write_string(e->reason, strlen(e->reason), out);
-		hth_buf_appendf(out, ",\"sent_bytes\":%llu,\"received_bytes\":%llu,\"allowed\":%s,\"class\":\"%s\"}", (unsigned long long)e->sent_bytes,
-		                (unsigned long long)e->received_bytes, e->allowed ? "true" : "false", e->privacy);
+		hth_buf_appendf(out, ",\"sent_bytes\":%llu,\"received_bytes\":%llu,\"allowed\":%s,\"class\":\"%s\"}",
+		                (unsigned long long)e->sent_bytes, (unsigned long long)e->received_bytes, e->allowed ? "true" : "false",
+		                e->privacy);
 	}
 	hth_buf_append_str(out, "]}");
 }
@@ -37,7 +38,8 @@ int hth_cmd_privacy(hth_invocation *in)
 {
 	bool json = false;
 	int64_t limit = 100;
-	const hth_option options[] = {{"limit", 'n', HTH_OPTION_INT, &limit, "N", "the newest N entries; default 100", 1, 100000, NULL}, HTH_OPTION_JSON(&json)};
+	const hth_option options[] = {{"limit", 'n', HTH_OPTION_INT, &limit, "N", "the newest N entries; default 100", 1, 100000, NULL},
+	                              HTH_OPTION_JSON(&json)};
 	if (!hth_options_take(in, options, HTH_COUNT(options), 1, 2))
 		return in->exit_code;
 	if (strcmp(in->argv[0], "explain") == 0)
@@ -82,11 +84,14 @@ int hth_cmd_privacy(hth_invocation *in)
 			strftime(when, sizeof when, "%Y-%m-%d %H:%M", &tm);
 		printable(list[i].host, host, sizeof host);
 		printable(list[i].reason, why, sizeof why);
-		hth_cmd_table_row(&table, (const char *const[]){when, list[i].kind, host, list[i].allowed ? hth_cmd_bytes(list[i].sent_bytes, sent) : "refused",
-		                                                list[i].allowed ? hth_cmd_bytes(list[i].received_bytes, received) : "", list[i].privacy, why});
+		hth_cmd_table_row(&table, (const char *const[]){when, list[i].kind, host,
+		                                                list[i].allowed ? hth_cmd_bytes(list[i].sent_bytes, sent) : "refused",
+		                                                list[i].allowed ? hth_cmd_bytes(list[i].received_bytes, received) : "",
+		                                                list[i].privacy, why});
 	}
 	hth_cmd_table_print(&table, stdout);
 	printf(entries == 1 ? "The %llu entry is as it was written; it has the hash %.16s.\n"
-	                    : "All %llu entries are as they were written; the newest has the hash %.16s.\n", (unsigned long long)entries, head);
+	                    : "All %llu entries are as they were written; the newest has the hash %.16s.\n", (unsigned long long)entries,
+	                    head);
 	return HTH_EXIT_DONE;
 }

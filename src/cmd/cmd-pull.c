@@ -1,8 +1,8 @@
 /* cmd-pull.c - `hearth pull NAME|URL|FILE`: brings a model home, and says before what it is and whether it fits.
  *
  * The bar is drawn on a terminal only; what goes to stdout is the result. Ctrl-C stops and keeps what has come: the next pull goes on from
- * there. The look at the model's header happens in a child that prints and is gone: this process stays free to use the network. Where the neighbours
- * have it, what they say is shown instead, and the internet is not asked.
+ * there. The look at the model's header happens in a child that prints and is gone: this process stays free to use the network. Where the
+ * neighbours have it, what they say is shown instead, and the internet is not asked.
  */
 #include "base/mem.h"
 #include "cmd/cmd-next-door.h"
@@ -41,15 +41,16 @@ static void draw(void *ctx, const hth_pull_progress *p)
 	}
 	char line[256];
 	if (p->total == 0 || p->phase == HTH_PULL_ASKING) {
-		snprintf(line, sizeof line, "%s %s%s", hth_pull_phase_name(p->phase), p->name, p->bytes > 0 ? hth_cmd_bytes(p->bytes, a) : "");
+		snprintf(line, sizeof line, "%s %s%s", hth_pull_phase_name(p->phase), p->name,
+		         p->bytes > 0 ? hth_cmd_bytes(p->bytes, a) : "");
 	} else {
 		enum { CELLS = 20 };
 		int full = (int)((double)p->bytes / (double)p->total * CELLS);
 		for (int i = 0; i < CELLS; i++)
 			bar[i] = i < full ? '#' : '.';
-		snprintf(line, sizeof line, "%-11s [%s] %3.0f%%  %s of %s%s%s%s%s", hth_pull_phase_name(p->phase), bar, (double)p->bytes / (double)p->total * 100,
-		         hth_cmd_bytes(p->bytes, a), hth_cmd_bytes(p->total, b), p->rate > 0 ? ", " : "",
-		         p->rate > 0 ? hth_cmd_bytes((uint64_t)p->rate, c) : "", p->rate > 0 ? "/s" : "",
+		snprintf(line, sizeof line, "%-11s [%s] %3.0f%%  %s of %s%s%s%s%s", hth_pull_phase_name(p->phase), bar,
+		         (double)p->bytes / (double)p->total * 100, hth_cmd_bytes(p->bytes, a), hth_cmd_bytes(p->total, b),
+		         p->rate > 0 ? ", " : "", p->rate > 0 ? hth_cmd_bytes((uint64_t)p->rate, c) : "", p->rate > 0 ? "/s" : "",
 		         p->eta_s >= 0 ? ", " : "");
 		if (p->eta_s >= 0)
 			snprintf(line + strlen(line), sizeof line - strlen(line), "%s left", hth_cmd_seconds((uint64_t)p->eta_s, d));
@@ -63,7 +64,8 @@ static void draw(void *ctx, const hth_pull_progress *p)
 
 typedef enum verdict { USABLE, UNUSABLE, UNKNOWN /* it could not be looked at */ } verdict;
 
-/* `hearth show` in a child, which locks itself in: remote before, on stderr; or of what is here, for its verdict alone. why: on UNUSABLE. */
+/* `hearth show` in a child, which locks itself in: remote before, on stderr; or of what is here, for its verdict alone. why: on
+ * UNUSABLE. */
 static verdict look(const hth_invocation *in, char *reference, bool remote, char *why, size_t why_len)
 {
 	HTH_AUTO_CLOSE int said = memfd_create("said", MFD_CLOEXEC);
@@ -108,7 +110,8 @@ static bool show_offer(const char *reference, const hth_pull_options *pull)
 	fprintf(stderr, "next door at %s: %s%s\n", offer.homes, hth_cmd_bytes(offer.bytes, size),
 	        offer.believed ? "" : "; nobody whom you trust says so, so its source is asked what it is");
 	if (offer.license[0] != '\0')
-		fprintf(stderr, "its license binds you as if it came from its source: %s (`hearth show %s` has all of it then)\n", offer.license, reference);
+		fprintf(stderr, "its license binds you as if it came from its source: %s (`hearth show %s` has all of it then)\n",
+		        offer.license, reference);
 	return true;
 }
 
@@ -165,7 +168,8 @@ int hth_cmd_pull(hth_invocation *in)
 		hth_buf out = HTH_BUF_INIT(8192);
 		hth_buf_append_str(&out, "{\"name\":");
 		hth_json_write_string(result.name, strlen(result.name), &out);
-		hth_buf_appendf(&out, ",\"bytes\":%llu,\"downloaded\":%llu", (unsigned long long)result.bytes, (unsigned long long)result.downloaded);
+		hth_buf_appendf(&out, ",\"bytes\":%llu,\"downloaded\":%llu", (unsigned long long)result.bytes,
+		                (unsigned long long)result.downloaded);
 		if (result.next_door > 0)
 			hth_buf_appendf(&out, ",\"next_door\":%llu", (unsigned long long)result.next_door);
 		hth_buf_append_str(&out, result.already ? ",\"already\":true}" : ",\"already\":false}");
@@ -176,7 +180,8 @@ int hth_cmd_pull(hth_invocation *in)
 	char size[32], part[32];
 	if (result.next_door > 0)
 		printf("%s of it came from next door. ", hth_cmd_bytes(result.next_door, part));
-	printf("%s %s, %s.", result.name, result.already ? "is here already, and up to date" : "is here", hth_cmd_bytes(result.bytes, size));
+	printf("%s %s, %s.", result.name, result.already ? "is here already, and up to date" : "is here",
+	       hth_cmd_bytes(result.bytes, size));
 	if (unusable)
 		printf("\n");
 	else

@@ -34,7 +34,8 @@ static hth_status quantize(const hth_local_model *local, int out_fd, const char 
 	hth_status status = hth_quantize_file(gguf, out_fd, &options, err);
 	hth_gguf_close(gguf);
 	if (status == HTH_OK && requantized)
-		fprintf(stderr, "hearth quantize: %s is quantised already; going on from rounded weights loses more than from the original\n",
+		fprintf(stderr,
+		        "hearth quantize: %s is quantised already; going on from rounded weights loses more than from the original\n",
 		        local->files.name);
 	return status;
 }
@@ -73,7 +74,8 @@ static hth_status check_output(const hth_local_model *local, const char *path, h
 	return HTH_OK;
 }
 
-/* An interrupt ends the child, and the parent tidies up. It may come at any time from here on: to both (a terminal's) or to the parent alone. */
+/* An interrupt ends the child, and the parent tidies up. It may come at any time from here on: to both (a terminal's) or to the parent
+ * alone. */
 static volatile sig_atomic_t interrupted;
 static volatile pid_t working;
 
@@ -97,7 +99,8 @@ static int finish(const hth_invocation *in, pid_t child, int out_fd, const char 
 		hth_fail_errno(&err, HTH_IO, errno, "cannot finish %s", path);
 		done = false;
 	} else if (!done && WIFSIGNALED(how)) {
-		hth_fail(&err, HTH_CANCELLED, WTERMSIG(how) == SIGINT ? "stopped; nothing was written" : "the work died of signal %d; nothing was written",
+		hth_fail(&err, HTH_CANCELLED, WTERMSIG(how) == SIGINT ? "stopped; nothing was written"
+		                                                      : "the work died of signal %d; nothing was written",
 		         WTERMSIG(how));
 	}
 	if (!done) {
@@ -122,8 +125,8 @@ int hth_cmd_quantize(hth_invocation *in)
 	const char *path = in->argv[1], *ftype = find_type(in->argv[2]);
 	if (ftype == NULL) {
 		const char *near = hth_options_nearest(in->argv[2], hth_quantize_ftypes());
-		return hth_cmd_usage(in, "there is no type '%s'%s%s%s (--list shows all)", in->argv[2], near ? "; did you mean " : "", near ? near : "",
-		                     near ? "?" : "");
+		return hth_cmd_usage(in, "there is no type '%s'%s%s%s (--list shows all)", in->argv[2], near ? "; did you mean " : "",
+		                     near ? near : "", near ? "?" : "");
 	}
 	hth_error err = HTH_ERROR_INIT;
 	char partial[PATH_MAX + 16];

@@ -51,8 +51,8 @@ static hth_status choose_case(const json_t *all, const char *name, const json_t 
 	return HTH_OK;
 }
 
-static hth_status render(const char *source, size_t source_len, const char *text, size_t text_len, const char *name, hth_jinja_output *ret_output,
-                         hth_error *err)
+static hth_status render(const char *source, size_t source_len, const char *text, size_t text_len, const char *name,
+                         hth_jinja_output *ret_output, hth_error *err)
 {
 	HTH_AUTO_JSON json_t *all = NULL;
 	const json_t *one = NULL;
@@ -79,7 +79,8 @@ static hth_status render(const char *source, size_t source_len, const char *text
 int hth_cmd_render(hth_invocation *in)
 {
 	const char *name = NULL;
-	const hth_option options[] = {{"case", 'c', HTH_OPTION_TEXT, &name, "NAME", "the file holds several cases by name: render this one", 0, 0, NULL}};
+	const hth_option options[] = {{"case", 'c', HTH_OPTION_TEXT, &name, "NAME", "the file holds several cases by name: render this one",
+	                               0, 0, NULL}};
 	if (!hth_options_take(in, options, HTH_COUNT(options), 2, 2))
 		return in->exit_code;
 	hth_error err = HTH_ERROR_INIT;

@@ -36,7 +36,8 @@ static void take_text(void *ctx, const char *text, size_t len, bool thinking)
 	fflush(s->out);
 }
 
-static int answer_once(hth_invocation *in, hth_chat *chat, const char *system, const char *prompt, const hth_chat_params *params, bool verbose)
+static int answer_once(hth_invocation *in, hth_chat *chat, const char *system, const char *prompt, const hth_chat_params *params,
+                       bool verbose)
 {
 	sink s = {.terminal = hth_cmd_is_terminal(1), .out = stdout};
 	hth_error err = HTH_ERROR_INIT;
@@ -89,7 +90,9 @@ static const char *split_words(const hth_invocation *in, const char **ret_prompt
 			json_t *row;
 			if (hth_client_json(client, "GET", "/v1/models", NULL, 3000, &models, NULL) == HTH_OK)
 				json_array_foreach(json_object_get(models, "data"), i, row)
-					model = model || strcmp(in->argv[0], json_string_value(json_object_get(row, "id")) ? json_string_value(json_object_get(row, "id")) : "") == 0;
+					model = model || strcmp(in->argv[0],
+					                        json_string_value(json_object_get(row, "id"))
+					                        ? json_string_value(json_object_get(row, "id")) : "") == 0;
 			hth_client_destroy(client);
 		}
 	}
@@ -137,11 +140,13 @@ int hth_cmd_run(hth_invocation *in)
 	bool verbose = false, own = false;
 	const hth_option options[] = {
 	    {"max-tokens", 'n', HTH_OPTION_INT, &p.max_tokens, "N", "at most N tokens of answer", 0, 1 << 30, NULL},
-	    {"temp", 't', HTH_OPTION_NUMBER, &p.temperature, "T", "temperature: 0 always takes the likeliest token", 0, 100, &p.temperature_given},
+	    {"temp", 't', HTH_OPTION_NUMBER, &p.temperature, "T", "temperature: 0 always takes the likeliest token", 0, 100,
+	     &p.temperature_given},
 	    {"seed", 's', HTH_OPTION_INT, &p.seed, "S", "the same seed gives the same answer", 0, 9007199254740992.0, &p.seed_given},
 	    {"top-k", 0, HTH_OPTION_INT, &p.top_k, "K", "draw from the K likeliest tokens only", 0, 1 << 30, &p.top_k_given},
 	    {"top-p", 0, HTH_OPTION_NUMBER, &p.top_p, "P", "draw from the likeliest that make up P", 0, 1, &p.top_p_given},
-	    {"min-p", 0, HTH_OPTION_NUMBER, &p.min_p, "P", "draw from those at least P times as likely as the likeliest", 0, 1, &p.min_p_given},
+	    {"min-p", 0, HTH_OPTION_NUMBER, &p.min_p, "P", "draw from those at least P times as likely as the likeliest", 0, 1,
+	     &p.min_p_given},
 	    {"repeat-penalty", 0, HTH_OPTION_NUMBER, &p.repeat_penalty, "R", "above 1: repeat less", 0.01, 100, &p.repeat_given},
 	    {"system", 0, HTH_OPTION_TEXT, &system, "TEXT", "the system message", 0, 0, NULL},
 	    {"raw", 0, HTH_OPTION_FLAG, &p.raw, NULL, "continue the text as it stands, without the chat template", 0, 0, NULL},

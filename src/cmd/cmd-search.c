@@ -50,7 +50,8 @@ static hth_status search_here(const hth_invocation *in, const hth_search_ask *a,
 	hth_index_hits hits = {0};
 	HTH_CLEANUP(hth_buf_finish) hth_buf out = HTH_BUF_INIT(16 << 20);
 	HTH_TRY(hth_index_reader_open(&reader, in->config.home, err));
-	const hth_index_query q = {.text = a->query, .k = (size_t)a->k, .folder = a->folder, .type = a->type, .from = a->from, .after = a->after, .before = a->before, .least_share = (double)a->least / 100};
+	const hth_index_query q = {.text = a->query, .k = (size_t)a->k, .folder = a->folder, .type = a->type, .from = a->from,
+	                           .after = a->after, .before = a->before, .least_share = (double)a->least / 100};
 	hth_status status = hth_index_search(reader, &q, &hits, err);
 	hth_index_reader_close(reader);
 	if (status != HTH_OK)
@@ -177,8 +178,10 @@ int hth_cmd_search(hth_invocation *in)
 	const char *after = NULL, *before = NULL;
 	const hth_option options[] = {{"k", 'k', HTH_OPTION_INT, &a.k, "N", "at most N hits; default 10", 1, HTH_INDEX_K_MAX, NULL},
 	                              {"folder", 0, HTH_OPTION_TEXT, &a.folder, "DIR", "only files within it", 0, 0, NULL},
-	                              {"type", 0, HTH_OPTION_TEXT, &a.type, "KIND", "only of this kind: pdf, docx, mail, image, plain, ...", 0, 0, NULL},
-	                              {"from", 0, HTH_OPTION_TEXT, &a.from, "WHO", "only of authors and senders whose name has this", 0, 0, NULL},
+	                              {"type", 0, HTH_OPTION_TEXT, &a.type, "KIND", "only of this kind: pdf, docx, mail, image, plain, ...",
+	                               0, 0, NULL},
+	                              {"from", 0, HTH_OPTION_TEXT, &a.from, "WHO", "only of authors and senders whose name has this", 0, 0,
+	                               NULL},
 	                              {"after", 0, HTH_OPTION_TEXT, &after, "DAY", "only of this day (2024-03-01) or later", 0, 0, NULL},
 	                              {"before", 0, HTH_OPTION_TEXT, &before, "DAY", "only of days before this one", 0, 0, NULL},
 	                              HTH_OPTION_JSON(&json)};

@@ -20,7 +20,8 @@ static void notify(const char *state)
 		to.sun_path[0] = '\0';
 	HTH_AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd >= 0)
-		(void)!sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&to, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
+		(void)!sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&to,
+		              (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
 }
 
 static void ready(void *ctx, const char *address)

@@ -55,7 +55,8 @@ static void write_json(const hth_local_model *local, const hth_model *model, con
 	const hth_model_info *i = f->info;
 	const struct {
 		const char *key, *value;
-	} texts[] = {{"name", local->files.name}, {"title", i->name}, {"architecture", i->architecture}, {"type", i->type}, {"license", i->license}};
+	} texts[] = {{"name", local->files.name}, {"title", i->name}, {"architecture", i->architecture}, {"type", i->type},
+	             {"license", i->license}};
 	hth_buf_append_char(out, '{');
 	for (size_t k = 0; k < HTH_COUNT(texts); k++) {
 		hth_buf_appendf(out, "\"%s\":", texts[k].key);
@@ -63,22 +64,24 @@ static void write_json(const hth_local_model *local, const hth_model *model, con
 		hth_buf_append_char(out, ',');
 	}
 	hth_buf_appendf(out,
-	                "\"parameters\":%llu,\"file_bytes\":%llu,\"weight_bytes\":%llu,\"context\":%u,\"layers\":%u,\"width\":%u,\"heads\":%u,"
-	                "\"kv_heads\":%u,\"vocabulary\":%u,\"experts\":%u,\"experts_used\":%u,\"embedding\":%s,\"kv_bytes_per_token\":%llu,"
-	                "\"read_bytes_per_token\":%llu,\"tokenizer\":",
-	                (unsigned long long)i->n_params, (unsigned long long)i->file_bytes, (unsigned long long)i->weight_bytes, i->n_ctx_train,
-	                i->n_layer, i->n_embd, i->n_head, i->n_head_kv, i->n_vocab, i->n_expert, i->n_expert_used, i->embedding ? "true" : "false",
+	                "\"parameters\":%llu,\"file_bytes\":%llu,\"weight_bytes\":%llu,\"context\":%u,\"layers\":%u,\"width\":%u,"
+	                "\"heads\":%u,\"kv_heads\":%u,\"vocabulary\":%u,\"experts\":%u,\"experts_used\":%u,\"embedding\":%s,"
+	                "\"kv_bytes_per_token\":%llu,\"read_bytes_per_token\":%llu,\"tokenizer\":",
+	                (unsigned long long)i->n_params, (unsigned long long)i->file_bytes, (unsigned long long)i->weight_bytes,
+	                i->n_ctx_train,
+	                i->n_layer, i->n_embd, i->n_head, i->n_head_kv, i->n_vocab, i->n_expert, i->n_expert_used,
+	                i->embedding ? "true" : "false",
 	                (unsigned long long)i->kv_bytes_per_token, (unsigned long long)i->read_bytes_per_token);
 	const char *tokenizer = hth_tokenizer_model(hth_model_tokenizer(model));
 	hth_json_write_string(tokenizer, strlen(tokenizer), out);
 	hth_buf_appendf(out, ",\"template\":%s", i->has_template ? "" : "null");
 	if (i->has_template)
-		hth_buf_appendf(out, "{\"tools\":%s,\"system_role\":%s,\"parallel_tool_calls\":%s,\"thinking\":%s}", f->caps.tools ? "true" : "false",
-		                f->caps.system_role ? "true" : "false", f->caps.parallel_tool_calls ? "true" : "false",
-		                f->caps.thinking ? "true" : "false");
-	hth_buf_appendf(out, ",\"memory\":{\"context\":%u,\"plan_bytes\":%llu,\"needed_bytes\":%llu,\"budget_bytes\":%llu,\"fits\":%s}", f->context,
-	                (unsigned long long)f->plan_bytes, (unsigned long long)i->weight_bytes + f->plan_bytes, (unsigned long long)f->budget,
-	                f->fits ? "true" : "false");
+		hth_buf_appendf(out, "{\"tools\":%s,\"system_role\":%s,\"parallel_tool_calls\":%s,\"thinking\":%s}",
+		                f->caps.tools ? "true" : "false", f->caps.system_role ? "true" : "false",
+		                f->caps.parallel_tool_calls ? "true" : "false", f->caps.thinking ? "true" : "false");
+	hth_buf_appendf(out, ",\"memory\":{\"context\":%u,\"plan_bytes\":%llu,\"needed_bytes\":%llu,\"budget_bytes\":%llu,\"fits\":%s}",
+	                f->context, (unsigned long long)f->plan_bytes, (unsigned long long)i->weight_bytes + f->plan_bytes,
+	                (unsigned long long)f->budget, f->fits ? "true" : "false");
 }
 
 static void write_metadata_json(const hth_gguf *gguf, hth_buf *out)
@@ -98,7 +101,8 @@ static void write_metadata_json(const hth_gguf *gguf, hth_buf *out)
 		snprintf(name, sizeof name, "%.*s", (int)HTH_MIN(key.len, sizeof name - 1), key.data);
 		/* A value is JSON text; strings (a chat template) are there whole. */
 		hth_buf_clear(&whole);
-		if (key.len < sizeof name && hth_gguf_kv_type(kv) == HTH_GGUF_STRING && hth_gguf_get_string(gguf, name, &text, NULL) == HTH_OK && hth_json_write_string(text.data, text.len, &whole))
+		if (key.len < sizeof name && hth_gguf_kv_type(kv) == HTH_GGUF_STRING &&
+		    hth_gguf_get_string(gguf, name, &text, NULL) == HTH_OK && hth_json_write_string(text.data, text.len, &whole))
 			hth_json_write_string(whole.data, whole.len, out);
 		else
 			hth_json_write_string(value, strlen(value), out);
@@ -131,7 +135,8 @@ static void write_text(const hth_local_model *local, const facts *f, const hth_e
 		line(out, "experts", "%u, of which a token uses %u", i->n_expert, i->n_expert_used);
 	printable(i->type, text, sizeof text);
 	line(out, "weights", "%s, %s in %zu file%s", text, hth_cmd_bytes(i->file_bytes, a), local->n_fds, local->n_fds == 1 ? "" : "s");
-	line(out, "shape", "%u layers, width %u, %u heads over %u, vocabulary %u", i->n_layer, i->n_embd, i->n_head, i->n_head_kv, i->n_vocab);
+	line(out, "shape", "%u layers, width %u, %u heads over %u, vocabulary %u", i->n_layer, i->n_embd, i->n_head, i->n_head_kv,
+	     i->n_vocab);
 	line(out, "context", "%u tokens", i->n_ctx_train);
 	printable(i->license, text, sizeof text);
 	line(out, "licence", "%s", *text != '\0' ? text : "the file does not say");
@@ -150,9 +155,11 @@ static void write_text(const hth_local_model *local, const facts *f, const hth_e
 	else if (f->fits)
 		line(out, "fits here", "yes: models may take %s", hth_cmd_memory(f->budget, a));
 	else if (i->weight_bytes + f->plan_bytes <= f->budget)
-		line(out, "fits here", "no: models may take %s, and the node sets %s aside for one of this size", hth_cmd_memory(f->budget, a), hth_cmd_memory(f->least, b));
+		line(out, "fits here", "no: models may take %s, and the node sets %s aside for one of this size",
+		     hth_cmd_memory(f->budget, a), hth_cmd_memory(f->least, b));
 	else
-		line(out, "fits here", "no: models may take %s. A smaller type (`hearth quantize`), a smaller model or more memory would help",
+		line(out, "fits here",
+		     "no: models may take %s. A smaller type (`hearth quantize`), a smaller model or more memory would help",
 		     hth_cmd_memory(f->budget, a));
 }
 
@@ -188,8 +195,10 @@ static void write_made_json(const json_t *record, hth_buf *out)
 
 static void write_made_text(const json_t *record, hth_buf *out)
 {
-	const char *from = json_string_value(json_object_get(record, "from")), *source = json_string_value(json_object_get(record, "source")),
-	           *system = json_string_value(json_object_get(record, "system")), *template = json_string_value(json_object_get(record, "template")), *key;
+	const char *from = json_string_value(json_object_get(record, "from")),
+	           *source = json_string_value(json_object_get(record, "source")),
+	           *system = json_string_value(json_object_get(record, "system")),
+	           *template = json_string_value(json_object_get(record, "template")), *key;
 	char text[160];
 	json_t *value;
 	if (from != NULL || source != NULL) {
@@ -219,14 +228,17 @@ static void write_made_text(const json_t *record, hth_buf *out)
 		line(out, "parameter", "%s %s", name, text);
 	}
 	if (template != NULL)
-		line(out, "chat form", "its own, in place of the file's%s", hth_chat_template_is_jinja(template, strlen(template)) ? "" : ", in Go's language");
+		line(out, "chat form", "its own, in place of the file's%s",
+		     hth_chat_template_is_jinja(template, strlen(template)) ? "" : ", in Go's language");
 }
 
 int hth_cmd_show(hth_invocation *in)
 {
 	bool json = false, metadata = false, remote = false;
-	const hth_option options[] = {{"metadata", 0, HTH_OPTION_FLAG, &metadata, NULL, "also every entry of the file's metadata", 0, 0, NULL},
-	                              {"remote", 0, HTH_OPTION_FLAG, &remote, NULL, "look where `hearth pull` would take it from", 0, 0, NULL},
+	const hth_option options[] = {{"metadata", 0, HTH_OPTION_FLAG, &metadata, NULL, "also every entry of the file's metadata", 0, 0,
+	                               NULL},
+	                              {"remote", 0, HTH_OPTION_FLAG, &remote, NULL, "look where `hearth pull` would take it from", 0, 0,
+	                               NULL},
 	                              HTH_OPTION_JSON(&json)};
 	if (!hth_options_take(in, options, HTH_COUNT(options), 1, 1))
 		return in->exit_code;

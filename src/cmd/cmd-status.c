@@ -58,7 +58,8 @@ static void print_runners(const json_t *runners)
 			snprintf(when, sizeof when, "is there in %s", hth_cmd_seconds((uint64_t)HTH_MAX(number(r, "eta_s"), 0), span));
 		}
 		hth_cmd_table_row(&table, (const char *const[]){text(r, "model"), state,
-		                                            hth_cmd_memory((uint64_t)number(r, "memory_bytes"), memory), context, active, pid, when});
+		                                            hth_cmd_memory((uint64_t)number(r, "memory_bytes"), memory), context, active,
+		                                            pid, when});
 	}
 	hth_cmd_table_print(&table, stdout);
 }
@@ -77,7 +78,8 @@ static void print_upstreams(const json_t *upstreams)
 		snprintf(models, sizeof models, "%lld", (long long)number(u, "models"));
 		snprintf(active, sizeof active, "%lld", (long long)number(u, "active"));
 		snprintf(where, sizeof where, "%.400s%s%.200s", text(u, "url"), *text(u, "error") != '\0' ? ": " : "", text(u, "error"));
-		hth_cmd_table_row(&table, (const char *const[]){text(u, "name"), text(u, "state"), text(u, "privacy"), models, active, where});
+		hth_cmd_table_row(&table, (const char *const[]){text(u, "name"), text(u, "state"), text(u, "privacy"), models, active,
+		                                                where});
 	}
 	hth_cmd_table_print(&table, stdout);
 }
@@ -98,8 +100,12 @@ static void print_neighbours(const json_t *neighbours, const json_t *routes)
 		snprintf(models, sizeof models, "%lld", (long long)number(h, "models"));
 		snprintf(places, sizeof places, "%lld/%lld", (long long)number(h, "free_slots"), (long long)number(h, "slots"));
 		bool caught = json_is_true(json_object_get(h, "caught")), heard = json_is_true(json_object_get(h, "heard"));
-		hth_cmd_table_row(&table, (const char *const[]){text(h, "name"), caught ? "not believed" : !heard ? "silent" : json_is_true(json_object_get(h, "lends")) ? "yes" : "not now",
-		                                                json_is_true(json_object_get(h, "trusted")) ? "yes" : "no", models, places});
+		hth_cmd_table_row(&table, (const char *const[]){text(h, "name"),
+		                                                caught ? "not believed" : !heard ? "silent"
+		                                                                                 : json_is_true(json_object_get(h, "lends"))
+		                                                ? "yes" : "not now",
+		                                                json_is_true(json_object_get(h, "trusted")) ? "yes" : "no", models,
+		                                                places});
 	}
 	hth_cmd_table_print(&table, stdout);
 	json_array_foreach(homes, i, h)
@@ -126,7 +132,8 @@ int hth_cmd_status(hth_invocation *in)
 		return hth_cmd_fail(in, &err);
 	if (json)
 		return print_json(in, s);
-	const json_t *memory = json_object_get(s, "memory"), *requests = json_object_get(s, "requests"), *tokens = json_object_get(s, "tokens");
+	const json_t *memory = json_object_get(s, "memory"), *requests = json_object_get(s, "requests"),
+	    *tokens = json_object_get(s, "tokens");
 	char a[32], b[32], c[32];
 	printf("The node answers at http://%s, version %s, process %lld, since %s%s.\n", text(s, "address"), text(s, "version"),
 	       (long long)number(s, "pid"), hth_cmd_seconds((uint64_t)number(s, "uptime_s"), a),
@@ -176,7 +183,8 @@ int hth_cmd_ps(hth_invocation *in)
 int hth_cmd_stop(hth_invocation *in)
 {
 	bool now = false, json = false;
-	const hth_option options[] = {{"now", 0, HTH_OPTION_FLAG, &now, NULL, "cut running answers off", 0, 0, NULL}, HTH_OPTION_JSON(&json)};
+	const hth_option options[] = {{"now", 0, HTH_OPTION_FLAG, &now, NULL, "cut running answers off", 0, 0, NULL},
+	                              HTH_OPTION_JSON(&json)};
 	if (!hth_options_take(in, options, HTH_COUNT(options), 1, 1))
 		return in->exit_code;
 	hth_error err = HTH_ERROR_INIT;

@@ -176,10 +176,12 @@ void hth_cmd_note_other_home(const hth_invocation *in)
 	if (!there || (asked != HTH_OK && asked != HTH_UNAUTHORIZED) || (asked == HTH_OK && home == NULL))
 		return;
 	if (home != NULL && (strcmp(home, in->config.home) == 0 ||
-	                     (stat(home, &theirs) == 0 && stat(in->config.home, &ours) == 0 && theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev)))
+	                     (stat(home, &theirs) == 0 && stat(in->config.home, &ours) == 0 && theirs.st_ino == ours.st_ino &&
+	                      theirs.st_dev == ours.st_dev)))
 		return;
 	hth_config_url(&in->config, url, sizeof url);
-	fprintf(stderr, "hearth %s: the node at %s keeps another home%s%.300s; this was done in %s. For the node's, set HEARTH_HOME to it, with the right to write there\n",
+	fprintf(stderr, "hearth %s: the node at %s keeps another home%s%.300s; this was done in %s. For the node's, set HEARTH_HOME to it, "
+	                "with the right to write there\n",
 	        in->command->name, url, home != NULL ? ", " : "", home != NULL ? home : "", in->config.home);
 }
 
@@ -226,7 +228,8 @@ void hth_cmd_table_print(hth_cmd_table *table, FILE *out)
 			const char *cell = table->cells[r * columns + c];
 			int pad = widest - width(cell);
 			bool right = table->align[c] == '>', last = c + 1 == columns;
-			fprintf(out, "%*s%s%*s%s", right ? pad : 0, "", cell != NULL ? cell : "", right || last ? 0 : pad, "", last ? "" : "  ");
+			fprintf(out, "%*s%s%*s%s", right ? pad : 0, "", cell != NULL ? cell : "", right || last ? 0 : pad, "",
+			        last ? "" : "  ");
 		}
 		fputs(r == 0 && colors ? "\033[0m\n" : "\n", out);
 	}

@@ -39,7 +39,8 @@ int hth_cmd_tokenize(hth_invocation *in)
 	bool special = false, json = false;
 	const hth_option options[] = {
 	    {"file", 'f', HTH_OPTION_TEXT, &file, "FILE", "take the text from a file (- for standard input)", 0, 0, NULL},
-	    {"special", 's', HTH_OPTION_FLAG, &special, NULL, "add the special tokens the model wants, and read those that the text spells", 0, 0, NULL},
+	    {"special", 's', HTH_OPTION_FLAG, &special, NULL, "add the special tokens the model wants, and read those that the text spells",
+	     0, 0, NULL},
 	    HTH_OPTION_JSON(&json)};
 	if (!hth_options_take(in, options, HTH_COUNT(options), 1, 2))
 		return in->exit_code;
@@ -68,7 +69,8 @@ int hth_cmd_tokenize(hth_invocation *in)
 	if (status == HTH_OK)
 		status = hth_local_load_vocabulary(&local, &gguf, &tokenizer, &err);
 	if (status == HTH_OK)
-		status = hth_tokenizer_encode(tokenizer, text, len, special ? HTH_TOK_ADD_SPECIAL | HTH_TOK_PARSE_SPECIAL : 0, NULL, 0, &tokens, &err);
+		status = hth_tokenizer_encode(tokenizer, text, len, special ? HTH_TOK_ADD_SPECIAL | HTH_TOK_PARSE_SPECIAL : 0, NULL, 0,
+		                              &tokens, &err);
 	int code;
 	if (status == HTH_OK) {
 		(json ? write_json : write_lines)(tokenizer, &tokens, &out);

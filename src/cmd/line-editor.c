@@ -1,7 +1,8 @@
 /* line-editor.c - libedit, set up so that Ctrl-C is a key.
  *
  * While a line is edited the terminal sends no interrupt signal and Ctrl-C is a character like others, which ends the line: there is no
- * signal to race with (one that comes before the terminal is set waits), and an answer that streams (when the terminal is back to normal) is the only thing that a SIGINT stops. Main thread.
+ * signal to race with (one that comes before the terminal is set waits), and an answer that streams (when the terminal is back to normal)
+ * is the only thing that a SIGINT stops. Main thread.
  */
 #include "cmd/line-editor.h"
 

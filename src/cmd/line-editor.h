@@ -6,7 +6,8 @@
 
 typedef struct hth_line_editor hth_line_editor;
 
-typedef enum hth_line_result { HTH_LINE_READ, HTH_LINE_INTERRUPTED /* Ctrl-C */, HTH_LINE_END /* Ctrl-D on an empty line */ } hth_line_result;
+typedef enum hth_line_result { HTH_LINE_READ, HTH_LINE_INTERRUPTED /* Ctrl-C */,
+                               HTH_LINE_END /* Ctrl-D on an empty line */ } hth_line_result;
 
 /* The history lives in memory only: what is said to a model is written nowhere. */
 HTH_MUST_USE hth_status hth_line_editor_open(hth_line_editor **ret_editor, hth_error *err);

@@ -41,14 +41,17 @@ const hth_command hth_commands[] = {
     {"key", "add NAME|list|rm NAME", "who may ask the node",
      "A key is shown once, when it is made. As soon as there is one, the node asks for one.", hth_cmd_key},
     {"privacy", "log|explain TEXT", "what left this house, and what keeps a text in it",
-     "explain shows what in a text speaks against letting others read it; without TEXT, or with -, the text is standard input.", hth_cmd_privacy},
+     "explain shows what in a text speaks against letting others read it; without TEXT, or with -, the text is standard input.",
+     hth_cmd_privacy},
     {"ledger", "[verify]", "what homes did for each other, and who owes whom",
-     "given and taken count receipts; the balance is in tokens, what the other home owes (+) or this one (-). All are verified on the way.", hth_cmd_ledger},
+     "given and taken count receipts; the balance is in tokens, what the other home owes (+) or this one (-). All are verified on the way.",
+     hth_cmd_ledger},
     {"pool", "create NAME|invite|join LINE|status|...", "the neighbourhood: homes that lend each other capacity",
-     "create NAME [--listen HOST:PORT]   makes one, and hosts its hub there        hub [--listen HOST:PORT|--off]   hosts a (second) hub, or none\n"
-     "invite [--expires TIME], revoke    lets one home in; takes lines back        join LINE (or -)                 takes up an invitation\n"
-     "status, leave                      who is there; leaves                      trust|distrust MEMBER            who may see more than public requests\n"
-     "remove|keeper|unkeeper MEMBER      changes the charter, as a keeper          approve [CHANGE]                 signs a change that waits", hth_cmd_pool},
+     "create NAME [--listen HOST:PORT]   makes one, and hosts its hub there        hub [--listen HOST:PORT|--off]   hosts a (second) hub, "
+     "or none\ninvite [--expires TIME], revoke    lets one home in; takes lines back        join LINE (or -)                 takes up an "
+     "invitation\nstatus, leave                      who is there; leaves                      trust|distrust MEMBER            who may "
+     "see more than public requests\nremove|keeper|unkeeper MEMBER      changes the charter, as a keeper          approve [CHANGE]         "
+     "        signs a change that waits", hth_cmd_pool},
     {"config", "", "every setting, its value, and where it came from", NULL, hth_cmd_config},
     {"bench", "[MODEL]", "measure speeds, and the machine's limits in the same run",
      "Prints tokens a second, the read bandwidth and multiply-add peak measured here, and the shares of them.", hth_cmd_bench},
@@ -100,8 +103,10 @@ static int unknown_command(const char *name)
 		return HTH_EXIT_USAGE;
 	}
 	/* What other programs call it. */
-	static const char *const synonyms[][2] = {{"chat", "run"},    {"start", "serve"}, {"ls", "list"},       {"models", "list"}, {"delete", "rm"},
-	                                          {"remove", "rm"},   {"info", "show"},   {"download", "pull"}, {"get", "pull"},    {"unload", "stop"},
+	static const char *const synonyms[][2] = {{"chat", "run"},    {"start", "serve"}, {"ls", "list"},       {"models", "list"},
+	                                          {"delete", "rm"},
+	                                          {"remove", "rm"},   {"info", "show"},   {"download", "pull"}, {"get", "pull"},
+	                                          {"unload", "stop"},
 	                                          {"ocr", "extract"}, {"find", "search"}, {"settings", "config"}};
 	const char *near = NULL;
 	for (size_t i = 0; i < HTH_COUNT(synonyms) && near == NULL; i++)

@@ -158,7 +158,8 @@ static hth_status parse_number(const char *text, const unit *units, uint64_t *re
 	errno = 0;
 	unsigned long long n = strtoull(text, &end, 10);
 	if (*text < '0' || *text > '9' || errno != 0)
-		return *known ? hth_fail(err, HTH_INVALID, "'%.60s' should be a number and a unit, as in 5%s; units: %s", text, units[2].name, known)
+		return *known ? hth_fail(err, HTH_INVALID, "'%.60s' should be a number and a unit, as in 5%s; units: %s", text,
+		                         units[2].name, known)
 		              : hth_fail(err, HTH_INVALID, "'%.60s' is no whole number", text);
 	uint64_t part = 0, parts = 1;
 	if (*end == '.' && *known)
@@ -173,7 +174,9 @@ static hth_status parse_number(const char *text, const unit *units, uint64_t *re
 		uint64_t value;
 		if (strcasecmp(u->name, end) != 0 || (parts > 1 && u->factor == 1))
 			continue;
-		if (hth_mul_overflows(n, u->factor, &value) || hth_add_overflows(value, u->factor / parts * part + u->factor % parts * part / parts, &value))
+		if (hth_mul_overflows(n, u->factor, &value) || hth_add_overflows(value,
+		                                                                 u->factor / parts * part + u->factor % parts *
+		                                                                 part / parts, &value))
 			return hth_fail(err, HTH_INVALID, "'%.60s' is too large", text);
 		*ret_value = value;
 		return HTH_OK;
@@ -391,20 +394,28 @@ static const setting settings[] = {
     {"max_connections", "256", parse_count, format_count, FIELD(max_connections), 1, 65536, "connections open at once"},
     {"shutdown", "10s", parse_duration, format_duration, FIELD(shutdown_s), 0, 86400,
      "how long running answers may take to finish when the node is told to stop"},
-    {"home_name", "", parse_text, format_text, FIELD(home_name), 0, 0, "how this home is called in a neighbourhood that it makes or joins; empty: as the machine"},
+    {"home_name", "", parse_text, format_text, FIELD(home_name), 0, 0,
+     "how this home is called in a neighbourhood that it makes or joins; empty: as the machine"},
     {"default_privacy", "private", parse_class, format_text, FIELD(default_privacy), 0, 0,
      "class of requests that come without a key and name none: private, neighbours, public; privacy.MODEL for a model's"},
     {"pool_lend", "on", parse_lend, format_lend, FIELD(pool_lend), 0, 0,
-     "whether neighbours may use this machine while it has nothing else to do (on, off), or for requests of one class alone (neighbours, public)"},
-    {"pool_lend_hours", "", parse_hours, format_text, FIELD(pool_lend_hours), 0, 0, "hours of the day in which they may (22-6); empty: at any"},
-    {"pool_lend_tokens", "0", parse_count, format_count, FIELD(pool_lend_tokens), 0, UINT32_MAX, "tokens that are made for them in a day; 0: no limit"},
-    {"pool_watts", "0", parse_count, format_count, FIELD(pool_watts), 0, 1000, "watts of a busy processor core, for receipts where the processor has no meter that may be read; 0: they say 0"},
-    {"fetch_hosts", "", parse_text, format_text, FIELD(fetch_hosts), 0, 0, "hosts that models may fetch pages from (web_fetch), comma-separated; empty: off"},
+     "whether neighbours may use this machine while it has nothing else to do (on, off), or for requests of one class alone (neighbours, "
+     "public)"},
+    {"pool_lend_hours", "", parse_hours, format_text, FIELD(pool_lend_hours), 0, 0,
+     "hours of the day in which they may (22-6); empty: at any"},
+    {"pool_lend_tokens", "0", parse_count, format_count, FIELD(pool_lend_tokens), 0, UINT32_MAX,
+     "tokens that are made for them in a day; 0: no limit"},
+    {"pool_watts", "0", parse_count, format_count, FIELD(pool_watts), 0, 1000,
+     "watts of a busy processor core, for receipts where the processor has no meter that may be read; 0: they say 0"},
+    {"fetch_hosts", "", parse_text, format_text, FIELD(fetch_hosts), 0, 0,
+     "hosts that models may fetch pages from (web_fetch), comma-separated; empty: off"},
     {"fetch_max", "1M", parse_bytes, format_bytes, FIELD(fetch_max), 1024, 16u << 20, "bytes of a fetched page; more is cut off"},
     {"fetch_timeout", "10s", parse_duration, format_duration, FIELD(fetch_timeout_s), 1, 600, "how long fetching a page may take"},
     {"registry", "https://registry.ollama.ai", parse_url, format_text, FIELD(registry), 0, 0, "where `hearth pull NAME` asks for models"},
-    {"huggingface", "https://huggingface.co", parse_url, format_text, FIELD(huggingface), 0, 0, "where `hearth pull hf.co/OWNER/REPO` asks for models"},
-    {"ca_file", "", parse_path_or_none, format_text, FIELD(ca_file), 0, 0, "certificates (PEM) of CAs to trust beside the system's, for https servers of your own"},
+    {"huggingface", "https://huggingface.co", parse_url, format_text, FIELD(huggingface), 0, 0,
+     "where `hearth pull hf.co/OWNER/REPO` asks for models"},
+    {"ca_file", "", parse_path_or_none, format_text, FIELD(ca_file), 0, 0,
+     "certificates (PEM) of CAs to trust beside the system's, for https servers of your own"},
     {"pool_share", "on", parse_switch, format_switch, FIELD(pool_share), 0, 0,
      "neighbours may fetch this home's models: those that anybody could download; others only neighbours that you trust (on, off)"},
     {"pool_rate", "off", parse_spill, format_spill, FIELD(pool_rate), 0, (uint64_t)INT64_MAX,
@@ -487,7 +498,8 @@ static hth_status read_upstream(hth_config *config, const char *name, char *valu
 			HTH_TRY(parse_url(&url, word, up.url, err));
 		} else if (strncmp(word, "key=", 4) == 0) {
 			HTH_TRY(parse_text(&key, word + 4, up.key, err));
-		} else if (strcmp(word, "privacy=private") == 0 || strcmp(word, "privacy=neighbours") == 0 || strcmp(word, "privacy=public") == 0) {
+		} else if (strcmp(word, "privacy=private") == 0 || strcmp(word, "privacy=neighbours") == 0 ||
+		           strcmp(word, "privacy=public") == 0) {
 			snprintf(up.privacy, sizeof up.privacy, "%s", word + 8);
 		} else {
 			return hth_fail(err, HTH_INVALID, "'%.60s' should be key=KEY or privacy=private, neighbours or public", word);
@@ -505,7 +517,8 @@ static hth_status read_class(hth_config *config, const char *name, const char *v
 	if (config->n_classes == HTH_CONFIG_CLASSES_MAX)
 		return hth_fail(err, HTH_INVALID, "there are more than %d classes of models", HTH_CONFIG_CLASSES_MAX);
 	if (*name == '\0' || strlen(name) >= sizeof c->model)
-		return hth_fail(err, HTH_INVALID, "should be like privacy.MODEL = CLASS, with the name of a model as `hearth list` shows it");
+		return hth_fail(err, HTH_INVALID,
+		                "should be like privacy.MODEL = CLASS, with the name of a model as `hearth list` shows it");
 	for (size_t i = 0; i < config->n_classes; i++)
 		if (strcmp(config->classes[i].model, name) == 0)
 			return hth_fail(err, HTH_INVALID, "there are two classes for '%s'", name);

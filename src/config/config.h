@@ -1,7 +1,8 @@
 /* config.h - every setting of the node: its default, $HEARTH_HOME/hearth.conf, the environment, the flag; the last one given wins.
  *
  * hearth.conf has lines `name = value`, '#' comments; an unknown name or a bad value is an error with file and line.
- * Lines `upstream.NAME = ...`, `draft.MODEL = SMALLER` and `privacy.MODEL = CLASS` belong to the file alone. Every setting has a flag --name (with '-' for '_'). `hearth config` prints the effective ones with where each came from.
+ * Lines `upstream.NAME = ...`, `draft.MODEL = SMALLER` and `privacy.MODEL = CLASS` belong to the file alone. Every setting has a flag
+ * --name (with '-' for '_'). `hearth config` prints the effective ones with where each came from.
  */
 #ifndef HTH_CONFIG_CONFIG_H
 #define HTH_CONFIG_CONFIG_H
@@ -73,7 +74,8 @@ typedef struct hth_config {
 	size_t n_upstreams;
 	hth_config_draft drafts[HTH_CONFIG_DRAFTS_MAX];
 	size_t n_drafts;
-	char default_privacy[16]; /* "private", "neighbours" or "public": of requests without a key that name no class, of models without one of their own */
+	/* "private", "neighbours" or "public": of requests without a key that name no class, of models without one of their own */
+	char default_privacy[16];
 	hth_config_class classes[HTH_CONFIG_CLASSES_MAX];
 	size_t n_classes;
 	hth_config_source source[HTH_CONFIG_SETTINGS_MAX]; /* of the i-th setting */

@@ -106,7 +106,10 @@ static bool is_western(const char *name)
 	return false;
 }
 
-static bool is_unicode_name(const char *name) { return strncasecmp(name, "utf", 3) == 0 || strncasecmp(name, "ucs", 3) == 0 || strncasecmp(name, "unicode", 7) == 0; }
+static bool is_unicode_name(const char *name)
+{
+	return strncasecmp(name, "utf", 3) == 0 || strncasecmp(name, "ucs", 3) == 0 || strncasecmp(name, "unicode", 7) == 0;
+}
 
 /* Of the first bytes: how many zeros at even and odd places. Western UTF-16 has nearly all of one and none of the other. */
 static int utf16_by_zeros(const char *bytes, size_t len)
@@ -132,7 +135,8 @@ const char *hth_charset_decode(hth_buf *out, const char *bytes, size_t len, cons
 		decode_utf8(out, bytes + 3, len - 3);
 		return "UTF-8";
 	}
-	if (len >= 4 && ((p[0] == 0xFF && p[1] == 0xFE && p[2] == 0 && p[3] == 0) || (p[0] == 0 && p[1] == 0 && p[2] == 0xFE && p[3] == 0xFF))) {
+	if (len >= 4 && ((p[0] == 0xFF && p[1] == 0xFE && p[2] == 0 && p[3] == 0) ||
+	                 (p[0] == 0 && p[1] == 0 && p[2] == 0xFE && p[3] == 0xFF))) {
 		decode_utf32(out, bytes + 4, len - 4, p[0] == 0);
 		return "UTF-32";
 	}
@@ -193,7 +197,8 @@ void hth_charset_decode_page(hth_buf *out, const char *bytes, size_t len, int pa
 	case 20866: snprintf(name, sizeof name, "KOI8-R"); break;
 	case 21866: snprintf(name, sizeof name, "KOI8-U"); break;
 	case 50220: case 50221: case 50222: snprintf(name, sizeof name, "ISO-2022-JP"); break;
-	default: snprintf(name, sizeof name, page >= 28591 && page <= 28606 ? "ISO-8859-%d" : "WINDOWS-%d", page >= 28591 && page <= 28606 ? page - 28590 : page);
+	default: snprintf(name, sizeof name, page >= 28591 && page <= 28606 ? "ISO-8859-%d" : "WINDOWS-%d", page >= 28591 &&
+	                  page <= 28606 ? page - 28590 : page);
 	}
 	hth_charset_decode_as(out, bytes, len, name);
 }
@@ -211,7 +216,8 @@ bool hth_charset_is_text(const char *bytes, size_t len)
 		len--;
 	for (size_t i = 0; i < len; i++) {
 		zeros += p[i] == 0;
-		odd += p[i] < ' ' && p[i] != '\t' && p[i] != '\n' && p[i] != '\r' && p[i] != '\f' && p[i] != 0x1B && p[i] != '\b' && p[i] != 0x1A;
+		odd += p[i] < ' ' && p[i] != '\t' && p[i] != '\n' && p[i] != '\r' && p[i] != '\f' && p[i] != 0x1B && p[i] != '\b' &&
+		    p[i] != 0x1A;
 	}
 	return zeros <= len / 1000 && odd <= len / 50;
 }

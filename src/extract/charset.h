@@ -1,5 +1,6 @@
 /* charset.h - text of any encoding to UTF-8. The order of trust: a byte order mark, UTF-8 that is valid, what the document declares,
- * UTF-16 by its zeros, Windows-1252. Source of the tables: Unicode's mappings; the labels are WHATWG's habit (ISO-8859-1 means Windows-1252). */
+ * UTF-16 by its zeros, Windows-1252. Source of the tables: Unicode's mappings; the labels are WHATWG's habit (ISO-8859-1 means
+ * Windows-1252). */
 #ifndef HTH_EXTRACT_CHARSET_H
 #define HTH_EXTRACT_CHARSET_H
 

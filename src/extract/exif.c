@@ -115,17 +115,17 @@ static void read_directory(reader *r, size_t at, int depth)
 static bool parse_date(const char *text, const char *offset, int64_t *ret)
 {
 	struct tm t = {0};
-	if (sscanf(text, "%4d:%2d:%2d %2d:%2d:%2d", &t.tm_year, &t.tm_mon, &t.tm_mday, &t.tm_hour, &t.tm_min, &t.tm_sec) != 6 || t.tm_year < 1970 ||
-	    t.tm_mon < 1 || t.tm_mon > 12 || t.tm_mday < 1 || t.tm_mday > 31 || t.tm_hour > 23 || t.tm_min > 59 || t.tm_sec > 60 || t.tm_hour < 0 ||
-	    t.tm_min < 0 || t.tm_sec < 0)
+	if (sscanf(text, "%4d:%2d:%2d %2d:%2d:%2d", &t.tm_year, &t.tm_mon, &t.tm_mday, &t.tm_hour, &t.tm_min, &t.tm_sec) != 6 ||
+	    t.tm_year < 1970 || t.tm_mon < 1 || t.tm_mon > 12 || t.tm_mday < 1 || t.tm_mday > 31 || t.tm_hour > 23 || t.tm_min > 59 ||
+	    t.tm_sec > 60 || t.tm_hour < 0 || t.tm_min < 0 || t.tm_sec < 0)
 		return false;
 	t.tm_year -= 1900;
 	t.tm_mon -= 1;
 	int64_t v = (int64_t)timegm(&t);
 	char sign;
 	int hours, minutes;
-	if (sscanf(offset, "%c%2d:%2d", &sign, &hours, &minutes) == 3 && (sign == '+' || sign == '-') && hours >= 0 && hours <= 14 && minutes >= 0 &&
-	    minutes < 60)
+	if (sscanf(offset, "%c%2d:%2d", &sign, &hours, &minutes) == 3 && (sign == '+' || sign == '-') && hours >= 0 && hours <= 14 &&
+	    minutes >= 0 && minutes < 60)
 		v -= (sign == '+' ? 1 : -1) * (hours * 3600 + minutes * 60);
 	*ret = v;
 	return true;
@@ -178,7 +178,8 @@ static void find_in_chunks(hth_exif *exif, const unsigned char *p, size_t len, b
 {
 	for (size_t at = png ? 8 : 12; at + 8 <= len;) {
 		const unsigned char *l = p + at + (png ? 0 : 4), *name = p + at + (png ? 4 : 0);
-		size_t size = png ? (size_t)l[0] << 24 | (size_t)l[1] << 16 | (size_t)l[2] << 8 | l[3] : (size_t)l[3] << 24 | (size_t)l[2] << 16 | (size_t)l[1] << 8 | l[0];
+		size_t size = png ? (size_t)l[0] << 24 | (size_t)l[1] << 16 | (size_t)l[2] << 8 | l[3]
+		                  : (size_t)l[3] << 24 | (size_t)l[2] << 16 | (size_t)l[1] << 8 | l[0];
 		if (size > len - at - 8)
 			return;
 		if (memcmp(name, png ? "eXIf" : "EXIF", 4) == 0) {

@@ -1,8 +1,8 @@
 /* extract-hear.c - what a child says about its job: checked against what it has said before, counted, and told to the job's sink.
  *
  * A child may be in the hands of a hostile file. Each frame is well formed already (extract-frames.h); here it must also come in its place:
- * parts nest and count up, blocks belong to the part that is open, amounts stay within extract.h. After a sink was called nothing of the job
- * may be touched: it may be gone. Thread: the loop's.
+ * parts nest and count up, blocks belong to the part that is open, amounts stay within extract.h. After a sink was called nothing of the
+ * job may be touched: it may be gone. Thread: the loop's.
  */
 #include "extract/extract-host.h"
 
@@ -49,8 +49,8 @@ static hth_status on_block(hth_extractor *x, hth_extract_job *job, const hth_fra
 	hth_extract_block block;
 	HTH_TRY(hth_extract_get_block(frame, &x->scratch, &block, err));
 	job->text_bytes += block.len;
-	if (!hth_extract_is_open(job, block.part) || job->order.mode == HTH_EXTRACT_MODE_RENDER || ++job->n_blocks > HTH_EXTRACT_BLOCKS_MAX ||
-	    job->text_bytes > HTH_EXTRACT_TEXT_MAX)
+	if (!hth_extract_is_open(job, block.part) || job->order.mode == HTH_EXTRACT_MODE_RENDER ||
+	    ++job->n_blocks > HTH_EXTRACT_BLOCKS_MAX || job->text_bytes > HTH_EXTRACT_TEXT_MAX)
 		return hth_extract_out_of_place(frame, err);
 	if (job->sink.block != NULL)
 		job->sink.block(job->ctx, &block);

@@ -148,7 +148,8 @@ static hth_status start_child(slot *s, hth_error *err)
 	char memory[24], version[8];
 	snprintf(memory, sizeof memory, "%llu", (unsigned long long)x->memory_bytes);
 	snprintf(version, sizeof version, "%d", HTH_EXTRACT_FRAMES_VERSION);
-	const char *argv[] = {x->program, version, s->ocr ? "ocr" : "text", memory, x->languages, x->foreground ? "0" : s->ocr ? "19" : "5", NULL};
+	const char *argv[] = {x->program, version, s->ocr ? "ocr" : "text", memory, x->languages, x->foreground ? "0" : s->ocr ? "19" : "5",
+	                      NULL};
 	int fds[] = {-1, -1, HTH_SANITIZED || getenv("HEARTH_EXTRACT_STDERR") != NULL ? 2 : -1, pair[1]};
 	_Static_assert(HTH_EXTRACT_SOCKET == 3, "the socket's place in fds");
 	hth_status status = hth_watch_open(&s->watch, x->loop, s->fd, HTH_READABLE, on_watch, s, err);
@@ -398,7 +399,8 @@ static void on_exited(void *ctx, int exit_status, int term_signal)
 		if (s->broken.status != HTH_OK)
 			snprintf(why, sizeof why, "%s", s->broken.message);
 		else if (exit_status == HTH_EXTRACT_EXIT_MEMORY)
-			snprintf(why, sizeof why, "needs more than %llu MiB of memory to read", (unsigned long long)(x->memory_bytes >> 20));
+			snprintf(why, sizeof why, "needs more than %llu MiB of memory to read",
+			         (unsigned long long)(x->memory_bytes >> 20));
 		else if (term_signal == SIGKILL)
 			snprintf(why, sizeof why, "its reader was killed twice; perhaps the machine ran out of memory");
 		else if (term_signal != 0)
@@ -442,8 +444,8 @@ static void check_limits(slot *s)
 	if (!cpu && !wall)
 		return;
 	char why[128];
-	snprintf(why, sizeof why, "%s took longer than %llu s", s->job->order.mode == HTH_EXTRACT_MODE_OCR ? "reading a page" : "reading it",
-	         (unsigned long long)(cpu ? limit_ms : limit_ms * WALL_FACTOR) / 1000);
+	snprintf(why, sizeof why, "%s took longer than %llu s", s->job->order.mode == HTH_EXTRACT_MODE_OCR ? "reading a page"
+	         : "reading it", (unsigned long long)(cpu ? limit_ms : limit_ms * WALL_FACTOR) / 1000);
 	lose_child(s, BLAME_LIMIT, why);
 }
 

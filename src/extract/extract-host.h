@@ -1,4 +1,5 @@
-/* extract-host.h - what the daemon's side keeps: jobs, slots with a child each, the extractor. Of extract-host.c, -hear.c and -ask.c only. */
+/* extract-host.h - what the daemon's side keeps: jobs, slots with a child each, the extractor. Of extract-host.c, -hear.c and -ask.c
+ * only. */
 #ifndef HTH_EXTRACT_EXTRACT_HOST_H
 #define HTH_EXTRACT_EXTRACT_HOST_H
 

@@ -103,10 +103,11 @@ typedef struct hth_extract_block {
 typedef struct hth_extract_result {
 	uint32_t part;
 	hth_extract_state state;
-	bool partial;            /* only a part was read (a limit, a damaged page, a crash half way): the reason says why; what came counts */
+	/* only a part was read (a limit, a damaged page, a crash half way): the reason says why; what came counts */
+	bool partial;
 	bool changed;            /* of the file, not of parts: it was written to while it was read; submit it again later */
-	bool cancelled;          /* by hth_extractor_destroy, or readers were killed as they began (memory is short): nobody's fault, state is
-	                          * UNREADABLE; submit it again some day */
+	bool cancelled;          /* by hth_extractor_destroy, or readers were killed as they began (memory is short): nobody's fault, state
+	                          * is UNREADABLE; submit it again some day */
 	const char *reason;      /* "" with TEXT and not partial; else for people: "encrypted: needs a password", "damaged: ..." */
 	const uint32_t *ocr_pages; /* 1-based pages of this part without text, ascending; an image's is 1 */
 	size_t n_ocr_pages;

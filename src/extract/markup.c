@@ -51,7 +51,8 @@ bool hth_markup_read(const char *bytes, size_t len, const hth_markup_events *eve
 {
 	if (len == 0 || len > BYTES_MAX)
 		return false;
-	xmlTextReaderPtr reader = xmlReaderForMemory(bytes, (int)len, NULL, NULL, XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING | XML_PARSE_RECOVER);
+	xmlTextReaderPtr reader = xmlReaderForMemory(bytes, (int)len, NULL, NULL,
+	                                             XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING | XML_PARSE_RECOVER);
 	if (reader == NULL)
 		return false;
 	hth_markup m = {.reader = reader};
@@ -68,7 +69,8 @@ bool hth_markup_read(const char *bytes, size_t len, const hth_markup_events *eve
 				events->close(ctx, kept);
 		} else if (type == XML_READER_TYPE_END_ELEMENT) {
 			events->close(ctx, name != NULL ? name : "");
-		} else if (type == XML_READER_TYPE_TEXT || type == XML_READER_TYPE_CDATA || type == XML_READER_TYPE_SIGNIFICANT_WHITESPACE) {
+		} else if (type == XML_READER_TYPE_TEXT || type == XML_READER_TYPE_CDATA ||
+		           type == XML_READER_TYPE_SIGNIFICANT_WHITESPACE) {
 			const char *text = (const char *)xmlTextReaderConstValue(reader);
 			if (text != NULL)
 				events->text(ctx, text, strlen(text));
@@ -86,8 +88,8 @@ bool hth_parse_iso_date(const char *text, int64_t *ret)
 {
 	struct tm t = {0};
 	int n = sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d", &t.tm_year, &t.tm_mon, &t.tm_mday, &t.tm_hour, &t.tm_min, &t.tm_sec);
-	if (n < 3 || t.tm_year < 1000 || t.tm_mon < 1 || t.tm_mon > 12 || t.tm_mday < 1 || t.tm_mday > 31 || t.tm_hour < 0 || t.tm_hour > 24 ||
-	    t.tm_min < 0 || t.tm_min > 59 || t.tm_sec < 0 || t.tm_sec > 60)
+	if (n < 3 || t.tm_year < 1000 || t.tm_mon < 1 || t.tm_mon > 12 || t.tm_mday < 1 || t.tm_mday > 31 || t.tm_hour < 0 ||
+	    t.tm_hour > 24 || t.tm_min < 0 || t.tm_min > 59 || t.tm_sec < 0 || t.tm_sec > 60)
 		return false;
 	t.tm_year -= 1900;
 	t.tm_mon -= 1;

@@ -2,7 +2,8 @@
  *
  * A picture is made grey, lit evenly if it was photographed (a shadow's edge else hides half a page), turned by quarters as Tesseract's
  * orientation model says, made larger until its letters are tall enough, straightened by up to a few degrees, recognised, and told by
- * paragraphs. Boxes go back to the picture as it came. Words that Tesseract itself hardly believes in (photographs are full of them) are left out.
+ * paragraphs. Boxes go back to the picture as it came. Words that Tesseract itself hardly believes in (photographs are full of them) are
+ * left out.
  */
 #include "extract/ocr.h"
 
@@ -15,8 +16,8 @@
 #include <unistd.h>
 
 enum { BELIEVED = 60, WORD_CONFIDENCE_MIN = 20, PARAGRAPH_CONFIDENCE_MIN = 30, UPSCALE_BELOW = 1600, LETTERS_MIN = 20, LETTER_MAX = 128 };
-/* Pixels of a letter's height that are aimed at, and how far a picture is made larger for it. Chosen on half of the pictures that were measured
- * (docs/index.md, Reading pictures), checked on the other half. */
+/* Pixels of a letter's height that are aimed at, and how far a picture is made larger for it. Chosen on half of the pictures that were
+ * measured (docs/index.md, Reading pictures), checked on the other half. */
 #define LETTER_HEIGHT 18.0
 #define SCALE_MAX 3.0
 #define SCALED_PIXELS_MAX 25e6
@@ -28,7 +29,8 @@ static char why_not[256] = "OCR is not loaded in this process";
 
 static const char *tessdata_dir(void)
 {
-	static const char *const dirs[] = {"/usr/share/tesseract-ocr/5/tessdata", "/usr/share/tesseract-ocr/4.00/tessdata", "/usr/share/tessdata",
+	static const char *const dirs[] = {"/usr/share/tesseract-ocr/5/tessdata", "/usr/share/tesseract-ocr/4.00/tessdata",
+	                                   "/usr/share/tessdata",
 	                                   "/usr/local/share/tessdata"};
 	const char *env = getenv("TESSDATA_PREFIX");
 	if (env != NULL && access(env, R_OK) == 0)
@@ -169,7 +171,8 @@ static bool is_lit_unevenly(PIX *gray)
 	l_float32 dark = 0, bright = 0;
 	if (pixGetBackgroundGrayMap(gray, NULL, 10, 15, 60, 40, &map) != 0 || map == NULL)
 		return false;
-	bool known = pixGetRankValueMasked(map, NULL, 0, 0, 1, 0.05f, &dark, NULL) == 0 && pixGetRankValueMasked(map, NULL, 0, 0, 1, 0.95f, &bright, NULL) == 0;
+	bool known = pixGetRankValueMasked(map, NULL, 0, 0, 1, 0.05f, &dark, NULL) == 0 &&
+	    pixGetRankValueMasked(map, NULL, 0, 0, 1, 0.95f, &bright, NULL) == 0;
 	pixDestroy(&map);
 	return known && dark < 0.75f * bright;
 }
@@ -227,7 +230,8 @@ static PIX *prepare(PIX *pix, placing *p)
 	p->turned_height = (int)pixGetHeight(gray);
 	l_float32 angle = 0, confidence = 0;
 	PIX *binary = pixThresholdToBinary(gray, 130);
-	if (binary != NULL && pixGetHeight(gray) > 200 && pixFindSkew(binary, &angle, &confidence) == 0 && confidence > 3 && fabsf(angle) > 0.3f) {
+	if (binary != NULL && pixGetHeight(gray) > 200 && pixFindSkew(binary, &angle, &confidence) == 0 && confidence > 3 &&
+	    fabsf(angle) > 0.3f) {
 		double radians = angle * 3.14159265358979 / 180;
 		PIX *straight = pixRotate(gray, (l_float32)radians, L_ROTATE_AREA_MAP, L_BRING_IN_WHITE, 0, 0);
 		if (straight != NULL && (int)pixGetWidth(straight) == p->turned_width && (int)pixGetHeight(straight) == p->turned_height) {

@@ -128,7 +128,7 @@ static bool open_picture(picture *p, const hth_source *s, hth_verdict *verdict)
 				p->width = HTH_MAX(p->width, w);
 				p->height = HTH_MAX(p->height, h);
 			}
-			
+
 			p->pages = HTH_MAX(p->pages, 1);
 		}
 	}
@@ -152,7 +152,8 @@ static PIX *read_pix(picture *p, const hth_source *s, int page)
 		struct heif_error e = heif_decode_image(p->handle, &image, heif_colorspace_RGB, heif_chroma_interleaved_RGB, NULL);
 		if (e.code != heif_error_Ok)
 			return NULL;
-		int stride = 0, w = heif_image_get_width(image, heif_channel_interleaved), h = heif_image_get_height(image, heif_channel_interleaved);
+		int stride = 0, w = heif_image_get_width(image, heif_channel_interleaved),
+		    h = heif_image_get_height(image, heif_channel_interleaved);
 		const uint8_t *rgb = heif_image_get_plane_readonly(image, heif_channel_interleaved, &stride);
 		PIX *pix = rgb != NULL ? from_rgb(rgb, w, h, stride) : NULL;
 		heif_image_release(image);
@@ -288,12 +289,12 @@ void hth_read_image(hth_tell *tell, hth_source *source, hth_verdict *verdict)
 
 /* One page with a word in it, as small as a PDF gets; Poppler finds its objects by itself, there is no cross-reference table. */
 static const char warm_pdf[] = "%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n"
-                               "3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 72 72]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>endobj\n"
-                               "4 0 obj<</Length 38>>stream\nBT /F 12 Tf 9 9 Td (Hearth) Tj ET     \nendstream endobj\n"
-                               "5 0 obj<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>endobj\ntrailer<</Root 1 0 R>>\n";
+                               "3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 72 72]/Contents 4 0 R/Resources<</Font<</F 5 0 "
+                               "R>>>>>>endobj\n4 0 obj<</Length 38>>stream\nBT /F 12 Tf 9 9 Td (Hearth) Tj ET     \nendstream endobj\n5 0 "
+                               "obj<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>endobj\ntrailer<</Root 1 0 R>>\n";
 
-/* Poppler lists its tables (of Chinese, Japanese and Korean encodings) when the first document is opened and forgets them with the last; within
- * the sandbox it could not list them again. So one stays open. */
+/* Poppler lists its tables (of Chinese, Japanese and Korean encodings) when the first document is opened and forgets them with the last;
+ * within the sandbox it could not list them again. So one stays open. */
 static PopplerDocument *kept_open;
 
 void hth_picture_warm(void)

@@ -64,7 +64,8 @@ void hth_read_archive(hth_tell *tell, hth_source *source, hth_verdict *verdict)
 	int rc = a != NULL ? ARCHIVE_OK : ARCHIVE_FATAL;
 	bool go_on = true;
 	while (a != NULL && go_on && ((rc = archive_read_next_header(a, &entry)) == ARCHIVE_OK || rc == ARCHIVE_WARN)) {
-		if (archive_format(a) == ARCHIVE_FORMAT_RAW && archive_filter_count(a) <= 1) { /* no compression that is known: nothing to unpack */
+		/* no compression that is known: nothing to unpack */
+		if (archive_format(a) == ARCHIVE_FORMAT_RAW && archive_filter_count(a) <= 1) {
 			rc = ARCHIVE_FATAL;
 			break;
 		}

@@ -1,4 +1,5 @@
-/* read-epub.c - EPUB: container.xml names the package, its spine the chapters' order, chapters are XHTML. A chapter is a page. Child only. */
+/* read-epub.c - EPUB: container.xml names the package, its spine the chapters' order, chapters are XHTML. A chapter is a page. Child
+ * only. */
 #include "base/mem.h"
 #include "extract/markup.h"
 #include "extract/readers.h"
@@ -92,7 +93,8 @@ void hth_read_epub(hth_tell *tell, hth_source *source, hth_verdict *verdict)
 		hth_tell_meta(tell, &(hth_extract_meta){.kind = HTH_KIND_EPUB});
 		return;
 	}
-	static const hth_markup_events container_events = {container_open, no_close, no_text}, package_events = {package_open, no_close, no_text};
+	static const hth_markup_events container_events = {container_open, no_close, no_text},
+	    package_events = {package_open, no_close, no_text};
 	char *path = NULL;
 	hth_facts facts = {0};
 	package *p = calloc(1, sizeof *p);

@@ -1,5 +1,5 @@
-/* read-html.c - HTML by libxml2's forgiving parser: blocks, headings, rows of tables; no scripts, styles or hidden parts. Also XML of no known
- * kind, as its text. Child only. */
+/* read-html.c - HTML by libxml2's forgiving parser: blocks, headings, rows of tables; no scripts, styles or hidden parts. Also XML of no
+ * known kind, as its text. Child only. */
 #include "base/mem.h"
 #include "extract/charset.h"
 #include "extract/markup.h"
@@ -41,7 +41,8 @@ static void put_text(page *p, const char *s)
 		bool blank = *s == ' ' || *s == '\n' || *s == '\t' || *s == '\r';
 		if (!blank || p->pre)
 			hth_buf_append_char(&p->text, *s);
-		else if (p->text.len > 0 && p->text.data[p->text.len - 1] != ' ' && p->text.data[p->text.len - 1] != '\n' && p->text.data[p->text.len - 1] != '\t')
+		else if (p->text.len > 0 && p->text.data[p->text.len - 1] != ' ' && p->text.data[p->text.len - 1] != '\n' &&
+		         p->text.data[p->text.len - 1] != '\t')
 			hth_buf_append_char(&p->text, ' ');
 	}
 }
@@ -52,7 +53,8 @@ static bool is_hidden(const xmlNode *node)
 		const char *name = (const char *)a->name, *value = a->children != NULL ? (const char *)a->children->content : NULL;
 		if (strcasecmp(name, "hidden") == 0)
 			return true;
-		if (value != NULL && strcasecmp(name, "style") == 0 && (strstr(value, "display:none") != NULL || strstr(value, "display: none") != NULL))
+		if (value != NULL && strcasecmp(name, "style") == 0 &&
+		    (strstr(value, "display:none") != NULL || strstr(value, "display: none") != NULL))
 			return true;
 	}
 	return false;
@@ -75,13 +77,16 @@ static bool walk(page *p, const xmlNode *node)
 				put_text(p, (const char *)node->content);
 			continue;
 		}
-		if (node->type != XML_ELEMENT_NODE || is_one_of((const char *)node->name, "script style noscript template head svg math object applet canvas") ||
+		if (node->type != XML_ELEMENT_NODE || is_one_of((const char *)node->name,
+		                                                "script style noscript template head svg math object applet canvas") ||
 		    is_hidden(node))
 			continue;
 		const char *name = (const char *)node->name;
 		bool heading = name[0] == 'h' && name[1] >= '1' && name[1] <= '6' && name[2] == '\0', row = strcmp(name, "tr") == 0;
-		bool block = heading || is_one_of(name, "p div section article header footer main aside nav ul ol li dl dt dd table thead tbody tfoot caption "
-		                                        "blockquote pre form fieldset figure figcaption address hr body center option details summary");
+		bool block = heading ||
+		    is_one_of(name, "p div section article header footer main aside nav ul ol li dl dt dd table thead tbody tfoot caption "
+		                                        "blockquote pre form fieldset figure figcaption address hr body center option "
+		                                        "details summary");
 		if (strcmp(name, "br") == 0)
 			hth_buf_append_char(&p->text, p->rows > 0 ? ' ' : '\n');
 		if (strcmp(name, "img") == 0 && attribute(node, "alt") != NULL)
@@ -145,7 +150,8 @@ static void declared_charset(const char *bytes, size_t len, char ret[64])
 	}
 }
 
-bool hth_read_html_bytes(hth_tell *tell, uint32_t number, const char *bytes, size_t len, const char *charset, bool meta, hth_verdict *verdict)
+bool hth_read_html_bytes(hth_tell *tell, uint32_t number, const char *bytes, size_t len, const char *charset, bool meta,
+                         hth_verdict *verdict)
 {
 	char declared[64];
 	if (charset == NULL || charset[0] == '\0') {

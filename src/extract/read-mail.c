@@ -28,7 +28,8 @@ static void put_addresses(hth_buf *out, InternetAddressList *list)
 			put_addresses(out, internet_address_group_get_members(INTERNET_ADDRESS_GROUP(a)));
 			continue;
 		}
-		const char *name = internet_address_get_name(a), *addr = INTERNET_ADDRESS_IS_MAILBOX(a) ? internet_address_mailbox_get_addr(INTERNET_ADDRESS_MAILBOX(a)) : NULL;
+		const char *name = internet_address_get_name(a), *addr = INTERNET_ADDRESS_IS_MAILBOX(a)
+		    ? internet_address_mailbox_get_addr(INTERNET_ADDRESS_MAILBOX(a)) : NULL;
 		hth_buf_append_str(out, out->len > 0 ? ", " : "");
 		if (name != NULL && *name != '\0')
 			hth_buf_appendf(out, addr != NULL && *addr != '\0' ? "%s <%s>" : "%s", name, addr);
@@ -138,7 +139,8 @@ static void read_alternatives(hth_tell *tell, GMimeMultipart *multi, int depth, 
 	int taken = -1;
 	for (int i = 0; i < n && taken < 0; i++) {
 		GMimeObject *o = g_mime_multipart_get_part(multi, i);
-		if (GMIME_IS_PART(o) && is_type(o, "text", "plain") && !is_attachment(GMIME_PART(o)) && read_words(tell, GMIME_PART(o), verdict))
+		if (GMIME_IS_PART(o) && is_type(o, "text", "plain") && !is_attachment(GMIME_PART(o)) &&
+		    read_words(tell, GMIME_PART(o), verdict))
 			taken = i;
 	}
 	for (int i = n - 1; i >= 0 && taken < 0; i--) {

@@ -24,7 +24,8 @@ static void flush(odf *o, hth_extract_role role)
 
 static bool is_hidden(const char *name)
 {
-	static const char *const hidden[] = {"tracked-changes", "styles", "font-face-decls", "automatic-styles", "settings", "scripts", "forms",
+	static const char *const hidden[] = {"tracked-changes", "styles", "font-face-decls", "automatic-styles", "settings", "scripts",
+	                                     "forms",
 	                                     "sequence-decls", "object-ole", "binary-data"};
 	for (size_t i = 0; i < HTH_COUNT(hidden); i++)
 		if (strcmp(name, hidden[i]) == 0)

@@ -1,8 +1,8 @@
 /* read-ooxml.c - docx, xlsx and pptx: the members that hold words, read as streams of XML (ECMA-376). Child only.
  *
- * Word and PowerPoint share the shape of their text: paragraphs (p) of runs (t), tables of rows (tr) of cells (tc). What a reader would not see
- * is left out: deleted text, field instructions, fallbacks of drawings. Excel's cells refer to a table of strings; numbers whose style is a
- * date become dates.
+ * Word and PowerPoint share the shape of their text: paragraphs (p) of runs (t), tables of rows (tr) of cells (tc). What a reader would not
+ * see is left out: deleted text, field instructions, fallbacks of drawings. Excel's cells refer to a table of strings; numbers whose style
+ * is a date become dates.
  */
 #include "base/mem.h"
 #include "extract/markup.h"
@@ -22,9 +22,12 @@ static bool is_named(const char *name, const char *begin, const char *end)
 
 static bool want(const char *name)
 {
-	static const char *const exact[] = {"docProps/core.xml", "xl/workbook.xml", "xl/_rels/workbook.xml.rels", "xl/sharedStrings.xml", "xl/styles.xml"};
-	static const char *const begins[] = {"word/document", "word/footnotes", "word/endnotes", "word/comments", "word/header", "word/footer",
-	                                     "xl/worksheets/", "xl/comments", "xl/threadedComments/", "ppt/comments/", "ppt/slides/slide", "ppt/notesSlides/notesSlide"};
+	static const char *const exact[] = {"docProps/core.xml", "xl/workbook.xml", "xl/_rels/workbook.xml.rels", "xl/sharedStrings.xml",
+	                                    "xl/styles.xml"};
+	static const char *const begins[] = {"word/document", "word/footnotes", "word/endnotes", "word/comments", "word/header",
+	                                     "word/footer",
+	                                     "xl/worksheets/", "xl/comments", "xl/threadedComments/", "ppt/comments/", "ppt/slides/slide",
+	                                     "ppt/notesSlides/notesSlide"};
 	while (*name == '/')
 		name++;
 	for (size_t i = 0; i < HTH_COUNT(exact); i++)
@@ -86,7 +89,8 @@ static void words_open(void *ctx, hth_markup *markup, const char *name)
 	} else if (strcmp(name, "pStyle") == 0) {
 		const char *style = hth_markup_attribute(markup, "val");
 		w->heading = style != NULL && (strncasecmp(style, "heading", 7) == 0 || strcasecmp(style, "title") == 0 ||
-		                               strncasecmp(style, "berschrift", 10) == 0 || strncasecmp(style, "\xC3\xBC" "berschrift", 12) == 0);
+		                               strncasecmp(style, "berschrift", 10) == 0 ||
+		                               strncasecmp(style, "\xC3\xBC" "berschrift", 12) == 0);
 	} else if (strcmp(name, "ph") == 0) {
 		const char *type = hth_markup_attribute(markup, "type");
 		w->title_shape = type != NULL && (strcmp(type, "title") == 0 || strcmp(type, "ctrTitle") == 0);
@@ -110,7 +114,8 @@ static void words_close(void *ctx, const char *name)
 		else
 			flush_words(w, w->heading || w->title_shape ? HTH_ROLE_HEADING : HTH_ROLE_BODY, NULL);
 		w->heading = false;
-	} else if (strcmp(name, "comment") == 0 || strcmp(name, "cm") == 0 || strcmp(name, "threadedComment") == 0) { /* without paragraphs */
+	/* without paragraphs */
+	} else if (strcmp(name, "comment") == 0 || strcmp(name, "cm") == 0 || strcmp(name, "threadedComment") == 0) {
 		flush_words(w, HTH_ROLE_BODY, NULL);
 	} else if (strcmp(name, "tc") == 0) {
 		hth_buf_append_char(&w->text, '\t');
@@ -203,7 +208,8 @@ static void styles_open(void *ctx, hth_markup *markup, const char *name)
 	} else if (strcmp(name, "xf") == 0 && s->in_cells && s->n < STYLES_MAX) {
 		const char *id = hth_markup_attribute(markup, "numFmtId");
 		unsigned long number = id != NULL ? strtoul(id, NULL, 10) : 0;
-		s->is_date[s->n++] = (number >= 14 && number <= 17) || number == 22 || (number < HTH_COUNT(s->custom_date) && s->custom_date[number]);
+		s->is_date[s->n++] = (number >= 14 && number <= 17) || number == 22 ||
+		    (number < HTH_COUNT(s->custom_date) && s->custom_date[number]);
 	}
 }
 
@@ -270,7 +276,8 @@ static void put_value(sheet *s, const char *v, size_t len)
 		unsigned long i = strtoul(v, NULL, 10);
 		if (i < s->strings->n && s->strings->begin[i] < s->strings->bytes.len)
 			hth_buf_append_str(&s->row, s->strings->bytes.data + s->strings->begin[i]);
-	} else if (s->type[0] == '\0' && end != v && s->style < s->styles->n && s->styles->is_date[s->style] && hth_sheet_put_date(&s->row, number, false)) {
+	} else if (s->type[0] == '\0' && end != v && s->style < s->styles->n && s->styles->is_date[s->style] &&
+	           hth_sheet_put_date(&s->row, number, false)) {
 		/* told as a date */
 	} else if (strcmp(s->type, "e") != 0) {
 		hth_buf_append(&s->row, v, len);
@@ -325,7 +332,8 @@ static void book_open(void *ctx, hth_markup *markup, const char *name)
 		v = hth_markup_attribute(markup, "Target");
 		for (size_t i = 0; v != NULL && i < b->n; i++)
 			if (strcmp(b->sheets[i].id, id) == 0)
-				snprintf(b->sheets[i].file, sizeof b->sheets[0].file, "%s%.150s", v[0] == '/' ? "" : "xl/", v[0] == '/' ? v + 1 : v);
+				snprintf(b->sheets[i].file, sizeof b->sheets[0].file, "%s%.150s", v[0] == '/' ? "" : "xl/",
+				         v[0] == '/' ? v + 1 : v);
 	}
 }
 
@@ -337,8 +345,10 @@ static void ignore_close(void *ctx, const char *name)
 
 static bool read_book(hth_tell *tell, const hth_members *members, hth_facts *facts)
 {
-	static const hth_markup_events book_events = {book_open, ignore_close, no_text}, string_events = {strings_open, strings_close, strings_text},
-	                               style_events = {styles_open, styles_close, no_text}, sheet_events = {sheet_open, sheet_close, sheet_text};
+	static const hth_markup_events book_events = {book_open, ignore_close, no_text},
+	    string_events = {strings_open, strings_close, strings_text},
+	                               style_events = {styles_open, styles_close, no_text},
+	                               sheet_events = {sheet_open, sheet_close, sheet_text};
 	book *b = calloc(1, sizeof *b);
 	styles *st = calloc(1, sizeof *st);
 	strings str = {.bytes = HTH_BUF_INIT(HTH_MEMBER_MAX)};
@@ -357,7 +367,8 @@ static bool read_book(hth_tell *tell, const hth_members *members, hth_facts *fac
 		hth_tell_text(tell, (uint32_t)i + 1, HTH_ROLE_HEADING, NULL, b->sheets[i].name, strlen(b->sheets[i].name));
 		if ((m = hth_members_find(members, b->sheets[i].file)) == NULL)
 			continue; /* a chart, or lost */
-		sheet s = {.tell = tell, .strings = &str, .styles = st, .page = (uint32_t)i + 1, .row = HTH_BUF_INIT(TEXT_MAX), .value = HTH_BUF_INIT(TEXT_MAX)};
+		sheet s = {.tell = tell, .strings = &str, .styles = st, .page = (uint32_t)i + 1, .row = HTH_BUF_INIT(TEXT_MAX),
+		           .value = HTH_BUF_INIT(TEXT_MAX)};
 		ok = hth_markup_read(m->bytes, m->len, &sheet_events, &s) && ok;
 		hth_buf_finish(&s.row);
 		hth_buf_finish(&s.value);
@@ -419,7 +430,8 @@ void hth_read_ooxml(hth_tell *tell, hth_source *source, hth_extract_kind kind, h
 		ok = read_numbered(tell, &members, "xl/comments", false) && ok;
 		ok = read_numbered(tell, &members, "xl/threadedComments/", false) && ok;
 	} else if (kind == HTH_KIND_DOCX) {
-		static const char *const parts[] = {"word/document", "word/footnotes", "word/endnotes", "word/comments", "word/header", "word/footer"};
+		static const char *const parts[] = {"word/document", "word/footnotes", "word/endnotes", "word/comments", "word/header",
+		                                    "word/footer"};
 		hth_facts_tell(tell, &facts, kind, 0);
 		for (size_t i = 0; i < HTH_COUNT(parts); i++)
 			ok = read_numbered(tell, &members, parts[i], false) && ok;

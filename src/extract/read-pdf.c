@@ -72,7 +72,8 @@ static size_t cut_lines(const char *text, const PopplerRectangle *rects, guint n
 				break;
 		} else if (i < n_rects && !g_unichar_isspace(c)) {
 			const PopplerRectangle *r = &rects[i];
-			double x1 = HTH_MIN(r->x1, r->x2), x2 = HTH_MAX(r->x1, r->x2), y1 = HTH_MIN(r->y1, r->y2), y2 = HTH_MAX(r->y1, r->y2);
+			double x1 = HTH_MIN(r->x1, r->x2), x2 = HTH_MAX(r->x1, r->x2), y1 = HTH_MIN(r->y1, r->y2),
+			    y2 = HTH_MAX(r->y1, r->y2);
 			if (!any) {
 				memcpy(l.box, (double[]){x1, y1, x2, y2}, sizeof l.box);
 			} else {
@@ -103,8 +104,9 @@ static bool belongs(const double block[4], const line *a, const line *b)
 	return overlap > 0;
 }
 
-/* Poppler puts marks of direction around words that are written from the right; where one such word follows another without a space it has lost
- * it. A ligature of lam and a form of alef comes turned round: where the article stands before it that is plain, since no word has such a row. */
+/* Poppler puts marks of direction around words that are written from the right; where one such word follows another without a space it has
+ * lost it. A ligature of lam and a form of alef comes turned round: where the article stands before it that is plain, since no word has
+ * such a row. */
 static void append_text(hth_buf *out, const char *text, size_t len)
 {
 	gunichar before = 0;
@@ -113,8 +115,8 @@ static void append_text(hth_buf *out, const char *text, size_t len)
 		const char *next = g_utf8_next_char(at);
 		if (c == RIGHT_TO_LEFT && before == END_OF_DIRECTION)
 			hth_buf_append_char(out, ' ');
-		if (!is_direction_mark(c) && next + 4 <= text + len && c == 0x0627 && next[0] == '\xD8' && strchr("\xA2\xA3\xA5", next[1]) != NULL &&
-		    memcmp(next + 2, "\xD9\x84", 2) == 0) {
+		if (!is_direction_mark(c) && next + 4 <= text + len && c == 0x0627 && next[0] == '\xD8' &&
+		    strchr("\xA2\xA3\xA5", next[1]) != NULL && memcmp(next + 2, "\xD9\x84", 2) == 0) {
 			hth_buf_append(out, at, 2);
 			hth_buf_append(out, next + 2, 2);
 			hth_buf_append(out, next, 2);
@@ -138,7 +140,8 @@ static bool tell_block(hth_tell *tell, uint32_t page, const char *text, const li
 	size_t len = lines[last].end - lines[first].begin;
 	hth_buf clean = HTH_BUF_INIT(2 * len + 1);
 	append_text(&clean, text + lines[first].begin, len);
-	bool go_on = hth_tell_text(tell, page, heading ? HTH_ROLE_HEADING : HTH_ROLE_BODY, fractions, clean.data != NULL ? clean.data : "", clean.len);
+	bool go_on = hth_tell_text(tell, page, heading ? HTH_ROLE_HEADING : HTH_ROLE_BODY, fractions, clean.data != NULL ? clean.data : "",
+	                           clean.len);
 	hth_buf_finish(&clean);
 	return go_on;
 }
@@ -181,7 +184,8 @@ static void tell_notes(hth_tell *tell, PopplerPage *page, uint32_t number)
 	for (GList *at = all; at != NULL; at = at->next) {
 		PopplerAnnotMapping *m = at->data;
 		PopplerAnnotType type = poppler_annot_get_annot_type(m->annot);
-		if (type == POPPLER_ANNOT_LINK || type == POPPLER_ANNOT_WIDGET || type == POPPLER_ANNOT_POPUP || type == POPPLER_ANNOT_FREE_TEXT)
+		if (type == POPPLER_ANNOT_LINK || type == POPPLER_ANNOT_WIDGET || type == POPPLER_ANNOT_POPUP ||
+		    type == POPPLER_ANNOT_FREE_TEXT)
 			continue;
 		gchar *contents = poppler_annot_get_contents(m->annot);
 		if (contents != NULL && *contents != '\0')
@@ -239,7 +243,8 @@ static bool is_blank(PopplerPage *page)
 	for (int y = 0; y < h; y++)
 		for (int x = 0; x < w; x++) {
 			const unsigned char *p = data + (size_t)y * (size_t)stride + (size_t)x * 4;
-			int d = abs(p[0] - (int)(corner & 255)) + abs(p[1] - (int)(corner >> 8 & 255)) + abs(p[2] - (int)(corner >> 16 & 255));
+			int d = abs(p[0] - (int)(corner & 255)) + abs(p[1] - (int)(corner >> 8 & 255)) +
+			    abs(p[2] - (int)(corner >> 16 & 255));
 			other += d > 96;
 		}
 	cairo_surface_destroy(s);
@@ -346,7 +351,8 @@ static PopplerDocument *open_document(hth_source *source, hth_verdict *verdict)
 		if (g_error_matches(error, POPPLER_ERROR, POPPLER_ERROR_ENCRYPTED))
 			hth_verdict_unreadable(verdict, "encrypted: needs a password");
 		else
-			hth_verdict_unreadable(verdict, "damaged: not a whole PDF (%s)", error != NULL ? error->message : "no reason was given");
+			hth_verdict_unreadable(verdict, "damaged: not a whole PDF (%s)",
+			                       error != NULL ? error->message : "no reason was given");
 		g_clear_error(&error);
 	}
 	return doc;
@@ -375,7 +381,8 @@ static size_t match_word(const char *text, const char *words)
 {
 	for (const char *word = words; *word != '\0'; word += strcspn(word, "\n"), word += *word == '\n') {
 		const char *t = text, *w = word;
-		while (*w != '\0' && *w != '\n' && *t != '\0' && g_unichar_tolower(g_utf8_get_char(t)) == g_unichar_tolower(g_utf8_get_char(w))) {
+		while (*w != '\0' && *w != '\n' && *t != '\0' &&
+		       g_unichar_tolower(g_utf8_get_char(t)) == g_unichar_tolower(g_utf8_get_char(w))) {
 			t = g_utf8_next_char(t);
 			w = g_utf8_next_char(w);
 		}
@@ -416,7 +423,8 @@ static size_t find_words(const hth_tell *tell, PopplerPage *page, float boxes[][
 				i++;
 			}
 			if (box[0] < box[2] && box[1] < box[3])
-				memcpy(boxes[n++], (float[]){(float)(box[0] / width), (float)(box[1] / height), (float)(box[2] / width), (float)(box[3] / height)},
+				memcpy(boxes[n++], (float[]){(float)(box[0] / width), (float)(box[1] / height), (float)(box[2] / width),
+				                             (float)(box[3] / height)},
 				       sizeof boxes[0]);
 		}
 	}

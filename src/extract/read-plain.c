@@ -100,7 +100,8 @@ static void tell_paragraphs(hth_tell *tell, const char *s, size_t len, bool mark
 		}
 		if (marks > 0) {
 			size_t end = n;
-			while (end > marks && (s[at + end - 1] == '#' || s[at + end - 1] == '\n' || s[at + end - 1] == '\r' || s[at + end - 1] == ' '))
+			while (end > marks && (s[at + end - 1] == '#' || s[at + end - 1] == '\n' || s[at + end - 1] == '\r' ||
+			                       s[at + end - 1] == ' '))
 				end--;
 			if (!hth_tell_text(tell, 0, HTH_ROLE_HEADING, NULL, s + at + marks, end - marks))
 				return;

@@ -27,7 +27,8 @@ void hth_read_image(hth_tell *tell, hth_source *source, hth_verdict *verdict);
 /* Bodies of mail and chapters of books, as text of the open part. charset: declared, or NULL. */
 void hth_read_plain_bytes(hth_tell *tell, const char *bytes, size_t len, const char *charset, hth_verdict *verdict);
 /* meta: tell the part's facts, too. False: the limits are reached. */
-bool hth_read_html_bytes(hth_tell *tell, uint32_t number, const char *bytes, size_t len, const char *charset, bool meta, hth_verdict *verdict);
+bool hth_read_html_bytes(hth_tell *tell, uint32_t number, const char *bytes, size_t len, const char *charset, bool meta,
+                         hth_verdict *verdict);
 
 /* Before the sandbox. */
 void hth_mail_load(void);

@@ -119,9 +119,12 @@ static void close_group(reader *r)
 
 static bool is_skipped_destination(const char *word)
 {
-	static const char *const words[] = {"colortbl", "stylesheet", "pict", "object", "objdata", "fldinst", "themedata", "datastore", "listtable",
-	                                    "listoverridetable", "rsidtbl", "generator", "xmlnstbl", "filetbl", "revtbl", "bkmkstart", "bkmkend", "nonshppict",
-	                                    "datafield", "private", "latentstyles", "colorschememapping", "pntext", "blipuid", "tc", "xe", "deleted"};
+	static const char *const words[] = {"colortbl", "stylesheet", "pict", "object", "objdata", "fldinst", "themedata", "datastore",
+	                                    "listtable",
+	                                    "listoverridetable", "rsidtbl", "generator", "xmlnstbl", "filetbl", "revtbl", "bkmkstart",
+	                                    "bkmkend", "nonshppict",
+	                                    "datafield", "private", "latentstyles", "colorschememapping", "pntext", "blipuid", "tc", "xe",
+	                                    "deleted"};
 	for (size_t i = 0; i < HTH_COUNT(words); i++)
 		if (strcmp(word, words[i]) == 0)
 			return true;
@@ -156,8 +159,10 @@ static uint32_t symbol_of(const char *word)
 	static const struct {
 		const char *word;
 		uint32_t cp;
-	} rows[] = {{"emdash", 0x2014}, {"endash", 0x2013}, {"lquote", 0x2018}, {"rquote", 0x2019}, {"ldblquote", 0x201C}, {"rdblquote", 0x201D},
-	            {"bullet", 0x2022}, {"emspace", ' '}, {"enspace", ' '}, {"qmspace", ' '}, {"tab", '\t'}, {"line", '\n'}, {"softline", '\n'}};
+	} rows[] = {{"emdash", 0x2014}, {"endash", 0x2013}, {"lquote", 0x2018}, {"rquote", 0x2019}, {"ldblquote", 0x201C},
+	            {"rdblquote", 0x201D},
+	            {"bullet", 0x2022}, {"emspace", ' '}, {"enspace", ' '}, {"qmspace", ' '}, {"tab", '\t'}, {"line", '\n'},
+	            {"softline", '\n'}};
 	for (size_t i = 0; i < HTH_COUNT(rows); i++)
 		if (strcmp(word, rows[i].word) == 0)
 			return rows[i].cp;
@@ -215,7 +220,8 @@ static void on_word(reader *r, const char *word, bool has_value, int value)
 		set_destination(r, INFO);
 	} else if (g->where == INFO) {
 		set_destination(r, strcmp(word, "title") == 0 ? INFO_TITLE : strcmp(word, "author") == 0 ? INFO_AUTHOR : SKIPPED);
-	} else if (is_skipped_destination(word) || (r->star && strcmp(word, "shppict") != 0 && strcmp(word, "shpinst") != 0 && strcmp(word, "shptxt") != 0)) {
+	} else if (is_skipped_destination(word) || (r->star && strcmp(word, "shppict") != 0 && strcmp(word, "shpinst") != 0 &&
+	                                            strcmp(word, "shptxt") != 0)) {
 		set_destination(r, SKIPPED);
 	} else if (strcmp(word, "bin") == 0 && value > 0) {
 		r->at += HTH_MIN((ptrdiff_t)value, r->end - r->at);

@@ -1,5 +1,5 @@
-/* rtf.h - Rich Text Format 1.9.1 to text, by a reader of ours: Debian has no library that only reads. Pictures, objects and fields' codes are
- * skipped; nothing is executed. Groups nest up to 256; any bytes are fine. */
+/* rtf.h - Rich Text Format 1.9.1 to text, by a reader of ours: Debian has no library that only reads. Pictures, objects and fields' codes
+ * are skipped; nothing is executed. Groups nest up to 256; any bytes are fine. */
 #ifndef HTH_EXTRACT_RTF_H
 #define HTH_EXTRACT_RTF_H
 

@@ -31,7 +31,10 @@ void hth_name_ending(const char *name, char ret[16])
 	ret[n] = '\0';
 }
 
-static bool starts(const char *head, size_t n, const char *magic_bytes, size_t len) { return n >= len && memcmp(head, magic_bytes, len) == 0; }
+static bool starts(const char *head, size_t n, const char *magic_bytes, size_t len)
+{
+	return n >= len && memcmp(head, magic_bytes, len) == 0;
+}
 
 static bool is_one_of(const char *word, const char *list)
 {
@@ -72,9 +75,10 @@ static size_t header_name(const char *s, size_t n)
 /* How many well-known headers the text begins with; a line that is no header, and no continuation of one, ends them. */
 static int count_mail_headers(const char *s, size_t n)
 {
-	static const char known[] = "received from to cc subject date message-id return-path delivered-to mime-version content-type reply-to sender "
-	                            "x-mailer references in-reply-to content-transfer-encoding dkim-signature authentication-results x-original-to "
-	                            "envelope-to list-id list-unsubscribe bcc x-spam-status user-agent";
+	static const char known[] = "received from to cc subject date message-id return-path delivered-to mime-version content-type "
+	                            "reply-to sender x-mailer references in-reply-to content-transfer-encoding dkim-signature "
+	                            "authentication-results x-original-to envelope-to list-id list-unsubscribe bcc x-spam-status "
+	                            "user-agent";
 	int count = 0;
 	bool in_header = false;
 	for (size_t at = 0; at < n;) {
@@ -137,13 +141,15 @@ static bool is_armour(const char *s, size_t n, hth_verdict *verdict)
 /* No text in any encoding: libmagic's name for it. Documents of formats that are not read are unreadable, all else holds no text. */
 static void name_binary(const char *head, size_t n, const char *ending, hth_verdict *verdict)
 {
-	static const char documents[] = "wpd wps wks wk1 wk3 wk4 123 pub one vsd pages numbers key wri abw sdw sxd dwg dxf djvu mobi azw azw3 lit oxps xps ps eps "
-	                                "msg tnef dat ppt doc xls mdb accdb";
+	static const char documents[] = "wpd wps wks wk1 wk3 wk4 123 pub one vsd pages numbers key wri abw sdw sxd dwg dxf djvu mobi azw "
+	                                "azw3 lit oxps xps ps eps msg tnef dat ppt doc xls mdb accdb";
 	const char *text = magic != NULL ? magic_buffer(magic, head, n) : NULL;
 	if (text == NULL || *text == '\0' || strcmp(text, "data") == 0)
 		text = "data of no known kind";
-	bool document = strcasestr(text, "document") != NULL || strcasestr(text, "wordperfect") != NULL || strcasestr(text, "spreadsheet") != NULL ||
-	                strcasestr(text, "transport neutral") != NULL || strcasestr(text, "mobipocket") != NULL || strcasestr(text, "lotus") != NULL ||
+	bool document = strcasestr(text, "document") != NULL || strcasestr(text, "wordperfect") != NULL ||
+	    strcasestr(text, "spreadsheet") != NULL ||
+	                strcasestr(text, "transport neutral") != NULL || strcasestr(text, "mobipocket") != NULL ||
+	                strcasestr(text, "lotus") != NULL ||
 	                strcasestr(text, "worksheet") != NULL || strcasestr(text, "htmlhelp") != NULL;
 	if (document || (is_one_of(ending, documents) && strcasestr(text, "data of no known") != NULL))
 		hth_verdict_unreadable(verdict, "a format that is not read: %.180s", text);
@@ -181,8 +187,8 @@ static hth_extract_kind sniff_text(const char *head, size_t n, const char *endin
 	for (size_t i = 0; i < look; i++)
 		front[i] = s[i] != '\0' ? s[i] : ' ';
 	front[look] = '\0';
-	if (strncasecmp(front, "<!doctype html", 14) == 0 || strncasecmp(front, "<html", 5) == 0 || (front[0] == '<' && strcasestr(front, "<html") != NULL) ||
-	    (front[0] == '<' && is_one_of(ending, "html htm xhtml")))
+	if (strncasecmp(front, "<!doctype html", 14) == 0 || strncasecmp(front, "<html", 5) == 0 ||
+	    (front[0] == '<' && strcasestr(front, "<html") != NULL) || (front[0] == '<' && is_one_of(ending, "html htm xhtml")))
 		return HTH_KIND_HTML;
 	if (strncmp(front, "<?xml", 5) == 0 || (front[0] == '<' && is_one_of(ending, "xml svg rss atom opml nxml fb2")))
 		return HTH_KIND_XML;

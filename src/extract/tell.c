@@ -1,4 +1,5 @@
-/* tell.c - the child's side: frames of what readers find, cleaned and counted. See tell.h. One thread; writes block until the daemon reads. */
+/* tell.c - the child's side: frames of what readers find, cleaned and counted. See tell.h. One thread; writes block until the daemon
+ * reads. */
 #include "extract/tell.h"
 
 #include "base/mem.h"
@@ -354,7 +355,8 @@ void hth_tell_page(hth_tell *tell, uint32_t page)
 void hth_tell_png(hth_tell *tell, const void *bytes, size_t len)
 {
 	for (size_t at = 0; at < len; at += HTH_EXTRACT_PNG_CHUNK)
-		sent(tell, hth_extract_put_png(&tell->out, tell->job, (const char *)bytes + at, HTH_MIN(len - at, (size_t)HTH_EXTRACT_PNG_CHUNK)));
+		sent(tell, hth_extract_put_png(&tell->out, tell->job, (const char *)bytes + at,
+		                               HTH_MIN(len - at, (size_t)HTH_EXTRACT_PNG_CHUNK)));
 	tell->rendered = len > 0;
 }
 

@@ -104,7 +104,8 @@ hth_unpacked hth_unpack_member(struct archive *a, hth_tell *tell, uint64_t packe
 			return out->len + CHUNK > out->max ? HTH_UNPACKED_TOO_LARGE : HTH_UNPACKED_NO_MEMORY;
 		la_ssize_t n = archive_read_data(a, room, CHUNK);
 		if (n < 0)
-			return n == ARCHIVE_RETRY ? HTH_UNPACKED_DAMAGED : archive_errno(a) == ENOMEM ? HTH_UNPACKED_NO_MEMORY : HTH_UNPACKED_DAMAGED;
+			return n == ARCHIVE_RETRY ? HTH_UNPACKED_DAMAGED : archive_errno(a) == ENOMEM ? HTH_UNPACKED_NO_MEMORY
+			    : HTH_UNPACKED_DAMAGED;
 		if (n == 0)
 			break;
 		out->len += (size_t)n;
@@ -152,7 +153,8 @@ bool hth_members_load(hth_members *ret, hth_tell *tell, hth_source *source, bool
 		hth_unpacked how = hth_unpack_member(a, tell, source->len, &bytes);
 		if (how == HTH_UNPACKED_BOMB || how == HTH_UNPACKED_TOO_LARGE) {
 			hth_verdict_unreadable(verdict, "too large: it grows to more than %d MiB when it is unpacked",
-			                       how == HTH_UNPACKED_BOMB ? (int)HTH_MIN(tell->expanded >> 20, HTH_EXPANDED_MAX >> 20) : HTH_MEMBER_MAX >> 20);
+			                       how == HTH_UNPACKED_BOMB ? (int)HTH_MIN(tell->expanded >> 20, HTH_EXPANDED_MAX >> 20)
+			                                                : HTH_MEMBER_MAX >> 20);
 			ok = false;
 		}
 		ret->damaged = ret->damaged || how == HTH_UNPACKED_DAMAGED;
@@ -192,8 +194,10 @@ static hth_extract_kind kind_of_mimetype(const char *type)
 	static const struct {
 		const char *type;
 		hth_extract_kind kind;
-	} rows[] = {{"application/vnd.oasis.opendocument.text", HTH_KIND_ODT}, {"application/vnd.oasis.opendocument.spreadsheet", HTH_KIND_ODS},
-	            {"application/vnd.oasis.opendocument.presentation", HTH_KIND_ODP}, {"application/vnd.oasis.opendocument.graphics", HTH_KIND_ODP},
+	} rows[] = {{"application/vnd.oasis.opendocument.text", HTH_KIND_ODT},
+	            {"application/vnd.oasis.opendocument.spreadsheet", HTH_KIND_ODS},
+	            {"application/vnd.oasis.opendocument.presentation", HTH_KIND_ODP},
+	            {"application/vnd.oasis.opendocument.graphics", HTH_KIND_ODP},
 	            {"application/vnd.sun.xml.writer", HTH_KIND_ODT}, {"application/vnd.sun.xml.calc", HTH_KIND_ODS},
 	            {"application/vnd.sun.xml.impress", HTH_KIND_ODP}, {"application/epub+zip", HTH_KIND_EPUB}};
 	for (size_t i = 0; i < HTH_COUNT(rows); i++)

@@ -79,7 +79,8 @@ static bool address_ok(void *ctx, const char *address)
 
 static bool is_text(const char *type)
 {
-	static const char *const kinds[] = {"text/", "application/json", "application/xml", "application/xhtml", "application/ld+json", "application/rss",
+	static const char *const kinds[] = {"text/", "application/json", "application/xml", "application/xhtml", "application/ld+json",
+	                                    "application/rss",
 	                                    "application/atom", "application/javascript", "application/yaml", "application/toml"};
 	for (size_t i = 0; i < HTH_COUNT(kinds); i++)
 		if (strncasecmp(type, kinds[i], strlen(kinds[i])) == 0)
@@ -110,7 +111,8 @@ static void on_hop(void *ctx, const hth_transfer_hop *hop)
 		free(f->url);
 		f->url = strdup(hop->url);
 	}
-	hth_egress e = {.at_unix = hth_clock_unix(), .kind = "fetch", .sent_bytes = hop->sent_bytes, .received_bytes = hop->received_bytes, .allowed = hop->allowed};
+	hth_egress e = {.at_unix = hth_clock_unix(), .kind = "fetch", .sent_bytes = hop->sent_bytes, .received_bytes = hop->received_bytes,
+	                .allowed = hop->allowed};
 	snprintf(e.host, sizeof e.host, "%s", hop->host);
 	snprintf(e.reason, sizeof e.reason, "%s", f->options->reason != NULL ? f->options->reason : "web_fetch");
 	if (hth_store_egress_add(f->store, &e, NULL) != HTH_OK)
@@ -142,22 +144,25 @@ static bool is_latin(const fetching *f)
 {
 	if (strcasestr(f->head.type, "charset=") != NULL)
 		return says_latin(f->head.type, strlen(f->head.type));
-	return f->body.data != NULL && says_latin(f->body.data, HTH_MIN(f->body.len, (size_t)1024)) && hth_utf8_valid_prefix(f->body.data, f->body.len) != f->body.len;
+	return f->body.data != NULL && says_latin(f->body.data, HTH_MIN(f->body.len, (size_t)1024)) &&
+	    hth_utf8_valid_prefix(f->body.data, f->body.len) != f->body.len;
 }
 
 /* As text that may go into JSON and a prompt: bytes that are no UTF-8, and NULs, become U+FFFD. */
 static hth_status to_text(const hth_buf *body, bool latin, hth_fetch_result *result, hth_error *err)
 {
 	/* Windows-1252 between 0x80 and 0x9F; the rest of it are the code points themselves. */
-	static const uint16_t windows[32] = {0x20AC, 0x81,   0x201A, 0x192,  0x201E, 0x2026, 0x2020, 0x2021, 0x2C6, 0x2030, 0x160, 0x2039, 0x152, 0x8D,   0x17D, 0x8F,
-	                                     0x90,   0x2018, 0x2019, 0x201C, 0x201D, 0x2022, 0x2013, 0x2014, 0x2DC, 0x2122, 0x161, 0x203A, 0x153, 0x9D,   0x17E, 0x178};
+	static const uint16_t windows[32] = {0x20AC, 0x81,   0x201A, 0x192,  0x201E, 0x2026, 0x2020, 0x2021, 0x2C6, 0x2030, 0x160, 0x2039,
+	                                     0x152, 0x8D,   0x17D, 0x8F, 0x90,   0x2018, 0x2019, 0x201C, 0x201D, 0x2022, 0x2013, 0x2014,
+	                                     0x2DC, 0x2122, 0x161, 0x203A, 0x153, 0x9D,   0x17E, 0x178};
 	hth_buf out = HTH_BUF_INIT(body->len * 3 + 1);
 	for (size_t at = 0; at < body->len && !out.failed;) {
 		size_t good = latin ? 0 : hth_utf8_valid_prefix(body->data + at, body->len - at);
 		unsigned char byte = (unsigned char)body->data[at];
 		if (latin) {
 			char c[4];
-			hth_buf_append(&out, c, hth_utf8_encode(byte == 0 ? 0xFFFD : byte >= 0x80 && byte < 0xA0 ? windows[byte - 0x80] : byte, c));
+			hth_buf_append(&out, c, hth_utf8_encode(byte == 0 ? 0xFFFD : byte >= 0x80 &&
+			                                        byte < 0xA0 ? windows[byte - 0x80] : byte, c));
 			at++;
 			continue;
 		}
@@ -217,13 +222,16 @@ hth_status hth_fetch(const char *url, const hth_fetch_options *options, hth_fetc
 	if (err == NULL)
 		err = &own;
 	if (options->hosts == NULL || options->hosts[strspn(options->hosts, ", \t")] == '\0')
-		return hth_fail(err, HTH_DENIED, "fetching from the web is off; the setting fetch_hosts lists the hosts that may be fetched from");
+		return hth_fail(err, HTH_DENIED,
+		                "fetching from the web is off; the setting fetch_hosts lists the hosts that may be fetched from");
 	uint64_t max = options->max_bytes != 0 ? HTH_MIN(options->max_bytes, (uint64_t)HTH_FETCH_BYTES_MAX) : USUAL_BYTES;
 	fetching f = {.options = options, .body = HTH_BUF_INIT(max)};
 	HTH_TRY(hth_store_open(&f.store, options->home, err));
 	static const char *const headers[] = {"Accept: text/*, application/json, application/xml;q=0.9"};
-	const hth_transfer t = {.url = url, .headers = headers, .n_headers = 1, .connect_ms = 5000, .total_ms = options->total_ms != 0 ? options->total_ms : USUAL_MS,
-	                        .max_redirects = REDIRECTS, .allow = allow, .address_ok = address_ok, .head = on_head, .data = on_data, .hop = on_hop,
+	const hth_transfer t = {.url = url, .headers = headers, .n_headers = 1, .connect_ms = 5000,
+	                        .total_ms = options->total_ms != 0 ? options->total_ms : USUAL_MS,
+	                        .max_redirects = REDIRECTS, .allow = allow, .address_ok = address_ok, .head = on_head, .data = on_data,
+	                        .hop = on_hop,
 	                        .cancelled = is_cancelled, .ctx = &f};
 	hth_status status = hth_transfer_run(&t, NULL, err);
 	if (f.cut || f.no_text)

@@ -2,8 +2,8 @@
  *
  * Blocking; any thread. What may be fetched: http and https, GET, from hosts on the list, at addresses of the public Internet (looked at
  * where the socket is made, so a name cannot mean one address to the check and another to the connection), redirects by the same rules,
- * text of any kind, up to max_bytes, within total_ms. HTML becomes plain text with its title and links. Every connection, and every one that was refused, is in the egress log with its
- * reason. No cookie, key or referrer is sent.
+ * text of any kind, up to max_bytes, within total_ms. HTML becomes plain text with its title and links. Every connection, and every one
+ * that was refused, is in the egress log with its reason. No cookie, key or referrer is sent.
  */
 #ifndef HTH_FETCH_FETCH_H
 #define HTH_FETCH_FETCH_H
@@ -41,7 +41,8 @@ typedef struct hth_fetch_result {
 	size_t n_links;
 } hth_fetch_result;
 
-/* HTH_DENIED: not on the list, or not a public address, or fetching is off; HTH_UNSUPPORTED: no text; HTH_GONE, HTH_TIMEOUT, HTH_CANCELLED. */
+/* HTH_DENIED: not on the list, or not a public address, or fetching is off; HTH_UNSUPPORTED: no text; HTH_GONE, HTH_TIMEOUT,
+ * HTH_CANCELLED. */
 HTH_MUST_USE hth_status hth_fetch(const char *url, const hth_fetch_options *options, hth_fetch_result *ret_result, hth_error *err);
 void hth_fetch_result_finish(hth_fetch_result *result);
 /* Whether the list allows this host and port. */

@@ -181,7 +181,8 @@ static enum MHD_Result on_headers(hth_http *http, struct MHD_Connection *mhd, co
 	if (sum.bytes > http->options.max_header)
 		status = 431;
 	else if (sum.lengths + sum.codings > 1)
-		status = 400; /* where a body ends must not be a matter of who reads it: a proxy in front may think otherwise (RFC 9112, 6.3) */
+		status =
+		    400; /* where a body ends must not be a matter of who reads it: a proxy in front may think otherwise (RFC 9112, 6.3) */
 	const char *length = MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, "Content-Length");
 	bool body = length != NULL || MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, "Transfer-Encoding") != NULL;
 	if (status == 0 && body && http->handler.headers != NULL) {

@@ -321,7 +321,8 @@ static hth_status open_socket(const hth_http_options *options, int *ret_fd, uint
 		int e = errno;
 		if (e == EADDRINUSE)
 			return hth_fail(err, HTH_CONFLICT,
-			                "%s port %u is taken: another program (or another node) listens there; choose another with --listen",
+			                "%s port %u is taken: another program (or another node) listens there; choose another with "
+			                "--listen",
 			                address, options->port);
 		return hth_fail_errno(err, HTH_IO, e, "cannot listen on %s port %u", address, options->port);
 	}
@@ -341,7 +342,8 @@ static hth_status open_socket(const hth_http_options *options, int *ret_fd, uint
 static void set_defaults(hth_http_options *o)
 {
 	o->max_body = o->max_body ? o->max_body : 32u << 20;
-	o->max_header = o->max_header ? o->max_header : 16u << 10; /* libmicrohttpd maps pools over 32 KiB afresh for each connection: dear */
+	/* libmicrohttpd maps pools over 32 KiB afresh for each connection: dear */
+	o->max_header = o->max_header ? o->max_header : 16u << 10;
 	o->max_buffered = o->max_buffered ? o->max_buffered : 128u << 20;
 	o->max_connections = o->max_connections ? o->max_connections : 256;
 	o->max_per_client = o->max_per_client ? o->max_per_client : 128;

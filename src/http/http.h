@@ -9,8 +9,8 @@
  * left, and counts as gone, as it does for nginx and Go's net/http: otherwise nobody could notice a leaving client before the
  * next write. An answer given inside `handle` still reaches such a client.
  *
- * When there is no room for a connection, the oldest one that has not yet brought a whole request gives way to it (one from the same address
- * when it is that address's share that is used up), so slow clients can only crowd out each other. Connections that wait for or
+ * When there is no room for a connection, the oldest one that has not yet brought a whole request gives way to it (one from the same
+ * address when it is that address's share that is used up), so slow clients can only crowd out each other. Connections that wait for or
  * receive an answer are never closed for room; when all are such, the new one is refused.
  */
 #ifndef HTH_HTTP_HTTP_H
@@ -46,8 +46,8 @@ typedef struct hth_http_handler {
 	/* The client left (or fell too far behind) before the response was complete, or the server is stopping. The exchange is freed after
 	 * this returns; nothing may be sent to it. Not called once the response is complete. */
 	void (*gone)(void *ctx, hth_exchange *exchange);
-	/* The headers of a request with a body are here. May answer at once (the body is not wanted then), or give it to a sink; such a body has no
-	 * limit of size and of time but that it keeps coming, and `gone` is called also when it breaks off. May be NULL. */
+	/* The headers of a request with a body are here. May answer at once (the body is not wanted then), or give it to a sink; such a
+	 * body has no limit of size and of time but that it keeps coming, and `gone` is called also when it breaks off. May be NULL. */
 	void (*headers)(void *ctx, hth_exchange *exchange);
 } hth_http_handler;
 

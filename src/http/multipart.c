@@ -1,4 +1,5 @@
-/* multipart.c - form data: delimiters, part headers, names. A part ends at the first CRLF "--" boundary, whatever its headers say of its length. */
+/* multipart.c - form data: delimiters, part headers, names. A part ends at the first CRLF "--" boundary, whatever its headers say of its
+ * length. */
 #include "http/multipart.h"
 
 #include "base/mem.h"
@@ -68,8 +69,8 @@ static bool read_parameter(const char *line, size_t len, const char *name, char 
 	return false;
 }
 
-static hth_status read_headers(const char *at, const char *end, char name[HTH_MULTIPART_NAME_MAX + 1], char filename[HTH_MULTIPART_NAME_MAX + 1],
-                               bool *ret_file, hth_error *err)
+static hth_status read_headers(const char *at, const char *end, char name[HTH_MULTIPART_NAME_MAX + 1],
+                               char filename[HTH_MULTIPART_NAME_MAX + 1], bool *ret_file, hth_error *err)
 {
 	static const char wanted[] = "content-disposition:";
 	*ret_file = false;
@@ -110,9 +111,11 @@ hth_status hth_multipart_read(const void *body, size_t len, const char *boundary
 			return hth_fail(err, HTH_INVALID, "the form breaks off");
 		if (parts == HTH_MULTIPART_PARTS_MAX)
 			return hth_fail(err, HTH_INVALID, "the form has more than %d parts", HTH_MULTIPART_PARTS_MAX);
-		const char *most = HTH_MIN((size_t)(end - at), (size_t)HTH_MULTIPART_HEADERS_MAX) + at, *headers_end = find(at, most, "\r\n\r\n", 4);
+		const char *most = HTH_MIN((size_t)(end - at), (size_t)HTH_MULTIPART_HEADERS_MAX) + at,
+		    *headers_end = find(at, most, "\r\n\r\n", 4);
 		if (headers_end == NULL)
-			return hth_fail(err, HTH_INVALID, "a part of the form has no end of its headers within %d bytes", HTH_MULTIPART_HEADERS_MAX);
+			return hth_fail(err, HTH_INVALID, "a part of the form has no end of its headers within %d bytes",
+			                HTH_MULTIPART_HEADERS_MAX);
 		const char *data = headers_end + 4, *next = find(headers_end + 2, end, delimiter, n);
 		if (next == NULL)
 			return hth_fail(err, HTH_INVALID, "the form breaks off within a part");

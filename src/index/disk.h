@@ -1,5 +1,6 @@
 /* disk.h - the steps with which an index changes the disk: written whole, synced, only then named by the manifest, which is replaced by one
- * rename. Each is a step that a test can make fail. What the words and the vectors have in common of their files; only this folder includes it.
+ * rename. Each is a step that a test can make fail. What the words and the vectors have in common of their files; only this folder includes
+ * it.
  */
 #ifndef HTH_INDEX_DISK_H
 #define HTH_INDEX_DISK_H
@@ -26,7 +27,8 @@ HTH_MUST_USE hth_status disk_put(const disk *d, const char *path, hth_buf *bytes
 HTH_MUST_USE hth_status disk_get(const char *path, hth_buf *bytes, uint64_t *ret_sum, hth_error *err);
 /* Replaces FOLDER/MANIFEST, behind the names of the files that it names: the moment of a commit. */
 HTH_MUST_USE hth_status disk_put_manifest(const disk *d, const char *folder, hth_buf *bytes, hth_error *err);
-/* Removes the files of a folder that `drop` chooses; a folder that is not there has none. HTH_IO: one stays, or the folder cannot be read. */
+/* Removes the files of a folder that `drop` chooses; a folder that is not there has none. HTH_IO: one stays, or the folder cannot be
+ * read. */
 hth_status disk_sweep(const disk *d, const char *folder, bool (*drop)(const void *ctx, const char *name), const void *ctx, hth_error *err);
 
 #endif

@@ -1,9 +1,10 @@
-/* embed.c - vectors for passages: which are next, what becomes of those that come back, and when they are committed. Thread: the index's, but for
- * the two functions by which somebody else hands something over.
+/* embed.c - vectors for passages: which are next, what becomes of those that come back, and when they are committed. Thread: the index's,
+ * but for the two functions by which somebody else hands something over.
  *
- * Files' names (names.c) are words alone. One batch is out at a time. It goes when no text waits to be read (vectors come after words) and nobody waits for an answer. What comes back is
- * checked against the record: a passage that was removed meanwhile leaves no vector. Vectors are committed by the thousand, or every ten seconds, or
- * when none is left to make; the mark says up to which passage, so what a crash loses is embedded again.
+ * Files' names (names.c) are words alone. One batch is out at a time. It goes when no text waits to be read (vectors come after words) and
+ * nobody waits for an answer. What comes back is checked against the record: a passage that was removed meanwhile leaves no vector. Vectors
+ * are committed by the thousand, or every ten seconds, or when none is left to make; the mark says up to which passage, so what a crash
+ * loses is embedded again.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -109,7 +110,8 @@ static hth_status send_next(hth_index *ix, const hth_index_embedder *embedder, b
 {
 	*ret_sent = false;
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
-	HTH_TRY(record_prepare(&ix->r, &stmt, err, "SELECT id, text FROM passage WHERE id > ?1 AND part >= 0 ORDER BY id LIMIT ?2" /* not names */));
+	HTH_TRY(record_prepare(&ix->r, &stmt, err,
+	                       "SELECT id, text FROM passage WHERE id > ?1 AND part >= 0 ORDER BY id LIMIT ?2" /* not names */));
 	record_bind_all(stmt, "ii", (int64_t)ix->embedded_to, (int64_t)HTH_INDEX_BATCH_MAX);
 	hth_index_batch *batch = calloc(1, sizeof *batch);
 	if (batch == NULL)

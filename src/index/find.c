@@ -90,7 +90,8 @@ static hth_vectors *vectors_for(hth_index_reader *reader, const hth_index_query 
 
 static bool has_filter(const hth_index_reader *reader, const hth_index_query *q)
 {
-	return reader->any_store || (q->folder != NULL && *q->folder) || (q->type != NULL && *q->type) || (q->from != NULL && *q->from) || q->after != 0 ||
+	return reader->any_store || (q->folder != NULL && *q->folder) || (q->type != NULL && *q->type) || (q->from != NULL && *q->from) ||
+	    q->after != 0 ||
 	       q->before != 0 || q->shared_only || q->store != NULL || q->accept != NULL;
 }
 
@@ -173,7 +174,8 @@ static hth_status read_files(hth_index_reader *reader, const hth_index_query *q,
 	while (sqlite3_step(stmt) == SQLITE_ROW) {
 		char path[HTH_INDEX_PATH_MAX];
 		if (!record_path(path, record_text(stmt, 0), record_text(stmt, 1)) ||
-		    (q->shared_only && sqlite3_column_int(stmt, 3) == 0) || (q->folder != NULL && *q->folder && !is_under(path, q->folder)) ||
+		    (q->shared_only && sqlite3_column_int(stmt, 3) == 0) ||
+		    (q->folder != NULL && *q->folder && !is_under(path, q->folder)) ||
 		    (q->accept != NULL && !q->accept(q->accept_ctx, path)))
 			continue;
 		if (s->n_files++ > 0)
@@ -186,7 +188,8 @@ static hth_status read_files(hth_index_reader *reader, const hth_index_query *q,
 
 static hth_status read_first(hth_index_reader *reader, source *s, hth_error *err)
 {
-	static const char sql[] = "SELECT id, part, page, box, text FROM passage WHERE id = (SELECT min(id) FROM passage WHERE document = ?1 AND part >= 0)";
+	static const char sql[] = "SELECT id, part, page, box, text FROM passage WHERE id = (SELECT min(id) FROM passage WHERE document = "
+	                          "?1 AND part >= 0)";
 	HTH_CLEANUP(record_return_p) sqlite3_stmt *stmt = NULL;
 	HTH_TRY(record_borrow(&reader->r, &stmt, err, sql));
 	sqlite3_bind_int64(stmt, 1, s->document);
@@ -309,7 +312,8 @@ static hth_status gather(gathering *g, const fused_hit *found, hth_error *err)
 	HTH_TRY(read_source(g->reader, g->query, found->id, &s, &fits, err));
 	fits = fits && (found->by_words || asked_is_met(g->asked, g->reader->terms, s.called != NULL ? s.called : s.text));
 	for (size_t i = 0; fits && i < g->asked->n_phrases; i++)
-		fits = snippet_has_phrase(g->reader->terms, s.called != NULL ? s.called : s.text, g->asked->phrases[i].text, g->asked->phrases[i].len);
+		fits = snippet_has_phrase(g->reader->terms, s.called != NULL ? s.called : s.text, g->asked->phrases[i].text,
+		                          g->asked->phrases[i].len);
 	double share = fits ? asked_share(g->asked, g->reader->terms, s.text, s.path) : 0;
 	if (!fits || (share < g->query->least_share && !outstanding))
 		return HTH_OK;
@@ -402,7 +406,8 @@ static hth_status rank(gathering *g, size_t most, size_t *ret_n, bool *ret_more,
 	const hth_words_query *words = &g->words;
 	size_t n = 0, n_vectors = 0, most_vectors = HTH_MIN(most, (size_t)HTH_VECTORS_K_MAX);
 	if (words->n > 0)
-		HTH_TRY(hth_words_search(g->reader->words, words, g->widened ? HTH_MAX(most, (size_t)RESCORED) : most, g->words_best, &n, err));
+		HTH_TRY(hth_words_search(g->reader->words, words, g->widened ? HTH_MAX(most, (size_t)RESCORED) : most, g->words_best, &n,
+		                         err));
 	*ret_more = n >= most;
 	if (g->widened)
 		HTH_TRY(hth_words_rescore(g->reader->words, &g->wide, g->words_best, n, err));
@@ -506,7 +511,8 @@ hth_status hth_index_search(hth_index_reader *reader, const hth_index_query *que
 	asked_weigh(&a, reader->words);
 	g.asked = &a;
 	g.vectors = vectors_for(reader, query);
-	if (g.vectors != NULL && hth_vectors_outstanding(g.vectors, &(hth_vectors_query){.values = query->vector, .n = query->n_dims}, &g.outstanding, err) != HTH_OK)
+	if (g.vectors != NULL && hth_vectors_outstanding(g.vectors, &(hth_vectors_query){.values = query->vector, .n = query->n_dims},
+	                                                 &g.outstanding, err) != HTH_OK)
 		g.vectors = NULL; /* a query's vector that is none */
 	HTH_TRY(prepare_gathering(&g, err));
 	g.words = a.words;

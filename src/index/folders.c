@@ -74,7 +74,8 @@ hth_status hth_index_folder_remove(const char *home, const char *path, hth_error
 	/* A folder that is gone from the disk is removed by the name it had. */
 	const char *names[2] = {realpath(path, whole) != NULL ? whole : path, path};
 	for (size_t i = 0; i < 2; i++) {
-		HTH_TRY(record_do(&r, err, "UPDATE folder SET removed = 1 WHERE path = ?1 AND removed = 0 AND store IS NULL", "s", names[i]));
+		HTH_TRY(record_do(&r, err, "UPDATE folder SET removed = 1 WHERE path = ?1 AND removed = 0 AND store IS NULL", "s",
+		                  names[i]));
 		if (sqlite3_changes(r.db) > 0)
 			return HTH_OK;
 	}
@@ -107,7 +108,8 @@ hth_status hth_index_each_file(const char *home, hth_index_state state, size_t l
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
 	HTH_TRY(record_prepare(&r, &stmt, err,
 	                       "SELECT folder.path, file.path, file.reason FROM file JOIN folder ON folder.id = file.folder"
-	                       " WHERE file.state = ?1 AND folder.removed = 0 AND folder.store IS NULL ORDER BY folder.path, file.path LIMIT ?2"));
+	                       " WHERE file.state = ?1 AND folder.removed = 0 AND folder.store IS NULL ORDER BY folder.path, file.path "
+	                       "LIMIT ?2"));
 	sqlite3_bind_int64(stmt, 1, state);
 	sqlite3_bind_int64(stmt, 2, (int64_t)HTH_MIN(limit, (size_t)1000000));
 	int rc;
@@ -129,7 +131,8 @@ hth_status index_read_status(const char *home, hth_index_status *s, hth_error *e
 		return status == HTH_NOT_FOUND ? HTH_OK : status;
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
 	HTH_TRY(record_prepare(&r, &stmt, err,
-	                       "SELECT state, store IS NOT NULL, count(*) FROM file JOIN folder ON folder.id = file.folder WHERE removed = 0 GROUP BY 1, 2"));
+	                       "SELECT state, store IS NOT NULL, count(*) FROM file JOIN folder ON folder.id = file.folder WHERE removed = "
+	                       "0 GROUP BY 1, 2"));
 	while (sqlite3_step(stmt) == SQLITE_ROW) {
 		unsigned state = (unsigned)sqlite3_column_int(stmt, 0);
 		if (state < HTH_INDEX_STATE_COUNT)
@@ -139,12 +142,12 @@ hth_status index_read_status(const char *home, hth_index_status *s, hth_error *e
 	HTH_TRY(record_prepare(&r, &sums, err,
 	                       "SELECT count(*), coalesce(sum(missing), 0), coalesce(sum(unchanged), 0), coalesce(sum(skipped), 0),"
 	                       " (SELECT count(*) FROM document), (SELECT coalesce(sum(text_bytes), 0) FROM document),"
-	                       " (SELECT coalesce(sum(pages), 0) FROM document), (SELECT count(*) FROM passage) - (SELECT count(*) FROM file WHERE name > 0),"
-	                       " (SELECT value FROM total WHERE name = 'cpu_seconds'), coalesce(sum(away), 0),"
-	                       " (SELECT value FROM total WHERE name = 'opened'), (SELECT value FROM total WHERE name = 'extracted'),"
-	                       " (SELECT value FROM total WHERE name = 'metered_joules'), (SELECT value FROM total WHERE name = 'metered_cpu_seconds'),"
-	                       " (SELECT value FROM total WHERE name = 'pages_read'), min(added)"
-	                       " FROM folder WHERE removed = 0 AND store IS NULL"));
+	                       " (SELECT coalesce(sum(pages), 0) FROM document), (SELECT count(*) FROM passage) - (SELECT count(*) FROM "
+	                       "file WHERE name > 0), (SELECT value FROM total WHERE name = 'cpu_seconds'), coalesce(sum(away), 0), "
+	                       "(SELECT value FROM total WHERE name = 'opened'), (SELECT value FROM total WHERE name = 'extracted'), "
+	                       "(SELECT value FROM total WHERE name = 'metered_joules'), (SELECT value FROM total WHERE name = "
+	                       "'metered_cpu_seconds'), (SELECT value FROM total WHERE name = 'pages_read'), min(added) FROM folder WHERE "
+	                       "removed = 0 AND store IS NULL"));
 	if (sqlite3_step(sums) == SQLITE_ROW) {
 		s->folders = (uint32_t)sqlite3_column_int64(sums, 0);
 		s->missing_folders = (uint32_t)sqlite3_column_int64(sums, 1);

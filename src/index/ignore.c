@@ -94,8 +94,8 @@ static bool is_maildir(int dir_fd, const char *name)
 	struct stat st;
 	static const char *const parts[] = {"cur", "new"};
 	for (size_t i = 0; i < HTH_COUNT(parts); i++)
-		if ((size_t)snprintf(path, sizeof path, "%s/%s", name, parts[i]) >= sizeof path || fstatat(dir_fd, path, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
-		    !S_ISDIR(st.st_mode))
+		if ((size_t)snprintf(path, sizeof path, "%s/%s", name, parts[i]) >= sizeof path ||
+		    fstatat(dir_fd, path, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(st.st_mode))
 			return false;
 	return true;
 }

@@ -58,7 +58,8 @@ void hth_index_write_hits(const hth_index_hits *hits, const char *query, bool wi
 		hth_buf_append_str(out, i > 0 ? ",{\"file\":" : "{\"file\":");
 		hth_json_write_string(h->file, strlen(h->file), out);
 		hth_buf_appendf(out, h->page > 0 ? ",\"page\":%u" : ",\"page\":null", h->page);
-		hth_buf_appendf(out, hits->by_vectors ? ",\"score\":%.6f,\"share\":%.3f" : ",\"score\":%.4f,\"share\":%.3f", h->score, h->share);
+		hth_buf_appendf(out, hits->by_vectors ? ",\"score\":%.6f,\"share\":%.3f" : ",\"score\":%.4f,\"share\":%.3f", h->score,
+		                h->share);
 		put(out, "snippet", h->snippet);
 		hth_buf_append_str(out, ",\"highlights\":[");
 		for (size_t k = 0; k < h->n_marks; k++)
@@ -127,8 +128,8 @@ static void write_cost(const char *home, const hth_index_status *s, hth_buf *out
 	hth_index_count_cost(s, &p, hth_clock_unix(), &c);
 	hth_buf_appendf(out, "\"watt_hours\":%.4f,\"measured_by\":\"%s\",\"currency\":", c.watt_hours, c.measured_by);
 	hth_json_write_string(p.currency, strlen(p.currency), out);
-	hth_buf_appendf(out, ",\"energy\":%.6f,\"pages_read\":%llu,\"cloud_pages\":%.6f,\"cloud_storage\":%.6f,\"cloud\":%.6f,\"prices\":{", c.energy,
-	                (unsigned long long)s->pages_read, c.cloud_pages, c.cloud_storage, c.cloud_pages + c.cloud_storage);
+	hth_buf_appendf(out, ",\"energy\":%.6f,\"pages_read\":%llu,\"cloud_pages\":%.6f,\"cloud_storage\":%.6f,\"cloud\":%.6f,\"prices\":{",
+	                c.energy, (unsigned long long)s->pages_read, c.cloud_pages, c.cloud_storage, c.cloud_pages + c.cloud_storage);
 	for (unsigned i = 0; i < HTH_PRICE_COUNT; i++) {
 		hth_buf_appendf(out, "%s\"%s\":{\"value\":%.6g", i > 0 ? "," : "", hth_price_names[i], p.list[i].value);
 		put(out, "date", p.list[i].date);
@@ -146,9 +147,11 @@ hth_status hth_index_write_status(const char *home, hth_index *index, hth_buf *o
 	hth_buf_append_str(out, "{\"files\":{");
 	for (int i = 0; i < HTH_INDEX_STATE_COUNT; i++)
 		hth_buf_appendf(out, "\"%s\":%llu,", hth_index_state_name((hth_index_state)i), (unsigned long long)s.files[i]);
-	hth_buf_appendf(out, "\"unchanged\":%llu,\"skipped\":%llu},\"store_files\":{", (unsigned long long)s.unchanged, (unsigned long long)s.skipped);
+	hth_buf_appendf(out, "\"unchanged\":%llu,\"skipped\":%llu},\"store_files\":{", (unsigned long long)s.unchanged,
+	                (unsigned long long)s.skipped);
 	for (int i = 0; i < HTH_INDEX_STATE_COUNT; i++)
-		hth_buf_appendf(out, "%s\"%s\":%llu", i > 0 ? "," : "", hth_index_state_name((hth_index_state)i), (unsigned long long)s.store_files[i]);
+		hth_buf_appendf(out, "%s\"%s\":%llu", i > 0 ? "," : "", hth_index_state_name((hth_index_state)i),
+		                (unsigned long long)s.store_files[i]);
 	hth_buf_append_char(out, '}');
 	hth_buf_appendf(out,
 	                ",\"documents\":%llu,\"passages\":%llu,\"pages\":%llu,\"text_bytes\":%llu,\"word_bytes\":%llu,\"cpu_seconds\":%.3f",
@@ -159,8 +162,8 @@ hth_status hth_index_write_status(const char *home, hth_index *index, hth_buf *o
 	put(out, "vector_model", s.vector_model);
 	put(out, "embed_model", s.embedder);
 	put(out, "trouble", s.trouble);
-	hth_buf_appendf(out, ",\"kept\":%s,\"idle\":%s,\"paused\":%s,\"files_per_s\":%.2f,\"ocr_files_per_s\":%.3f", s.kept ? "true" : "false",
-	                idle ? "true" : "false", s.paused ? "true" : "false", s.files_per_s, s.ocr_files_per_s);
+	hth_buf_appendf(out, ",\"kept\":%s,\"idle\":%s,\"paused\":%s,\"files_per_s\":%.2f,\"ocr_files_per_s\":%.3f",
+	                s.kept ? "true" : "false", idle ? "true" : "false", s.paused ? "true" : "false", s.files_per_s, s.ocr_files_per_s);
 	if (s.seconds_left > 0)
 		hth_buf_appendf(out, ",\"seconds_left\":%llu", (unsigned long long)s.seconds_left);
 	else

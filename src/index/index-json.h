@@ -4,13 +4,17 @@
  * more),"snippet":"...","highlights":[[begin,end],...] (characters of the snippet), "type":"pdf","part":"attachment.pdf" (only of
  * attachments and members),"title","author" (where known),"date":unix, "box":[left,top,right,bottom] (fractions of the page, where
  * known),"similarity":0.7 (cosine, where vectors had a say; 0: not among the nearest),"copies":n (other files that say the same),
- * "link":"/documents/..." (the node shows it there, with what was asked for marked), "image":"/documents/....png" (the same as a picture, of kinds
- * that have one), "text":"the whole passage" (where asked for)}],"ranked_by":["words","vectors"] (or ["words"])} Status:
- * {"files":{"waiting":n,"indexed":n,"waiting_ocr":n,"unreadable":n,"excluded":n,"unchanged":n,"skipped":n},"store_files":{the same states, of vector stores' files},"documents":n,"passages":n,
- *   "pages":n,"text_bytes":n,"word_bytes":n,"cpu_seconds":x,"vectors":n (passages that have
- *   one),"vector_bytes":n,"vector_model":"whose they are","embed_model":"who makes them now, or empty","trouble":"why nothing can be stored now, or empty","kept":bool,"idle":bool,"paused":bool,"files_per_s":x,"ocr_files_per_s":x,"seconds_left":n|null,
- *   "cost":{"watt_hours":x,"measured_by":"RAPL"|...,"currency":"USD","energy":x (its money),"pages_read":n,"cloud_pages":x,"cloud_storage":x,
- *     "cloud":x (both),"prices":{"kwh":{"value","date","source"},...}} or {"error":"why there are no prices"},
+ * "link":"/documents/..." (the node shows it there, with what was asked for marked), "image":"/documents/....png" (the same as a picture,
+ * of kinds that have one), "text":"the whole passage" (where asked for)}],"ranked_by":["words","vectors"] (or ["words"])} Status:
+ * {"files":{"waiting":n,"indexed":n,"waiting_ocr":n,"unreadable":n,"excluded":n,"unchanged":n,"skipped":n},
+ *   "store_files":{the same states, of vector stores' files},
+ *   "documents":n,"passages":n,"pages":n,"text_bytes":n,"word_bytes":n,"cpu_seconds":x,
+ *   "vectors":n (passages that have one),"vector_bytes":n,"vector_model":"whose they are","embed_model":"who makes them now, or empty",
+ *   "trouble":"why nothing can be stored now, or empty","kept":bool,"idle":bool,"paused":bool,
+ *   "files_per_s":x,"ocr_files_per_s":x,"seconds_left":n|null,
+ *   "cost":{"watt_hours":x,"measured_by":"RAPL"|...,"currency":"USD","energy":x (its money),
+ *     "pages_read":n,"cloud_pages":x,"cloud_storage":x,"cloud":x (both),
+ *     "prices":{"kwh":{"value","date","source"},...}} or {"error":"why there are no prices"},
  *   "unreadable":[{"file","reason"}] (the first 100),
  *   "folders":[{"path","shared","missing","files"}]}
  */

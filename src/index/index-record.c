@@ -46,28 +46,21 @@ static const char *const migrations[] = {
     "CREATE INDEX file_name ON file (name) WHERE name > 0;"
     /* The last step of a path is its name: another folder of the same name changes nothing. */
     "CREATE TRIGGER file_renamed AFTER UPDATE OF path, document ON file WHEN old.name <> 0 AND (new.document IS NOT old.document OR"
-    " substr(new.path, length(rtrim(new.path, replace(new.path, '/', ''))) + 1) <> substr(old.path, length(rtrim(old.path, replace(old.path, '/', ''))) + 1))"
-    " BEGIN"
-    "  INSERT INTO removed (first, last) SELECT old.name, old.name WHERE old.name > 0 ON CONFLICT (first) DO NOTHING;"
-    "  DELETE FROM passage WHERE id = old.name;"
-    "  UPDATE file SET name = 0 WHERE id = new.id;"
-    " END;"
-    "CREATE TRIGGER file_gone AFTER DELETE ON file WHEN old.name > 0"
-    " BEGIN"
-    "  INSERT INTO removed (first, last) VALUES (old.name, old.name) ON CONFLICT (first) DO NOTHING;"
-    "  DELETE FROM passage WHERE id = old.name;"
-    " END;",
-    /* Files that programs send and the vector stores that they are in (stores.h). A store's folder has its id, the household's have none. */
+    " substr(new.path, length(rtrim(new.path, replace(new.path, '/', ''))) + 1) <> substr(old.path, length(rtrim(old.path, "
+    "replace(old.path, '/', ''))) + 1)) BEGIN  INSERT INTO removed (first, last) SELECT old.name, old.name WHERE old.name > 0 ON CONFLICT "
+    "(first) DO NOTHING;  DELETE FROM passage WHERE id = old.name;  UPDATE file SET name = 0 WHERE id = new.id; END;CREATE TRIGGER "
+    "file_gone AFTER DELETE ON file WHEN old.name > 0 BEGIN  INSERT INTO removed (first, last) VALUES (old.name, old.name) ON CONFLICT "
+    "(first) DO NOTHING;  DELETE FROM passage WHERE id = old.name; END;",
+    /* Files that programs send and the vector stores that they are in (stores.h). A store's folder has its id, the household's have
+     * none. */
     "ALTER TABLE folder ADD COLUMN store TEXT;"
-    "CREATE TABLE upload (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, link TEXT NOT NULL, purpose TEXT NOT NULL,"
-    " bytes INTEGER NOT NULL, created INTEGER NOT NULL) STRICT;"
-    "CREATE INDEX upload_link ON upload (link);"
-    "CREATE TABLE store (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, metadata TEXT NOT NULL,"
-    " created INTEGER NOT NULL) STRICT;"
-    "CREATE TABLE store_file (seq INTEGER PRIMARY KEY AUTOINCREMENT, store TEXT NOT NULL, upload TEXT NOT NULL, attributes TEXT NOT NULL, batch TEXT,"
-    " cancelled INTEGER NOT NULL DEFAULT 0, created INTEGER NOT NULL, UNIQUE (store, upload)) STRICT;"
-    "CREATE INDEX store_file_upload ON store_file (upload);"
-    "CREATE TABLE store_batch (id TEXT PRIMARY KEY, store TEXT NOT NULL, created INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
+    "CREATE TABLE upload (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, link TEXT NOT NULL, purpose "
+    "TEXT NOT NULL, bytes INTEGER NOT NULL, created INTEGER NOT NULL) STRICT;CREATE INDEX upload_link ON upload (link);CREATE TABLE store "
+    "(seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, metadata TEXT NOT NULL, created INTEGER NOT "
+    "NULL) STRICT;CREATE TABLE store_file (seq INTEGER PRIMARY KEY AUTOINCREMENT, store TEXT NOT NULL, upload TEXT NOT NULL, attributes "
+    "TEXT NOT NULL, batch TEXT, cancelled INTEGER NOT NULL DEFAULT 0, created INTEGER NOT NULL, UNIQUE (store, upload)) STRICT;CREATE "
+    "INDEX store_file_upload ON store_file (upload);CREATE TABLE store_batch (id TEXT PRIMARY KEY, store TEXT NOT NULL, created INTEGER "
+    "NOT NULL) STRICT, WITHOUT ROWID;",
     "ALTER TABLE passage ADD COLUMN places BLOB;", /* of its blocks (passages.h); NULL: one block, or none has a box */
     /* With the part, so that filters need not read the texts. */
     "CREATE INDEX passage_part ON passage (document, part);"
@@ -314,8 +307,8 @@ hth_status record_find_document(record *r, const char *id, int64_t *ret_document
 		first[i / 2] = last[i / 2] = (unsigned char)(i % 2 == 0 ? digit << 4 : (first[i / 2] | digit));
 	}
 	int64_t document = 0;
-	HTH_TRY(record_int(r, &document, 0, err, "SELECT id FROM document WHERE hash BETWEEN ?1 AND ?2 LIMIT 1", "bb", first, sizeof first, last,
-	                   sizeof last));
+	HTH_TRY(record_int(r, &document, 0, err, "SELECT id FROM document WHERE hash BETWEEN ?1 AND ?2 LIMIT 1", "bb", first, sizeof first,
+	                   last, sizeof last));
 	if (document == 0)
 		return hth_fail(err, HTH_NOT_FOUND, "there is no such document here");
 	*ret_document = document;
@@ -371,10 +364,12 @@ static hth_status read_again(record *r, int64_t reads, hth_error *err)
 		                   (int64_t)HTH_INDEX_UNREADABLE, (int64_t)HTH_INDEX_EXCLUDED));
 		if (id == 0)
 			break;
-		HTH_TRY(record_do(r, err, "UPDATE file SET state = 0, reason = '', document = NULL, not_before = 0 WHERE document = ?1", "i", id));
+		HTH_TRY(record_do(r, err, "UPDATE file SET state = 0, reason = '', document = NULL, not_before = 0 WHERE document = ?1",
+		                  "i", id));
 		HTH_TRY(record_drop_document(r, id, err));
 	}
-	return record_do(r, err, "INSERT INTO total (name, value) VALUES ('reads', ?1) ON CONFLICT (name) DO UPDATE SET value = ?1", "i", reads);
+	return record_do(r, err, "INSERT INTO total (name, value) VALUES ('reads', ?1) ON CONFLICT (name) DO UPDATE SET value = ?1", "i",
+	                 reads);
 }
 
 hth_status record_read_again(record *r, int64_t reads, hth_error *err)

@@ -84,8 +84,8 @@ void hth_index_batch_free(hth_index_batch *batch);
 typedef struct hth_index_embedder {
 	char model[HTH_INDEX_MODEL_MAX];
 	uint8_t key[HTH_INDEX_KEY_BYTES]; /* of the model's content and of how it is asked: vectors of another key go */
-	/* Called on the index's thread, one batch at a time, when no text waits to be read and nobody for an answer. Takes over the batch; it is
-	 * given to hth_index_embedded once, or freed when the index has been stopped. */
+	/* Called on the index's thread, one batch at a time, when no text waits to be read and nobody for an answer. Takes over the batch;
+	 * it is given to hth_index_embedded once, or freed when the index has been stopped. */
 	void (*embed)(void *ctx, hth_index_batch *batch);
 	void *ctx;
 } hth_index_embedder;
@@ -151,8 +151,8 @@ typedef struct hth_index_query {
 	const char *store;     /* only files of this vector store (stores.h); NULL: only the household's */
 	bool (*accept)(void *ctx, const char *path); /* NULL: every file */
 	void *accept_ctx;
-	/* What the query means to the model of this key (NULL: not known). Where the passages have vectors of that key, ranks by words and by
-	 * vectors are merged (reciprocal rank fusion: Cormack, Clarke, Buettcher, SIGIR 2009; k = 60). */
+	/* What the query means to the model of this key (NULL: not known). Where the passages have vectors of that key, ranks by words and
+	 * by vectors are merged (reciprocal rank fusion: Cormack, Clarke, Buettcher, SIGIR 2009; k = 60). */
 	const float *vector;
 	size_t n_dims;
 	const uint8_t *vector_key;

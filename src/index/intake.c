@@ -36,7 +36,8 @@ static hth_status add_to_total(hth_index *ix, const char *name, double more, hth
 {
 	char sql[200];
 	snprintf(sql, sizeof sql,
-	         "INSERT INTO total (name, value) VALUES ('%s', %.6f) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value", name,
+	         "INSERT INTO total (name, value) VALUES ('%s', %.6f) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+	         name,
 	         more);
 	return more > 0 ? record_run(&ix->r, err, sql) : HTH_OK;
 }
@@ -172,7 +173,8 @@ hth_status intake_insert_passages(hth_index *ix, intake_job *j, int64_t document
 	reading *rd = &j->reading;
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
 	HTH_TRY(record_prepare(&ix->r, &stmt, err,
-	                       "INSERT INTO passage (document, part, page, box, language, text, places) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"));
+	                       "INSERT INTO passage (document, part, page, box, language, text, places) VALUES (?1, ?2, ?3, ?4, ?5, ?6, "
+	                       "?7)"));
 	const char *lang = getenv("LANG");
 	char code[3] = {lang != NULL ? lang[0] : 'e', lang != NULL && lang[0] != '\0' ? lang[1] : 'n', '\0'};
 	hth_language home = hth_language_of_code(code);
@@ -230,7 +232,8 @@ static hth_status store_document(hth_index *ix, intake_job *j, int64_t state, co
 	/* Another file of the same content may have been read at the same time. */
 	HTH_TRY(record_int(&ix->r, &document, 0, err, "SELECT id FROM document WHERE hash = ?1", "b", j->hash, sizeof j->hash));
 	if (document == 0) {
-		HTH_TRY(record_do(&ix->r, err, "INSERT INTO document (hash, state, reason, pages, text_bytes, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+		HTH_TRY(record_do(&ix->r, err,
+		                  "INSERT INTO document (hash, state, reason, pages, text_bytes, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
 		                  "bisiii", j->hash, sizeof j->hash, state, reason, (int64_t)j->reading.pages,
 		                  (int64_t)j->reading.text.len, (int64_t)j->st.st_size));
 		document = sqlite3_last_insert_rowid(ix->r.db);
@@ -336,7 +339,8 @@ static hth_status store(hth_index *ix, intake_job *j, const hth_extract_result *
 		return record_int(&ix->r, &state, state, err, "SELECT state FROM document WHERE id = ?1", "i", j->document) == HTH_OK
 		           ? link_file(ix, j->file, j->document, state, "", &j->st, err)
 		           : err->status;
-	HTH_TRY(record_do(&ix->r, err, "UPDATE document SET bytes = 0 WHERE id = ?1", "i", j->document)); /* the next time it is read whole */
+	/* the next time it is read whole */
+	HTH_TRY(record_do(&ix->r, err, "UPDATE document SET bytes = 0 WHERE id = ?1", "i", j->document));
 	return put_off(ix, j->file, err);
 }
 
@@ -376,7 +380,8 @@ static hth_status hash_file(int fd, const growth *g, bool *ret_grown, uint8_t ou
 			crypto_generichash_final(&so_far, out, HASH_BYTES);
 			*ret_grown = memcmp(out, g->hash, HASH_BYTES) == 0;
 		}
-		size_t most = g->document != 0 && (uint64_t)at < g->bytes ? HTH_MIN((size_t)CHUNK, (size_t)(g->bytes - (uint64_t)at)) : (size_t)CHUNK;
+		size_t most = g->document != 0 && (uint64_t)at < g->bytes ? HTH_MIN((size_t)CHUNK, (size_t)(g->bytes - (uint64_t)at))
+		                                                          : (size_t)CHUNK;
 		ssize_t n = pread(fd, chunk, most, at);
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -449,7 +454,8 @@ static hth_status submit(hth_index *ix, const candidate *c, bool ocr, int fd, co
 		close(fd);
 		return hth_fail(err, HTH_NO_MEMORY, "no memory to read a file");
 	}
-	*j = (intake_job){.ix = ix, .file = c->file, .document = c->document, .ocr = ocr, .st = *st, .grown = grown, .parts_before = parts_before};
+	*j = (intake_job){.ix = ix, .file = c->file, .document = c->document, .ocr = ocr, .st = *st, .grown = grown,
+	                  .parts_before = parts_before};
 	memcpy(j->hash, hash, HASH_BYTES);
 	reading_begin(&j->reading);
 	const char *slash = strrchr(c->path, '/');
@@ -488,7 +494,8 @@ static hth_status begin_file(hth_index *ix, const candidate *c, bool ocr, hth_er
 	growth g = {0};
 	bool grown = false;
 	uint64_t from = 0;
-	hth_status looked = ocr ? growth_ocr_from(ix, c->document, &from, &g.parts, err) : growth_look(ix, c->document, (uint64_t)st.st_size, &g, err);
+	hth_status looked = ocr ? growth_ocr_from(ix, c->document, &from, &g.parts, err)
+	                        : growth_look(ix, c->document, (uint64_t)st.st_size, &g, err);
 	if (looked != HTH_OK) {
 		close(fd);
 		return looked;

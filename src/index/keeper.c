@@ -3,8 +3,8 @@
  * A turn does what is due, in this order: folders that were removed lose a few hundred files; what was told to have
  * changed is looked at; folders are walked; files that wait are begun, as many as the extractor takes at once; what was
  * read is stored when it is a second old, and given to the word index when that was five seconds ago or nothing else is
- * left; then passages get their vectors, a batch at a time; then the merges of words and vectors, and what must leave no trace. The extractor's answers come between turns. While
- * the node answers somebody (hth_index_pause) no file is begun and no merge goes on.
+ * left; then passages get their vectors, a batch at a time; then the merges of words and vectors, and what must leave no trace. The
+ * extractor's answers come between turns. While the node answers somebody (hth_index_pause) no file is begun and no merge goes on.
  *
  * A failure (a full disk, most of all) undoes the transaction; it is said once, and tried again ten seconds later.
  */
@@ -170,7 +170,8 @@ static hth_status find_idle(hth_index *ix, bool *ret_idle, hth_error *err)
 	                   "AND removed = 0 AND missing = 0 LIMIT 1",
 	                   "i", ix->no_ocr ? (int64_t)0 : (int64_t)HTH_INDEX_WAITING_OCR));
 	if (waiting == 0)
-		HTH_TRY(record_int(&ix->r, &waiting, 0, err, "SELECT 1 FROM file INDEXED BY file_unnamed WHERE name = 0 AND document IS NOT NULL LIMIT 1", ""));
+		HTH_TRY(record_int(&ix->r, &waiting, 0, err,
+		                   "SELECT 1 FROM file INDEXED BY file_unnamed WHERE name = 0 AND document IS NOT NULL LIMIT 1", ""));
 	if (waiting == 0)
 		HTH_TRY(record_int(&ix->r, &waiting, 0, err, "SELECT 1 FROM folder WHERE removed = 1 LIMIT 1", ""));
 	if (waiting == 0)

@@ -1,11 +1,11 @@
-/* mbox-growth.c - an mbox that has become longer: where its beginning is what was read before, only the mails behind that are read, and added to
- * its document. Thread: the index's.
+/* mbox-growth.c - an mbox that has become longer: where its beginning is what was read before, only the mails behind that are read, and
+ * added to its document. Thread: the index's.
  *
- * The file is hashed as any file that has changed; on the way the hash of its first bytes, as many as it had, is held against the one it had. What
- * is appended is given to the extractor as a file of its own (in memory), so it numbers parts from the beginning; they are counted on from the
- * document's last part here, which is how a reading of the whole numbers them. Pictures of the new mails are read by OCR the same way: the
- * document says from which byte on. Whatever does not fit (another file has the same content, the reading was cut short, the tail begins in the
- * middle of a mail) is read whole.
+ * The file is hashed as any file that has changed; on the way the hash of its first bytes, as many as it had, is held against the one it
+ * had. What is appended is given to the extractor as a file of its own (in memory), so it numbers parts from the beginning; they are
+ * counted on from the document's last part here, which is how a reading of the whole numbers them. Pictures of the new mails are read by
+ * OCR the same way: the document says from which byte on. Whatever does not fit (another file has the same content, the reading was cut
+ * short, the tail begins in the middle of a mail) is read whole.
  */
 #include "base/mem.h"
 #include "index/keeper.h"
@@ -24,10 +24,11 @@ hth_status growth_look(hth_index *ix, int64_t document, uint64_t bytes_now, grow
 	if (document <= 0)
 		return HTH_OK;
 	HTH_TRY(record_prepare(&ix->r, &stmt, err,
-	                       "SELECT hash, bytes, (SELECT max(number) FROM part WHERE document = ?1) FROM document WHERE id = ?1 AND bytes > 0 AND bytes < ?2"
-	                       " AND state IN (?3, ?4) AND reason = '' AND (SELECT count(*) FROM file WHERE document = ?1) = 1"
-	                       " AND EXISTS (SELECT 1 FROM part WHERE document = ?1 AND number = 0 AND kind = ?5)"));
-	record_bind_all(stmt, "iiiii", document, (int64_t)bytes_now, (int64_t)HTH_INDEX_INDEXED, (int64_t)HTH_INDEX_WAITING_OCR, (int64_t)HTH_KIND_MBOX);
+	                       "SELECT hash, bytes, (SELECT max(number) FROM part WHERE document = ?1) FROM document WHERE id = ?1 AND "
+	                       "bytes > 0 AND bytes < ?2 AND state IN (?3, ?4) AND reason = '' AND (SELECT count(*) FROM file WHERE "
+	                       "document = ?1) = 1 AND EXISTS (SELECT 1 FROM part WHERE document = ?1 AND number = 0 AND kind = ?5)"));
+	record_bind_all(stmt, "iiiii", document, (int64_t)bytes_now, (int64_t)HTH_INDEX_INDEXED, (int64_t)HTH_INDEX_WAITING_OCR,
+	                (int64_t)HTH_KIND_MBOX);
 	int rc = sqlite3_step(stmt);
 	if (rc == SQLITE_ROW && sqlite3_column_bytes(stmt, 0) == HASH_BYTES) {
 		memcpy(g.hash, sqlite3_column_blob(stmt, 0), HASH_BYTES);
@@ -139,8 +140,10 @@ hth_status growth_store(hth_index *ix, intake_job *j, int64_t state, bool *ret_f
 	ix->pages_read += j->reading.pages;
 	/* Pictures that wait already are read together with the new ones. */
 	if (before != HTH_INDEX_WAITING_OCR)
-		HTH_TRY(record_do(&ix->r, err, "UPDATE document SET ocr_from = bytes, ocr_parts = ?2, state = ?3 WHERE id = ?1", "iii", j->document,
-		                  (int64_t)j->parts_before, state));
-	return record_do(&ix->r, err, "UPDATE document SET hash = ?2, bytes = ?3, pages = pages + ?4, text_bytes = text_bytes + ?5 WHERE id = ?1", "ibiii",
-	                 j->document, j->hash, sizeof j->hash, (int64_t)j->st.st_size, (int64_t)j->reading.pages, (int64_t)j->reading.text.len);
+		HTH_TRY(record_do(&ix->r, err, "UPDATE document SET ocr_from = bytes, ocr_parts = ?2, state = ?3 WHERE id = ?1", "iii",
+		                  j->document, (int64_t)j->parts_before, state));
+	return record_do(&ix->r, err, "UPDATE document SET hash = ?2, bytes = ?3, pages = pages + ?4, text_bytes = text_bytes + ?5 WHERE "
+	                              "id = ?1", "ibiii",
+	                 j->document, j->hash, sizeof j->hash, (int64_t)j->st.st_size, (int64_t)j->reading.pages,
+	                 (int64_t)j->reading.text.len);
 }

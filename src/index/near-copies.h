@@ -1,4 +1,5 @@
-/* near-copies.h - passages that say nearly the same: they share three quarters of their different words (Jaccard). Only this folder includes it. */
+/* near-copies.h - passages that say nearly the same: they share three quarters of their different words (Jaccard). Only this folder
+ * includes it. */
 #ifndef HTH_INDEX_NEAR_COPIES_H
 #define HTH_INDEX_NEAR_COPIES_H
 

@@ -1,7 +1,7 @@
 /* passage-filter.c - filters, as a set of passages that searches look into while they read their lists. Any thread, one at a time.
  *
- * The record tells what a passage is of, but not fast enough: a sender's mails may be a thousand in a million, and asking it passage by passage
- * takes seconds. So what filters ask for is kept in memory, once for all readers of a process:
+ * The record tells what a passage is of, but not fast enough: a sender's mails may be a thousand in a million, and asking it passage by
+ * passage takes seconds. So what filters ask for is kept in memory, once for all readers of a process:
  *
  *   runs     passages of one part of a document, which follow each other: with the part's kind, date and sender (32 bytes each)
  *   files    by their row: document, directory, time of change (16 bytes each)
@@ -9,8 +9,8 @@
  *
  * From these a set is made in one pass over the files and one over the runs (some 10 ms for a million documents), and kept until another
  * filter is asked for or something has changed. What has changed is read from the record before each use: passages are only ever added (ids
- * are not used twice; those of removed ones are found nowhere), parts never change, and files' rows leave their number in the table file_change.
- * Whoever is too far behind that table, or sees another record, reads all anew.
+ * are not used twice; those of removed ones are found nowhere), parts never change, and files' rows leave their number in the table
+ * file_change. Whoever is too far behind that table, or sees another record, reads all anew.
  */
 #include "index/passage-filter.h"
 
@@ -191,7 +191,9 @@ static hth_status take_parts(loading *l, int64_t document, hth_error *err)
 		if (!name_number(&l->t->authors, record_text(l->parts, 5), &p->author))
 			return no_memory(err);
 	}
-	return l->parts_rc == SQLITE_ROW || l->parts_rc == SQLITE_DONE ? HTH_OK : record_fail(l->r, l->parts_rc, "reading what filters ask for", err);
+	return l->parts_rc == SQLITE_ROW || l->parts_rc == SQLITE_DONE ? HTH_OK
+	                                                               : record_fail(l->r, l->parts_rc, "reading what filters ask for",
+	                                                                             err);
 }
 
 static const part_facts *part_of(const loading *l, uint32_t number)
@@ -230,8 +232,8 @@ static hth_status add_run(table *t, const run *facts, int64_t id, hth_error *err
 {
 	if (t->n_runs > 0) {
 		run *last = &t->runs[t->n_runs - 1];
-		if (last->document == facts->document && last->first + last->n == (uint64_t)id && last->kind == facts->kind && last->date == facts->date &&
-		    last->author == facts->author) {
+		if (last->document == facts->document && last->first + last->n == (uint64_t)id && last->kind == facts->kind &&
+		    last->date == facts->date && last->author == facts->author) {
 			last->n++;
 			return HTH_OK;
 		}
@@ -266,7 +268,8 @@ static hth_status load_passages(loading *l, int64_t from, int64_t to, hth_error 
 		int rc = sqlite3_step(l->passages);
 		if (rc != SQLITE_ROW && rc != SQLITE_DONE)
 			return record_fail(l->r, rc, "reading what filters ask for", err);
-		int64_t of = rc == SQLITE_ROW ? sqlite3_column_int64(l->passages, 0) : -1, part = rc == SQLITE_ROW ? sqlite3_column_int64(l->passages, 1) : 0,
+		int64_t of = rc == SQLITE_ROW ? sqlite3_column_int64(l->passages, 0) : -1,
+		    part = rc == SQLITE_ROW ? sqlite3_column_int64(l->passages, 1) : 0,
 		        id = rc == SQLITE_ROW ? sqlite3_column_int64(l->passages, 2) : 0;
 		if (of != document) {
 			run r = {.document = (uint32_t)document};
@@ -315,9 +318,11 @@ static hth_status load_new_passages(table *t, record *r, bool all, hth_error *er
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
 	int64_t before = t->last_passage;
 	HTH_TRY(record_prepare(r, &l.parts, err,
-	                       "SELECT document, number, parent, kind, date, author FROM part WHERE document BETWEEN ?1 AND ?2 ORDER BY document, number"));
+	                       "SELECT document, number, parent, kind, date, author FROM part WHERE document BETWEEN ?1 AND ?2 ORDER BY "
+	                       "document, number"));
 	HTH_TRY(record_prepare(r, &l.passages, err,
-	                       "SELECT document, part, id FROM passage INDEXED BY passage_part WHERE document BETWEEN ?1 AND ?2 ORDER BY document, part, id"));
+	                       "SELECT document, part, id FROM passage INDEXED BY passage_part WHERE document BETWEEN ?1 AND ?2 ORDER BY "
+	                       "document, part, id"));
 	if (all)
 		return load_passages(&l, 0, INT64_MAX, err);
 	HTH_TRY(record_prepare(r, &stmt, err, "SELECT DISTINCT document FROM passage NOT INDEXED WHERE id > ?1 ORDER BY 1"));
@@ -352,7 +357,8 @@ static hth_status take_file(table *t, sqlite3_stmt *stmt, hth_error *err)
 	}
 	file *f = &t->files[id];
 	*f = (file){.document = (uint32_t)document, .changed = sqlite3_column_int64(stmt, 4) / 1000000000};
-	snprintf(directory, sizeof directory, "%lld/%.*s", (long long)sqlite3_column_int64(stmt, 1), slash != NULL ? (int)HTH_MIN(slash - path, 4000) : 0, path);
+	snprintf(directory, sizeof directory, "%lld/%.*s", (long long)sqlite3_column_int64(stmt, 1),
+	         slash != NULL ? (int)HTH_MIN(slash - path, 4000) : 0, path);
 	t->documents_end = HTH_MAX(t->documents_end, f->document + 1);
 	return name_number(&t->directories, directory, &f->directory) ? HTH_OK : no_memory(err);
 }
@@ -399,7 +405,8 @@ static hth_status bring_up_to_date(table *t, record *r, const char *home, hth_er
 	HTH_TRY(record_int(r, &first, 0, err, "SELECT min(seq) FROM file_change", ""));
 	HTH_TRY(record_int(r, &last, 0, err, "SELECT max(seq) FROM file_change", ""));
 	/* Another reader may have seen more already. */
-	bool same = t->loaded && strcmp(t->home, home) == 0 && t->identity == identity && (last <= t->last_change || first <= t->last_change + 1);
+	bool same = t->loaded && strcmp(t->home, home) == 0 && t->identity == identity &&
+	    (last <= t->last_change || first <= t->last_change + 1);
 	if (same) {
 		HTH_TRY(load_changed_files(t, r, last, err));
 		return load_new_passages(t, r, false, err);
@@ -484,7 +491,8 @@ static hth_status want_accepted(making *m, int64_t folder, const char *folder_pa
 	while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
 		char path[HTH_INDEX_PATH_MAX];
 		int64_t id = sqlite3_column_int64(stmt, 0);
-		if (id > 0 && (uint64_t)id < m->t->n_files && record_path(path, folder_path, record_text(stmt, 1)) && m->q->accept(m->q->accept_ctx, path))
+		if (id > 0 && (uint64_t)id < m->t->n_files && record_path(path, folder_path, record_text(stmt, 1)) &&
+		    m->q->accept(m->q->accept_ctx, path))
 			m->only_files[id / 64] |= UINT64_C(1) << (id % 64);
 	}
 	return rc == SQLITE_DONE ? HTH_OK : record_fail(m->r, rc, "filtering a search", err);
@@ -548,7 +556,8 @@ static void want_passages(const making *m, uint64_t *bits)
 	const table *t = m->t;
 	for (size_t i = 0; i < t->n_runs; i++) {
 		const run *r = &t->runs[i];
-		if (r->document >= t->documents_end || (m->kind >= 0 && r->kind != m->kind) || (m->authors != NULL && !m->authors[r->author]))
+		if (r->document >= t->documents_end || (m->kind >= 0 && r->kind != m->kind) ||
+		    (m->authors != NULL && !m->authors[r->author]))
 			continue;
 		bool dated = r->date == 0 || is_dated(m, r->date);
 		if (dated && has_bit(r->date != 0 ? m->documents : m->documents_dated, r->document))
@@ -590,12 +599,15 @@ static hth_status write_key(const table *t, record *r, const hth_index_query *q,
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
 	HTH_TRY(record_prepare(r, &stmt, err, "SELECT id, shared, store FROM folder WHERE removed = 0"));
 	const char *texts[] = {q->folder, q->type, q->from, q->store};
-	hth_buf_appendf(key, "%llu %lld %lld %d", (unsigned long long)t->version, (long long)q->after, (long long)q->before, q->shared_only);
+	hth_buf_appendf(key, "%llu %lld %lld %d", (unsigned long long)t->version, (long long)q->after, (long long)q->before,
+	                q->shared_only);
 	for (size_t i = 0; i < HTH_COUNT(texts); i++)
-		hth_buf_appendf(key, " %s%zu:%s", texts[i] != NULL ? "" : "-", texts[i] != NULL ? strlen(texts[i]) : 0, texts[i] != NULL ? texts[i] : "");
+		hth_buf_appendf(key, " %s%zu:%s", texts[i] != NULL ? "" : "-", texts[i] != NULL ? strlen(texts[i]) : 0,
+		                texts[i] != NULL ? texts[i] : "");
 	int rc;
 	while ((rc = sqlite3_step(stmt)) == SQLITE_ROW)
-		hth_buf_appendf(key, " %lld,%d,%s", (long long)sqlite3_column_int64(stmt, 0), sqlite3_column_int(stmt, 1), record_text(stmt, 2));
+		hth_buf_appendf(key, " %lld,%d,%s", (long long)sqlite3_column_int64(stmt, 0), sqlite3_column_int(stmt, 1),
+		                record_text(stmt, 2));
 	return rc == SQLITE_DONE ? HTH_OK : record_fail(r, rc, "filtering a search", err);
 }
 

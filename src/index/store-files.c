@@ -20,13 +20,15 @@ static hth_status open_store(const char *home, const char *store, bool change, r
 	if (change)
 		store_touch(r, s);
 	return change && s->household ? hth_fail_param(err, HTH_DENIED, "vector_store_id",
-	                                               "%s is a folder of the household's, not changed from here; `hearth index` does that", store)
+	                                               "%s is a folder of the household's, not changed from here; `hearth index` does that",
+	                                               store)
 	                              : HTH_OK;
 }
 
-#define COLUMNS                                                                                                                                    \
-	"SELECT u.id, u.bytes, sf.created, sf.attributes, sf.cancelled, f.state, f.reason,"                                                        \
-	" coalesce((SELECT max(id) FROM passage WHERE document = f.document AND part >= 0), 0) FROM store_file sf JOIN upload u ON u.id = sf.upload"            \
+#define COLUMNS \
+	"SELECT u.id, u.bytes, sf.created, sf.attributes, sf.cancelled, f.state, f.reason," \
+	" coalesce((SELECT max(id) FROM passage WHERE document = f.document AND part >= 0), 0)" \
+	" FROM store_file sf JOIN upload u ON u.id = sf.upload" \
 	" LEFT JOIN file f ON f.folder = ?2 AND f.path = u.link WHERE sf.store = ?1"
 
 static const char *state_of(sqlite3_stmt *stmt, uint64_t mark)
@@ -54,11 +56,13 @@ static json_t *as_json(sqlite3_stmt *stmt, const char *store, uint64_t mark)
 	const char *state = state_of(stmt, mark);
 	json_t *error = json_null(), *attributes = json_loads(record_text(stmt, 3), 0, NULL);
 	if (state == states[2])
-		error = json_pack("{s:s,s:s}", "code", sqlite3_column_int(stmt, 5) == HTH_INDEX_EXCLUDED ? "unsupported_file" : "invalid_file", "message",
-		                  record_text(stmt, 6));
-	return json_pack("{s:s,s:s,s:I,s:I,s:s,s:s,s:o,s:{s:s,s:{s:i,s:i}},s:o}", "id", record_text(stmt, 0), "object", "vector_store.file", "usage_bytes",
-	                 (json_int_t)sqlite3_column_int64(stmt, 1), "created_at", (json_int_t)sqlite3_column_int64(stmt, 2), "vector_store_id", store,
-	                 "status", state, "last_error", error, "chunking_strategy", "type", "static", "static", "max_chunk_size_tokens", 300,
+		error = json_pack("{s:s,s:s}", "code", sqlite3_column_int(stmt, 5) == HTH_INDEX_EXCLUDED ? "unsupported_file"
+		                  : "invalid_file", "message", record_text(stmt, 6));
+	return json_pack("{s:s,s:s,s:I,s:I,s:s,s:s,s:o,s:{s:s,s:{s:i,s:i}},s:o}", "id", record_text(stmt, 0), "object", "vector_store.file",
+	                 "usage_bytes", (json_int_t)sqlite3_column_int64(stmt, 1), "created_at", (json_int_t)sqlite3_column_int64(stmt, 2),
+	                 "vector_store_id", store,
+	                 "status", state, "last_error", error, "chunking_strategy", "type", "static", "static", "max_chunk_size_tokens",
+	                 300,
 	                 "chunk_overlap_tokens", 0, "attributes", attributes != NULL ? attributes : json_object());
 }
 
@@ -91,8 +95,8 @@ hth_status hth_store_files_content(const char *home, const char *store, const ch
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
 	HTH_AUTO_JSON json_t *data = json_array();
 	HTH_TRY(record_prepare(&r, &stmt, err,
-	                       "SELECT text FROM passage WHERE part >= 0 AND document = (SELECT document FROM file JOIN upload ON upload.link = file.path"
-	                       " WHERE file.folder = ?1 AND upload.id = ?2) ORDER BY id"));
+	                       "SELECT text FROM passage WHERE part >= 0 AND document = (SELECT document FROM file JOIN upload ON "
+	                       "upload.link = file.path WHERE file.folder = ?1 AND upload.id = ?2) ORDER BY id"));
 	record_bind_all(stmt, "is", s.folder, id);
 	int rc;
 	while ((rc = sqlite3_step(stmt)) == SQLITE_ROW)
@@ -109,8 +113,9 @@ static hth_status list_household(record *r, const store_scope *s, const char *st
 {
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
 	HTH_TRY(record_prepare(r, &stmt, err,
-	                       "SELECT file.id, folder.path, file.path, size, mtime, state, reason FROM file JOIN folder ON folder.id = file.folder"
-	                       " WHERE folder.store IS NULL AND folder.removed = 0 AND (?1 = 0 OR folder.id = ?1) ORDER BY file.id LIMIT ?2"));
+	                       "SELECT file.id, folder.path, file.path, size, mtime, state, reason FROM file JOIN folder ON folder.id = "
+	                       "file.folder WHERE folder.store IS NULL AND folder.removed = 0 AND (?1 = 0 OR folder.id = ?1) ORDER BY "
+	                       "file.id LIMIT ?2"));
 	record_bind_all(stmt, "ii", s->folder, (int64_t)HTH_STORE_FILES_MAX);
 	int rc;
 	while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
@@ -125,16 +130,19 @@ static hth_status list_household(record *r, const store_scope *s, const char *st
 		json_t *attributes = json_object(), *name = json_string(path);
 		if (name != NULL) /* a name that is no UTF-8 is left out */
 			json_object_set_new(attributes, "path", name);
-		if (json_array_append_new(list, json_pack("{s:s,s:s,s:I,s:I,s:s,s:s,s:o,s:{s:s},s:o}", "id", id, "object", "vector_store.file", "usage_bytes",
-		                                          (json_int_t)sqlite3_column_int64(stmt, 3), "created_at",
-		                                          (json_int_t)(sqlite3_column_int64(stmt, 4) / 1000000000), "vector_store_id", s->id, "status", is,
-		                                          "last_error", error, "chunking_strategy", "type", "other", "attributes", attributes)) != 0)
+		if (json_array_append_new(list, json_pack("{s:s,s:s,s:I,s:I,s:s,s:s,s:o,s:{s:s},s:o}", "id", id, "object",
+		                                          "vector_store.file", "usage_bytes", (json_int_t)sqlite3_column_int64(stmt, 3),
+		                                          "created_at", (json_int_t)(sqlite3_column_int64(stmt, 4) / 1000000000),
+		                                          "vector_store_id", s->id, "status", is,
+		                                          "last_error", error, "chunking_strategy", "type", "other", "attributes",
+		                                          attributes)) != 0)
 			return hth_fail(err, HTH_NO_MEMORY, "no memory for files");
 	}
 	return rc == SQLITE_DONE ? HTH_OK : record_fail(r, rc, "listing files", err);
 }
 
-static hth_status list_files(record *r, const char *home, const store_scope *s, const char *status, const char *batch, json_t *list, hth_error *err)
+static hth_status list_files(record *r, const char *home, const store_scope *s, const char *status, const char *batch, json_t *list,
+                             hth_error *err)
 {
 	uint64_t mark = store_words_mark(home);
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
@@ -150,7 +158,8 @@ static hth_status list_files(record *r, const char *home, const store_scope *s, 
 	return rc == SQLITE_DONE ? HTH_OK : record_fail(r, rc, "listing files", err);
 }
 
-hth_status hth_store_files_list(const char *home, const char *store, const char *status, const char *batch, json_t **ret_files, hth_error *err)
+hth_status hth_store_files_list(const char *home, const char *store, const char *status, const char *batch, json_t **ret_files,
+                                hth_error *err)
 {
 	store_scope s;
 	bool known = status == NULL;
@@ -185,7 +194,8 @@ static hth_status check_chunking(const json_t *body, hth_error *err)
 	           : hth_fail_param(err, HTH_INVALID, "chunking_strategy", "chunking_strategy is auto or static");
 }
 
-static hth_status add(record *r, const char *home, const store_scope *s, const json_t *body, const char *batch, const char **ret_id, hth_error *err)
+static hth_status add(record *r, const char *home, const store_scope *s, const json_t *body, const char *batch, const char **ret_id,
+                      hth_error *err)
 {
 	const char *id = NULL;
 	char link_name[HTH_STORE_ID_MAX];
@@ -228,7 +238,8 @@ hth_status hth_store_files_add(const char *home, const char *store, const json_t
 	return get(&r, home, &s, id, ret_file, err);
 }
 
-hth_status hth_store_files_update(const char *home, const char *store, const char *id, const json_t *body, json_t **ret_file, hth_error *err)
+hth_status hth_store_files_update(const char *home, const char *store, const char *id, const json_t *body, json_t **ret_file,
+                                  hth_error *err)
 {
 	store_scope s;
 	HTH_AUTO_FREE char *attributes = NULL;
@@ -245,14 +256,16 @@ static hth_status take_out(record *r, const char *home, const store_scope *s, co
 	char link_name[HTH_STORE_ID_MAX] = "";
 	{
 		HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
-		HTH_TRY(record_prepare(r, &stmt, err, "SELECT link FROM store_file JOIN upload ON upload.id = upload WHERE store = ?1 AND upload = ?2"));
+		HTH_TRY(record_prepare(r, &stmt, err,
+		                       "SELECT link FROM store_file JOIN upload ON upload.id = upload WHERE store = ?1 AND upload = ?2"));
 		record_bind_all(stmt, "ss", s->id, id);
 		if (sqlite3_step(stmt) != SQLITE_ROW)
 			return hth_fail_param(err, HTH_NOT_FOUND, "file_id", "there is no file '%.80s' in %s", id, s->id);
 		snprintf(link_name, sizeof link_name, "%s", record_text(stmt, 0));
 	}
 	HTH_TRY(record_do(r, err,
-	                  cancel ? "UPDATE store_file SET cancelled = 1 WHERE store = ?1 AND upload = ?2" : "DELETE FROM store_file WHERE store = ?1 AND upload = ?2",
+	                  cancel ? "UPDATE store_file SET cancelled = 1 WHERE store = ?1 AND upload = ?2"
+	                         : "DELETE FROM store_file WHERE store = ?1 AND upload = ?2",
 	                  "ss", s->id, id));
 	store_remove_link(home, s->id, link_name);
 	return HTH_OK;
@@ -278,8 +291,9 @@ static hth_status get_batch(record *r, const char *home, const store_scope *s, c
 	json_t *counts = store_counts(r, home, s, id, &bytes, &busy);
 	json_int_t total = json_integer_value(json_object_get(counts, "total"));
 	bool cancelled = total > 0 && json_integer_value(json_object_get(counts, "cancelled")) > 0;
-	*ret_batch = json_pack("{s:s,s:s,s:I,s:s,s:s,s:o}", "id", id, "object", "vector_store.files_batch", "created_at", (json_int_t)created, "vector_store_id",
-	                       s->id, "status", busy ? "in_progress" : cancelled ? "cancelled" : "completed", "file_counts", counts);
+	*ret_batch = json_pack("{s:s,s:s,s:I,s:s,s:s,s:o}", "id", id, "object", "vector_store.files_batch", "created_at",
+	                       (json_int_t)created, "vector_store_id", s->id, "status",
+	                       busy ? "in_progress" : cancelled ? "cancelled" : "completed", "file_counts", counts);
 	return *ret_batch != NULL ? HTH_OK : hth_fail(err, HTH_NO_MEMORY, "no memory for a batch");
 }
 
@@ -301,7 +315,8 @@ hth_status hth_store_batches_create(const char *home, const char *store, const j
 	HTH_TRY(record_do(&r, err, "INSERT INTO store_batch (id, store, created) VALUES (?1, ?2, ?3)", "ssi", id, s.id, hth_clock_unix()));
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		json_t *one = json_array_get(list, i), *attributes = json_object_get(body, "attributes");
-		HTH_AUTO_JSON json_t *file = files != NULL ? json_incref(one) : json_pack("{s:O,s:O*}", "file_id", one, "attributes", attributes);
+		HTH_AUTO_JSON json_t *file = files != NULL ? json_incref(one)
+		                                           : json_pack("{s:O,s:O*}", "file_id", one, "attributes", attributes);
 		HTH_TRY(add(&r, home, &s, file, id, &added, err));
 	}
 	return get_batch(&r, home, &s, id, ret_batch, err);

@@ -23,16 +23,20 @@ static hth_status check_comparison(const json_t *filter, const char *type, hth_e
 	for (size_t i = 0; i < HTH_COUNT(comparisons); i++)
 		known |= strcmp(type, comparisons[i]) == 0;
 	if (!known)
-		return hth_fail_param(err, HTH_INVALID, "filters", "a filter's type is eq, ne, gt, gte, lt, lte, in, nin, and or or, not '%.40s'", type);
+		return hth_fail_param(err, HTH_INVALID, "filters",
+		                      "a filter's type is eq, ne, gt, gte, lt, lte, in, nin, and or or, not '%.40s'", type);
 	if (key == NULL || *key == '\0' || strlen(key) > KEY_MAX)
 		return hth_fail_param(err, HTH_INVALID, "filters", "a filter's key is the name of an attribute, at most %d bytes", KEY_MAX);
 	if (strcmp(type, "in") != 0 && strcmp(type, "nin") != 0)
-		return is_value(value) ? HTH_OK : hth_fail_param(err, HTH_INVALID, "filters", "the filter of '%s' needs a value: a string, number or boolean", key);
+		return is_value(value) ? HTH_OK : hth_fail_param(err, HTH_INVALID, "filters",
+		                                                 "the filter of '%s' needs a value: a string, number or boolean", key);
 	if (!json_is_array(value) || json_array_size(value) > VALUES_MAX)
-		return hth_fail_param(err, HTH_INVALID, "filters", "the filter of '%s' needs an array of at most %d values", key, VALUES_MAX);
+		return hth_fail_param(err, HTH_INVALID, "filters", "the filter of '%s' needs an array of at most %d values", key,
+		                      VALUES_MAX);
 	for (size_t i = 0; i < json_array_size(value); i++)
 		if (!is_value(json_array_get(value, i)))
-			return hth_fail_param(err, HTH_INVALID, "filters", "the filter of '%s' has a value that is no string, number or boolean", key);
+			return hth_fail_param(err, HTH_INVALID, "filters",
+			                      "the filter of '%s' has a value that is no string, number or boolean", key);
 	return HTH_OK;
 }
 
@@ -101,7 +105,8 @@ bool store_filter_matches(const json_t *filter, const json_t *attributes)
 	const char *type = json_string_value(json_object_get(filter, "type"));
 	bool all = strcmp(type, "and") == 0;
 	if (!all && strcmp(type, "or") != 0)
-		return compare(type, json_object_get(attributes, json_string_value(json_object_get(filter, "key"))), json_object_get(filter, "value"));
+		return compare(type, json_object_get(attributes, json_string_value(json_object_get(filter, "key"))),
+		               json_object_get(filter, "value"));
 	const json_t *list = json_object_get(filter, "filters");
 	for (size_t i = 0; i < json_array_size(list); i++)
 		if (store_filter_matches(json_array_get(list, i), attributes) != all)

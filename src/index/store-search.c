@@ -1,9 +1,9 @@
 /* store-search.c - POST /v1/vector_stores/ID/search: what it asks for, and the page of results.
  *
- * Results come by rank (of words, or of words and vectors). A score is how much of what was asked the passage has, rare words counting more, or the
- * cosine of its vector where that is more: 0 to 1, so that score_threshold means the same for every store. Several queries are answered one after
- * the other and their results taken in turn. `filters` look at a file's attributes; of the household's files these are path, type, page, date,
- * title and author.
+ * Results come by rank (of words, or of words and vectors). A score is how much of what was asked the passage has, rare words counting
+ * more, or the cosine of its vector where that is more: 0 to 1, so that score_threshold means the same for every store. Several queries are
+ * answered one after the other and their results taken in turn. `filters` look at a file's attributes; of the household's files these are
+ * path, type, page, date, title and author.
  */
 #include "index/stores-internal.h"
 
@@ -30,7 +30,8 @@ hth_status hth_store_ask_read(const json_t *body, hth_store_ask *ret_ask, hth_er
 		const json_t *one = json_is_array(query) ? json_array_get(query, ask.n) : query;
 		if (!json_is_string(one) || json_string_length(one) == 0 || json_string_length(one) > HTH_INDEX_QUERY_MAX) {
 			hth_store_ask_finish(&ask);
-			return hth_fail_param(err, HTH_INVALID, "query", "query is a string, or an array of strings, of 1 to %d bytes", HTH_INDEX_QUERY_MAX);
+			return hth_fail_param(err, HTH_INVALID, "query", "query is a string, or an array of strings, of 1 to %d bytes",
+			                      HTH_INDEX_QUERY_MAX);
 		}
 		if ((ask.queries[ask.n].text = strdup(json_string_value(one))) == NULL) {
 			hth_store_ask_finish(&ask);
@@ -70,7 +71,8 @@ static hth_status load_files(record *r, searching *s, hth_error *err)
 {
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
 	HTH_TRY(record_prepare(r, &stmt, err,
-	                       "SELECT link, id, name, attributes FROM store_file JOIN upload ON upload.id = upload WHERE store = ?1 AND cancelled = 0"));
+	                       "SELECT link, id, name, attributes FROM store_file JOIN upload ON upload.id = upload WHERE store = ?1 AND "
+	                       "cancelled = 0"));
 	record_bind_all(stmt, "s", s->scope->id);
 	int rc;
 	while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
@@ -79,7 +81,8 @@ static hth_status load_files(record *r, searching *s, hth_error *err)
 			json_decref(attributes);
 			continue;
 		}
-		json_t *file = json_pack("{s:s,s:s,s:o}", "file_id", record_text(stmt, 1), "filename", record_text(stmt, 2), "attributes", attributes);
+		json_t *file = json_pack("{s:s,s:s,s:o}", "file_id", record_text(stmt, 1), "filename", record_text(stmt, 2), "attributes",
+		                         attributes);
 		if (json_object_set_new(s->files, record_text(stmt, 0), file) != 0)
 			return hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
 	}
@@ -168,11 +171,13 @@ static hth_status run_query(hth_index_reader *reader, searching *s, const hth_st
 	return status == HTH_INVALID ? HTH_OK : status;
 }
 
-hth_status hth_store_search(hth_index_reader *reader, const char *home, const char *store, const hth_store_ask *ask, json_t **ret_page, hth_error *err)
+hth_status hth_store_search(hth_index_reader *reader, const char *home, const char *store, const hth_store_ask *ask, json_t **ret_page,
+                            hth_error *err)
 {
 	store_scope scope;
 	hth_index_hits hits[HTH_STORE_QUERIES_MAX] = {0};
-	HTH_CLEANUP(searching_finish) searching s = {.scope = &scope, .ask = ask, .files = json_object(), .data = json_array(), .seen = json_object()};
+	HTH_CLEANUP(searching_finish) searching s = {.scope = &scope, .ask = ask, .files = json_object(), .data = json_array(),
+	                                             .seen = json_object()};
 	{
 		HTH_CLEANUP(record_close_p) record r = {0};
 		HTH_TRY(store_open(home, &r, err));
@@ -203,7 +208,8 @@ hth_status hth_store_search(hth_index_reader *reader, const char *home, const ch
 		json_decref(queries);
 		return status;
 	}
-	*ret_page = json_pack("{s:s,s:o,s:O,s:b,s:n,s:o}", "object", "vector_store.search_results.page", "search_query", queries, "data", s.data, "has_more", 0,
+	*ret_page = json_pack("{s:s,s:o,s:O,s:b,s:n,s:o}", "object", "vector_store.search_results.page", "search_query", queries, "data",
+	                      s.data, "has_more", 0,
 	                      "next_page", "ranked_by", by_vectors ? json_pack("[ss]", "words", "vectors") : json_pack("[s]", "words"));
 	return *ret_page != NULL ? HTH_OK : hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
 }

@@ -34,12 +34,13 @@ hth_status store_find(record *r, const char *id, store_scope *ret_scope, hth_err
 	}
 	if (strncmp(id, FOLDER_PREFIX, sizeof FOLDER_PREFIX - 1) == 0) {
 		s.household = true;
-		HTH_TRY(record_prepare(r, &stmt, err, "SELECT id, path FROM folder WHERE store IS NULL AND removed = 0 AND id = CAST(?1 AS INTEGER)"));
+		HTH_TRY(record_prepare(r, &stmt, err,
+		                       "SELECT id, path FROM folder WHERE store IS NULL AND removed = 0 AND id = CAST(?1 AS INTEGER)"));
 		record_bind_all(stmt, "s", id + sizeof FOLDER_PREFIX - 1);
 	} else {
 		HTH_TRY(record_prepare(r, &stmt, err,
-		                       "SELECT coalesce(folder.id, -1), folder.path, expired FROM store LEFT JOIN folder ON folder.store = store.id AND folder.removed = 0"
-		                       " WHERE store.id = ?1 AND (expired OR folder.id IS NOT NULL)"));
+		                       "SELECT coalesce(folder.id, -1), folder.path, expired FROM store LEFT JOIN folder ON folder.store = "
+		                       "store.id AND folder.removed = 0 WHERE store.id = ?1 AND (expired OR folder.id IS NOT NULL)"));
 		record_bind_all(stmt, "s", id);
 	}
 	if (sqlite3_step(stmt) != SQLITE_ROW)
@@ -53,7 +54,8 @@ hth_status store_find(record *r, const char *id, store_scope *ret_scope, hth_err
 
 hth_status store_refuse_expired(const store_scope *s, hth_error *err)
 {
-	return s->expired ? hth_fail_param(err, HTH_INVALID, "vector_store_id", "the vector store %s has expired: nothing is in it any more", s->id) : HTH_OK;
+	return s->expired ? hth_fail_param(err, HTH_INVALID, "vector_store_id",
+	                                   "the vector store %s has expired: nothing is in it any more", s->id) : HTH_OK;
 }
 
 static hth_status refuse_household(const store_scope *s, hth_error *err)
@@ -83,11 +85,12 @@ json_t *store_counts(record *r, const char *home, const store_scope *s, const ch
 	static const char ours[] =
 	    "SELECT CASE WHEN cancelled THEN 3 WHEN f.state IN (3, 4) THEN 2"
 	    "  WHEN f.state IN (1, 2) AND coalesce((SELECT max(id) FROM passage WHERE document = f.document AND part >= 0), 0) <= ?3"
-	    "   AND (f.state = 1 OR EXISTS (SELECT 1 FROM passage WHERE document = f.document AND part >= 0)) THEN 1 ELSE 0 END AS what, count(*), sum(u.bytes)"
-	    " FROM store_file sf JOIN upload u ON u.id = sf.upload LEFT JOIN file f ON f.folder = ?2 AND f.path = u.link"
-	    " WHERE sf.store = ?1 AND (?4 IS NULL OR sf.batch = ?4) GROUP BY what";
-	static const char household[] = "SELECT CASE WHEN state IN (3, 4) THEN 2 WHEN state = 0 THEN 0 ELSE 1 END AS what, count(*), sum(size) FROM file JOIN folder"
-	                                " ON folder.id = file.folder WHERE folder.store IS NULL AND folder.removed = 0 AND (?2 = 0 OR folder.id = ?2) GROUP BY what";
+	    "   AND (f.state = 1 OR EXISTS (SELECT 1 FROM passage WHERE document = f.document AND part >= 0)) THEN 1 ELSE 0 END AS what, "
+	    "count(*), sum(u.bytes) FROM store_file sf JOIN upload u ON u.id = sf.upload LEFT JOIN file f ON f.folder = ?2 AND f.path = "
+	    "u.link WHERE sf.store = ?1 AND (?4 IS NULL OR sf.batch = ?4) GROUP BY what";
+	static const char household[] = "SELECT CASE WHEN state IN (3, 4) THEN 2 WHEN state = 0 THEN 0 ELSE 1 END AS what, count(*), "
+	                                "sum(size) FROM file JOIN folder ON folder.id = file.folder WHERE folder.store IS NULL AND "
+	                                "folder.removed = 0 AND (?2 = 0 OR folder.id = ?2) GROUP BY what";
 	json_int_t counts[4] = {0};
 	sqlite3_stmt *stmt = NULL;
 	*ret_bytes = 0;
@@ -103,8 +106,8 @@ json_t *store_counts(record *r, const char *home, const store_scope *s, const ch
 	}
 	sqlite3_finalize(stmt);
 	*ret_busy = counts[0] > 0;
-	return json_pack("{s:I,s:I,s:I,s:I,s:I}", "in_progress", counts[0], "completed", counts[1], "failed", counts[2], "cancelled", counts[3], "total",
-	                 counts[0] + counts[1] + counts[2] + counts[3]);
+	return json_pack("{s:I,s:I,s:I,s:I,s:I}", "in_progress", counts[0], "completed", counts[1], "failed", counts[2], "cancelled",
+	                 counts[3], "total", counts[0] + counts[1] + counts[2] + counts[3]);
 }
 
 typedef struct lifetime {
@@ -118,9 +121,11 @@ static json_t *as_json(record *r, const char *home, const store_scope *s, const 
 	json_t *counts = store_counts(r, home, s, NULL, &bytes, &busy);
 	json_t *after = life->days > 0 ? json_pack("{s:s,s:I}", "anchor", "last_active_at", "days", (json_int_t)life->days) : json_null(),
 	       *at = life->days > 0 ? json_integer(life->active + life->days * DAY_S) : json_null();
-	return json_pack("{s:s,s:s,s:I,s:s,s:I,s:o,s:s,s:o,s:o,s:I,s:o}", "id", s->id, "object", "vector_store", "created_at", (json_int_t)life->created,
+	return json_pack("{s:s,s:s,s:I,s:s,s:I,s:o,s:s,s:o,s:o,s:I,s:o}", "id", s->id, "object", "vector_store", "created_at",
+	                 (json_int_t)life->created,
 	                 "name", name, "usage_bytes", (json_int_t)bytes, "file_counts", counts, "status",
-	                 s->expired ? "expired" : busy ? "in_progress" : "completed", "expires_after", after, "expires_at", at, "last_active_at",
+	                 s->expired ? "expired" : busy ? "in_progress" : "completed", "expires_after", after, "expires_at", at,
+	                 "last_active_at",
 	                 (json_int_t)life->active, "metadata", json_loads(metadata, 0, NULL));
 }
 
@@ -160,7 +165,8 @@ hth_status hth_stores_list(const char *home, json_t **ret_stores, hth_error *err
 	HTH_AUTO_JSON json_t *list = json_array();
 	HTH_TRY(record_prepare(&r, &stmt, err,
 	                       "SELECT id FROM (SELECT 0 AS kind, seq, id FROM store UNION ALL SELECT 1, 0, '" ALL_DOCUMENTS "'"
-	                       " UNION ALL SELECT 2, id, '" FOLDER_PREFIX "' || id FROM folder WHERE store IS NULL AND removed = 0) ORDER BY kind, seq"));
+	                       " UNION ALL SELECT 2, id, '" FOLDER_PREFIX
+	                       "' || id FROM folder WHERE store IS NULL AND removed = 0) ORDER BY kind, seq"));
 	int rc;
 	while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
 		json_t *store = NULL;
@@ -187,8 +193,10 @@ static hth_status read_expiry(const json_t *body, int64_t *ret_days, hth_error *
 	*ret_days = expiry == NULL ? -1 : 0;
 	if (expiry == NULL || json_is_null(expiry))
 		return HTH_OK;
-	if (anchor == NULL || strcmp(anchor, "last_active_at") != 0 || !json_is_integer(days) || json_integer_value(days) < 1 || json_integer_value(days) > DAYS_MAX)
-		return hth_fail_param(err, HTH_INVALID, "expires_after", "expires_after is {\"anchor\":\"last_active_at\",\"days\":1 to %d}", DAYS_MAX);
+	if (anchor == NULL || strcmp(anchor, "last_active_at") != 0 || !json_is_integer(days) || json_integer_value(days) < 1 ||
+	    json_integer_value(days) > DAYS_MAX)
+		return hth_fail_param(err, HTH_INVALID, "expires_after",
+		                      "expires_after is {\"anchor\":\"last_active_at\",\"days\":1 to %d}", DAYS_MAX);
 	*ret_days = json_integer_value(days);
 	return HTH_OK;
 }
@@ -204,7 +212,8 @@ static hth_status read_name(const json_t *body, const char **name, hth_error *er
 {
 	HTH_TRY(hth_json_get_string(body, "name", name, err));
 	return *name == NULL || strlen(*name) <= NAME_BYTES_MAX ? HTH_OK
-	                                                         : hth_fail_param(err, HTH_INVALID, "name", "a name has at most %d bytes", NAME_BYTES_MAX);
+	                                                         : hth_fail_param(err, HTH_INVALID, "name", "a name has at most %d bytes",
+	                                                                          NAME_BYTES_MAX);
 }
 
 static hth_status insert(record *r, const char *id, const char *path, const char *name, const char *metadata, int64_t days, hth_error *err)
@@ -213,11 +222,12 @@ static hth_status insert(record *r, const char *id, const char *path, const char
 	if (stat(path, &st) != 0)
 		return hth_fail_errno(err, HTH_IO, errno, "cannot look at %s", path);
 	HTH_TRY(record_run(r, err, "BEGIN IMMEDIATE"));
-	hth_status status = record_do(r, err, "INSERT INTO store (id, name, metadata, created, active, expires_days) VALUES (?1, ?2, ?3, ?4, ?4, ?5)", "sssii", id, name,
+	hth_status status = record_do(r, err, "INSERT INTO store (id, name, metadata, created, active, expires_days) VALUES (?1, ?2, ?3, "
+	                                      "?4, ?4, ?5)", "sssii", id, name,
 	                               metadata, hth_clock_unix(), HTH_MAX(days, (int64_t)0));
 	if (status == HTH_OK)
-		status = record_do(r, err, "INSERT INTO folder (path, shared, dev, added, store) VALUES (?1, 0, ?2, ?3, ?4)", "siis", path, (int64_t)st.st_dev,
-		                   hth_clock_unix(), id);
+		status = record_do(r, err, "INSERT INTO folder (path, shared, dev, added, store) VALUES (?1, 0, ?2, ?3, ?4)", "siis", path,
+		                   (int64_t)st.st_dev, hth_clock_unix(), id);
 	if (status == HTH_OK)
 		status = record_run(r, err, "COMMIT");
 	if (status != HTH_OK)
@@ -253,11 +263,13 @@ hth_status hth_stores_create(const char *home, const json_t *body, json_t **ret_
 	if (n >= HTH_STORES_MAX)
 		return hth_fail(err, HTH_INVALID, "there are %d vector stores already; delete some first", HTH_STORES_MAX);
 	snprintf(path, sizeof path, "%.4000s/stores", home);
-	if ((mkdir(path, 0700) != 0 && errno != EEXIST) || !store_id_make("vs_", id) || !store_path(home, id, "", whole) || mkdir(whole, 0700) != 0)
+	if ((mkdir(path, 0700) != 0 && errno != EEXIST) || !store_id_make("vs_", id) || !store_path(home, id, "", whole) ||
+	    mkdir(whole, 0700) != 0)
 		return hth_fail_errno(err, HTH_IO, errno, "cannot make a vector store in %s", path);
 	/* As the index knows folders: without links in the way. */
 	HTH_AUTO_FREE char *real = realpath(whole, NULL);
-	hth_status status = real != NULL ? insert(&r, id, real, name != NULL ? name : "", metadata, days, err) : hth_fail_errno(err, HTH_IO, errno, "cannot find %s", whole);
+	hth_status status = real != NULL ? insert(&r, id, real, name != NULL ? name : "", metadata, days, err)
+	                                 : hth_fail_errno(err, HTH_IO, errno, "cannot find %s", whole);
 	if (status != HTH_OK) {
 		(void)rmdir(whole);
 		return status;
@@ -285,8 +297,8 @@ hth_status hth_stores_update(const char *home, const char *id, const json_t *bod
 	HTH_TRY(refuse_household(&s, err));
 	HTH_TRY(store_refuse_expired(&s, err));
 	bool given = json_is_object(json_object_get(body, "metadata"));
-	HTH_TRY(record_do(&r, err, "UPDATE store SET name = coalesce(?2, name), metadata = coalesce(?3, metadata), expires_days = iif(?4 < 0, expires_days, ?4)"
-	                           " WHERE id = ?1", "sssi", id, name, given ? metadata : NULL, days));
+	HTH_TRY(record_do(&r, err, "UPDATE store SET name = coalesce(?2, name), metadata = coalesce(?3, metadata), expires_days = iif(?4 < "
+	                           "0, expires_days, ?4) WHERE id = ?1", "sssi", id, name, given ? metadata : NULL, days));
 	store_touch(&r, &s);
 	return get(&r, home, id, ret_store, err);
 }
@@ -341,7 +353,8 @@ hth_status stores_expire(record *r, const char *home, int64_t now_unix, hth_erro
 		char id[HTH_STORE_ID_MAX] = "";
 		{
 			HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
-			HTH_TRY(record_prepare(r, &stmt, err, "SELECT id FROM store WHERE expires_days > 0 AND expired = 0 AND active + expires_days * 86400 <= ?1 LIMIT 1"));
+			HTH_TRY(record_prepare(r, &stmt, err, "SELECT id FROM store WHERE expires_days > 0 AND expired = 0 AND active + "
+			                                      "expires_days * 86400 <= ?1 LIMIT 1"));
 			sqlite3_bind_int64(stmt, 1, now_unix);
 			if (sqlite3_step(stmt) == SQLITE_ROW)
 				snprintf(id, sizeof id, "%s", record_text(stmt, 0));

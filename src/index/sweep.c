@@ -387,7 +387,8 @@ static hth_status store_mounts(sweep *s)
 {
 	for (size_t i = 0; i < s->n_mounts_before; i++)
 		if (!is_under(s->mounts, s->n_mounts, s->mounts_before[i]) && s->result->away == 0)
-			HTH_TRY(record_do(s->r, s->err, "DELETE FROM mount WHERE folder = ?1 AND path = ?2", "is", s->folder, s->mounts_before[i]));
+			HTH_TRY(record_do(s->r, s->err, "DELETE FROM mount WHERE folder = ?1 AND path = ?2", "is", s->folder,
+			                  s->mounts_before[i]));
 	for (size_t i = 0; i < s->n_mounts; i++)
 		if (!is_under(s->mounts_before, s->n_mounts_before, s->mounts[i]))
 			HTH_TRY(record_do(s->r, s->err, "INSERT OR IGNORE INTO mount (folder, path) VALUES (?1, ?2)", "is", s->folder,

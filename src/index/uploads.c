@@ -1,4 +1,5 @@
-/* uploads.c - files that a program sends: kept by a name that is made here, so nothing of the sender's becomes a path; and what stores' files share. */
+/* uploads.c - files that a program sends: kept by a name that is made here, so nothing of the sender's becomes a path; and what stores'
+ * files share. */
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -88,9 +89,11 @@ hth_status store_read_attributes(const json_t *body, const char *key, char **ret
 	if (!json_is_object(given) || json_object_size(given) > METADATA_MAX)
 		return hth_fail_param(err, HTH_INVALID, key, "%s must be an object of at most %d keys", key, METADATA_MAX);
 	json_object_foreach((json_t *)(uintptr_t)given, name, value) {
-		bool fits = json_is_string(value) ? json_string_length(value) <= ATTRIBUTE_BYTES_MAX : json_is_number(value) || json_is_boolean(value);
+		bool fits = json_is_string(value) ? json_string_length(value) <= ATTRIBUTE_BYTES_MAX : json_is_number(value) ||
+		    json_is_boolean(value);
 		if (strlen(name) > ATTRIBUTE_KEY_MAX || !fits)
-			return hth_fail_param(err, HTH_INVALID, key, "%s takes keys of at most %d bytes and strings of at most %d, numbers and booleans", key,
+			return hth_fail_param(err, HTH_INVALID, key,
+			                      "%s takes keys of at most %d bytes and strings of at most %d, numbers and booleans", key,
 			                      ATTRIBUTE_KEY_MAX, ATTRIBUTE_BYTES_MAX);
 	}
 	*ret_json = json_dumps(given, JSON_COMPACT);
@@ -102,7 +105,8 @@ hth_status store_read_attributes(const json_t *body, const char *key, char **ret
 static json_t *as_json(sqlite3_stmt *stmt)
 {
 	return json_pack("{s:s,s:s,s:I,s:I,s:n,s:s,s:s,s:s,s:n}", "id", record_text(stmt, 0), "object", "file", "bytes",
-	                 (json_int_t)sqlite3_column_int64(stmt, 3), "created_at", (json_int_t)sqlite3_column_int64(stmt, 4), "expires_at", "filename",
+	                 (json_int_t)sqlite3_column_int64(stmt, 3), "created_at", (json_int_t)sqlite3_column_int64(stmt, 4), "expires_at",
+	                 "filename",
 	                 record_text(stmt, 1), "purpose", record_text(stmt, 2), "status", "processed", "status_details");
 }
 
@@ -115,13 +119,15 @@ hth_status hth_uploads_put(const char *home, const char *path, const char *name,
 	for (size_t i = 0; i < HTH_COUNT(purposes); i++)
 		known |= strcmp(purpose, purposes[i]) == 0;
 	if (!known)
-		return hth_fail_param(err, HTH_INVALID, "purpose", "purpose is assistants, user_data, batch, fine-tune, vision or evals, not '%.40s'", purpose);
+		return hth_fail_param(err, HTH_INVALID, "purpose",
+		                      "purpose is assistants, user_data, batch, fine-tune, vision or evals, not '%.40s'", purpose);
 	if (*name == '\0' || strlen(name) > NAME_BYTES_MAX || hth_utf8_valid_prefix(name, strlen(name)) != strlen(name))
 		return hth_fail_param(err, HTH_INVALID, "file", "the file needs a name in UTF-8 of at most %d bytes", NAME_BYTES_MAX);
 	if (stat(path, &st) != 0 || !S_ISREG(st.st_mode))
 		return hth_fail_errno(err, HTH_IO, errno, "what was sent is gone");
 	if ((uint64_t)st.st_size > HTH_UPLOAD_BYTES_MAX)
-		return hth_fail_param(err, HTH_INVALID, "file", "a file has at most %llu MiB", (unsigned long long)(HTH_UPLOAD_BYTES_MAX >> 20));
+		return hth_fail_param(err, HTH_INVALID, "file", "a file has at most %llu MiB",
+		                      (unsigned long long)(HTH_UPLOAD_BYTES_MAX >> 20));
 	if (!store_id_make("file-", id))
 		return hth_fail(err, HTH_INTERNAL, "the system gives no random numbers");
 	make_link_name(id, name, link);
@@ -133,7 +139,8 @@ hth_status hth_uploads_put(const char *home, const char *path, const char *name,
 		return hth_fail(err, HTH_INVALID, "there are %d files already; delete some first", HTH_UPLOADS_MAX);
 	if (!store_path(home, NULL, link, kept) || rename(path, kept) != 0)
 		return hth_fail_errno(err, HTH_IO, errno, "cannot keep what was sent");
-	hth_status status = record_do(&r, err, "INSERT INTO upload (id, name, link, purpose, bytes, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6)", "ssssii", id,
+	hth_status status = record_do(&r, err, "INSERT INTO upload (id, name, link, purpose, bytes, created) VALUES (?1, ?2, ?3, ?4, ?5, "
+	                                       "?6)", "ssssii", id,
 	                              name, link, purpose, (int64_t)st.st_size, hth_clock_unix());
 	if (status != HTH_OK) {
 		(void)unlink(kept);
@@ -153,7 +160,8 @@ hth_status hth_uploads_get(const char *home, const char *id, json_t **ret_file, 
 	record_bind_all(stmt, "s", id);
 	int rc = sqlite3_step(stmt);
 	if (rc != SQLITE_ROW)
-		return rc == SQLITE_DONE ? hth_fail_param(err, HTH_NOT_FOUND, "file_id", "there is no file '%.80s'", id) : record_fail(&r, rc, "looking for a file", err);
+		return rc == SQLITE_DONE ? hth_fail_param(err, HTH_NOT_FOUND, "file_id", "there is no file '%.80s'", id)
+		                         : record_fail(&r, rc, "looking for a file", err);
 	*ret_file = as_json(stmt);
 	return *ret_file != NULL ? HTH_OK : hth_fail(err, HTH_NO_MEMORY, "no memory for a file");
 }
@@ -227,7 +235,8 @@ hth_status hth_uploads_delete(const char *home, const char *id, hth_error *err)
 static void make_missing_links(record *r, const char *home)
 {
 	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
-	if (record_prepare(r, &stmt, NULL, "SELECT store, link FROM store_file JOIN upload ON upload.id = store_file.upload WHERE cancelled = 0") != HTH_OK)
+	if (record_prepare(r, &stmt, NULL,
+	                   "SELECT store, link FROM store_file JOIN upload ON upload.id = store_file.upload WHERE cancelled = 0") != HTH_OK)
 		return;
 	while (sqlite3_step(stmt) == SQLITE_ROW) {
 		char from[HTH_INDEX_PATH_MAX], to[HTH_INDEX_PATH_MAX];
@@ -253,10 +262,12 @@ static void remove_strangers(record *r, const char *home, const char *store)
 	DIR *dir = opendir(path);
 	for (struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;) {
 		struct stat st;
-		if (e->d_name[0] == '.' && (fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode) || time(NULL) - st.st_mtime < 86400))
+		if (e->d_name[0] == '.' && (fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode) ||
+		                            time(NULL) - st.st_mtime < 86400))
 			continue;
 		bool known = store == NULL ? is_known(r, "SELECT count(*) FROM upload WHERE link = ?1", e->d_name, NULL)
-		                           : is_known(r, "SELECT count(*) FROM store_file JOIN upload ON upload.id = upload WHERE link = ?1 AND store = ?2 AND cancelled = 0", e->d_name, store);
+		                           : is_known(r, "SELECT count(*) FROM store_file JOIN upload ON upload.id = upload WHERE link = "
+		                                         "?1 AND store = ?2 AND cancelled = 0", e->d_name, store);
 		if (!known)
 			(void)unlinkat(dirfd(dir), e->d_name, 0);
 	}

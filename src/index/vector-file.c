@@ -78,7 +78,8 @@ static hth_status pad(output *o, hth_error *err)
 
 static vectors_header lay_out(const vrows *r)
 {
-	vectors_header h = {.magic = "HTHVECTS", .format = VECTORS_FORMAT, .dims = r->dims, .n = r->n, .row_bytes = r->row_bytes, .first_id = r->ids[0]};
+	vectors_header h = {.magic = "HTHVECTS", .format = VECTORS_FORMAT, .dims = r->dims, .n = r->n, .row_bytes = r->row_bytes,
+	                    .first_id = r->ids[0]};
 	h.n_words = r->n >= SIGNS_LEAST ? (r->dims + 63) / 64 : 0;
 	uint64_t at = sizeof h;
 	h.ids_at = at;
@@ -178,8 +179,9 @@ hth_status vsegment_write(const vrows *r, const disk *d, const char *path, hth_e
 
 static bool is_sound(const vectors_header *h, uint64_t file_len)
 {
-	if (memcmp(h->magic, "HTHVECTS", 8) != 0 || h->format != VECTORS_FORMAT || h->checksum != disk_checksum(h, offsetof(vectors_header, checksum)) ||
-	    h->n == 0 || h->dims == 0 || h->dims > HTH_VECTORS_DIMS_MAX || h->row_bytes != vector_row_bytes(h->dims) || h->file_len != file_len ||
+	if (memcmp(h->magic, "HTHVECTS", 8) != 0 || h->format != VECTORS_FORMAT ||
+	    h->checksum != disk_checksum(h, offsetof(vectors_header, checksum)) || h->n == 0 || h->dims == 0 ||
+	    h->dims > HTH_VECTORS_DIMS_MAX || h->row_bytes != vector_row_bytes(h->dims) || h->file_len != file_len ||
 	    (h->n_words != 0 && h->n_words != (h->dims + 63) / 64))
 		return false;
 	const uint64_t at[6] = {h->ids_at, h->scales_at, h->center_at, h->signs_at, h->rows_at, h->file_len};

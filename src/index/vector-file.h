@@ -1,4 +1,5 @@
-/* vector-file.h - a segment of vectors: its layout, writing one, reading one; and what the files of vectors share. Only this folder includes it.
+/* vector-file.h - a segment of vectors: its layout, writing one, reading one; and what the files of vectors share. Only this folder
+ * includes it.
  *
  *   header     128 bytes
  *   ids        u32 a vector, behind first_id, ascending
@@ -7,7 +8,8 @@
  *   signs      n_words u64 a vector; none in a segment of less than SIGNS_LEAST
  *   rows       row_bytes a vector
  *
- * Each section begins at a multiple of 64. The header and the sections' places are checked when a segment opens; any bytes within them are vectors.
+ * Each section begins at a multiple of 64. The header and the sections' places are checked when a segment opens; any bytes within them are
+ * vectors.
  */
 #ifndef HTH_INDEX_VECTOR_FILE_H
 #define HTH_INDEX_VECTOR_FILE_H

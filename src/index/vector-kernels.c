@@ -1,8 +1,9 @@
-/* vector-kernels.c - bits that differ, and products of bytes: in C, with AVX2, with AVX-512 (VPOPCNTDQ), with NEON. All give the same numbers.
+/* vector-kernels.c - bits that differ, and products of bytes: in C, with AVX2, with AVX-512 (VPOPCNTDQ), with NEON. All give the same
+ * numbers.
  *
- * Counting bits with AVX2: a table of the 16 nibbles' counts, looked up with a shuffle (Mula, Kurz, Lemire, "Faster Population Counts Using AVX2
- * Instructions", 2016). A signature is 6 words for 384 dimensions and 12 for 768, so what is left of a row after whole registers matters:
- * AVX-512 masks it, AVX2 counts it word by word.
+ * Counting bits with AVX2: a table of the 16 nibbles' counts, looked up with a shuffle (Mula, Kurz, Lemire, "Faster Population Counts Using
+ * AVX2 Instructions", 2016). A signature is 6 words for 384 dimensions and 12 for 768, so what is left of a row after whole registers
+ * matters: AVX-512 masks it, AVX2 counts it word by word.
  */
 #include "index/vector-kernels.h"
 
@@ -51,7 +52,8 @@ static bool has_avx512(void)
 
 AVX2 static inline __m256i bits_of_bytes(__m256i v)
 {
-	const __m256i counts = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
+	const __m256i counts = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3,
+	                                        4);
 	const __m256i low = _mm256_set1_epi8(15);
 	return _mm256_add_epi8(_mm256_shuffle_epi8(counts, _mm256_and_si256(v, low)),
 	                       _mm256_shuffle_epi8(counts, _mm256_and_si256(_mm256_srli_epi16(v, 4), low)));
@@ -63,7 +65,8 @@ AVX2 static void hamming_avx2(const uint64_t *query, const uint64_t *rows, size_
 		__m256i sum = _mm256_setzero_si256();
 		size_t w = 0;
 		for (; w + 4 <= n_words; w += 4) {
-			__m256i x = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)(query + w)), _mm256_loadu_si256((const __m256i *)(rows + w)));
+			__m256i x = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)(query + w)),
+			                             _mm256_loadu_si256((const __m256i *)(rows + w)));
 			sum = _mm256_add_epi64(sum, _mm256_sad_epu8(bits_of_bytes(x), _mm256_setzero_si256()));
 		}
 		__m128i half = _mm_add_epi64(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
@@ -91,9 +94,11 @@ AVX512 static void hamming_avx512(const uint64_t *query, const uint64_t *rows, s
 	__mmask8 last = (__mmask8)(n_words % 8 == 0 ? 0xff : (1u << n_words % 8) - 1);
 	size_t whole = (n_words - 1) / 8 * 8;
 	for (size_t i = 0; i < n; i++, rows += n_words) {
-		__m512i sum = _mm512_popcnt_epi64(_mm512_xor_si512(_mm512_maskz_loadu_epi64(last, query + whole), _mm512_maskz_loadu_epi64(last, rows + whole)));
+		__m512i sum = _mm512_popcnt_epi64(_mm512_xor_si512(_mm512_maskz_loadu_epi64(last, query + whole),
+		                                                   _mm512_maskz_loadu_epi64(last, rows + whole)));
 		for (size_t w = 0; w < whole; w += 8)
-			sum = _mm512_add_epi64(sum, _mm512_popcnt_epi64(_mm512_xor_si512(_mm512_loadu_si512(query + w), _mm512_loadu_si512(rows + w))));
+			sum = _mm512_add_epi64(sum, _mm512_popcnt_epi64(_mm512_xor_si512(_mm512_loadu_si512(query + w),
+			                                                                 _mm512_loadu_si512(rows + w))));
 		ret[i] = (uint16_t)_mm512_reduce_add_epi64(sum);
 	}
 }

@@ -1,5 +1,5 @@
-/* vector-kernels.h - the two loops of a vector search, one row per instruction set; the C row is the reference. Only this folder and its tests
- * include it. */
+/* vector-kernels.h - the two loops of a vector search, one row per instruction set; the C row is the reference. Only this folder and its
+ * tests include it. */
 #ifndef HTH_INDEX_VECTOR_KERNELS_H
 #define HTH_INDEX_VECTOR_KERNELS_H
 

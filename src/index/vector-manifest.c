@@ -104,7 +104,8 @@ void vsegment_path(const hth_vectors *vectors, uint32_t number, char out[VECTORS
 
 hth_status vmanifest_write(hth_vectors *vectors, const vview *v, hth_error *err)
 {
-	manifest_header h = {.magic = "HTHVMANI", .format = VECTORS_FORMAT, .n = (uint32_t)v->n, .next_number = v->next_number, .dims = v->dims,
+	manifest_header h = {.magic = "HTHVMANI", .format = VECTORS_FORMAT, .n = (uint32_t)v->n, .next_number = v->next_number,
+	                     .dims = v->dims,
 	                     .mark = v->mark, .last_id = v->last_id, .n_removed = v->n_removed};
 	memcpy(h.key, v->key, sizeof h.key);
 	memcpy(h.model, v->model, sizeof h.model);
@@ -205,7 +206,10 @@ static bool is_left_over(const void *ctx, const char *name)
 	return true;
 }
 
-void vectors_remove_leftovers(hth_vectors *vectors, const vview *v) { (void)disk_sweep(&vectors->disk, vectors->folder, is_left_over, v, NULL); }
+void vectors_remove_leftovers(hth_vectors *vectors, const vview *v)
+{
+	(void)disk_sweep(&vectors->disk, vectors->folder, is_left_over, v, NULL);
+}
 
 static bool is_ours(const void *ctx, const char *name)
 {

@@ -55,7 +55,8 @@ static bool is_gone_row(const vpart *p, uint32_t row)
 
 static bool is_wanted(const searching *s, const vpart *p, uint32_t row)
 {
-	return !is_gone_row(p, row) && (s->query->only == NULL || hth_words_set_has(s->query->only, p->s->header->first_id + p->s->ids[row]));
+	return !is_gone_row(p, row) && (s->query->only == NULL || hth_words_set_has(s->query->only,
+	                                                                            p->s->header->first_id + p->s->ids[row]));
 }
 
 /* Every row by its bytes: small segments, and filters that leave few. */
@@ -65,7 +66,8 @@ static bool scan_bytes(searching *s, const vpart *p)
 	for (uint32_t row = 0; row < g->header->n; row++) {
 		/* A filter's wanted ids are seldom many in a row: 64 of another kind are passed by at once. */
 		if (s->query->only != NULL && row % 64 == 0 && row + 64 <= g->header->n &&
-		    hth_words_set_count(s->query->only, g->header->first_id + g->ids[row], g->header->first_id + g->ids[row + 63], 1) == 0) {
+		    hth_words_set_count(s->query->only, g->header->first_id + g->ids[row], g->header->first_id + g->ids[row + 63],
+		                        1) == 0) {
 			row += 63;
 			continue;
 		}
@@ -109,7 +111,8 @@ static bool scan(searching *s, const vpart *p)
 	const vsegment *g = p->s;
 	uint64_t wanted = g->header->n;
 	if (s->query->only != NULL && wanted > 0)
-		wanted = hth_words_set_count(s->query->only, g->header->first_id + g->ids[0], g->header->first_id + g->ids[g->header->n - 1], UINT64_MAX);
+		wanted = hth_words_set_count(s->query->only, g->header->first_id + g->ids[0],
+		                             g->header->first_id + g->ids[g->header->n - 1], UINT64_MAX);
 	if (wanted == 0)
 		return true;
 	return g->signs == NULL || wanted <= 2 * s->candidates ? scan_bytes(s, p) : scan_signs(s, p);
@@ -175,7 +178,8 @@ hth_status hth_vectors_outstanding(hth_vectors *vectors, const hth_vectors_query
 	}
 	if (n < SAMPLE_LEAST)
 		return HTH_OK;
-	/* The upper half may be of the matter; the lower tells the spread of what is not: 16 of 100 normal numbers are more than a deviation below. */
+	/* The upper half may be of the matter; the lower tells the spread of what is not: 16 of 100 normal numbers are more than a
+	 * deviation below. */
 	qsort(sample, n, sizeof *sample, by_value);
 	double middle = (double)sample[n / 2], deviation = middle - (double)sample[(size_t)((double)n * 0.1587)];
 	/* The greatest of N normal numbers is about sqrt(2 ln N) deviations above their mean; one more, for tails that are not normal. */

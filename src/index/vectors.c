@@ -1,7 +1,7 @@
 /* vectors.c - the vectors as a whole: opening them, what waits for a commit, commits, removals and merges.
  *
- * Segments are merged when those behind one have as many vectors together as it has: so sizes fall at least by half from one to the next, and a
- * vector is rewritten as often as the logarithm of what there is.
+ * Segments are merged when those behind one have as many vectors together as it has: so sizes fall at least by half from one to the next,
+ * and a vector is rewritten as often as the logarithm of what there is.
  */
 #include "base/mem.h"
 #include "index/vector-file.h"
@@ -106,7 +106,8 @@ bool hth_vectors_set_model(hth_vectors *vectors, const char *model, const uint8_
 hth_status hth_vectors_add(hth_vectors *vectors, uint64_t id, const float *values, size_t n, hth_error *err)
 {
 	if (!vectors->write || id <= vectors->last_id)
-		return hth_fail(err, HTH_CONFLICT, "vector %llu is not after vector %llu", (unsigned long long)id, (unsigned long long)vectors->last_id);
+		return hth_fail(err, HTH_CONFLICT, "vector %llu is not after vector %llu", (unsigned long long)id,
+		                (unsigned long long)vectors->last_id);
 	if (n == 0 || n > HTH_VECTORS_DIMS_MAX || (vectors->dims != 0 && n != vectors->dims))
 		return hth_fail(err, HTH_INVALID, "a vector of %zu numbers among those of %u", n, vectors->dims);
 	if (vectors->n == PENDING_MAX || (vectors->n > 0 && id - vectors->ids[0] > UINT32_MAX))
@@ -247,7 +248,8 @@ hth_status hth_vectors_commit(hth_vectors *vectors, uint64_t mark, hth_error *er
 	memcpy(next->model, vectors->model, sizeof next->model);
 	HTH_TRY(join_removed(vectors, now, next, err));
 	if (vectors->n > 0) {
-		const vrows rows = {.n = vectors->n, .dims = vectors->dims, .row_bytes = vector_row_bytes(vectors->dims), .ids = vectors->ids,
+		const vrows rows = {.n = vectors->n, .dims = vectors->dims, .row_bytes = vector_row_bytes(vectors->dims),
+		                    .ids = vectors->ids,
 		                    .ctx = vectors, .row = pending_row};
 		HTH_TRY(take_segment(vectors, &rows, next, err));
 	}

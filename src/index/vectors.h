@@ -1,14 +1,16 @@
-/* vectors.h - the vectors of passages, as an embedding model gives them, kept in mapped files that never change; and the nearest to a query's.
+/* vectors.h - the vectors of passages, as an embedding model gives them, kept in mapped files that never change; and the nearest to a
+ * query's.
  *
- * It keeps the promises of the word index (words.h): a segment is written, synced and only then named by the manifest, which is replaced by one
- * rename and carries the caller's `mark`; what a crash loses is embedded again. Removed vectors are ranges in the manifest until a merge with
- * `purge` has written their segments anew without them. All vectors are of one model: its key is in the manifest, and with another key all of
- * them go.
+ * It keeps the promises of the word index (words.h): a segment is written, synced and only then named by the manifest, which is replaced by
+ * one rename and carries the caller's `mark`; what a crash loses is embedded again. Removed vectors are ranges in the manifest until a
+ * merge with `purge` has written their segments anew without them. All vectors are of one model: its key is in the manifest, and with
+ * another key all of them go.
  *
- * A vector x of unit length is kept twice: as bytes q = round(x / s) with s = max|x_i| / 127 (d bytes, d rounded up to 64, and a float), and in
- * segments of SIGNS_LEAST vectors or more as a signature of d bits, bit i set where x_i > c_i, with c the segment's mean: embeddings of texts lie
- * in a narrow cone, and signs around zero would tell few of them apart. A search counts the bits that differ (Charikar, "Similarity Estimation
- * Techniques from Rounding Algorithms", STOC 2002), takes the best few hundred of each segment and orders them by the product of their bytes.
+ * A vector x of unit length is kept twice: as bytes q = round(x / s) with s = max|x_i| / 127 (d bytes, d rounded up to 64, and a float),
+ * and in segments of SIGNS_LEAST vectors or more as a signature of d bits, bit i set where x_i > c_i, with c the segment's mean: embeddings
+ * of texts lie in a narrow cone, and signs around zero would tell few of them apart. A search counts the bits that differ (Charikar,
+ * "Similarity Estimation Techniques from Rounding Algorithms", STOC 2002), takes the best few hundred of each segment and orders them by
+ * the product of their bytes.
  *
  * Threads: as with words.h: one that writes, any number that search.
  */
@@ -35,8 +37,8 @@ HTH_MUST_USE hth_status hth_vectors_erase(const char *folder, hth_error *err);
 /* Of which model the next vectors are. Another key than theirs: those that are there go, durably with the next commit, the mark is 0,
  * and true is returned: begin again. */
 bool hth_vectors_set_model(hth_vectors *vectors, const char *model, const uint8_t key[HTH_VECTORS_KEY_BYTES]);
-/* id must be greater than every id before; all have the same n (1 to HTH_VECTORS_DIMS_MAX). Any length but 0; it is scaled. HTH_INVALID: not finite, or
- * of another n; HTH_BUSY: commit, and add again. */
+/* id must be greater than every id before; all have the same n (1 to HTH_VECTORS_DIMS_MAX). Any length but 0; it is scaled. HTH_INVALID:
+ * not finite, or of another n; HTH_BUSY: commit, and add again. */
 HTH_MUST_USE hth_status hth_vectors_add(hth_vectors *vectors, uint64_t id, const float *values, size_t n, hth_error *err);
 /* Removes ids first..last (inclusive), committed or not. */
 HTH_MUST_USE hth_status hth_vectors_remove(hth_vectors *vectors, uint64_t first, uint64_t last, hth_error *err);
@@ -70,10 +72,10 @@ typedef struct hth_vectors_hit {
 } hth_vectors_hit;
 
 /* The k nearest (at most HTH_VECTORS_K_MAX), nearest first, equal ones by id. HTH_INVALID: the query is of another n. */
-HTH_MUST_USE hth_status hth_vectors_search(hth_vectors *vectors, const hth_vectors_query *query, size_t k, hth_vectors_hit *hits, size_t *ret_n,
-                                           hth_error *err);
-/* The cosine above which a passage stands out among all for this query: what the nearest of as many passages that have nothing to do with it would
- * seldom reach, judged by a sample of them. 2 where there is too little to tell. */
+HTH_MUST_USE hth_status hth_vectors_search(hth_vectors *vectors, const hth_vectors_query *query, size_t k, hth_vectors_hit *hits,
+                                           size_t *ret_n, hth_error *err);
+/* The cosine above which a passage stands out among all for this query: what the nearest of as many passages that have nothing to do with
+ * it would seldom reach, judged by a sample of them. 2 where there is too little to tell. */
 HTH_MUST_USE hth_status hth_vectors_outstanding(hth_vectors *vectors, const hth_vectors_query *query, double *ret_cosine, hth_error *err);
 
 #endif

@@ -1,13 +1,15 @@
 /* widen.c - which terms join a query.
  *
- * A term's weight is its share of each text, times the text's score, summed, times how rare it is. Ten join; the query's own count three times. Both
- * numbers, and that five texts are looked at, were chosen on the test sets of `make bench` (docs/index.md has what they bring there).
+ * A term's weight is its share of each text, times the text's score, summed, times how rare it is. Ten join; the query's own count three
+ * times. Both numbers, and that five texts are looked at, were chosen on the test sets of `make bench` (docs/index.md has what they bring
+ * there).
  */
 #include "index/widen.h"
 
 #include "base/mem.h"
 
-enum { ADDED = 10, OWN_TIMES = 3, TIMES_MAX = 20 /* with 64 terms, each of the rarest, scores stay below 2^32 */, TERMS_MAX = 2048, SLOTS = 4096, LOOKED_UP = 192, TEXT_BYTES = 16 << 10 };
+enum { ADDED = 10, OWN_TIMES = 3, TIMES_MAX = 20 /* with 64 terms, each of the rarest, scores stay below 2^32 */, TERMS_MAX = 2048,
+       SLOTS = 4096, LOOKED_UP = 192, TEXT_BYTES = 16 << 10 };
 
 typedef struct candidate {
 	char text[HTH_TERM_MAX + 1];

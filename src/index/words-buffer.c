@@ -139,7 +139,8 @@ static void on_term(void *ctx, const char *text, size_t len, size_t begin, size_
 	b->text_len++;
 }
 
-hth_status buffer_add(buffer *b, hth_terms *terms, uint64_t id, hth_language language, const char *text, size_t len, uint32_t least_terms, hth_error *err)
+hth_status buffer_add(buffer *b, hth_terms *terms, uint64_t id, hth_language language, const char *text, size_t len, uint32_t least_terms,
+                      hth_error *err)
 {
 	if (b->failed)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for the word index");

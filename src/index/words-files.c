@@ -157,7 +157,8 @@ void leftovers_remove(hth_words *words, const view *v) { (void)disk_sweep(&words
 static bool is_ours(const void *ctx, const char *name)
 {
 	size_t n = strlen(name);
-	return strncmp(name, "MANIFEST", 8) == 0 || (n > 6 && strcmp(name + n - 6, ".words") == 0) || (n > 5 && strcmp(name + n - 5, ".gone") == 0);
+	return strncmp(name, "MANIFEST", 8) == 0 || (n > 6 && strcmp(name + n - 6, ".words") == 0) ||
+	    (n > 5 && strcmp(name + n - 5, ".gone") == 0);
 }
 
 hth_status hth_words_erase(const char *folder, hth_error *err) { return disk_sweep(&(disk){0}, folder, is_ours, NULL, err); }

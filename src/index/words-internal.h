@@ -44,8 +44,8 @@ typedef struct buffer {
 	uint32_t text_len;
 } buffer;
 /* The text counts as at least least_terms long. */
-HTH_MUST_USE hth_status buffer_add(buffer *b, hth_terms *terms, uint64_t id, hth_language language, const char *text, size_t len, uint32_t least_terms,
-                                   hth_error *err);
+HTH_MUST_USE hth_status buffer_add(buffer *b, hth_terms *terms, uint64_t id, hth_language language, const char *text, size_t len,
+                                   uint32_t least_terms, hth_error *err);
 HTH_MUST_USE hth_status buffer_write(buffer *b, const disk *d, const char *path, hth_error *err);
 void buffer_clear(buffer *b);
 

@@ -138,7 +138,8 @@ static double idf_of(const view *v, uint64_t df)
 void hth_words_rarity(hth_words *words, const hth_words_query *query, double ret_idf[HTH_WORDS_QUERY_MAX])
 {
 	view *v = view_take(words);
-	/* A household's first dozen texts say nothing of how rare words are; a word that they have not would weigh four times one that they have. */
+	/* A household's first dozen texts say nothing of how rare words are; a word that they have not would weigh four times one that they
+	 * have. */
 	enum { LEAST_TEXTS = 1000 };
 	double n = (double)HTH_MAX(v->n_texts, (uint64_t)LEAST_TEXTS);
 	for (size_t i = 0; i < query->n; i++) {
@@ -352,7 +353,8 @@ static uint64_t count_wanted(const search *q, const part *p, uint32_t from, uint
 {
 	const segment *s = p->s;
 	return q->query->only == NULL ? FEW + 1
-	                              : hth_words_set_count(q->query->only, s->header->first_id + s->ids[from], s->header->first_id + s->ids[to - 1], FEW + 1);
+	                              : hth_words_set_count(q->query->only, s->header->first_id + s->ids[from],
+	                                                    s->header->first_id + s->ids[to - 1], FEW + 1);
 }
 
 static void search_part(search *q, const part *p, list *lists, window *w)

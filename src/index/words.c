@@ -173,7 +173,8 @@ hth_status hth_words_refresh(hth_words *words, hth_error *err)
 
 /* --- changes --- */
 
-static hth_status add(hth_words *words, uint64_t id, hth_language language, const char *text, size_t len, uint32_t least_terms, hth_error *err)
+static hth_status add(hth_words *words, uint64_t id, hth_language language, const char *text, size_t len, uint32_t least_terms,
+                      hth_error *err)
 {
 	if (!words->write)
 		return hth_fail(err, HTH_CONFLICT, "the index was opened for searching");

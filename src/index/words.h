@@ -48,9 +48,10 @@ HTH_MUST_USE hth_status hth_words_erase(const char *folder, hth_error *err);
 
 /* Adds a text. id must be greater than every id before. When the buffer is full HTH_BUSY: commit, and add again. */
 HTH_MUST_USE hth_status hth_words_add(hth_words *words, uint64_t id, hth_language language, const char *text, size_t len, hth_error *err);
-/* The same for what is no text but names one: it counts as long as a usual passage, so that it neither makes them seem long nor comes before them
- * for being short. */
-HTH_MUST_USE hth_status hth_words_add_name(hth_words *words, uint64_t id, hth_language language, const char *text, size_t len, hth_error *err);
+/* The same for what is no text but names one: it counts as long as a usual passage, so that it neither makes them seem long nor comes
+ * before them for being short. */
+HTH_MUST_USE hth_status hth_words_add_name(hth_words *words, uint64_t id, hth_language language, const char *text, size_t len,
+                                           hth_error *err);
 /* Removes texts first..last (inclusive), committed or not; ids that are not there are ignored. Durable with the next
  * commit. */
 HTH_MUST_USE hth_status hth_words_remove(hth_words *words, uint64_t first, uint64_t last, hth_error *err);
@@ -126,8 +127,8 @@ void hth_words_rarity(hth_words *words, const hth_words_query *query, double ret
 /* The k best texts, best first, equal ones by id. hits has room for k (at most HTH_WORDS_K_MAX). */
 HTH_MUST_USE hth_status hth_words_search(hth_words *words, const hth_words_query *query, size_t k, hth_words_hit *hits, size_t *ret_n,
                                          hth_error *err);
-/* Scores these texts (any order, at most HTH_WORDS_K_MAX) by another query, and orders them by that. Needs and ranges are not looked at; a text that
- * has none of its terms, or is gone, scores 0. */
+/* Scores these texts (any order, at most HTH_WORDS_K_MAX) by another query, and orders them by that. Needs and ranges are not looked at; a
+ * text that has none of its terms, or is gone, scores 0. */
 HTH_MUST_USE hth_status hth_words_rescore(hth_words *words, const hth_words_query *query, hth_words_hit *hits, size_t n, hth_error *err);
 /* The same as hth_words_search by scoring every match: the reference that tests hold hth_words_search against. */
 HTH_MUST_USE hth_status hth_words_search_all(hth_words *words, const hth_words_query *query, size_t k, hth_words_hit *hits, size_t *ret_n,

@@ -27,6 +27,7 @@ hth_status writer_lock(int *ret_fd, const char *folder, const char *what, hth_er
 		return HTH_OK;
 	}
 	close(fd);
-	return e == EWOULDBLOCK ? hth_fail(err, HTH_BUSY, "another process writes the %s in %s: is a node running on this home?", what, folder)
+	return e == EWOULDBLOCK ? hth_fail(err, HTH_BUSY, "another process writes the %s in %s: is a node running on this home?", what,
+	                                   folder)
 	                        : hth_fail_errno(err, HTH_IO, e, "cannot lock %s", path);
 }

@@ -292,7 +292,8 @@ hth_status hth_json_get_number(const json_t *object, const char *key, double min
 }
 
 /* As member(), of one type. */
-static hth_status typed(const json_t *object, const char *key, json_type type, const char *expected, const json_t **ret_member, hth_error *err)
+static hth_status typed(const json_t *object, const char *key, json_type type, const char *expected, const json_t **ret_member,
+                        hth_error *err)
 {
 	HTH_TRY(member(object, key, ret_member, err));
 	return *ret_member == NULL || json_typeof(*ret_member) == type ? HTH_OK : wrong_type(*ret_member, key, expected, err);

@@ -33,7 +33,8 @@ static hth_status load_one(void *ctx, const void *bytes, size_t len, hth_error *
 	hth_canon_reader r = hth_canon_read(bytes, len);
 	hth_entry_get(&r, &entry);
 	if (!hth_canon_end(&r))
-		return hth_fail(err, HTH_BAD_FORMAT, "receipt %llu on disk does not follow its format", (unsigned long long)l->summary.receipts + 1);
+		return hth_fail(err, HTH_BAD_FORMAT, "receipt %llu on disk does not follow its format",
+		                (unsigned long long)l->summary.receipts + 1);
 	HTH_TRY(hth_ledger_replay(l->ledger, &entry, err));
 	l->summary.receipts++;
 	l->summary.open += entry.verdict == HTH_RECEIPT_OPEN;

@@ -221,8 +221,8 @@ static void remember(pair *p, int side, const hth_entry *e, const unsigned char 
 static hth_status is_next(const chain *c, const hth_receipt *r, hth_error *err)
 {
 	if (r->sequence != c->sequence + 1 || memcmp(r->previous, c->hash, HTH_HASH_BYTES) != 0)
-		return hth_fail(err, HTH_CONFLICT, "receipt %llu does not follow receipt %llu of its chain", (unsigned long long)r->sequence,
-		                (unsigned long long)c->sequence);
+		return hth_fail(err, HTH_CONFLICT, "receipt %llu does not follow receipt %llu of its chain",
+		                (unsigned long long)r->sequence, (unsigned long long)c->sequence);
 	return HTH_OK;
 }
 
@@ -237,12 +237,16 @@ hth_status hth_ledger_replay(hth_ledger *ledger, const hth_entry *e, hth_error *
 	chain *c = &p->chains[given ? GIVEN : TAKEN];
 	hth_receipt_hash(&e->receipt, hash);
 	if (c->last.verdict == HTH_RECEIPT_OPEN && c->sequence > 0)
-		return hth_fail(err, HTH_BAD_FORMAT, "receipt %llu was never answered, and another follows it", (unsigned long long)c->sequence);
+		return hth_fail(err, HTH_BAD_FORMAT, "receipt %llu was never answered, and another follows it",
+		                (unsigned long long)c->sequence);
 	if (is_next(c, &e->receipt, err) != HTH_OK)
-		return hth_fail(err, HTH_BAD_FORMAT, "the ledger's chain is broken before receipt %llu", (unsigned long long)e->receipt.sequence);
+		return hth_fail(err, HTH_BAD_FORMAT, "the ledger's chain is broken before receipt %llu",
+		                (unsigned long long)e->receipt.sequence);
 	/* The other home's signature must be there; one's own may be missing where the power went between writing and signing. */
-	if (given ? e->verdict != HTH_RECEIPT_OPEN && !verify_taker(ledger, e, hash) : !verify_giver(ledger, e, hash) || e->verdict == HTH_RECEIPT_OPEN)
-		return hth_fail(err, HTH_BAD_FORMAT, "the other home's signature under receipt %llu does not hold", (unsigned long long)e->receipt.sequence);
+	if (given ? e->verdict != HTH_RECEIPT_OPEN && !verify_taker(ledger, e, hash) : !verify_giver(ledger, e, hash) ||
+	    e->verdict == HTH_RECEIPT_OPEN)
+		return hth_fail(err, HTH_BAD_FORMAT, "the other home's signature under receipt %llu does not hold",
+		                (unsigned long long)e->receipt.sequence);
 	hth_entry own = *e;
 	sign_own(ledger, &own, hash);
 	remember(p, given ? GIVEN : TAKEN, &own, hash);
@@ -290,7 +294,9 @@ hth_status hth_ledger_answered(hth_ledger *ledger, const hth_home_id *from, cons
 	if (answer->verdict == HTH_RECEIPT_OPEN || !verify_taker(ledger, answer, hash))
 		return hth_fail(err, HTH_DENIED, "a verdict is not signed by the home it is from");
 	if (p->chains[GIVEN].last.verdict != HTH_RECEIPT_OPEN)
-		return p->chains[GIVEN].last.verdict == answer->verdict ? HTH_OK : hth_fail(err, HTH_CONFLICT, "a home signed two verdicts on one receipt");
+		return p->chains[GIVEN].last.verdict == answer->verdict ? HTH_OK
+		                                                        : hth_fail(err, HTH_CONFLICT,
+		                                                                   "a home signed two verdicts on one receipt");
 	hth_entry e = p->chains[GIVEN].last;
 	e.verdict = answer->verdict;
 	e.has_taker = true;
@@ -306,8 +312,10 @@ static hth_verdict judge(const hth_receipt *r, const hth_counted *counted)
 {
 	uint64_t owed = hth_charge_of(counted->prompt_tokens, counted->answer_tokens);
 	bool right = counted->known && r->prompt_tokens == counted->prompt_tokens && r->answer_tokens == counted->answer_tokens &&
-	             memcmp(r->tokens, counted->tokens, HTH_HASH_BYTES) == 0 && counted->charged <= owed && r->charge == owed - counted->charged &&
-	             (r->privacy == 1 || r->privacy == 2) && r->issued_ms < counted->now_ms + day_ms && counted->now_ms < r->issued_ms + day_ms;
+	             memcmp(r->tokens, counted->tokens, HTH_HASH_BYTES) == 0 && counted->charged <= owed &&
+	             r->charge == owed - counted->charged &&
+	             (r->privacy == 1 || r->privacy == 2) && r->issued_ms < counted->now_ms + day_ms &&
+	             counted->now_ms < r->issued_ms + day_ms;
 	return right ? HTH_RECEIPT_ACCEPTED : HTH_RECEIPT_REFUSED;
 }
 
@@ -365,7 +373,8 @@ double hth_ledger_standing(const hth_ledger *ledger, const hth_home_id *other, u
 	return copysign(share > 1 ? 1 : share, owed);
 }
 
-void hth_ledger_ends(const hth_ledger *ledger, const hth_home_id *other, uint64_t ret_sequence[2], unsigned char ret_hash[2][HTH_HASH_BYTES])
+void hth_ledger_ends(const hth_ledger *ledger, const hth_home_id *other, uint64_t ret_sequence[2],
+                     unsigned char ret_hash[2][HTH_HASH_BYTES])
 {
 	const pair *p = find(ledger, other);
 	for (int side = 0; side < 2; side++) {

@@ -27,7 +27,8 @@ typedef struct hth_receipt {
 	uint64_t issued_ms;                       /* by the giver's clock */
 	uint32_t prompt_tokens, answer_tokens;    /* of the job so far */
 	unsigned char tokens[HTH_HASH_BYTES];     /* running hash of the answer's tokens so far (hth_token_hash) */
-	uint64_t milliwatt_seconds;               /* what the giver says that the work of this receipt took (it adds up, as the charge does); 0: not known */
+	/* what the giver says that the work of this receipt took (it adds up, as the charge does); 0: not known */
+	uint64_t milliwatt_seconds;
 	uint32_t charge;                          /* what this receipt adds to the giver's credit, in tokens */
 	bool final;
 } hth_receipt;

@@ -1,5 +1,5 @@
-/* certificate.c - the hub's key and self-signed certificate: P-256, valid for as long as anybody will keep it, since its fingerprint is what counts.
- * The address stands in it because other tools, and the other hub of a cluster, compare names. */
+/* certificate.c - the hub's key and self-signed certificate: P-256, valid for as long as anybody will keep it, since its fingerprint is
+ * what counts. The address stands in it because other tools, and the other hub of a cluster, compare names. */
 #include "link/hub-internal.h"
 
 #include "base/mem.h"
@@ -67,11 +67,14 @@ static X509 *make_certificate(EVP_PKEY *key, const char *host)
 	bool number = inet_pton(AF_INET, host, binary) == 1 || inet_pton(AF_INET6, host, binary) == 1;
 	snprintf(names, sizeof names, "%s:%s", number ? "IP" : "DNS", host);
 	BIGNUM *n = NULL;
-	bool good = c != NULL && RAND_bytes(serial, sizeof serial) == 1 && (serial[0] &= 0x7f, (n = BN_bin2bn(serial, sizeof serial, NULL)) != NULL) &&
+	bool good = c != NULL && RAND_bytes(serial, sizeof serial) == 1 &&
+	    (serial[0] &= 0x7f, (n = BN_bin2bn(serial, sizeof serial, NULL)) != NULL) &&
 	            X509_set_version(c, 2) == 1 && BN_to_ASN1_INTEGER(n, X509_get_serialNumber(c)) != NULL &&
-	            X509_gmtime_adj(X509_getm_notBefore(c), -86400L) != NULL && X509_time_adj_ex(X509_getm_notAfter(c), YEARS * 365, 0, NULL) != NULL &&
+	            X509_gmtime_adj(X509_getm_notBefore(c), -86400L) != NULL &&
+	            X509_time_adj_ex(X509_getm_notAfter(c), YEARS * 365, 0, NULL) != NULL &&
 	            X509_set_pubkey(c, key) == 1 &&
-	            X509_NAME_add_entry_by_txt(X509_get_subject_name(c), "CN", MBSTRING_ASC, (const unsigned char *)"hearth hub", -1, -1, 0) == 1 &&
+	            X509_NAME_add_entry_by_txt(X509_get_subject_name(c), "CN", MBSTRING_ASC, (const unsigned char *)"hearth hub", -1, -1,
+	                                       0) == 1 &&
 	            X509_set_issuer_name(c, X509_get_subject_name(c)) == 1 && add_extension(c, NID_basic_constraints, "critical,CA:TRUE") &&
 	            add_extension(c, NID_subject_alt_name, names) && X509_sign(c, key, EVP_sha256()) > 0;
 	BN_free(n);
@@ -86,7 +89,8 @@ static hth_status write_pem(const char *folder, const char *name, EVP_PKEY *key,
 	BIO *text = BIO_new(BIO_s_secmem());
 	char *data = NULL;
 	hth_status status;
-	if (text == NULL || (key != NULL ? PEM_write_bio_PrivateKey(text, key, NULL, NULL, 0, NULL, NULL) : PEM_write_bio_X509(text, certificate)) != 1)
+	if (text == NULL || (key != NULL ? PEM_write_bio_PrivateKey(text, key, NULL, NULL, 0, NULL, NULL)
+	                                 : PEM_write_bio_X509(text, certificate)) != 1)
 		status = fail_ssl(err, "cannot write the hub's certificate");
 	else {
 		long n = BIO_get_mem_data(text, &data);
@@ -101,7 +105,8 @@ static hth_status take(X509 *certificate, hub_certificate *ret, hth_error *err)
 	unsigned char *der = NULL, digest[EVP_MAX_MD_SIZE];
 	unsigned n = 0;
 	int len = i2d_X509(certificate, &der);
-	bool good = len > 0 && len <= HTH_HUB_CERTIFICATE_MAX && X509_digest(certificate, EVP_sha256(), digest, &n) == 1 && n == HTH_FINGERPRINT_BYTES;
+	bool good = len > 0 && len <= HTH_HUB_CERTIFICATE_MAX && X509_digest(certificate, EVP_sha256(), digest, &n) == 1 &&
+	    n == HTH_FINGERPRINT_BYTES;
 	if (good) {
 		memcpy(ret->der, der, (size_t)len);
 		ret->len = (size_t)len;

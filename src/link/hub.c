@@ -65,7 +65,8 @@ static void write_rules(hth_buf *out, const char *what, const char (*subjects)[2
 static hth_status write_users(hth_hub *hub, const hth_hub_user *users, size_t n, hth_error *err)
 {
 	HTH_CLEANUP(hth_buf_finish) hth_buf out = HTH_BUF_INIT(4 << 20);
-	hth_buf_append_str(&out, "# Written by hearth, and written again whenever the neighbourhood changes.\nauthorization {\n  timeout: 5\n  users: [\n");
+	hth_buf_append_str(&out, "# Written by hearth, and written again whenever the neighbourhood changes.\nauthorization {\n  timeout: "
+	                         "5\n  users: [\n");
 	for (size_t i = 0; i < n; i++) {
 		const hth_hub_user *u = &users[i];
 		char key[HTH_NKEY_TEXT];
@@ -99,7 +100,8 @@ static hth_status write_cluster(hth_hub *hub, hth_buf *out, hth_error *err)
 	                "cluster {\n  name: \"hearth\"\n  listen: \"%s%s%s:%ld\"\n  no_advertise: true\n"
 	                "  tls {cert_file: \"%s/hub.crt\", key_file: \"%s/hub.key\", ca_file: \"%s/peers.crt\", verify: true, timeout: 5}\n"
 	                "  authorization {user: \"hub\", password: \"%s\", timeout: 5}\n  routes: [\"nats-route://hub:%s@%s\"]\n}\n",
-	                strchr(hub->bind, ':') != NULL ? "[" : "", hub->bind, strchr(hub->bind, ':') != NULL ? "]" : "", own, hub->folder, hub->folder,
+	                strchr(hub->bind, ':') != NULL ? "[" : "", hub->bind, strchr(hub->bind, ':') != NULL ? "]" : "", own, hub->folder,
+	                hub->folder,
 	                hub->folder, hub->peer.password, hub->peer.password, hub->peer.route);
 	return HTH_OK;
 }
@@ -110,9 +112,9 @@ static hth_status write_configuration(hth_hub *hub, hth_error *err)
 	bool six = strchr(hub->bind, ':') != NULL;
 	hth_buf_appendf(&out,
 	                "# Written by hearth at each start of the hub.\n"
-	                "server_name: \"%s\"\nlisten: \"%s%s%s:%s\"\ntls {cert_file: \"%s/hub.crt\", key_file: \"%s/hub.key\", timeout: 5}\n"
-	                "no_system_account: true\nmax_payload: %d\nmax_control_line: 1024\nmax_pending: %d\nmax_subscriptions: 8\n"
-	                "ping_interval: \"15s\"\nping_max: 2\nwrite_deadline: \"5s\"\nlogtime: false\ninclude \"users.conf\"\n",
+	                "server_name: \"%s\"\nlisten: \"%s%s%s:%s\"\ntls {cert_file: \"%s/hub.crt\", key_file: \"%s/hub.key\", timeout: "
+	                "5}\nno_system_account: true\nmax_payload: %d\nmax_control_line: 1024\nmax_pending: %d\nmax_subscriptions: "
+	                "8\nping_interval: \"15s\"\nping_max: 2\nwrite_deadline: \"5s\"\nlogtime: false\ninclude \"users.conf\"\n",
 	                hub->name, six ? "[" : "", hub->bind, six ? "]" : "", hub->port, hub->folder, hub->folder, 512 << 10, 16 << 20);
 	if (hub->has_peer)
 		HTH_TRY(write_cluster(hub, &out, err));
@@ -153,7 +155,8 @@ static hth_status choose_bind(hth_hub *hub, hth_error *err)
 	const char *near = any ? six ? "::1" : "127.0.0.1" : hub->bind;
 	snprintf(hub->near, sizeof hub->near, strchr(near, ':') != NULL ? "[%s]:%s" : "%s:%s", near, hub->port);
 	if (e == EADDRINUSE)
-		return hth_fail(err, HTH_CONFLICT, "port %s is in use by another program: give the hub another one (--listen HOST:PORT)", hub->port);
+		return hth_fail(err, HTH_CONFLICT, "port %s is in use by another program: give the hub another one (--listen HOST:PORT)",
+		                hub->port);
 	if (e != 0)
 		return hth_fail_errno(err, HTH_IO, e, "cannot listen at %s", hub->address);
 	return HTH_OK;
@@ -228,12 +231,14 @@ int hth_hub_main(int argc, char **argv)
 	char folder[4096];
 	snprintf(folder, sizeof folder, "%s", path);
 	*strrchr(folder, '/') = '\0';
-	const char *const programs[] = {"/usr", "/lib", "/lib64", folder}, *const reads[] = {home + strlen("HOME="), "/etc", "/proc/self", "/sys/fs/cgroup"};
+	const char *const programs[] = {"/usr", "/lib", "/lib64", folder},
+	    *const reads[] = {home + strlen("HOME="), "/etc", "/proc/self", "/sys/fs/cgroup"};
 	if (hth_sandbox_confine_files(programs, HTH_COUNT(programs), reads, HTH_COUNT(reads), &err) != HTH_OK) {
 		fprintf(stderr, "[FTL] %s\n", err.message);
 		return 1;
 	}
-	char *const args[] = {path, (char *)(uintptr_t)"-c", argv[2], NULL}, *const env[] = {home, (char *)(uintptr_t)"GOMEMLIMIT=512MiB", NULL};
+	char *const args[] = {path, (char *)(uintptr_t)"-c", argv[2], NULL},
+	    *const env[] = {home, (char *)(uintptr_t)"GOMEMLIMIT=512MiB", NULL};
 	execve(path, args, env); /* nothing of this process's environment: it may hold keys */
 	return 1;
 }
@@ -250,7 +255,8 @@ static void take_line(hth_hub *hub, char *line)
 	for (char *p = line; *p != '\0'; p++)
 		if ((unsigned char)*p < 0x20 || *p == 0x7f)
 			*p = '?';
-	bool bad = strstr(line, "[ERR]") != NULL || strstr(line, "[WRN]") != NULL || strstr(line, "[FTL]") != NULL || strncmp(line, "nats-server:", 12) == 0;
+	bool bad = strstr(line, "[ERR]") != NULL || strstr(line, "[WRN]") != NULL || strstr(line, "[FTL]") != NULL ||
+	    strncmp(line, "nats-server:", 12) == 0;
 	if (strstr(line, "Server is ready") != NULL || strstr(line, "Reloaded server configuration") != NULL) {
 		bool first = !hub->ready;
 		hub->ready = true;
@@ -349,8 +355,8 @@ static void on_ended(void *ctx, int exit_status, int term_signal)
 	if (term_signal != 0)
 		snprintf(line, sizeof line, "the hub's nats-server was ended by signal %d; it is started again", term_signal);
 	else
-		snprintf(line, sizeof line, "the hub's nats-server ended with code %d%s%s; it is started again", exit_status, hub->trouble[0] != '\0' ? ": " : "",
-		         hub->trouble);
+		snprintf(line, sizeof line, "the hub's nats-server ended with code %d%s%s; it is started again", exit_status,
+		         hub->trouble[0] != '\0' ? ": " : "", hub->trouble);
 	let_go(hub);
 	say(hub, true, line);
 	if (hub->trouble[0] == '\0')
@@ -407,7 +413,8 @@ hth_status hth_hub_open(hth_hub **ret_hub, hth_loop *loop, const hth_hub_options
 	hth_status status = HTH_OK;
 	char path[4096];
 	if (!hth_link_split(options->address, hub->host, hub->port) || !is_plain(options->address))
-		status = hth_fail(err, HTH_INVALID, "'%.100s' is no address of a hub: HOST:PORT, as the neighbours reach it", options->address);
+		status = hth_fail(err, HTH_INVALID, "'%.100s' is no address of a hub: HOST:PORT, as the neighbours reach it",
+		                  options->address);
 	else if (strcmp(hub->port, "65535") == 0)
 		status = hth_fail(err, HTH_INVALID, "the hub's port must be under 65535: the next one is for a second hub");
 	else if (strlen(options->folder) >= sizeof hub->folder || strlen(options->name) >= sizeof hub->name ||

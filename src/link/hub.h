@@ -2,11 +2,12 @@
  *
  * In `folder` (mode 0700): hub.key and hub.crt (made once for an address; neighbours know the certificate by its SHA-256), nats.conf, and
  * users.conf with who may log in and what each may say and hear. Only lists of what is allowed (nats-server 2.9 lets a queue subscription
- * pass a denial), no user without a key, no accounts but the one, no monitoring, leaf, WebSocket, MQTT or JetStream. A hub is not trusted with
- * more: letters are sealed from home to home.
+ * pass a denial), no user without a key, no accounts but the one, no monitoring, leaf, WebSocket, MQTT or JetStream. A hub is not trusted
+ * with more: letters are sealed from home to home.
  *
- * The process is a child that may read its folder and the system's files and no other (Landlock), dies with this one (the kernel sees to it), is
- * started again with a growing pause when it ends, and reads its users again on a signal, when it cuts off whoever is not among them any more. Thread: the loop's.
+ * The process is a child that may read its folder and the system's files and no other (Landlock), dies with this one (the kernel sees to
+ * it), is started again with a growing pause when it ends, and reads its users again on a signal, when it cuts off whoever is not among
+ * them any more. Thread: the loop's.
  */
 #ifndef HTH_LINK_HUB_H
 #define HTH_LINK_HUB_H
@@ -32,7 +33,8 @@ typedef struct hth_hub_peer {
 
 typedef struct hth_hub_options {
 	const char *folder;  /* made when it is not there */
-	const char *address; /* HOST:PORT as others reach it; the port is listened to on HOST if that is this machine's, else on all addresses */
+	/* HOST:PORT as others reach it; the port is listened to on HOST if that is this machine's, else on all addresses */
+	const char *address;
 	const char *name;    /* of the server, letters and digits */
 	const char *program; /* the binary that has `__hub` as its first argument (hth_hub_main); NULL: /proc/self/exe */
 	bool external;       /* only write users.conf: the owner runs the server */
@@ -43,8 +45,8 @@ typedef struct hth_hub_options {
 } hth_hub_options;
 
 typedef struct hth_hub hth_hub;
-/* Makes key and certificate where there are none for this address, and nothing else yet: the first hth_hub_set_users starts the server. HTH_CONFLICT: the
- * port is taken; HTH_NOT_FOUND: there is no nats-server on this machine. */
+/* Makes key and certificate where there are none for this address, and nothing else yet: the first hth_hub_set_users starts the server.
+ * HTH_CONFLICT: the port is taken; HTH_NOT_FOUND: there is no nats-server on this machine. */
 HTH_MUST_USE hth_status hth_hub_open(hth_hub **ret_hub, hth_loop *loop, const hth_hub_options *options, hth_error *err);
 void hth_hub_close(hth_hub *hub); /* ends the server */
 const unsigned char *hth_hub_fingerprint(const hth_hub *hub);

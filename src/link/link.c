@@ -1,7 +1,8 @@
 /* link.c - the life of a connection: pause, resolve, connect, INFO, TLS, login, up; and from wherever it breaks back to the pause.
  *
- * Owns the socket, its TLS and the queue. One timer serves all waits: the pause between attempts, the limit of an attempt, the pings. What goes wrong
- * inside a caller's call is only noted (`broken`) and told by that timer, so that no event comes from inside a call. Thread: the loop's.
+ * Owns the socket, its TLS and the queue. One timer serves all waits: the pause between attempts, the limit of an attempt, the pings. What
+ * goes wrong inside a caller's call is only noted (`broken`) and told by that timer, so that no event comes from inside a call. Thread: the
+ * loop's.
  */
 #include "link/link-internal.h"
 
@@ -157,7 +158,8 @@ static bool flush(hth_link *l, hth_error *err)
 
 /* ---- what the hub says ---- */
 
-/* A hub that chooses what is signed must not get a signature that says something: a nonce is a short word, and what homes sign is neither (identity.h). */
+/* A hub that chooses what is signed must not get a signature that says something: a nonce is a short word, and what homes sign is neither
+ * (identity.h). */
 static bool take_nonce(hth_link *l, const char *nonce)
 {
 	size_t n = strlen(nonce);
@@ -176,13 +178,14 @@ static bool on_info(void *ctx, const char *text, size_t len)
 		return true; /* news of the cluster; the hubs that count are those that homes announce */
 	hth_error err;
 	bool tls = false;
-	if (hth_json_parse(&json, text, len, &err) != HTH_OK || !json_is_object(json) || hth_json_get_string(json, "nonce", &nonce, &err) != HTH_OK ||
-	    hth_json_get_bool(json, "tls_required", &tls, &err) != HTH_OK) {
+	if (hth_json_parse(&json, text, len, &err) != HTH_OK || !json_is_object(json) ||
+	    hth_json_get_string(json, "nonce", &nonce, &err) != HTH_OK || hth_json_get_bool(json, "tls_required", &tls, &err) != HTH_OK) {
 		hth_fail(&l->why, HTH_BAD_FORMAT, "what answers there is no hub");
 		return false;
 	}
 	if (!tls || nonce == NULL || !take_nonce(l, nonce)) {
-		hth_fail(&l->why, HTH_BAD_FORMAT, "what answers there is a nats-server that does not ask for TLS and a signature: not a neighbourhood's hub");
+		hth_fail(&l->why, HTH_BAD_FORMAT,
+		         "what answers there is a nats-server that does not ask for TLS and a signature: not a neighbourhood's hub");
 		return false;
 	}
 	l->wire.in_info = false;
@@ -284,8 +287,9 @@ static void log_in(hth_link *l)
 	}
 	sodium_bin2base64(text, sizeof text, signature, sizeof signature, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
 	hth_buf_appendf(&l->out,
-	                "CONNECT {\"verbose\":false,\"pedantic\":false,\"tls_required\":true,\"nkey\":\"%s\",\"sig\":\"%s\",\"name\":\"hearth\",\"lang\":\"c\","
-	                "\"version\":\"" HEARTH_VERSION "\",\"protocol\":1,\"echo\":false,\"headers\":false,\"no_responders\":false}\r\n",
+	                "CONNECT {\"verbose\":false,\"pedantic\":false,\"tls_required\":true,\"nkey\":\"%s\",\"sig\":\"%s\","
+	                "\"name\":\"hearth\",\"lang\":\"c\",\"version\":\"" HEARTH_VERSION
+	                "\",\"protocol\":1,\"echo\":false,\"headers\":false,\"no_responders\":false}\r\n",
 	                key, text);
 	for (unsigned i = 0; i < l->n_subjects; i++)
 		hth_wire_subscribe(&l->out, l->subjects[i], i + 1);
@@ -459,7 +463,8 @@ static void attempt(hth_link *l)
 static void look_later(hth_link *l)
 {
 	uint64_t now = hth_clock_ms();
-	l->look_ms = l->pinging ? l->pinged_ms + (l->urgent ? URGENT_ANSWER_MS : PING_MS) : l->heard_ms + (l->urgent ? URGENT_QUIET_MS : PING_MS);
+	l->look_ms = l->pinging ? l->pinged_ms + (l->urgent ? URGENT_ANSWER_MS : PING_MS)
+	                        : l->heard_ms + (l->urgent ? URGENT_QUIET_MS : PING_MS);
 	l->look_ms = HTH_MAX(l->look_ms, now + 1); /* not 0: see on_more's timer */
 	hth_timer_start(l->timer, l->look_ms - now, 0);
 }
@@ -489,7 +494,8 @@ static bool look(hth_link *l, hth_error *err)
 	}
 	if (now < l->pinged_ms + (l->urgent ? URGENT_ANSWER_MS : PING_MS))
 		return true;
-	/* This process stood still itself, something is there to be read, or the ping stands in a long queue that moves: no answer can be expected yet. */
+	/* This process stood still itself, something is there to be read, or the ping stands in a long queue that moves: no answer can be
+	 * expected yet. */
 	if (now > l->look_ms + STALL_MS || queued(l, FIONREAD) > 0 || (taken > l->taken && waiting > BACKLOG)) {
 		l->pinged_ms = now;
 		l->taken = taken;

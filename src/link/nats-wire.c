@@ -53,7 +53,8 @@ static hth_status read_head(char *line, char **ret_subject, size_t *ret_size, ht
 	*ret_size = (size_t)strtoul(digits, NULL, 10);
 	*ret_subject = words[0];
 	if (*ret_size > HTH_WIRE_PAYLOAD_MAX)
-		return hth_fail(err, HTH_TOO_LARGE, "the hub sent a message of %zu bytes; at most %d are taken", *ret_size, HTH_WIRE_PAYLOAD_MAX);
+		return hth_fail(err, HTH_TOO_LARGE, "the hub sent a message of %zu bytes; at most %d are taken", *ret_size,
+		                HTH_WIRE_PAYLOAD_MAX);
 	return HTH_OK;
 }
 
@@ -151,7 +152,8 @@ bool hth_wire_publish(hth_buf *out, const char *subject, const void *bytes, size
 {
 	char head[HTH_WIRE_SUBJECT_MAX + 32];
 	int n = snprintf(head, sizeof head, "PUB %s %zu\r\n", subject, len);
-	if (n < 0 || (size_t)n >= sizeof head || out->max - out->len < (size_t)n + len + 2 || hth_buf_reserve(out, (size_t)n + len + 2) == NULL)
+	if (n < 0 || (size_t)n >= sizeof head || out->max - out->len < (size_t)n + len + 2 ||
+	    hth_buf_reserve(out, (size_t)n + len + 2) == NULL)
 		return false;
 	return hth_buf_append(out, head, (size_t)n) && hth_buf_append(out, bytes, len) && hth_buf_append(out, "\r\n", 2);
 }

@@ -1,8 +1,8 @@
 /* nats-wire.h - the lines of NATS's client protocol, read and written: bytes in, events out.
  *
- * The hub is not trusted, so what it sends is bounded before it is kept: a control line by HTH_WIRE_LINE_MAX, a payload by HTH_WIRE_PAYLOAD_MAX.
- * Whatever is not the protocol is an error, after which the connection is to be dropped. No input or output of its own; one thread.
- * Source: docs.nats.io, "Client Protocol" (INFO, CONNECT, PUB, SUB, MSG, PING, PONG, +OK, -ERR).
+ * The hub is not trusted, so what it sends is bounded before it is kept: a control line by HTH_WIRE_LINE_MAX, a payload by
+ * HTH_WIRE_PAYLOAD_MAX. Whatever is not the protocol is an error, after which the connection is to be dropped. No input or output of its
+ * own; one thread. Source: docs.nats.io, "Client Protocol" (INFO, CONNECT, PUB, SUB, MSG, PING, PONG, +OK, -ERR).
  */
 #ifndef HTH_LINK_NATS_WIRE_H
 #define HTH_LINK_NATS_WIRE_H

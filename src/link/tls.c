@@ -1,5 +1,5 @@
-/* tls.c - TLS to whoever has the certificate with the fingerprint that is expected. No authority is asked, no name compared, no date looked at: the
- * fingerprint came from the neighbourhood itself (an invitation, a sealed letter), and says more than all of them. */
+/* tls.c - TLS to whoever has the certificate with the fingerprint that is expected. No authority is asked, no name compared, no date looked
+ * at: the fingerprint came from the neighbourhood itself (an invitation, a sealed letter), and says more than all of them. */
 #include "link/link-internal.h"
 
 #include "base/mem.h"
@@ -49,9 +49,11 @@ hth_status link_tls_open(link_tls **ret_tls, int fd, const unsigned char fingerp
 	if (t->context != NULL && SSL_CTX_set_min_proto_version(t->context, TLS1_2_VERSION) == 1) {
 		SSL_CTX_set_verify(t->context, SSL_VERIFY_PEER, NULL);
 		SSL_CTX_set_cert_verify_callback(t->context, check_certificate, t);
-		SSL_CTX_set_mode(t->context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+		SSL_CTX_set_mode(t->context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+		                 SSL_MODE_RELEASE_BUFFERS);
 		SSL_CTX_set_session_cache_mode(t->context, SSL_SESS_CACHE_OFF);
-		SSL_CTX_set_options(t->context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF); /* letters have their own ends */
+		/* letters have their own ends */
+		SSL_CTX_set_options(t->context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF);
 		t->ssl = SSL_new(t->context);
 	}
 	if (t->ssl == NULL || SSL_set_fd(t->ssl, fd) != 1) {
@@ -83,7 +85,8 @@ static link_io what_now(link_tls *t, int rc, const char *what, hth_error *err)
 	if (code == SSL_ERROR_WANT_WRITE)
 		return LINK_IO_WRITE;
 	if (t->stranger)
-		hth_fail(err, HTH_UNAUTHORIZED, "it shows another certificate than this neighbourhood's hub has: somebody is in between, or its home made a new one");
+		hth_fail(err, HTH_UNAUTHORIZED, "it shows another certificate than this neighbourhood's hub has: somebody is in between, "
+		                                "or its home made a new one");
 	else if (code == SSL_ERROR_ZERO_RETURN || (code == SSL_ERROR_SYSCALL && e == 0))
 		hth_fail(err, HTH_GONE, "the hub closed the connection");
 	else if (code == SSL_ERROR_SYSCALL)

@@ -1,9 +1,10 @@
 /* borrowing.c - this home's requests that neighbours answer, and those that come home again.
  *
- * A request that may leave (its class, what it asks for) is compared: where would it end sooner? If next door, what the model's template decides is settled from
- * what is known of the model here or was described, the words are sealed into a permit, and the machine asks. What comes back are the request's own
- * pieces; its client cannot tell. Where a neighbour is late and this home is free, a copy begins here beside it, and the first that has something goes on. When the machine gives a request back, a copy of it with the tokens that are there goes through the router like any
- * other, and what that makes goes on in the first one's stream.
+ * A request that may leave (its class, what it asks for) is compared: where would it end sooner? If next door, what the model's template
+ * decides is settled from what is known of the model here or was described, the words are sealed into a permit, and the machine asks. What
+ * comes back are the request's own pieces; its client cannot tell. Where a neighbour is late and this home is free, a copy begins here
+ * beside it, and the first that has something goes on. When the machine gives a request back, a copy of it with the tokens that are there
+ * goes through the router like any other, and what that makes goes on in the first one's stream.
  * Every time that words leave there is a line in the egress log first; without it they do not leave. Thread: the loop's.
  */
 #include "node/neighbours.h"
@@ -100,7 +101,8 @@ static void on_cancel(void *ctx, hth_request *request)
 /* What comes from here on is this home's. */
 static void add_part(hth_borrowed *b, const hth_home_id *by)
 {
-	if (b->n_parts > 0 && b->n_parts <= HTH_PARTS_MAX && b->parts[b->n_parts - 1].from == b->n && b->parts[b->n_parts - 1].text_from == b->text.len)
+	if (b->n_parts > 0 && b->n_parts <= HTH_PARTS_MAX && b->parts[b->n_parts - 1].from == b->n &&
+	    b->parts[b->n_parts - 1].text_from == b->text.len)
 		b->n_parts--; /* who was left had made nothing */
 	if (b->n_parts < HTH_PARTS_MAX)
 		b->parts[b->n_parts] = (hth_answer_part){*by, b->n, b->text.len};
@@ -133,7 +135,8 @@ bool hth_borrowing_leaves(hth_neighbours *nb, uint64_t ask, const hth_home_id *t
 		return true;
 	}
 	if (b->has_peer)
-		hth_log(HTH_LOG_INFO, "%s leaves %s and goes on at %s after %zu tokens: %s", r->id, hth_neighbours_name(nb, &b->peer), name, b->n, why != NULL ? why : "?");
+		hth_log(HTH_LOG_INFO, "%s leaves %s and goes on at %s after %zu tokens: %s", r->id, hth_neighbours_name(nb, &b->peer), name,
+		        b->n, why != NULL ? why : "?");
 	b->peer = *to;
 	b->has_peer = true;
 	add_part(b, to);
@@ -207,7 +210,8 @@ static hth_status begin(hth_neighbours *nb, hth_request *request, const unsigned
 		hth_permit_destroy(permit);
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for the request");
 	}
-	*b = (hth_borrowed){.nb = nb, .request = hth_request_ref(request), .ask = ++nb->next_ask, .text = HTH_BUF_INIT(HTH_POOL_ANSWER_TEXT_MAX), .next = nb->borrowed};
+	*b = (hth_borrowed){.nb = nb, .request = hth_request_ref(request), .ask = ++nb->next_ask,
+	                    .text = HTH_BUF_INIT(HTH_POOL_ANSWER_TEXT_MAX), .next = nb->borrowed};
 	nb->borrowed = b;
 	nb->n_abroad++;
 	request->cancel = on_cancel;
@@ -254,14 +258,17 @@ hth_status hth_borrowing_take(hth_node *node, hth_request *request, hth_placed_f
 		return hth_fail(err, HTH_CONFLICT, "it stays home");
 	hth_capacity_refresh(nb, false); /* also what a runner that was started just now said of its model */
 	const hth_own_model *own = hth_capacity_find(nb, request->model);
-	const hth_far_model *far = own == NULL ? hth_neighbours_far_model(nb, request->model, NULL) : hth_neighbours_far_model(nb, NULL, own->hash);
+	const hth_far_model *far = own == NULL ? hth_neighbours_far_model(nb, request->model, NULL)
+	                                       : hth_neighbours_far_model(nb, NULL, own->hash);
 	if (own == NULL && far == NULL)
 		return hth_fail(err, HTH_CONFLICT, "no neighbour is known to have it");
 	if (request->privacy == HTH_PRIVATE)
 		return own != NULL ? hth_fail(err, HTH_CONFLICT, "it stays home")
-		                   : hth_fail_param(err, HTH_DENIED, "model", "the model %.100s is next door, at %s, and this request is private: it stays home (Hearth-Privacy: "
-		                                    "neighbours lets trusted neighbours read it, unless its words speak against that: `hearth privacy explain`)",
-		                                    request->model, hth_neighbours_name(nb, &far->from));
+		                   : hth_fail_param(err, HTH_DENIED, "model",
+		                                    "the model %.100s is next door, at %s, and this request is private: it stays home "
+		                                    "(Hearth-Privacy: neighbours lets trusted neighbours read it, unless its words speak "
+		                                    "against that: `hearth privacy explain`)", request->model,
+		                                    hth_neighbours_name(nb, &far->from));
 	hth_status travels = hth_travel_check(request, err);
 	if (travels != HTH_OK)
 		return own != NULL ? hth_fail(err, HTH_CONFLICT, "home: %.200s", err->message) : travels;
@@ -274,8 +281,9 @@ hth_status hth_borrowing_take(hth_node *node, hth_request *request, hth_placed_f
 	hth_capacity_tell(nb, own);
 	if (!hth_pool_would_leave(nb->pool, (hth_audience)request->privacy, &o, hth_neighbours_now_ms(nb)))
 		return own != NULL ? hth_fail(err, HTH_CONFLICT, "home is best")
-		                   : hth_fail_param(err, HTH_BUSY, "model", "no neighbour takes a request of class %s for the model %.100s now; try again in a moment",
-		                                    hth_privacy_name(request->privacy), request->model);
+		                   : hth_fail_param(err, HTH_BUSY, "model",
+		                                    "no neighbour takes a request of class %s for the model %.100s now; try again in a "
+		                                    "moment", hth_privacy_name(request->privacy), request->model);
 	/* From here on it is settled what the answer will look like; if nobody takes it after all, it goes home from where it stands. */
 	HTH_TRY(placed(ctx, request, info, err));
 	hth_status status = begin(nb, request, hash, err);
@@ -285,7 +293,8 @@ hth_status hth_borrowing_take(hth_node *node, hth_request *request, hth_placed_f
 		status = hth_fail(err, HTH_NOT_FOUND, "home: %.400s", no.message);
 	}
 	if (own == NULL && (status == HTH_CONFLICT || status == HTH_IO))
-		status = hth_fail_param(err, HTH_BUSY, "model", "no neighbour could be asked for the model %.100s; try again in a moment", request->model);
+		status = hth_fail_param(err, HTH_BUSY, "model", "no neighbour could be asked for the model %.100s; try again in a moment",
+		                        request->model);
 	hth_neighbours_settle(nb);
 	return status;
 }
@@ -317,7 +326,8 @@ void hth_borrowing_tokens(hth_neighbours *nb, uint64_t ask, const hth_pool_run *
 	hth_request_piece(r, &(hth_answer_piece){.text = run->text, .len = run->text_len, .n_tokens = (uint32_t)run->n});
 }
 
-/* A neighbour answers for what it made also when another ended the answer: else who breaks off before the end would never be weighed, and its successor would be in its place. */
+/* A neighbour answers for what it made also when another ended the answer: else who breaks off before the end would never be weighed, and
+ * its successor would be in its place. */
 static void check_parts(const hth_borrowed *b, bool check, bool whole)
 {
 	hth_neighbours *nb = b->nb;
@@ -326,7 +336,8 @@ static void check_parts(const hth_borrowed *b, bool check, bool whole)
 	for (size_t i = 0; i + (whole ? 1 : 0) < b->n_parts; i++)
 		check |= hth_pool_wants_check(nb->pool, &b->parts[i].by);
 	if (check)
-		hth_spot_check_begin(nb, b->request, &(hth_answer_given){.parts = b->parts, .n_parts = b->n_parts, .ids = b->ids, .n = b->n, .text = b->text.data,
+		hth_spot_check_begin(nb, b->request, &(hth_answer_given){.parts = b->parts, .n_parts = b->n_parts, .ids = b->ids, .n = b->n,
+		                                                         .text = b->text.data,
 		                     .text_len = b->text.len, .prompt_tokens = b->request->usage.prompt_tokens, .whole = whole});
 }
 
@@ -360,7 +371,8 @@ void hth_borrowing_failed(hth_neighbours *nb, uint64_t ask)
 		return;
 	hth_request *r = hth_request_ref(b->request);
 	drop(b);
-	hth_fail(&err, HTH_GONE, "no neighbour that has the model %.100s could finish the answer, and this home has not; try again later", r->model);
+	hth_fail(&err, HTH_GONE, "no neighbour that has the model %.100s could finish the answer, and this home has not; try again later",
+	         r->model);
 	hth_request_fail(r, &err);
 	hth_request_unref(r);
 }
@@ -413,7 +425,8 @@ static void home_ended(void *ctx, hth_request *copy)
 {
 	hth_borrowed *b = ctx;
 	hth_neighbours *nb = b->nb;
-	if (copy->state == HTH_REQUEST_DONE ? !is_answer(b, copy) : b->beside == copy) { /* the neighbour has it, and what happened here changes nothing */
+	/* the neighbour has it, and what happened here changes nothing */
+	if (copy->state == HTH_REQUEST_DONE ? !is_answer(b, copy) : b->beside == copy) {
 		if (b->beside == copy) {
 			b->beside = NULL;
 			hth_request_unref(copy);

@@ -1,8 +1,9 @@
-/* capacity.c - what this home has to lend and to compare with: its models by the hash of their weights, how fast each was, and how busy it is.
+/* capacity.c - what this home has to lend and to compare with: its models by the hash of their weights, how fast each was, and how busy it
+ * is.
  *
- * Speeds are measured by the runner, answer by answer, smoothed, and kept in $HEARTH_HOME/speeds (a line for each model: hash, prefill, decode). A model
- * that never ran here is taken to be slow for its size. Models come from the catalog, looked at every few seconds; those whose hash is not known yet
- * (digests.c computes it in the background) are not offered. Thread: the loop's.
+ * Speeds are measured by the runner, answer by answer, smoothed, and kept in $HEARTH_HOME/speeds (a line for each model: hash, prefill,
+ * decode). A model that never ran here is taken to be slow for its size. Models come from the catalog, looked at every few seconds; those
+ * whose hash is not known yet (digests.c computes it in the background) are not offered. Thread: the loop's.
  */
 #include "node/neighbours.h"
 
@@ -29,7 +30,10 @@ static double clamp(double x, double low, double high) { return !(x > low) ? low
 
 /* ---- speeds ---- */
 
-static void speeds_path(const hth_neighbours *nb, char out[4200], const char *end) { snprintf(out, 4200, "%s/speeds%s", nb->node->config->home, end); }
+static void speeds_path(const hth_neighbours *nb, char out[4200], const char *end)
+{
+	snprintf(out, 4200, "%s/speeds%s", nb->node->config->home, end);
+}
 
 void hth_capacity_load(hth_neighbours *nb)
 {
@@ -40,8 +44,9 @@ void hth_capacity_load(hth_neighbours *nb)
 	while (f != NULL && nb->speeds != NULL && nb->n_speeds < KEPT_MAX && fgets(line, sizeof line, f) != NULL) {
 		kept_speed k;
 		size_t n;
-		if (sscanf(line, "%79s %lf %lf", hex, &k.prefill, &k.decode) == 3 && sodium_hex2bin(k.hash, sizeof k.hash, hex, strlen(hex), NULL, &n, NULL) == 0 &&
-		    n == sizeof k.hash && k.prefill > 0 && k.decode > 0 && isfinite(k.prefill) && isfinite(k.decode))
+		if (sscanf(line, "%79s %lf %lf", hex, &k.prefill, &k.decode) == 3 &&
+		    sodium_hex2bin(k.hash, sizeof k.hash, hex, strlen(hex), NULL, &n, NULL) == 0 && n == sizeof k.hash && k.prefill > 0 &&
+		    k.decode > 0 && isfinite(k.prefill) && isfinite(k.decode))
 			nb->speeds[nb->n_speeds++] = k;
 	}
 	if (f != NULL)
@@ -246,7 +251,8 @@ static bool lends(hth_neighbours *nb)
 		nb->lent_day = day;
 		nb->lent_tokens = 0;
 	}
-	return c->pool_lend && is_hour(c->pool_lend_hours) && (c->pool_lend_tokens == 0 || nb->lent_tokens < c->pool_lend_tokens) && !nb->own_first &&
+	return c->pool_lend && is_hour(c->pool_lend_hours) && (c->pool_lend_tokens == 0 || nb->lent_tokens < c->pool_lend_tokens) &&
+	    !nb->own_first &&
 	       !nb->node->stopping;
 }
 

@@ -1,7 +1,9 @@
-/* create-task.c - POST /api/create where more is asked than a name: what it is made from is pulled when it is not here, and quantised when that is asked.
+/* create-task.c - POST /api/create where more is asked than a name: what it is made from is pulled when it is not here, and quantised when
+ * that is asked.
  *
- * Weights are untrusted, so it is `hearth quantize` that reads them, in a process that locks itself in; it writes a file beside the blobs, which becomes
- * the model's by a rename. A client that leaves ends the work and what it made; what was pulled stays. The work is a thread's, the rest the loop's.
+ * Weights are untrusted, so it is `hearth quantize` that reads them, in a process that locks itself in; it writes a file beside the blobs,
+ * which becomes the model's by a rename. A client that leaves ends the work and what it made; what was pulled stays. The work is a
+ * thread's, the rest the loop's.
  */
 #include "node/node-internal.h"
 
@@ -43,7 +45,8 @@ static hth_status find_type(const char *asked, const char **ret, hth_error *err)
 		}
 		hth_buf_appendf(&list, list.len > 0 ? ", %s" : "%s", *t);
 	}
-	return hth_fail_param(err, HTH_INVALID, "quantize", "quantize: there is no type '%.40s'; there are %s", asked, list.data != NULL ? list.data : "");
+	return hth_fail_param(err, HTH_INVALID, "quantize", "quantize: there is no type '%.40s'; there are %s", asked,
+	                      list.data != NULL ? list.data : "");
 }
 
 static hth_status read_wish(hth_create_task *t, hth_exchange *exchange, hth_error *err)
@@ -165,10 +168,12 @@ static hth_status quantize(hth_create_task *t, const hth_pull_options *o, hth_er
 	int said = -1, how = 0;
 	HTH_TRY(find_weights(t, err));
 	snprintf(folder, sizeof folder, "%s/models/.pull", t->node->config->home);
-	if ((mkdir(t->node->config->home, 0755) != 0 && errno != EEXIST) || snprintf(t->made, sizeof t->made, "%s/models", t->node->config->home) < 0 ||
-	    (mkdir(t->made, 0755) != 0 && errno != EEXIST) || (mkdir(folder, 0755) != 0 && errno != EEXIST))
+	if ((mkdir(t->node->config->home, 0755) != 0 && errno != EEXIST) ||
+	    snprintf(t->made, sizeof t->made, "%s/models", t->node->config->home) < 0 || (mkdir(t->made, 0755) != 0 && errno != EEXIST) ||
+	    (mkdir(folder, 0755) != 0 && errno != EEXIST))
 		return hth_fail_errno(err, HTH_IO, errno, "cannot make %s", folder);
-	if ((size_t)snprintf(t->made, sizeof t->made, "%s/upload-%08x.gguf", folder, (unsigned)randombytes_random()) >= PATH_MAX - sizeof ".partial")
+	if ((size_t)snprintf(t->made, sizeof t->made, "%s/upload-%08x.gguf", folder,
+	                     (unsigned)randombytes_random()) >= PATH_MAX - sizeof ".partial")
 		return hth_fail(err, HTH_INVALID, "the home folder's path is too long");
 	HTH_TRY(start(t, &pid, &said, err));
 	HTH_CLEANUP(hth_buf_finish) hth_buf words = HTH_BUF_INIT(SAID_MAX);
@@ -182,7 +187,8 @@ static hth_status quantize(hth_create_task *t, const hth_pull_options *o, hth_er
 		return HTH_OK;
 	char *line = words.data != NULL ? words.data : (char *)"it died";
 	line[strcspn(line, "\n")] = '\0';
-	return hth_fail_param(err, HTH_UNSUPPORTED, "quantize", "quantising to %s: %.300s", t->type, strncmp(line, "hearth: ", 8) == 0 ? line + 8 : line);
+	return hth_fail_param(err, HTH_UNSUPPORTED, "quantize", "quantising to %s: %.300s", t->type,
+	                      strncmp(line, "hearth: ", 8) == 0 ? line + 8 : line);
 }
 
 hth_status hth_create_work(hth_create_task *t, const hth_pull_options *o, void (*tell)(void *ctx, const char *status), hth_error *err)
@@ -217,7 +223,8 @@ hth_status hth_create_end(hth_create_task *t, hth_buf *out, hth_error *err)
 			unlink(blob);
 	}
 	hth_buf_append_str(out, !t->wish.stream ? "{\"status\":\"success\"}"
-	                                        : "{\"status\":\"reading model metadata\"}\n{\"status\":\"writing manifest\"}\n{\"status\":\"success\"}\n");
+	                                        : "{\"status\":\"reading model metadata\"}\n{\"status\":\"writing "
+	                                          "manifest\"}\n{\"status\":\"success\"}\n");
 	return HTH_OK;
 }
 

@@ -170,7 +170,8 @@ static json_t *merge(const json_t *base, const char *from, const json_t *setting
 }
 
 /* The home's own model of that name stays unless it was made here. *ret_there: borrowed from catalog, NULL: there is none. */
-static hth_status check_name_free(hth_node *node, hth_catalog *catalog, const char *name, const hth_catalog_model **ret_there, hth_error *err)
+static hth_status check_name_free(hth_node *node, hth_catalog *catalog, const char *name, const hth_catalog_model **ret_there,
+                                  hth_error *err)
 {
 	HTH_TRY(hth_router_catalog(node->router, catalog, err));
 	const hth_catalog_model *there = hth_catalog_find(catalog, name);
@@ -196,7 +197,8 @@ static hth_status check_is_gguf(const char *path, const char *shown, hth_error *
 }
 
 /* Files of this home that nobody else names become the model's: in order, its shards. */
-static hth_status take_files(hth_node *node, const char *name, char *const *paths, size_t n, const json_t *record, const char *what, hth_error *err)
+static hth_status take_files(hth_node *node, const char *name, char *const *paths, size_t n, const json_t *record, const char *what,
+                             hth_error *err)
 {
 	char path[PATH_ROOM], folder[PATH_ROOM];
 	HTH_CLEANUP(hth_catalog_finish) hth_catalog catalog = {0};
@@ -242,7 +244,8 @@ static hth_status create_of_blobs(hth_node *node, const char *name, const hth_cr
 			return hth_fail(err, HTH_NO_MEMORY, "no memory for a path");
 		for (size_t k = 0; k < i; k++)
 			if (strcmp(paths.at[k], paths.at[i]) == 0)
-				return hth_fail_param(err, HTH_INVALID, "files", "%.60s and %.60s are the same blob", wish->files[k].name, wish->files[i].name);
+				return hth_fail_param(err, HTH_INVALID, "files", "%.60s and %.60s are the same blob", wish->files[k].name,
+				                      wish->files[i].name);
 	}
 	HTH_AUTO_JSON json_t *record = merge(NULL, NULL, wish->settings);
 	return take_files(node, name, paths.at, wish->n_files, record, "weights that were sent along", err);
@@ -257,14 +260,16 @@ hth_status hth_create_blob(const hth_node *node, const char *digest, char *out, 
 }
 
 /* From a file that was made for it, of a model that is here or (from NULL) of a blob. */
-static hth_status create_of_file(hth_node *node, const char *name, const char *from, const char *file, const json_t *settings, hth_error *err)
+static hth_status create_of_file(hth_node *node, const char *name, const char *from, const char *file, const json_t *settings,
+                                 hth_error *err)
 {
 	HTH_CLEANUP(hth_catalog_finish) hth_catalog catalog = {0};
 	HTH_TRY(hth_router_catalog(node->router, &catalog, err));
 	const hth_catalog_model *model = from != NULL ? hth_catalog_find(&catalog, from) : NULL;
 	HTH_AUTO_JSON json_t *base = model != NULL ? hth_record_of(node->config->home, model) : NULL;
 	HTH_AUTO_JSON json_t *record = merge(base, model != NULL ? model->name : NULL, settings);
-	return take_files(node, name, (char *const[]){(char *)file}, 1, record, model != NULL ? model->name : "weights that were sent along", err);
+	return take_files(node, name, (char *const[]){(char *)file}, 1, record,
+	                  model != NULL ? model->name : "weights that were sent along", err);
 }
 
 hth_status hth_create_check(hth_node *node, const char *to, hth_error *err)

@@ -1,8 +1,9 @@
-/* descriptions.c - what neighbours say that their models are, what of it is believed, and what this home says of its own; pool/description.h has the rules.
+/* descriptions.c - what neighbours say that their models are, what of it is believed, and what this home says of its own;
+ * pool/description.h has the rules.
  *
- * Every home that offers a hash of weights is asked what it is, the first of them at once, the others now and then: a second opinion costs a letter. A model about
- * which homes differ is not offered here until one side is believed. When this home has read the file itself, whoever said otherwise is held to it: twice, and it
- * has no standing. Thread: the loop's.
+ * Every home that offers a hash of weights is asked what it is, the first of them at once, the others now and then: a second opinion costs
+ * a letter. A model about which homes differ is not offered here until one side is believed. When this home has read the file itself,
+ * whoever said otherwise is held to it: twice, and it has no standing. Thread: the loop's.
  */
 #include "node/neighbours.h"
 
@@ -13,13 +14,15 @@
 
 #include <stdio.h>
 
-enum { EVERY_MS = 2000, AGAIN_FIRST_MS = 5000, AGAIN_MS = 600000 }; /* whoever does not answer may be loading the model to do so, or never will */
+/* whoever does not answer may be loading the model to do so, or never will */
+enum { EVERY_MS = 2000, AGAIN_FIRST_MS = 5000, AGAIN_MS = 600000 };
 static const double LIE_DOUBT = HTH_DOUBT_MAX * 0.6;
 
 const hth_far_model *hth_neighbours_far_model(const hth_neighbours *nb, const char *name, const unsigned char *hash)
 {
 	for (size_t i = 0; i < nb->n_far; i++) /* by name: of those that are offered */
-		if (name != NULL ? !nb->far[i]->disputed && strcmp(nb->far[i]->info.name, name) == 0 : memcmp(nb->far[i]->hash, hash, HTH_HASH_BYTES) == 0)
+		if (name != NULL ? !nb->far[i]->disputed && strcmp(nb->far[i]->info.name, name) == 0
+		                 : memcmp(nb->far[i]->hash, hash, HTH_HASH_BYTES) == 0)
 			return nb->far[i];
 	return NULL;
 }
@@ -143,8 +146,10 @@ static void warm_up(hth_neighbours *nb, const hth_own_model *m)
 /* Borrows from info. */
 static hth_description description_of(const hth_runner_info *i)
 {
-	hth_description d = {.n_params = i->n_params, .weight_bytes = i->weight_bytes, .n_ctx = i->n_ctx, .n_ctx_train = i->n_ctx_train, .n_vocab = i->n_vocab,
-	                     .n_embd = i->n_embd, .n_layer = i->n_layer, .has_template = i->has_template, .tools = i->tools, .thinking = i->thinking,
+	hth_description d = {.n_params = i->n_params, .weight_bytes = i->weight_bytes, .n_ctx = i->n_ctx, .n_ctx_train = i->n_ctx_train,
+	                     .n_vocab = i->n_vocab,
+	                     .n_embd = i->n_embd, .n_layer = i->n_layer, .has_template = i->has_template, .tools = i->tools,
+	                     .thinking = i->thinking,
 	                     .chat_template = i->chat_template, .template_len = strlen(i->chat_template)};
 	snprintf(d.architecture, sizeof d.architecture, "%s", i->architecture);
 	snprintf(d.type, sizeof d.type, "%s", i->type);
@@ -229,7 +234,8 @@ static const unsigned char *judge(hth_neighbours *nb, hth_far_model *far)
 	const unsigned char *believed = hth_voices_believed(far->voices, far->n_voices, known ? far->known : NULL);
 	far->disputed = far->n_voices > 0 && (believed == NULL || memcmp(believed, far->facts, HTH_HASH_BYTES) != 0);
 	if (far->disputed && believed == NULL && !was)
-		hth_log(HTH_LOG_WARN, "neighbours differ about what the model %s is: it is not offered here until one side is believed (`hearth pool trust`)", far->info.name);
+		hth_log(HTH_LOG_WARN, "neighbours differ about what the model %s is: it is not offered here until one side is believed "
+		                      "(`hearth pool trust`)", far->info.name);
 	for (size_t i = 0; i < far->n_voices; i++) {
 		hth_voice *v = &far->voices[i];
 		bool right = believed != NULL && memcmp(believed, v->facts, HTH_HASH_BYTES) == 0;
@@ -280,8 +286,10 @@ void hth_descriptions_keep(hth_neighbours *nb, const hth_home_id *from, const ht
 	far->heard_unix = hth_clock_unix();
 	memcpy(far->facts, facts, sizeof facts);
 	far->disputed = false;
-	far->info = (hth_runner_info){.n_params = d->n_params, .weight_bytes = d->weight_bytes, .n_ctx = d->n_ctx, .n_ctx_train = d->n_ctx_train, .n_slots = 1,
-	                              .n_embd = d->n_embd, .n_vocab = d->n_vocab, .n_layer = d->n_layer, .has_template = d->has_template, .tools = d->tools,
+	far->info = (hth_runner_info){.n_params = d->n_params, .weight_bytes = d->weight_bytes, .n_ctx = d->n_ctx,
+	                              .n_ctx_train = d->n_ctx_train, .n_slots = 1,
+	                              .n_embd = d->n_embd, .n_vocab = d->n_vocab, .n_layer = d->n_layer, .has_template = d->has_template,
+	                              .tools = d->tools,
 	                              .thinking = d->thinking};
 	snprintf(far->info.name, sizeof far->info.name, "%s", d->name);
 	snprintf(far->info.architecture, sizeof far->info.architecture, "%s", d->architecture);

@@ -4,9 +4,9 @@
  *   GET /hearth/index                                               status
  *   POST /hearth/index {"add":"/path","shared":false} | {"remove":"/path"}
  *
- * A search reads the disk, so each such call has a thread and the loop goes on; a few at once, the next is told to come again. Neither what was
- * asked nor what was found is logged. While any request is being answered the index rests (hth_documents_rest).
- * Except for those threads, all on the loop's.
+ * A search reads the disk, so each such call has a thread and the loop goes on; a few at once, the next is told to come again. Neither what
+ * was asked nor what was found is logged. While any request is being answered the index rests (hth_documents_rest). Except for those
+ * threads, all on the loop's.
  */
 #include "node/node-internal.h"
 
@@ -107,8 +107,10 @@ static hth_status run_search(document_call *c, hth_error *err)
 {
 	if (c->reader == NULL)
 		HTH_TRY(hth_index_reader_open(&c->reader, c->all->node->config->home, err));
-	const hth_index_query q = {.text = c->text, .k = (size_t)c->k, .folder = c->folder, .type = c->type, .from = c->from, .after = c->after, .before = c->before,
-	                           .shared_only = c->marked_only, .least_share = (double)c->least / 100, .vector = c->vector, .n_dims = c->n_dims, .vector_key = c->key};
+	const hth_index_query q = {.text = c->text, .k = (size_t)c->k, .folder = c->folder, .type = c->type, .from = c->from,
+	                           .after = c->after, .before = c->before,
+	                           .shared_only = c->marked_only, .least_share = (double)c->least / 100, .vector = c->vector,
+	                           .n_dims = c->n_dims, .vector_key = c->key};
 	HTH_TRY(hth_index_search(c->reader, &q, &c->hits, err));
 	const hth_index_signer signer = {sign_link, c};
 	if (c->fn == NULL)
@@ -315,7 +317,8 @@ static hth_status read_number(hth_exchange *exchange, const char *name, int64_t 
 	errno = 0;
 	long long v = strtoll(text, &end, 10);
 	if (errno != 0 || *end != '\0' || v < min || v > max)
-		return hth_fail_param(err, HTH_INVALID, name, "%s must be a number from %lld to %lld", name, (long long)min, (long long)max);
+		return hth_fail_param(err, HTH_INVALID, name, "%s must be a number from %lld to %lld", name, (long long)min,
+		                      (long long)max);
 	*value = v;
 	return HTH_OK;
 }
@@ -364,7 +367,8 @@ static hth_status read_change(document_call *c, hth_exchange *exchange, hth_erro
 	return c->text[0] == '/' ? HTH_OK : hth_fail_param(err, HTH_INVALID, c->remove ? "remove" : "add", "the path must be absolute");
 }
 
-static void serve(hth_node *node, hth_exchange *exchange, call_kind kind, hth_status (*read)(document_call *c, hth_exchange *exchange, hth_error *err))
+static void serve(hth_node *node, hth_exchange *exchange, call_kind kind,
+                  hth_status (*read)(document_call *c, hth_exchange *exchange, hth_error *err))
 {
 	hth_error err = HTH_ERROR_INIT;
 	/* Another process may have kept it, and ended (hearth index add --wait). */

@@ -1,15 +1,15 @@
 /* embedder.c - vectors of passages and of queries, by the embedding model that this home has: which one that is, and asking it.
  *
- * The model is the one that the setting embed_model names, else the one embedding model of the catalog; with several and no setting none is used, and
- * the log says so once. Its vectors are kept by the SHA-256 of its file and by what is put in front of texts (models of some families are trained
- * with words that tell a passage from a query), so another file, or another way of asking, makes them all again.
+ * The model is the one that the setting embed_model names, else the one embedding model of the catalog; with several and no setting none is
+ * used, and the log says so once. Its vectors are kept by the SHA-256 of its file and by what is put in front of texts (models of some
+ * families are trained with words that tell a passage from a query), so another file, or another way of asking, makes them all again.
  *
- * Passages come in batches from the index's thread (index.h). They are computed as background work, a few at a time; when anybody waits for an
- * answer the rest of the batch goes back undone. A model that is not loaded is not loaded for them where that would push out another. A text
- * that is longer than the model's context is cut in half until it fits.
+ * Passages come in batches from the index's thread (index.h). They are computed as background work, a few at a time; when anybody waits for
+ * an answer the rest of the batch goes back undone. A model that is not loaded is not loaded for them where that would push out another. A
+ * text that is longer than the model's context is cut in half until it fits.
  *
- * A query has QUERY_MS: then the search goes on with words alone (a model that loads meanwhile is there for the next). Requests of both kinds are
- * private and never leave this machine. Except for on_batch, all on the loop's thread.
+ * A query has QUERY_MS: then the search goes on with words alone (a model that loads meanwhile is there for the next). Requests of both
+ * kinds are private and never leave this machine. Except for on_batch, all on the loop's thread.
  */
 #include "node/node-internal.h"
 
@@ -105,7 +105,8 @@ static const hth_catalog_model *choose(hth_embedder *e, const hth_catalog *catal
 		found = hth_catalog_find(catalog, wanted);
 		bool fits = found != NULL && embeds(e, found);
 		if (!fits && !e->told)
-			hth_log(HTH_LOG_WARN, "embed_model: %s is no embedding model that is here; documents are found by words alone", wanted);
+			hth_log(HTH_LOG_WARN, "embed_model: %s is no embedding model that is here; documents are found by words alone",
+			        wanted);
 		e->told = !fits;
 		return fits ? found : NULL;
 	}
@@ -115,7 +116,8 @@ static const hth_catalog_model *choose(hth_embedder *e, const hth_catalog *catal
 			continue;
 		if (found != NULL) {
 			if (!e->told)
-				hth_log(HTH_LOG_INFO, "there are several embedding models (%s, %s, ...); the setting embed_model says which one is for documents",
+				hth_log(HTH_LOG_INFO, "there are several embedding models (%s, %s, ...); the setting embed_model says "
+				                      "which one is for documents",
 				        found->name, m->name);
 			e->told = true;
 			return NULL;

@@ -1,5 +1,5 @@
-/* file-uploads.c - POST /v1/files: the body goes to $HEARTH_HOME/files as it comes, and is taken apart when it is whole. Who sends it, how much and
- * whether the disk has room is asked before its first byte is taken. Thread: the loop's, but for upload_keep.
+/* file-uploads.c - POST /v1/files: the body goes to $HEARTH_HOME/files as it comes, and is taken apart when it is whole. Who sends it, how
+ * much and whether the disk has room is asked before its first byte is taken. Thread: the loop's, but for upload_keep.
  */
 #include "node/store-call.h"
 
@@ -119,7 +119,8 @@ static hth_status begin_upload(hth_stores *all, hth_exchange *exchange, store_ca
 	if (!hth_multipart_boundary(hth_exchange_header(exchange, "Content-Type"), boundary))
 		return hth_fail_param(err, HTH_INVALID, "file", "a file is sent as multipart/form-data, with the parts file and purpose");
 	if (bytes > HTH_UPLOAD_BYTES_MAX + FORM_MAX)
-		return hth_fail_param(err, HTH_INVALID, "file", "a file has at most %llu MiB", (unsigned long long)(HTH_UPLOAD_BYTES_MAX >> 20));
+		return hth_fail_param(err, HTH_INVALID, "file", "a file has at most %llu MiB",
+		                      (unsigned long long)(HTH_UPLOAD_BYTES_MAX >> 20));
 	HTH_TRY(hth_uploads_folder(all->node->config->home, folder, sizeof folder, err));
 	if (statvfs(folder, &disk) == 0 && 2 * bytes + SPARE > (uint64_t)disk.f_bavail * disk.f_frsize)
 		return hth_fail(err, HTH_IO, "the disk of %s has no room for %llu bytes", folder, bytes);

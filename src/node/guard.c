@@ -62,7 +62,8 @@ hth_status hth_guard_init(hth_node *node, hth_error *err)
 	HTH_TRY(hth_keys_create(&node->keys, node->config->home, err));
 	if (!node->has_key && !hth_keys_any(node->keys) && !is_loopback(node->config->listen_address))
 		return hth_fail(err, HTH_INVALID,
-		                "listening on %s lets other machines in, which needs a key: make one with `hearth key add NAME`, set api_key, or listen on 127.0.0.1",
+		                "listening on %s lets other machines in, which needs a key: make one with `hearth key add NAME`, set "
+		                "api_key, or listen on 127.0.0.1",
 		                node->config->listen_address);
 	HTH_TRY(hth_owner_hold(node->config->home, &node->home_fd, err));
 	randombytes_buf(node->key_salt, sizeof node->key_salt);
@@ -155,7 +156,8 @@ static bool key_matches(const hth_node *node, const char *key)
 	return owner || (node->has_key && sodium_memcmp(hash, node->key_hash, sizeof hash) == 0);
 }
 
-/* The owner's commands and the setting api_key may do everything; a named key what it is for. Clients send a key as a bearer token or as x-api-key, some both. */
+/* The owner's commands and the setting api_key may do everything; a named key what it is for. Clients send a key as a bearer token or as
+ * x-api-key, some both. */
 static hth_status check_key(const hth_node *node, hth_exchange *exchange, hth_caller *ret_caller, hth_error *err)
 {
 	const char *auth = hth_exchange_header(exchange, "Authorization"), *sent[2] = {NULL, hth_exchange_header(exchange, "x-api-key")};
@@ -196,7 +198,8 @@ static bool is_signed(const hth_node *node, hth_exchange *exchange)
 	size_t n = strcspn(path, "/");
 	if ((size_t)snprintf(document, sizeof document, "%.*s", (int)HTH_MIN(n, sizeof document), path) >= sizeof document)
 		return false;
-	return hth_link_is_good(node->link_key, document, hth_exchange_query(exchange, "expires"), hth_exchange_query(exchange, "signature"), hth_clock_unix());
+	return hth_link_is_good(node->link_key, document, hth_exchange_query(exchange, "expires"),
+	                        hth_exchange_query(exchange, "signature"), hth_clock_unix());
 }
 
 bool hth_guard_asks_for_keys(const hth_node *node)
@@ -217,11 +220,13 @@ hth_status hth_guard_check(hth_node *node, hth_exchange *exchange, hth_caller *r
 	const char *host = hth_exchange_header(exchange, "Host"), *origin = hth_exchange_header(exchange, "Origin");
 	if (!host_is_allowed(node, host))
 		return hth_fail_param(err, HTH_DENIED, "Host",
-		                      "this node does not answer to the name '%.100s'; add it to the setting allowed_hosts if it is yours", host);
+		                      "this node does not answer to the name '%.100s'; add it to the setting allowed_hosts if it is yours",
+		                      host);
 	if (origin != NULL && origin[0] != '\0' && !is_same_origin(origin, host)) {
 		if (!listed(node->config->allowed_origins, origin))
 			return hth_fail_param(err, HTH_DENIED, "Origin",
-			                      "web pages of '%.100s' may not ask this node; add it to the setting allowed_origins if it is yours", origin);
+			                      "web pages of '%.100s' may not ask this node; add it to the setting allowed_origins if it is "
+			                      "yours", origin);
 		hth_exchange_add_header(exchange, "Access-Control-Allow-Origin", origin);
 		hth_exchange_add_header(exchange, "Access-Control-Expose-Headers", "Hearth-Request-Id, Hearth-Served-By, Retry-After");
 		hth_exchange_add_header(exchange, "Vary", "Origin");
@@ -230,7 +235,8 @@ hth_status hth_guard_check(hth_node *node, hth_exchange *exchange, hth_caller *r
 		return HTH_OK;
 	hth_status status = check_key(node, exchange, ret_caller, err);
 	if (status == HTH_UNAUTHORIZED && hth_exchange_query(exchange, "signature") != NULL)
-		return hth_fail(err, HTH_UNAUTHORIZED, "this link to a document is not good any more (it is for %d hours, until the node starts again); search again",
+		return hth_fail(err, HTH_UNAUTHORIZED, "this link to a document is not good any more (it is for %d hours, until the node "
+		                                       "starts again); search again",
 		                HTH_LINK_S / 3600);
 	return status;
 }
@@ -254,7 +260,8 @@ hth_privacy_class hth_guard_default_class(hth_node *node, const hth_api_job *job
 		hth_privacy_class class = HTH_PUBLIC, of;
 		bool any = false;
 		for (size_t k = 0; k < c->n_classes; k++) {
-			if (!is_model(&catalog, job->requests[i]->model, c->classes[k].model) || hth_privacy_parse(c->classes[k].privacy, &of, NULL) != HTH_OK)
+			if (!is_model(&catalog, job->requests[i]->model, c->classes[k].model) ||
+			    hth_privacy_parse(c->classes[k].privacy, &of, NULL) != HTH_OK)
 				continue;
 			class = HTH_MIN(class, of);
 			any = true;

@@ -63,7 +63,8 @@ static bool begins(const char *path, const char *with) { return strncmp(path, wi
 /* What a call needs. Listing models is anybody's who has a key at all: 0. */
 static unsigned scope_of(const char *method, const char *path)
 {
-	static const char *const admin[] = {"/hearth/", "/metrics", "/api/pull", "/api/push", "/api/delete", "/api/copy", "/api/create", "/api/blobs"};
+	static const char *const admin[] = {"/hearth/", "/metrics", "/api/pull", "/api/push", "/api/delete", "/api/copy", "/api/create",
+	                                    "/api/blobs"};
 	static const char *const embed[] = {"/v1/embeddings", "/api/embed"};
 	if (strcmp(path, "/hearth/fetch") == 0)
 		return HTH_SCOPE_CHAT;
@@ -75,7 +76,8 @@ static unsigned scope_of(const char *method, const char *path)
 	for (size_t i = 0; i < HTH_COUNT(embed); i++)
 		if (begins(path, embed[i]))
 			return HTH_SCOPE_EMBED;
-	return strcmp(method, "POST") == 0 && strcmp(path, "/api/show") != 0 ? HTH_SCOPE_CHAT : strcmp(method, "DELETE") == 0 ? HTH_SCOPE_ADMIN : 0;
+	return strcmp(method, "POST") == 0 && strcmp(path, "/api/show") != 0 ? HTH_SCOPE_CHAT : strcmp(method, "DELETE") == 0
+	    ? HTH_SCOPE_ADMIN : 0;
 }
 
 static bucket *bucket_of(hth_keys *keys, const hth_key *key)
@@ -127,12 +129,14 @@ hth_status hth_keys_check(hth_keys *keys, hth_exchange *exchange, const char *te
 	unsigned needs = scope_of(hth_exchange_method(exchange), hth_exchange_path(exchange));
 	if ((key.scopes & needs) != needs)
 		return hth_fail(err, HTH_DENIED, "the key '%s' may not do this: it has not the scope '%s'", key.name,
-		                needs == HTH_SCOPE_ADMIN ? "admin" : needs == HTH_SCOPE_EMBED ? "embed" : needs == HTH_SCOPE_DOCUMENTS ? "documents" : "chat");
+		                needs == HTH_SCOPE_ADMIN ? "admin" : needs == HTH_SCOPE_EMBED ? "embed" : needs == HTH_SCOPE_DOCUMENTS
+		                ? "documents" : "chat");
 	ret_caller->documents = (key.scopes & HTH_SCOPE_DOCUMENTS) != 0;
 	ret_caller->context = key.context && ret_caller->documents;
 	ret_caller->retry_s = take(keys, &key);
 	if (ret_caller->retry_s > 0)
-		return hth_fail(err, HTH_BUSY, "the key '%s' may ask %u times a minute, and has; it may again in %u s", key.name, key.per_minute, ret_caller->retry_s);
+		return hth_fail(err, HTH_BUSY, "the key '%s' may ask %u times a minute, and has; it may again in %u s", key.name,
+		                key.per_minute, ret_caller->retry_s);
 	ret_caller->has_key = true;
 	ret_caller->privacy = key.privacy >= HTH_PRIVATE && key.privacy <= HTH_PUBLIC ? (hth_privacy_class)key.privacy : HTH_PRIVATE;
 	return HTH_OK;

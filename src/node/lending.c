@@ -1,10 +1,10 @@
 /* lending.c - neighbours' work on this home: a request from their words, which runs as background work, and what it makes, sent back.
  *
- * A work's request is like any other (it is admitted, has the class that its asker gave it, is routed and run), but it comes from no call: its
- * sink sends. It may use a model only where that pushes out none of the owner's. It rests while the home's own requests run in the same runner (the
- * scheduler sees to that); where they take longer than a moment, or run in another, its place is given back and the asking home goes elsewhere. Who is
- * next is decided by credit and patience (placement.h). Refuses words that are none, and ends works whose answers do not follow from them.
- * Thread: the loop's.
+ * A work's request is like any other (it is admitted, has the class that its asker gave it, is routed and run), but it comes from no call:
+ * its sink sends. It may use a model only where that pushes out none of the owner's. It rests while the home's own requests run in the same
+ * runner (the scheduler sees to that); where they take longer than a moment, or run in another, its place is given back and the asking home
+ * goes elsewhere. Who is next is decided by credit and patience (placement.h). Refuses words that are none, and ends works whose answers do
+ * not follow from them. Thread: the loop's.
  */
 #include "node/neighbours.h"
 
@@ -80,9 +80,10 @@ static void end_quietly(hth_lent *l)
 static void cannot(hth_lent *l, const hth_error *why)
 {
 	hth_neighbours *nb = l->nb;
-	bool no_room = why->status == HTH_BUSY || why->status == HTH_NO_MEMORY; /* what this home keeps for itself stays; nothing is broken */
-	hth_log(HTH_LOG_INFO, "%s for %s cannot be done: %s", l->request != NULL ? l->request->id : "a request", hth_neighbours_name(nb, &l->from),
-	        hth_status_name(why->status));
+	/* what this home keeps for itself stays; nothing is broken */
+	bool no_room = why->status == HTH_BUSY || why->status == HTH_NO_MEMORY;
+	hth_log(HTH_LOG_INFO, "%s for %s cannot be done: %s", l->request != NULL ? l->request->id : "a request",
+	        hth_neighbours_name(nb, &l->from), hth_status_name(why->status));
 	if (no_room)
 		hth_pool_yield(nb->pool, l->work, hth_neighbours_now_ms(nb));
 	else
@@ -97,7 +98,8 @@ static double cpu_seconds(pid_t pid)
 {
 	clockid_t clock;
 	struct timespec t;
-	return pid > 0 && clock_getcpuclockid(pid, &clock) == 0 && clock_gettime(clock, &t) == 0 ? (double)t.tv_sec + (double)t.tv_nsec * 1e-9 : 0;
+	return pid > 0 && clock_getcpuclockid(pid, &clock) == 0 && clock_gettime(clock, &t) == 0
+	    ? (double)t.tv_sec + (double)t.tv_nsec * 1e-9 : 0;
 }
 
 static void begin_meter(hth_lent *l, const hth_runner *runner)
@@ -110,8 +112,8 @@ static void begin_meter(hth_lent *l, const hth_runner *runner)
 		l->meter.last_busy = hth_energy_busy_now();
 }
 
-/* Milliwatt-seconds since it was asked last: its runner's, shared with the others that it worked for. What the runner did while this rested for the home's
- * own work is the home's. 0: not known. */
+/* Milliwatt-seconds since it was asked last: its runner's, shared with the others that it worked for. What the runner did while this rested
+ * for the home's own work is the home's. 0: not known. */
 static uint64_t meter(hth_lent *l, bool now)
 {
 	hth_neighbours *nb = l->nb;
@@ -137,8 +139,10 @@ static void send_run(hth_lent *l, bool final)
 	const hth_request *r = l->request;
 	if (l->held || (l->n == 0 && l->text.len == 0 && !final))
 		return;
-	hth_pool_run run = {.ids = l->ids, .n = l->n, .text = l->text.data != NULL ? l->text.data : "", .text_len = l->text.len, .has_prompt = !l->told_prompt,
-	                    .prompt_tokens = r->usage.prompt_tokens, .tail = r->prompt_tail, .tail_len = strlen(r->prompt_tail), .final = final};
+	hth_pool_run run = {.ids = l->ids, .n = l->n, .text = l->text.data != NULL ? l->text.data : "", .text_len = l->text.len,
+	                    .has_prompt = !l->told_prompt,
+	                    .prompt_tokens = r->usage.prompt_tokens, .tail = r->prompt_tail, .tail_len = strlen(r->prompt_tail),
+	                    .final = final};
 	if (final) {
 		run.finish = r->finish_reason == HTH_FINISH_LENGTH ? HTH_FINISH_LENGTH : HTH_FINISH_STOP;
 		for (size_t i = 0; i < r->params.n_stop && r->stop_hit != NULL && run.stop == 0; i++)
@@ -200,8 +204,9 @@ static void on_ended(void *ctx, hth_request *request)
 	} else if (request->state == HTH_REQUEST_DONE) {
 		if (request->input.n_resume == 0)
 			hth_capacity_measured(nb, request->model, &request->usage);
-		hth_log(HTH_LOG_INFO, "%s for %s done: privacy=%u model=%s prompt=%u answer=%u", request->id, hth_neighbours_name(nb, &l->from),
-		        (unsigned)request->privacy, request->model, request->usage.prompt_tokens, l->made);
+		hth_log(HTH_LOG_INFO, "%s for %s done: privacy=%u model=%s prompt=%u answer=%u", request->id,
+		        hth_neighbours_name(nb, &l->from), (unsigned)request->privacy, request->model, request->usage.prompt_tokens,
+		        l->made);
 		if (!l->held) { /* else it goes out when it is let go */
 			send_run(l, true);
 			drop(l);
@@ -226,7 +231,8 @@ static void on_placed(void *ctx, hth_request *request, hth_runner *runner, const
 	snprintf(why, sizeof why, "for %.60s next door", hth_neighbours_name(l->nb, &l->from));
 	if (runner == NULL)
 		hth_request_fail(request, why_not);
-	else if (hth_request_route(request, "here", why, &err) != HTH_OK || (begin_meter(l, runner), hth_runner_submit(runner, request, &err)) != HTH_OK)
+	else if (hth_request_route(request, "here", why, &err) != HTH_OK ||
+	         (begin_meter(l, runner), hth_runner_submit(runner, request, &err)) != HTH_OK)
 		hth_request_fail(request, &err);
 }
 
@@ -326,7 +332,8 @@ void hth_lending_serve(hth_neighbours *nb, const hth_pool_work *work)
 		hth_pool_cannot(nb->pool, work->work, hth_neighbours_now_ms(nb));
 		return;
 	}
-	*l = (hth_lent){.nb = nb, .work = work->work, .from = work->from, .since_ms = hth_neighbours_now_ms(nb), .text = HTH_BUF_INIT(2 * UNSENT_TEXT_MAX)};
+	*l = (hth_lent){.nb = nb, .work = work->work, .from = work->from, .since_ms = hth_neighbours_now_ms(nb),
+	                .text = HTH_BUF_INIT(2 * UNSENT_TEXT_MAX)};
 	l->next = nb->lent;
 	nb->lent = l;
 	nb->n_lent++;

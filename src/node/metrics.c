@@ -110,9 +110,9 @@ void hth_metrics_write(hth_node *node, hth_buf *out)
 	                (unsigned long long)m->done, (unsigned long long)m->failed, (unsigned long long)m->cancelled,
 	                (unsigned long long)m->refused);
 	hth_buf_appendf(out,
-	                "# HELP hearth_tokens_total Tokens, by kind; cached ones are a part of the prompt's.\n# TYPE hearth_tokens_total counter\n"
-	                "hearth_tokens_total{kind=\"prompt\"} %llu\nhearth_tokens_total{kind=\"cached\"} %llu\n"
-	                "hearth_tokens_total{kind=\"answer\"} %llu\n",
+	                "# HELP hearth_tokens_total Tokens, by kind; cached ones are a part of the prompt's.\n# TYPE hearth_tokens_total "
+	                "counter\nhearth_tokens_total{kind=\"prompt\"} %llu\nhearth_tokens_total{kind=\"cached\"} "
+	                "%llu\nhearth_tokens_total{kind=\"answer\"} %llu\n",
 	                (unsigned long long)m->prompt_tokens, (unsigned long long)m->cached_tokens, (unsigned long long)m->answer_tokens);
 	write_one(out, "hearth_requests_active", "gauge", "Requests that wait or run.", m->active);
 	write_one(out, "hearth_denied_total", "counter", "Calls turned away for their host, origin or key.", m->denied);
@@ -196,8 +196,8 @@ static void write_upstream(void *ctx, const hth_upstream_state *u)
 		hth_buf_appendf(s->out, "%c\"%s\":", i == 0 ? '{' : ',', texts[i].key);
 		hth_json_write_string(texts[i].text, strlen(texts[i].text), s->out);
 	}
-	hth_buf_appendf(s->out, ",\"state\":\"%s\",\"since_unix\":%lld,\"models\":%zu,\"active\":%zu}", !u->checked ? "unknown" : u->answers ? "answers" : "silent",
-	                (long long)u->since_unix, u->models, u->active);
+	hth_buf_appendf(s->out, ",\"state\":\"%s\",\"since_unix\":%lld,\"models\":%zu,\"active\":%zu}",
+	                !u->checked ? "unknown" : u->answers ? "answers" : "silent", (long long)u->since_unix, u->models, u->active);
 }
 
 /* Newest first. */
@@ -222,9 +222,9 @@ void hth_status_write(hth_node *node, hth_buf *out)
 	const hth_metrics *m = &node->metrics;
 	sums s = {0};
 	hth_router_each(node->router, write_runner, &s);
-	hth_buf_appendf(out, "{\"version\":\"" HEARTH_VERSION "\",\"pid\":%ld,\"address\":\"%s\",\"started_unix\":%lld,\"uptime_s\":%llu,\"home\":",
-	                (long)getpid(), node->address, (long long)node->started_unix,
-	                (unsigned long long)((hth_clock_ms() - node->started_ms) / 1000));
+	hth_buf_appendf(out, "{\"version\":\"" HEARTH_VERSION
+	                "\",\"pid\":%ld,\"address\":\"%s\",\"started_unix\":%lld,\"uptime_s\":%llu,\"home\":", (long)getpid(),
+	                node->address, (long long)node->started_unix, (unsigned long long)((hth_clock_ms() - node->started_ms) / 1000));
 	hth_json_write_string(node->config->home, strlen(node->config->home), out);
 	hth_buf_append_str(out, ",\"default_model\":");
 	const char *name = hth_router_default_model(node->router);

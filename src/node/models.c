@@ -134,7 +134,8 @@ static hth_status delete_model(void *ctx, const char *name, hth_error *err)
 	HTH_TRY(models_folder(node, folder, err));
 	for (size_t i = 0; i < model->n_files; i++) {
 		if (model->built_in || strncmp(model->files[i], folder, strlen(folder)) != 0)
-			return hth_fail_param(err, HTH_DENIED, "model", "the model %s is not in this home's models folder, and stays", model->name);
+			return hth_fail_param(err, HTH_DENIED, "model", "the model %s is not in this home's models folder, and stays",
+			                      model->name);
 	}
 	/* It may be answering: it unloads when it has finished, from the bytes that it still holds. */
 	hth_router_let_go(node->router, model->name);

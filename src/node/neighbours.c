@@ -1,7 +1,7 @@
 /* neighbours.c - the pool machine in the daemon: its clock, its letters, its record on disk, and what it tells as events; see neighbours.h.
  *
- * Owns the ledger (replayed from the store at start), the machine and what neighbours said of their models. A letter that is none of the machine's is one
- * of those about descriptions (descriptions.c). Thread: the loop's.
+ * Owns the ledger (replayed from the store at start), the machine and what neighbours said of their models. A letter that is none of the
+ * machine's is one of those about descriptions (descriptions.c). Thread: the loop's.
  */
 #include "node/neighbours.h"
 
@@ -17,7 +17,8 @@
 
 enum { TICK_MAX_MS = 3000 };
 
-typedef enum event_kind { ON_TOKENS, ON_ENDED, ON_GO_HOME, ON_FAILED, ON_SERVE, ON_STOP, ON_HOLD, ON_NOW_BY, ON_ALSO_HOME, ON_HOME_STOPS } event_kind;
+typedef enum event_kind { ON_TOKENS, ON_ENDED, ON_GO_HOME, ON_FAILED, ON_SERVE, ON_STOP, ON_HOLD, ON_NOW_BY, ON_ALSO_HOME,
+                          ON_HOME_STOPS } event_kind;
 struct hth_neighbour_event {
 	event_kind kind;
 	uint64_t number;
@@ -339,7 +340,8 @@ void hth_neighbours_each_model(hth_node *node, void (*fn)(void *ctx, const hth_a
 		const hth_far_model *far = nb->far[i];
 		offer_search s = {.hash = far->hash};
 		hth_pool_each_peer(nb->pool, hth_neighbours_now_ms(nb), look_for_offer, &s);
-		if (!s.found || far->disputed || hth_capacity_find_hash(nb, far->hash) != NULL || hth_capacity_find(nb, far->info.name) != NULL)
+		if (!s.found || far->disputed || hth_capacity_find_hash(nb, far->hash) != NULL ||
+		    hth_capacity_find(nb, far->info.name) != NULL)
 			continue;
 		const hth_far_model *named = hth_neighbours_far_model(nb, far->info.name, NULL);
 		if (named == NULL || named != far) /* of two of one name, the one that is asked by it */
@@ -376,7 +378,8 @@ void hth_neighbours_write_metrics(hth_node *node, hth_buf *out)
 	           {"hearth_neighbours_misses_total", "Of those, tokens that this home would not have chosen.", nb->counts.misses},
 	           {"hearth_neighbours_bad_letters_total", "Letters that made no sense.", c->bad_messages}};
 	for (size_t i = 0; i < HTH_COUNT(all); i++)
-		hth_buf_appendf(out, "# HELP %s %s\n# TYPE %s counter\n%s %llu\n", all[i].name, all[i].help, all[i].name, all[i].name, (unsigned long long)all[i].value);
+		hth_buf_appendf(out, "# HELP %s %s\n# TYPE %s counter\n%s %llu\n", all[i].name, all[i].help, all[i].name, all[i].name,
+		                (unsigned long long)all[i].value);
 }
 
 static void write_peer(void *ctx, const hth_pool_peer_view *p)
@@ -388,8 +391,10 @@ static void write_peer(void *ctx, const hth_pool_peer_view *p)
 	const char *name = hth_neighbours_name(nb, p->id);
 	hth_buf_append_str(out, out->data[out->len - 1] == '[' ? "{\"name\":" : ",{\"name\":");
 	hth_json_write_string(name, strlen(name), out);
-	hth_buf_appendf(out, ",\"heard\":%s,\"trusted\":%s,\"lends\":%s,\"slots\":%u,\"free_slots\":%u,\"models\":%u,\"rtt_ms\":%.1f,\"speed\":%.2f,\"caught\":%s,\"why\":",
-	                p->fresh ? "true" : "false", p->trusted ? "true" : "false", r->lends ? "true" : "false", r->slots, r->free_slots, r->n_models,
+	hth_buf_appendf(out, ",\"heard\":%s,\"trusted\":%s,\"lends\":%s,\"slots\":%u,\"free_slots\":%u,\"models\":%u,\"rtt_ms\":%.1f,"
+	                     "\"speed\":%.2f,\"caught\":%s,\"why\":",
+	                p->fresh ? "true" : "false", p->trusted ? "true" : "false", r->lends ? "true" : "false", r->slots, r->free_slots,
+	                r->n_models,
 	                p->rtt_s * 1000, p->standing->speed, p->standing->caught ? "true" : "false");
 	const char *why = hth_neighbours_not_believed(nb->node, p->id);
 	if (why != NULL)
@@ -423,7 +428,8 @@ static hth_status start(hth_neighbours *nb, hth_error *err)
 	HTH_TRY(hth_ledger_create(&nb->ledger, self, hth_signer_of(nb->identity), hth_ledger_disk_of(nb->store), err));
 	hth_ledger_summary summary;
 	HTH_TRY(hth_ledger_load(nb->ledger, nb->store, &summary, err));
-	const hth_pool_ops ops = {nb, on_send, on_leaves, on_tokens, on_ended, on_go_home, on_failed, on_serve, on_stop, on_hold, on_now_by, on_also_home};
+	const hth_pool_ops ops = {nb, on_send, on_leaves, on_tokens, on_ended, on_go_home, on_failed, on_serve, on_stop, on_hold, on_now_by,
+	                          on_also_home};
 	HTH_TRY(hth_pool_create(&nb->pool, self, &ops, nb->ledger, &nb->rng, err));
 	HTH_TRY(hth_timer_open(&nb->timer, node->loop, on_timer, nb, err));
 	HTH_TRY(hth_timer_open(&nb->send_timer, node->loop, hth_lending_send_due, nb, err));
@@ -449,7 +455,8 @@ hth_status hth_neighbours_create(hth_neighbours **ret_neighbours, hth_node *node
 	}
 	hth_capacity_load(nb);
 	hth_standings_load(nb);
-	node->lending_events = (hth_street_events){.ctx = nb, .members = on_members, .trusted = on_trusted, .letter = on_letter, .connected = on_connected, .online = on_online};
+	node->lending_events = (hth_street_events){.ctx = nb, .members = on_members, .trusted = on_trusted, .letter = on_letter,
+	                                           .connected = on_connected, .online = on_online};
 	node->member_models = member_models;
 	hth_timer_start(nb->timer, 1, 0);
 	*ret_neighbours = nb;

@@ -1,8 +1,9 @@
-/* neighbours.h - what the files of this folder that deal with other homes share: neighbours.c (the pool machine in the daemon), capacity.c (what this
- * home has and how fast it is), lending.c (their work here), borrowing.c (this home's requests there), spot-check.c. All on the loop's thread.
+/* neighbours.h - what the files of this folder that deal with other homes share: neighbours.c (the pool machine in the daemon), capacity.c
+ * (what this home has and how fast it is), lending.c (their work here), borrowing.c (this home's requests there), spot-check.c. All on the
+ * loop's thread.
  *
- * The machine's callbacks may not call back into it, and what they tell reaches requests, whose ends reach clients, who may cancel others: so what it
- * tells becomes an event, and events are dealt with when the call into the machine is over (hth_neighbours_settle).
+ * The machine's callbacks may not call back into it, and what they tell reaches requests, whose ends reach clients, who may cancel others:
+ * so what it tells becomes an event, and events are dealt with when the call into the machine is over (hth_neighbours_settle).
  */
 #ifndef HTH_NODE_NEIGHBOURS_H
 #define HTH_NODE_NEIGHBOURS_H
@@ -104,7 +105,8 @@ uint64_t hth_neighbours_now_ms(const hth_neighbours *nb);
 /* After every call into the machine: deals with what it told, and sets the timer. */
 void hth_neighbours_settle(hth_neighbours *nb);
 const char *hth_neighbours_name(const hth_neighbours *nb, const hth_home_id *id); /* borrowed from the charter; "a former neighbour" */
-const hth_far_model *hth_neighbours_far_model(const hth_neighbours *nb, const char *name, const unsigned char *hash); /* by either; NULL: none */
+/* by either; NULL: none */
+const hth_far_model *hth_neighbours_far_model(const hth_neighbours *nb, const char *name, const unsigned char *hash);
 
 /* ---- descriptions.c ---- */
 void hth_descriptions_ask(hth_neighbours *nb); /* now and then: homes that offer a model, what it is */

@@ -1,10 +1,12 @@
-/* next-door-calls.c - who asks for models from next door: a pull on a thread of this node's, or, over HTTP, one in another process (`hearth pull`).
+/* next-door-calls.c - who asks for models from next door: a pull on a thread of this node's, or, over HTTP, one in another process (`hearth
+ * pull`).
  *
  *   POST /hearth/next-door/find  {"reference","name"}               {"offers":[...]}, as next-door.h has them
- *   POST /hearth/next-door/fetch {"home","file","bytes","sha256"}   lines: {"bytes","from"} ..., the last {"over":true,"whole","prefix"[,"error"]}
+ *   POST /hearth/next-door/fetch {"home","file","bytes","sha256"}   lines: {"bytes","from"} ..., the last
+ *                                                                   {"over":true,"whole","prefix"[,"error"]}
  *
- * home: the folder of whoever asks, which must be this node's: the file is written there. A client that leaves ends its call; what has come stays.
- * An ask of a thread is shared by it and the loop, and freed by whoever is last. Except for its waiting, all on the loop's thread.
+ * home: the folder of whoever asks, which must be this node's: the file is written there. A client that leaves ends its call; what has come
+ * stays. An ask of a thread is shared by it and the loop, and freed by whoever is last. Except for its waiting, all on the loop's thread.
  */
 #include "node/next-door.h"
 
@@ -140,7 +142,8 @@ static door_ask *new_ask(hth_next_door_asks *all, hth_error *err)
 }
 
 /* Waits for the loop. The ask is still the caller's afterwards, but for HTH_CANCELLED. */
-static hth_status wait_for(door_ask *a, void (*tell)(void *ctx, uint64_t bytes, const char *from), bool (*cancelled)(void *ctx), void *ctx, hth_error *err)
+static hth_status wait_for(door_ask *a, void (*tell)(void *ctx, uint64_t bytes, const char *from), bool (*cancelled)(void *ctx), void *ctx,
+                           hth_error *err)
 {
 	if (!hth_mailbox_post(a->all->mailbox, a)) {
 		let_go(a);
@@ -175,8 +178,8 @@ static hth_status wait_for(door_ask *a, void (*tell)(void *ctx, uint64_t bytes, 
 	return a->status;
 }
 
-static hth_status ask_find(void *ctx, const char *reference, const char *name, bool (*cancelled)(void *ctx), void *cancel_ctx, json_t **ret_offers,
-                           hth_error *err)
+static hth_status ask_find(void *ctx, const char *reference, const char *name, bool (*cancelled)(void *ctx), void *cancel_ctx,
+                           json_t **ret_offers, hth_error *err)
 {
 	hth_node *node = ctx;
 	door_ask *a = new_ask(node->next_door_asks, err);
@@ -195,8 +198,9 @@ static hth_status ask_find(void *ctx, const char *reference, const char *name, b
 	return status;
 }
 
-static hth_status ask_fetch(void *ctx, const char *file, uint64_t bytes, const char *sha256, void (*tell)(void *ctx, uint64_t bytes, const char *from),
-                            bool (*cancelled)(void *ctx), void *tell_ctx, uint64_t *ret_prefix, hth_error *err)
+static hth_status ask_fetch(void *ctx, const char *file, uint64_t bytes, const char *sha256,
+                            void (*tell)(void *ctx, uint64_t bytes, const char *from), bool (*cancelled)(void *ctx), void *tell_ctx,
+                            uint64_t *ret_prefix, hth_error *err)
 {
 	hth_node *node = ctx;
 	door_ask *a = new_ask(node->next_door_asks, err);
@@ -214,7 +218,10 @@ static hth_status ask_fetch(void *ctx, const char *file, uint64_t bytes, const c
 	return status;
 }
 
-void hth_next_door_pull(hth_node *node, hth_pull_neighbours *ret_neighbours) { *ret_neighbours = (hth_pull_neighbours){node, ask_find, ask_fetch}; }
+void hth_next_door_pull(hth_node *node, hth_pull_neighbours *ret_neighbours)
+{
+	*ret_neighbours = (hth_pull_neighbours){node, ask_find, ask_fetch};
+}
 
 hth_status hth_next_door_asks_create(hth_next_door_asks **ret_asks, hth_node *node, hth_error *err)
 {
@@ -277,7 +284,8 @@ static void on_client_state(void *ctx, const hth_next_door_state *s)
 	hth_buf_appendf(&line, "{\"bytes\":%llu,\"from\":", (unsigned long long)s->bytes);
 	hth_json_write_string(s->from, strlen(s->from), &line);
 	if (s->over)
-		hth_buf_appendf(&line, ",\"over\":true,\"whole\":%s,\"prefix\":%llu", s->whole ? "true" : "false", (unsigned long long)s->prefix);
+		hth_buf_appendf(&line, ",\"over\":true,\"whole\":%s,\"prefix\":%llu", s->whole ? "true" : "false",
+		                (unsigned long long)s->prefix);
 	if (s->over && s->error != NULL) {
 		hth_buf_append_str(&line, ",\"error\":");
 		hth_json_write_string(s->error, strlen(s->error), &line);
@@ -313,7 +321,8 @@ static hth_status begin(hth_node *node, hth_exchange *exchange, bool fetch, hth_
 	if (c == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory to ask neighbours");
 	*c = (door_client){.holder.gone = on_client_gone, .node = node, .exchange = exchange};
-	hth_status status = fetch ? hth_next_door_fetch(node->next_door, values[1], bytes > 0 ? (uint64_t)bytes : 0, values[2], on_client_state, c, &c->call, err)
+	hth_status status = fetch ? hth_next_door_fetch(node->next_door, values[1], bytes > 0 ? (uint64_t)bytes : 0, values[2],
+	                                                on_client_state, c, &c->call, err)
 	                          : hth_next_door_find(node->next_door, values[0], values[1], on_client_offers, c, &c->call, err);
 	if (status != HTH_OK) {
 		free(c);

@@ -21,7 +21,8 @@ struct hth_model_file {
 	unsigned refs;
 	uint64_t bytes;
 	hth_file_identity identity;
-	/* Of a file that is being fetched; the threads' (a CHECK comes after the last WRITE). Its SHA-256 grows with its beginning, so that in the end it is there. */
+	/* Of a file that is being fetched; the threads' (a CHECK comes after the last WRITE). Its SHA-256 grows with its beginning, so that
+	 * in the end it is there. */
 	crypto_hash_sha256_state sha;
 	uint32_t hashed, n_chunks; /* chunks that are in sha */
 	bool stale;                /* one of them was written again */
@@ -55,7 +56,8 @@ hth_status hth_model_file_open(hth_model_file **ret_file, const char *path, bool
 	if (f == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a model's file");
 	f->refs = 1;
-	f->fd = make ? open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644) : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	f->fd = make ? open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644)
+	             : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	int e = errno;
 	if (f->fd < 0 || fstat(f->fd, &st) != 0 || !S_ISREG(st.st_mode)) {
 		hth_model_file_unref(f);
@@ -185,7 +187,8 @@ static void scan(hth_file_works *w, hth_file_job *j, unsigned char *block)
 	}
 }
 
-static bool hash_whole(hth_file_works *w, hth_model_file *f, hth_chunk_list *list, unsigned char sha256[HTH_SHA256_BYTES], unsigned char *block)
+static bool hash_whole(hth_file_works *w, hth_model_file *f, hth_chunk_list *list, unsigned char sha256[HTH_SHA256_BYTES],
+                       unsigned char *block)
 {
 	crypto_hash_sha256_state sha;
 	uint32_t n = hth_chunk_count(f->bytes);
@@ -240,7 +243,8 @@ void hth_chunk_list_keep(const hth_chunk_list *list, const char *cache)
 	snprintf(fresh, sizeof fresh, "%s.new", cache);
 	HTH_AUTO_CLOSE int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	/* One that cannot be kept is made again. */
-	if (fd < 0 || write(fd, list->chunks, len) != (ssize_t)len || write(fd, list->root, HTH_HASH_BYTES) != HTH_HASH_BYTES || rename(fresh, cache) != 0)
+	if (fd < 0 || write(fd, list->chunks, len) != (ssize_t)len || write(fd, list->root, HTH_HASH_BYTES) != HTH_HASH_BYTES ||
+	    rename(fresh, cache) != 0)
 		unlink(fresh);
 }
 
@@ -357,7 +361,8 @@ static void on_mail(void *ctx, void *mail)
 	w->done(w->ctx, j);
 }
 
-hth_status hth_file_works_create(hth_file_works **ret_works, hth_loop *loop, void (*done)(void *ctx, hth_file_job *job), void *ctx, hth_error *err)
+hth_status hth_file_works_create(hth_file_works **ret_works, hth_loop *loop, void (*done)(void *ctx, hth_file_job *job), void *ctx,
+                                 hth_error *err)
 {
 	hth_file_works *w = calloc(1, sizeof *w);
 	if (w == NULL)

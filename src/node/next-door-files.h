@@ -1,8 +1,9 @@
-/* next-door-files.h - the disk's side of models from next door: reading, writing and hashing chunks on threads, so that the loop never waits for a disk.
+/* next-door-files.h - the disk's side of models from next door: reading, writing and hashing chunks on threads, so that the loop never
+ * waits for a disk.
  *
- * A job is made, handed over, and comes back to the loop through `done`. Three threads, each started when it is first needed: one reads and writes chunks, one
- * looks at what an earlier try left and at whether the whole is right, one hashes whole files for neighbours, with the lowest priority. Everything but the inside of the
- * threads is on the loop's.
+ * A job is made, handed over, and comes back to the loop through `done`. Three threads, each started when it is first needed: one reads and
+ * writes chunks, one looks at what an earlier try left and at whether the whole is right, one hashes whole files for neighbours, with the
+ * lowest priority. Everything but the inside of the threads is on the loop's.
  */
 #ifndef HTH_NODE_NEXT_DOOR_FILES_H
 #define HTH_NODE_NEXT_DOOR_FILES_H
@@ -41,7 +42,8 @@ typedef struct hth_file_job {
 
 typedef struct hth_file_works hth_file_works;
 /* done gets the job and everything that it still owns: hth_file_job_free. */
-HTH_MUST_USE hth_status hth_file_works_create(hth_file_works **ret_works, hth_loop *loop, void (*done)(void *ctx, hth_file_job *job), void *ctx, hth_error *err);
+HTH_MUST_USE hth_status hth_file_works_create(hth_file_works **ret_works, hth_loop *loop, void (*done)(void *ctx, hth_file_job *job),
+                                              void *ctx, hth_error *err);
 void hth_file_works_destroy(hth_file_works *works); /* stops what runs; jobs that are out are freed, and not told */
 /* NULL: no memory. */
 hth_file_job *hth_file_job_new(hth_file_work work, hth_model_file *file, uint64_t number);

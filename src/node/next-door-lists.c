@@ -1,8 +1,10 @@
-/* next-door-lists.c - what models from next door leave on the disk, and how it goes: lists of chunks, and files that were never fetched to their end.
+/* next-door-lists.c - what models from next door leave on the disk, and how it goes: lists of chunks, and files that were never fetched to
+ * their end.
  *
- * models/.chunks keeps a list of hashes for each file that was given or fetched (32 bytes for 256 KiB of it), so that it need not be hashed again. At start those are
- * removed whose file is here no more; at any time the ones not used for longest, beyond LISTS_MAX or LISTS_BYTES. models/.pull/FILE.blocks is the beginning of
- * a file, from which a pull goes on; one that nothing was added to for a fortnight is removed at start.
+ * models/.chunks keeps a list of hashes for each file that was given or fetched (32 bytes for 256 KiB of it), so that it need not be hashed
+ * again. At start those are removed whose file is here no more; at any time the ones not used for longest, beyond LISTS_MAX or LISTS_BYTES.
+ * models/.pull/FILE.blocks is the beginning of a file, from which a pull goes on; one that nothing was added to for a fortnight is removed
+ * at start.
  */
 #include "node/next-door.h"
 
@@ -99,11 +101,13 @@ void hth_next_door_clean_abandoned(const hth_node *node)
 	while (dir != NULL && (entry = readdir(dir)) != NULL) {
 		struct stat st;
 		size_t len = strlen(entry->d_name);
-		if (len < sizeof end || strcmp(entry->d_name + len - (sizeof end - 1), end) != 0 || fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
-		    !S_ISREG(st.st_mode) || st.st_mtime + ABANDONED_S > hth_clock_unix())
+		if (len < sizeof end || strcmp(entry->d_name + len - (sizeof end - 1), end) != 0 ||
+		    fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode) ||
+		    st.st_mtime + ABANDONED_S > hth_clock_unix())
 			continue;
 		if (unlinkat(dirfd(dir), entry->d_name, 0) == 0)
-			hth_log(HTH_LOG_INFO, "removed %.200s, the beginning of a model that nobody has gone on fetching for a fortnight", entry->d_name);
+			hth_log(HTH_LOG_INFO, "removed %.200s, the beginning of a model that nobody has gone on fetching for a fortnight",
+			        entry->d_name);
 	}
 	if (dir != NULL)
 		closedir(dir);

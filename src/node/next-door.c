@@ -94,8 +94,10 @@ static door_call *find_call(const hth_next_door *d, uint64_t number)
 
 static void write_row(hth_next_door *d, member *m)
 {
-	hth_egress e = {.at_unix = hth_clock_unix(), .kind = "blocks", .sent_bytes = m->sent, .received_bytes = m->received, .allowed = true};
-	snprintf(e.host, sizeof e.host, "%.60s (%02x%02x%02x%02x)", m->name, m->id.bytes[0], m->id.bytes[1], m->id.bytes[2], m->id.bytes[3]);
+	hth_egress e = {.at_unix = hth_clock_unix(), .kind = "blocks", .sent_bytes = m->sent, .received_bytes = m->received,
+	                .allowed = true};
+	snprintf(e.host, sizeof e.host, "%.60s (%02x%02x%02x%02x)", m->name, m->id.bytes[0], m->id.bytes[1], m->id.bytes[2],
+	         m->id.bytes[3]);
 	snprintf(e.reason, sizeof e.reason, "model files%s%s", m->what[0] ? ": " : "", m->what);
 	m->sent = m->received = m->first_ms = 0;
 	m->what[0] = '\0';
@@ -145,7 +147,8 @@ static bool on_send(void *ctx, const hth_home_id *to, const void *bytes, size_t 
 static bool hex_of(const char *text, unsigned char sha256[HTH_SHA256_BYTES])
 {
 	size_t n = 0;
-	return strlen(text) == 2 * HTH_SHA256_BYTES && sodium_hex2bin(sha256, HTH_SHA256_BYTES, text, strlen(text), NULL, &n, NULL) == 0 && n == HTH_SHA256_BYTES;
+	return strlen(text) == 2 * HTH_SHA256_BYTES && sodium_hex2bin(sha256, HTH_SHA256_BYTES, text, strlen(text), NULL, &n, NULL) == 0 &&
+	    n == HTH_SHA256_BYTES;
 }
 
 static void drop_shared(hth_next_door *d, shared_file *f)
@@ -213,7 +216,8 @@ static bool offer_file(hth_next_door *d, const hth_catalog_model *model, size_t 
 	struct stat st;
 	unsigned char sha256[HTH_SHA256_BYTES];
 	const char *hex = hth_digests_file(d->node->digests, model->files[i]);
-	if (hex == NULL || !hex_of(hex, sha256) || stat(model->files[i], &st) != 0 || st.st_size <= 0 || (uint64_t)st.st_size > HTH_BLOCKS_FILE_MAX)
+	if (hex == NULL || !hex_of(hex, sha256) || stat(model->files[i], &st) != 0 || st.st_size <= 0 ||
+	    (uint64_t)st.st_size > HTH_BLOCKS_FILE_MAX)
 		return false;
 	const shared_file *f = share(d, sha256, model->files[i], model->name, anybody);
 	if (f == NULL)
@@ -241,7 +245,8 @@ static void write_extras(hth_next_door *d, const json_t *record, hth_blocks_offe
 	offer->extras_len = d->extras.len;
 }
 
-static bool by_hash(hth_next_door *d, const hth_catalog_model *model, bool anybody, const hth_blocks_message *query, hth_blocks_offer *offer)
+static bool by_hash(hth_next_door *d, const hth_catalog_model *model, bool anybody, const hth_blocks_message *query,
+                    hth_blocks_offer *offer)
 {
 	for (size_t i = 0; i < model->n_files; i++) {
 		unsigned char sha256[HTH_SHA256_BYTES];
@@ -252,8 +257,8 @@ static bool by_hash(hth_next_door *d, const hth_catalog_model *model, bool anybo
 	return false;
 }
 
-static bool by_name(hth_next_door *d, const hth_catalog_model *model, const json_t *record, const char *source, bool anybody, const hth_blocks_message *query,
-                    hth_blocks_offer *offer)
+static bool by_name(hth_next_door *d, const hth_catalog_model *model, const json_t *record, const char *source, bool anybody,
+                    const hth_blocks_message *query, hth_blocks_offer *offer)
 {
 	bool same_source = source != NULL && strcmp(source, query->reference) == 0;
 	if (!same_source && (strcmp(model->name, query->name) != 0 || (source != NULL && source[0] != '/')))
@@ -288,7 +293,8 @@ static void on_offer(void *ctx, const hth_home_id *from, const hth_blocks_messag
 	}
 }
 
-static void on_read(void *ctx, uint64_t read, const hth_home_id *to, const unsigned char sha256[HTH_SHA256_BYTES], hth_blocks_part part, uint32_t index)
+static void on_read(void *ctx, uint64_t read, const hth_home_id *to, const unsigned char sha256[HTH_SHA256_BYTES], hth_blocks_part part,
+                    uint32_t index)
 {
 	hth_next_door *d = ctx;
 	member *m = find_member(d, to);
@@ -296,7 +302,8 @@ static void on_read(void *ctx, uint64_t read, const hth_home_id *to, const unsig
 	uint64_t now = hth_clock_ms();
 	size_t len = 0;
 	const void *bytes = NULL;
-	if (m == NULL || f == NULL || f->list == NULL || !d->node->config->pool_share || !(f->anybody || m->trusted) || !hth_model_file_is_same(f->file)) {
+	if (m == NULL || f == NULL || f->list == NULL || !d->node->config->pool_share || !(f->anybody || m->trusted) ||
+	    !hth_model_file_is_same(f->file)) {
 		hth_blocks_read_done(d->blocks, read, NULL, 0, now);
 		return;
 	}
@@ -334,8 +341,8 @@ static void on_found(void *ctx, uint64_t find, const hth_home_id *from, const ht
 		sodium_bin2hex(hex, sizeof hex, offer->files[i].sha256, HTH_SHA256_BYTES);
 		json_array_append_new(files, json_pack("{s:I, s:s}", "bytes", (json_int_t)offer->files[i].bytes, "sha256", hex));
 	}
-	json_array_append_new(c->offers, json_pack("{s:s, s:s, s:b, s:O, s:o}", "home", m->name, "id", id, "trusted", (int)m->trusted, "files", files, "extras",
-	                                           extras != NULL ? json_incref(extras) : json_object()));
+	json_array_append_new(c->offers, json_pack("{s:s, s:s, s:b, s:O, s:o}", "home", m->name, "id", id, "trusted", (int)m->trusted,
+	                                           "files", files, "extras", extras != NULL ? json_incref(extras) : json_object()));
 }
 
 static void on_find_ended(void *ctx, uint64_t find)
@@ -391,7 +398,8 @@ static void on_ended(void *ctx, uint64_t fetch, hth_blocks_end end, uint32_t pre
 static void on_lied(void *ctx, const hth_home_id *from)
 {
 	const member *m = find_member(ctx, from);
-	hth_log(HTH_LOG_WARN, "%s sent something else than the model that it had said: it is asked no more for this one", m != NULL ? m->name : "a neighbour");
+	hth_log(HTH_LOG_WARN, "%s sent something else than the model that it had said: it is asked no more for this one",
+	        m != NULL ? m->name : "a neighbour");
 }
 
 /* ---- calls ---- */
@@ -446,7 +454,8 @@ static bool end_if_due(hth_next_door *d, door_call *c)
 	}
 	if (!c->ending || c->unwritten > 0)
 		return false;
-	c->state = (hth_next_door_state){.over = true, .whole = c->end == HTH_BLOCKS_WHOLE && c->error[0] == '\0', .error = c->error[0] ? c->error : NULL};
+	c->state = (hth_next_door_state){.over = true, .whole = c->end == HTH_BLOCKS_WHOLE && c->error[0] == '\0',
+	                                 .error = c->error[0] ? c->error : NULL};
 	if (c->state.whole)
 		c->state.bytes = c->state.prefix = c->bytes;
 	else if (c->error[0] == '\0' && c->prefix > 0)
@@ -489,7 +498,8 @@ static void on_job(void *ctx, hth_file_job *job)
 	shared_file *f;
 	hth_error err = HTH_ERROR_INIT;
 	switch (job->work) {
-	case HTH_FILE_READ: hth_blocks_read_done(d->blocks, job->number, job->good ? job->bytes : NULL, job->good ? job->len : 0, now); break;
+	case HTH_FILE_READ: hth_blocks_read_done(d->blocks, job->number, job->good ? job->bytes : NULL, job->good ? job->len : 0,
+	                                         now); break;
 	case HTH_FILE_LIST:
 		f = find_shared(d, job->sha256);
 		if (f == NULL || f->file != job->file)
@@ -513,7 +523,8 @@ static void on_job(void *ctx, hth_file_job *job)
 	case HTH_FILE_SCAN:
 		if (c == NULL || c->file != job->file)
 			break;
-		if (hth_blocks_fetch(d->blocks, c->number, c->bytes, c->sha256, (const unsigned char (*)[HTH_HASH_BYTES])job->found, job->n_found, now, &err) != HTH_OK) {
+		if (hth_blocks_fetch(d->blocks, c->number, c->bytes, c->sha256, (const unsigned char (*)[HTH_HASH_BYTES])job->found,
+		                     job->n_found, now, &err) != HTH_OK) {
 			c->ending = true;
 			c->end = HTH_BLOCKS_NOBODY;
 		}
@@ -551,7 +562,8 @@ static hth_status new_call(hth_next_door *d, void *ctx, door_call **ret_call, ht
 	return HTH_OK;
 }
 
-hth_status hth_next_door_find(hth_next_door *d, const char *reference, const char *name, hth_next_door_found_fn fn, void *ctx, uint64_t *ret_call, hth_error *err)
+hth_status hth_next_door_find(hth_next_door *d, const char *reference, const char *name, hth_next_door_found_fn fn, void *ctx,
+                              uint64_t *ret_call, hth_error *err)
 {
 	door_call *c;
 	HTH_TRY(new_call(d, ctx, &c, err));
@@ -567,13 +579,13 @@ hth_status hth_next_door_find(hth_next_door *d, const char *reference, const cha
 	return HTH_OK;
 }
 
-hth_status hth_next_door_fetch(hth_next_door *d, const char *file, uint64_t bytes, const char *sha256, hth_next_door_state_fn fn, void *ctx, uint64_t *ret_call,
-                               hth_error *err)
+hth_status hth_next_door_fetch(hth_next_door *d, const char *file, uint64_t bytes, const char *sha256, hth_next_door_state_fn fn, void *ctx,
+                               uint64_t *ret_call, hth_error *err)
 {
 	char path[PATH_ROOM];
 	unsigned char hash[HTH_SHA256_BYTES];
-	if (strchr(file, '/') != NULL || file[0] == '.' || file[0] == '\0' || strlen(file) > HTH_BLOCKS_NAME_MAX || !hex_of(sha256, hash) || bytes == 0 ||
-	    bytes > HTH_BLOCKS_FILE_MAX)
+	if (strchr(file, '/') != NULL || file[0] == '.' || file[0] == '\0' || strlen(file) > HTH_BLOCKS_NAME_MAX || !hex_of(sha256, hash) ||
+	    bytes == 0 || bytes > HTH_BLOCKS_FILE_MAX)
 		return hth_fail(err, HTH_INVALID, "a file's plain name, its size and its SHA-256 are needed to ask neighbours for it");
 	for (size_t i = 0; i < d->n_calls; i++)
 		if (d->calls[i]->fetch && memcmp(d->calls[i]->sha256, hash, sizeof hash) == 0)

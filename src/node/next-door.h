@@ -1,9 +1,9 @@
 /* next-door.h - models from next door, in the node: the machine of blocks/ over sealed letters, this home's disk, and whoever pulls.
  *
- * What is given, and to whom (the setting pool_share): every member may have models that anybody could download (they came from a registry, Hugging Face or a URL, or with the
- * program); a member that this home's owner trusts may have the others, too, but for those made by `create`, whose settings are somebody's words. A file is only given
- * under its SHA-256. What leaves is in the egress log: a row per neighbour, when it has been quiet for a while, with bytes and no words.
- * All on the loop's thread, but for hth_next_door_pull's functions.
+ * What is given, and to whom (the setting pool_share): every member may have models that anybody could download (they came from a registry,
+ * Hugging Face or a URL, or with the program); a member that this home's owner trusts may have the others, too, but for those made by
+ * `create`, whose settings are somebody's words. A file is only given under its SHA-256. What leaves is in the egress log: a row per
+ * neighbour, when it has been quiet for a while, with bytes and no words. All on the loop's thread, but for hth_next_door_pull's functions.
  */
 #ifndef HTH_NODE_NEXT_DOOR_H
 #define HTH_NODE_NEXT_DOOR_H
@@ -37,12 +37,13 @@ typedef struct hth_next_door_state {
 typedef void (*hth_next_door_found_fn)(void *ctx, const json_t *offers); /* borrowed; once */
 typedef void (*hth_next_door_state_fn)(void *ctx, const hth_next_door_state *state); /* now and then; the last one is over */
 
-/* offers: [{"home":NAME,"id":HEX,"trusted":BOOL,"files":[{"bytes","sha256"}],"extras":{...}}]. HTH_NOT_FOUND: nobody is there to be asked. */
-HTH_MUST_USE hth_status hth_next_door_find(hth_next_door *door, const char *reference, const char *name, hth_next_door_found_fn fn, void *ctx,
-                                           uint64_t *ret_call, hth_error *err);
+/* offers: [{"home":NAME,"id":HEX,"trusted":BOOL,"files":[{"bytes","sha256"}],"extras":{...}}]. HTH_NOT_FOUND: nobody is there to be
+ * asked. */
+HTH_MUST_USE hth_status hth_next_door_find(hth_next_door *door, const char *reference, const char *name, hth_next_door_found_fn fn,
+                                           void *ctx, uint64_t *ret_call, hth_error *err);
 /* Into models/.pull/FILE.blocks. file: a plain file name. */
-HTH_MUST_USE hth_status hth_next_door_fetch(hth_next_door *door, const char *file, uint64_t bytes, const char *sha256, hth_next_door_state_fn fn, void *ctx,
-                                            uint64_t *ret_call, hth_error *err);
+HTH_MUST_USE hth_status hth_next_door_fetch(hth_next_door *door, const char *file, uint64_t bytes, const char *sha256,
+                                            hth_next_door_state_fn fn, void *ctx, uint64_t *ret_call, hth_error *err);
 void hth_next_door_cancel(hth_next_door *door, uint64_t call); /* fn is not called any more; what has come stays */
 
 /* ---- next-door-lists.c ---- */
@@ -58,6 +59,7 @@ void hth_next_door_asks_destroy(hth_next_door_asks *asks); /* once no thread ask
 /* For a pull on a thread of the node's. Valid while node is. */
 void hth_next_door_pull(struct hth_node *node, hth_pull_neighbours *ret_neighbours);
 void hth_next_door_find_call(struct hth_node *node, hth_exchange *exchange);  /* POST /hearth/next-door/find {"reference","name"} */
-void hth_next_door_fetch_call(struct hth_node *node, hth_exchange *exchange); /* POST /hearth/next-door/fetch {"file","bytes","sha256"}: lines of JSON */
+/* POST /hearth/next-door/fetch {"file","bytes","sha256"}: lines of JSON */
+void hth_next_door_fetch_call(struct hth_node *node, hth_exchange *exchange);
 
 #endif

@@ -85,8 +85,10 @@ typedef struct hth_node {
 	hth_response_store *responses; /* conversations that clients may go on with */
 	struct hth_neighbours *neighbours; /* neighbours.c */
 	hth_street *street;            /* street-api.c: the neighbourhood */
-	hth_street_events lending_events, sharing_events; /* who hears of it; letters of the kind POOL go to the first, BLOCKS to the second */
-	json_t *(*member_models)(struct hth_node *node, const hth_home_id *id); /* what a member (NULL: this home) offers: names, a new array; may be NULL */
+	/* who hears of it; letters of the kind POOL go to the first, BLOCKS to the second */
+	hth_street_events lending_events, sharing_events;
+	/* what a member (NULL: this home) offers: names, a new array; may be NULL */
+	json_t *(*member_models)(struct hth_node *node, const hth_home_id *id);
 	hth_api_host api_host;
 	hth_metrics metrics;
 	hth_routed routed[HTH_ROUTED_KEPT]; /* the newest, around a ring */
@@ -121,7 +123,8 @@ void hth_tasks_pull(hth_node *node, hth_exchange *exchange);  /* POST /api/pull,
 /* A page for a model. fn is called once, later: page or why_not; with HTH_CANCELLED after a cancel, or when the node stops. */
 typedef struct hth_task hth_task;
 typedef void (*hth_page_fn)(void *ctx, const hth_fetch_result *page, const hth_error *why_not);
-HTH_MUST_USE hth_status hth_tasks_page(hth_node *node, const char *url, const char *reason, hth_page_fn fn, void *ctx, hth_task **ret_task, hth_error *err);
+HTH_MUST_USE hth_status hth_tasks_page(hth_node *node, const char *url, const char *reason, hth_page_fn fn, void *ctx, hth_task **ret_task,
+                                       hth_error *err);
 void hth_tasks_cancel(hth_task *task);
 void hth_tasks_fetch(hth_node *node, hth_exchange *exchange); /* POST /hearth/fetch */
 
@@ -133,8 +136,8 @@ typedef struct document_call hth_document_call;
 struct hth_index_hits;
 typedef void (*hth_passages_fn)(void *ctx, const struct hth_index_hits *hits, const hth_error *why_not);
 /* least: per cent of what was asked that a passage must have; marked_only: from folders that their owner marked for neighbours. */
-HTH_MUST_USE hth_status hth_documents_passages(hth_node *node, const char *query, unsigned least, bool marked_only, hth_passages_fn fn, void *ctx,
-                                               hth_document_call **ret_call, hth_error *err);
+HTH_MUST_USE hth_status hth_documents_passages(hth_node *node, const char *query, unsigned least, bool marked_only, hth_passages_fn fn,
+                                               void *ctx, hth_document_call **ret_call, hth_error *err);
 void hth_documents_cancel(hth_document_call *call); /* fn is not called any more */
 void hth_documents_wake(hth_node *node); /* there are other folders */
 /* As hth_embedder_query and hth_embedder_forget, without the signs of a search's language. */
@@ -146,8 +149,9 @@ void hth_documents_search(hth_node *node, hth_exchange *exchange); /* GET /searc
 void hth_documents_status(hth_node *node, hth_exchange *exchange); /* GET /hearth/index */
 void hth_documents_change(hth_node *node, hth_exchange *exchange); /* POST /hearth/index */
 
-/* vector-stores.c: what vector stores say of a question, for a model. tool: file_search's members (api/file-search.c). fn is called once, later,
- * unless it is cancelled before; results: as a store's search has them in `data`, borrowed, NULL with why_not. HTH_INVALID: the tool says what it cannot. */
+/* vector-stores.c: what vector stores say of a question, for a model. tool: file_search's members (api/file-search.c). fn is called once,
+ * later, unless it is cancelled before; results: as a store's search has them in `data`, borrowed, NULL with why_not. HTH_INVALID: the tool
+ * says what it cannot. */
 typedef struct store_call hth_store_call;
 typedef void (*hth_found_fn)(void *ctx, const json_t *results, const hth_error *why_not);
 HTH_MUST_USE hth_status hth_stores_find(hth_node *node, const json_t *tool, const char *question, double least, hth_found_fn fn, void *ctx,
@@ -168,8 +172,8 @@ void hth_embedder_destroy(hth_embedder *embedder);
 void hth_embedder_attach(hth_embedder *embedder, struct hth_index *index); /* whose passages are to get vectors; NULL: nobody's */
 void hth_embedder_on_batch(void *embedder, struct hth_index_batch *batch); /* the index's thread */
 void hth_embedder_rest(hth_embedder *embedder, bool rest); /* somebody waits for an answer */
-/* The vector of what is asked; fn is called once, maybe before this returns. values NULL: there is none (no model, or not in time). Borrowed
- * for the call. */
+/* The vector of what is asked; fn is called once, maybe before this returns. values NULL: there is none (no model, or not in time).
+ * Borrowed for the call. */
 void hth_embedder_query(hth_embedder *embedder, const char *text, hth_embedded_fn fn, void *ctx);
 void hth_embedder_forget(hth_embedder *embedder, void *ctx); /* its fn is not called any more */
 
@@ -181,14 +185,15 @@ void hth_neighbours_each_model(hth_node *node, hth_api_model_fn fn, void *ctx);
 void hth_neighbours_write_metrics(hth_node *node, hth_buf *out);
 void hth_neighbours_write_status(hth_node *node, hth_buf *out); /* a JSON value */
 /* This home's own request begins here, and has ended (wherever it was). */
-const char *hth_neighbours_not_believed(hth_node *node, const hth_home_id *id); /* why it is not asked any more; NULL: it is believed. Borrowed until the next call */
+/* why it is not asked any more; NULL: it is believed. Borrowed until the next call */
+const char *hth_neighbours_not_believed(hth_node *node, const hth_home_id *id);
 void hth_neighbours_forgive(hth_node *node, const hth_home_id *id);            /* the owner's word */
 void hth_neighbours_own_began(hth_node *node, const hth_request *request);
 void hth_neighbours_own_ended(hth_node *node, const hth_request *request);
 void hth_neighbours_own_still(void *node); /* a timer's */
-/* A CLASSIFIED request goes next door if that is better, or if only a neighbour has its model: HTH_OK, and it is ROUTED and RUNNING and sees to its own end.
- * placed is called before its words are made, as the router would: what its answer will look like is settled. HTH_CONFLICT, HTH_NOT_FOUND: it stays home, as it
- * was; else it cannot be answered at all. */
+/* A CLASSIFIED request goes next door if that is better, or if only a neighbour has its model: HTH_OK, and it is ROUTED and RUNNING and
+ * sees to its own end. placed is called before its words are made, as the router would: what its answer will look like is settled.
+ * HTH_CONFLICT, HTH_NOT_FOUND: it stays home, as it was; else it cannot be answered at all. */
 typedef hth_status (*hth_placed_fn)(void *ctx, hth_request *request, const hth_runner_info *info, hth_error *err);
 HTH_MUST_USE hth_status hth_borrowing_take(hth_node *node, hth_request *request, hth_placed_fn placed, void *ctx, hth_error *err);
 
@@ -236,8 +241,8 @@ void hth_pages_wrong_method(hth_exchange *exchange, const char *allow); /* 405 *
 void hth_models_init(hth_node *node); /* fills api_host */
 
 /* create.c: models made of others. Members of api_host. */
-/* Makes the model that wish asks for: of `from` (a model that is here; NULL: of the wish's blobs), or where made is not NULL of that file, which it takes. HTH_NOT_FOUND,
- * HTH_INVALID (name), HTH_CONFLICT (the name has weights of its own). */
+/* Makes the model that wish asks for: of `from` (a model that is here; NULL: of the wish's blobs), or where made is not NULL of that file,
+ * which it takes. HTH_NOT_FOUND, HTH_INVALID (name), HTH_CONFLICT (the name has weights of its own). */
 HTH_MUST_USE hth_status hth_create_model(hth_node *node, const hth_create_wish *wish, const char *from, const char *made, hth_error *err);
 /* Whether a model may be made under that name, before work is put into it. */
 HTH_MUST_USE hth_status hth_create_check(hth_node *node, const char *to, hth_error *err);
@@ -248,10 +253,12 @@ HTH_MUST_USE hth_status hth_create_blob(const hth_node *node, const char *digest
 /* What POST /api/create needs a thread for: pulling what it is made from, quantising. */
 typedef struct hth_create_task hth_create_task;
 /* Reads a body. *ret_work: whether hth_create_work is to be called before hth_create_finish. */
-HTH_MUST_USE hth_status hth_create_begin(hth_create_task **ret_task, hth_node *node, hth_exchange *exchange, bool *ret_work, hth_error *err);
+HTH_MUST_USE hth_status hth_create_begin(hth_create_task **ret_task, hth_node *node, hth_exchange *exchange, bool *ret_work,
+                                         hth_error *err);
 bool hth_create_streams(const hth_create_task *task);
 /* On a thread, with pull's options; tell says what it is about to do. */
-HTH_MUST_USE hth_status hth_create_work(hth_create_task *task, const hth_pull_options *options, void (*tell)(void *ctx, const char *status), hth_error *err);
+HTH_MUST_USE hth_status hth_create_work(hth_create_task *task, const hth_pull_options *options, void (*tell)(void *ctx, const char *status),
+                                        hth_error *err);
 /* On the loop's thread: makes the model, and appends the answer's last lines (or its body). */
 HTH_MUST_USE hth_status hth_create_end(hth_create_task *task, hth_buf *out, hth_error *err);
 void hth_create_destroy(hth_create_task *task);

@@ -50,7 +50,8 @@ static void on_signal(void *ctx, int signum)
 		return;
 	}
 	node->stopping = true;
-	hth_log(HTH_LOG_INFO, "%s: stopping%s", signum == SIGINT ? "interrupted" : signum == SIGHUP ? "the terminal is gone" : "asked to end",
+	hth_log(HTH_LOG_INFO, "%s: stopping%s", signum == SIGINT ? "interrupted" : signum == SIGHUP ? "the terminal is gone"
+	                                                                                            : "asked to end",
 	        node->calls != NULL ? "; running answers may finish first, a second signal cuts them off" : "");
 	hth_http_stop_accepting(node->http);
 	if (node->calls == NULL)

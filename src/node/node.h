@@ -2,7 +2,8 @@
  *
  * hth_node_run is `hearth serve`. It owns the process until it returns: it handles SIGTERM and SIGINT (running answers may
  * finish within config.shutdown_s, then they are cancelled; a second signal cancels at once), ignores SIGPIPE, and closes every
- * handle before it returns, when SIGTERM and SIGINT are ignored: the caller is expected to exit. One node per process. verbs.c is the story of one request, top to bottom.
+ * handle before it returns, when SIGTERM and SIGINT are ignored: the caller is expected to exit. One node per process. verbs.c is the story
+ * of one request, top to bottom.
  *
  * Beside the public APIs (src/api) the node answers these, which the command line uses. They follow the same rules (Host, Origin,
  * API key: `Authorization: Bearer KEY`), answer JSON, and fail with {"error":{"message","type","param","code"}}.
@@ -24,24 +25,27 @@
  *                  "landlock_abi":n,"kernels":"avx2"}],
  *      "upstreams":[{"name":"den","url":"http://.../v1","privacy":"private|neighbours|public","state":"answers|silent|unknown",
  *                    "error":"","since_unix":n,"models":n,"active":n}],
- *      "routes":[{"at_unix":n,"id":"req-...","model":"starter","by":"here","why":"this home, where the model is loaded"}],   the last 16 that ended, newest first
- *      "neighbours":null|{"asked":n,"serving":n,"lends":true,                                      requests that are out; works of others that are here
+ *      "routes":[{"at_unix":n,"id":"req-...","model":"starter","by":"here",
+ *                 "why":"this home, where the model is loaded"}], the last 16 that ended, newest first
+ *      "neighbours":null|{"asked":n,"serving":n,"lends":true,    requests that are out; works of others that are here
  *                    "homes":[{"name":"ben","heard":true,"trusted":true,"lends":true,"slots":n,"free_slots":n,"models":n,"rtt_ms":x,
- *                              "speed":x,                                                          measured over claimed; 0: not measured
- *                              "caught":false,"why":null}]}}                                      caught: it is not asked any more, and why
+ *                              "speed":x,                        measured over claimed; 0: not measured
+ *                              "caught":false,"why":null}]}}     caught: it is not asked any more, and why
  *     "waiting" of a runner counts requests that wait for its model to load; those that wait for a slot are "active".
  *   POST /hearth/stop {"model":"starter"}
  *     Unloads the model once its running answers have ended ("now":true cancels them). {"stopped":true} when the runner has been told;
  *     404 when the model is not loaded.
- *   A chat call of any family with the header `Hearth-Tools: web_fetch` offers the model the node's own tool of that name: the pages it asks
- *     for are fetched by the same rules and given to it, at most five, and the client sees one answer. 403 when it is off.
- *   The header `Hearth-Tools: search_documents` does the same with the household's documents: needs the scope documents, and makes the call private.
+ *   A chat call of any family with the header `Hearth-Tools: web_fetch` offers the model the node's own tool of that name: the pages it
+ *     asks for are fetched by the same rules and given to it, at most five, and the client sees one answer. 403 when it is off.
+ *   The header `Hearth-Tools: search_documents` does the same with the household's documents: needs the scope documents, and makes the call
+ *     private.
  *   GET /hearth/index, POST /hearth/index {"add":"/path","shared":false} or {"remove":"/path"}
  *     The indexed folders and how far they are read (index/index-json.h), and changing which they are. Needs the scope admin.
  *   GET /search?q=&k=[&folder=&type=&from=&after=&before=&least=&text=1]
- *     What the household's documents say, as `hearth search --json` answers; least: a share of 0 to 100 that a hit must have. Needs the scope documents.
+ *     What the household's documents say, as `hearth search --json` answers; least: a share of 0 to 100 that a hit must have. Needs the
+ *     scope documents.
  *   POST /hearth/fetch {"url":"https://..."}
- *     A page for a model's tool (fetch.h), when the setting fetch_hosts allows: 
+ *     A page for a model's tool (fetch.h), when the setting fetch_hosts allows:
  *     {"status":200,"type":"text/html","url":"...","title":"...","links":[{"url":"...","text":"..."}],"text":"...","cut":false}.
  *     403 when it is off or not allowed; 400 when there is no text there.
  */
@@ -54,7 +58,8 @@ typedef struct hth_node_callbacks {
 	/* The node listens: "127.0.0.1:4327" or "[::1]:4327", with the port that was bound. May be NULL. */
 	void (*ready)(void *ctx, const char *address);
 	void *ctx;
-	bool (*fetch_address_ok)(void *ctx, const char *address); /* for tests: as in fetch.h; NULL: addresses of the public Internet only */
+	/* for tests: as in fetch.h; NULL: addresses of the public Internet only */
+	bool (*fetch_address_ok)(void *ctx, const char *address);
 	const char *program; /* the binary that has `__runner` as its first argument; NULL: /proc/self/exe */
 } hth_node_callbacks;
 

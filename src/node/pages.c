@@ -129,8 +129,10 @@ bool hth_pages_handle(hth_node *node, hth_exchange *exchange)
 	             {"/hearth/status", "GET", status}, {"/hearth/stop", "POST", stop},
 	             {"/search", "GET", hth_documents_search}, {"/hearth/index", "GET", hth_documents_status},
 	             {"/hearth/index", "POST", hth_documents_change}, {"/hearth/pool", "GET", hth_street_api_status},
-	             {"/hearth/pool", "POST", hth_street_api_change}, {"/hearth/fetch", "POST", hth_tasks_fetch}, {"/api/pull", "POST", hth_tasks_pull}, {"/api/create", "POST", hth_tasks_make},
-	             {"/hearth/next-door/find", "POST", hth_next_door_find_call}, {"/hearth/next-door/fetch", "POST", hth_next_door_fetch_call}};
+	             {"/hearth/pool", "POST", hth_street_api_change}, {"/hearth/fetch", "POST", hth_tasks_fetch},
+	             {"/api/pull", "POST", hth_tasks_pull}, {"/api/create", "POST", hth_tasks_make},
+	             {"/hearth/next-door/find", "POST", hth_next_door_find_call},
+	             {"/hearth/next-door/fetch", "POST", hth_next_door_fetch_call}};
 	const char *method = hth_exchange_method(exchange), *path = hth_exchange_path(exchange);
 	char allow[32] = "";
 	if (strcmp(method, "OPTIONS") == 0) {

@@ -1,9 +1,10 @@
-/* spot-check.c - weighing what neighbours made: the runner goes over prompt and answer once more, with the seed that was published, and says of each
- * token how far it was from being chosen here (runner: input.weigh). It is background work, one check at a time, the newest few kept waiting.
+/* spot-check.c - weighing what neighbours made: the runner goes over prompt and answer once more, with the seed that was published, and
+ * says of each token how far it was from being chosen here (runner: input.weigh). It is background work, one check at a time, the newest
+ * few kept waiting.
  *
- * Counted as misses: tokens further away than HTH_MISS_TOLERANCE, all of them where the text is not what they spell or the prompt was counted otherwise. Where several
- * homes made an answer, each answers for its part. The machine's standing decides what so many misses mean (pool/standing.h). A check that this home cannot make (no such model, an answer of another shape) says nothing.
- * Thread: the loop's.
+ * Counted as misses: tokens further away than HTH_MISS_TOLERANCE, all of them where the text is not what they spell or the prompt was
+ * counted otherwise. Where several homes made an answer, each answers for its part. The machine's standing decides what so many misses mean
+ * (pool/standing.h). A check that this home cannot make (no such model, an answer of another shape) says nothing. Thread: the loop's.
  */
 #include "node/neighbours.h"
 
@@ -94,7 +95,8 @@ static void weighed(hth_spot_check *c)
 			continue;
 		nb->counts.checked_tokens += n;
 		nb->counts.misses += misses;
-		hth_standings_weighed(nb, &c->parts[p].by, n, misses, c->other_text[p] ? ": its text is another" : other_prompt ? ": its prompt was another" : "");
+		hth_standings_weighed(nb, &c->parts[p].by, n, misses,
+		                      c->other_text[p] ? ": its text is another" : other_prompt ? ": its prompt was another" : "");
 	}
 }
 
@@ -105,7 +107,8 @@ static void on_ended(void *ctx, hth_request *request)
 	if (request->state == HTH_REQUEST_DONE)
 		weighed(c);
 	else if (request->state == HTH_REQUEST_FAILED)
-		hth_log(HTH_LOG_INFO, "an answer of %s could not be weighed: %s", hth_neighbours_name(nb, &c->parts[c->n_parts - 1].by), request->error.message);
+		hth_log(HTH_LOG_INFO, "an answer of %s could not be weighed: %s", hth_neighbours_name(nb, &c->parts[c->n_parts - 1].by),
+		        request->error.message);
 	drop(c);
 	start_next(nb);
 	hth_neighbours_settle(nb); /* who is caught is left */
@@ -150,7 +153,8 @@ void hth_spot_check_begin(hth_neighbours *nb, const hth_request *request, const 
 	hth_spot_check *c = calloc(1, sizeof *c);
 	if (c == NULL)
 		return;
-	*c = (hth_spot_check){.nb = nb, .n_parts = given->n_parts, .request = hth_neighbours_copy_request(request), .text_len = given->text_len, .n_ids = n,
+	*c = (hth_spot_check){.nb = nb, .n_parts = given->n_parts, .request = hth_neighbours_copy_request(request),
+	                      .text_len = given->text_len, .n_ids = n,
 	                      .prompt_tokens = given->prompt_tokens, .whole = given->whole, .text = malloc(given->text_len + 1)};
 	memcpy(c->parts, given->parts, given->n_parts * sizeof *c->parts);
 	hth_spot_check **at = &nb->checks;

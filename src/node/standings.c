@@ -1,9 +1,10 @@
-/* standings.c - what checks found of neighbours, beyond a restart: $HEARTH_HOME/standings, a line for each home against which something speaks.
+/* standings.c - what checks found of neighbours, beyond a restart: $HEARTH_HOME/standings, a line for each home against which something
+ * speaks.
  *
  *   ID DOUBT CAUGHT_UNIX WHY          caught 0: it is still believed; why: what the check said that ended its standing
  *
- * A home that was caught stays so when this one restarts, and when it leaves the neighbourhood and is let in again: it is known by its key. Only the
- * owner's word (`hearth pool trust NAME`) ends that. What is lost with power is found again by the next check. Thread: the loop's.
+ * A home that was caught stays so when this one restarts, and when it leaves the neighbourhood and is let in again: it is known by its key.
+ * Only the owner's word (`hearth pool trust NAME`) ends that. What is lost with power is found again by the next check. Thread: the loop's.
  */
 #include "node/neighbours.h"
 
@@ -37,7 +38,10 @@ static hth_kept_standing *make(hth_neighbours *nb, const hth_home_id *id)
 	return k;
 }
 
-static void path_of(const hth_neighbours *nb, char out[4200], const char *end) { snprintf(out, 4200, "%s/standings%s", nb->node->config->home, end); }
+static void path_of(const hth_neighbours *nb, char out[4200], const char *end)
+{
+	snprintf(out, 4200, "%s/standings%s", nb->node->config->home, end);
+}
 
 void hth_standings_load(hth_neighbours *nb)
 {
@@ -49,8 +53,9 @@ void hth_standings_load(hth_neighbours *nb)
 		int at = 0;
 		size_t n;
 		line[strcspn(line, "\n")] = '\0';
-		if (sscanf(line, "%64s %lf %" SCNd64 "%n", id, &k.doubt, &k.caught_unix, &at) != 3 || at == 0 || sodium_hex2bin(k.id.bytes, sizeof k.id.bytes, id, strlen(id), NULL, &n, NULL) != 0 ||
-		    n != sizeof k.id.bytes || !(k.doubt >= 0 && k.doubt < 1e9))
+		if (sscanf(line, "%64s %lf %" SCNd64 "%n", id, &k.doubt, &k.caught_unix, &at) != 3 || at == 0 ||
+		    sodium_hex2bin(k.id.bytes, sizeof k.id.bytes, id, strlen(id), NULL, &n, NULL) != 0 || n != sizeof k.id.bytes ||
+		    !(k.doubt >= 0 && k.doubt < 1e9))
 			continue;
 		snprintf(k.why, sizeof k.why, "%s", line[at] == ' ' ? line + at + 1 : "");
 		if (find(nb, &k.id) == NULL)
@@ -87,7 +92,8 @@ void hth_standings_apply(hth_neighbours *nb)
 void hth_standings_weighed(hth_neighbours *nb, const hth_home_id *id, size_t tokens, size_t misses, const char *what)
 {
 	const char *name = hth_neighbours_name(nb, id);
-	hth_log(misses * 8 > tokens ? HTH_LOG_WARN : HTH_LOG_INFO, "%zu of %zu tokens that %s made are not what this home would have chosen%s", misses, tokens, name, what);
+	hth_log(misses * 8 > tokens ? HTH_LOG_WARN : HTH_LOG_INFO,
+	        "%zu of %zu tokens that %s made are not what this home would have chosen%s", misses, tokens, name, what);
 	const hth_standing *s = hth_pool_weighed(nb->pool, id, (uint32_t)tokens, (uint32_t)misses, hth_neighbours_now_ms(nb));
 	hth_kept_standing *k = s != NULL && (s->doubt > 0 || find(nb, id) != NULL) ? make(nb, id) : NULL;
 	if (k == NULL)
@@ -96,7 +102,8 @@ void hth_standings_weighed(hth_neighbours *nb, const hth_home_id *id, size_t tok
 	k->doubt = s->doubt;
 	if (s->caught && k->caught_unix == 0) {
 		k->caught_unix = hth_clock_unix();
-		snprintf(k->why, sizeof k->why, "at last %zu of %zu tokens were not what this home would have chosen%s", misses, tokens, what);
+		snprintf(k->why, sizeof k->why, "at last %zu of %zu tokens were not what this home would have chosen%s", misses, tokens,
+		         what);
 		hth_log(HTH_LOG_WARN, "%s is not asked any more: %s (`hearth pool trust` believes it again)", name, k->why);
 		changed = true;
 	}
@@ -114,7 +121,8 @@ void hth_standings_lied(hth_neighbours *nb, const hth_home_id *id, double doubt,
 	if (k->doubt > HTH_DOUBT_MAX && k->caught_unix == 0) {
 		k->caught_unix = hth_clock_unix();
 		snprintf(k->why, sizeof k->why, "%s", why);
-		hth_log(HTH_LOG_WARN, "%s is not asked any more: %s (`hearth pool trust` believes it again)", hth_neighbours_name(nb, id), why);
+		hth_log(HTH_LOG_WARN, "%s is not asked any more: %s (`hearth pool trust` believes it again)", hth_neighbours_name(nb, id),
+		        why);
 	}
 	hth_pool_set_doubt(nb->pool, id, k->doubt, k->caught_unix != 0);
 	save(nb);

@@ -54,7 +54,8 @@ struct hth_stores {
 };
 
 /* vector-stores.c */
-HTH_MUST_USE hth_status store_call_new(hth_stores *all, hth_exchange *exchange, store_call **ret_call, hth_error *err); /* becomes the exchange's user */
+/* becomes the exchange's user */
+HTH_MUST_USE hth_status store_call_new(hth_stores *all, hth_exchange *exchange, store_call **ret_call, hth_error *err);
 void store_call_free(store_call *c);
 void store_call_gone(hth_holder *holder);
 void store_call_begin(store_call *c); /* its thread; from here on its status is the thread's */

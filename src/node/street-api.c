@@ -1,12 +1,13 @@
 /* street-api.c - the neighbourhood in the node: what `hearth pool` asks, and who hears of members and letters.
  *
- *   GET /hearth/pool            {"name":null|"Elm Street","members":[{"id","name","self","online","trusted","models":[..],"keeper","rtt_ms",
- *                                "not_believed":null|why}],
- *                                "connected","hub","hubs":[{"address","self","connected"}],"trouble","invitations","proposals":[{"hash","what"}]}
+ *   GET /hearth/pool            {"name":null|"Elm Street","members":[{"id","name","self","online","trusted","models":[..],"keeper",
+ *                                "rtt_ms","not_believed":null|why}],"connected","hub","hubs":[{"address","self","connected"}],
+ *                                "trouble","invitations","proposals":[{"hash","what"}]}
  *   POST /hearth/pool           {"do":"create","name":"Elm Street","listen":"HOST:PORT"} or with "hub":"HOST:PORT","fingerprint":HEX for a
  *                               nats-server of the owner's own; {"do":"hub","listen":..}; {"do":"invite","expires_s":n} ->
- *                               {"line","expires_unix"}; {"do":"join","line":..}, which answers when this home is in or is not; {"do":"leave"}; {"do":"revoke"}; {"do":"trust"|"distrust"|"remove"|"keeper"|
- *                               "unkeeper","member":NAME}; {"do":"approve","change":HASH}
+ *                               {"line","expires_unix"}; {"do":"join","line":..}, which answers when this home is in or is not;
+ *                               {"do":"leave"}; {"do":"revoke"}; {"do":"trust"|"distrust"|"remove"|"keeper"|"unkeeper","member":NAME};
+ *                               {"do":"approve","change":HASH}
  *
  * Needs the scope admin. An invitation's line is a secret: it is in no log. Thread: the loop's.
  */
@@ -80,7 +81,8 @@ hth_status hth_street_api_start(hth_node *node, hth_error *err)
 	snprintf(name, sizeof name, "%s", node->config->home_name);
 	if (*name == '\0' && gethostname(name, sizeof name - 1) != 0)
 		strcpy(name, "home");
-	const hth_street_options options = {.loop = node->loop, .home = node->config->home, .home_name = name, .program = node->callbacks->program};
+	const hth_street_options options = {.loop = node->loop, .home = node->config->home, .home_name = name,
+	                                    .program = node->callbacks->program};
 	return hth_street_create(&node->street, &options, &events, err);
 }
 
@@ -114,11 +116,14 @@ static void list_member(void *ctx, const hth_street_member *m)
 	listing *l = ctx;
 	char id[HTH_HOME_ID_TEXT];
 	hth_home_id_text(&m->member->card.id, id);
-	json_t *models = l->node->member_models != NULL ? l->node->member_models(l->node, m->self ? NULL : &m->member->card.id) : json_array();
+	json_t *models = l->node->member_models != NULL ? l->node->member_models(l->node, m->self ? NULL : &m->member->card.id)
+	                                                : json_array();
 	const char *why = m->self ? NULL : hth_neighbours_not_believed(l->node, &m->member->card.id);
-	json_array_append_new(l->members, json_pack("{s:s,s:s,s:b,s:b,s:b,s:o,s:b,s:o,s:s?}", "id", id, "name", m->member->name, "self", m->self, "online", m->online,
+	json_array_append_new(l->members, json_pack("{s:s,s:s,s:b,s:b,s:b,s:o,s:b,s:o,s:s?}", "id", id, "name", m->member->name, "self",
+	                                            m->self, "online", m->online,
 	                                            "trusted", m->trusted, "models", models != NULL ? models : json_array(), "keeper",
-	                                            m->member->role == HTH_ROLE_KEEPER, "rtt_ms", m->rtt_s > 0 ? json_real(m->rtt_s * 1000) : json_null(),
+	                                            m->member->role == HTH_ROLE_KEEPER, "rtt_ms",
+	                                            m->rtt_s > 0 ? json_real(m->rtt_s * 1000) : json_null(),
 	                                            "not_believed", why));
 }
 
@@ -133,11 +138,13 @@ static json_t *status_json(hth_node *node)
 	for (size_t i = 0; i < state.n_proposals; i++)
 		json_array_append_new(proposals, json_pack("{s:s,s:s}", "hash", state.proposals[i].hash, "what", state.proposals[i].what));
 	for (size_t i = 0; i < state.n_hubs; i++)
-		json_array_append_new(hubs, json_pack("{s:s,s:b,s:b}", "address", state.hubs[i].address, "self", state.hubs[i].self, "connected",
-		                                      state.hubs[i].connected));
+		json_array_append_new(hubs, json_pack("{s:s,s:b,s:b}", "address", state.hubs[i].address, "self", state.hubs[i].self,
+		                                      "connected", state.hubs[i].connected));
 	return json_pack("{s:o,s:o,s:b,s:s,s:b,s:o,s:s,s:I,s:o,s:I,s:I}", "name",
-	                 charter != NULL ? json_string(hth_charter_name(charter)) : json_null(), "members", l.members, "connected", state.connected, "hub", state.hub, "hub_running", state.hub_running, "hubs", hubs, "trouble", state.trouble,
-	                 "invitations", (json_int_t)state.invitations, "proposals", proposals, "rejected", (json_int_t)state.rejected, "version",
+	                 charter != NULL ? json_string(hth_charter_name(charter)) : json_null(), "members", l.members, "connected",
+	                 state.connected, "hub", state.hub, "hub_running", state.hub_running, "hubs", hubs, "trouble", state.trouble,
+	                 "invitations", (json_int_t)state.invitations, "proposals", proposals, "rejected", (json_int_t)state.rejected,
+	                 "version",
 	                 (json_int_t)(charter != NULL ? hth_charter_version(charter) : 0));
 }
 
@@ -155,7 +162,8 @@ static bool own_address(char out[INET_ADDRSTRLEN])
 }
 
 /* "hub" and "fingerprint", or "listen"; without either this machine's address and NATS's port, if `must`. */
-static hth_status read_hub(const json_t *json, bool must, char address[HTH_LINK_ADDRESS_MAX], hth_street_hub_choice *ret_hub, hth_error *err)
+static hth_status read_hub(const json_t *json, bool must, char address[HTH_LINK_ADDRESS_MAX], hth_street_hub_choice *ret_hub,
+                           hth_error *err)
 {
 	const char *listen = NULL, *hub = NULL, *fingerprint = NULL;
 	char own[INET_ADDRSTRLEN];
@@ -163,17 +171,22 @@ static hth_status read_hub(const json_t *json, bool must, char address[HTH_LINK_
 	HTH_TRY(hth_json_get_string(json, "listen", &listen, err));
 	HTH_TRY(hth_json_get_string(json, "hub", &hub, err));
 	HTH_TRY(hth_json_get_string(json, "fingerprint", &fingerprint, err));
-	if (fingerprint != NULL && sodium_hex2bin(ret_hub->fingerprint, HTH_FINGERPRINT_BYTES, fingerprint, strlen(fingerprint), ": ", &n, NULL) != 0)
+	if (fingerprint != NULL && sodium_hex2bin(ret_hub->fingerprint, HTH_FINGERPRINT_BYTES, fingerprint, strlen(fingerprint), ": ", &n,
+	                                          NULL) != 0)
 		n = 0;
 	if (listen != NULL && hub != NULL)
-		return hth_fail_param(err, HTH_INVALID, "hub", "either listen (a hub of this home's) or hub (one that you run) can be given");
+		return hth_fail_param(err, HTH_INVALID, "hub",
+		                      "either listen (a hub of this home's) or hub (one that you run) can be given");
 	if (hub != NULL && (fingerprint == NULL || n != HTH_FINGERPRINT_BYTES))
-		return hth_fail_param(err, HTH_INVALID, "fingerprint", "the hub's certificate must be given by its SHA-256 in hexadecimal: openssl x509 -noout -fingerprint "
+		return hth_fail_param(err, HTH_INVALID, "fingerprint",
+		                      "the hub's certificate must be given by its SHA-256 in hexadecimal: openssl x509 -noout -fingerprint "
 		                      "-sha256 -in CERTIFICATE");
 	ret_hub->external = hub != NULL;
 	if (listen == NULL && hub == NULL && must) {
 		if (!own_address(own))
-			return hth_fail_param(err, HTH_INVALID, "listen", "this machine has no address on a network; say where neighbours reach its hub: --listen HOST:PORT");
+			return hth_fail_param(err, HTH_INVALID, "listen",
+			                      "this machine has no address on a network; say where neighbours reach its hub: --listen "
+			                      "HOST:PORT");
 		snprintf(address, HTH_LINK_ADDRESS_MAX, "%s:4222", own);
 		listen = address;
 	}
@@ -194,7 +207,8 @@ static hth_status do_create(hth_node *node, const json_t *json, json_t **ret, ht
 		return hth_fail_param(err, HTH_INVALID, "name", "name is missing");
 	HTH_TRY(read_hub(json, true, address, &hub, err));
 	HTH_TRY(hth_street_found(node->street, name, &hub, &snippet, err));
-	*ret = json_pack("{s:s,s:s,s:o}", "name", name, "hub", hub.address, "include", snippet != NULL ? json_string(snippet) : json_null());
+	*ret = json_pack("{s:s,s:s,s:o}", "name", name, "hub", hub.address, "include",
+	                 snippet != NULL ? json_string(snippet) : json_null());
 	return HTH_OK;
 }
 

@@ -1,4 +1,5 @@
-/* tasks.c - what a client asks that takes a thread, not a model: pulling one (POST /api/pull), fetching a page (POST /hearth/fetch, or for a model).
+/* tasks.c - what a client asks that takes a thread, not a model: pulling one (POST /api/pull), fetching a page (POST /hearth/fetch, or for
+ * a model).
  *
  * A task's thread blocks in src/pull or src/fetch; it leaves its latest progress in the task and posts the task when none is under way,
  * so a slow client gets fewer lines, never a queue of them. A client that leaves cancels its task; a pull that is cancelled keeps
@@ -100,12 +101,17 @@ static void *thread_main(void *ctx)
 		hth_pull_result result;
 		hth_pull_neighbours neighbours;
 		hth_next_door_pull(t->all->node, &neighbours);
-		const hth_pull_options o = {.home = c->home, .registry = c->registry, .huggingface = c->huggingface, .hf_token = getenv("HF_TOKEN"),
-		                            .no_files = true, .neighbours = &neighbours, .progress = on_progress, .cancelled = is_cancelled, .ctx = t};
-		t->status = t->kind == TASK_CREATE ? hth_create_work(t->create, &o, on_about, &t->error) : hth_pull(t->what, &o, &result, &t->error);
+		const hth_pull_options o = {.home = c->home, .registry = c->registry, .huggingface = c->huggingface,
+		                            .hf_token = getenv("HF_TOKEN"),
+		                            .no_files = true, .neighbours = &neighbours, .progress = on_progress, .cancelled = is_cancelled,
+		                            .ctx = t};
+		t->status = t->kind == TASK_CREATE ? hth_create_work(t->create, &o, on_about, &t->error)
+		                                   : hth_pull(t->what, &o, &result, &t->error);
 	} else {
-		const hth_fetch_options o = {.home = c->home, .hosts = c->fetch_hosts, .max_bytes = c->fetch_max, .total_ms = c->fetch_timeout_s * 1000,
-		                             .reason = t->reason, .address_ok = t->all->node->callbacks->fetch_address_ok, .cancelled = is_cancelled, .ctx = t};
+		const hth_fetch_options o = {.home = c->home, .hosts = c->fetch_hosts, .max_bytes = c->fetch_max,
+		                             .total_ms = c->fetch_timeout_s * 1000,
+		                             .reason = t->reason, .address_ok = t->all->node->callbacks->fetch_address_ok,
+		                             .cancelled = is_cancelled, .ctx = t};
 		t->status = hth_fetch(t->what, &o, &t->page, &t->error);
 	}
 	post(t, true);
@@ -148,7 +154,8 @@ static void write_progress(task *t, hth_buf *out)
 		hth_buf_append_str(out, "{\"status\":\"pulling ");
 		hth_buf_appendf(out, "%.12s\",\"digest\":", t->sha256[0] != '\0' ? t->sha256 : "file");
 		hth_json_write_string(digest, strlen(digest), out);
-		hth_buf_appendf(out, ",\"total\":%llu,\"completed\":%llu", (unsigned long long)p->file_total, (unsigned long long)p->file_bytes);
+		hth_buf_appendf(out, ",\"total\":%llu,\"completed\":%llu", (unsigned long long)p->file_total,
+		                (unsigned long long)p->file_bytes);
 		if (t->from[0] != '\0') { /* neighbours; clients that do not know the member leave it */
 			hth_buf_append_str(out, ",\"from\":");
 			hth_json_write_string(t->from, strlen(t->from), out);
@@ -172,7 +179,8 @@ static void answer_error(task *t)
 {
 	const char *allow;
 	if (!t->begun) {
-		hth_pages_error(t->exchange, hth_api_find(hth_exchange_method(t->exchange), hth_exchange_path(t->exchange), &allow), &t->error);
+		hth_pages_error(t->exchange, hth_api_find(hth_exchange_method(t->exchange), hth_exchange_path(t->exchange), &allow),
+		                &t->error);
 		return;
 	}
 	HTH_CLEANUP(hth_buf_finish) hth_buf line = HTH_BUF_INIT(8192);
@@ -262,7 +270,8 @@ static void on_mail(void *ctx, void *mail)
 	}
 	if (t->page_fn != NULL)
 		t->page_fn(t->page_ctx, t->status == HTH_OK ? &t->page : NULL, &t->error);
-	hth_log(HTH_LOG_INFO, "%s %s", t->kind == TASK_PULL ? "POST /api/pull" : t->kind == TASK_CREATE ? "POST /api/create" : t->page_fn != NULL ? t->reason : "POST /hearth/fetch", hth_status_name(t->status));
+	hth_log(HTH_LOG_INFO, "%s %s", t->kind == TASK_PULL ? "POST /api/pull" : t->kind == TASK_CREATE ? "POST /api/create"
+	        : t->page_fn != NULL ? t->reason : "POST /hearth/fetch", hth_status_name(t->status));
 	free_task(t);
 }
 
@@ -327,7 +336,8 @@ static hth_status start(hth_tasks *all, hth_exchange *exchange, task_kind kind, 
 	return HTH_OK;
 }
 
-hth_status hth_tasks_page(hth_node *node, const char *url, const char *reason, hth_page_fn fn, void *ctx, hth_task **ret_task, hth_error *err)
+hth_status hth_tasks_page(hth_node *node, const char *url, const char *reason, hth_page_fn fn, void *ctx, hth_task **ret_task,
+                          hth_error *err)
 {
 	task *t = new_task(node->tasks, TASK_FETCH, url, err);
 	if (t == NULL)
@@ -344,7 +354,8 @@ void hth_tasks_cancel(hth_task *t) { atomic_store(&t->cancelled, true); }
 
 /* ---- asking ---- */
 
-static hth_status read_body(hth_exchange *exchange, const char *key, const char *other, json_t **ret_json, const char **ret_value, hth_error *err)
+static hth_status read_body(hth_exchange *exchange, const char *key, const char *other, json_t **ret_json, const char **ret_value,
+                            hth_error *err)
 {
 	size_t len;
 	const char *body = hth_exchange_body(exchange, &len);
@@ -436,7 +447,8 @@ void hth_tasks_fetch(hth_node *node, hth_exchange *exchange)
 	hth_error err;
 	const char *url;
 	HTH_AUTO_JSON json_t *json = NULL;
-	if (read_body(exchange, "url", NULL, &json, &url, &err) != HTH_OK || start(node->tasks, exchange, TASK_FETCH, url, false, &err) != HTH_OK)
+	if (read_body(exchange, "url", NULL, &json, &url, &err) != HTH_OK ||
+	    start(node->tasks, exchange, TASK_FETCH, url, false, &err) != HTH_OK)
 		hth_pages_error(exchange, NULL, &err);
 }
 

@@ -1,5 +1,5 @@
-/* vector-stores.c - OpenAI's /v1/files and /v1/vector_stores, so that existing programs put papers into this home and search them, and the household's
- * own folders too (index/stores.h has what they are; a key needs the scope `documents`).
+/* vector-stores.c - OpenAI's /v1/files and /v1/vector_stores, so that existing programs put papers into this home and search them, and the
+ * household's own folders too (index/stores.h has what they are; a key needs the scope `documents`).
  *
  *   /v1/files                      POST (multipart: file, purpose), GET ?purpose&limit&order&after
  *   /v1/files/ID                   GET, DELETE;  /content GET
@@ -8,8 +8,8 @@
  *   .../ID/files                   POST, GET ?filter;  /FILE GET, POST, DELETE, /content GET
  *   .../ID/file_batches            POST;  /BATCH GET, /cancel POST, /files GET
  *
- * Each call has a thread for the disk, as searches have (documents.c). Uploads are file-uploads.c. A search waits for its queries' vectors first. Except for the threads, all on the
- * loop's. Names, attributes and queries are never logged.
+ * Each call has a thread for the disk, as searches have (documents.c). Uploads are file-uploads.c. A search waits for its queries' vectors
+ * first. Except for the threads, all on the loop's. Names, attributes and queries are never logged.
  */
 #include "node/store-call.h"
 
@@ -51,7 +51,8 @@ static json_t *list_page(const store_call *c, json_t *all)
 	}
 	json_decref(all);
 	n = json_array_size(data);
-	json_t *first = n > 0 ? json_string(id_of(json_array_get(data, 0))) : json_null(), *last = n > 0 ? json_string(id_of(json_array_get(data, n - 1))) : json_null();
+	json_t *first = n > 0 ? json_string(id_of(json_array_get(data, 0))) : json_null(),
+	    *last = n > 0 ? json_string(id_of(json_array_get(data, n - 1))) : json_null();
 	return json_pack("{s:s,s:o,s:o,s:o,s:b}", "object", "list", "data", data, "first_id", first, "last_id", last, "has_more", more);
 }
 
@@ -296,7 +297,8 @@ static void on_ended(void *ctx, void *mail)
 	c->running = false;
 	if (c->wake && c->status == HTH_OK)
 		hth_documents_wake(c->all->node);
-	hth_log(HTH_LOG_DEBUG, "%s /v1/%s %s", c->method, c->for_model ? "responses, file_search" : c->parts[0], hth_status_name(c->status));
+	hth_log(HTH_LOG_DEBUG, "%s /v1/%s %s", c->method, c->for_model ? "responses, file_search" : c->parts[0],
+	        hth_status_name(c->status));
 	if (c->fn != NULL)
 		c->fn(c->ctx, c->status == HTH_OK ? c->answer : NULL, &c->error);
 	if (c->exchange != NULL)
@@ -397,7 +399,8 @@ hth_status hth_stores_find(hth_node *node, const json_t *tool, const char *quest
 	if (all->n >= AT_ONCE)
 		return hth_fail(err, HTH_BUSY, "%zu calls to files and vector stores run already; try again in a moment", all->n);
 	HTH_AUTO_JSON json_t *body = json_pack("{s:s%, s:i, s:O*, s:O*}", "query", question, n, "max_num_results", RESULTS, "filters",
-	                                       json_object_get(tool, "filters"), "ranking_options", json_object_get(tool, "ranking_options"));
+	                                       json_object_get(tool, "filters"), "ranking_options",
+	                                       json_object_get(tool, "ranking_options"));
 	json_t *most = json_object_get(tool, "max_num_results");
 	if (body == NULL || (most != NULL && !json_is_null(most) && json_object_set(body, "max_num_results", most) != 0))
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
@@ -409,7 +412,8 @@ hth_status hth_stores_find(hth_node *node, const json_t *tool, const char *quest
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a search");
 	}
 	ask.threshold = ask.threshold > 0 ? ask.threshold : least;
-	*c = (store_call){.holder = {.gone = store_call_gone}, .all = all, .fd = -1, .method = "POST", .ask = ask, .fn = fn, .ctx = ctx, .for_model = true,
+	*c = (store_call){.holder = {.gone = store_call_gone}, .all = all, .fd = -1, .method = "POST", .ask = ask, .fn = fn, .ctx = ctx,
+	                  .for_model = true,
 	                  .stores = json_incref(json_object_get(tool, "vector_store_ids")), .next = all->calls};
 	if (c->next != NULL)
 		c->next->prev = c;
@@ -429,8 +433,10 @@ static const char *methods_of(const store_call *c)
 		const char *shape, *methods;
 	} table[] = {{"files", "GET, POST"}, {"files/*", "GET, DELETE"}, {"files/*/content", "GET"},
 	             {"vector_stores", "GET, POST"}, {"vector_stores/*", "GET, POST, DELETE"}, {"vector_stores/*/search", "POST"},
-	             {"vector_stores/*/files", "GET, POST"}, {"vector_stores/*/files/*", "GET, POST, DELETE"}, {"vector_stores/*/files/*/content", "GET"}, {"vector_stores/*/file_batches", "POST"},
-	             {"vector_stores/*/file_batches/*", "GET"}, {"vector_stores/*/file_batches/*/cancel", "POST"}, {"vector_stores/*/file_batches/*/files", "GET"}};
+	             {"vector_stores/*/files", "GET, POST"}, {"vector_stores/*/files/*", "GET, POST, DELETE"},
+	             {"vector_stores/*/files/*/content", "GET"}, {"vector_stores/*/file_batches", "POST"},
+	             {"vector_stores/*/file_batches/*", "GET"}, {"vector_stores/*/file_batches/*/cancel", "POST"},
+	             {"vector_stores/*/file_batches/*/files", "GET"}};
 	for (size_t i = 0; i < HTH_COUNT(table); i++) {
 		const char *at = table[i].shape;
 		size_t n = 0;

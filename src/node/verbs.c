@@ -28,7 +28,8 @@
 enum { CALL_WINDOW = 8 };
 /* A call of more requests (texts to embed) is told of in the log as one. */
 enum { LOGGED_ONE_BY_ONE = 8 };
-/* Per cent of a question that a passage must have (docs/index.md): less where a model searches by itself and may judge, or two questions are one. */
+/* Per cent of a question that a passage must have (docs/index.md): less where a model searches by itself and may judge, or two questions
+ * are one. */
 enum { TOOL_LEAST = 25, CONTEXT_LEAST = 45 };
 
 /* One HTTP call being served. Freed when its answer is complete (or nobody wants it) and its requests have ended. */
@@ -143,8 +144,9 @@ static void write_page(const hth_fetch_result *page, hth_buf *out)
 {
 	enum { LINKS_SHOWN = 20 };
 	size_t room = HTH_OWN_TOOL_TEXT_MAX;
-	hth_buf_appendf(out, "%s%s%sAddress: %s\nStatus: %d\n\n", page->title != NULL ? "Title: " : "", page->title != NULL ? page->title : "", page->title != NULL ? "\n" : "",
-	                page->url != NULL ? page->url : "", page->code);
+	hth_buf_appendf(out, "%s%s%sAddress: %s\nStatus: %d\n\n", page->title != NULL ? "Title: " : "",
+	                page->title != NULL ? page->title : "", page->title != NULL ? "\n" : "", page->url != NULL ? page->url : "",
+	                page->code);
 	size_t n = HTH_MIN(page->len, room);
 	n -= hth_utf8_incomplete_suffix(page->text, n);
 	hth_buf_append(out, page->text, n);
@@ -236,7 +238,8 @@ static void on_passages(void *ctx, const hth_index_hits *hits, const hth_error *
 	leave(call);
 }
 
-/* Before its requests are admitted: what the household's documents say of its question. False: there is none, or it fails (the job then has). */
+/* Before its requests are admitted: what the household's documents say of its question. False: there is none, or it fails (the job then
+ * has). */
 static bool find_context(hth_call *call, bool with_before)
 {
 	hth_error err = HTH_ERROR_INIT;
@@ -244,7 +247,8 @@ static bool find_context(hth_call *call, bool with_before)
 	call->asked_before = with_before;
 	if (question == NULL)
 		return false;
-	hth_status status = hth_documents_passages(call->node, question, with_before ? TOOL_LEAST : CONTEXT_LEAST, call->marked_only, on_passages, call, &call->passages, &err);
+	hth_status status = hth_documents_passages(call->node, question, with_before ? TOOL_LEAST : CONTEXT_LEAST, call->marked_only,
+	                                           on_passages, call, &call->passages, &err);
 	explicit_bzero(question, strlen(question));
 	free(question);
 	if (status != HTH_OK) {
@@ -264,11 +268,13 @@ static hth_status take_files(hth_call *call, const json_t *results, hth_error *e
 	size_t i;
 	json_array_foreach ((json_t *)results, i, one) {
 		const json_t *attributes = json_object_get(one, "attributes"), *page = json_object_get(attributes, "page");
-		const char *path = json_string_value(json_object_get(attributes, "path")), *name = json_string_value(json_object_get(one, "filename")),
+		const char *path = json_string_value(json_object_get(attributes, "path")),
+		           *name = json_string_value(json_object_get(one, "filename")),
 		           *id = json_string_value(json_object_get(one, "file_id")),
 		           *text = json_string_value(json_object_get(json_array_get(json_object_get(one, "content"), 0), "text"));
 		bool household = path != NULL && path[0] == '/'; /* what a program sent is called as it called it */
-		const hth_context_passage p = {.file = household ? path : name != NULL ? name : "", .text = text != NULL ? text : "", .document = id,
+		const hth_context_passage p = {.file = household ? path : name != NULL ? name : "", .text = text != NULL ? text : "",
+		                               .document = id,
 		                               .page = household && json_is_integer(page) ? (uint32_t)json_integer_value(page) : 0};
 		hth_status status = hth_context_add(call->job->context, &p, err);
 		if (status == HTH_TOO_LARGE)
@@ -314,7 +320,8 @@ static bool find_files(hth_call *call)
 	if (question == NULL)
 		return false;
 	call->in_flight++;
-	hth_status status = hth_stores_find(call->node, hth_api_file_search(call->job), question, (double)TOOL_LEAST / 100, on_files, call, &call->files, &err);
+	hth_status status = hth_stores_find(call->node, hth_api_file_search(call->job), question, (double)TOOL_LEAST / 100, on_files, call,
+	                                    &call->files, &err);
 	explicit_bzero(question, strlen(question));
 	free(question);
 	if (status == HTH_OK)
@@ -483,7 +490,8 @@ static hth_status send_upstream(hth_upstreams *upstreams, hth_request *request, 
 	hth_sealed_permit *permit = NULL;
 	hth_privacy_class audience = hth_upstreams_audience(upstreams, request->model);
 	if (hth_privacy_permit(request, audience, &permit, err) != HTH_OK)
-		return hth_fail_prefix(err, "the model %.100s is at an upstream that serves %s requests only", request->model, hth_privacy_name(audience));
+		return hth_fail_prefix(err, "the model %.100s is at an upstream that serves %s requests only", request->model,
+		                       hth_privacy_name(audience));
 	hth_status status = hth_upstreams_submit(upstreams, request, permit, err);
 	hth_privacy_permit_destroy(permit);
 	return status;
@@ -598,7 +606,8 @@ static hth_status read_context(hth_call *call, hth_error *err)
 	if (!call->context && strcmp(context, "none") != 0)
 		return hth_fail_param(err, HTH_INVALID, "Hearth-Context", "the context is documents or none, not '%.60s'", context);
 	if (call->context && !call->documents)
-		return hth_fail_param(err, HTH_DENIED, "Hearth-Context", "this key may not know the household's documents: it has not the scope 'documents'");
+		return hth_fail_param(err, HTH_DENIED, "Hearth-Context",
+		                      "this key may not know the household's documents: it has not the scope 'documents'");
 	return HTH_OK;
 }
 
@@ -624,11 +633,13 @@ static hth_status read_call(hth_call *call, hth_error *err)
 		                      "this key may not search the household's documents: it has not the scope 'documents'");
 	HTH_TRY(read_context(call, err));
 	if (fetch && call->context)
-		return hth_fail_param(err, HTH_DENIED, "Hearth-Tools", "a model that is given the household's documents may not choose what is fetched from the web; "
-		                      "ask without the one or the other (Hearth-Context: none)");
+		return hth_fail_param(err, HTH_DENIED, "Hearth-Tools",
+		                      "a model that is given the household's documents may not choose what is fetched from the web; ask "
+		                      "without the one or the other (Hearth-Context: none)");
 	const char *hosts = call->node->config->fetch_hosts;
 	if (fetch && hosts[strspn(hosts, ", \t")] == '\0')
-		return hth_fail_param(err, HTH_DENIED, "Hearth-Tools", "fetching from the web is off; the setting fetch_hosts lists the hosts that may be fetched from");
+		return hth_fail_param(err, HTH_DENIED, "Hearth-Tools",
+		                      "fetching from the web is off; the setting fetch_hosts lists the hosts that may be fetched from");
 	HTH_TRY(hth_api_parse(&call->job, call->endpoint, &call->node->api_host, &out, hth_exchange_path(call->exchange), body, len, err));
 	if (!said && !call->has_key)
 		call->wish = hth_guard_default_class(call->node, call->job);
@@ -638,13 +649,15 @@ static hth_status read_call(hth_call *call, hth_error *err)
 	if (files && !call->documents)
 		status = hth_fail_param(err, HTH_DENIED, "tools", "this key may not search files: it has not the scope 'documents'");
 	if (files && fetch)
-		status = hth_fail_param(err, HTH_DENIED, "tools", "a model that is given files may not choose what is fetched from the web; ask without file_search or web_fetch");
+		status = hth_fail_param(err, HTH_DENIED, "tools", "a model that is given files may not choose what is fetched from the "
+		                                                  "web; ask without file_search or web_fetch");
 	if (files) { /* what was sent to a vector store is nobody else's; and it takes the place of the household's papers */
 		call->context = false;
 		call->wish = HTH_PRIVATE;
 	}
 	if (!files && (search || call->context)) {
-		/* What they say stays at home, whatever the call wishes; but who asks for the neighbours' eyes is given only what its owner marked for them. */
+		/* What they say stays at home, whatever the call wishes; but who asks for the neighbours' eyes is given only what its owner
+		 * marked for them. */
 		call->marked_only = said && call->wish == HTH_NEIGHBOURS;
 		call->wish = call->marked_only ? HTH_NEIGHBOURS : HTH_PRIVATE;
 	}
@@ -667,7 +680,8 @@ static void begin_call(void *ctx)
 	enter(call);
 	hth_status status = read_call(call, &err);
 	if (status != HTH_OK) {
-		hth_log(HTH_LOG_INFO, "%s refused: %s%s%s", call->what, hth_status_name(status), err.param[0] != '\0' ? ", " : "", err.param);
+		hth_log(HTH_LOG_INFO, "%s refused: %s%s%s", call->what, hth_status_name(status), err.param[0] != '\0' ? ", " : "",
+		        err.param);
 		hth_exchange_set_user(call->exchange, NULL);
 		hth_pages_error(call->exchange, call->endpoint, &err);
 		call->exchange = NULL;
@@ -682,7 +696,8 @@ static void begin_call(void *ctx)
 	leave(call);
 }
 
-static hth_status take_call(hth_node *node, hth_exchange *exchange, const hth_api_endpoint *endpoint, const hth_caller *caller, hth_error *err)
+static hth_status take_call(hth_node *node, hth_exchange *exchange, const hth_api_endpoint *endpoint, const hth_caller *caller,
+                            hth_error *err)
 {
 	if (node->stopping)
 		return hth_fail(err, HTH_BUSY, "the node is stopping");

@@ -58,7 +58,8 @@ hth_description_letter hth_description_decode(hth_description *ret_description, 
 		d.tools = flags & TOOLS;
 		d.thinking = flags & THINKING;
 		d.chat_template = (const char *)hth_canon_get_blob(&r, HTH_DESCRIPTION_TEMPLATE_MAX, &d.template_len);
-		bool good = d.name[0] != '\0' && d.n_ctx > 0 && d.n_ctx <= 1u << 28 && d.n_vocab > 0 && d.n_vocab <= 1u << 24 && (flags & ~(unsigned)ALL) == 0;
+		bool good = d.name[0] != '\0' && d.n_ctx > 0 && d.n_ctx <= 1u << 28 && d.n_vocab > 0 && d.n_vocab <= 1u << 24 &&
+		    (flags & ~(unsigned)ALL) == 0;
 		if (!good || r.failed || (d.template_len > 0 && (memchr(d.chat_template, '\0', d.template_len) != NULL ||
 		                                                hth_utf8_valid_prefix(d.chat_template, d.template_len) != d.template_len)))
 			r.failed = true;

@@ -1,11 +1,12 @@
 /* description.h - what a home tells of a model that it offers, so that others can list it, and can read the answers that it makes.
  *
- * Nobody can see from a hash what the file is, so a description is its home's word until this home has the file itself. Facts that follow from the file alone
- * (its architecture and sizes; not its name, nor how a home has set it up) must be the same from everybody: where two homes' facts differ, neither is
- * believed, unless the owner here trusts those on one side and none on the other; once the file was read here, its facts are known, and who said otherwise lied.
+ * Nobody can see from a hash what the file is, so a description is its home's word until this home has the file itself. Facts that follow
+ * from the file alone (its architecture and sizes; not its name, nor how a home has set it up) must be the same from everybody: where two
+ * homes' facts differ, neither is believed, unless the owner here trusts those on one side and none on the other; once the file was read
+ * here, its facts are known, and who said otherwise lied.
  *
- * Two letters beside the machine's (capability.h): somebody asks what a hash of weights is, the home that has it answers. What comes is bounded and
- * untrusted: a name is text without control characters, a template is only looked at for the marks in it.
+ * Two letters beside the machine's (capability.h): somebody asks what a hash of weights is, the home that has it answers. What comes is
+ * bounded and untrusted: a name is text without control characters, a template is only looked at for the marks in it.
  */
 #ifndef HTH_POOL_DESCRIPTION_H
 #define HTH_POOL_DESCRIPTION_H
@@ -37,8 +38,8 @@ typedef struct hth_voice { /* one home's word on one file */
 } hth_voice;
 /* The hash of what follows from the file alone. */
 void hth_description_facts(const hth_description *description, unsigned char ret_facts[HTH_HASH_BYTES]);
-/* Which facts are believed: `known` (of the file itself; NULL: it was not read here), else what all say, else what all whom the owner trusts say. NULL: nobody is
- * believed, or nobody has said anything. Borrowed from known or voices. */
+/* Which facts are believed: `known` (of the file itself; NULL: it was not read here), else what all say, else what all whom the owner
+ * trusts say. NULL: nobody is believed, or nobody has said anything. Borrowed from known or voices. */
 const unsigned char *hth_voices_believed(const hth_voice *voices, size_t n, const unsigned char *known);
 
 void hth_describe_encode(const unsigned char hash[HTH_HASH_BYTES], hth_buf *out);

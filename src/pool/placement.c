@@ -28,11 +28,14 @@ double hth_place_peer_s(const hth_place_ask *ask, const hth_place_peer *peer, ui
 	    (ask->audience == HTH_AUDIENCE_PUBLIC && !peer->record->accepts_public))
 		return INFINITY;
 	double factor = peer->standing->speed > 0 ? peer->standing->speed : 0.7; /* nobody is quite what it says until it was seen */
-	double queue = peer->record->free_slots > 0 ? 0 : peer->record->queued_tokens / (double)model->decode_tok_s / HTH_MAX(peer->record->slots, 1);
-	return 2 * peer->rtt_s + (queue + ask->prompt_tokens / (double)model->prefill_tok_s + ask->answer_tokens / (double)model->decode_tok_s) / factor;
+	double queue = peer->record->free_slots > 0
+	    ? 0 : peer->record->queued_tokens / (double)model->decode_tok_s / HTH_MAX(peer->record->slots, 1);
+	return 2 * peer->rtt_s + (queue + ask->prompt_tokens / (double)model->prefill_tok_s +
+	                          ask->answer_tokens / (double)model->decode_tok_s) / factor;
 }
 
-int hth_place_choose(const hth_place_ask *ask, const hth_place_home *home, const hth_place_peer *peers, size_t n, uint64_t now_ms, double *ret_s)
+int hth_place_choose(const hth_place_ask *ask, const hth_place_home *home, const hth_place_peer *peers, size_t n, uint64_t now_ms,
+                     double *ret_s)
 {
 	double here = hth_place_home_s(ask, home), best = INFINITY;
 	int choice = home->has_model ? HTH_PLACE_HOME : HTH_PLACE_NOWHERE;

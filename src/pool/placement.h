@@ -1,8 +1,8 @@
 /* placement.h - where a request is done soonest, and who is next in a queue: two decisions, as pure functions.
  *
  * Time to finish = round trip + queue + prompt / prefill speed + answer / decode speed, from what the neighbour said last, corrected by
- * what was measured with it. Guesses err, so a neighbour must be better than home by HTH_PLACE_MARGIN and HTH_PLACE_GAIN_S to be asked: having neighbours
- * never makes an answer slower, but for the part of that margin by which a guess was wrong.
+ * what was measured with it. Guesses err, so a neighbour must be better than home by HTH_PLACE_MARGIN and HTH_PLACE_GAIN_S to be asked:
+ * having neighbours never makes an answer slower, but for the part of that margin by which a guess was wrong.
  */
 #ifndef HTH_POOL_PLACEMENT_H
 #define HTH_POOL_PLACEMENT_H
@@ -36,11 +36,12 @@ double hth_place_home_s(const hth_place_ask *ask, const hth_place_home *home);
 /* Infinity: it cannot, may not, or should not. */
 double hth_place_peer_s(const hth_place_ask *ask, const hth_place_peer *peer, uint64_t now_ms);
 /* The index of a peer, or HTH_PLACE_*; *ret_s: the predicted seconds (0 for NOWHERE). Among equals the first; the caller rotates. */
-int hth_place_choose(const hth_place_ask *ask, const hth_place_home *home, const hth_place_peer *peers, size_t n, uint64_t now_ms, double *ret_s);
+int hth_place_choose(const hth_place_ask *ask, const hth_place_home *home, const hth_place_peer *peers, size_t n, uint64_t now_ms,
+                     double *ret_s);
 const hth_pool_model *hth_capability_model(const hth_capability *record, const unsigned char hash[HTH_HASH_BYTES]); /* NULL: it has not */
 
-/* Who is next: one's own in order of coming; then neighbours, by standing (-1 to 1) plus one for every HTH_QUEUE_PATIENCE_MS waited, so that credit goes
- * first and nobody waits for ever behind it. -1: nobody waits. */
+/* Who is next: one's own in order of coming; then neighbours, by standing (-1 to 1) plus one for every HTH_QUEUE_PATIENCE_MS waited, so
+ * that credit goes first and nobody waits for ever behind it. -1: nobody waits. */
 enum { HTH_QUEUE_PATIENCE_MS = 5000 };
 typedef struct hth_waiting {
 	bool own;

@@ -4,7 +4,8 @@
 
 #include <math.h>
 
-enum { CLOSING_MS = 10000, RETRY_MS = 2000, WANT_AGAIN_MS = 200, MEASURED_MAX = 8, HEDGES_SAVED = 2, LINK_BACK_MS = 30000, QUIET_MS = 3 * HTH_POOL_BEAT_MS };
+enum { CLOSING_MS = 10000, RETRY_MS = 2000, WANT_AGAIN_MS = 200, MEASURED_MAX = 8, HEDGES_SAVED = 2, LINK_BACK_MS = 30000,
+       QUIET_MS = 3 * HTH_POOL_BEAT_MS };
 
 void pool_wake_for(hth_pool *pool, const pool_ask *a)
 {
@@ -91,7 +92,8 @@ static int place(hth_pool *pool, const hth_place_ask *ask, const hth_home_id *bu
 	for (size_t i = 0; i < n; i++) {
 		const pool_peer *p = &pool->peers[(first + i) % n];
 		peers[i] = (hth_place_peer){.record = p->heard ? &p->record : NULL, .standing = &p->standing, .rtt_s = p->rtt_s,
-		                            .fresh = p->heard && !pool->no_link && now_ms < p->heard_ms + HTH_POOL_FRESH_MS, .trusted = p->trusted};
+		                            .fresh = p->heard && !pool->no_link && now_ms < p->heard_ms + HTH_POOL_FRESH_MS,
+		                            .trusted = p->trusted};
 		if (but != NULL && hth_home_id_equal(&p->id, but))
 			peers[i].record = NULL;
 	}
@@ -151,8 +153,10 @@ bool pool_send_ask(hth_pool *pool, pool_ask *a, pool_peer *peer, uint64_t now_ms
 	if (pool->hedge_budget > HEDGES_SAVED)
 		pool->hedge_budget = HEDGES_SAVED;
 	pool_expect(pool, a, peer, peer->record.free_slots > 0 ? 0 : peer->record.queued_tokens / HTH_MAX(peer->record.slots, 1), now_ms);
-	hth_pool_message m = {.kind = HTH_POOL_ASK, .job = a->job, .audience = hth_permit_audience(permit), .prompt_tokens = a->prompt_tokens,
-	                      .max_tokens = a->max_tokens, .seed = a->seed, .sampler = a->sampler, .ids = a->ids, .n_ids = a->n, .text_from = a->n_text, .words = words,
+	hth_pool_message m = {.kind = HTH_POOL_ASK, .job = a->job, .audience = hth_permit_audience(permit),
+	                      .prompt_tokens = a->prompt_tokens,
+	                      .max_tokens = a->max_tokens, .seed = a->seed, .sampler = a->sampler, .ids = a->ids, .n_ids = a->n,
+	                      .text_from = a->n_text, .words = words,
 	                      .words_len = words_len};
 	memcpy(m.model, a->model, HTH_HASH_BYTES);
 	/* Until it says more: the place that this takes is taken, so that a burst spreads. */
@@ -221,7 +225,8 @@ bool hth_pool_would_leave(hth_pool *pool, hth_audience audience, const hth_pool_
 	hth_place_ask ask = {.prompt_tokens = options->prompt_tokens, .answer_tokens = options->expected_tokens, .audience = audience};
 	memcpy(ask.model, options->model, HTH_HASH_BYTES);
 	int choice = place(pool, &ask, NULL, now_ms);
-	if (choice == HTH_PLACE_NOWHERE && pool->no_link && now_ms < pool->link_ms + LINK_BACK_MS) { /* another hub, or the same, is being looked for */
+	/* another hub, or the same, is being looked for */
+	if (choice == HTH_PLACE_NOWHERE && pool->no_link && now_ms < pool->link_ms + LINK_BACK_MS) {
 		pool->no_link = false;
 		choice = place(pool, &ask, NULL, now_ms);
 		pool->no_link = true;
@@ -231,7 +236,8 @@ bool hth_pool_would_leave(hth_pool *pool, hth_audience audience, const hth_pool_
 
 hth_status hth_pool_ask(hth_pool *pool, hth_neighbour_permit *permit, const hth_pool_ask_options *o, uint64_t now_ms, hth_error *err)
 {
-	pool_ask a = {.number = o->ask, .permit = permit, .prompt_tokens = o->prompt_tokens, .max_tokens = HTH_MIN(o->max_tokens, (uint32_t)HTH_POOL_PREFIX_MAX),
+	pool_ask a = {.number = o->ask, .permit = permit, .prompt_tokens = o->prompt_tokens,
+	              .max_tokens = HTH_MIN(o->max_tokens, (uint32_t)HTH_POOL_PREFIX_MAX),
 	              .expected_tokens = o->expected_tokens, .seed = o->seed, .sampler = o->sampler, .begun_ms = now_ms,
 	              .most_prompt_tokens = o->most_prompt_tokens > 0 ? o->most_prompt_tokens : UINT32_MAX};
 	memcpy(a.model, o->model, HTH_HASH_BYTES);
@@ -334,9 +340,9 @@ static void finish(hth_pool *pool, pool_peer *peer, pool_ask *a, const hth_pool_
 	pool->ops.ended(pool->ops.ctx, a->number, &peer->id, check, m->finish, m->stop);
 }
 
-/* Tokens came. It is left POOL_STALL_MS after the next should have come, and each token pays for POOL_SLACK times what one is expected to take: so what stands
- * still is left in under two seconds, and what trickles at a hundredth of its speed is, too; what is a few times slower than it was is borne with, and becomes
- * what is expected. */
+/* Tokens came. It is left POOL_STALL_MS after the next should have come, and each token pays for POOL_SLACK times what one is expected to
+ * take: so what stands still is left in under two seconds, and what trickles at a hundredth of its speed is, too; what is a few times
+ * slower than it was is borne with, and becomes what is expected. */
 static void made_progress(pool_ask *a, pool_peer *peer, size_t fresh, uint64_t now_ms)
 {
 	double each = (double)(now_ms - a->progress_ms) / (double)fresh;
@@ -373,7 +379,8 @@ static void on_tokens(hth_pool *pool, pool_peer *peer, pool_ask *a, const hth_po
 		return;
 	}
 	size_t known = a->n - m->from, fresh = m->n_ids > known ? m->n_ids - known : 0;
-	size_t old_text = a->n_text > m->text_from ? a->n_text - m->text_from : 0, text = m->text_len > old_text ? m->text_len - old_text : 0;
+	size_t old_text = a->n_text > m->text_from ? a->n_text - m->text_from : 0,
+	    text = m->text_len > old_text ? m->text_len - old_text : 0;
 	bool begins = m->has_prompt && !a->has_prompt;
 	if (begins && (m->prompt_tokens == 0 || m->prompt_tokens > a->most_prompt_tokens)) {
 		leave(pool, a, "it counted more of the prompt than there can be", now_ms);
@@ -395,7 +402,8 @@ static void on_tokens(hth_pool *pool, pool_peer *peer, pool_ask *a, const hth_po
 	}
 	a->n_text += (uint32_t)text;
 	if (fresh > 0 || text > 0 || begins) {
-		hth_pool_run run = {.ids = pool_ids_at(a->ids, a->n - fresh), .n = fresh, .text = text > 0 ? (const char *)m->text + old_text : "", .text_len = text,
+		hth_pool_run run = {.ids = pool_ids_at(a->ids, a->n - fresh), .n = fresh,
+		                    .text = text > 0 ? (const char *)m->text + old_text : "", .text_len = text,
 		                    .has_prompt = begins, .prompt_tokens = a->prompt_tokens, .tail = m->tail, .tail_len = m->tail_len};
 		pool->ops.tokens(pool->ops.ctx, a->number, &run);
 	}
@@ -432,7 +440,8 @@ void pool_ask_message(hth_pool *pool, pool_peer *peer, const hth_pool_message *m
 		peer->record.lends = false; /* until it says otherwise */
 		if (m->reason == HTH_POOL_BROKEN)
 			hth_standing_broke_off(&peer->standing, now_ms);
-		without_home(pool, a, m->reason == HTH_POOL_BROKEN ? "it broke off" : a->n > a->base ? "it needed the place itself" : "it refused", now_ms);
+		without_home(pool, a, m->reason == HTH_POOL_BROKEN ? "it broke off" : a->n > a->base ? "it needed the place itself"
+		             : "it refused", now_ms);
 		break;
 	default: break;
 	}
@@ -440,8 +449,8 @@ void pool_ask_message(hth_pool *pool, pool_peer *peer, const hth_pool_message *m
 
 /* ---- time ---- */
 
-/* A slow home is better than none: it is left only for another, or for home, unless nothing at all comes for very long. What is asked again and again is
- * borne with for longer each time: it may be that everybody is slow. */
+/* A slow home is better than none: it is left only for another, or for home, unless nothing at all comes for very long. What is asked again
+ * and again is borne with for longer each time: it may be that everybody is slow. */
 static bool bear_with(hth_pool *pool, pool_ask *a, uint64_t now_ms)
 {
 	if (a->hedge || a->at_home_too || pool_partner(pool, a) != NULL || now_ms >= a->progress_ms + HTH_POOL_NOWHERE_MS ||

@@ -1,5 +1,6 @@
-/* pool-closing.c - the end of an attempt, as far as accounts go: its home is told to stop, what arrived of it is counted, and its receipts are judged until
- * the last one is signed. Nothing that was made and arrived is lost to whoever made it, also where its answer was not waited for.
+/* pool-closing.c - the end of an attempt, as far as accounts go: its home is told to stop, what arrived of it is counted, and its receipts
+ * are judged until the last one is signed. Nothing that was made and arrived is lost to whoever made it, also where its answer was not
+ * waited for.
  */
 #include "base/mem.h"
 #include "pool/pool-internal.h"
@@ -50,16 +51,19 @@ void pool_ask_receipt(hth_pool *pool, pool_peer *peer, const hth_entry *proposal
 		uint32_t have = (uint32_t)(a->n - a->base);
 		if (r->answer_tokens > have)
 			return; /* its tokens are still on their way; it will be sent again */
-		counted = (hth_counted){.known = r->answer_tokens >= a->receipt_tokens, .prompt_tokens = a->prompt_tokens + (uint32_t)a->base,
+		counted = (hth_counted){.known = r->answer_tokens >= a->receipt_tokens,
+		                        .prompt_tokens = a->prompt_tokens + (uint32_t)a->base,
 		                        .answer_tokens = r->answer_tokens, .charged = a->charged, .now_ms = now_ms};
 		memcpy(counted.tokens, a->hash, HTH_HASH_BYTES);
 		if (counted.known)
-			hth_token_hash(counted.tokens, pool_ids_at(a->ids, a->base + a->receipt_tokens), r->answer_tokens - a->receipt_tokens);
+			hth_token_hash(counted.tokens, pool_ids_at(a->ids, a->base + a->receipt_tokens),
+			               r->answer_tokens - a->receipt_tokens);
 	}
 	hth_pool_message m = {.kind = HTH_POOL_VERDICT};
 	if (hth_ledger_consider(pool->ledger, &peer->id, proposal, &counted, &m.entry, NULL) != HTH_OK)
 		return;
-	if (a != NULL && m.entry.verdict == HTH_RECEIPT_ACCEPTED && a->charged + r->charge == hth_charge_of(r->prompt_tokens, r->answer_tokens)) {
+	if (a != NULL && m.entry.verdict == HTH_RECEIPT_ACCEPTED && a->charged + r->charge == hth_charge_of(r->prompt_tokens,
+	    r->answer_tokens)) {
 		a->charged += r->charge;
 		a->receipt_tokens = r->answer_tokens;
 		memcpy(a->hash, counted.tokens, HTH_HASH_BYTES);

@@ -1,13 +1,15 @@
 /* pool-hedge.c - an answer that is late is begun a second time, elsewhere or at home; whoever delivers first goes on with it.
  *
- * Late is a first token that has not come by the time that was predicted, plus what this neighbour's first tokens are usually late (mean and three mean
- * deviations, smoothed as TCP smooths its round trips, RFC 6298: about one in twenty comes later still), or an answer that stands still for half of the time
- * after which its home is left. So a false alarm costs a second beginning and never a word, and a true one a second less.
+ * Late is a first token that has not come by the time that was predicted, plus what this neighbour's first tokens are usually late (mean
+ * and three mean deviations, smoothed as TCP smooths its round trips, RFC 6298: about one in twenty comes later still), or an answer that
+ * stands still for half of the time after which its home is left. So a false alarm costs a second beginning and never a word, and a true
+ * one a second less.
  *
- * The extra work is bounded: once at the start, and then once in HTH_POOL_HEDGE_ONE_IN asks (5 %). What is parted with is paid for: what arrived of it, and
- * its prompt. A home that owes a neighbour more than half of its credit line asks nobody twice.
+ * The extra work is bounded: once at the start, and then once in HTH_POOL_HEDGE_ONE_IN asks (5 %). What is parted with is paid for: what
+ * arrived of it, and its prompt. A home that owes a neighbour more than half of its credit line asks nobody twice.
  *
- * While there are two attempts both have the same tokens, because the first new ones end it: the other is parted with before they are taken.
+ * While there are two attempts both have the same tokens, because the first new ones end it: the other is parted with before they are
+ * taken.
  */
 #include "base/mem.h"
 #include "pool/pool-internal.h"
@@ -19,7 +21,8 @@ enum { LATE_MIN_MS = 250, LATE_FIRST_MS = 1000, LATE_MAX_MS = 10000, ACCEPT_MS =
 pool_ask *pool_partner(const hth_pool *pool, const pool_ask *a)
 {
 	for (size_t i = 0; i < pool->n_asks; i++)
-		if (pool->asks[i] != a && pool->asks[i]->number == a->number && pool->asks[i]->state != ASK_CLOSING && a->state != ASK_CLOSING)
+		if (pool->asks[i] != a && pool->asks[i]->number == a->number && pool->asks[i]->state != ASK_CLOSING &&
+		    a->state != ASK_CLOSING)
 			return pool->asks[i];
 	return NULL;
 }
@@ -33,7 +36,8 @@ void pool_expect(hth_pool *pool, pool_ask *a, const pool_peer *peer, uint32_t qu
 	double factor = peer->standing.speed > 0 ? peer->standing.speed : 0.7;
 	(void)pool;
 	/* What is there already may have to be gone through token by token, so that the rest is what it would have been. */
-	double said = model != NULL ? 1000 * (a->prompt_tokens / (double)model->prefill_tok_s + ((double)a->n + queued_tokens) / model->decode_tok_s) : 0;
+	double said = model != NULL ? 1000 * (a->prompt_tokens / (double)model->prefill_tok_s +
+	                                      ((double)a->n + queued_tokens) / model->decode_tok_s) : 0;
 	double usual = peer->late_spread_ms > 0 ? peer->late_ms + 3 * peer->late_spread_ms : LATE_FIRST_MS + said / factor / 2;
 	a->token_ms = model != NULL ? 1000 / (model->decode_tok_s * factor) : 100;
 	a->measured = false;
@@ -83,14 +87,16 @@ static bool ask_second(hth_pool *pool, const pool_ask *a, pool_peer *peer, uint6
 void pool_hedge(hth_pool *pool, pool_ask *a, uint64_t now_ms)
 {
 	a->hedged = true; /* one chance for each attempt */
-	if (a->hedge || a->at_home_too || pool->no_link || pool->hedge_budget < 1 || pool_partner(pool, a) != NULL || short_of_credit(pool, &a->peer, now_ms))
+	if (a->hedge || a->at_home_too || pool->no_link || pool->hedge_budget < 1 || pool_partner(pool, a) != NULL ||
+	    short_of_credit(pool, &a->peer, now_ms))
 		return;
 	int choice = pool_place(pool, a, &a->peer, now_ms);
 	if (choice >= 0) {
 		if (!ask_second(pool, a, &pool->peers[choice], now_ms))
 			return;
 	} else {
-		if (choice != HTH_PLACE_HOME || pool->own_wait_s > 0 || pool->ops.also_home == NULL || !pool->ops.also_home(pool->ops.ctx, a->number, a->n, true))
+		if (choice != HTH_PLACE_HOME || pool->own_wait_s > 0 || pool->ops.also_home == NULL ||
+		    !pool->ops.also_home(pool->ops.ctx, a->number, a->n, true))
 			return;
 		a->at_home_too = true;
 	}

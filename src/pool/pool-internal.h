@@ -13,12 +13,14 @@ typedef struct pool_peer {
 	hth_standing standing;
 	uint32_t hour_asks; /* what it asked since hour_ms */
 	uint64_t hour_ms;
-	double late_ms, late_spread_ms; /* how much later than predicted its first tokens come: mean and mean deviation, smoothed; spread 0: none came yet */
+	/* how much later than predicted its first tokens come: mean and mean deviation, smoothed; spread 0: none came yet */
+	double late_ms, late_spread_ms;
 } pool_peer;
 
 /* Asked; accepted; nobody to ask just now; over, but for the receipts of its last part. */
 typedef enum ask_state { ASK_WAITING, ASK_STREAMING, ASK_NOWHERE, ASK_CLOSING } ask_state;
-/* One attempt at an answer. While a second home is asked for the same (pool-hedge.c) there are two with the same number and the same tokens. */
+/* One attempt at an answer. While a second home is asked for the same (pool-hedge.c) there are two with the same number and the same
+ * tokens. */
 typedef struct pool_ask {
 	uint64_t number;
 	bool hedge;  /* the second of two: the permit is the first one's */
@@ -91,7 +93,8 @@ struct hth_pool {
 	uint32_t charter_version;
 	pool_peer *peers;
 	size_t n_peers;
-	uint64_t peer_keys[HTH_POOL_PEERS_MAX]; /* the beginnings of their ids: who a letter is from is asked more often than anything else */
+	/* the beginnings of their ids: who a letter is from is asked more often than anything else */
+	uint64_t peer_keys[HTH_POOL_PEERS_MAX];
 	pool_ask **asks;
 	size_t n_asks, cap_asks;
 	pool_work *works;
@@ -138,7 +141,8 @@ bool pool_send_ask(hth_pool *pool, pool_ask *a, pool_peer *peer, uint64_t now_ms
 /* pool-closing.c */
 void pool_ask_receipt(hth_pool *pool, pool_peer *peer, const hth_entry *entry, uint64_t now_ms);
 void pool_close_ask(hth_pool *pool, pool_ask *a, uint64_t now_ms);                  /* whole: what is left is its receipts */
-void pool_part(hth_pool *pool, pool_ask *a, bool counts, uint64_t now_ms);         /* its home is told to stop, and a closes or is dropped */
+/* its home is told to stop, and a closes or is dropped */
+void pool_part(hth_pool *pool, pool_ask *a, bool counts, uint64_t now_ms);
 void pool_part_and_go_on(hth_pool *pool, const pool_ask *a, uint64_t now_ms);      /* the same, of a copy: a goes on */
 /* pool-hedge.c */
 pool_ask *pool_partner(const hth_pool *pool, const pool_ask *a); /* the other of two; NULL: it is alone */

@@ -105,11 +105,13 @@ static void put_tokens(hth_buf *out, const hth_pool_message *m)
 	}
 }
 
-/* Text and tail are shown to people and looked at by readers of answers: whole characters. A model may well say a NUL; a prompt's tail has none. */
+/* Text and tail are shown to people and looked at by readers of answers: whole characters. A model may well say a NUL; a prompt's tail has
+ * none. */
 static const void *get_words(hth_canon_reader *r, size_t max, bool nul, size_t *ret_len)
 {
 	const unsigned char *words = hth_canon_get_blob(r, max, ret_len);
-	if (r->failed || (*ret_len > 0 && ((!nul && memchr(words, '\0', *ret_len) != NULL) || hth_utf8_valid_prefix((const char *)words, *ret_len) != *ret_len))) {
+	if (r->failed || (*ret_len > 0 && ((!nul && memchr(words, '\0', *ret_len) != NULL) ||
+	                                   hth_utf8_valid_prefix((const char *)words, *ret_len) != *ret_len))) {
 		r->failed = true;
 		*ret_len = 0;
 		return NULL;
@@ -195,7 +197,8 @@ static void get_ask(hth_canon_reader *r, hth_pool_message *m, int32_t *storage)
 hth_status hth_pool_message_decode(hth_pool_message *m, const void *bytes, size_t len, int32_t *storage, hth_error *err)
 {
 	if (len > HTH_POOL_MESSAGE_MAX)
-		return hth_fail(err, HTH_TOO_LARGE, "a neighbour's message of %zu bytes is over the limit of %d", len, HTH_POOL_MESSAGE_MAX);
+		return hth_fail(err, HTH_TOO_LARGE, "a neighbour's message of %zu bytes is over the limit of %d", len,
+		                HTH_POOL_MESSAGE_MAX);
 	hth_canon_reader r = hth_canon_read(bytes, len);
 	memset(m, 0, sizeof *m);
 	if (hth_canon_get_u8(&r) != FORMAT)

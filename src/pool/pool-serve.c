@@ -1,8 +1,10 @@
-/* pool-serve.c - the serving side: what a neighbour asked is checked, handed to the engine, streamed back and put to account; see pool.h. */
+/* pool-serve.c - the serving side: what a neighbour asked is checked, handed to the engine, streamed back and put to account; see
+ * pool.h. */
 #include "base/mem.h"
 #include "pool/pool-internal.h"
 
-/* A receipt waits for a moment, so that its write to disk is in no token's way: of the giver's next ones, or of the last on its way to whoever reads it. */
+/* A receipt waits for a moment, so that its write to disk is in no token's way: of the giver's next ones, or of the last on its way to
+ * whoever reads it. */
 enum { OFFER_AGAIN_MS = 1000, RECEIPT_AFTER_MS = 20 };
 
 static pool_work *find_number(const hth_pool *pool, uint64_t number)
@@ -100,8 +102,10 @@ static void propose(hth_pool *pool, pool_work *w, uint64_t now_ms)
 		pool_wake(pool, w->due_ms);
 		return;
 	}
-	hth_receipt totals = {.taker = w->peer, .job = w->job, .privacy = (uint8_t)w->audience, .sampler = w->sampler, .seed = w->seed, .issued_ms = now_ms,
-	                      .prompt_tokens = w->prompt_tokens + (uint32_t)w->base, .answer_tokens = (uint32_t)w->n, .milliwatt_seconds = w->energy_mws - w->energy_told,
+	hth_receipt totals = {.taker = w->peer, .job = w->job, .privacy = (uint8_t)w->audience, .sampler = w->sampler, .seed = w->seed,
+	                      .issued_ms = now_ms,
+	                      .prompt_tokens = w->prompt_tokens + (uint32_t)w->base, .answer_tokens = (uint32_t)w->n,
+	                      .milliwatt_seconds = w->energy_mws - w->energy_told,
 	                      .charge = (uint32_t)(owed - w->charged), .final = w->over};
 	memcpy(totals.model, w->model, HTH_HASH_BYTES);
 	memcpy(totals.tokens, w->hash, HTH_HASH_BYTES);
@@ -208,13 +212,18 @@ static void on_ask(hth_pool *pool, pool_peer *peer, const hth_pool_message *m, u
 	}
 	peer->hour_asks++;
 	pool_work *w = &pool->works[pool->n_works++];
-	*w = (pool_work){.number = ++pool->next_work, .job = m->job, .peer = peer->id, .audience = m->audience, .prompt_tokens = m->prompt_tokens,
-	                 .asked_prompt_tokens = m->prompt_tokens, .max_tokens = m->max_tokens, .seed = m->seed, .sampler = m->sampler, .base = m->n_ids, .text_base = m->text_from, .sent_ms = now_ms};
+	*w = (pool_work){.number = ++pool->next_work, .job = m->job, .peer = peer->id, .audience = m->audience,
+	                 .prompt_tokens = m->prompt_tokens,
+	                 .asked_prompt_tokens = m->prompt_tokens, .max_tokens = m->max_tokens, .seed = m->seed, .sampler = m->sampler,
+	                 .base = m->n_ids, .text_base = m->text_from, .sent_ms = now_ms};
 	memcpy(w->model, m->model, HTH_HASH_BYTES);
-	pool_send_job(pool, &peer->id, HTH_POOL_ACCEPT, &w->job, pool->home.free_slots > 0 ? 0 : pool->home.queued_tokens / HTH_MAX(pool->home.slots, 1), 0);
+	pool_send_job(pool, &peer->id, HTH_POOL_ACCEPT, &w->job,
+	              pool->home.free_slots > 0 ? 0 : pool->home.queued_tokens / HTH_MAX(pool->home.slots, 1), 0);
 	pool_wake(pool, now_ms + HTH_POOL_BEAT_MS);
-	hth_pool_work work = {.work = w->number, .from = peer->id, .audience = m->audience, .model = m->model, .words = m->words, .words_len = m->words_len,
-	                      .prompt_tokens = m->prompt_tokens, .max_tokens = m->max_tokens, .seed = m->seed, .sampler = m->sampler, .prefix = m->ids,
+	hth_pool_work work = {.work = w->number, .from = peer->id, .audience = m->audience, .model = m->model, .words = m->words,
+	                      .words_len = m->words_len,
+	                      .prompt_tokens = m->prompt_tokens, .max_tokens = m->max_tokens, .seed = m->seed, .sampler = m->sampler,
+	                      .prefix = m->ids,
 	                      .n_prefix = m->n_ids, .text_bytes = m->text_from};
 	pool->ops.serve(pool->ops.ctx, &work);
 }
@@ -227,9 +236,12 @@ static void send_tokens(hth_pool *pool, const pool_work *w, size_t from)
 			n /= 2;
 		bool last = from + n == w->n;
 		size_t end = last ? w->n_text : w->ends[from + n - 1];
-		hth_pool_message m = {.kind = HTH_POOL_TOKENS, .job = w->job, .from = (uint32_t)(w->base + from), .ids = pool_ids_at(w->ids, from), .n_ids = n,
-		                      .text_from = (uint32_t)(w->text_base + begin), .text = w->text != NULL ? w->text + begin : "", .text_len = end - begin,
-		                      .has_prompt = from == 0 && w->has_prompt, .prompt_tokens = w->prompt_tokens, .tail = w->tail, .tail_len = w->tail_len,
+		hth_pool_message m = {.kind = HTH_POOL_TOKENS, .job = w->job, .from = (uint32_t)(w->base + from),
+		                      .ids = pool_ids_at(w->ids, from), .n_ids = n,
+		                      .text_from = (uint32_t)(w->text_base + begin), .text = w->text != NULL ? w->text + begin : "",
+		                      .text_len = end - begin,
+		                      .has_prompt = from == 0 && w->has_prompt, .prompt_tokens = w->prompt_tokens, .tail = w->tail,
+		                      .tail_len = w->tail_len,
 		                      .final = w->final && last, .finish = w->finish, .stop = w->stop};
 		pool_send(pool, &w->peer, &m);
 		from += n;
@@ -378,7 +390,8 @@ void pool_works_tick(hth_pool *pool, uint64_t now_ms)
 {
 	for (size_t i = pool->n_works; i-- > 0;) {
 		pool_work *w = &pool->works[i];
-		if ((w->open && now_ms >= w->proposed_ms + HTH_POOL_VERDICT_MS) || (w->over && now_ms >= w->ended_ms + 2 * HTH_POOL_VERDICT_MS)) {
+		if ((w->open && now_ms >= w->proposed_ms + HTH_POOL_VERDICT_MS) ||
+		    (w->over && now_ms >= w->ended_ms + 2 * HTH_POOL_VERDICT_MS)) {
 			stop(pool, w); /* whoever asked is gone; what it owes is at most the window */
 			continue;
 		}

@@ -6,7 +6,8 @@
 
 enum { ANNOUNCE_FIRST_MS = 5000, ANNOUNCE_LAST_MS = 120000, ANNOUNCE_CHANGE_MS = 2000, SETTLE_AGAIN_MS = 60000 };
 
-hth_status hth_pool_create(hth_pool **ret_pool, const hth_home_id *self, const hth_pool_ops *ops, hth_ledger *ledger, hth_rng *rng, hth_error *err)
+hth_status hth_pool_create(hth_pool **ret_pool, const hth_home_id *self, const hth_pool_ops *ops, hth_ledger *ledger, hth_rng *rng,
+                           hth_error *err)
 {
 	hth_pool *pool = calloc(1, sizeof *pool);
 	if (pool == NULL)
@@ -152,7 +153,8 @@ void hth_pool_each_peer(const hth_pool *pool, uint64_t now_ms, void (*fn)(void *
 	for (size_t i = 0; i < pool->n_peers; i++) {
 		const pool_peer *p = &pool->peers[i];
 		fn(ctx, &(hth_pool_peer_view){.id = &p->id, .record = p->heard ? &p->record : NULL, .standing = &p->standing,
-		                              .fresh = p->heard && now_ms < p->heard_ms + HTH_POOL_FRESH_MS, .trusted = p->trusted, .rtt_s = p->rtt_s});
+		                              .fresh = p->heard && now_ms < p->heard_ms + HTH_POOL_FRESH_MS, .trusted = p->trusted,
+		                              .rtt_s = p->rtt_s});
 	}
 }
 
@@ -176,8 +178,10 @@ void hth_pool_set_home(hth_pool *pool, const hth_capability *record, double own_
 {
 	const hth_capability *old = &pool->home;
 	/* What would change somebody's choice: whether it lends at all, and whether a slot is free. */
-	bool changed = old->lends != record->lends || (old->free_slots == 0) != (record->free_slots == 0) || old->n_models != record->n_models ||
-	               old->slots != record->slots || (record->lends && record->free_slots == 0 && record->queued_tokens > 2 * old->queued_tokens + 1024);
+	bool changed = old->lends != record->lends || (old->free_slots == 0) != (record->free_slots == 0) ||
+	    old->n_models != record->n_models ||
+	               old->slots != record->slots || (record->lends && record->free_slots == 0 &&
+	                                               record->queued_tokens > 2 * old->queued_tokens + 1024);
 	uint64_t number = pool->home.number;
 	pool->home = *record; /* small changes go out with the next record that is due */
 	pool->home.number = number;

@@ -7,7 +7,8 @@ double hth_standing_check_share(const hth_standing *s)
 {
 	if (s->doubt > 0)
 		return 1;
-	double share = 1.0 / (1.0 + (s->clean > 0 ? s->clean - 1 : 0) / 4.0); /* an answer counts as clean before it is decided whether it is checked */
+	/* an answer counts as clean before it is decided whether it is checked */
+	double share = 1.0 / (1.0 + (s->clean > 0 ? s->clean - 1 : 0) / 4.0);
 	return share < HTH_CHECK_SHARE_MIN ? HTH_CHECK_SHARE_MIN : share;
 }
 

@@ -1,14 +1,16 @@
-/* standing.h - what experience says of a neighbour: how fast it really was, how often it broke off, whether its answers were what they claim to be.
+/* standing.h - what experience says of a neighbour: how fast it really was, how often it broke off, whether its answers were what they
+ * claim to be.
  *
- * Spot checks: after an answer from next door, with probability hth_standing_check_share, one prefill of prompt and answer here says whether the
- * claimed model, prompt and seed give these tokens. A newcomer's first answer is checked, then ever more rarely, never below HTH_CHECK_SHARE_MIN; as
- * long as there is a doubt, every answer. So the first falsified answer that is checked leads to checks of all that follow; after many clean answers the expected number
- * of falsified ones until then is at most 1 / HTH_CHECK_SHARE_MIN = 32, and 146 with probability 0.99.
- * Being caught ends its standing for good: only the asking home's owner's word brings it back.
+ * Spot checks: after an answer from next door, with probability hth_standing_check_share, one prefill of prompt and answer here says
+ * whether the claimed model, prompt and seed give these tokens. A newcomer's first answer is checked, then ever more rarely, never below
+ * HTH_CHECK_SHARE_MIN; as long as there is a doubt, every answer. So the first falsified answer that is checked leads to checks of all that
+ * follow; after many clean answers the expected number of falsified ones until then is at most 1 / HTH_CHECK_SHARE_MIN = 32, and 146 with
+ * probability 0.99. Being caught ends its standing for good: only the asking home's owner's word brings it back.
  *
- * What a check finds is how many tokens this home would not have chosen (misses). An honest home with other kernels or another machine has a few,
- * where two tokens are all but equally likely (docs/neighbourhood.md has the measured shares); one that serves another model, prompt or made-up tokens has many. The sum of the
- * log likelihood ratios of the two, never below zero (Page's CUSUM, Biometrika 41, 1954), is the doubt; over HTH_DOUBT_MAX it is caught.
+ * What a check finds is how many tokens this home would not have chosen (misses). An honest home with other kernels or another machine has
+ * a few, where two tokens are all but equally likely (docs/neighbourhood.md has the measured shares); one that serves another model, prompt
+ * or made-up tokens has many. The sum of the log likelihood ratios of the two, never below zero (Page's CUSUM, Biometrika 41, 1954), is the
+ * doubt; over HTH_DOUBT_MAX it is caught.
  */
 #ifndef HTH_POOL_STANDING_H
 #define HTH_POOL_STANDING_H

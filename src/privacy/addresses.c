@@ -1,4 +1,5 @@
-/* addresses.c - where a house stands: a street's word and a house number in the orders in which people write them, and British postcodes. */
+/* addresses.c - where a house stands: a street's word and a house number in the orders in which people write them, and British
+ * postcodes. */
 #include "base/mem.h"
 #include "privacy/detectors.h"
 
@@ -9,13 +10,16 @@ typedef struct street_word {
 
 /* After the name: "12 Elm Street", "Hauptstr. 5". */
 static const street_word after[] = {
-    {"street", 0}, {"st", 0}, {"road", 0}, {"rd", 0}, {"avenue", 0}, {"ave", 0}, {"lane", 0}, {"ln", 0}, {"drive", 0}, {"boulevard", 0}, {"blvd", 0},
-    {"court", 0}, {"square", 0}, {"terrace", 0}, {"crescent", 0}, {"close", 0}, {"way", 0}, {"place", 0}, {"stra\xc3\x9f" "e", 1}, {"strasse", 1},
+    {"street", 0}, {"st", 0}, {"road", 0}, {"rd", 0}, {"avenue", 0}, {"ave", 0}, {"lane", 0}, {"ln", 0}, {"drive", 0}, {"boulevard", 0},
+    {"blvd", 0},
+    {"court", 0}, {"square", 0}, {"terrace", 0}, {"crescent", 0}, {"close", 0}, {"way", 0}, {"place", 0}, {"stra\xc3\x9f" "e", 1},
+    {"strasse", 1},
     {"str", 1}, {"weg", 1}, {"gasse", 1}, {"allee", 1}, {"platz", 1}, {"ring", 1}, {"damm", 1}, {"ufer", 1}, {"straat", 1}, {"laan", 1},
     {"plein", 1}, {"gatan", 1}, {"gade", 1}, {"vej", 1},
 };
 /* Before it: "5 rue de la Paix", "Calle Mayor 3", "via Roma 1". */
-static const char *const before[] = {"rue", "avenue", "boulevard", "chemin", "impasse", "calle", "avenida", "plaza", "paseo", "via", "viale", "piazza",
+static const char *const before[] = {"rue", "avenue", "boulevard", "chemin", "impasse", "calle", "avenida", "plaza", "paseo", "via",
+                                     "viale", "piazza",
                                      "corso", "rua", "ulica", "ul", "aleja"};
 
 typedef struct word_at {
@@ -44,7 +48,8 @@ static word_at word(hth_text t, size_t at)
 static bool is_house_number(const word_at *w)
 {
 	size_t digits = strspn(w->lower, "0123456789");
-	return digits >= 1 && digits <= 4 && (w->lower[digits] == '\0' || (w->lower[digits + 1] == '\0' && w->lower[digits] >= 'a' && w->lower[digits] <= 'h'));
+	return digits >= 1 && digits <= 4 && (w->lower[digits] == '\0' ||
+	                                      (w->lower[digits + 1] == '\0' && w->lower[digits] >= 'a' && w->lower[digits] <= 'h'));
 }
 
 static bool is_after_word(const word_at *w, bool *ret_compound)
@@ -70,7 +75,8 @@ static bool is_before_word(const word_at *w)
 static size_t postcode(hth_text t, size_t at) /* SW1A 1AA */
 {
 	word_at a = word(t, at), b = word(t, at + a.len);
-	bool out = a.len >= 2 && a.len <= 4 && hth_is_letter_byte((unsigned char)t.s[a.at]) && strpbrk(a.lower, "0123456789") != NULL && a.capital &&
+	bool out = a.len >= 2 && a.len <= 4 && hth_is_letter_byte((unsigned char)t.s[a.at]) && strpbrk(a.lower, "0123456789") != NULL &&
+	    a.capital &&
 	           strspn(a.lower, "abcdefghijklmnopqrstuvwxyz") <= 2;
 	bool in = b.len == 3 && hth_is_digit_byte((unsigned char)t.s[b.at]) && hth_is_upper_byte((unsigned char)t.s[b.at + 1]) &&
 	          hth_is_upper_byte((unsigned char)t.s[b.at + 2]);

@@ -1,4 +1,5 @@
-/* classifier.c - one pass over a text: where something may begin, the detectors look; see classifier.h for what follows from what they find. */
+/* classifier.c - one pass over a text: where something may begin, the detectors look; see classifier.h for what follows from what they
+ * find. */
 #include "privacy/classifier.h"
 
 #include "base/mem.h"
@@ -43,7 +44,8 @@ static void conclude(hth_findings *f)
 	if (topics > 0)
 		f->limit = named || f->own ? HTH_PRIVATE : HTH_NEIGHBOURS;
 	for (unsigned kind = 0; kind < HTH_FINDING_KINDS; kind++) {
-		bool topic = kind == HTH_FINDING_HEALTH || kind == HTH_FINDING_MONEY || kind == HTH_FINDING_CHILDREN || kind == HTH_FINDING_NAME;
+		bool topic = kind == HTH_FINDING_HEALTH || kind == HTH_FINDING_MONEY || kind == HTH_FINDING_CHILDREN ||
+		    kind == HTH_FINDING_NAME;
 		if (!topic && f->counts[kind] > 0)
 			f->limit = HTH_PRIVATE;
 	}
@@ -65,7 +67,8 @@ static size_t look_at_word(hth_text t, size_t at, size_t len, hth_findings *f)
 	case HTH_WORD_HEALTH:
 	case HTH_WORD_MONEY:
 	case HTH_WORD_CHILDREN:
-		add(f, kind == HTH_WORD_HEALTH ? HTH_FINDING_HEALTH : kind == HTH_WORD_MONEY ? HTH_FINDING_MONEY : HTH_FINDING_CHILDREN, at, len, "word");
+		add(f, kind == HTH_WORD_HEALTH ? HTH_FINDING_HEALTH : kind == HTH_WORD_MONEY ? HTH_FINDING_MONEY : HTH_FINDING_CHILDREN, at,
+		    len, "word");
 		f->own |= hth_word_before(t, at, HTH_WORD_OWN, 2);
 		return 0;
 	case HTH_WORD_GIVEN_NAME:
@@ -162,15 +165,18 @@ static unsigned hex4(const char *s)
 	return v;
 }
 
-/* JSON that was checked already, as a text: strings without their escapes, a colon after names, a line's end between everything else. So "password":
- * "x" reads as a person would have written it. Surrogate pairs become one character that is none of ours. */
+/* JSON that was checked already, as a text: strings without their escapes, a colon after names, a line's end between everything else. So
+ * "password": "x" reads as a person would have written it. Surrogate pairs become one character that is none of ours. */
 static void append_json_text(hth_buf *out, const char *json)
 {
 	bool inside = false;
 	for (const char *s = json; *s != '\0' && !out->failed; s++) {
 		if (!inside) {
 			inside = *s == '"';
-			hth_buf_append_str(out, *s == ':' ? ": " : inside ? "" : *s == ' ' ? "" : (hth_is_word_byte((unsigned char)*s) || *s == '.' || *s == '-') ? (char[]){*s, 0} : "\n");
+			hth_buf_append_str(out, *s == ':' ? ": " : inside ? "" : *s == ' ' ? ""
+			                                                                   : (hth_is_word_byte((unsigned char)*s) ||
+			                                                                      *s == '.' || *s == '-') ? (char[]){*s, 0}
+			                   : "\n");
 			continue;
 		}
 		if (*s == '"') {
@@ -225,7 +231,8 @@ void hth_classifier_scan_request(const hth_request *request, hth_findings *ret_f
 		scan((hth_text){text.data, text.len}, ret_findings);
 	if (in->n_tokens > 0)
 		add(ret_findings, HTH_FINDING_UNREADABLE, 0, 0, "token numbers instead of text");
-	if (in->messages_json != NULL && (strstr(in->messages_json, "\"image_url\"") != NULL || strstr(in->messages_json, "\"input_audio\"") != NULL ||
+	if (in->messages_json != NULL && (strstr(in->messages_json, "\"image_url\"") != NULL ||
+	                                  strstr(in->messages_json, "\"input_audio\"") != NULL ||
 	                                  strstr(in->messages_json, "\"images\"") != NULL))
 		add(ret_findings, HTH_FINDING_UNREADABLE, 0, 0, "picture or sound");
 	conclude(ret_findings);
@@ -240,7 +247,8 @@ void hth_findings_explain(const hth_findings *findings, char *out, size_t size)
 	for (unsigned kind = 0; kind < HTH_FINDING_KINDS; kind++)
 		left += findings->counts[kind] > 0;
 	static const char *const classes[] = {"private", "neighbours", "public"};
-	at = (size_t)snprintf(out, size, "%s at most%s", classes[findings->limit], left > 0 ? ", because it has " : ": nothing was found that speaks against it");
+	at = (size_t)snprintf(out, size, "%s at most%s", classes[findings->limit],
+	                      left > 0 ? ", because it has " : ": nothing was found that speaks against it");
 	for (unsigned kind = 0; kind < HTH_FINDING_KINDS && at < size; kind++) {
 		size_t count = findings->counts[kind];
 		if (count == 0)

@@ -1,8 +1,8 @@
 /* classifier.h - what in a text speaks against letting others read it. It may only tighten a class, and it explains itself.
  *
  * It looks for what can be recognised by form (addresses of e-mail and of houses, telephone numbers, IBANs, card numbers and national
- * identifiers by their check digits, keys, passwords) and for words of health, money and children in English, German, French and Spanish. What names
- * somebody or opens something keeps a text private. A topic alone keeps it from the public; a topic together with a name, or
+ * identifiers by their check digits, keys, passwords) and for words of health, money and children in English, German, French and Spanish.
+ * What names somebody or opens something keeps a text private. A topic alone keeps it from the public; a topic together with a name, or
  * said of oneself ("my salary"), keeps it private. It does not understand texts: what it does not see is no proof that nothing is there, so
  * the default class stays private and this is a second line, never the first.
  *
@@ -14,7 +14,8 @@
 #include "request/request.h"
 
 typedef enum hth_finding_kind {
-	HTH_FINDING_EMAIL, HTH_FINDING_PHONE, HTH_FINDING_IBAN, HTH_FINDING_CARD, HTH_FINDING_NATIONAL_ID, HTH_FINDING_ADDRESS, HTH_FINDING_SECRET,
+	HTH_FINDING_EMAIL, HTH_FINDING_PHONE, HTH_FINDING_IBAN, HTH_FINDING_CARD, HTH_FINDING_NATIONAL_ID, HTH_FINDING_ADDRESS,
+	    HTH_FINDING_SECRET,
 	HTH_FINDING_HEALTH, HTH_FINDING_MONEY, HTH_FINDING_CHILDREN, HTH_FINDING_NAME, HTH_FINDING_UNREADABLE, HTH_FINDING_KINDS
 } hth_finding_kind;
 

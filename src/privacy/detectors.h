@@ -1,5 +1,6 @@
-/* detectors.h - the classifier's detectors; nobody else includes it. Each looks at text[at..len) where something may begin, within a bounded number
- * of bytes, and returns how many bytes it takes, 0 when nothing is there. *ret_what is set to a constant when something is. */
+/* detectors.h - the classifier's detectors; nobody else includes it. Each looks at text[at..len) where something may begin, within a
+ * bounded number of bytes, and returns how many bytes it takes, 0 when nothing is there. *ret_what is set to a constant when something
+ * is. */
 #ifndef HTH_PRIVACY_DETECTORS_H
 #define HTH_PRIVACY_DETECTORS_H
 
@@ -35,7 +36,8 @@ size_t hth_detect_address(hth_text t, size_t at, const char **ret_what);
 
 /* topics.c: what a word stands for. */
 typedef enum hth_word_kind {
-	HTH_WORD_NONE, HTH_WORD_HEALTH, HTH_WORD_MONEY, HTH_WORD_CHILDREN, HTH_WORD_OWN, HTH_WORD_GIVEN_NAME, HTH_WORD_TITLE, HTH_WORD_PASSWORD,
+	HTH_WORD_NONE, HTH_WORD_HEALTH, HTH_WORD_MONEY, HTH_WORD_CHILDREN, HTH_WORD_OWN, HTH_WORD_GIVEN_NAME, HTH_WORD_TITLE,
+	    HTH_WORD_PASSWORD,
 	HTH_WORD_PHONE, HTH_WORD_ID
 } hth_word_kind;
 hth_word_kind hth_word_kind_of(const char *word, size_t len);

@@ -1,8 +1,8 @@
 /* identifiers.c - what names somebody by its form, most of it by check digits: e-mail, IBAN, cards, telephones, national identifiers.
  *
  * Sources: ISO 13616 (IBAN lengths), ISO 7064 (mod 97-10 and mod 11,10), ISO/IEC 7812 (Luhn), and the authorities' own descriptions of
- * the national numbers. A number that fits a check by chance keeps a text at home for nothing; numbers whose check is weak (one digit) and whose
- * form is plain must therefore be written as people write them, or follow a word that announces them.
+ * the national numbers. A number that fits a check by chance keeps a text at home for nothing; numbers whose check is weak (one digit) and
+ * whose form is plain must therefore be written as people write them, or follow a word that announces them.
  */
 #include "base/mem.h"
 #include "privacy/detectors.h"
@@ -40,10 +40,14 @@ static const struct {
 	const char *what;
 } ibans[] = {
 #define IBAN(c, n) {#c, n, "IBAN of " #c}
-    IBAN(AD, 24), IBAN(AE, 23), IBAN(AL, 28), IBAN(AT, 20), IBAN(BA, 20), IBAN(BE, 16), IBAN(BG, 22), IBAN(BR, 29), IBAN(CH, 21), IBAN(CY, 28),
-    IBAN(CZ, 24), IBAN(DE, 22), IBAN(DK, 18), IBAN(EE, 20), IBAN(ES, 24), IBAN(FI, 18), IBAN(FR, 27), IBAN(GB, 22), IBAN(GE, 22), IBAN(GI, 23),
-    IBAN(GR, 27), IBAN(HR, 21), IBAN(HU, 28), IBAN(IE, 22), IBAN(IL, 23), IBAN(IS, 26), IBAN(IT, 27), IBAN(LI, 21), IBAN(LT, 20), IBAN(LU, 20),
-    IBAN(LV, 21), IBAN(MC, 27), IBAN(MD, 24), IBAN(ME, 22), IBAN(MK, 19), IBAN(MT, 31), IBAN(NL, 18), IBAN(NO, 15), IBAN(PL, 28), IBAN(PT, 25),
+    IBAN(AD, 24), IBAN(AE, 23), IBAN(AL, 28), IBAN(AT, 20), IBAN(BA, 20), IBAN(BE, 16), IBAN(BG, 22), IBAN(BR, 29), IBAN(CH, 21),
+    IBAN(CY, 28),
+    IBAN(CZ, 24), IBAN(DE, 22), IBAN(DK, 18), IBAN(EE, 20), IBAN(ES, 24), IBAN(FI, 18), IBAN(FR, 27), IBAN(GB, 22), IBAN(GE, 22),
+    IBAN(GI, 23),
+    IBAN(GR, 27), IBAN(HR, 21), IBAN(HU, 28), IBAN(IE, 22), IBAN(IL, 23), IBAN(IS, 26), IBAN(IT, 27), IBAN(LI, 21), IBAN(LT, 20),
+    IBAN(LU, 20),
+    IBAN(LV, 21), IBAN(MC, 27), IBAN(MD, 24), IBAN(ME, 22), IBAN(MK, 19), IBAN(MT, 31), IBAN(NL, 18), IBAN(NO, 15), IBAN(PL, 28),
+    IBAN(PT, 25),
     IBAN(RO, 24), IBAN(RS, 22), IBAN(SA, 24), IBAN(SE, 24), IBAN(SI, 19), IBAN(SK, 24), IBAN(SM, 27), IBAN(TR, 26), IBAN(UA, 29),
 #undef IBAN
 };
@@ -55,7 +59,8 @@ size_t hth_detect_iban(hth_text t, size_t at, const char **ret_what)
 	if (!hth_is_digit_byte(hth_text_at(t, at + 2)) || !hth_is_digit_byte(hth_text_at(t, at + 3)))
 		return 0;
 	for (; row < HTH_COUNT(ibans); row++)
-		if ((hth_text_at(t, at) & ~32u) == (unsigned char)ibans[row].country[0] && (hth_text_at(t, at + 1) & ~32u) == (unsigned char)ibans[row].country[1])
+		if ((hth_text_at(t, at) & ~32u) == (unsigned char)ibans[row].country[0] &&
+		    (hth_text_at(t, at + 1) & ~32u) == (unsigned char)ibans[row].country[1])
 			break;
 	if (row == HTH_COUNT(ibans))
 		return 0;
@@ -73,7 +78,8 @@ size_t hth_detect_iban(hth_text t, size_t at, const char **ret_what)
 	unsigned rest = 0;
 	for (size_t i = 0; i < n; i++) { /* the first four go last */
 		char c = s[(i + 4) % n];
-		rest = hth_is_digit_byte((unsigned char)c) ? (rest * 10 + (unsigned)(c - '0')) % 97 : (rest * 100 + (unsigned)(c - 'A' + 10)) % 97;
+		rest = hth_is_digit_byte((unsigned char)c) ? (rest * 10 + (unsigned)(c - '0')) % 97
+		                                           : (rest * 100 + (unsigned)(c - 'A' + 10)) % 97;
 	}
 	if (rest != 1)
 		return 0;
@@ -140,8 +146,10 @@ static bool grouped(const number *x, const char *sizes)
 static bool is_card(const number *x)
 {
 	uint64_t four = value(x->d, 4);
-	bool issuer = x->d[0] == 4 || (four >= 5100 && four <= 5599) || (four >= 2221 && four <= 2720) || four / 100 == 34 || four / 100 == 37 ||
-	              four == 6011 || four / 100 == 65 || four / 100 == 62 || four / 100 == 35 || four / 100 == 36 || four / 100 == 30 || four / 100 == 38 ||
+	bool issuer = x->d[0] == 4 || (four >= 5100 && four <= 5599) || (four >= 2221 && four <= 2720) || four / 100 == 34 ||
+	    four / 100 == 37 ||
+	              four == 6011 || four / 100 == 65 || four / 100 == 62 || four / 100 == 35 || four / 100 == 36 || four / 100 == 30 ||
+	              four / 100 == 38 ||
 	              four / 100 == 50 || four / 100 == 67;
 	bool form = x->groups == 1 || grouped(x, "4444") || grouped(x, "465") || grouped(x, "464") || grouped(x, "44443");
 	return x->n >= 13 && x->n <= 19 && issuer && form && separated_by(x, " -") && luhn(x->d, x->n);
@@ -164,7 +172,8 @@ static bool is_aadhaar(const number *x) /* Verhoeff 1969 */
 {
 	static const unsigned char d[10][11] = {"0123456789", "1234067895", "2340178956", "3401289567", "4012395678",
 	                                        "5987604321", "6598710432", "7659821043", "8765932104", "9876543210"};
-	static const unsigned char p[8][11] = {"0123456789", "1576283094", "5803796142", "8916043527", "9453126870", "4286573901", "2793806415", "7046913258"};
+	static const unsigned char p[8][11] = {"0123456789", "1576283094", "5803796142", "8916043527", "9453126870", "4286573901",
+	                                       "2793806415", "7046913258"};
 	unsigned c = 0;
 	for (size_t i = 0; i < 12; i++)
 		c = d[c][p[i % 8][x->d[11 - i]] - '0'] - '0';
@@ -183,14 +192,15 @@ static const char *national_id(const number *x, bool announced)
 {
 	switch (x->n) {
 	case 9:
-		if (grouped(x, "324") && separated_by(x, "- ") && value(x->d, 3) != 0 && value(x->d, 3) != 666 && x->d[0] != 9 && value(x->d + 3, 2) != 0 &&
-		    value(x->d + 5, 4) != 0)
+		if (grouped(x, "324") && separated_by(x, "- ") && value(x->d, 3) != 0 && value(x->d, 3) != 666 && x->d[0] != 9 &&
+		    value(x->d + 3, 2) != 0 && value(x->d + 5, 4) != 0)
 			return "US social security number";
 		if (announced && (weighted(x->d, 8, "98765432") + 10 * x->d[8]) % 11 == 0)
 			return "Dutch BSN";
 		return NULL;
 	case 10:
-		if ((grouped(x, "64") || announced) && is_date((unsigned)value(x->d + 2, 2), (unsigned)value(x->d + 4, 2)) && luhn(x->d, 10))
+		if ((grouped(x, "64") || announced) && is_date((unsigned)value(x->d + 2, 2), (unsigned)value(x->d + 4, 2)) &&
+		    luhn(x->d, 10))
 			return "Swedish personal number";
 		if ((grouped(x, "334") || announced) && separated_by(x, " ") && (11 - weighted(x->d, 9, ":98765432") % 11) % 11 == x->d[9])
 			return "British NHS number";
@@ -210,7 +220,8 @@ static const char *national_id(const number *x, bool announced)
 	case 12: return is_aadhaar(x) ? "Indian Aadhaar number" : NULL;
 	case 13: return value(x->d, 3) == 756 && (x->groups == 1 || grouped(x, "3442")) && is_ean13(x) ? "Swiss AHV number" : NULL;
 	case 15:
-		if (x->d[0] >= 1 && x->d[0] <= 2 && is_date((unsigned)value(x->d + 3, 2), 1) && 97 - value(x->d, 13) % 97 == value(x->d + 13, 2))
+		if (x->d[0] >= 1 && x->d[0] <= 2 && is_date((unsigned)value(x->d + 3, 2), 1) &&
+		    97 - value(x->d, 13) % 97 == value(x->d + 13, 2))
 			return "French NIR";
 		return NULL;
 	default: return NULL;
@@ -228,7 +239,8 @@ static bool is_phone(const number *x, bool announced)
 		return true;
 	if (grouped(x, "334") || (x->d[0] == 1 && grouped(x, "1334")))
 		return x->groups > 1 && separated_by(x, " -.(") && x->d[x->d[0] == 1 && x->n == 11] >= 2;
-	return x->d[0] == 0 && ((x->d[1] == 0 && x->n >= 10) || (x->n >= 9 && x->n <= 13 && x->groups > 1 && x->groups <= 6) || (x->n == 11 && x->d[1] != 0));
+	return x->d[0] == 0 && ((x->d[1] == 0 && x->n >= 10) || (x->n >= 9 && x->n <= 13 && x->groups > 1 && x->groups <= 6) ||
+	                        (x->n == 11 && x->d[1] != 0));
 }
 
 /* Takes the next group; false: there is none within two separators. */
@@ -354,7 +366,8 @@ static bool is_codice_fiscale(const char *s, size_t n)
 static bool is_nino(const char *s, size_t n)
 {
 	return n == 9 && shaped(s, "LLDDDDDDL") && s[8] <= 'D' && strchr("DFIQUV", s[0]) == NULL && strchr("DFIQUVO", s[1]) == NULL &&
-	       memcmp(s, "BG", 2) != 0 && memcmp(s, "GB", 2) != 0 && memcmp(s, "NK", 2) != 0 && memcmp(s, "KN", 2) != 0 && memcmp(s, "TN", 2) != 0 &&
+	       memcmp(s, "BG", 2) != 0 && memcmp(s, "GB", 2) != 0 && memcmp(s, "NK", 2) != 0 && memcmp(s, "KN", 2) != 0 &&
+	       memcmp(s, "TN", 2) != 0 &&
 	       memcmp(s, "NT", 2) != 0 && memcmp(s, "ZZ", 2) != 0;
 }
 

@@ -1,8 +1,8 @@
 /* permit.h - the only form in which a request's words reach other homes.
  *
- * pool/ sees neither requests nor the functions that make permits (tests/includes.py): it is handed one of these, made by privacy.c and nobody
- * else. A private request has none, and there is no value of hth_audience that would say private: a pool that sends what must
- * stay home does not compile.
+ * pool/ sees neither requests nor the functions that make permits (tests/includes.py): it is handed one of these, made by privacy.c and
+ * nobody else. A private request has none, and there is no value of hth_audience that would say private: a pool that sends what must stay
+ * home does not compile.
  */
 #ifndef HTH_PRIVACY_PERMIT_H
 #define HTH_PRIVACY_PERMIT_H

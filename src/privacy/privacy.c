@@ -79,8 +79,9 @@ hth_status hth_privacy_permit(const hth_request *request, hth_privacy_class audi
 {
 	char why[400];
 	if (audience > request->privacy)
-		return hth_fail(err, HTH_DENIED, "request %s is %s and may not be read by %s%s", request->id, hth_privacy_name(request->privacy),
-		                hth_privacy_name(audience), because(request, audience, why, sizeof why));
+		return hth_fail(err, HTH_DENIED, "request %s is %s and may not be read by %s%s", request->id,
+		                hth_privacy_name(request->privacy), hth_privacy_name(audience),
+		                because(request, audience, why, sizeof why));
 	if (!(audiences & 1u << audience))
 		return hth_fail(err, HTH_DENIED, "request %s stays home: this home has nobody to send it to", request->id);
 	hth_sealed_permit *permit = calloc(1, sizeof *permit);

@@ -26,8 +26,8 @@ bool hth_privacy_permit_covers(const hth_sealed_permit *permit, const hth_reques
 void hth_privacy_add_audience(hth_privacy_class audience);
 void hth_privacy_permit_destroy(hth_sealed_permit *permit);
 
-/* Permission to send this request's words to homes of the neighbourhood (permit.h), with a copy of them. HTH_DENIED: it is private, or there is no
- * neighbourhood of its class; HTH_UNSUPPORTED: it asks for what no other home does (travel.h); HTH_TOO_LARGE. */
+/* Permission to send this request's words to homes of the neighbourhood (permit.h), with a copy of them. HTH_DENIED: it is private, or
+ * there is no neighbourhood of its class; HTH_UNSUPPORTED: it asks for what no other home does (travel.h); HTH_TOO_LARGE. */
 HTH_MUST_USE hth_status hth_privacy_permit_neighbours(const hth_request *request, hth_neighbour_permit **ret_permit, hth_error *err);
 
 #endif

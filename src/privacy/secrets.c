@@ -8,11 +8,14 @@ static const struct {
 	size_t least; /* bytes in all */
 	const char *what;
 } tokens[] = {
-    {"-----BEGIN", 10, "private key or certificate"}, {"AKIA", 20, "AWS access key"}, {"ASIA", 20, "AWS access key"}, {"ghp_", 20, "GitHub token"},
+    {"-----BEGIN", 10, "private key or certificate"}, {"AKIA", 20, "AWS access key"}, {"ASIA", 20, "AWS access key"},
+    {"ghp_", 20, "GitHub token"},
     {"gho_", 20, "GitHub token"}, {"ghs_", 20, "GitHub token"}, {"github_pat_", 30, "GitHub token"}, {"glpat-", 20, "GitLab token"},
-    {"sk-", 20, "API key"}, {"sk_live_", 20, "API key"}, {"rk_live_", 20, "API key"}, {"hf_", 20, "Hugging Face token"}, {"xoxb-", 20, "Slack token"},
+    {"sk-", 20, "API key"}, {"sk_live_", 20, "API key"}, {"rk_live_", 20, "API key"}, {"hf_", 20, "Hugging Face token"},
+    {"xoxb-", 20, "Slack token"},
     {"xoxp-", 20, "Slack token"}, {"AIza", 30, "Google API key"}, {"eyJ", 40, "signed web token"}, {"hth-", 30, "key of a Hearth"},
-    {"hearth1.", 40, "invitation to a neighbourhood"}, {"ssh-rsa", 7, "SSH key"}, {"ssh-ed25519", 11, "SSH key"}, {"AGE-SECRET-KEY-", 30, "age key"},
+    {"hearth1.", 40, "invitation to a neighbourhood"}, {"ssh-rsa", 7, "SSH key"}, {"ssh-ed25519", 11, "SSH key"},
+    {"AGE-SECRET-KEY-", 30, "age key"},
 };
 
 size_t hth_detect_secret(hth_text t, size_t at, size_t len, const char **ret_what)
@@ -68,7 +71,8 @@ size_t hth_detect_password(hth_text t, size_t at, size_t word, const char **ret_
 			for (size_t k = 0; k < HTH_COUNT(links) && !linking; k++)
 				linking = n == strlen(links[k]) && strncmp(t.s + i, links[k], n) == 0;
 			if (linking && !(said && link > 0)) {
-				said |= n >= 2 && (memcmp(t.s + i, "is", 2) == 0 || memcmp(t.s + i, "es", 2) == 0 || t.s[i] == 'w' || t.s[i] == 'l');
+				said |= n >= 2 && (memcmp(t.s + i, "is", 2) == 0 || memcmp(t.s + i, "es", 2) == 0 || t.s[i] == 'w' ||
+				                   t.s[i] == 'l');
 				link++;
 				words++;
 				i += n;

@@ -26,7 +26,8 @@ hth_status hth_travel_check(const hth_request *request, hth_error *err)
 		what = "mirostat, which cannot go on from an answer's tokens";
 	else if (in->n_resume > 0 || in->weigh)
 		what = "a part of an answer";
-	else if (in->messages_json != NULL && (strstr(in->messages_json, "\"image_url\"") != NULL || strstr(in->messages_json, "\"images\"") != NULL ||
+	else if (in->messages_json != NULL && (strstr(in->messages_json, "\"image_url\"") != NULL ||
+	                                       strstr(in->messages_json, "\"images\"") != NULL ||
 	                                       strstr(in->messages_json, "\"input_audio\"") != NULL))
 		what = "a picture or sound";
 	return what == NULL ? HTH_OK : hth_fail(err, HTH_UNSUPPORTED, "request %s stays home: %s", request->id, what);
@@ -194,7 +195,8 @@ void hth_travel_put(const hth_request *request, hth_buf *out)
 	const hth_request_params *params = &request->params;
 	hth_canon_put_u8(out, FORMAT);
 	hth_canon_put_u8(out, (uint8_t)request->kind);
-	hth_canon_put_u8(out, (uint8_t)((in->add_special ? ADD_SPECIAL : 0) | (in->parse_special ? PARSE_SPECIAL : 0) | (params->ignore_eos ? IGNORE_EOS : 0) |
+	hth_canon_put_u8(out, (uint8_t)((in->add_special ? ADD_SPECIAL : 0) | (in->parse_special ? PARSE_SPECIAL : 0) | (params->ignore_eos
+	    ? IGNORE_EOS : 0) |
 	                                (params->sampling.seed_given ? SEED_GIVEN : 0) | (params->special_text ? SPECIAL_TEXT : 0)));
 	put_text(out, in->messages_json);
 	put_text(out, in->tools_json);
@@ -226,7 +228,8 @@ hth_status hth_travel_get(const void *bytes, size_t len, hth_request **ret_reque
 	request->params.sampling.seed_given = flags & SEED_GIVEN;
 	bool has_prompt = kind == HTH_CHAT ? in->messages_json != NULL && in->text == NULL : in->text != NULL && in->messages_json == NULL;
 	hth_status status = hth_canon_end(&r) && has_prompt ? hth_sampling_check(&request->params.sampling, err)
-	                                                    : hth_fail(err, HTH_BAD_FORMAT, "a neighbour's request does not follow the format");
+	                                                    : hth_fail(err, HTH_BAD_FORMAT,
+	                                                               "a neighbour's request does not follow the format");
 	if (status == HTH_OK)
 		*ret_request = request;
 	else

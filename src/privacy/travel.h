@@ -2,8 +2,9 @@
  *
  *   format u8, kind u8, flags u8, the texts, sampling, biases, limits, stop strings, grammar
  *
- * What is in them is all that a runner is given (runner-messages.c), so whoever has the same model makes the same answer. Nothing of whose request it is, or
- * which home's, is among it. What the bytes hold is limited field by field; the JSON in them is text, and whoever hands it on checks it.
+ * What is in them is all that a runner is given (runner-messages.c), so whoever has the same model makes the same answer. Nothing of whose
+ * request it is, or which home's, is among it. What the bytes hold is limited field by field; the JSON in them is text, and whoever hands
+ * it on checks it.
  */
 #ifndef HTH_PRIVACY_TRAVEL_H
 #define HTH_PRIVACY_TRAVEL_H

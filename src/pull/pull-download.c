@@ -72,7 +72,8 @@ hth_status hth_job_room(const hth_pull_job *job, uint64_t needed, hth_error *err
 	if (!free_bytes(job->folder, &there) || needed == 0)
 		return HTH_OK;
 	if (needed > UINT64_MAX - SPARE || needed + SPARE > there)
-		return hth_fail(err, HTH_IO, "%s needs %s more on the disk of %s, which has %s free (%s are left for everything else); free some, e.g. with `hearth rm MODEL`",
+		return hth_fail(err, HTH_IO, "%s needs %s more on the disk of %s, which has %s free (%s are left for everything else); "
+		                             "free some, e.g. with `hearth rm MODEL`",
 		                job->ref.name, human(needed, a), job->folder, human(there, b), human(SPARE, c));
 	return HTH_OK;
 }
@@ -88,7 +89,8 @@ void hth_job_write_state(const hth_pull_job *job, const hth_planned_file *file, 
 {
 	char path[4600];
 	hth_job_path(job, file, ".state", path);
-	HTH_AUTO_JSON json_t *state = json_pack("{s:s, s:I, s:s, s:s}", "url", file->url, "bytes", (json_int_t)file->bytes, "sha256", file->sha256, "etag", etag);
+	HTH_AUTO_JSON json_t *state = json_pack("{s:s, s:I, s:s, s:s}", "url", file->url, "bytes", (json_int_t)file->bytes, "sha256",
+	                                        file->sha256, "etag", etag);
 	HTH_CLEANUP(hth_buf_finish) hth_buf text = HTH_BUF_INIT(64 << 10);
 	if (state == NULL || !hth_json_write(state, &text))
 		return;
@@ -140,7 +142,8 @@ static hth_status write_all(sink *s, const char *data, size_t len)
 			continue;
 		if (n < 0 && (errno == ENOSPC || errno == EDQUOT)) {
 			char a[32], b[32];
-			return hth_fail(s->err, HTH_IO, "the disk of %s is full: %s of %s have come; free some and pull again, it goes on from there", s->job->folder,
+			return hth_fail(s->err, HTH_IO, "the disk of %s is full: %s of %s have come; free some and pull again, it goes on "
+			                                "from there", s->job->folder,
 			                human(s->at, a), s->file->bytes > 0 ? human(s->file->bytes, b) : "the file");
 		}
 		if (n < 0)
@@ -162,7 +165,8 @@ static bool on_head(void *ctx, const hth_transfer_head *head)
 	sink *s = ctx;
 	s->head = *head;
 	if (head->code == 206) {
-		if (head->range_from != (int64_t)s->at || (s->file->bytes > 0 && head->range_total >= 0 && head->range_total != (int64_t)s->file->bytes)) {
+		if (head->range_from != (int64_t)s->at || (s->file->bytes > 0 && head->range_total >= 0 &&
+		                                           head->range_total != (int64_t)s->file->bytes)) {
 			s->restart = true;
 			return false;
 		}
@@ -170,8 +174,8 @@ static bool on_head(void *ctx, const hth_transfer_head *head)
 		if (s->at > 0)
 			start_over(s);
 		if (head->length >= 0 && s->file->bytes > 0 && head->length != (int64_t)s->file->bytes) {
-			s->status = hth_fail(s->err, HTH_BAD_FORMAT, "%s has %lld bytes where %llu were announced", head->host, (long long)head->length,
-			                     (unsigned long long)s->file->bytes);
+			s->status = hth_fail(s->err, HTH_BAD_FORMAT, "%s has %lld bytes where %llu were announced", head->host,
+			                     (long long)head->length, (unsigned long long)s->file->bytes);
 			return false;
 		}
 		if (head->length > 0 && s->file->bytes == 0) {
@@ -193,7 +197,8 @@ static bool on_data(void *ctx, const void *data, size_t len)
 	if (s->head.code != 200 && s->head.code != 206)
 		return true; /* an error's page */
 	if (s->file->bytes > 0 && s->at + len > s->file->bytes) {
-		s->status = hth_fail(s->err, HTH_BAD_FORMAT, "%s sends more than the %llu bytes that were announced", s->head.host, (unsigned long long)s->file->bytes);
+		s->status = hth_fail(s->err, HTH_BAD_FORMAT, "%s sends more than the %llu bytes that were announced", s->head.host,
+		                     (unsigned long long)s->file->bytes);
 		return false;
 	}
 	s->status = write_all(s, data, len);
@@ -279,7 +284,8 @@ static hth_status try_once(sink *s, const char *etag, bool *ret_again, uint64_t 
 	if (status == HTH_OK && (code == 200 || code == 206)) {
 		if (s->file->bytes == 0 || s->at == s->file->bytes)
 			return HTH_OK;
-		return hth_fail(err, HTH_GONE, "%s ended after %llu of %llu bytes", s->head.host, (unsigned long long)s->at, (unsigned long long)s->file->bytes);
+		return hth_fail(err, HTH_GONE, "%s ended after %llu of %llu bytes", s->head.host, (unsigned long long)s->at,
+		                (unsigned long long)s->file->bytes);
 	}
 	if (status == HTH_GONE || status == HTH_TIMEOUT) {
 		*err = own_err;
@@ -306,7 +312,8 @@ static hth_status fetch(sink *s, hth_error *err)
 	uint64_t first = job->options->retry_ms != 0 ? job->options->retry_ms : 500;
 	char etag[256] = "";
 	struct stat st;
-	if (fstat(s->fd, &st) == 0 && st.st_size > 0 && hth_job_state_fits(job, s->file, etag) && (s->file->bytes == 0 || (uint64_t)st.st_size <= s->file->bytes))
+	if (fstat(s->fd, &st) == 0 && st.st_size > 0 && hth_job_state_fits(job, s->file, etag) &&
+	    (s->file->bytes == 0 || (uint64_t)st.st_size <= s->file->bytes))
 		s->at = (uint64_t)st.st_size;
 	else
 		(void)!ftruncate(s->fd, 0);
@@ -354,7 +361,8 @@ hth_status hth_job_download(hth_pull_job *job, hth_planned_file *file, hth_error
 	char magic[4] = "";
 	if (file->sha256[0] != '\0' && strcmp(hex, file->sha256) != 0) {
 		discard(job, file);
-		return hth_fail(err, HTH_BAD_FORMAT, "%s came damaged: its SHA-256 is %s, where the source says %s; nothing was kept, pull again", file->name, hex, file->sha256);
+		return hth_fail(err, HTH_BAD_FORMAT, "%s came damaged: its SHA-256 is %s, where the source says %s; nothing was kept, pull "
+		                                     "again", file->name, hex, file->sha256);
 	}
 	if (pread(fd, magic, 4, 0) != 4 || memcmp(magic, "GGUF", 4) != 0) {
 		discard(job, file);

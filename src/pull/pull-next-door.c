@@ -1,9 +1,9 @@
 /* pull-next-door.c - neighbours before the internet: what they say a model is, and its files from them.
  *
- * Anybody may say that a name is this or that file. It is believed where a member whom this home's owner trusts says so, or where two say the same and nobody else
- * something different; otherwise the model's source is asked what it is (a few kilobytes), and the neighbours are asked for its files by SHA-256. In either case a
- * file that does not have its SHA-256 is not kept. What neighbours gave is a file of the same kind as a download that was cut: the rest of the pull goes on from it, be it
- * only to look at it once more. Thread: the pull's.
+ * Anybody may say that a name is this or that file. It is believed where a member whom this home's owner trusts says so, or where two say
+ * the same and nobody else something different; otherwise the model's source is asked what it is (a few kilobytes), and the neighbours are
+ * asked for its files by SHA-256. In either case a file that does not have its SHA-256 is not kept. What neighbours gave is a file of the
+ * same kind as a download that was cut: the rest of the pull goes on from it, be it only to look at it once more. Thread: the pull's.
  */
 #include "pull/pull-internal.h"
 
@@ -23,7 +23,8 @@ static bool is_offer(const json_t *offer)
 	json_array_foreach((json_t *)(uintptr_t)files, i, f)
 	{
 		const char *sha256 = json_string_value(json_object_get(f, "sha256"));
-		if (json_integer_value(json_object_get(f, "bytes")) <= 0 || sha256 == NULL || strlen(sha256) != 64 || strspn(sha256, "0123456789abcdef") != 64)
+		if (json_integer_value(json_object_get(f, "bytes")) <= 0 || sha256 == NULL || strlen(sha256) != 64 ||
+		    strspn(sha256, "0123456789abcdef") != 64)
 			return false;
 	}
 	return n > 0 && n <= HTH_PULL_FILES_MAX && json_is_string(json_object_get(offer, "home"));
@@ -31,7 +32,8 @@ static bool is_offer(const json_t *offer)
 
 static bool is_same(const json_t *a, const json_t *b)
 {
-	return json_equal(json_object_get(a, "files"), json_object_get(b, "files")) && json_equal(json_object_get(a, "extras"), json_object_get(b, "extras"));
+	return json_equal(json_object_get(a, "files"), json_object_get(b, "files")) &&
+	    json_equal(json_object_get(a, "extras"), json_object_get(b, "extras"));
 }
 
 /* The offer that is believed, or NULL. *ret_any: one that is at least an offer. */
@@ -133,14 +135,16 @@ hth_status hth_pull_ask_neighbours(const char *reference, const hth_pull_options
 	for (size_t i = 0, n = 0; i < json_array_size(offers) && n < sizeof result.homes - 80; i++) {
 		const json_t *o = json_array_get(offers, i);
 		if (is_offer(o) && is_same(o, any))
-			n += (size_t)snprintf(result.homes + n, sizeof result.homes - n, "%s%.64s", n > 0 ? ", " : "", json_string_value(json_object_get(o, "home")));
+			n += (size_t)snprintf(result.homes + n, sizeof result.homes - n, "%s%.64s", n > 0 ? ", " : "",
+			                      json_string_value(json_object_get(o, "home")));
 	}
 	for (size_t i = 0; i < json_array_size(json_object_get(any, "files")); i++)
 		result.bytes += (uint64_t)json_integer_value(json_object_get(json_array_get(json_object_get(any, "files"), i), "bytes"));
 	const char *license = json_string_value(json_object_get(json_object_get(any, "extras"), "license"));
 	if (license != NULL) {
 		license += strspn(license, " \t\r\n");
-		snprintf(result.license, sizeof result.license, "%.*s", (int)HTH_MIN(strcspn(license, "\r\n"), sizeof result.license - 1), license);
+		snprintf(result.license, sizeof result.license, "%.*s", (int)HTH_MIN(strcspn(license, "\r\n"), sizeof result.license - 1),
+		         license);
 	}
 	*ret_offer = result;
 	return HTH_OK;

@@ -44,7 +44,8 @@ static hth_status take(hth_pull_job *job, const hth_planned_file *file, int fd, 
 	const char *const headers[] = {range};
 	bool own = *job->ref.base != '\0' && strncmp(file->url, job->ref.base, strlen(job->ref.base)) == 0;
 	taker t = {.job = job, .fd = fd, .at = from, .end = end};
-	const hth_transfer transfer = {.url = file->url, .headers = headers, .n_headers = 1, .secret = own && job->secret[0] != '\0' ? job->secret : NULL,
+	const hth_transfer transfer = {.url = file->url, .headers = headers, .n_headers = 1, .secret = own &&
+	                               job->secret[0] != '\0' ? job->secret : NULL,
 	                               .max_redirects = 5, .stall_s = 30, .head = take_head, .data = take_data, .hop = take_hop,
 	                               .cancelled = take_cancelled, .ctx = &t};
 	hth_transfer_head head = {0};
@@ -54,7 +55,8 @@ static hth_status take(hth_pull_job *job, const hth_planned_file *file, int fd, 
 	if (t.bad && head.code / 100 != 2)
 		return hth_job_http_error(job, &head, err);
 	if (t.bad)
-		return hth_fail(err, HTH_UNSUPPORTED, "%s gives no parts of a file, so the model cannot be looked at before it is pulled", head.host);
+		return hth_fail(err, HTH_UNSUPPORTED, "%s gives no parts of a file, so the model cannot be looked at before it is pulled",
+		                head.host);
 	return status != HTH_OK ? status : hth_fail(err, HTH_GONE, "%s ended before the file's header was whole", head.host);
 }
 
@@ -74,7 +76,8 @@ static hth_status peek(hth_pull_job *job, uint64_t limit, hth_pull_head *head, h
 		const hth_planned_file *f = &job->plan.files[i];
 		uint64_t want = HTH_MIN(i == 0 ? limit : limit / 4, f->bytes);
 		if (f->bytes == 0)
-			return hth_fail(err, HTH_UNSUPPORTED, "the server does not say how large %s is, so it cannot be looked at before it is pulled", f->name);
+			return hth_fail(err, HTH_UNSUPPORTED,
+			                "the server does not say how large %s is, so it cannot be looked at before it is pulled", f->name);
 		if (i == head->n_fds) {
 			int fd = open_nameless(job->partial);
 			if (fd < 0)

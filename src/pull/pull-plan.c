@@ -121,14 +121,16 @@ static hth_status probe_url(hth_pull_job *job, const char *url, probe *p, hth_er
 	unsigned pause = job->options->retry_ms != 0 ? job->options->retry_ms : 500;
 	for (int tries = 1;; tries++) {
 		*p = (probe){.job = job};
-		const hth_transfer t = {.url = url, .headers = headers, .n_headers = 1, .max_redirects = 5, .stall_s = job->options->stall_s != 0 ? job->options->stall_s : 30,
+		const hth_transfer t = {.url = url, .headers = headers, .n_headers = 1, .max_redirects = 5,
+		                        .stall_s = job->options->stall_s != 0 ? job->options->stall_s : 30,
 		                        .head = probe_head, .data = probe_data, .hop = probe_hop, .cancelled = probe_cancelled, .ctx = p};
 		hth_status status = hth_transfer_run(&t, NULL, err);
 		if (p->enough && p->head.code / 100 == 2)
 			return HTH_OK;
 		if (p->enough)
 			status = HTH_OK; /* an error's page, which we stopped reading */
-		bool again = status == HTH_GONE || status == HTH_TIMEOUT || (status == HTH_OK && (p->head.code >= 500 || p->head.code == 429));
+		bool again = status == HTH_GONE || status == HTH_TIMEOUT ||
+		    (status == HTH_OK && (p->head.code >= 500 || p->head.code == 429));
 		if (again && tries < 4) {
 			HTH_TRY(hth_job_pause(job, (uint64_t)pause << tries, err));
 			continue;

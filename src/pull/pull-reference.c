@@ -63,7 +63,8 @@ static hth_status make_name(const char *from, size_t len, char out[HTH_PULL_NAME
 	for (size_t i = 0; i < len; i++) {
 		char c = from[i];
 		if (n + 2 >= HTH_PULL_NAME_MAX)
-			return hth_fail(err, HTH_TOO_LARGE, "'%.60s...' is too long for a model's name; give a shorter one with --name", from);
+			return hth_fail(err, HTH_TOO_LARGE, "'%.60s...' is too long for a model's name; give a shorter one with --name",
+			                from);
 		if (c == '/') {
 			out[n++] = '-';
 			out[n++] = '-';
@@ -110,7 +111,8 @@ static hth_status name_of_file(const char *file, size_t len, hth_reference *ref,
 static hth_status parse_hf(const char *rest, const hth_pull_options *options, hth_reference *ref, hth_error *err)
 {
 	ref->kind = HTH_PULL_FROM_HF;
-	snprintf(ref->base, sizeof ref->base, "%s", options->huggingface != NULL && *options->huggingface ? options->huggingface : HTH_PULL_HUGGINGFACE);
+	snprintf(ref->base, sizeof ref->base, "%s", options->huggingface != NULL &&
+	         *options->huggingface ? options->huggingface : HTH_PULL_HUGGINGFACE);
 	size_t owner = strcspn(rest, "/");
 	const char *repo = rest[owner] == '/' ? rest + owner + 1 : "";
 	size_t n = strcspn(repo, ":/");
@@ -118,8 +120,10 @@ static hth_status parse_hf(const char *rest, const hth_pull_options *options, ht
 	static const char blob[] = "/blob/main/";
 	const char *after = repo + n, *file = strncmp(after, blob, sizeof blob - 1) == 0 ? after + sizeof blob - 1 : NULL;
 	bool whole = strcmp(after, "/") == 0 || strcmp(after, "/tree/main") == 0;
-	if (!part_is_fit(rest, owner, sizeof ref->owner) || !part_is_fit(repo, n, sizeof ref->repo) || (*after == '/' && !whole && (file == NULL || *file == '\0')))
-		return hth_fail(err, HTH_INVALID, "a model of Hugging Face is hf.co/OWNER/REPO, hf.co/OWNER/REPO:QUANT or hf.co/OWNER/REPO:FILE.gguf, not '%.200s'",
+	if (!part_is_fit(rest, owner, sizeof ref->owner) || !part_is_fit(repo, n, sizeof ref->repo) ||
+	    (*after == '/' && !whole && (file == NULL || *file == '\0')))
+		return hth_fail(err, HTH_INVALID, "a model of Hugging Face is hf.co/OWNER/REPO, hf.co/OWNER/REPO:QUANT or "
+		                                  "hf.co/OWNER/REPO:FILE.gguf, not '%.200s'",
 		                ref->text);
 	memcpy(ref->owner, rest, owner);
 	memcpy(ref->repo, repo, n);
@@ -139,7 +143,8 @@ static hth_status parse_registry(const char *text, const hth_pull_options *optio
 	ref->kind = HTH_PULL_FROM_REGISTRY;
 	char copy[HTH_PULL_REFERENCE_MAX];
 	snprintf(copy, sizeof copy, "%s", text);
-	snprintf(ref->base, sizeof ref->base, "%s", options->registry != NULL && *options->registry ? options->registry : HTH_PULL_REGISTRY);
+	snprintf(ref->base, sizeof ref->base, "%s", options->registry != NULL &&
+	         *options->registry ? options->registry : HTH_PULL_REGISTRY);
 	char *slash = strrchr(copy, '/'), *last = slash != NULL ? slash + 1 : copy, *colon = strchr(last, ':');
 	const char *tag = "latest";
 	if (colon != NULL) {
@@ -169,14 +174,16 @@ static hth_status parse_registry(const char *text, const hth_pull_options *optio
 	if (!part_is_fit(ns, strlen(ns), sizeof ref->owner) || !part_is_fit(last, strlen(last), sizeof ref->repo) ||
 	    !part_is_fit(tag, strlen(tag), sizeof ref->tag))
 		return hth_fail(err, HTH_INVALID,
-		                "'%.200s' is neither NAME[:TAG] of a registry, nor hf.co/OWNER/REPO[:QUANT], nor a URL, nor a file that is here", text);
+		                "'%.200s' is neither NAME[:TAG] of a registry, nor hf.co/OWNER/REPO[:QUANT], nor a URL, nor a file that is "
+		                "here", text);
 	snprintf(ref->owner, sizeof ref->owner, "%s", ns);
 	snprintf(ref->repo, sizeof ref->repo, "%s", last);
 	snprintf(ref->tag, sizeof ref->tag, "%s", tag);
 	char spelled[HTH_PULL_REFERENCE_MAX + 8];
 	bool latest = strcmp(tag, "latest") == 0;
 	snprintf(spelled, sizeof spelled, "%s%s%s%s%s%s%s", host != NULL ? host : "", host != NULL ? "/" : "",
-	         host == NULL && strcmp(ns, "library") == 0 ? "" : ns, host == NULL && strcmp(ns, "library") == 0 ? "" : "/", last, latest ? "" : ":",
+	         host == NULL && strcmp(ns, "library") == 0 ? "" : ns, host == NULL && strcmp(ns, "library") == 0 ? "" : "/", last,
+	         latest ? "" : ":",
 	         latest ? "" : tag);
 	snprintf(ref->text, sizeof ref->text, "%.*s", HTH_PULL_REFERENCE_MAX - 1, spelled);
 	return make_name(spelled, strlen(spelled), ref->name, err);

@@ -82,7 +82,8 @@ static hth_status keep_text(hth_pull_job *job, const char *key, const char *dige
 	HTH_AUTO_FREE char *body = NULL;
 	size_t len;
 	if (bytes > HTH_PULL_TEXT_MAX)
-		return hth_fail(err, HTH_TOO_LARGE, "the model's %s is %llu bytes; at most %d are kept", key, (unsigned long long)bytes, HTH_PULL_TEXT_MAX);
+		return hth_fail(err, HTH_TOO_LARGE, "the model's %s is %llu bytes; at most %d are kept", key, (unsigned long long)bytes,
+		                HTH_PULL_TEXT_MAX);
 	snprintf(url, sizeof url, "%s/v2/%s/%s/blobs/%s", job->ref.base, job->ref.owner, job->ref.repo, digest);
 	HTH_TRY(ask(job, url, "*/*", HTH_PULL_TEXT_MAX, &body, &len, err));
 	char hex[65];
@@ -94,7 +95,8 @@ static hth_status keep_text(hth_pull_job *job, const char *key, const char *dige
 	if (params || strcmp(key, "messages") == 0) {
 		if (hth_json_parse(&value, body, len, NULL) != HTH_OK || !(params ? json_is_object(value) : json_is_array(value))) {
 			json_decref(value);
-			return hth_fail(err, HTH_BAD_FORMAT, "the model's %s are no JSON %s", params ? "parameters" : "messages", params ? "object" : "array");
+			return hth_fail(err, HTH_BAD_FORMAT, "the model's %s are no JSON %s", params ? "parameters" : "messages",
+			                params ? "object" : "array");
 		}
 	} else {
 		value = json_stringn(body, len);
@@ -133,7 +135,8 @@ hth_status hth_plan_registry(hth_pull_job *job, hth_error *err)
 	snprintf(url, sizeof url, "%s/v2/%s/%s/manifests/%s", job->ref.base, job->ref.owner, job->ref.repo, job->ref.tag);
 	hth_status status = ask(job, url, manifest_types, 1 << 20, &body, &len, err);
 	if (status == HTH_NOT_FOUND)
-		return hth_fail(err, HTH_NOT_FOUND, "the registry %s has no model '%s' with the tag '%s'", strstr(job->ref.base, "://") + 3, job->ref.repo, job->ref.tag);
+		return hth_fail(err, HTH_NOT_FOUND, "the registry %s has no model '%s' with the tag '%s'", strstr(job->ref.base, "://") + 3,
+		                job->ref.repo, job->ref.tag);
 	HTH_TRY(status);
 	hth_manifest manifest;
 	HTH_TRY(hth_manifest_read(&manifest, body, len, job->ref.text, err));

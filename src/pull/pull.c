@@ -74,7 +74,8 @@ bool hth_job_cancelled(void *ctx)
 void hth_job_hop(void *ctx, const hth_transfer_hop *hop)
 {
 	hth_pull_job *job = ctx;
-	hth_egress e = {.at_unix = hth_clock_unix(), .kind = "pull", .sent_bytes = hop->sent_bytes, .received_bytes = hop->received_bytes, .allowed = hop->allowed};
+	hth_egress e = {.at_unix = hth_clock_unix(), .kind = "pull", .sent_bytes = hop->sent_bytes, .received_bytes = hop->received_bytes,
+	                .allowed = hop->allowed};
 	snprintf(e.host, sizeof e.host, "%s", hop->host);
 	snprintf(e.reason, sizeof e.reason, "%s", job->reason);
 	/* The connection has happened; a log that is full or locked is told by the next command that reads it. */
@@ -97,7 +98,8 @@ void hth_job_tell(hth_pull_job *job, hth_pull_phase phase, const hth_planned_fil
 		job->rate_ms = ms;
 		job->rate_bytes = bytes;
 	}
-	hth_pull_progress p = {.phase = phase, .name = job->ref.name, .file = file != NULL ? file->name : "", .bytes = bytes, .total = job->plan.total,
+	hth_pull_progress p = {.phase = phase, .name = job->ref.name, .file = file != NULL ? file->name : "", .bytes = bytes,
+	                       .total = job->plan.total,
 	                       .file_bytes = file_bytes, .file_total = file != NULL ? file->bytes : 0, .rate = job->rate, .eta_s = -1,
 	                       .sha256 = file != NULL ? file->sha256 : "", .from = job->from};
 	if (p.total > bytes && p.rate > 1)
@@ -122,9 +124,11 @@ hth_status hth_job_http_error(const hth_pull_job *job, const hth_transfer_head *
 	int code = head->code;
 	if ((code == 401 || code == 403) && job->ref.kind == HTH_PULL_FROM_HF)
 		return hth_fail(err, code == 401 ? HTH_UNAUTHORIZED : HTH_DENIED,
-		                "%s: Hugging Face wants a login for it (or has no such model); set HF_TOKEN to a token of an account that may read it", job->ref.text);
+		                "%s: Hugging Face wants a login for it (or has no such model); set HF_TOKEN to a token of an account that "
+		                "may read it", job->ref.text);
 	if (code == 401 || code == 403)
-		return hth_fail(err, code == 401 ? HTH_UNAUTHORIZED : HTH_DENIED, "%s does not give %.200s to us (HTTP status %d)", head->host, job->ref.text, code);
+		return hth_fail(err, code == 401 ? HTH_UNAUTHORIZED : HTH_DENIED, "%s does not give %.200s to us (HTTP status %d)",
+		                head->host, job->ref.text, code);
 	if (code == 404 || code == 410)
 		return hth_fail(err, HTH_NOT_FOUND, "%s has no %.200s", head->host, job->ref.text);
 	if (code == 429 || code == 503)
@@ -134,14 +138,15 @@ hth_status hth_job_http_error(const hth_pull_job *job, const hth_transfer_head *
 
 static bool get_cancelled(void *ctx) { return hth_job_cancelled(ctx); }
 
-hth_status hth_job_get(hth_pull_job *job, const char *url, const char *accept, size_t max, hth_transfer_head *ret_head, char **ret_body, size_t *ret_len,
-                       hth_error *err)
+hth_status hth_job_get(hth_pull_job *job, const char *url, const char *accept, size_t max, hth_transfer_head *ret_head, char **ret_body,
+                       size_t *ret_len, hth_error *err)
 {
 	char header[256];
 	snprintf(header, sizeof header, "Accept: %s", accept);
 	const char *const headers[] = {header};
 	bool own = *job->ref.base != '\0' && strncmp(url, job->ref.base, strlen(job->ref.base)) == 0;
-	const hth_transfer t = {.url = url, .headers = headers, .n_headers = 1, .secret = own && job->secret[0] != '\0' ? job->secret : NULL, .max_bytes = max,
+	const hth_transfer t = {.url = url, .headers = headers, .n_headers = 1, .secret = own &&
+	                        job->secret[0] != '\0' ? job->secret : NULL, .max_bytes = max,
 	                        .max_redirects = 5, .stall_s = job->options->stall_s != 0 ? job->options->stall_s : 30, .hop = hth_job_hop,
 	                        .cancelled = get_cancelled, .ctx = job};
 	uint64_t pause = job->options->retry_ms != 0 ? job->options->retry_ms : 500;
@@ -161,7 +166,8 @@ hth_status hth_job_get(hth_pull_job *job, const char *url, const char *accept, s
 		bool again = status == HTH_GONE || status == HTH_TIMEOUT || (status == HTH_OK && (head.code >= 500 || head.code == 429));
 		if (!again || tries >= 3)
 			return status != HTH_OK ? status : hth_job_http_error(job, &head, err);
-		HTH_TRY(hth_job_pause(job, head.retry_after_s > 0 ? (uint64_t)HTH_MIN(head.retry_after_s, (int64_t)60) * 1000 : pause << tries, err));
+		HTH_TRY(hth_job_pause(job, head.retry_after_s > 0 ? (uint64_t)HTH_MIN(head.retry_after_s, (int64_t)60) * 1000
+		                                                  : pause << tries, err));
 	}
 }
 
@@ -182,18 +188,21 @@ static hth_status look(const hth_pull_job *job, bool *ret_here, hth_error *err)
 	if (model == NULL)
 		return HTH_OK;
 	if (source == NULL || strcmp(source, job->ref.text) != 0)
-		return hth_fail(err, HTH_CONFLICT, "there is a model '%s' already, from %.200s; remove it (`hearth rm %s`) or keep this one under another name (--name)",
-		                job->ref.name, source != NULL ? source : json_object_get(record, "from") != NULL ? "`create`" : "elsewhere", job->ref.name);
+		return hth_fail(err, HTH_CONFLICT, "there is a model '%s' already, from %.200s; remove it (`hearth rm %s`) or keep this "
+		                                   "one under another name (--name)",
+		                job->ref.name, source != NULL ? source : json_object_get(record, "from") != NULL ? "`create`" : "elsewhere",
+		                job->ref.name);
 	const json_t *files = json_object_get(record, "files");
 	if (json_array_size(files) != job->plan.n_files || model->n_files != job->plan.n_files)
 		return HTH_OK;
 	for (size_t i = 0; i < job->plan.n_files; i++) {
 		const hth_planned_file *f = &job->plan.files[i];
 		const json_t *kept = json_array_get(files, i);
-		const char *sha = json_string_value(json_object_get(kept, "sha256")), *etag = json_string_value(json_object_get(kept, "etag"));
+		const char *sha = json_string_value(json_object_get(kept, "sha256")),
+		    *etag = json_string_value(json_object_get(kept, "etag"));
 		struct stat st;
-		if (sha == NULL || etag == NULL || stat(model->files[i], &st) != 0 || st.st_size != json_integer_value(json_object_get(kept, "bytes")) ||
-		    (f->bytes > 0 && (uint64_t)st.st_size != f->bytes))
+		if (sha == NULL || etag == NULL || stat(model->files[i], &st) != 0 ||
+		    st.st_size != json_integer_value(json_object_get(kept, "bytes")) || (f->bytes > 0 && (uint64_t)st.st_size != f->bytes))
 			return HTH_OK;
 		if (f->sha256[0] != '\0' ? strcmp(f->sha256, sha) != 0 : f->etag[0] == '\0' || strcmp(f->etag, etag) != 0)
 			return HTH_OK;
@@ -204,10 +213,12 @@ static hth_status look(const hth_pull_job *job, bool *ret_here, hth_error *err)
 
 static hth_status write_record(const hth_pull_job *job, hth_error *err)
 {
-	HTH_AUTO_JSON json_t *record = json_pack("{s:s, s:I, s:[]}", "source", job->ref.text, "pulled_unix", (json_int_t)hth_clock_unix(), "files");
+	HTH_AUTO_JSON json_t *record = json_pack("{s:s, s:I, s:[]}", "source", job->ref.text, "pulled_unix", (json_int_t)hth_clock_unix(),
+	                                         "files");
 	for (size_t i = 0; record != NULL && i < job->plan.n_files; i++) {
 		const hth_planned_file *f = &job->plan.files[i];
-		json_array_append_new(json_object_get(record, "files"), json_pack("{s:s, s:I, s:s, s:s}", "name", f->name, "bytes", (json_int_t)f->bytes, "sha256",
+		json_array_append_new(json_object_get(record, "files"),
+		                      json_pack("{s:s, s:I, s:s, s:s}", "name", f->name, "bytes", (json_int_t)f->bytes, "sha256",
 		                                                                  f->sha256, "etag", f->etag));
 	}
 	if (record != NULL && job->plan.extras != NULL)
@@ -328,7 +339,8 @@ static hth_status ask_source(hth_pull_job *job, hth_error *err)
 	job->done_bytes = 0;
 	hth_job_tell(job, HTH_PULL_ASKING, NULL, 0, true);
 	hth_status status = hth_plan_make(job, err);
-	return status == HTH_OK ? status : hth_fail_prefix(err, "the neighbours do not have all of it any more, and its source does not help");
+	return status == HTH_OK ? status
+	                        : hth_fail_prefix(err, "the neighbours do not have all of it any more, and its source does not help");
 }
 
 static hth_status bring(hth_pull_job *job, hth_pull_result *result, hth_error *err)
@@ -401,7 +413,8 @@ hth_status hth_pull_remove(const char *home, const char *name, uint64_t *ret_byt
 	HTH_TRY(hth_catalog_load(&catalog, home, err));
 	const hth_catalog_model *model = hth_catalog_find(&catalog, name);
 	if (model == NULL)
-		return hth_fail_param(err, HTH_NOT_FOUND, "model", "there is no model '%.200s' here; `hearth list` shows what there is", name);
+		return hth_fail_param(err, HTH_NOT_FOUND, "model", "there is no model '%.200s' here; `hearth list` shows what there is",
+		                      name);
 	if (model->built_in)
 		return hth_fail_param(err, HTH_DENIED, "model", "the model %s came with the program and is not removed by it", model->name);
 	/* The record first: without it the files are still a model, without them it is nothing. */

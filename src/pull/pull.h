@@ -8,11 +8,11 @@
  *
  * What arrives is written to models/.pull/FILE.partial beside a .state that says what it is, so that a cut, a crash or a cancel loses
  * nothing: the next pull asks for the rest (Range, If-Range) and starts over only where the server has something else by now.
- * Neighbours are asked first (options.neighbours): what the model is where one whom this home trusts says so, or two agree; its files, by SHA-256, in any case.
- * SHA-256 is checked wherever the source tells it; a file that does not match is removed. Names from outside are made of
- * letters, digits, '.', '-' and '_' only. The files appear in models/ by rename, when all of them are whole. Two pulls of one
- * model, also in two processes, download once: the second waits for the first. Where it came from, and what a registry sends along
- * (template, system, parameters, license), is kept in models/NAME.json.
+ * Neighbours are asked first (options.neighbours): what the model is where one whom this home trusts says so, or two agree; its files, by
+ * SHA-256, in any case. SHA-256 is checked wherever the source tells it; a file that does not match is removed. Names from outside are made
+ * of letters, digits, '.', '-' and '_' only. The files appear in models/ by rename, when all of them are whole. Two pulls of one model,
+ * also in two processes, download once: the second waits for the first. Where it came from, and what a registry sends along (template,
+ * system, parameters, license), is kept in models/NAME.json.
  *
  * Every connection goes to the home's egress log. Hugging Face's token goes to its own host only.
  */
@@ -52,14 +52,15 @@ typedef struct hth_pull_progress {
 /* Whoever can ask this home's neighbours. Called on the pull's thread; blocking. */
 typedef struct hth_pull_neighbours {
 	void *ctx;
-	/* What they offer under a reference, or else under a model's name here: [{"home","trusted","files":[{"bytes","sha256"}],"extras"}], the caller's to decref.
-	 * HTH_NOT_FOUND: nobody can be asked. */
-	hth_status (*find)(void *ctx, const char *reference, const char *name, bool (*cancelled)(void *ctx), void *cancel_ctx, struct json_t **ret_offers,
-	                   hth_error *err);
-	/* HTH_OK: all of a file is at models/.pull/FILE.blocks, checked; HTH_NOT_FOUND: nobody has it (any more); *ret_prefix > 0: it was cut to that
-	 * many bytes, which are right; 0: it is as it was. tell: bytes that are here, and who gives. */
-	hth_status (*fetch)(void *ctx, const char *file, uint64_t bytes, const char *sha256, void (*tell)(void *ctx, uint64_t bytes, const char *from),
-	                    bool (*cancelled)(void *ctx), void *tell_ctx, uint64_t *ret_prefix, hth_error *err);
+	/* What they offer under a reference, or else under a model's name here: [{"home","trusted","files":[{"bytes","sha256"}],"extras"}],
+	 * the caller's to decref. HTH_NOT_FOUND: nobody can be asked. */
+	hth_status (*find)(void *ctx, const char *reference, const char *name, bool (*cancelled)(void *ctx), void *cancel_ctx,
+	                   struct json_t **ret_offers, hth_error *err);
+	/* HTH_OK: all of a file is at models/.pull/FILE.blocks, checked; HTH_NOT_FOUND: nobody has it (any more); *ret_prefix > 0: it was
+	 * cut to that many bytes, which are right; 0: it is as it was. tell: bytes that are here, and who gives. */
+	hth_status (*fetch)(void *ctx, const char *file, uint64_t bytes, const char *sha256,
+	                    void (*tell)(void *ctx, uint64_t bytes, const char *from), bool (*cancelled)(void *ctx), void *tell_ctx,
+	                    uint64_t *ret_prefix, hth_error *err);
 } hth_pull_neighbours;
 
 typedef struct hth_pull_options {
@@ -94,10 +95,13 @@ typedef struct hth_pull_offer {
 	char homes[256];   /* that have it: "Elm, Oak" */
 	uint64_t bytes;
 	char license[160]; /* its first line; "" */
-	bool believed;     /* a trusted neighbour says so, or two agree and nobody says otherwise; else the source is asked what the model is, and they for its files */
+	/* a trusted neighbour says so, or two agree and nobody says otherwise; else the source is asked what the model is, and they for its
+	 * files */
+	bool believed;
 } hth_pull_offer;
 /* HTH_NOT_FOUND: none has it, or nobody can be asked. */
-HTH_MUST_USE hth_status hth_pull_ask_neighbours(const char *reference, const hth_pull_options *options, hth_pull_offer *ret_offer, hth_error *err);
+HTH_MUST_USE hth_status hth_pull_ask_neighbours(const char *reference, const hth_pull_options *options, hth_pull_offer *ret_offer,
+                                                hth_error *err);
 
 /* Whether a word means a model elsewhere rather than one that is here: an http(s) URL, or hf.co/ or huggingface.co/ in front. */
 bool hth_pull_is_remote(const char *reference);

@@ -49,8 +49,8 @@ typedef struct hth_request_input {
 	size_t n_tokens;
 	bool must_call, one_call; /* the answer is at least one, is at most one call of a tool */
 	char *must_call_name;     /* owned; of this one; NULL: of any */
-	char *format_json;        /* owned; the JSON schema that the answer's text satisfies; NULL: any text. These four are put into params.grammar once the
-	                           * model's notation is known; an upstream is told them */
+	char *format_json;        /* owned; the JSON schema that the answer's text satisfies; NULL: any text. These four are put into
+	                           * params.grammar once the model's notation is known; an upstream is told them */
 	bool add_special, parse_special, with_pieces;
 	bool continue_last; /* the last message is the beginning of the answer */
 	bool echo;
@@ -58,7 +58,8 @@ typedef struct hth_request_input {
 	int32_t *resume;       /* owned; the tokens that the answer has already: it goes on as if it had never stopped */
 	size_t n_resume;
 	uint64_t resume_bytes; /* of their text that were given out: pieces bring what comes after */
-	bool weigh;            /* no answer: resume's tokens are weighed against what this model would have chosen; pieces bring the evidence */
+	/* no answer: resume's tokens are weighed against what this model would have chosen; pieces bring the evidence */
+	bool weigh;
 	bool background;       /* computed only while nothing else is, and without what others have computed of its beginning */
 	bool with_ids;         /* pieces bring their tokens' ids, and come for every token */
 } hth_request_input;
@@ -72,13 +73,14 @@ typedef struct hth_request_params {
 	int32_t top_logprobs;         /* -1: no logprobs; else 0 to HTH_TOP_LOGPROBS_MAX. They are the model's own: before biases,
 	                               * penalties, temperature and a grammar's mask */
 	bool ignore_eos;
-	char *grammar;                /* owned; GBNF that binds the answer (a schema, a tool call); NULL: nothing. Where max_tokens, or what the context
-	                               * has room for, suffices to end the sentence, it is ended in time, with HTH_FINISH_STOP */
+	char *grammar;                /* owned; GBNF that binds the answer (a schema, a tool call); NULL: nothing. Where max_tokens, or what
+	                               * the context has room for, suffices to end the sentence, it is ended in time, with
+	                               * HTH_FINISH_STOP */
 	bool grammar_made;            /* it was made of input's wishes for the model that answers: a copy of the request makes its own */
 	char *grammar_trigger;        /* owned; the grammar begins right after this text appeared; NULL: with the answer */
-	char *grammar_trigger_if;     /* owned; for prompts that do not end with this text (white space aside) the grammar begins with the answer all the
-	                               * same: reasoning that the prompt opened must be closed first; and the answer
-	                               * does not end before that. NULL: the trigger always counts, and may never come */
+	char *grammar_trigger_if;     /* owned; for prompts that do not end with this text (white space aside) the grammar begins with the
+	                               * answer all the same: reasoning that the prompt opened must be closed first; and the answer does not
+	                               * end before that. NULL: the trigger always counts, and may never come */
 	bool special_text;            /* pieces show the text of special tokens (tool calls are marked with them), but never of an end */
 	uint32_t context;             /* tokens that its model must be loaded for at least; 0: as the node is set */
 	int64_t keep_alive_s;         /* how long its model stays loaded afterwards; -1: for ever; HTH_KEEP_ALIVE_DEFAULT */
@@ -109,7 +111,8 @@ typedef struct hth_answer_piece {
 	const char *text;
 	size_t len;
 	uint32_t n_tokens;                 /* tokens that this piece took */
-	const int32_t *ids;                /* input.with_ids: n_ids of them; text that may yet be a stop string's comes with a later piece */
+	/* input.with_ids: n_ids of them; text that may yet be a stop string's comes with a later piece */
+	const int32_t *ids;
 	size_t n_ids;
 	const hth_token_evidence *evidence; /* input.weigh: of the next n_evidence tokens of input.resume */
 	size_t n_evidence;

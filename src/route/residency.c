@@ -36,7 +36,8 @@ size_t hth_resident_active(const hth_resident *resident)
 
 static hth_status copy_model(const hth_catalog_model *from, hth_catalog_model *to, hth_error *err)
 {
-	*to = (hth_catalog_model){.bytes = from->bytes, .modified_unix = from->modified_unix, .built_in = from->built_in, .device = from->device, .inode = from->inode};
+	*to = (hth_catalog_model){.bytes = from->bytes, .modified_unix = from->modified_unix, .built_in = from->built_in,
+	                          .device = from->device, .inode = from->inode};
 	to->name = strdup(from->name);
 	to->files = hth_alloc_array(from->n_files, sizeof *to->files);
 	bool ok = to->name != NULL && to->files != NULL;
@@ -90,7 +91,8 @@ static bool same_weights(const hth_catalog_model *a, const hth_catalog_model *b)
 /* Whether what r has loaded (or is loading) can answer for this model. */
 static bool stands_in(const hth_resident *r, const hth_catalog_model *model, uint32_t context)
 {
-	if ((r->runner == NULL && r->waiters == NULL) || r->state == HTH_MODEL_STOPPING || r->stop_when_idle || !same_weights(&r->model, model))
+	if ((r->runner == NULL && r->waiters == NULL) || r->state == HTH_MODEL_STOPPING || r->stop_when_idle ||
+	    !same_weights(&r->model, model))
 		return false;
 	if (context == HTH_ANY_CONTEXT || context == r->context)
 		return true;
@@ -100,7 +102,8 @@ static bool stands_in(const hth_resident *r, const hth_catalog_model *model, uin
 
 bool hth_router_serves(const hth_router_model *loaded, const hth_catalog_model *model) { return same_weights(loaded->model, model); }
 
-hth_status hth_resident_find(hth_router *router, const char *name, uint32_t context, hth_resident **ret_resident, char *ret_name, hth_error *err)
+hth_status hth_resident_find(hth_router *router, const char *name, uint32_t context, hth_resident **ret_resident, char *ret_name,
+                             hth_error *err)
 {
 	if (context == 0)
 		context = router->options.context;
@@ -116,7 +119,8 @@ hth_status hth_resident_find(hth_router *router, const char *name, uint32_t cont
 	HTH_TRY(hth_router_catalog(router, &catalog, err));
 	const hth_catalog_model *found = hth_catalog_find(&catalog, name);
 	if (found == NULL)
-		return hth_fail_param(err, HTH_NOT_FOUND, "model", "there is no model '%.200s' here; `hearth list` shows what there is", name);
+		return hth_fail_param(err, HTH_NOT_FOUND, "model", "there is no model '%.200s' here; `hearth list` shows what there is",
+		                      name);
 	snprintf(ret_name, HTH_MODEL_NAME_MAX, "%s", found->name);
 	hth_resident *resident = router->residents;
 	while (resident != NULL && strcmp(resident->model.name, found->name) != 0)
@@ -252,7 +256,8 @@ static void on_exited(void *ctx, hth_runner *runner, const hth_error *reason)
 	if (was == HTH_MODEL_LOADING) {
 		/* What is wrong with a file of ours is not the client's mistake. */
 		hth_error error = *reason;
-		if (error.status == HTH_BAD_FORMAT || error.status == HTH_UNSUPPORTED || error.status == HTH_INVALID || error.status == HTH_NOT_FOUND)
+		if (error.status == HTH_BAD_FORMAT || error.status == HTH_UNSUPPORTED || error.status == HTH_INVALID ||
+		    error.status == HTH_NOT_FOUND)
 			error.status = HTH_IO;
 		hth_fail_prefix(&error, "the model %s did not load", resident->model.name);
 		hth_waiters_refuse(resident, &error);
@@ -320,7 +325,8 @@ static int open_spill(const hth_router *router, uint64_t bytes)
 static bool find_draft(hth_router *router, const hth_resident *resident, hth_catalog *ret_catalog, const hth_catalog_model **ret_draft)
 {
 	hth_error err;
-	const char *name = router->options.draft_of != NULL ? router->options.draft_of(router->options.draft_ctx, resident->model.name) : NULL;
+	const char *name = router->options.draft_of != NULL ? router->options.draft_of(router->options.draft_ctx, resident->model.name)
+	                                                    : NULL;
 	if (name == NULL || hth_router_catalog(router, ret_catalog, &err) != HTH_OK)
 		return false;
 	*ret_draft = hth_catalog_find(ret_catalog, name);
@@ -337,7 +343,8 @@ hth_status hth_resident_load(hth_resident *resident, hth_error *err)
 	HTH_CLEANUP(hth_catalog_finish) hth_catalog catalog = {0};
 	const hth_catalog_model *draft = NULL;
 	bool with_draft = find_draft(router, resident, &catalog, &draft);
-	uint64_t draft_bytes = with_draft ? draft->bytes + draft->bytes / 8 : 0, need = hth_catalog_least_bytes(resident->model.bytes) + draft_bytes;
+	uint64_t draft_bytes = with_draft ? draft->bytes + draft->bytes / 8 : 0,
+	    need = hth_catalog_least_bytes(resident->model.bytes) + draft_bytes;
 	if (need > router->budget)
 		return hth_fail(err, HTH_NO_MEMORY,
 		                "the model %s needs at least %llu MiB, and all models together may use %llu MiB (the setting `memory`)",
@@ -472,9 +479,11 @@ void hth_router_each(const hth_router *router, hth_router_model_fn fn, void *ctx
 		                                .planned_bytes = r->planned_bytes,
 		                                .loaded_unix = r->loaded_unix,
 		                                .idle_s = idle ? (int64_t)((now - r->used_ms) / 1000) : -1,
-		                                .unload_in_s = unload == UINT64_MAX ? -1 : unload > now ? (int64_t)((unload - now + 999) / 1000) : 0,
+		                                .unload_in_s = unload == UINT64_MAX ? -1 : unload > now
+		                                ? (int64_t)((unload - now + 999) / 1000) : 0,
 		                                .progress = r->progress,
-		                                .eta_s = r->runner != NULL && r->state == HTH_MODEL_LOADING ? (int64_t)hth_resident_eta_s(r) : -1};
+		                                .eta_s = r->runner != NULL &&
+		                                r->state == HTH_MODEL_LOADING ? (int64_t)hth_resident_eta_s(r) : -1};
 		fn(ctx, &model);
 	}
 }

@@ -54,8 +54,8 @@ struct hth_router {
 /* The one that serves the name: its own, or one that has the same weights and is loaded for at least that context (0: what the node
  * is set to; HTH_ANY_CONTEXT: whatever). *ret_name (HTH_MODEL_NAME_MAX bytes) is the catalog's name for what was asked. */
 enum { HTH_ANY_CONTEXT = UINT32_MAX };
-HTH_MUST_USE hth_status hth_resident_find(hth_router *router, const char *name, uint32_t context, hth_resident **ret_resident, char *ret_name,
-                                          hth_error *err);
+HTH_MUST_USE hth_status hth_resident_find(hth_router *router, const char *name, uint32_t context, hth_resident **ret_resident,
+                                          char *ret_name, hth_error *err);
 /* Loads it now if there is room, or makes room; HTH_OK also when it has to wait for that. */
 HTH_MUST_USE hth_status hth_resident_load(hth_resident *resident, hth_error *err);
 void hth_resident_stop(hth_resident *resident);

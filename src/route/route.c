@@ -99,10 +99,11 @@ void hth_waiters_expire(hth_resident *resident, uint64_t now_ms)
 		hth_error err = HTH_ERROR_INIT;
 		unsigned eta = hth_resident_eta_s(resident);
 		if (resident->runner == NULL || resident->state == HTH_MODEL_STOPPING)
-			hth_fail(&err, HTH_BUSY, "the model %s has to wait until models that are busy make room; try again in %u s", resident->model.name, eta);
+			hth_fail(&err, HTH_BUSY, "the model %s has to wait until models that are busy make room; try again in %u s",
+			         resident->model.name, eta);
 		else
-			hth_fail(&err, HTH_BUSY, "the model %s is still loading (%.0f%%, about %u s left); try again in %u s", resident->model.name,
-			         (double)resident->progress * 100, eta, eta);
+			hth_fail(&err, HTH_BUSY, "the model %s is still loading (%.0f%%, about %u s left); try again in %u s",
+			         resident->model.name, (double)resident->progress * 100, eta, eta);
 		err.retry_s = eta;
 		answer(pop(resident), NULL, NULL, &err);
 	}

@@ -1,10 +1,10 @@
 /* route.h - who serves a request: finds its model, loads it when it is not loaded, keeps all models within the memory budget.
  *
- * There is one runner per model; names for the same weights (`create`, `copy`) share it, unless one needs a longer context. A request whose model is loaded is placed at once; one whose model is not waits here while it
- * loads, at most load_timeout_s (the loading goes on without it). Idle models unload after their keep-alive, and sooner, least
- * recently used first, when another model needs their room. A runner that died is replaced when the next request comes; one
- * that keeps dying is given pauses that double, in which requests are refused at once with the reason.
- * Everything is on the loop's thread.
+ * There is one runner per model; names for the same weights (`create`, `copy`) share it, unless one needs a longer context. A request whose
+ * model is loaded is placed at once; one whose model is not waits here while it loads, at most load_timeout_s (the loading goes on without
+ * it). Idle models unload after their keep-alive, and sooner, least recently used first, when another model needs their room. A runner that
+ * died is replaced when the next request comes; one that keeps dying is given pauses that double, in which requests are refused at once
+ * with the reason. Everything is on the loop's thread.
  */
 #ifndef HTH_ROUTE_ROUTE_H
 #define HTH_ROUTE_ROUTE_H

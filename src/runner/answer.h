@@ -40,8 +40,8 @@ HTH_MUST_USE hth_status hth_answer_init(hth_answer *answer, const hth_tokenizer 
 static inline uint64_t hth_answer_bytes(const hth_answer *answer) { return answer->given + answer->held.len; }
 void hth_answer_finish(hth_answer *answer);
 
-/* Takes the next token. logprob and top (answer->n_top of them) are only read when the request asked for logprobs. Returns the number of the
- * stop string that the text now contains, and then nothing more may be pushed; -1: go on. */
+/* Takes the next token. logprob and top (answer->n_top of them) are only read when the request asked for logprobs. Returns the number of
+ * the stop string that the text now contains, and then nothing more may be pushed; -1: go on. */
 int hth_answer_push(hth_answer *answer, int32_t token, float logprob, const hth_logprob *top);
 /* As push, for a token that was told before: it is no news, but what of its text was held then may be now. */
 int hth_answer_replay(hth_answer *answer, int32_t token);

@@ -1,5 +1,5 @@
-/* fold.c - see fold.h. Owns nothing; the words are those that the models of the Hermes family were taught, which others follow best, and every
- * family that has no list of tools in its template is read with their marks too (api/toolcalls-formats.c). Thread: the preparer's. */
+/* fold.c - see fold.h. Owns nothing; the words are those that the models of the Hermes family were taught, which others follow best, and
+ * every family that has no list of tools in its template is read with their marks too (api/toolcalls-formats.c). Thread: the preparer's. */
 #include "runner/fold.h"
 
 #include <string.h>
@@ -72,7 +72,8 @@ static bool write_calls(json_t *message)
 	size_t i;
 	json_array_foreach (calls, i, call) {
 		const json_t *function = json_object_get(call, "function");
-		HTH_AUTO_JSON json_t *plain = json_pack("{s:O*, s:O*}", "name", json_object_get(function, "name"), "arguments", json_object_get(function, "arguments"));
+		HTH_AUTO_JSON json_t *plain = json_pack("{s:O*, s:O*}", "name", json_object_get(function, "name"), "arguments",
+		                                        json_object_get(function, "arguments"));
 		hth_buf_append_str(&text, i > 0 ? "\n<tool_call>\n" : "<tool_call>\n");
 		hth_json_write(plain, &text);
 		hth_buf_append_str(&text, "\n</tool_call>");
@@ -126,7 +127,8 @@ hth_status hth_fold_messages(json_t *messages, const char *words, const hth_jinj
 	}
 	json_array_foreach (messages, i, message) {
 		bool of_tools = has_role(message, "tool") || json_array_size(json_object_get(message, "tool_calls")) > 0;
-		if (of_tools && !caps->tools && !caps->parallel_tool_calls) { /* some templates show calls, and leave it to others to tell of tools */
+		/* some templates show calls, and leave it to others to tell of tools */
+		if (of_tools && !caps->tools && !caps->parallel_tool_calls) {
 			if (!(has_role(message, "tool") ? write_result(message) : write_calls(message)))
 				return no_memory(err);
 			changed = true;

@@ -14,7 +14,8 @@ enum {
 #define STRETCH 1.8
 /* How long a burst may take at full speed, and one chunk of it. */
 #define BURST_NS 1500e6
-/* Alone, a chunk is about as long as a newcomer may have to wait before it can join (up to a quarter longer); in slices it takes about twice as long. */
+/* Alone, a chunk is about as long as a newcomer may have to wait before it can join (up to a quarter longer); in slices it takes about
+ * twice as long. */
 #define ALONE_NS 400e6
 #define SLICED_NS 200e6
 #define LEARN 0.25

@@ -42,8 +42,9 @@ static hth_status plan_encoder(hth_plan *ret, const hth_model *model, const hth_
 			return HTH_OK;
 		}
 		if (wish->n_ctx > 0 || n_ctx / 2 < CTX_MIN)
-			return hth_fail(err, HTH_NO_MEMORY, "texts of %u tokens need %llu MiB beside the weights' %llu MiB; %llu MiB are left for it",
-			                n_ctx, mib(plan.session_bytes), mib(info->weight_bytes), mib(room));
+			return hth_fail(err, HTH_NO_MEMORY,
+			                "texts of %u tokens need %llu MiB beside the weights' %llu MiB; %llu MiB are left for it", n_ctx,
+			                mib(plan.session_bytes), mib(info->weight_bytes), mib(room));
 	}
 }
 
@@ -74,7 +75,8 @@ hth_status hth_plan_choose(hth_plan *ret_plan, const hth_model *model, const hth
 	const hth_model_info *info = hth_model_get_info(model);
 	uint64_t memory = wish->memory_bytes > 0 ? wish->memory_bytes : machine_bytes() / 5 * 4;
 	if (memory <= info->weight_bytes)
-		return hth_fail(err, HTH_NO_MEMORY, "the weights take %llu MiB and the memory for models is %llu MiB; choose a smaller model or "
+		return hth_fail(err, HTH_NO_MEMORY,
+		                "the weights take %llu MiB and the memory for models is %llu MiB; choose a smaller model or "
 		                                    "raise `memory`", mib(info->weight_bytes), mib(memory));
 	uint64_t room = memory - info->weight_bytes;
 	if (info->embedding)
@@ -112,7 +114,8 @@ hth_status hth_plan_choose(hth_plan *ret_plan, const hth_model *model, const hth
 		}
 	}
 	hth_session_options least = options_for(1, n_ctx, 64, (uint32_t)hth_round_up(n_ctx, PAGE) + PAGE);
-	return hth_fail(err, HTH_NO_MEMORY, "a context of %u tokens needs %llu MiB beside the weights' %llu MiB, but the memory for models is "
+	return hth_fail(err, HTH_NO_MEMORY,
+	                "a context of %u tokens needs %llu MiB beside the weights' %llu MiB, but the memory for models is "
 	                                    "%llu MiB; ask for a shorter context or raise `memory`",
 	                n_ctx, mib(hth_session_plan_bytes(model, &least)), mib(info->weight_bytes), mib(memory));
 }

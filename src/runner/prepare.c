@@ -164,8 +164,8 @@ static json_t *collect_vars(const hth_preparer *p, const hth_request_input *inpu
 	return NULL;
 }
 
-/* What the template cannot say. A model that was taught no tools is told of them where that leaves room for the rest: in a small context the
- * words would be all there is, and calls are bound without them. */
+/* What the template cannot say. A model that was taught no tools is told of them where that leaves room for the rest: in a small context
+ * the words would be all there is, and calls are bound without them. */
 static hth_status fold(const hth_preparer *p, const hth_jinja_caps *caps, json_t *messages, const json_t *tools, hth_error *err)
 {
 	if (json_array_size(tools) == 0 || caps->tools)
@@ -201,7 +201,8 @@ static hth_status render(const hth_preparer *p, const hth_request_input *input, 
 		HTH_TRY(hth_json_parse(&extra, input->template_json, strlen(input->template_json), err));
 	const char *suffix = json_string_value(json_object_get(extra, "suffix"));
 	if (suffix != NULL && suffix[0] != '\0' && (tmpl.go == NULL || !hth_gotemplate_takes_suffix(tmpl.go)))
-		return hth_fail_param(err, HTH_UNSUPPORTED, "suffix", "the template of %s has no place for a suffix (.Suffix): it cannot fill in the middle", p->name);
+		return hth_fail_param(err, HTH_UNSUPPORTED, "suffix",
+		                      "the template of %s has no place for a suffix (.Suffix): it cannot fill in the middle", p->name);
 	HTH_TRY(fold(p, caps, messages, tools, err));
 	HTH_AUTO_JSON json_t *object = collect_vars(p, input, messages, tools, extra);
 	if (object == NULL)
@@ -252,7 +253,8 @@ static hth_status encode_text(const hth_preparer *p, const hth_ask *ask, hth_tok
 	unsigned flags = input->parse_special ? HTH_TOK_PARSE_SPECIAL : 0;
 	if (ask->kind == HTH_COMPLETION) {
 		if (input->add_special)
-			HTH_TRY(push_bos(p, tokens, input->parse_special ? input->text : "", input->parse_special ? input->text_len : 0, err));
+			HTH_TRY(push_bos(p, tokens, input->parse_special ? input->text : "", input->parse_special ? input->text_len : 0,
+			                 err));
 	} else if (input->add_special) {
 		flags |= HTH_TOK_ADD_SPECIAL;
 	}
@@ -264,8 +266,8 @@ static hth_status copy_tokens(const hth_preparer *p, const hth_request_input *in
 	size_t n_vocab = hth_tokenizer_vocab_size(p->tokenizer);
 	for (size_t i = 0; i < input->n_tokens; i++) {
 		if (input->tokens[i] < 0 || (size_t)input->tokens[i] >= n_vocab)
-			return hth_fail_param(err, HTH_INVALID, "prompt", "token %d at place %zu is not in the vocabulary of %zu", input->tokens[i], i,
-			                      n_vocab);
+			return hth_fail_param(err, HTH_INVALID, "prompt", "token %d at place %zu is not in the vocabulary of %zu",
+			                      input->tokens[i], i, n_vocab);
 		if (!hth_tokens_push(tokens, input->tokens[i]))
 			return hth_fail(err, HTH_TOO_LARGE, "%zu tokens are more than one request may bring", input->n_tokens);
 	}
@@ -311,7 +313,8 @@ static hth_status check_fits(const hth_preparer *p, const hth_job *job, hth_erro
 	bool wants_answer = job->ask.kind != HTH_EMBEDDING && job->ask.params.max_tokens != 0;
 	if (job->n_tokens + wants_answer > p->n_ctx)
 		return hth_fail_param(err, HTH_TOO_LARGE, param,
-		                      "the prompt has %u tokens and the context of %s is %u%s; shorten the prompt%s", job->n_tokens, p->name, p->n_ctx,
+		                      "the prompt has %u tokens and the context of %s is %u%s; shorten the prompt%s", job->n_tokens,
+		                      p->name, p->n_ctx,
 		                      wants_answer ? ", of which the answer needs at least one" : "",
 		                      p->n_ctx < hth_model_get_info(p->model)->n_ctx_train ? " or give the model a longer context" : "");
 	return HTH_OK;
@@ -324,10 +327,12 @@ static hth_status make_room_for_answer(const hth_preparer *p, hth_job *job, hth_
 	int64_t wish = input->weigh ? (int64_t)input->n_resume : job->ask.params.max_tokens;
 	job->max_answer = wish < 0 || wish > room ? room : (uint32_t)wish;
 	if (input->n_resume > job->max_answer)
-		return hth_fail(err, HTH_INVALID, "an answer of at most %u tokens cannot go on after %zu", job->max_answer, input->n_resume);
+		return hth_fail(err, HTH_INVALID, "an answer of at most %u tokens cannot go on after %zu", job->max_answer,
+		                input->n_resume);
 	for (size_t i = 0; i < input->n_resume; i++)
 		if (input->resume[i] < 0 || (size_t)input->resume[i] >= hth_tokenizer_vocab_size(p->tokenizer))
-			return hth_fail(err, HTH_INVALID, "token %d of the answer so far is not in the vocabulary of %s", input->resume[i], p->name);
+			return hth_fail(err, HTH_INVALID, "token %d of the answer so far is not in the vocabulary of %s", input->resume[i],
+			                p->name);
 	job->n_forced = (uint32_t)input->n_resume;
 	job->cap_tokens = job->n_tokens + job->max_answer;
 	int32_t *grown = realloc(job->tokens, HTH_MAX(job->cap_tokens, 1u) * sizeof *grown);
@@ -383,8 +388,8 @@ static hth_status check_can(const hth_preparer *p, const hth_job *job, hth_error
 		return hth_fail(err, HTH_INVALID, "there is neither text nor tokens");
 	for (size_t i = 0; i < ask->params.sampling.n_logit_bias; i++)
 		if (ask->params.bias[i].token < 0 || (uint32_t)ask->params.bias[i].token >= info->n_vocab)
-			return hth_fail_param(err, HTH_INVALID, "logit_bias", "token %d is not in the vocabulary of %u", ask->params.bias[i].token,
-			                      info->n_vocab);
+			return hth_fail_param(err, HTH_INVALID, "logit_bias", "token %d is not in the vocabulary of %u",
+			                      ask->params.bias[i].token, info->n_vocab);
 	return HTH_OK;
 }
 

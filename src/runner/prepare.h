@@ -23,9 +23,10 @@ hth_chat_template hth_preparer_template(const hth_preparer *preparer);
 const hth_jinja_caps *hth_preparer_caps(const hth_preparer *preparer); /* what that template can do */
 const hth_tokenizer *hth_preparer_tokenizer(const hth_preparer *preparer);
 
-/* Also compiles what binds the answer. The grammars are the preparer's: jobs end before it does. Fills job's tokens (all kinds but RENDER and DETOKENIZE), and its text in job->echo (RENDER, DETOKENIZE, and an echoed prompt). For
- * what the scheduler runs, tokens have room for the answer and max_answer is set. HTH_TOO_LARGE with both numbers when the
- * prompt does not fit; HTH_UNSUPPORTED when this model cannot do it; HTH_INVALID when the words are wrong. */
+/* Also compiles what binds the answer. The grammars are the preparer's: jobs end before it does. Fills job's tokens (all kinds but RENDER
+ * and DETOKENIZE), and its text in job->echo (RENDER, DETOKENIZE, and an echoed prompt). For what the scheduler runs, tokens have room for
+ * the answer and max_answer is set. HTH_TOO_LARGE with both numbers when the prompt does not fit; HTH_UNSUPPORTED when this model cannot do
+ * it; HTH_INVALID when the words are wrong. */
 HTH_MUST_USE hth_status hth_prepare(const hth_preparer *preparer, hth_job *job, hth_error *err);
 
 #endif

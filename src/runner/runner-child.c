@@ -50,7 +50,8 @@ static bool parse_arguments(hth_runner_child *child, int argc, char **argv)
 	while (at < argc && strcmp(argv[at], "__runner") != 0)
 		at++;
 	uint64_t v[8];
-	static const uint64_t max[8] = {HTH_FRAME_VERSION, HTH_RUNNER_FILES_MAX, UINT32_MAX, UINT32_MAX, 512, UINT64_MAX, INT64_MAX, HTH_RUNNER_FILES_MAX};
+	static const uint64_t max[8] = {HTH_FRAME_VERSION, HTH_RUNNER_FILES_MAX, UINT32_MAX, UINT32_MAX, 512, UINT64_MAX, INT64_MAX,
+	                                HTH_RUNNER_FILES_MAX};
 	if (argc - at != 10)
 		return false;
 	for (int i = 0; i < 8; i++)
@@ -257,7 +258,8 @@ static hth_status open_model(hth_runner_child *child, hth_runner_engine *engine,
 	*ret_compute = hth_runner_engine_compute(engine);
 	if (child->n_draft_files > 0) {
 		uint64_t weights = hth_model_get_info(draft.model)->weight_bytes;
-		HTH_TRY(hth_runner_draft_start(&draft, engine->threads, ret_plan, child->wish.memory_bytes > 0 ? draft_room - weights : 0, err));
+		HTH_TRY(hth_runner_draft_start(&draft, engine->threads, ret_plan, child->wish.memory_bytes > 0 ? draft_room - weights : 0,
+		                               err));
 		draft_compute = hth_runner_engine_compute(&draft);
 		ret_compute->draft = &draft_compute;
 		ret_plan->session_bytes += draft_room;

@@ -25,7 +25,8 @@ hth_status hth_runner_draft_open(hth_runner_engine *draft, const hth_model *mode
 	for (uint32_t i = 0; i < n; i++) {
 		hth_view x = hth_tokenizer_piece(a, (int32_t)i), y = hth_tokenizer_piece(b, (int32_t)i);
 		if (x.len != y.len || memcmp(x.data, y.data, x.len) != 0)
-			return hth_fail(err, HTH_INVALID, "token %u of the draft model is not the model's; a draft must have the same vocabulary", i);
+			return hth_fail(err, HTH_INVALID,
+			                "token %u of the draft model is not the model's; a draft must have the same vocabulary", i);
 	}
 	return HTH_OK;
 }
@@ -39,12 +40,14 @@ uint64_t hth_runner_draft_room(const hth_runner_engine *draft, const hth_model *
 hth_status hth_runner_draft_start(hth_runner_engine *draft, hth_threads *threads, const hth_plan *plan, uint64_t room, hth_error *err)
 {
 	uint64_t all = (uint64_t)plan->n_slots * hth_round_up(plan->n_ctx, KV_MIN);
-	hth_session_options o = {.n_seq = plan->n_slots, .n_ctx = plan->n_ctx, .n_batch = HTH_MIN((uint32_t)BATCH, plan->n_ctx), .n_outputs = 1,
+	hth_session_options o = {.n_seq = plan->n_slots, .n_ctx = plan->n_ctx, .n_batch = HTH_MIN((uint32_t)BATCH, plan->n_ctx),
+	                         .n_outputs = 1,
 	                         .n_kv = (uint32_t)HTH_MIN(all, (uint64_t)1 << 20)};
 	while (room > 0 && o.n_kv > KV_MIN && hth_session_plan_bytes(draft->model, &o) > room)
 		o.n_kv /= 2;
 	if (room > 0 && hth_session_plan_bytes(draft->model, &o) > room)
-		return hth_fail(err, HTH_NO_MEMORY, "there is no memory for a draft model beside this one; raise `memory`, or remove its draft. line");
+		return hth_fail(err, HTH_NO_MEMORY,
+		                "there is no memory for a draft model beside this one; raise `memory`, or remove its draft. line");
 	draft->threads = threads;
 	return hth_session_create(&draft->session, draft->model, threads, &o, err);
 }

@@ -556,8 +556,8 @@ hth_status hth_runner_start(hth_runner **ret_runner, hth_loop *loop, const hth_r
 	hth_frame_decoder_init(&r->decoder, HTH_TO_DAEMON);
 	snprintf(r->name, sizeof r->name, "%s", options->name);
 
-	/* What becomes the child's 0, 1, 2, socket, files, the draft's files, spill. Its words on stderr are for those who debug it: a model in command
-	 * of the process must not write to the owner's terminal or log. */
+	/* What becomes the child's 0, 1, 2, socket, files, the draft's files, spill. Its words on stderr are for those who debug it: a
+	 * model in command of the process must not write to the owner's terminal or log. */
 	int fds[HTH_RUNNER_FIRST_FILE + HTH_RUNNER_FILES_MAX + 1];
 	size_t n_fds = HTH_RUNNER_FIRST_FILE;
 	fds[0] = fds[1] = -1;

@@ -130,7 +130,8 @@ bool hth_message_put_submit(hth_buf *out, uint32_t id, hth_request_kind kind, co
 		hth_frame_put_string(&w, input->text, input->text_len);
 	hth_frame_put_array32(&w, input->tokens, input->n_tokens);
 	put_optional(&w, params->grammar_trigger_if);
-	hth_frame_put_u8(&w, (uint8_t)((input->weigh ? ASK_WEIGH : 0) | (input->background ? ASK_BACKGROUND : 0) | (input->with_ids ? ASK_WITH_IDS : 0)));
+	hth_frame_put_u8(&w, (uint8_t)((input->weigh ? ASK_WEIGH : 0) | (input->background ? ASK_BACKGROUND : 0) | (input->with_ids
+	    ? ASK_WITH_IDS : 0)));
 	hth_frame_put_u64(&w, input->resume_bytes);
 	hth_frame_put_array32(&w, input->resume, input->n_resume);
 	return hth_frame_end(&w);

@@ -57,7 +57,8 @@ typedef struct hth_piece_storage {
 	hth_token_evidence evidence[HTH_PIECE_EVIDENCE_MAX];
 } hth_piece_storage;
 /* The piece points into the frame and into the storage. */
-HTH_MUST_USE hth_status hth_message_get_piece(const hth_frame *frame, hth_piece_storage *storage, hth_answer_piece *ret_piece, hth_error *err);
+HTH_MUST_USE hth_status hth_message_get_piece(const hth_frame *frame, hth_piece_storage *storage, hth_answer_piece *ret_piece,
+                                              hth_error *err);
 
 /* more: another frame of tokens follows. */
 HTH_MUST_USE bool hth_message_put_tokens(hth_buf *out, uint32_t id, const int32_t *ids, size_t n, bool more);

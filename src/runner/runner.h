@@ -25,7 +25,8 @@ typedef struct hth_runner_info {
 	bool embedding, has_template, tools, thinking;
 	int landlock_abi;
 	char kernels[16];
-	char chat_template[HTH_CHAT_TEMPLATE_MAX]; /* its source (or the beginning of it): which marks the model writes shows there; "": none */
+	/* its source (or the beginning of it): which marks the model writes shows there; "": none */
+	char chat_template[HTH_CHAT_TEMPLATE_MAX];
 } hth_runner_info;
 
 typedef struct hth_runner_options {

@@ -1,8 +1,8 @@
 /* scheduler-echo.c - a prompt that is given back with its tokens' log probabilities (echo together with logprobs).
  *
- * Each token needs the logits behind the one before it, so the whole prompt is computed for such a job, in chunks of as many rows as have logits,
- * and nothing is taken from what others have computed. The first token has nothing before it: its row says probability 1, which whoever
- * writes the answer shows as none. Thread: the scheduler's; hth_scheduler_echo_read a worker's.
+ * Each token needs the logits behind the one before it, so the whole prompt is computed for such a job, in chunks of as many rows as have
+ * logits, and nothing is taken from what others have computed. The first token has nothing before it: its row says probability 1, which
+ * whoever writes the answer shows as none. Thread: the scheduler's; hth_scheduler_echo_read a worker's.
  */
 #include "runner/scheduler-internal.h"
 
@@ -58,8 +58,8 @@ void hth_scheduler_echo_read(hth_scheduler *s, step_member *m)
 	const hth_job *job = m->job;
 	for (uint32_t i = 0; i < m->n_echo; i++) {
 		echo_row *row = &job->echo_rows->rows[i];
-		hth_logprobs(s->compute.logits(s->compute.ctx, m->first_want + i), s->compute.n_vocab, job->tokens[job->n_computed + i + 1], &row->logprob, row->top,
-		             job->echo_rows->text.n_top);
+		hth_logprobs(s->compute.logits(s->compute.ctx, m->first_want + i), s->compute.n_vocab, job->tokens[job->n_computed + i + 1],
+		             &row->logprob, row->top, job->echo_rows->text.n_top);
 	}
 }
 

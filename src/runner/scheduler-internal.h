@@ -77,14 +77,17 @@ static inline size_t hth_scheduler_mask_words(const hth_scheduler *s) { return (
 /* A background job gives its slot and its memory back; false: there is none. */
 bool hth_scheduler_take_from_background(hth_scheduler *s);
 /* A background job does nothing while there is another. */
-static inline bool hth_scheduler_rests(const hth_scheduler *s, const hth_job *job) { return job->ask.input.background && s->n_foreground > 0; }
+static inline bool hth_scheduler_rests(const hth_scheduler *s, const hth_job *job)
+{
+	return job->ask.input.background && s->n_foreground > 0;
+}
 /* A bound answer that may have to be led to its end: its next tokens depend on more than the tokens before. */
 bool hth_scheduler_is_near_end(const hth_job *job, size_t tokens);
 /* Takes in the tokens that the answer has already, as if they had just been chosen; those that need logits for it are left to the steps.
  * *ret_over: that was all of the answer, and *ret_done says how it ended. */
 HTH_MUST_USE hth_status hth_scheduler_replay(hth_scheduler *s, hth_job *job, bool *ret_over, hth_done *ret_done, hth_error *err);
-/* A prompt that is given back with logprobs. The most rows that the job may have in a step (UINT32_MAX: any number); what is kept for it, with the first
- * token given out; reading a member's rows (a worker's), then giving them out, before n_computed changes. */
+/* A prompt that is given back with logprobs. The most rows that the job may have in a step (UINT32_MAX: any number); what is kept for it,
+ * with the first token given out; reading a member's rows (a worker's), then giving them out, before n_computed changes. */
 typedef struct hth_echo hth_echo;
 bool hth_scheduler_echoes_rows(const hth_job *job);
 uint32_t hth_scheduler_echo_most(const hth_scheduler *s, const hth_job *job);

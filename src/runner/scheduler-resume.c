@@ -1,11 +1,12 @@
 /* scheduler-resume.c - an answer that began elsewhere: its tokens are taken in as if they had just been chosen here.
  *
- * Everything that remembers tokens is told of them one by one: the sampler's penalties, the text (characters that tokens cut, what may become a stop
- * string), the grammar. Draws need no memory: each is that of its place in the answer (hth_sampler_seek). Three things depend on more than the tokens: mirostat,
- * which adds up how surprising they were; the end of a bound answer, which may have been hurried; and, where kernels round a batch otherwise than a single
- * token, the last bits of the KV cache. There the steps go through the logits of each place once more (scheduler-step.c), in batches as large as round alike, and take
- * the token that is known whatever they say. Of the third only answers that are expected to repeat themselves (greedy, or with a seed) need that, and only
- * of a length that is soon caught up with. Thread: the scheduler's.
+ * Everything that remembers tokens is told of them one by one: the sampler's penalties, the text (characters that tokens cut, what may
+ * become a stop string), the grammar. Draws need no memory: each is that of its place in the answer (hth_sampler_seek). Three things depend
+ * on more than the tokens: mirostat, which adds up how surprising they were; the end of a bound answer, which may have been hurried; and,
+ * where kernels round a batch otherwise than a single token, the last bits of the KV cache. There the steps go through the logits of each
+ * place once more (scheduler-step.c), in batches as large as round alike, and take the token that is known whatever they say. Of the third
+ * only answers that are expected to repeat themselves (greedy, or with a seed) need that, and only of a length that is soon caught up with.
+ * Thread: the scheduler's.
  */
 #include "runner/scheduler-internal.h"
 
@@ -18,7 +19,8 @@ enum { STEPS_MAX = 256 };
 static hth_status take(hth_job *job, int32_t token, bool *ret_whole, int *ret_stop, hth_error *err)
 {
 	if (job->matcher != NULL && !hth_grammar_accept(job->matcher, token))
-		return hth_fail(err, HTH_INVALID, "token %u of the answer so far is none that the grammar which binds it allows", job->n_answer);
+		return hth_fail(err, HTH_INVALID, "token %u of the answer so far is none that the grammar which binds it allows",
+		                job->n_answer);
 	*ret_whole = job->matcher != NULL && !hth_grammar_matcher_waits(job->matcher) && hth_grammar_must_end(job->matcher);
 	hth_sampler_accept(job->sampler, token);
 	job->tokens[job->n_tokens++] = token;
@@ -32,7 +34,8 @@ hth_status hth_scheduler_check_given(const hth_job *job, hth_error *err)
 	uint64_t given = job->ask.input.resume_bytes;
 	if (hth_answer_bytes(&job->answer) + REPLACED_MAX >= given)
 		return HTH_OK;
-	return hth_fail(err, HTH_INVALID, "the answer so far has %llu bytes, more than its %u tokens make", (unsigned long long)given, job->n_forced);
+	return hth_fail(err, HTH_INVALID, "the answer so far has %llu bytes, more than its %u tokens make", (unsigned long long)given,
+	                job->n_forced);
 }
 
 hth_status hth_scheduler_replay(hth_scheduler *s, hth_job *job, bool *ret_over, hth_done *ret_done, hth_error *err)
@@ -58,6 +61,7 @@ hth_status hth_scheduler_replay(hth_scheduler *s, hth_job *job, bool *ret_over, 
 	if (!over)
 		return HTH_OK;
 	*ret_over = true;
-	*ret_done = (hth_done){.reason = whole || stop >= 0 ? HTH_FINISH_STOP : HTH_FINISH_LENGTH, .stop = stop, .usage = hth_scheduler_usage(s, job)};
+	*ret_done = (hth_done){.reason = whole || stop >= 0 ? HTH_FINISH_STOP : HTH_FINISH_LENGTH, .stop = stop,
+	                       .usage = hth_scheduler_usage(s, job)};
 	return HTH_OK;
 }

@@ -141,7 +141,8 @@ static void add_prefills(hth_scheduler *s, step_batch *b, size_t budget, bool in
 		hth_job *next = NULL;
 		for (uint32_t i = 0; i < s->n_running; i++) {
 			hth_job *job = s->running[i];
-			if (job->state != HTH_JOB_PREFILL || is_member(b, job) || hth_scheduler_rests(s, job) || (in_slices && job->echo_rows != NULL))
+			if (job->state != HTH_JOB_PREFILL || is_member(b, job) || hth_scheduler_rests(s, job) ||
+			    (in_slices && job->echo_rows != NULL))
 				continue;
 			if (next == NULL || (!first && job->n_tokens - job->n_computed < next->n_tokens - next->n_computed))
 				next = job;
@@ -237,7 +238,8 @@ static void build_batches(hth_scheduler *s)
 		}
 		for (uint32_t i = 0; i < s->n_running; i++) /* none of these in slices */
 			if (s->running[i]->echo_rows != NULL && s->running[i]->state == HTH_JOB_PREFILL)
-				chunk.mixed = HTH_MAX(chunk.mixed, HTH_MIN((size_t)hth_scheduler_echo_most(s, s->running[i]), s->compute.n_batch - rows));
+				chunk.mixed = HTH_MAX(chunk.mixed, HTH_MIN((size_t)hth_scheduler_echo_most(s, s->running[i]),
+				                                           s->compute.n_batch - rows));
 		add_prefills(s, b, chunk.mixed, false);
 		s->slice.n_members = 0;
 		add_prefills(s, &s->slice, chunk.sliced, true);
@@ -255,8 +257,8 @@ static bool is_tight(const hth_scheduler *s, hth_job *job)
 	return job->spare != NULL;
 }
 
-/* Grammars are one thread's, so the masks are made before the workers choose (those behind guesses already with the guesses). A mask is good until the grammar's next use, which
- * may be for another member, so it is copied. */
+/* Grammars are one thread's, so the masks are made before the workers choose (those behind guesses already with the guesses). A mask is
+ * good until the grammar's next use, which may be for another member, so it is copied. */
 static void make_masks(const hth_scheduler *s, const step_batch *b)
 {
 	for (uint32_t i = 0; i < b->n_members; i++) {
@@ -426,7 +428,8 @@ static void apply(hth_scheduler *s, step_member *m)
 	for (uint32_t i = 0; i < m->n_chosen; i++) {
 		bool told = job->n_answer < job->n_forced && !job->ask.input.weigh;
 		job->n_answer++;
-		int stop = told ? hth_answer_replay(&job->answer, m->chosen[i]) : hth_answer_push(&job->answer, m->chosen[i], m->logprob, m->top);
+		int stop = told ? hth_answer_replay(&job->answer, m->chosen[i])
+		                : hth_answer_push(&job->answer, m->chosen[i], m->logprob, m->top);
 		if (stop >= 0) {
 			end_answer(s, job, HTH_FINISH_STOP, stop);
 			return;

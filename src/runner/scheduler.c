@@ -335,8 +335,8 @@ static hth_job *find_leader(const hth_scheduler *s, const hth_job *job, uint32_t
 	return leader;
 }
 
-/* An echo with rows computes all of its prompt itself. So does what runs for a neighbour: how soon it answers must not tell whether its beginning was asked here
- * before. */
+/* An echo with rows computes all of its prompt itself. So does what runs for a neighbour: how soon it answers must not tell whether its
+ * beginning was asked here before. */
 static bool shares_nothing(const hth_job *job) { return job->echo_rows != NULL || job->ask.input.background; }
 
 /* Looks for somebody to wait for. False: there is nobody. */
@@ -360,7 +360,8 @@ static bool take_sequence(hth_scheduler *s, hth_job *job)
 {
 	/* The last token is always computed, because its logits are wanted; and another one where a single row may round differently
 	 * from the several of the first time. */
-	uint32_t from = 0, always = s->compute.exact_rows == UINT32_MAX ? 1 : 2, max = job->n_tokens > always && !shares_nothing(job) ? job->n_tokens - always : 0;
+	uint32_t from = 0, always = s->compute.exact_rows == UINT32_MAX ? 1 : 2, max = job->n_tokens > always &&
+	    !shares_nothing(job) ? job->n_tokens - always : 0;
 	uint32_t length = hth_sequences_find(s->sequences, job->tokens, max, &from);
 	if (length < SHARE_MIN)
 		length = 0;
@@ -427,7 +428,8 @@ static bool admit_one(hth_scheduler *s)
 		bool fits = take_sequence(s, job);
 		s->n_running--;
 		if (!fits && job->ask.input.background && s->n_running == 0) /* nobody's end would change that */
-			status = hth_fail(&err, HTH_BUSY, "its %u tokens have no room beside what this home keeps for itself", job->n_tokens);
+			status = hth_fail(&err, HTH_BUSY, "its %u tokens have no room beside what this home keeps for itself",
+			                  job->n_tokens);
 		else if (!fits)
 			return !job->ask.input.background && hth_scheduler_take_from_background(s);
 	}

@@ -33,8 +33,8 @@ hth_status hth_spill_create(hth_spill **ret_spill, int fd, uint64_t bytes, size_
 {
 	uint64_t n = HTH_MIN(bytes / page_bytes, (uint64_t)SLOTS_MAX);
 	if (n == 0)
-		return hth_fail(err, HTH_TOO_LARGE, "%d tokens of this model take %zu bytes, and `spill` is %llu", HTH_SPILL_PAGE, page_bytes,
-		                (unsigned long long)bytes);
+		return hth_fail(err, HTH_TOO_LARGE, "%d tokens of this model take %zu bytes, and `spill` is %llu", HTH_SPILL_PAGE,
+		                page_bytes, (unsigned long long)bytes);
 	uint32_t n_buckets = 16;
 	while (n_buckets < n)
 		n_buckets *= 2;

@@ -1,4 +1,5 @@
-/* confine.c - for a server that this program starts: which files it may touch, before it becomes that server. Landlock alone; it keeps its sockets. */
+/* confine.c - for a server that this program starts: which files it may touch, before it becomes that server. Landlock alone; it keeps its
+ * sockets. */
 #include "sandbox/sandbox.h"
 
 #include "base/mem.h"
@@ -7,7 +8,8 @@
 #include <errno.h>
 #include <sys/prctl.h>
 
-hth_status hth_sandbox_confine_files(const char *const *program_dirs, size_t n_programs, const char *const *read_dirs, size_t n_reads, hth_error *err)
+hth_status hth_sandbox_confine_files(const char *const *program_dirs, size_t n_programs, const char *const *read_dirs, size_t n_reads,
+                                     hth_error *err)
 {
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		return hth_fail_errno(err, HTH_IO, errno, "cannot give up gaining rights");

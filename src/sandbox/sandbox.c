@@ -117,7 +117,8 @@ hth_status hth_sandbox_enter(const hth_sandbox_options *options, hth_sandbox_rep
 	HTH_TRY(enter_landlock(options, &report.landlock_abi, err));
 	if (!HTH_SANITIZED && options->memory_bytes > 0) {
 		struct rlimit memory = {options->memory_bytes, options->memory_bytes}, given;
-		if (getrlimit(RLIMIT_AS, &given) == 0 && given.rlim_max < memory.rlim_max) /* whoever started the node has set a stricter one */
+		if (getrlimit(RLIMIT_AS, &given) == 0 &&
+		    given.rlim_max < memory.rlim_max) /* whoever started the node has set a stricter one */
 			memory = (struct rlimit){given.rlim_max, given.rlim_max};
 		if (setrlimit(RLIMIT_AS, &memory) != 0)
 			return hth_fail_errno(err, HTH_IO, errno, "cannot limit memory to %llu bytes",

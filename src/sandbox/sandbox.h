@@ -34,10 +34,11 @@ typedef struct hth_sandbox_options {
 	uint64_t memory_bytes; /* address space, all mappings of files included; 0: no limit */
 	const int *keep_fds;   /* descriptors that stay open besides 0, 1 and 2 */
 	size_t n_keep_fds;
-	bool write_files;      /* files that are open for writing may be written at any place and resized (hearth quantize, a runner's spill) */
+	/* files that are open for writing may be written at any place and resized (hearth quantize, a runner's spill) */
+	bool write_files;
 	int receive_fd;        /* a Unix socket on which descriptors may be received (recvmsg); 0: none */
-	/* Directories of the system (fonts) whose files may still be opened for reading. Needs Landlock, which is what keeps all other paths
-	 * shut: without it, none may. Ones that do not exist are skipped. */
+	/* Directories of the system (fonts) whose files may still be opened for reading. Needs Landlock, which is what keeps all other
+	 * paths shut: without it, none may. Ones that do not exist are skipped. */
 	const char *const *read_dirs;
 	size_t n_read_dirs;
 } hth_sandbox_options;
@@ -48,10 +49,10 @@ typedef struct hth_sandbox_report {
 /* HTH_CONFLICT: the process has threads already. After any other failure some layers are on: exit. */
 HTH_MUST_USE hth_status hth_sandbox_enter(const hth_sandbox_options *options, hth_sandbox_report *ret_report, hth_error *err);
 
-/* For a server that this process is about to become (exec): from now on it may execute and read what lies in program_dirs, read what lies in read_dirs, and
- * touch no other file, nor write any; it gains no rights. Its sockets stay. Directories that do not exist are skipped; where the kernel has no
- * Landlock, only the rights are given up. */
-HTH_MUST_USE hth_status hth_sandbox_confine_files(const char *const *program_dirs, size_t n_programs, const char *const *read_dirs, size_t n_reads,
-                                                  hth_error *err);
+/* For a server that this process is about to become (exec): from now on it may execute and read what lies in program_dirs, read what lies
+ * in read_dirs, and touch no other file, nor write any; it gains no rights. Its sockets stay. Directories that do not exist are skipped;
+ * where the kernel has no Landlock, only the rights are given up. */
+HTH_MUST_USE hth_status hth_sandbox_confine_files(const char *const *program_dirs, size_t n_programs, const char *const *read_dirs,
+                                                  size_t n_reads, hth_error *err);
 
 #endif

@@ -287,7 +287,8 @@ static hth_status take_out_numbers(struct body *b, const alternative *a, bool fr
 		/* Past 15 digits a reader's double may round the fraction away. */
 		char longer[512] = "^-?(?:";
 		for (size_t n = 1, at = strlen(longer); n <= 16; n++)
-			at += (size_t)snprintf(longer + at, sizeof longer - at, "%s\\d{%zu}\\.\\d{%zu,}", n > 1 ? "|" : "", n, n < 15 ? 16 - n : 1);
+			at += (size_t)snprintf(longer + at, sizeof longer - at, "%s\\d{%zu}\\.\\d{%zu,}", n > 1 ? "|" : "", n,
+			                       n < 15 ? 16 - n : 1);
 		strcat(longer, ")$");
 		HTH_TRY(take_out(b, longer, l));
 	}

@@ -188,7 +188,8 @@ static bool has_id(const json_t *root, const json_t *s)
 
 /* Walks through a document's schemas with the URI that holds in each. Looks for the schema `node` (NULL: for the one whose own URI is
  * `wanted`) and leaves its URI in base. NULL: it is not there. */
-static const json_t *walk_uris(const json_t *root, const json_t *at, const json_t *node, const char *wanted, char base[URI_MAX], unsigned depth)
+static const json_t *walk_uris(const json_t *root, const json_t *at, const json_t *node, const char *wanted, char base[URI_MAX],
+                               unsigned depth)
 {
 	char here[URI_MAX];
 	const char *key, *id = json_string_value(json_object_get(at, "$id"));
@@ -209,7 +210,8 @@ static const json_t *walk_uris(const json_t *root, const json_t *at, const json_
 	if (json_is_object(at)) {
 		json_object_foreach((json_t *)at, key, value)
 		{
-			bool data = strcmp(key, "enum") == 0 || strcmp(key, "const") == 0 || strcmp(key, "default") == 0 || strcmp(key, "examples") == 0;
+			bool data = strcmp(key, "enum") == 0 || strcmp(key, "const") == 0 || strcmp(key, "default") == 0 ||
+			    strcmp(key, "examples") == 0;
 			if (found == NULL && !data)
 				found = walk_uris(root, value, node, wanted, here, depth + 1);
 		}

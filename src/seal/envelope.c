@@ -131,8 +131,8 @@ hth_status hth_envelope_seal(hth_buf *out, const hth_identity *from, const hth_c
 		status = hth_buf_check(out, "an envelope", err);
 		if (sealed != NULL) {
 			memcpy(sealed, head, HEAD);
-			crypto_aead_xchacha20poly1305_ietf_encrypt(sealed + HEAD, NULL, (const unsigned char *)contents.data, contents.len, head, HEAD,
-			                                           NULL, key.bytes + KEY, key.bytes);
+			crypto_aead_xchacha20poly1305_ietf_encrypt(sealed + HEAD, NULL, (const unsigned char *)contents.data, contents.len,
+			                                           head, HEAD, NULL, key.bytes + KEY, key.bytes);
 			out->len += HEAD + contents.len + TAG;
 			out->data[out->len] = '\0';
 		}
@@ -188,8 +188,8 @@ static bool decrypt(hth_inbox *inbox, const unsigned char *bytes, size_t len, si
 	derive(&key, shared, bytes + 1, mine);
 	sodium_memzero(shared, sizeof shared);
 	unsigned long long n = 0;
-	bool good = crypto_aead_xchacha20poly1305_ietf_decrypt(inbox->contents, &n, NULL, bytes + HEAD, len - HEAD, bytes, HEAD, key.bytes + KEY,
-	                                                       key.bytes) == 0;
+	bool good = crypto_aead_xchacha20poly1305_ietf_decrypt(inbox->contents, &n, NULL, bytes + HEAD, len - HEAD, bytes, HEAD,
+	                                                       key.bytes + KEY, key.bytes) == 0;
 	sodium_memzero(&key, sizeof key);
 	if (!good)
 		return false;
@@ -230,7 +230,8 @@ static hth_status check_dates(const letter_fields *f, uint64_t now_ms, hth_error
 	if (f->expires_ms <= f->issued_ms || f->expires_ms - f->issued_ms > HTH_ENVELOPE_LIFE_MAX_MS)
 		return hth_fail(err, HTH_BAD_FORMAT, "a message claims to live longer than %d ms", HTH_ENVELOPE_LIFE_MAX_MS);
 	if (f->issued_ms > now_ms && f->issued_ms - now_ms > HTH_ENVELOPE_SKEW_MS)
-		return hth_fail(err, HTH_TIMEOUT, "a message is from the future: the two homes' clocks differ by more than %d s", HTH_ENVELOPE_SKEW_MS / 1000);
+		return hth_fail(err, HTH_TIMEOUT, "a message is from the future: the two homes' clocks differ by more than %d s",
+		                HTH_ENVELOPE_SKEW_MS / 1000);
 	if (now_ms >= f->expires_ms && now_ms - f->expires_ms >= HTH_ENVELOPE_SKEW_MS)
 		return hth_fail(err, HTH_TIMEOUT, "a message has expired");
 	return HTH_OK;
@@ -262,7 +263,8 @@ static hth_status open_checked(hth_inbox *inbox, const char *subject, const unsi
 	if (strcmp(f->subject, subject) != 0)
 		return hth_fail(err, HTH_DENIED, "a message arrived on another subject than it was written for");
 	HTH_TRY(check_dates(f, now_ms, err));
-	/* Before the signature: an unknown sender should cost as little as possible. Before it, nothing is said about a known one either. */
+	/* Before the signature: an unknown sender should cost as little as possible. Before it, nothing is said about a known one
+	 * either. */
 	if (!inbox->knows(inbox->ctx, &f->sender))
 		return hth_fail(err, HTH_DENIED, "a message is from a home that is not known here");
 	HTH_TRY(check_signature(inbox, bytes, f, err));
@@ -285,6 +287,7 @@ hth_status hth_inbox_open(hth_inbox *inbox, const char *subject, const void *byt
 		sodium_memzero(inbox->contents, inbox->contents_len);
 		return status;
 	}
-	*ret_opened = (hth_opened){.sender = f.sender, .issued_ms = f.issued_ms, .no_session = f.session == 0, .payload = f.payload, .len = f.len};
+	*ret_opened = (hth_opened){.sender = f.sender, .issued_ms = f.issued_ms, .no_session = f.session == 0, .payload = f.payload,
+	                           .len = f.len};
 	return HTH_OK;
 }

@@ -8,16 +8,16 @@
  *   | version | ephemeral key  | XChaCha20-Poly1305 (contents, padded) + tag  |
  *   | u8 = 1  | X25519, 32     |                                              |
  *   +---------+----------------+----------------------------------------------+
- *   contents (canon.h): sender's id 32 | audience's id 32 | issued u64 | expires u64 | session u64 | nonce 16 | subject text | payload blob |
- *             Ed25519 signature 64; then 0x80 and zeros up to the padded size (ISO/IEC 7816-4, libsodium's sodium_pad)
+ *   contents (canon.h): sender's id 32 | audience's id 32 | issued u64 | expires u64 | session u64 | nonce 16 | subject text |
+ *             payload blob | Ed25519 signature 64; then 0x80 and zeros up to the padded size (ISO/IEC 7816-4, libsodium's sodium_pad)
  *
- *   secret, nonce of the cipher = BLAKE2b-448("hearth envelope 1" | X25519(ephemeral, audience's sealing key) | ephemeral key | audience's key),
- *   its first 32 and last 24 bytes; both are good for this one message, because the ephemeral key is. Hashing both public keys with the
- *   shared point is what libsodium's crypto_kx and crypto_box_seal do, and why (the point alone does not bind them).
- *   The version byte and the ephemeral key are the associated data.
- *   The signature (label "hearth envelope 1") is over the version, ephemeral key, audience's sealing key and all contents before it: nobody who
- *   opened an envelope can seal its contents again for somebody else, nor put another signer's name on them. It is inside,
- *   so the carrier does not learn the sender and cannot test guesses of the contents against it.
+ *   secret, nonce of the cipher = BLAKE2b-448("hearth envelope 1" | X25519(ephemeral, audience's sealing key) | ephemeral key | audience's
+ *   key), its first 32 and last 24 bytes; both are good for this one message, because the ephemeral key is. Hashing both public keys with
+ *   the shared point is what libsodium's crypto_kx and crypto_box_seal do, and why (the point alone does not bind them). The version byte
+ *   and the ephemeral key are the associated data.
+ *   The signature (label "hearth envelope 1") is over the version, ephemeral key, audience's sealing key and all contents before it: nobody
+ *   who opened an envelope can seal its contents again for somebody else, nor put another signer's name on them. It is inside, so the
+ *   carrier does not learn the sender and cannot test guesses of the contents against it.
  *
  * What this gives: contents secret from all but the audience; sender certain; each envelope believed at most once, within its
  * dates, on its subject. The sender's later loss of its keys reveals nothing it sent; the audience's does reveal what was sent to it.
@@ -47,13 +47,15 @@ typedef struct hth_letter {
 	size_t len;
 } hth_letter;
 
-/* Appends one envelope to out (which must have room for it: at most HTH_ENVELOPE_MAX). HTH_TOO_LARGE, HTH_INVALID: the letter cannot be sent. */
-HTH_MUST_USE hth_status hth_envelope_seal(hth_buf *out, const hth_identity *from, const hth_card *to, const hth_letter *letter, hth_error *err);
+/* Appends one envelope to out (which must have room for it: at most HTH_ENVELOPE_MAX). HTH_TOO_LARGE, HTH_INVALID: the letter cannot be
+ * sent. */
+HTH_MUST_USE hth_status hth_envelope_seal(hth_buf *out, const hth_identity *from, const hth_card *to, const hth_letter *letter,
+                                          hth_error *err);
 
 /* Where envelopes arrive. Belongs to one thread. */
 typedef struct hth_inbox hth_inbox;
-/* knows: whether letters of this home are read at all (a member of the neighbourhood, somebody with an invitation). identity is borrowed as long as
- * the inbox lives. session: random, not 0. */
+/* knows: whether letters of this home are read at all (a member of the neighbourhood, somebody with an invitation). identity is borrowed as
+ * long as the inbox lives. session: random, not 0. */
 HTH_MUST_USE hth_status hth_inbox_create(hth_inbox **ret_inbox, const hth_identity *identity, uint64_t session,
                                          bool (*knows)(void *ctx, const hth_home_id *sender), void *ctx, hth_error *err);
 void hth_inbox_destroy(hth_inbox *inbox);
@@ -66,9 +68,9 @@ typedef struct hth_opened {
 	const unsigned char *payload; /* borrowed from the inbox until its next call */
 	size_t len;
 } hth_opened;
-/* Opens what arrived on `subject`. HTH_BAD_FORMAT: not an envelope for this home, altered or forged; HTH_TOO_LARGE; HTH_DENIED: unknown sender, another
- * subject or audience; HTH_TIMEOUT: expired, or from the future; HTH_GONE: it names an earlier session; HTH_CONFLICT: seen before; HTH_BUSY: flooding.
- * Nothing of it is handed out unless all is well. */
+/* Opens what arrived on `subject`. HTH_BAD_FORMAT: not an envelope for this home, altered or forged; HTH_TOO_LARGE; HTH_DENIED: unknown
+ * sender, another subject or audience; HTH_TIMEOUT: expired, or from the future; HTH_GONE: it names an earlier session; HTH_CONFLICT: seen
+ * before; HTH_BUSY: flooding. Nothing of it is handed out unless all is well. */
 HTH_MUST_USE hth_status hth_inbox_open(hth_inbox *inbox, const char *subject, const void *bytes, size_t len, uint64_t now_ms,
                                        hth_opened *ret_opened, hth_error *err);
 

@@ -85,15 +85,18 @@ static hth_status read_file(int fd, const char *path, unsigned char seed[HTH_SEE
 	if (fstat(fd, &st) != 0)
 		return hth_fail_errno(err, HTH_IO, errno, "cannot look at %s", path);
 	if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 077) != 0)
-		return hth_fail(err, HTH_DENIED, "%s holds this home's keys and must be its user's alone: chown it and chmod 600, or, if others may have "
+		return hth_fail(err, HTH_DENIED,
+		                "%s holds this home's keys and must be its user's alone: chown it and chmod 600, or, if others may have "
 		                                 "read it, remove it and join your neighbourhoods anew", path);
 	char text[FILE_BYTES + 1];
 	ssize_t n = read(fd, text, sizeof text);
 	size_t got = 0;
 	bool good = n == FILE_BYTES && memcmp(text, file_head, sizeof file_head - 1) == 0 && text[FILE_BYTES - 1] == '\n' &&
-	            sodium_hex2bin(seed, HTH_SEED_BYTES, text + sizeof file_head - 1, 2 * HTH_SEED_BYTES, NULL, &got, NULL) == 0 && got == HTH_SEED_BYTES;
+	            sodium_hex2bin(seed, HTH_SEED_BYTES, text + sizeof file_head - 1, 2 * HTH_SEED_BYTES, NULL, &got, NULL) == 0 &&
+	            got == HTH_SEED_BYTES;
 	sodium_memzero(text, sizeof text);
-	return good ? HTH_OK : hth_fail(err, HTH_BAD_FORMAT, "%s is damaged: restore it from a backup, or remove it and join your neighbourhoods anew", path);
+	return good ? HTH_OK : hth_fail(err, HTH_BAD_FORMAT,
+	                                "%s is damaged: restore it from a backup, or remove it and join your neighbourhoods anew", path);
 }
 
 hth_status hth_identity_load(hth_identity **ret_identity, const char *home, hth_error *err)

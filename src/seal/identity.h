@@ -1,8 +1,8 @@
 /* identity.h - who a home is: keys made at its first start, in $HEARTH_HOME/identity.key.
  *
  * The file holds one random 32-byte seed. Two keys are derived from it and used for one purpose each (key separation): an Ed25519 key
- * that signs, whose public half is the home's name to others (hth_home_id), and an X25519 key that envelopes are sealed to. A *card* is what
- * others need to know of a home: both public keys, and a signature by the first that the second belongs to it.
+ * that signs, whose public half is the home's name to others (hth_home_id), and an X25519 key that envelopes are sealed to. A *card* is
+ * what others need to know of a home: both public keys, and a signature by the first that the second belongs to it.
  *
  * Every signature is over a label that says what is signed, so that no signature can be taken for one of another kind.
  * Sources: RFC 8032 (Ed25519), RFC 7748 (X25519), both as in libsodium; crypto_kdf (BLAKE2b with subkey number and context) derives.
@@ -40,9 +40,10 @@ const hth_card *hth_identity_card(const hth_identity *identity); /* borrowed fro
 /* label: what kind of thing is signed, 1 to 32 characters, a constant of the program. Signing is deterministic. */
 void hth_identity_sign(const hth_identity *identity, const char *label, const void *bytes, size_t len,
                        unsigned char ret_signature[HTH_SIGNATURE_BYTES]);
-/* Logs in with what somebody else chose: a plain Ed25519 signature over a nonce of 8 to 48 bytes. False: it has another length. Everything else that
- * homes sign is a hash of exactly 64 bytes, so no nonce can be one of those, whoever chooses it. */
-HTH_MUST_USE bool hth_identity_sign_nonce(const hth_identity *identity, const void *nonce, size_t len, unsigned char ret_signature[HTH_SIGNATURE_BYTES]);
+/* Logs in with what somebody else chose: a plain Ed25519 signature over a nonce of 8 to 48 bytes. False: it has another length. Everything
+ * else that homes sign is a hash of exactly 64 bytes, so no nonce can be one of those, whoever chooses it. */
+HTH_MUST_USE bool hth_identity_sign_nonce(const hth_identity *identity, const void *nonce, size_t len,
+                                          unsigned char ret_signature[HTH_SIGNATURE_BYTES]);
 bool hth_home_verify(const hth_home_id *id, const char *label, const void *bytes, size_t len,
                      const unsigned char signature[HTH_SIGNATURE_BYTES]);
 /* X25519 with this home's sealing key; false when theirs is one of the few points that give a known secret. */
@@ -52,7 +53,10 @@ bool hth_card_is_valid(const hth_card *card);
 void hth_card_put(hth_buf *out, const hth_card *card);
 void hth_card_get(hth_canon_reader *reader, hth_card *ret_card); /* fails the reader when the card is not valid */
 
-static inline bool hth_home_id_equal(const hth_home_id *a, const hth_home_id *b) { return memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0; }
+static inline bool hth_home_id_equal(const hth_home_id *a, const hth_home_id *b)
+{
+	return memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;
+}
 int hth_home_id_compare(const hth_home_id *a, const hth_home_id *b); /* order of the bytes */
 void hth_home_id_text(const hth_home_id *id, char ret_text[HTH_HOME_ID_TEXT]); /* hexadecimal */
 

@@ -178,6 +178,7 @@ hth_status hth_nonces_note(hth_nonces *nonces, const hth_home_id *sender, const 
 	if (holds(&memory->now, nonce) || holds(&memory->before, nonce))
 		return hth_fail(err, HTH_CONFLICT, "the message was seen before: a replay");
 	if (!add(nonces, &memory->now, nonce))
-		return hth_fail(err, HTH_BUSY, "a home has sent more messages within %llu ms than are remembered", (unsigned long long)nonces->keep_ms);
+		return hth_fail(err, HTH_BUSY, "a home has sent more messages within %llu ms than are remembered",
+		                (unsigned long long)nonces->keep_ms);
 	return HTH_OK;
 }

@@ -1,8 +1,8 @@
 /* nonces.h - which messages were seen already, in bounded memory.
  *
- * Every sender has its own two sets: the one being filled and the one before it. A set is filled for `keep_ms` or until it is thrown away by
- * the next turn, so whatever was noted is remembered for at least keep_ms: as long as the receiver would still believe the
- * message's dates. A sender that fills its set (HTH_NONCES_MAX within keep_ms: a thousand a second in an envelope's life) is refused until the turn,
+ * Every sender has its own two sets: the one being filled and the one before it. A set is filled for `keep_ms` or until it is thrown away
+ * by the next turn, so whatever was noted is remembered for at least keep_ms: as long as the receiver would still believe the message's
+ * dates. A sender that fills its set (HTH_NONCES_MAX within keep_ms: a thousand a second in an envelope's life) is refused until the turn,
  * and pushes out nobody else's memory. What senders have beyond 2,048 each is bounded together (128 MiB). Pure; no clock inside.
  */
 #ifndef HTH_SEAL_NONCES_H

@@ -30,7 +30,8 @@ hth_status hth_owner_hold(const char *home, int *ret_fd, hth_error *err)
 	const int e = hth_file_lock(fd);
 	if (e != 0) {
 		if (e == EWOULDBLOCK)
-			return hth_fail(err, HTH_CONFLICT, "another node runs on the home %s; stop it, or give this one a folder of its own (HEARTH_HOME or --home)", home);
+			return hth_fail(err, HTH_CONFLICT, "another node runs on the home %s; stop it, or give this one a folder of its "
+			                                   "own (HEARTH_HOME or --home)", home);
 		hth_log(HTH_LOG_WARN, "%s cannot be locked (%s): make sure that no second node runs on this home", path, strerror(e));
 	}
 	*ret_fd = hth_take_fd(&fd);
@@ -68,8 +69,8 @@ void hth_owner_key(const char *home, unsigned port, char ret_key[HTH_OWNER_KEY_M
 		return;
 	HTH_AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	char *key, *end;
-	if (fd >= 0 && read(fd, line, sizeof line - 1) > 0 && strtoul(line, &key, 10) == port && *key == ' ' && (end = strchr(++key, '\n')) != NULL &&
-	    end - key < HTH_OWNER_KEY_MAX) {
+	if (fd >= 0 && read(fd, line, sizeof line - 1) > 0 && strtoul(line, &key, 10) == port && *key == ' ' &&
+	    (end = strchr(++key, '\n')) != NULL && end - key < HTH_OWNER_KEY_MAX) {
 		memcpy(ret_key, key, (size_t)(end - key));
 		ret_key[end - key] = '\0';
 	}

@@ -122,7 +122,8 @@ hth_status hth_store_egress_verify(hth_store *store, uint64_t *ret_entries, unsi
 		/* The oldest may follow one that was dropped for its age; those from before the chain have no hash. */
 		bool first = n == 0 && oldest > 1;
 		if (hashed ? !first && memcmp(hash, sqlite3_column_blob(stmt, 8), HASH) != 0 : chained)
-			return hth_fail(err, HTH_BAD_FORMAT, "the egress log was changed: its entry %llu (%.40s, %.80s) does not follow the one before", (unsigned long long)n + 1,
+			return hth_fail(err, HTH_BAD_FORMAT, "the egress log was changed: its entry %llu (%.40s, %.80s) does not follow "
+			                                     "the one before", (unsigned long long)n + 1,
 			                e.kind, e.host);
 		chained |= hashed;
 		if (hashed)

@@ -64,7 +64,8 @@ hth_status hth_store_key_add(hth_store *store, const hth_key *key, char ret_text
 	hash_key(store, text, hash);
 
 	HTH_CLEANUP(store_finalize_p) sqlite3_stmt *stmt = NULL;
-	HTH_TRY(store_prepare(store, "INSERT INTO key (name, hash, scopes, per_minute, privacy, created, context) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+	HTH_TRY(store_prepare(store, "INSERT INTO key (name, hash, scopes, per_minute, privacy, created, context) VALUES (?1, ?2, ?3, ?4, "
+	                             "?5, ?6, ?7)",
 	                      &stmt, err));
 	sqlite3_bind_text(stmt, 1, key->name, -1, SQLITE_STATIC);
 	sqlite3_bind_blob(stmt, 2, hash, sizeof hash, SQLITE_STATIC);

@@ -19,7 +19,8 @@ hth_status hth_store_receipt_put(hth_store *store, const hth_receipt_key *key, c
 	return rc == SQLITE_DONE ? HTH_OK : store_fail(store, rc, "writing a receipt", err);
 }
 
-hth_status hth_store_receipt_each(hth_store *store, hth_status (*fn)(void *ctx, const void *entry, size_t len, hth_error *err), void *ctx, hth_error *err)
+hth_status hth_store_receipt_each(hth_store *store, hth_status (*fn)(void *ctx, const void *entry, size_t len, hth_error *err), void *ctx,
+                                  hth_error *err)
 {
 	HTH_CLEANUP(store_finalize_p) sqlite3_stmt *stmt = NULL;
 	HTH_TRY(store_prepare(store, "SELECT entry FROM receipt ORDER BY giver, taker, sequence", &stmt, err));

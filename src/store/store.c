@@ -17,8 +17,8 @@ static const char *const migrations[] = {
     " per_minute INTEGER NOT NULL, privacy INTEGER NOT NULL, created INTEGER NOT NULL, last_used INTEGER NOT NULL DEFAULT 0) STRICT;"
     "CREATE TABLE egress (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, kind TEXT NOT NULL, host TEXT NOT NULL, reason TEXT NOT NULL,"
     " sent INTEGER NOT NULL, received INTEGER NOT NULL, allowed INTEGER NOT NULL) STRICT;",
-    "CREATE TABLE digest (device INTEGER NOT NULL, inode INTEGER NOT NULL, bytes INTEGER NOT NULL, modified_ns INTEGER NOT NULL, sha256 TEXT NOT NULL,"
-    " PRIMARY KEY (device, inode)) STRICT;",
+    "CREATE TABLE digest (device INTEGER NOT NULL, inode INTEGER NOT NULL, bytes INTEGER NOT NULL, modified_ns INTEGER NOT NULL, sha256 "
+    "TEXT NOT NULL, PRIMARY KEY (device, inode)) STRICT;",
     "CREATE TABLE receipt (giver BLOB NOT NULL, taker BLOB NOT NULL, sequence INTEGER NOT NULL, entry BLOB NOT NULL,"
     " PRIMARY KEY (giver, taker, sequence)) STRICT, WITHOUT ROWID;",
     "ALTER TABLE egress ADD COLUMN class TEXT NOT NULL DEFAULT '';"

@@ -57,9 +57,9 @@ typedef struct hth_egress {
 	char privacy[16]; /* class of the words that left, "": none did */
 } hth_egress;
 HTH_MUST_USE hth_status hth_store_egress_add(hth_store *store, const hth_egress *egress, hth_error *err);
-/* Each entry's hash is over itself and the hash before it, so what was changed or taken out of the middle shows. HTH_BAD_FORMAT: and where. ret_head: the
- * newest entry's hash (zeros: none), for whoever keeps it elsewhere: that also shows an end that was cut off. Entries that have become
- * too old are dropped; the chain is verified from the oldest that is there. */
+/* Each entry's hash is over itself and the hash before it, so what was changed or taken out of the middle shows. HTH_BAD_FORMAT: and where.
+ * ret_head: the newest entry's hash (zeros: none), for whoever keeps it elsewhere: that also shows an end that was cut off. Entries that
+ * have become too old are dropped; the chain is verified from the oldest that is there. */
 HTH_MUST_USE hth_status hth_store_egress_verify(hth_store *store, uint64_t *ret_entries, unsigned char ret_head[32], hth_error *err);
 /* The newest `limit` entries, newest first. *ret_list is the caller's to free. */
 HTH_MUST_USE hth_status hth_store_egress_list(hth_store *store, size_t limit, hth_egress **ret_list, size_t *ret_n, hth_error *err);
@@ -72,7 +72,8 @@ typedef struct hth_file_identity {
 } hth_file_identity;
 static inline hth_file_identity hth_file_identity_of(const struct stat *st)
 {
-	return (hth_file_identity){st->st_dev, st->st_ino, (uint64_t)st->st_size, (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec};
+	return (hth_file_identity){st->st_dev, st->st_ino, (uint64_t)st->st_size,
+	                           (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec};
 }
 /* sha256: 64 hex digits. */
 HTH_MUST_USE hth_status hth_store_digest_put(hth_store *store, const hth_file_identity *file, const char sha256[65], hth_error *err);
@@ -89,7 +90,7 @@ typedef struct hth_receipt_key {
 /* Writes an entry in the place of the one that was there. */
 HTH_MUST_USE hth_status hth_store_receipt_put(hth_store *store, const hth_receipt_key *key, const void *entry, size_t len, hth_error *err);
 /* Every entry, each chain in order; ends with the first status of fn that is not HTH_OK. entry is borrowed during the call. */
-HTH_MUST_USE hth_status hth_store_receipt_each(hth_store *store, hth_status (*fn)(void *ctx, const void *entry, size_t len, hth_error *err), void *ctx,
-                                               hth_error *err);
+HTH_MUST_USE hth_status hth_store_receipt_each(hth_store *store, hth_status (*fn)(void *ctx, const void *entry, size_t len, hth_error *err),
+                                               void *ctx, hth_error *err);
 
 #endif

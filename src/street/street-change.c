@@ -1,6 +1,7 @@
 /* street-change.c - the charter changes: by this home, by others, by two at once; and everything that follows from it.
  *
- * The order is always the same: the machine of charter/ decides, the disk holds it, then the hub, the neighbours and the rest of this node are told.
+ * The order is always the same: the machine of charter/ decides, the disk holds it, then the hub, the neighbours and the rest of this node
+ * are told.
  */
 #include "street/street-internal.h"
 
@@ -70,14 +71,15 @@ static hth_status follow_charter(hth_street *s, hth_charter *before, hth_error *
 	drop_strangers(s, before, charter);
 	street_rebuild_peers(s);
 	hth_status status = street_save(s, err);
-	if (status != HTH_OK) /* the charter counts all the same: to go on with a removed member would be worse than to ask for it again after a restart */
+	/* The charter counts all the same: to go on with a removed member would be worse than to ask for it again after a restart. */
+	if (status != HTH_OK)
 		hth_log(HTH_LOG_ERROR, "the charter's version %u is not on disk: %s", hth_charter_version(charter), err->message);
 	street_hub_users(s);
 	street_hub_peer(s);
 	if (s->link != NULL)
 		street_aim(s);
-	hth_log(HTH_LOG_INFO, "%s has %zu member%s now (version %u of its charter)", hth_charter_name(charter), hth_charter_member_count(charter),
-	        hth_charter_member_count(charter) == 1 ? "" : "s", hth_charter_version(charter));
+	hth_log(HTH_LOG_INFO, "%s has %zu member%s now (version %u of its charter)", hth_charter_name(charter),
+	        hth_charter_member_count(charter), hth_charter_member_count(charter) == 1 ? "" : "s", hth_charter_version(charter));
 	street_tell_members_soon(s);
 	street_guest_progress(s);
 	return status;
@@ -110,8 +112,8 @@ void street_forget(hth_street *s, const char *why)
 	street_tell_members_soon(s);
 }
 
-/* A keeper makes again what its line of charters changed when another line turned out to be everybody's: it signs the removals, which are drafted already,
- * and lets in whom it had let in. Not from within itself: what it changes may call for more, which the loop sees. */
+/* A keeper makes again what its line of charters changed when another line turned out to be everybody's: it signs the removals, which are
+ * drafted already, and lets in whom it had let in. Not from within itself: what it changes may call for more, which the loop sees. */
 static void mend(hth_street *s)
 {
 	enum { AT_MOST = 1024 };
@@ -127,7 +129,8 @@ static void mend(hth_street *s)
 			break;
 		hth_status status;
 		if (removal != NULL && hth_charter_signature_count(removal) == 0) {
-			hth_log(HTH_LOG_INFO, "keepers had changed the charter of %s without hearing of each other; whom one removed stays removed", hth_charter_name(removal));
+			hth_log(HTH_LOG_INFO, "keepers had changed the charter of %s without hearing of each other; whom one removed stays "
+			                      "removed", hth_charter_name(removal));
 			status = street_change(s, hth_charter_ref(removal), &done, &err);
 		} else if (removal == NULL && (lost = hth_membership_lost(s->membership, 0)) != NULL) {
 			hth_card card = lost->card;
@@ -150,7 +153,8 @@ static void mend(hth_street *s)
 static hth_status settle(hth_street *s, hth_charter *before, hth_charter_outcome outcome, hth_charter *offered, bool own, hth_error *err)
 {
 	if (outcome == HTH_CHARTER_TAKEN || outcome == HTH_CHARTER_SWITCHED || outcome == HTH_CHARTER_KEPT) {
-		bool changed = memcmp(hth_charter_hash(before), hth_charter_hash(hth_membership_charter(s->membership)), HTH_HASH_BYTES) != 0;
+		bool changed = memcmp(hth_charter_hash(before), hth_charter_hash(hth_membership_charter(s->membership)),
+		                      HTH_HASH_BYTES) != 0;
 		if (own && changed)
 			street_broadcast(s, hth_membership_base(s->membership), before);
 		hth_status status = changed ? follow_charter(s, before, err) : street_save(s, err);
@@ -229,7 +233,8 @@ void street_offered(hth_street *s, const hth_home_id *from, const void *bytes, s
 	} else if (outcome == HTH_CHARTER_PROPOSED) {
 		/* Passed on by whoever made or signed it; kept here until its signatures are together. */
 		if (hth_membership_proposal_count(s->membership) != known)
-			hth_log(HTH_LOG_INFO, "a change of the charter waits for keepers' signatures: `hearth pool status`, `hearth pool approve`");
+			hth_log(HTH_LOG_INFO,
+			        "a change of the charter waits for keepers' signatures: `hearth pool status`, `hearth pool approve`");
 		if (street_save(s, &err) != HTH_OK)
 			hth_log(HTH_LOG_WARN, "a proposed change is not on disk: %s", err.message);
 	} else {
@@ -244,7 +249,8 @@ void street_offered(hth_street *s, const hth_home_id *from, const void *bytes, s
 static hth_status need_charter(const hth_street *s, hth_error *err)
 {
 	if (hth_street_charter(s) == NULL)
-		return hth_fail(err, HTH_CONFLICT, "this home is in no neighbourhood: `hearth pool create NAME`, or `hearth pool join` with an invitation");
+		return hth_fail(err, HTH_CONFLICT,
+		                "this home is in no neighbourhood: `hearth pool create NAME`, or `hearth pool join` with an invitation");
 	return HTH_OK;
 }
 
@@ -294,7 +300,8 @@ hth_status hth_street_leave(hth_street *s, bool *ret_told, hth_error *err)
 	hth_charter *draft;
 	if (hth_charter_remove(&draft, hth_membership_base(s->membership), hth_street_self(s), err) != HTH_OK) {
 		hth_error why = *err;
-		return hth_fail(err, why.status, "this home cannot leave yet: %s. Make another home a keeper first (`hearth pool keeper NAME`)", why.message);
+		return hth_fail(err, why.status, "this home cannot leave yet: %s. Make another home a keeper first (`hearth pool keeper "
+		                                 "NAME`)", why.message);
 	}
 	hth_status status = hth_charter_sign(draft, s->identity, err);
 	*ret_told = status == HTH_OK && s->link != NULL && hth_link_is_up(s->link);
@@ -334,7 +341,8 @@ hth_status hth_street_appoint(hth_street *s, const char *who, bool keeper, bool 
 		*ret_done = true;
 		return HTH_OK;
 	}
-	HTH_TRY(hth_charter_appoint(&draft, hth_membership_base(s->membership), &m->card.id, keeper ? HTH_ROLE_KEEPER : HTH_ROLE_MEMBER, err));
+	HTH_TRY(hth_charter_appoint(&draft, hth_membership_base(s->membership), &m->card.id, keeper ? HTH_ROLE_KEEPER : HTH_ROLE_MEMBER,
+	                            err));
 	return street_change(s, draft, ret_done, err);
 }
 
@@ -353,9 +361,11 @@ hth_status hth_street_approve(hth_street *s, const char *change, bool *ret_done,
 		found++;
 	}
 	if (found == 0)
-		return hth_fail(err, HTH_NOT_FOUND, n == 0 ? "no change of the charter waits for a signature" : "no change that waits begins with %.64s", change);
+		return hth_fail(err, HTH_NOT_FOUND, n == 0 ? "no change of the charter waits for a signature"
+		                                           : "no change that waits begins with %.64s", change);
 	if (found > 1)
-		return hth_fail(err, HTH_INVALID, "%zu changes wait for signatures: name one, by the beginning of what `hearth pool status` shows", found);
+		return hth_fail(err, HTH_INVALID,
+		                "%zu changes wait for signatures: name one, by the beginning of what `hearth pool status` shows", found);
 	hth_charter_outcome outcome;
 	hth_charter *before = hth_charter_ref((hth_charter *)(uintptr_t)hth_membership_charter(s->membership));
 	hth_charter_ref(chosen);

@@ -133,9 +133,11 @@ hth_status hth_street_host(hth_street *s, const hth_street_hub_choice *hub, cons
 		return hth_fail(err, HTH_DENIED, "only a keeper's home may host a hub: ask a keeper for `hearth pool keeper %s`",
 		                self != NULL ? self->name : s->home_name);
 	if (hub->address == NULL && s->n_hubs == 0 && hth_charter_member_count(hth_street_charter(s)) > 1)
-		return hth_fail(err, HTH_CONFLICT, "this is the neighbourhood's only hub: let another home host one first (`hearth pool hub --listen HOST:PORT` there)");
+		return hth_fail(err, HTH_CONFLICT, "this is the neighbourhood's only hub: let another home host one first (`hearth pool "
+		                                   "hub --listen HOST:PORT` there)");
 	if (hub->address != NULL && s->n_hubs >= 2)
-		return hth_fail(err, HTH_CONFLICT, "the neighbourhood has two hubs already, which is all it takes; docs/neighbourhood.md is about regions");
+		return hth_fail(err, HTH_CONFLICT,
+		                "the neighbourhood has two hubs already, which is all it takes; docs/neighbourhood.md is about regions");
 	char before[HTH_LINK_ADDRESS_MAX];
 	bool was_external = s->hub_external;
 	strcpy(before, s->hub_address);
@@ -167,8 +169,8 @@ hth_status hth_street_host(hth_street *s, const hth_street_hub_choice *hub, cons
 	return HTH_OK;
 }
 
-bool street_learn_hub(hth_street *s, const hth_home_id *home, const char *address, const unsigned char *fingerprint, const unsigned char *certificate,
-                      size_t certificate_len)
+bool street_learn_hub(hth_street *s, const hth_home_id *home, const char *address, const unsigned char *fingerprint,
+                      const unsigned char *certificate, size_t certificate_len)
 {
 	char host[HTH_LINK_ADDRESS_MAX], port[6];
 	size_t at = 0;
@@ -336,7 +338,8 @@ void street_egress(hth_street *s)
 		return;
 	hth_error err;
 	snprintf(e.host, sizeof e.host, "%s", s->egress_host);
-	snprintf(e.reason, sizeof e.reason, "neighbourhood %s: the connection to its hub, but for what other rows tell", charter != NULL ? hth_charter_name(charter) : "");
+	snprintf(e.reason, sizeof e.reason, "neighbourhood %s: the connection to its hub, but for what other rows tell",
+	         charter != NULL ? hth_charter_name(charter) : "");
 	if (hth_store_egress_add(s->store, &e, &err) != HTH_OK)
 		hth_log(HTH_LOG_WARN, "the egress log: %s", err.message);
 }

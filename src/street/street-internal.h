@@ -9,14 +9,17 @@
 #include "street/street-owner.h"
 
 enum {
-	STREET_HELLO_MS = 5000, STREET_SILENT_MS = 15000, STREET_HELLOS = 64, STREET_DOORS_MAX = 128, STREET_HUBS_MAX = 2, STREET_LETTER_LIFE_MS = 30000,
+	STREET_HELLO_MS = 5000, STREET_SILENT_MS = 15000, STREET_HELLOS = 64, STREET_DOORS_MAX = 128, STREET_HUBS_MAX = 2,
+	    STREET_LETTER_LIFE_MS = 30000,
 	STREET_STATE_MAX = 16 << 20, STREET_DOOR_GRACE_MS = 10000, STREET_EGRESS_MS = 3600 * 1000,
 	STREET_REJECT_LOG_MS = 60000, STREET_FLOOD = 2000,
 };
 
 /* The first byte of a letter of street's own kind. */
 typedef enum street_verb {
-	STREET_HELLO = 1,   /* session u64 | wants an answer bool | ping u64 | pong u64 | pong's delay in us u32 | hth_charter_standing: version u32, hash 32, removals u64 */
+	/* session u64 | wants an answer bool | ping u64 | pong u64 | pong's delay in us u32 | hth_charter_standing: version u32, hash 32,
+	 * removals u64 */
+	STREET_HELLO = 1,
 	STREET_CHARTER = 2, /* charter blob | whether nobody knows the versions before it bool */
 	STREET_ASK = 3,     /* n u8 | n times: hash 32 of a version that is known (hth_membership_known) */
 	STREET_HUB = 4,     /* address text ("": none) | fingerprint 32 | certificate blob */
@@ -97,7 +100,8 @@ uint64_t street_unix_ms(void);
 bool street_is_self(const hth_street *s, const hth_home_id *id);
 street_peer *street_peer_of(const hth_street *s, const hth_home_id *id); /* NULL: not a member, or this home */
 /* "hearth.POOL.WHAT.ID" */
-void street_subject(const unsigned char pool_id[HTH_HASH_BYTES], const char *what, const unsigned char id[32], char ret_subject[HTH_SUBJECT_MAX]);
+void street_subject(const unsigned char pool_id[HTH_HASH_BYTES], const char *what, const unsigned char id[32],
+                    char ret_subject[HTH_SUBJECT_MAX]);
 
 /* street-state.c */
 hth_status street_load(hth_street *s, hth_error *err);
@@ -106,8 +110,8 @@ void street_erase(hth_street *s); /* nothing of a neighbourhood is left on disk 
 
 /* street-letters.c: what goes out, and what is done with what comes in. */
 void street_begin(hth_street *s, street_verb verb); /* starts s->letter */
-hth_status street_post(hth_street *s, hth_link *link, const hth_card *to, const char *subject, uint64_t session, hth_letter_kind kind, const void *bytes,
-                       size_t len, hth_error *err);
+hth_status street_post(hth_street *s, hth_link *link, const hth_card *to, const char *subject, uint64_t session, hth_letter_kind kind,
+                       const void *bytes, size_t len, hth_error *err);
 void street_post_letter(hth_street *s, const hth_member *to); /* s->letter, to a member */
 void street_greet(hth_street *s, street_peer *peer, bool wants_answer);
 void street_send_charter(hth_street *s, const hth_member *to, const hth_charter *charter, bool bridge);
@@ -138,7 +142,8 @@ hth_status street_connect(hth_street *s, hth_error *err);   /* opens the link, i
 void street_aim(hth_street *s);                             /* tells the link the hubs as they are known now */
 void street_egress(hth_street *s);
 void street_close_doors(hth_street *s, uint64_t now_ms);
-bool street_learn_hub(hth_street *s, const hth_home_id *home, const char *address, const unsigned char *fingerprint, const unsigned char *certificate,
+bool street_learn_hub(hth_street *s, const hth_home_id *home, const char *address, const unsigned char *fingerprint,
+                      const unsigned char *certificate,
                       size_t certificate_len); /* true: something is new */
 
 /* street-join.c */

@@ -1,9 +1,10 @@
 /* street-join.c - letting somebody in, and being let in.
  *
- * An invitation's secret makes the *door*: an Ed25519 key that the hub lets in as long as the invitation is out, to publish on the inviter's door and to
- * hear on the guest's own subject, and nothing else. Through it the guest sends its application, sealed to the inviter's key out of the line, with the
- * secret inside; the inviter redeems that from its book (on disk before anything else), changes the charter, and sends it back. The guest takes a
- * charter only from the inviter and only of the neighbourhood that the line names, keeps it, and connects anew as a member.
+ * An invitation's secret makes the *door*: an Ed25519 key that the hub lets in as long as the invitation is out, to publish on the
+ * inviter's door and to hear on the guest's own subject, and nothing else. Through it the guest sends its application, sealed to the
+ * inviter's key out of the line, with the secret inside; the inviter redeems that from its book (on disk before anything else), changes the
+ * charter, and sends it back. The guest takes a charter only from the inviter and only of the neighbourhood that the line names, keeps it,
+ * and connects anew as a member.
  */
 #include "street/street-internal.h"
 
@@ -32,7 +33,8 @@ struct street_guest {
 	hth_error why;
 };
 
-static void door_key(const unsigned char secret[HTH_SECRET_BYTES], unsigned char ret_key[32], unsigned char ret_secret[crypto_sign_SECRETKEYBYTES])
+static void door_key(const unsigned char secret[HTH_SECRET_BYTES], unsigned char ret_key[32],
+                     unsigned char ret_secret[crypto_sign_SECRETKEYBYTES])
 {
 	unsigned char seed[HTH_HASH_BYTES];
 	hth_seal_hash("hearth door 1", secret, HTH_SECRET_BYTES, seed);
@@ -42,7 +44,8 @@ static void door_key(const unsigned char secret[HTH_SECRET_BYTES], unsigned char
 
 /* ---- the inviter ---- */
 
-hth_status hth_street_invite(hth_street *s, uint32_t expires_s, char ret_line[HTH_INVITATION_LINE_MAX], uint64_t *ret_expires_ms, hth_error *err)
+hth_status hth_street_invite(hth_street *s, uint32_t expires_s, char ret_line[HTH_INVITATION_LINE_MAX], uint64_t *ret_expires_ms,
+                             hth_error *err)
 {
 	const hth_charter *charter = hth_street_charter(s);
 	unsigned char secret[crypto_sign_SECRETKEYBYTES];
@@ -64,12 +67,14 @@ hth_status hth_street_invite(hth_street *s, uint32_t expires_s, char ret_line[HT
 		if (hub == NULL && s->hub_trouble[0] != '\0')
 			return hth_fail(err, HTH_BUSY, "this home's hub does not run: %s", s->hub_trouble);
 		if (hub == NULL)
-			return hth_fail(err, HTH_BUSY, "there is no connection to the neighbourhood's hub now, which must know of an invitation");
+			return hth_fail(err, HTH_BUSY,
+			                "there is no connection to the neighbourhood's hub now, which must know of an invitation");
 		snprintf(invitation.hub, sizeof invitation.hub, "%s", hub->address);
 		memcpy(invitation.fingerprint, hub->fingerprint, 32);
 	}
 	if (s->n_doors == STREET_DOORS_MAX)
-		return hth_fail(err, HTH_BUSY, "%d invitations are out already: wait until one expires, or `hearth pool revoke`", STREET_DOORS_MAX);
+		return hth_fail(err, HTH_BUSY, "%d invitations are out already: wait until one expires, or `hearth pool revoke`",
+		                STREET_DOORS_MAX);
 	hth_seal_random(invitation.secret, sizeof invitation.secret);
 	memcpy(invitation.pool_id, hth_charter_pool_id(charter), HTH_HASH_BYTES);
 	snprintf(invitation.pool_name, sizeof invitation.pool_name, "%s", hth_charter_name(charter));
@@ -125,7 +130,8 @@ static void used(hth_street *s, const unsigned char key[32], uint64_t now)
 static void answer(hth_street *s, const hth_card *to, const char *subject, uint64_t session)
 {
 	hth_error err;
-	if (s->link == NULL || street_post(s, s->link, to, subject, session, HTH_LETTER_STREET, s->letter.data, s->letter.len, &err) != HTH_OK)
+	if (s->link == NULL || street_post(s, s->link, to, subject, session, HTH_LETTER_STREET, s->letter.data, s->letter.len,
+	                                   &err) != HTH_OK)
 		hth_log(HTH_LOG_DEBUG, "a guest is not answered: %s", s->link == NULL ? "no connection" : err.message);
 }
 
@@ -152,8 +158,8 @@ static void welcome(hth_street *s, const hth_card *to, const char *subject, uint
 	answer(s, to, subject, session);
 }
 
-static hth_status let_in(hth_street *s, const unsigned char *secret, const unsigned char key[32], const hth_card *card, const char *name, bool *ret_done,
-                         hth_error *err)
+static hth_status let_in(hth_street *s, const unsigned char *secret, const unsigned char key[32], const hth_card *card, const char *name,
+                         bool *ret_done, hth_error *err)
 {
 	uint64_t now = street_unix_ms();
 	HTH_TRY(hth_invitation_book_redeem(s->book, secret, &card->id, now, err));
@@ -211,7 +217,10 @@ void street_knocked(hth_street *s, const hth_opened *letter, hth_canon_reader *r
 
 /* ---- the guest ---- */
 
-bool street_guest_knows(const hth_street *s, const hth_home_id *id) { return s->guest != NULL && hth_home_id_equal(id, &s->guest->inviter.id); }
+bool street_guest_knows(const hth_street *s, const hth_home_id *id)
+{
+	return s->guest != NULL && hth_home_id_equal(id, &s->guest->inviter.id);
+}
 const char *street_guest_subject(const hth_street *s) { return s->guest != NULL && !s->guest->admitted ? s->guest->subject : NULL; }
 
 /* Tells whoever asked, and is taken down by the timer: what calls this may stand in the guest's link. */
@@ -316,13 +325,13 @@ static void on_limit(void *ctx)
 	if (g->ended || g->admitted)
 		return;
 	if (g->waiting)
-		hth_fail(&err, HTH_TIMEOUT, "the invitation is good, but a keeper of %s has to agree: ask for `hearth pool approve` there, then join again "
-		         "with the same line",
-		         g->invitation.pool_name);
+		hth_fail(&err, HTH_TIMEOUT,
+		         "the invitation is good, but a keeper of %s has to agree: ask for `hearth pool approve` there, then join again "
+		         "with the same line", g->invitation.pool_name);
 	else
-		hth_fail(&err, HTH_TIMEOUT, "%s does not answer%s%.200s: is the home that invited you running, %s reachable from here, and the clock right "
-		         "on both?", g->invitation.pool_name,
-		         g->why.message[0] != '\0' ? " - " : "", g->why.message, g->invitation.hub);
+		hth_fail(&err, HTH_TIMEOUT,
+		         "%s does not answer%s%.200s: is the home that invited you running, %s reachable from here, and the clock right on "
+		         "both?", g->invitation.pool_name, g->why.message[0] != '\0' ? " - " : "", g->why.message, g->invitation.hub);
 	street_guest_end(g->street, &err);
 }
 
@@ -346,7 +355,8 @@ static void on_guest_down(void *ctx, const hth_link_hub *hub, bool was_up, const
 		hth_fail(&err, HTH_DENIED, "%s is not the hub that the invitation means: %.300s", g->invitation.hub, why->message);
 		street_guest_end(g->street, &err);
 	} else if (why->status == HTH_DENIED && (was_up || ++g->denials >= DENIALS_MAX)) {
-		hth_fail(&err, HTH_DENIED, "the invitation is not good any more: it was used, taken back, or has expired. Ask for a new one");
+		hth_fail(&err, HTH_DENIED,
+		         "the invitation is not good any more: it was used, taken back, or has expired. Ask for a new one");
 		street_guest_end(g->street, &err);
 	}
 }
@@ -467,7 +477,8 @@ hth_status hth_street_join(hth_street *s, const char *line, hth_street_joined_fn
 	hth_link_hub hub;
 	strcpy(hub.address, invitation.hub);
 	memcpy(hub.fingerprint, invitation.fingerprint, sizeof hub.fingerprint);
-	hth_status status = hth_link_open(&g->link, s->options.loop, &login, &(hth_link_events){g, on_guest_up, on_guest_down, on_guest_message}, err);
+	hth_status status = hth_link_open(&g->link, s->options.loop, &login,
+	                                  &(hth_link_events){g, on_guest_up, on_guest_down, on_guest_message}, err);
 	if (status == HTH_OK)
 		status = hth_link_subscribe(g->link, g->subject, err);
 	if (status == HTH_OK)

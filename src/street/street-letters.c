@@ -1,8 +1,8 @@
 /* street-letters.c - sealing what goes out, opening what comes in, and the small letters of the pulse.
  *
- * What comes in is believed in this order: the envelope (seal/envelope.h) says who wrote it and that it is new; the charter says whether that
- * home is a member now; a letter that does not name this start's session may be an old one, and only greets, asks to be let in, or brings a charter,
- * whose signatures speak for themselves.
+ * What comes in is believed in this order: the envelope (seal/envelope.h) says who wrote it and that it is new; the charter says whether
+ * that home is a member now; a letter that does not name this start's session may be an old one, and only greets, asks to be let in, or
+ * brings a charter, whose signatures speak for themselves.
  */
 #include "street/street-internal.h"
 
@@ -21,8 +21,8 @@ void street_begin(hth_street *s, street_verb verb)
 	hth_canon_put_u8(&s->letter, (uint8_t)verb);
 }
 
-hth_status street_post(hth_street *s, hth_link *link, const hth_card *to, const char *subject, uint64_t session, hth_letter_kind kind, const void *bytes,
-                       size_t len, hth_error *err)
+hth_status street_post(hth_street *s, hth_link *link, const hth_card *to, const char *subject, uint64_t session, hth_letter_kind kind,
+                       const void *bytes, size_t len, hth_error *err)
 {
 	HTH_AUTO_FREE unsigned char *payload = malloc(len + 1);
 	if (payload == NULL)
@@ -31,7 +31,8 @@ hth_status street_post(hth_street *s, hth_link *link, const hth_card *to, const 
 	if (len > 0)
 		memcpy(payload + 1, bytes, len);
 	uint64_t now = street_unix_ms();
-	const hth_letter letter = {.subject = subject, .issued_ms = now, .expires_ms = now + STREET_LETTER_LIFE_MS, .session = session, .payload = payload,
+	const hth_letter letter = {.subject = subject, .issued_ms = now, .expires_ms = now + STREET_LETTER_LIFE_MS, .session = session,
+	                           .payload = payload,
 	                           .len = len + 1};
 	hth_buf_clear(&s->sealed);
 	hth_status status = hth_envelope_seal(&s->sealed, s->identity, to, &letter, err);
@@ -53,7 +54,8 @@ void street_post_letter(hth_street *s, const hth_member *to)
 		return;
 	}
 	street_subject(hth_charter_pool_id(hth_membership_charter(s->membership)), "to", to->card.id.bytes, subject);
-	if (street_post(s, s->link, &to->card, subject, p != NULL ? p->session : 0, HTH_LETTER_STREET, s->letter.data, s->letter.len, &err) != HTH_OK)
+	if (street_post(s, s->link, &to->card, subject, p != NULL ? p->session : 0, HTH_LETTER_STREET, s->letter.data, s->letter.len,
+	                &err) != HTH_OK)
 		hth_log(HTH_LOG_DEBUG, "a letter to %s is not sent: %s", to->name, err.message);
 }
 

@@ -1,4 +1,5 @@
-/* street-owner.h - a home's place in its neighbourhood as its owner's commands see it: making one, inviting, joining, leaving, trusting, hosting the hub.
+/* street-owner.h - a home's place in its neighbourhood as its owner's commands see it: making one, inviting, joining, leaving, trusting,
+ * hosting the hub.
  *
  * What is decided is on disk ($HEARTH_HOME/street/state, replaced whole) before it is told to anybody. All on the loop's thread.
  */
@@ -21,7 +22,8 @@ typedef struct hth_street_options {
 } hth_street_options;
 
 /* Reads what is on disk and connects, if this home is in a neighbourhood. events.members is called from the loop. */
-HTH_MUST_USE hth_status hth_street_create(hth_street **ret_street, const hth_street_options *options, const hth_street_events *events, hth_error *err);
+HTH_MUST_USE hth_status hth_street_create(hth_street **ret_street, const hth_street_options *options, const hth_street_events *events,
+                                          hth_error *err);
 void hth_street_destroy(hth_street *street);
 
 /* A neighbourhood of one. hub: HOST:PORT that this machine serves; external: the owner's own nats-server is there, and fingerprint is its
@@ -31,12 +33,13 @@ typedef struct hth_street_hub_choice {
 	bool external;
 	unsigned char fingerprint[HTH_FINGERPRINT_BYTES]; /* of an external one */
 } hth_street_hub_choice;
-HTH_MUST_USE hth_status hth_street_found(hth_street *street, const char *name, const hth_street_hub_choice *hub, const char **ret_snippet, hth_error *err);
+HTH_MUST_USE hth_status hth_street_found(hth_street *street, const char *name, const hth_street_hub_choice *hub, const char **ret_snippet,
+                                         hth_error *err);
 /* Hosts a hub from now on, beside the one that there may be; address NULL: not any more. */
 HTH_MUST_USE hth_status hth_street_host(hth_street *street, const hth_street_hub_choice *hub, const char **ret_snippet, hth_error *err);
 /* One line that lets in one home. expires_s 0: a day. */
-HTH_MUST_USE hth_status hth_street_invite(hth_street *street, uint32_t expires_s, char ret_line[HTH_INVITATION_LINE_MAX], uint64_t *ret_expires_ms,
-                                          hth_error *err);
+HTH_MUST_USE hth_status hth_street_invite(hth_street *street, uint32_t expires_s, char ret_line[HTH_INVITATION_LINE_MAX],
+                                          uint64_t *ret_expires_ms, hth_error *err);
 /* Takes back every invitation that is out. */
 HTH_MUST_USE hth_status hth_street_revoke(hth_street *street, hth_error *err);
 /* fn is called once, from the loop, unless this fails: NULL when this home is a member now, else why not. */

@@ -1,7 +1,9 @@
-/* street-state.c - what a home keeps of its neighbourhood on disk: one file, written whole under another name, synced, and put in its place.
+/* street-state.c - what a home keeps of its neighbourhood on disk: one file, written whole under another name, synced, and put in its
+ * place.
  *
- *   label text | n u16, charters as blobs, those that are followed first | n u16, proposals as blobs | book blob | n u16, trusted ids | n u8, hubs: home 32, address text,
- *   fingerprint 32, certificate blob | own hub: address text, external bool, fingerprint 32 | n u8, doors: key 32, inviter 32, expires u64, closes u64
+ *   label text | n u16, charters as blobs, those that are followed first | n u16, proposals as blobs | book blob | n u16, trusted ids | n
+ *   u8, hubs: home 32, address text, fingerprint 32, certificate blob | own hub: address text, external bool, fingerprint 32 | n u8, doors:
+ *   key 32, inviter 32, expires u64, closes u64
  *
  * It holds no secret: invitations are kept as hashes, the doors' keys are public halves.
  */
@@ -132,8 +134,10 @@ static hth_status read_charters(hth_street *s, hth_canon_reader *r, hth_error *e
 			if (r->failed)
 				break;
 			HTH_TRY(hth_charter_decode(&charter, bytes, len, err));
-			hth_status status = hth_membership_charter(s->membership) == NULL ? hth_membership_adopt(s->membership, charter, err)
-			                                                                  : hth_membership_bridge(s->membership, charter, &outcome, err);
+			hth_status status = hth_membership_charter(s->membership) == NULL
+			    ? hth_membership_adopt(s->membership, charter, err)
+			                                                                  : hth_membership_bridge(s->membership, charter,
+			                                                                      &outcome, err);
 			hth_charter_unref(charter);
 			if (status != HTH_OK && list == 0)
 				return status;
@@ -204,7 +208,8 @@ hth_status street_load(hth_street *s, hth_error *err)
 		len += (size_t)n;
 	if (decode(s, bytes, len, err) != HTH_OK) {
 		hth_error why = *err;
-		return hth_fail(err, why.status, "%s cannot be read (%.200s): restore it from a backup, or move it away and join your neighbourhood anew", path,
+		return hth_fail(err, why.status, "%s cannot be read (%.200s): restore it from a backup, or move it away and join your "
+		                                 "neighbourhood anew", path,
 		                why.message);
 	}
 	return HTH_OK;

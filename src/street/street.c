@@ -1,8 +1,9 @@
-/* street.c - the neighbourhood's part of the loop: its beginning and end, its pulse, and what others ask of it; see street.h and street-owner.h.
+/* street.c - the neighbourhood's part of the loop: its beginning and end, its pulse, and what others ask of it; see street.h and
+ * street-owner.h.
  *
- * Every five seconds or so each member is greeted (a *hello*): that carries this home's session (without which nobody can write to it), measures the
- * round trip, and says which charter it goes by, so that whoever is behind is brought up to date. A member that has not been heard for 15 s is not online.
- * In a neighbourhood of more than 64 each pulse greets the next 64, and silence is counted in as many rounds.
+ * Every five seconds or so each member is greeted (a *hello*): that carries this home's session (without which nobody can write to it),
+ * measures the round trip, and says which charter it goes by, so that whoever is behind is brought up to date. A member that has not been
+ * heard for 15 s is not online. In a neighbourhood of more than 64 each pulse greets the next 64, and silence is counted in as many rounds.
  */
 #include "street/street-internal.h"
 
@@ -27,7 +28,8 @@ bool street_is_self(const hth_street *s, const hth_home_id *id) { return hth_hom
 const hth_home_id *hth_street_self(const hth_street *s) { return &hth_identity_card(s->identity)->id; }
 const hth_charter *hth_street_charter(const hth_street *s) { return s->leaving ? NULL : hth_membership_charter(s->membership); }
 
-void street_subject(const unsigned char pool_id[HTH_HASH_BYTES], const char *what, const unsigned char id[32], char ret_subject[HTH_SUBJECT_MAX])
+void street_subject(const unsigned char pool_id[HTH_HASH_BYTES], const char *what, const unsigned char id[32],
+                    char ret_subject[HTH_SUBJECT_MAX])
 {
 	char pool[17], home[65];
 	sodium_bin2hex(pool, sizeof pool, pool_id, 8);
@@ -63,7 +65,8 @@ static void beat(hth_street *s)
 		street_peer *p = &s->peers[i];
 		const hth_member *m = hth_membership_find(s->membership, &p->id);
 		if (p->letters > STREET_FLOOD && m != NULL && (p->flood_told_ms == 0 || now - p->flood_told_ms > STREET_REJECT_LOG_MS)) {
-			hth_log(HTH_LOG_WARN, "%s floods this home with letters (%u in some seconds); `hearth pool remove` ends that", m->name, p->letters);
+			hth_log(HTH_LOG_WARN, "%s floods this home with letters (%u in some seconds); `hearth pool remove` ends that",
+			        m->name, p->letters);
 			p->flood_told_ms = now;
 		}
 		p->letters = 0;
@@ -86,7 +89,8 @@ static void start_hub(hth_street *s)
 	if (hth_street_charter(s) == NULL || s->hub_address[0] == '\0' || s->hub != NULL)
 		return;
 	if (street_hub_start(s, &why) != HTH_OK) {
-		hth_log(strcmp(s->hub_trouble, why.message) != 0 ? HTH_LOG_WARN : HTH_LOG_DEBUG, "the neighbourhood's hub: %s", why.message);
+		hth_log(strcmp(s->hub_trouble, why.message) != 0 ? HTH_LOG_WARN : HTH_LOG_DEBUG, "the neighbourhood's hub: %s",
+		        why.message);
 		snprintf(s->hub_trouble, sizeof s->hub_trouble, "%.319s", why.message);
 		return;
 	}
@@ -177,7 +181,8 @@ static hth_status begin(hth_street *s, const hth_street_options *options, hth_er
 		HTH_TRY(hth_invitation_book_create(&s->book, err));
 	street_rebuild_peers(s);
 	if (hth_street_charter(s) != NULL) {
-		if (hth_membership_find(s->membership, hth_street_self(s)) == NULL) { /* the power went between knowing it and acting on it */
+		/* the power went between knowing it and acting on it */
+		if (hth_membership_find(s->membership, hth_street_self(s)) == NULL) {
 			street_forget(s, "this home was removed from the neighbourhood");
 		} else {
 			start_hub(s);
@@ -297,7 +302,8 @@ hth_status street_who(const hth_street *s, const char *who, const hth_member **r
 	const hth_member *found = NULL;
 	size_t n = 0, len = strlen(who);
 	if (charter == NULL)
-		return hth_fail(err, HTH_CONFLICT, "this home is in no neighbourhood: `hearth pool create NAME`, or `hearth pool join` with an invitation");
+		return hth_fail(err, HTH_CONFLICT,
+		                "this home is in no neighbourhood: `hearth pool create NAME`, or `hearth pool join` with an invitation");
 	for (size_t i = 0; i < hth_charter_member_count(charter); i++) {
 		const hth_member *m = hth_charter_member(charter, i);
 		char id[HTH_HOME_ID_TEXT];
@@ -308,9 +314,11 @@ hth_status street_who(const hth_street *s, const char *who, const hth_member **r
 		}
 	}
 	if (n == 0)
-		return hth_fail(err, HTH_NOT_FOUND, "no member of %s is called %.63s; `hearth pool status` lists them", hth_charter_name(charter), who);
+		return hth_fail(err, HTH_NOT_FOUND, "no member of %s is called %.63s; `hearth pool status` lists them",
+		                hth_charter_name(charter), who);
 	if (n > 1)
-		return hth_fail(err, HTH_INVALID, "%zu members are called %.63s: give the beginning of the id that `hearth pool status` shows", n, who);
+		return hth_fail(err, HTH_INVALID,
+		                "%zu members are called %.63s: give the beginning of the id that `hearth pool status` shows", n, who);
 	*ret_member = found;
 	return HTH_OK;
 }

@@ -28,7 +28,8 @@ typedef struct hth_up_event {
 } hth_up_event;
 
 /* The request as a body of the OpenAI API, and its path below the base URL. HTH_UNSUPPORTED names what cannot be asked. */
-HTH_MUST_USE hth_status hth_up_write(const hth_request *request, const char *model, hth_buf *ret_body, const char **ret_path, hth_error *err);
+HTH_MUST_USE hth_status hth_up_write(const hth_request *request, const char *model, hth_buf *ret_body, const char **ret_path,
+                                     hth_error *err);
 
 /* An answer being read. emit takes the event (false: no memory; reading then ends). */
 typedef struct hth_up_reader {

@@ -1,7 +1,8 @@
 /* upstream-wire.c - a request as the OpenAI API writes it, and its answer read as it comes. Pure: no thread, no socket.
  *
- * What another server cannot be asked in its API (a grammar, an echo, log probabilities of the old completions) is refused by name. A bias is on
- * token ids of its own tokenizer, which is what a client that names its model means. What an upstream sends is untrusted: lines, texts and lists are bounded and of the right type, or it has failed.
+ * What another server cannot be asked in its API (a grammar, an echo, log probabilities of the old completions) is refused by name. A bias
+ * is on token ids of its own tokenizer, which is what a client that names its model means. What an upstream sends is untrusted: lines,
+ * texts and lists are bounded and of the right type, or it has failed.
  */
 #include "upstream/upstream-internal.h"
 
@@ -134,7 +135,8 @@ static hth_status add_shape(json_t *body, const hth_request_input *input, hth_er
 	HTH_AUTO_JSON json_t *any = json_pack("{s:s}", "type", "object");
 	HTH_TRY(hth_json_parse(&schema, input->format_json, strlen(input->format_json), err));
 	json_t *format = json_equal(schema, any) ? json_pack("{s:s}", "type", "json_object")
-	                                         : json_pack("{s:s, s:{s:s, s:O, s:b}}", "type", "json_schema", "json_schema", "name", "answer", "schema", schema, "strict", 1);
+	                                         : json_pack("{s:s, s:{s:s, s:O, s:b}}", "type", "json_schema", "json_schema", "name",
+	                                                     "answer", "schema", schema, "strict", 1);
 	if (format == NULL || json_object_set_new(body, "response_format", format) != 0)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for the request");
 	return HTH_OK;
@@ -142,7 +144,8 @@ static hth_status add_shape(json_t *body, const hth_request_input *input, hth_er
 
 static hth_status refuse(const char *param, const char *what, hth_error *err)
 {
-	return hth_fail_param(err, HTH_UNSUPPORTED, param, "%s cannot be asked of an upstream's model; use a model of this home for it", what);
+	return hth_fail_param(err, HTH_UNSUPPORTED, param, "%s cannot be asked of an upstream's model; use a model of this home for it",
+	                      what);
 }
 
 hth_status hth_up_write(const hth_request *r, const char *model, hth_buf *ret_body, const char **ret_path, hth_error *err)
@@ -218,7 +221,8 @@ static void read_row(const json_t *from, hth_token_logprob *row, hth_buf *bytes)
 		hth_buf_append_char(bytes, (char)(unsigned char)json_integer_value(json_array_get(list, i)));
 	if (json_array_size(list) == 0 && json_is_string(text))
 		hth_buf_append(bytes, json_string_value(text), HTH_MIN(json_string_length(text), (size_t)256));
-	*row = (hth_token_logprob){.token = -1, .logprob = logprob > -9999 && logprob < 9999 ? (float)logprob : -9999, .n_bytes = bytes->len - begin};
+	*row = (hth_token_logprob){.token = -1, .logprob = logprob > -9999 && logprob < 9999 ? (float)logprob : -9999,
+	                           .n_bytes = bytes->len - begin};
 }
 
 /* {"content":[{"token","logprob","bytes","top_logprobs":[...]}]}; what is not of that form is left out. False: no memory. */
@@ -261,7 +265,8 @@ static bool read_logprobs(const json_t *logprobs, hth_up_event *e)
 	return true;
 }
 
-static bool emit_piece(hth_up_reader *reader, hth_piece_kind kind, size_t tool, const char *id, const char *name, const char *text, const json_t *logprobs)
+static bool emit_piece(hth_up_reader *reader, hth_piece_kind kind, size_t tool, const char *id, const char *name, const char *text,
+                       const json_t *logprobs)
 {
 	hth_up_event *e = calloc(1, sizeof *e);
 	bool ok = e != NULL;
@@ -271,7 +276,8 @@ static bool emit_piece(hth_up_reader *reader, hth_piece_kind kind, size_t tool, 
 		e->text = strdup(text != NULL ? text : "");
 		e->tool_id = id != NULL ? strdup(id) : NULL;
 		e->tool_name = name != NULL ? strdup(name) : NULL;
-		ok = read_logprobs(logprobs, e) && e->text != NULL && (id == NULL || e->tool_id != NULL) && (name == NULL || e->tool_name != NULL);
+		ok = read_logprobs(logprobs, e) && e->text != NULL && (id == NULL || e->tool_id != NULL) &&
+		    (name == NULL || e->tool_name != NULL);
 	}
 	if (ok)
 		return reader->emit(reader->ctx, e);
@@ -298,9 +304,11 @@ static bool tool_calls(hth_up_reader *reader, const json_t *calls)
 		json_int_t index = json_is_integer(at) ? json_integer_value(at) : (json_int_t)i;
 		if (index < 0 || index >= TOOL_CALLS_MAX)
 			return bad(reader, "a tool call without a place");
-		if (name != NULL && *name != '\0' && !emit_piece(reader, HTH_PIECE_TOOL_CALL, (size_t)index, id != NULL ? id : "", name, NULL, NULL))
+		if (name != NULL && *name != '\0' && !emit_piece(reader, HTH_PIECE_TOOL_CALL, (size_t)index, id != NULL ? id : "", name,
+		                                                 NULL, NULL))
 			return false;
-		if (arguments != NULL && *arguments != '\0' && !emit_piece(reader, HTH_PIECE_TOOL_ARGUMENTS, (size_t)index, NULL, NULL, arguments, NULL))
+		if (arguments != NULL && *arguments != '\0' && !emit_piece(reader, HTH_PIECE_TOOL_ARGUMENTS, (size_t)index, NULL, NULL,
+		                                                           arguments, NULL))
 			return false;
 	}
 	return true;
@@ -347,7 +355,8 @@ static bool read_data(hth_up_reader *reader, const char *data, size_t len)
 		return true; /* the chunk of usage */
 	if (!text_of(reader, delta, "reasoning_content", HTH_PIECE_REASONING, NULL) ||
 	    (json_object_get(delta, "reasoning_content") == NULL && !text_of(reader, delta, "reasoning", HTH_PIECE_REASONING, NULL)) ||
-	    !text_of(reader, delta, "content", HTH_PIECE_TEXT, json_object_get(choice, "logprobs")) || !text_of(reader, choice, "text", HTH_PIECE_TEXT, NULL) ||
+	    !text_of(reader, delta, "content", HTH_PIECE_TEXT, json_object_get(choice, "logprobs")) ||
+	    !text_of(reader, choice, "text", HTH_PIECE_TEXT, NULL) ||
 	    !tool_calls(reader, json_object_get(delta, "tool_calls")))
 		return false;
 	const char *finish = json_string_value(json_object_get(choice, "finish_reason"));
@@ -427,8 +436,10 @@ hth_status hth_up_http_error(const char *upstream, const hth_transfer_head *head
 		message = "it does not say why";
 	int code = head->code;
 	if (code == 401 || code == 403) /* our key, not the client's */
-		return hth_fail(err, HTH_GONE, "the upstream %s does not take the key that hearth.conf has for it (HTTP status %d)", upstream, code);
-	hth_status status = code == 404 ? HTH_NOT_FOUND : code == 429 || code == 503 ? HTH_BUSY : code == 413 || kind != NULL ? HTH_TOO_LARGE
+		return hth_fail(err, HTH_GONE, "the upstream %s does not take the key that hearth.conf has for it (HTTP status %d)",
+		                upstream, code);
+	hth_status status = code == 404 ? HTH_NOT_FOUND : code == 429 || code == 503 ? HTH_BUSY : code == 413 ||
+	    kind != NULL ? HTH_TOO_LARGE
 	                    : code >= 400 && code < 500 ? HTH_INVALID : HTH_GONE;
 	return hth_fail(err, status, "the upstream %s: %.300s (HTTP status %d)", upstream, message, code);
 }

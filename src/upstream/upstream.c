@@ -141,8 +141,10 @@ static hth_status read_models(call *c, json_t **ret_models, hth_error *err)
 
 static hth_status talk(call *c, hth_up_event *end, hth_error *err)
 {
-	const hth_transfer t = {.url = c->url, .secret = c->up->secret, .body = c->request != NULL ? c->body.data : NULL, .body_len = c->body.len,
-	                        .max_bytes = ANSWER_MAX, .connect_ms = 5000, .total_ms = c->request != NULL ? 0 : 10000, .head = on_head, .data = on_data,
+	const hth_transfer t = {.url = c->url, .secret = c->up->secret, .body = c->request != NULL ? c->body.data : NULL,
+	                        .body_len = c->body.len,
+	                        .max_bytes = ANSWER_MAX, .connect_ms = 5000, .total_ms = c->request != NULL ? 0 : 10000, .head = on_head,
+	                        .data = on_data,
 	                        .hop = on_hop, .cancelled = on_cancelled, .ctx = c};
 	hth_status status = hth_transfer_run(&t, NULL, err);
 	if (c->reader.failed) {
@@ -317,7 +319,8 @@ static void end_check(call *c, const hth_up_event *e)
 	if (changed)
 		up->since_unix = hth_clock_unix();
 	if (changed)
-		hth_log(answers ? HTH_LOG_INFO : HTH_LOG_WARN, answers ? "upstream %s answers: %s%zu models" : "upstream %s does not answer: %s", up->name,
+		hth_log(answers ? HTH_LOG_INFO : HTH_LOG_WARN, answers ? "upstream %s answers: %s%zu models"
+		                                                       : "upstream %s does not answer: %s", up->name,
 		        answers ? "" : up->error, up->n_models);
 	log_checks(c->all, up, changed);
 }
@@ -328,8 +331,10 @@ static bool take_event(call *c, const hth_up_event *e)
 	hth_request *r = c->request;
 	switch (e->kind) {
 	case HTH_UP_PIECE: {
-		const hth_answer_piece piece = {.kind = e->piece, .text = e->text, .len = e->len, .n_tokens = e->n_rows > 0 ? (uint32_t)e->n_rows : 1,
-		                                .logprobs = e->rows, .n_logprobs = e->n_rows, .top = e->n_top > 0 ? e->top : NULL, .n_top = e->n_top, .tool_index = e->tool_index, .tool_id = e->tool_id,
+		const hth_answer_piece piece = {.kind = e->piece, .text = e->text, .len = e->len,
+		                                .n_tokens = e->n_rows > 0 ? (uint32_t)e->n_rows : 1,
+		                                .logprobs = e->rows, .n_logprobs = e->n_rows, .top = e->n_top > 0 ? e->top : NULL,
+		                                .n_top = e->n_top, .tool_index = e->tool_index, .tool_id = e->tool_id,
 		                                .tool_name = e->tool_name};
 		hth_request_piece(r, &piece);
 		return false;
@@ -471,7 +476,8 @@ hth_status hth_upstreams_submit(hth_upstreams *all, hth_request *request, const 
 	for (size_t i = 0; i < up->n_models; i++)
 		known |= strcmp(up->models[i], request->model) == 0;
 	if (up->checked && !known)
-		return hth_fail_param(err, HTH_NOT_FOUND, "model", "the upstream %s has no model '%.200s'; GET /v1/models lists what it has", up->name, model);
+		return hth_fail_param(err, HTH_NOT_FOUND, "model",
+		                      "the upstream %s has no model '%.200s'; GET /v1/models lists what it has", up->name, model);
 	if (up->active >= CALLS_PER_UPSTREAM || all->n_calls >= HTH_UPSTREAM_CALLS_MAX)
 		return hth_fail(err, HTH_BUSY, "the upstream %s has %zu requests already; try again in a moment", up->name, up->active);
 	call *c = new_call(all, up, "");
@@ -517,7 +523,8 @@ void hth_upstreams_states(const hth_upstreams *all, void (*fn)(void *ctx, const 
 {
 	for (size_t i = 0; all != NULL && i < all->n; i++) {
 		const upstream *up = &all->list[i];
-		fn(ctx, &(hth_upstream_state){.name = up->name, .url = up->base, .error = up->error, .checked = up->checked, .answers = up->answers,
+		fn(ctx, &(hth_upstream_state){.name = up->name, .url = up->base, .error = up->error, .checked = up->checked,
+		                              .answers = up->answers,
 		                              .models = up->answers ? up->n_models : 0, .active = up->active, .privacy = up->privacy,
 		                              .since_unix = up->since_unix});
 	}
@@ -549,8 +556,8 @@ static hth_status add(hth_upstreams *all, const hth_upstream_options *o, hth_err
 	return HTH_OK;
 }
 
-hth_status hth_upstreams_create(hth_upstreams **ret_upstreams, hth_loop *loop, const char *home, const hth_upstream_options *options, size_t n,
-                                unsigned check_ms, hth_error *err)
+hth_status hth_upstreams_create(hth_upstreams **ret_upstreams, hth_loop *loop, const char *home, const hth_upstream_options *options,
+                                size_t n, unsigned check_ms, hth_error *err)
 {
 	if (n > HTH_UPSTREAMS_MAX)
 		return hth_fail(err, HTH_TOO_LARGE, "there are more than %d upstreams", HTH_UPSTREAMS_MAX);

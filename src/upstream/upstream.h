@@ -1,10 +1,10 @@
 /* upstream.h - OpenAI-compatible servers that the owner already runs (llama-server, Ollama, vLLM, another Hearth) as backends.
  *
  * An upstream NAME with a model M serves requests for "NAME/M". Each request runs on a thread that speaks HTTP and posts what
- * comes to the loop; a request that is cancelled closes its connection within a tenth of a second. Upstreams are asked for their models when
- * the node starts and then every now and then: one that does not answer is refused at once instead of waited for. A request
- * goes to an upstream only with a permit (privacy.h) for the class that its owner gave it; every connection is in the egress log.
- * Everything here is called on the loop's thread.
+ * comes to the loop; a request that is cancelled closes its connection within a tenth of a second. Upstreams are asked for their models
+ * when the node starts and then every now and then: one that does not answer is refused at once instead of waited for. A request goes to an
+ * upstream only with a permit (privacy.h) for the class that its owner gave it; every connection is in the egress log. Everything here is
+ * called on the loop's thread.
  */
 #ifndef HTH_UPSTREAM_UPSTREAM_H
 #define HTH_UPSTREAM_UPSTREAM_H
@@ -23,10 +23,10 @@ typedef struct hth_upstream_options {
 	hth_privacy_class privacy;   /* the widest reader it counts as: HTH_PRIVATE serves all requests, HTH_PUBLIC only public ones */
 } hth_upstream_options;
 
-/* All strings are copied. check_ms: between looks at an upstream that answers; 0: 15000. One that does not is looked at after a fifteenth of
- * that, then ever more seldom, up to eight times it; a request for it has it looked at within two seconds. */
-HTH_MUST_USE hth_status hth_upstreams_create(hth_upstreams **ret_upstreams, hth_loop *loop, const char *home, const hth_upstream_options *options,
-                                             size_t n, unsigned check_ms, hth_error *err);
+/* All strings are copied. check_ms: between looks at an upstream that answers; 0: 15000. One that does not is looked at after a fifteenth
+ * of that, then ever more seldom, up to eight times it; a request for it has it looked at within two seconds. */
+HTH_MUST_USE hth_status hth_upstreams_create(hth_upstreams **ret_upstreams, hth_loop *loop, const char *home,
+                                             const hth_upstream_options *options, size_t n, unsigned check_ms, hth_error *err);
 /* Ends all calls (their requests fail with HTH_BUSY) and threads. */
 void hth_upstreams_destroy(hth_upstreams *upstreams);
 
@@ -37,7 +37,8 @@ hth_privacy_class hth_upstreams_audience(const hth_upstreams *upstreams, const c
 /* Runs a CLASSIFIED request: moves it to ROUTED and RUNNING and sees to its end. On failure the request is untouched.
  * HTH_BUSY: it does not answer, or has too many; HTH_UNSUPPORTED: what is asked cannot be asked of another server. permit must be for this
  * request and audience; it stays the caller's. */
-HTH_MUST_USE hth_status hth_upstreams_submit(hth_upstreams *upstreams, hth_request *request, const hth_sealed_permit *permit, hth_error *err);
+HTH_MUST_USE hth_status hth_upstreams_submit(hth_upstreams *upstreams, hth_request *request, const hth_sealed_permit *permit,
+                                             hth_error *err);
 
 typedef struct hth_upstream_model {
 	const char *name; /* "NAME/M" */

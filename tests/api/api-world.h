@@ -1,4 +1,5 @@
-/* api-world.h - a call, its requests' results given by hand, and everything that went out of it; for tests of the wire formats without a server. */
+/* api-world.h - a call, its requests' results given by hand, and everything that went out of it; for tests of the wire formats without a
+ * server. */
 #ifndef HTH_TESTS_API_WORLD_H
 #define HTH_TESTS_API_WORLD_H
 

@@ -6,9 +6,10 @@
 TEST(a_conversation_is_put_into_the_one_shape_that_templates_read)
 {
 	CHECK_INT(call("POST", "/v1/chat/completions",
-	               "{\"messages\":[{\"role\":\"developer\",\"content\":[{\"type\":\"text\",\"text\":\"be \"},{\"type\":\"text\",\"text\":\"brief\"}],\"x\":1},"
-	               "{\"role\":\"assistant\",\"content\":null,\"reasoning\":\"hm\",\"tool_calls\":[{\"id\":\"c1\",\"type\":\"function\",\"function\":"
-	               "{\"name\":\"f\",\"arguments\":\"{\\\"a\\\": [1]}\"}}]},{\"role\":\"tool\",\"tool_call_id\":\"c1\",\"content\":\"42\"}]}"),
+	               "{\"messages\":[{\"role\":\"developer\",\"content\":[{\"type\":\"text\",\"text\":\"be "
+	               "\"},{\"type\":\"text\",\"text\":\"brief\"}],\"x\":1},{\"role\":\"assistant\",\"content\":null,\"reasoning\":\"hm\","
+	               "\"tool_calls\":[{\"id\":\"c1\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"a\\\": "
+	               "[1]}\"}}]},{\"role\":\"tool\",\"tool_call_id\":\"c1\",\"content\":\"42\"}]}"),
 	          HTH_OK);
 	CHECK_STR(request(0)->input.messages_json,
 	          "[{\"role\":\"system\",\"content\":\"be brief\"},{\"role\":\"assistant\",\"content\":\"\",\"reasoning_content\":\"hm\","
@@ -21,11 +22,12 @@ TEST(a_conversation_is_put_into_the_one_shape_that_templates_read)
 TEST(sampling_and_limits_reach_the_request)
 {
 	CHECK_INT(call("POST", "/v1/chat/completions",
-	               "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"n\":2,\"seed\":5,\"temperature\":0.25,\"top_p\":0.5,\"top_k\":-1,"
-	               "\"min_p\":0.125,\"stop\":[\"A\",\"\",\"B\"],\"max_tokens\":9,\"max_completion_tokens\":3,\"logit_bias\":{\"7\":-100},"
-	               "\"presence_penalty\":0.5,\"frequency_penalty\":-0.5,\"repetition_penalty\":1.5,\"ignore_eos\":true,\"logprobs\":true,"
-	               "\"top_logprobs\":4,\"keep_alive\":\"1m30s\",\"reasoning_effort\":\"low\",\"chat_template_kwargs\":{\"k\":1},"
-	               "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]}"),
+	               "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"n\":2,\"seed\":5,\"temperature\":0.25,"
+	               "\"top_p\":0.5,\"top_k\":-1,\"min_p\":0.125,\"stop\":[\"A\",\"\",\"B\"],\"max_tokens\":9,"
+	               "\"max_completion_tokens\":3,\"logit_bias\":{\"7\":-100},\"presence_penalty\":0.5,\"frequency_penalty\":-0.5,"
+	               "\"repetition_penalty\":1.5,\"ignore_eos\":true,\"logprobs\":true,\"top_logprobs\":4,\"keep_alive\":\"1m30s\","
+	               "\"reasoning_effort\":\"low\",\"chat_template_kwargs\":{\"k\":1},\"tools\":[{\"type\":\"function\","
+	               "\"function\":{\"name\":\"f\"}}]}"),
 	          HTH_OK);
 	REQUIRE(t.job != NULL);
 	CHECK_INT(t.job->n_requests, 2);
@@ -55,7 +57,8 @@ TEST(sampling_and_limits_reach_the_request)
 	over();
 	/* tool_choice none leaves the tools out. */
 	CHECK_INT(call("POST", "/v1/chat/completions",
-	               "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"tool_choice\":\"none\",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]}"),
+	               "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"tool_choice\":\"none\",\"tools\":[{\"type\":\"function\","
+	               "\"function\":{\"name\":\"f\"}}]}"),
 	          HTH_OK);
 	CHECK(request(0)->input.tools_json == NULL);
 	over();
@@ -69,7 +72,8 @@ TEST(keep_alive_is_understood_as_ollama_writes_it)
 	} cases[] = {{"{}", 99},          {"{\"keep_alive\":null}", 99}, {"{\"keep_alive\":0}", 0},      {"{\"keep_alive\":-1}", -1},
 	             {"{\"keep_alive\":2.5}", 3}, {"{\"keep_alive\":\"5m\"}", 300}, {"{\"keep_alive\":\"1h30m\"}", 5400},
 	             {"{\"keep_alive\":\"-1m\"}", -1}, {"{\"keep_alive\":\"500ms\"}", 1}, {"{\"keep_alive\":\"10\"}", 10}};
-	static const char *const bad[] = {"{\"keep_alive\":\"\"}", "{\"keep_alive\":\"5 m\"}", "{\"keep_alive\":\"5x\"}", "{\"keep_alive\":\"m\"}",
+	static const char *const bad[] = {"{\"keep_alive\":\"\"}", "{\"keep_alive\":\"5 m\"}", "{\"keep_alive\":\"5x\"}",
+	                                  "{\"keep_alive\":\"m\"}",
 	                                  "{\"keep_alive\":true}", "{\"keep_alive\":\"inf\"}", "{\"keep_alive\":\"-\"}"};
 	for (size_t i = 0; i < HTH_COUNT(cases); i++) {
 		hth_error err;
@@ -99,10 +103,11 @@ TEST(log_probabilities_are_bytes_where_they_are_no_characters)
 	hth_answer_piece piece = {.text = "\xc3\xa9", .len = 2, .n_tokens = 2, .logprobs = rows, .n_logprobs = 2, .top = top, .n_top = 2};
 	hth_api_started(t.job, 0);
 	hth_api_piece(t.job, 0, &piece);
-	CHECK(sent("\"delta\":{\"content\":\"\xc3\xa9\"},\"logprobs\":{\"content\":[{\"token\":\"\xef\xbf\xbd\",\"logprob\":-0.5,\"bytes\":[195],"
-	           "\"top_logprobs\":[{\"token\":\"\xef\xbf\xbd\",\"logprob\":-0.5,\"bytes\":[195]},{\"token\":\"\\\"\",\"logprob\":-2,\"bytes\":[34]}]},"
-	           "{\"token\":\"\xef\xbf\xbd\",\"logprob\":-1.25,\"bytes\":[169],\"top_logprobs\":[{\"token\":\"\xef\xbf\xbd\",\"logprob\":-1.25,\"bytes\":[169]},"
-	           "{\"token\":\"z\",\"logprob\":-9999,\"bytes\":[122]}]}],\"refusal\":null},\"finish_reason\":null"));
+	CHECK(sent("\"delta\":{\"content\":\"\xc3\xa9\"},\"logprobs\":{\"content\":[{\"token\":\"\xef\xbf\xbd\",\"logprob\":-0.5,"
+	           "\"bytes\":[195],\"top_logprobs\":[{\"token\":\"\xef\xbf\xbd\",\"logprob\":-0.5,\"bytes\":[195]},{\"token\":\"\\\"\","
+	           "\"logprob\":-2,\"bytes\":[34]}]},{\"token\":\"\xef\xbf\xbd\",\"logprob\":-1.25,\"bytes\":[169],"
+	           "\"top_logprobs\":[{\"token\":\"\xef\xbf\xbd\",\"logprob\":-1.25,\"bytes\":[169]},{\"token\":\"z\",\"logprob\":-9999,"
+	           "\"bytes\":[122]}]}],\"refusal\":null},\"finish_reason\":null"));
 	hth_api_done(t.job, 0);
 	CHECK(t.finished);
 	over();
@@ -115,7 +120,8 @@ TEST(log_probabilities_are_bytes_where_they_are_no_characters)
 	plain.n_logprobs = 1;
 	hth_api_piece(t.job, 0, &plain);
 	hth_api_done(t.job, 0);
-	CHECK(sent("\"text\":\"\xc3\xa9" "b\",\"logprobs\":{\"tokens\":[\"\xef\xbf\xbd\",\"\xef\xbf\xbd\",\"b\"],\"token_logprobs\":[-0.5,-1.25,-3],"));
+	CHECK(sent("\"text\":\"\xc3\xa9" "b\",\"logprobs\":{\"tokens\":[\"\xef\xbf\xbd\",\"\xef\xbf\xbd\",\"b\"],\"token_logprobs\":[-0.5,"
+	                                 "-1.25,-3],"));
 	CHECK(sent("\"text_offset\":[0,1,1]"));
 	over();
 }
@@ -129,9 +135,11 @@ TEST(one_failure_fails_the_call_and_nothing_follows_it)
 	CHECK_INT(call("POST", "/v1/chat/completions", "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"stream\":true}"), HTH_OK);
 	hth_api_fail(t.job, &gone);
 	CHECK_INT(t.status, 502);
-	CHECK_STR(t.out.data, "{\"error\":{\"message\":\"the runner died\",\"type\":\"api_error\",\"param\":null,\"code\":\"runner_died\"}}");
+	CHECK_STR(t.out.data,
+	          "{\"error\":{\"message\":\"the runner died\",\"type\":\"api_error\",\"param\":null,\"code\":\"runner_died\"}}");
 	/* In the middle: an event that says so, and the end. */
-	CHECK_INT(call("POST", "/v1/chat/completions", "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"stream\":true,\"n\":2}"), HTH_OK);
+	CHECK_INT(call("POST", "/v1/chat/completions", "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"stream\":true,\"n\":2}"),
+	          HTH_OK);
 	hth_api_started(t.job, 0);
 	hth_api_piece(t.job, 0, &piece);
 	hth_api_fail(t.job, &gone);
@@ -172,7 +180,8 @@ TEST(embeddings_come_in_order_and_in_both_encodings)
 	hth_api_embedding(t.job, 0, (float[]){0.5f}, 1);
 	CHECK(!t.finished);
 	hth_api_done(t.job, 0);
-	CHECK(sent("[{\"object\":\"embedding\",\"index\":0,\"embedding\":\"AAAAPw==\"},{\"object\":\"embedding\",\"index\":1,\"embedding\":\"AACAPwAAAMA=\"}]"));
+	CHECK(sent("[{\"object\":\"embedding\",\"index\":0,\"embedding\":\"AAAAPw==\"},{\"object\":\"embedding\",\"index\":1,"
+	           "\"embedding\":\"AACAPwAAAMA=\"}]"));
 	CHECK_INT(call("POST", "/v1/embeddings", "{\"input\":\"a\",\"dimensions\":2}"), HTH_OK);
 	hth_api_embedding(t.job, 0, (float[]){0.3f, 0.4f, 0.866f}, 3);
 	hth_api_done(t.job, 0);
@@ -199,22 +208,25 @@ TEST(pieces_of_a_tokenisation_stand_beside_their_ids)
 TEST(anthropics_blocks_become_messages_and_events_come_in_order)
 {
 	CHECK_INT(call("POST", "/v1/messages",
-	               "{\"max_tokens\":5,\"stream\":true,\"system\":[{\"type\":\"text\",\"text\":\"s\"}],\"messages\":[{\"role\":\"user\",\"content\":\"a\"},"
-	               "{\"role\":\"assistant\",\"content\":[{\"type\":\"thinking\",\"thinking\":\"t\"},{\"type\":\"text\",\"text\":\"b\"},{\"type\":\"tool_use\","
-	               "\"id\":\"i\",\"name\":\"f\",\"input\":{\"x\":1}}]},{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"c\"},"
-	               "{\"type\":\"tool_result\",\"tool_use_id\":\"i\",\"content\":[{\"type\":\"text\",\"text\":\"r\"}]}]}]}"),
+	               "{\"max_tokens\":5,\"stream\":true,\"system\":[{\"type\":\"text\",\"text\":\"s\"}],\"messages\":[{\"role\":\"user\","
+	               "\"content\":\"a\"},{\"role\":\"assistant\",\"content\":[{\"type\":\"thinking\",\"thinking\":\"t\"},"
+	               "{\"type\":\"text\",\"text\":\"b\"},{\"type\":\"tool_use\",\"id\":\"i\",\"name\":\"f\",\"input\":{\"x\":1}}]},"
+	               "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"c\"},{\"type\":\"tool_result\",\"tool_use_id\":\"i\","
+	               "\"content\":[{\"type\":\"text\",\"text\":\"r\"}]}]}]}"),
 	          HTH_OK);
 	REQUIRE(t.job != NULL);
 	CHECK_STR(request(0)->input.messages_json,
-	          "[{\"role\":\"system\",\"content\":\"s\"},{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\",\"reasoning_content\":\"t\","
-	          "\"tool_calls\":[{\"id\":\"i\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":{\"x\":1}}}]},"
-	          "{\"role\":\"tool\",\"tool_call_id\":\"i\",\"content\":\"r\"},{\"role\":\"user\",\"content\":\"c\"}]");
+	          "[{\"role\":\"system\",\"content\":\"s\"},{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\","
+	          "\"content\":\"b\",\"reasoning_content\":\"t\",\"tool_calls\":[{\"id\":\"i\",\"type\":\"function\","
+	          "\"function\":{\"name\":\"f\",\"arguments\":{\"x\":1}}}]},{\"role\":\"tool\",\"tool_call_id\":\"i\",\"content\":\"r\"},"
+	          "{\"role\":\"user\",\"content\":\"c\"}]");
 	hth_answer_piece piece = words("hi");
 	hth_api_started(t.job, 0);
 	hth_api_piece(t.job, 0, &piece);
 	hth_api_done(t.job, 0);
 	CHECK(t.finished);
-	static const char *const order[] = {"event: message_start", "event: content_block_start", "\"text\":\"hi\"", "event: content_block_stop",
+	static const char *const order[] = {"event: message_start", "event: content_block_start", "\"text\":\"hi\"",
+	                                    "event: content_block_stop",
 	                                    "event: message_delta", "event: message_stop"};
 	const char *at = t.out.data;
 	for (size_t i = 0; i < HTH_COUNT(order); i++) {
@@ -232,7 +244,8 @@ TEST(a_response_can_be_gone_on_with_without_its_instructions)
 	char body[256], id[48];
 	REQUIRE_OK(hth_response_store_create(&store, &err));
 	CHECK_INT(call("POST", "/v1/responses", "{\"input\":\"one\",\"instructions\":\"be brief\"}"), HTH_OK);
-	CHECK_STR(request(0)->input.messages_json, "[{\"role\":\"system\",\"content\":\"be brief\"},{\"role\":\"user\",\"content\":\"one\"}]");
+	CHECK_STR(request(0)->input.messages_json,
+	          "[{\"role\":\"system\",\"content\":\"be brief\"},{\"role\":\"user\",\"content\":\"one\"}]");
 	hth_answer_piece piece = words("two");
 	hth_api_started(t.job, 0);
 	hth_api_piece(t.job, 0, &piece);
@@ -242,7 +255,8 @@ TEST(a_response_can_be_gone_on_with_without_its_instructions)
 	CHECK_INT(call("POST", "/v1/responses", body), HTH_OK);
 	REQUIRE(t.job != NULL);
 	CHECK_STR(request(0)->input.messages_json,
-	          "[{\"role\":\"user\",\"content\":\"one\"},{\"role\":\"assistant\",\"content\":\"two\"},{\"role\":\"user\",\"content\":\"three\"}]");
+	          "[{\"role\":\"user\",\"content\":\"one\"},{\"role\":\"assistant\",\"content\":\"two\"},{\"role\":\"user\","
+	          "\"content\":\"three\"}]");
 	/* What was not to be stored, or is deleted, is not there. */
 	CHECK(hth_response_store_delete(store, id));
 	CHECK(!hth_response_store_delete(store, id));
@@ -294,8 +308,9 @@ TEST(paths_and_methods)
 	CHECK(hth_api_find("GET", "/v1/embeddings", &allow) == NULL);
 	CHECK_STR(allow, "POST");
 	CHECK_INT(call("GET", "/v1/models", ""), HTH_OK);
-	CHECK_STR(t.out.data, "{\"object\":\"list\",\"data\":[{\"id\":\"a\\\"b\",\"object\":\"model\",\"created\":7,\"owned_by\":\"hearth\",\"type\":\"model\","
-	                      "\"display_name\":\"a\\\"b\",\"created_at\":\"1970-01-01T00:00:07.000000000Z\"}],\"has_more\":false}");
+	CHECK_STR(t.out.data, "{\"object\":\"list\",\"data\":[{\"id\":\"a\\\"b\",\"object\":\"model\",\"created\":7,"
+	                      "\"owned_by\":\"hearth\",\"type\":\"model\",\"display_name\":\"a\\\"b\","
+	                      "\"created_at\":\"1970-01-01T00:00:07.000000000Z\"}],\"has_more\":false}");
 	over();
 }
 

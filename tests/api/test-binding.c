@@ -1,4 +1,5 @@
-/* test-binding.c - the grammars of tool calls and schemas: every sentence of a family's grammar is read back as the calls that it may be. */
+/* test-binding.c - the grammars of tool calls and schemas: every sentence of a family's grammar is read back as the calls that it may
+ * be. */
 #include "api/binding.h"
 #include "api/call-grammar.h"
 #include "api/fields.h"
@@ -8,9 +9,11 @@
 #include "api-world.h"
 
 static const char tools_text[] =
-    "[{\"type\":\"function\",\"function\":{\"name\":\"weather\",\"parameters\":{\"type\":\"object\",\"properties\":{\"place\":{\"type\":\"string\",\"enum\":[\"Oslo\",\"Rome\"]},"
-    "\"days\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":9},\"why\":{\"type\":\"string\"}},\"required\":[\"place\",\"days\"],\"additionalProperties\":false}}},"
-    "{\"type\":\"function\",\"function\":{\"name\":\"now\",\"parameters\":{\"type\":\"object\",\"properties\":{},\"additionalProperties\":false}}}]";
+    "[{\"type\":\"function\",\"function\":{\"name\":\"weather\",\"parameters\":{\"type\":\"object\","
+    "\"properties\":{\"place\":{\"type\":\"string\",\"enum\":[\"Oslo\",\"Rome\"]},\"days\":{\"type\":\"integer\",\"minimum\":1,"
+    "\"maximum\":9},\"why\":{\"type\":\"string\"}},\"required\":[\"place\",\"days\"],\"additionalProperties\":false}}},"
+    "{\"type\":\"function\",\"function\":{\"name\":\"now\",\"parameters\":{\"type\":\"object\",\"properties\":{},"
+    "\"additionalProperties\":false}}}]";
 
 /* Words of the published templates that give each family away. */
 static const char *const templates[] = {
@@ -184,8 +187,10 @@ TEST(every_sentence_of_a_familys_grammar_is_read_back_as_calls)
 			for (size_t c = 0; c < heard.n; c++)
 				ok = ok && arguments_fit(&b, c);
 			if (!ok) {
-				test_fail(__FILE__, __LINE__, "%s: %.*s gives %zu calls, the first %s(%s), and says %s", templates[i], (int)text.len, text.data, heard.n,
-				          heard.names[0], heard.n > 0 && heard.arguments[0].data != NULL ? heard.arguments[0].data : "", heard.content.data != NULL ? heard.content.data : "");
+				test_fail(__FILE__, __LINE__, "%s: %.*s gives %zu calls, the first %s(%s), and says %s", templates[i],
+				          (int)text.len, text.data, heard.n, heard.names[0], heard.n > 0 &&
+				          heard.arguments[0].data != NULL ? heard.arguments[0].data : "",
+				          heard.content.data != NULL ? heard.content.data : "");
 				break;
 			}
 		}
@@ -202,20 +207,25 @@ TEST(calls_are_written_as_the_families_write_them)
 	static const struct {
 		const char *source, *text;
 	} cases[] = {
-	    {"<tool_call>", "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"place\": \"Oslo\", \"days\": 3}}\n</tool_call>\n<tool_call>\n{\"name\": \"now\", \"arguments\": {}}\n</tool_call>"},
+	    {"<tool_call>", "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"place\": \"Oslo\", \"days\": "
+	                    "3}}\n</tool_call>\n<tool_call>\n{\"name\": \"now\", \"arguments\": {}}\n</tool_call>"},
 	    {"<tool_call> <think>", "<think>\nhm < </thin\n</think>\n\n<tool_call>\n{\"name\": \"now\", \"arguments\": {}}\n</tool_call>"},
-	    {"<function= <parameter=", "<tool_call>\n<function=weather>\n<parameter=place>\nRome\n</parameter>\n<parameter=days>\n2\n</parameter>\n<parameter=why>\na < b\n\n</parameter>\n</function>\n</tool_call>"},
+	    {"<function= <parameter=", "<tool_call>\n<function=weather>\n<parameter=place>\nRome\n</parameter>\n<parameter=days>\n2\n"
+	                               "</parameter>\n<parameter=why>\na < b\n\n</parameter>\n</function>\n</tool_call>"},
 	    {"<|tool_call_start|>", "<|tool_call_start|>[weather(place=\"Oslo\", days=2, why=\"it's 5 < 6\"), now()]<|tool_call_end|>"},
 	    {"<|python_tag|>", "{\"name\": \"now\", \"parameters\": {}}"},
 	    {"[TOOL_CALLS] [ARGS]", "[TOOL_CALLS]weather[ARGS]{\"place\": \"Oslo\", \"days\": 1}[TOOL_CALLS]now[ARGS]{}"},
-	    {"<|channel|> <|message|>", "<|channel|>analysis<|message|>We need it.<|end|><|start|>assistant<|channel|>commentary to=functions.now <|constrain|>json<|message|>{}"},
+	    {"<|channel|> <|message|>", "<|channel|>analysis<|message|>We need it.<|end|><|start|>assistant<|channel|>commentary "
+	                                "to=functions.now <|constrain|>json<|message|>{}"},
 	    {"<｜tool▁call▁begin｜>", "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>now<｜tool▁sep｜>{}<｜tool▁call▁end｜><｜tool▁calls▁end｜>"},
 	};
 	for (size_t i = 0; i < HTH_COUNT(cases); i++) {
 		BOUND b = bind(cases[i].source, tools_text, true, NULL);
 		if (!allows(&b, cases[i].text))
 			test_fail(__FILE__, __LINE__, "%s refuses %s", cases[i].source, cases[i].text);
-		CHECK(!allows(&b, "") && !allows(&b, "hello") && !allows(&b, "<tool_call>\n{\"name\": \"other\", \"arguments\": {}}\n</tool_call>"));
+		CHECK(!allows(&b, "") && !allows(&b, "hello") && !allows(&b,
+		                                                         "<tool_call>\n{\"name\": \"other\", \"arguments\": "
+		                                                         "{}}\n</tool_call>"));
 	}
 	BOUND b = bind("<tool_call>", tools_text, true, NULL);
 	CHECK(!allows(&b, "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"place\": \"Paris\", \"days\": 3}}\n</tool_call>"));
@@ -231,7 +241,8 @@ TEST(what_was_bound_before_is_bound_alike_from_the_cache)
 		const char *tools;
 		bool must;
 		const char *format;
-	} cases[] = {{"<tool_call>", tools_text, true, NULL}, {"<tool_call>", tools_text, false, NULL}, {"<tool_call> <think> </think>", tools_text, true, NULL},
+	} cases[] = {{"<tool_call>", tools_text, true, NULL}, {"<tool_call>", tools_text, false, NULL},
+	             {"<tool_call> <think> </think>", tools_text, true, NULL},
 	             {"｜DSML｜", tools_text, true, NULL}, {"", NULL, false, "{\"type\":\"integer\"}"}, {"", tools_text, false, NULL}};
 	hth_error err;
 	for (int kept = 0; kept < 2; kept++) {
@@ -288,7 +299,8 @@ TEST(a_copy_of_a_bound_request_is_bound_anew)
 
 TEST(one_call_is_one_call)
 {
-	const char *two = "[TOOL_CALLS]now[ARGS]{}[TOOL_CALLS]now[ARGS]{}", *one = "[TOOL_CALLS]now[ARGS]{}", *source = "[TOOL_CALLS] [ARGS]";
+	const char *two = "[TOOL_CALLS]now[ARGS]{}[TOOL_CALLS]now[ARGS]{}", *one = "[TOOL_CALLS]now[ARGS]{}",
+	    *source = "[TOOL_CALLS] [ARGS]";
 	for (int k = 0; k < 2; k++) {
 		bound b = {.style = hth_toolcalls_detect(source, strlen(source))};
 		hth_error err;
@@ -308,7 +320,8 @@ TEST(one_call_is_one_call)
 
 TEST(a_schema_binds_the_text_and_lets_the_model_think_first)
 {
-	const char *schema = "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"}},\"required\":[\"a\"],\"additionalProperties\":false}";
+	const char *schema = "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"}},\"required\":[\"a\"],"
+	                     "\"additionalProperties\":false}";
 	BOUND plain = bind("", NULL, false, schema);
 	CHECK(allows(&plain, "{\"a\": 1}") && !allows(&plain, "{}") && !allows(&plain, "<think>x</think>{\"a\": 1}"));
 	CHECK(plain.request->params.grammar_trigger == NULL);
@@ -331,7 +344,8 @@ TEST(a_model_that_may_choose_is_bound_once_it_has_begun_a_call)
 	BOUND bare = bind("<|python_tag|>", tools_text, false, NULL), none = bind("", tools_text, false, NULL);
 	CHECK(bare.request->params.grammar == NULL && none.request->params.grammar == NULL);
 	/* A schema that no grammar carries promised nothing here. */
-	BOUND loose = bind("<tool_call>", "[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"type\":\"object\",\"dependentRequired\":{\"a\":[\"b\"]}}}}]", false, NULL);
+	BOUND loose = bind("<tool_call>", "[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"type\":\"object\","
+	                                  "\"dependentRequired\":{\"a\":[\"b\"]}}}}]", false, NULL);
 	CHECK(allows(&loose, "\n{\"name\": \"f\", \"arguments\": {\"x\": [1]}}\n</tool_call>"));
 }
 
@@ -339,16 +353,21 @@ TEST(a_model_that_may_choose_is_bound_once_it_has_begun_a_call)
 static json_t *golden(const char *name)
 {
 	char path[4096];
-	snprintf(path, sizeof path, "%s/goldens/templates/%s", getenv("HEARTH_SHARED") != NULL ? getenv("HEARTH_SHARED") : "../shared", name);
+	snprintf(path, sizeof path, "%s/goldens/templates/%s", getenv("HEARTH_SHARED") != NULL ? getenv("HEARTH_SHARED") : "../shared",
+	         name);
 	return json_load_file(path, 0, NULL);
 }
 
 TEST(what_published_templates_write_for_a_past_call_is_a_sentence)
 {
-	static const char *const names[] = {"Apertus-8B-Instruct", "Bielik-11B-v3.0-Instruct", "Cohere2MoE", "CohereForAI-c4ai-command-r7b-12-2024-tool_use", "GLM-4.7-Flash",
-	                                    "GigaChat3-10B-A1.8B", "NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", "NousResearch-Hermes-3-Llama-3.1-8B-tool_use", "Qwen-Qwen2.5-7B-Instruct",
-	                                    "Qwen3-Coder", "Reka-Edge", "deepseek-ai-DeepSeek-V3.1", "deepseek-ai-DeepSeek-V4", "google-gemma-4-31B-it", "meetkai-functionary-medium-v3.1",
-	                                    "meta-llama-Llama-3.1-8B-Instruct", "mistralai-Ministral-3-14B-Reasoning-2512", "moonshotai-Kimi-K2", "stepfun-ai-Step-3.5-Flash",
+	static const char *const names[] = {"Apertus-8B-Instruct", "Bielik-11B-v3.0-Instruct", "Cohere2MoE",
+	                                    "CohereForAI-c4ai-command-r7b-12-2024-tool_use", "GLM-4.7-Flash",
+	                                    "GigaChat3-10B-A1.8B", "NVIDIA-Nemotron-3-Nano-30B-A3B-BF16",
+	                                    "NousResearch-Hermes-3-Llama-3.1-8B-tool_use", "Qwen-Qwen2.5-7B-Instruct",
+	                                    "Qwen3-Coder", "Reka-Edge", "deepseek-ai-DeepSeek-V3.1", "deepseek-ai-DeepSeek-V4",
+	                                    "google-gemma-4-31B-it", "meetkai-functionary-medium-v3.1",
+	                                    "meta-llama-Llama-3.1-8B-Instruct", "mistralai-Ministral-3-14B-Reasoning-2512",
+	                                    "moonshotai-Kimi-K2", "stepfun-ai-Step-3.5-Flash",
 	                                    "unsloth-mistral-Devstral-Small-2507"};
 	HTH_AUTO_JSON json_t *cases = golden("cases.json");
 	if (cases == NULL)
@@ -358,8 +377,10 @@ TEST(what_published_templates_write_for_a_past_call_is_a_sentence)
 		char path[4096], file[128];
 		snprintf(file, sizeof file, "%s.json", names[i]);
 		HTH_AUTO_JSON json_t *rendered = golden(file);
-		const char *text = json_string_value(json_object_get(json_object_get(json_object_get(rendered, "cases"), "tool_result"), "text"));
-		snprintf(path, sizeof path, "%s/goldens/templates/%s.jinja", getenv("HEARTH_SHARED") != NULL ? getenv("HEARTH_SHARED") : "../shared", names[i]);
+		const char *text = json_string_value(json_object_get(json_object_get(json_object_get(rendered, "cases"), "tool_result"),
+		                                                     "text"));
+		snprintf(path, sizeof path, "%s/goldens/templates/%s.jinja",
+		         getenv("HEARTH_SHARED") != NULL ? getenv("HEARTH_SHARED") : "../shared", names[i]);
 		FILE *f = fopen(path, "r");
 		REQUIRE(f != NULL && text != NULL);
 		static char source[1 << 17];
@@ -381,7 +402,8 @@ TEST(what_published_templates_write_for_a_past_call_is_a_sentence)
 				continue;
 			hear(&b, text + at, end - at);
 			CHECK(heard.n == 1 && strcmp(heard.names[0], "get_weather") == 0);
-			HTH_AUTO_JSON json_t *arguments = heard.n > 0 ? json_loadb(heard.arguments[0].data, heard.arguments[0].len, 0, NULL) : NULL;
+			HTH_AUTO_JSON json_t *arguments = heard.n > 0 ? json_loadb(heard.arguments[0].data, heard.arguments[0].len, 0, NULL)
+			                                              : NULL;
 			CHECK_STR(json_string_value(json_object_get(arguments, "place")), "Oslo");
 		}
 		hth_grammar_matcher_destroy(m);
@@ -401,38 +423,52 @@ TEST(what_cannot_be_bound_is_refused_by_name_and_place)
 	static const struct {
 		const char *path, *body, *param, *word;
 	} cases[] = {
-	    {"/v1/chat/completions", CHAT "\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\",\"schema\":" BAD_SCHEMA "}}}", "response_format", "unevaluatedItems"},
+	    {"/v1/chat/completions", CHAT "\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\",\"schema\":"
+	     BAD_SCHEMA "}}}", "response_format", "unevaluatedItems"},
 	    {"/v1/chat/completions", CHAT "\"response_format\":{\"type\":\"json_schema\"}}", "response_format", "schema"},
 	    {"/v1/chat/completions", CHAT "\"response_format\":{\"type\":\"yaml\"}}", "response_format", "yaml"},
-	    {"/v1/chat/completions", CHAT "\"tool_choice\":\"required\",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}},{\"type\":\"function\",\"function\":{\"name\":\"g\",\"parameters\":" BAD_SCHEMA "}}]}",
+	    {"/v1/chat/completions", CHAT "\"tool_choice\":\"required\",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}},"
+	                                  "{\"type\":\"function\",\"function\":{\"name\":\"g\",\"parameters\":" BAD_SCHEMA "}}]}",
 	     "tools[1].function.parameters", "unevaluatedItems"},
-	    {"/v1/chat/completions", CHAT "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"g\",\"strict\":true,\"parameters\":" BAD_SCHEMA "}}]}", "tools[0].function.parameters", "unevaluatedItems"},
+	    {"/v1/chat/completions", CHAT "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"g\",\"strict\":true,\"parameters\":"
+	     BAD_SCHEMA "}}]}", "tools[0].function.parameters", "unevaluatedItems"},
 	    {"/v1/chat/completions", CHAT "\"tool_choice\":\"required\"}", "tool_choice", "no tools"},
-	    {"/v1/chat/completions", CHAT "\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"h\"}},\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"g\"}}]}", "tool_choice", "h"},
-	    {"/v1/chat/completions", CHAT "\"grammar\":\"root ::= \\\"a\\\"\",\"response_format\":{\"type\":\"json_object\"}}", "grammar", "twice"},
+	    {"/v1/chat/completions", CHAT "\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"h\"}},"
+	                                  "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"g\"}}]}", "tool_choice", "h"},
+	    {"/v1/chat/completions", CHAT "\"grammar\":\"root ::= \\\"a\\\"\",\"response_format\":{\"type\":\"json_object\"}}", "grammar",
+	     "twice"},
 	    {"/v1/completions", "{\"prompt\":\"x\",\"json_schema\":" BAD_SCHEMA "}", "json_schema", "unevaluatedItems"},
-	    {"/v1/responses", "{\"input\":\"x\",\"text\":{\"format\":{\"type\":\"json_schema\",\"name\":\"n\",\"schema\":" BAD_SCHEMA "}}}", "text.format", "unevaluatedItems"},
-	    {"/v1/responses", "{\"input\":\"x\",\"tool_choice\":\"required\",\"tools\":[{\"type\":\"function\",\"name\":\"g\",\"parameters\":" BAD_SCHEMA "}]}", "tools[0].parameters", "unevaluatedItems"},
-	    {"/v1/messages", "{\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"tool_choice\":{\"type\":\"any\"},\"tools\":[{\"name\":\"g\",\"input_schema\":" BAD_SCHEMA "}]}",
+	    {"/v1/responses", "{\"input\":\"x\",\"text\":{\"format\":{\"type\":\"json_schema\",\"name\":\"n\",\"schema\":" BAD_SCHEMA "}}}",
+	     "text.format", "unevaluatedItems"},
+	    {"/v1/responses", "{\"input\":\"x\",\"tool_choice\":\"required\",\"tools\":[{\"type\":\"function\",\"name\":\"g\","
+	                      "\"parameters\":" BAD_SCHEMA "}]}", "tools[0].parameters", "unevaluatedItems"},
+	    {"/v1/messages", "{\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"tool_choice\":{\"type\":\"any\"},"
+	                     "\"tools\":[{\"name\":\"g\",\"input_schema\":" BAD_SCHEMA "}]}",
 	     "tools[0].input_schema", "unevaluatedItems"},
-	    {"/v1/messages", "{\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"tool_choice\":{\"type\":\"tool\"}}", "tool_choice", "name"},
-	    {"/v1/messages", "{\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"mcp_servers\":[{}]}", "mcp_servers", "supported"},
-	    {"/v1/messages", "{\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"thread\":{\"type\":\"create\"}}", "thread", "without thread"},
+	    {"/v1/messages", "{\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"tool_choice\":{\"type\":\"tool\"}}",
+	     "tool_choice", "name"},
+	    {"/v1/messages", "{\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"mcp_servers\":[{}]}", "mcp_servers",
+	     "supported"},
+	    {"/v1/messages", "{\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"thread\":{\"type\":\"create\"}}",
+	     "thread", "without thread"},
 	    {"/v1/responses", "{\"input\":\"x\",\"background\":true}", "background", "supported"},
 	    {"/v1/responses", "{\"input\":\"x\",\"text\":5}", "text", "an object"},
 	    {"/v1/responses", "{\"input\":\"x\",\"reasoning\":[]}", "reasoning", "an object"},
 	    {"/v1/responses", "{\"input\":\"x\",\"include\":\"all\"}", "include", "an array"},
 	    {"/v1/completions", "{\"prompt\":\"x\",\"stream_options\":true}", "stream_options", "an object"},
 	    {"/v1/chat/completions", CHAT "\"stream_options\":true}", "stream_options", "an object"},
-	    {"/v1/messages", "{\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"output_config\":\"json\"}", "output_config", "an object"},
+	    {"/v1/messages", "{\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"output_config\":\"json\"}",
+	     "output_config", "an object"},
 	    {"/v1/chat/completions", CHAT "\"functions\":[{\"name\":\"f\"}]}", "functions", "tools"},
 	    {"/v1/chat/completions", CHAT "\"web_search_options\":{}}", "web_search_options", "supported"},
-	    {"/api/chat", "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"format\":" BAD_SCHEMA "}", "format", "unevaluatedItems"},
+	    {"/api/chat", "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"format\":" BAD_SCHEMA "}", "format",
+	     "unevaluatedItems"},
 	    {"/api/generate", "{\"model\":\"m\",\"prompt\":\"x\",\"raw\":true,\"format\":\"xml\"}", "format", "schema"},
 	};
 	for (size_t i = 0; i < HTH_COUNT(cases); i++) {
 		hth_status status = call("POST", cases[i].path, cases[i].body);
-		if ((status != HTH_INVALID && status != HTH_UNSUPPORTED) || strcmp(t.err.param, cases[i].param) != 0 || strstr(t.err.message, cases[i].word) == NULL)
+		if ((status != HTH_INVALID && status != HTH_UNSUPPORTED) || strcmp(t.err.param, cases[i].param) != 0 ||
+		    strstr(t.err.message, cases[i].word) == NULL)
 			test_fail(__FILE__, __LINE__, "%s: %d, %s: %s", cases[i].body, status, t.err.param, t.err.message);
 		over();
 	}
@@ -441,10 +477,18 @@ TEST(what_cannot_be_bound_is_refused_by_name_and_place)
 TEST(each_family_says_what_must_be_called_in_its_own_words)
 {
 	static const char *const bodies[][2] = {
-	    {"/v1/chat/completions", CHAT "\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"g\"}},\"parallel_tool_calls\":false,\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}},{\"type\":\"function\",\"function\":{\"name\":\"g\"}}]}"},
-	    {"/v1/chat/completions", CHAT "\"tool_choice\":{\"type\":\"allowed_tools\",\"allowed_tools\":{\"mode\":\"required\",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"g\"}}]}},\"parallel_tool_calls\":false,\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}},{\"type\":\"function\",\"function\":{\"name\":\"g\"}}]}"},
-	    {"/v1/responses", "{\"input\":\"x\",\"tool_choice\":{\"type\":\"function\",\"name\":\"g\"},\"parallel_tool_calls\":false,\"tools\":[{\"type\":\"function\",\"name\":\"f\"},{\"type\":\"function\",\"name\":\"g\"}]}"},
-	    {"/v1/messages", "{\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"tool_choice\":{\"type\":\"tool\",\"name\":\"g\",\"disable_parallel_tool_use\":true},\"tools\":[{\"name\":\"f\",\"input_schema\":{}},{\"name\":\"g\",\"input_schema\":{}}]}"},
+	    {"/v1/chat/completions", CHAT "\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"g\"}},"
+	                                  "\"parallel_tool_calls\":false,\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}},"
+	                                  "{\"type\":\"function\",\"function\":{\"name\":\"g\"}}]}"},
+	    {"/v1/chat/completions", CHAT "\"tool_choice\":{\"type\":\"allowed_tools\",\"allowed_tools\":{\"mode\":\"required\","
+	                                  "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"g\"}}]}},"
+	                                  "\"parallel_tool_calls\":false,\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}},"
+	                                  "{\"type\":\"function\",\"function\":{\"name\":\"g\"}}]}"},
+	    {"/v1/responses", "{\"input\":\"x\",\"tool_choice\":{\"type\":\"function\",\"name\":\"g\"},\"parallel_tool_calls\":false,"
+	                      "\"tools\":[{\"type\":\"function\",\"name\":\"f\"},{\"type\":\"function\",\"name\":\"g\"}]}"},
+	    {"/v1/messages", "{\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"tool_choice\":{\"type\":\"tool\","
+	                     "\"name\":\"g\",\"disable_parallel_tool_use\":true},\"tools\":[{\"name\":\"f\",\"input_schema\":{}},"
+	                     "{\"name\":\"g\",\"input_schema\":{}}]}"},
 	};
 	for (size_t i = 0; i < HTH_COUNT(bodies); i++) {
 		if (call("POST", bodies[i][0], bodies[i][1]) != HTH_OK) {

@@ -9,7 +9,8 @@ static hth_context *two_passages(void)
 {
 	hth_context *c = NULL;
 	CHECK_OK(hth_context_create(&c, &err));
-	const hth_context_passage a = {.file = "/papers/lease.pdf", .page = 2, .text = "The deposit is 2400.", .snippet = "deposit", .document = "aa", .link = "/documents/aa/page/2",
+	const hth_context_passage a = {.file = "/papers/lease.pdf", .page = 2, .text = "The deposit is 2400.", .snippet = "deposit",
+	                               .document = "aa", .link = "/documents/aa/page/2",
 	                               .has_box = true, .box = {0.1f, 0.2f, 0.3f, 0.4f}};
 	const hth_context_passage b = {.file = "/papers/box.mbox", .part = "quote.txt", .text = "740 euros", .snippet = "740"};
 	CHECK_OK(hth_context_add(c, &a, &err));
@@ -93,8 +94,9 @@ TEST(what_was_cited_is_listed_and_told_as_data)
 	CHECK_STR(out.data, "\n\n[1] /papers/lease.pdf, page 2\n[2] /papers/box.mbox (quote.txt)");
 	hth_buf_clear(&out);
 	CHECK(hth_citer_write_json(citer, HTH_CITE_PLAIN, &out));
-	CHECK_STR(out.data, "{\"number\":1,\"file\":\"/papers/lease.pdf\",\"page\":2,\"box\":[0.1000,0.2000,0.3000,0.4000],\"document\":\"aa\",\"link\":\"/documents/aa/page/2\",\"snippet\":"
-	                    "\"deposit\"},{\"number\":2,\"file\":\"/papers/box.mbox\",\"part\":\"quote.txt\",\"page\":null,\"snippet\":\"740\"}");
+	CHECK_STR(out.data, "{\"number\":1,\"file\":\"/papers/lease.pdf\",\"page\":2,\"box\":[0.1000,0.2000,0.3000,0.4000],"
+	                    "\"document\":\"aa\",\"link\":\"/documents/aa/page/2\",\"snippet\":\"deposit\"},{\"number\":2,"
+	                    "\"file\":\"/papers/box.mbox\",\"part\":\"quote.txt\",\"page\":null,\"snippet\":\"740\"}");
 	hth_buf_clear(&out);
 	CHECK(hth_citer_write_json(citer, HTH_CITE_OPENAI, &out));
 	/* In characters: each mark, where it stands. */

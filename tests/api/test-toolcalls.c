@@ -6,9 +6,10 @@
 static const char tools_text[] =
     "[{\"type\":\"function\",\"function\":{\"name\":\"get_weather\",\"parameters\":{\"type\":\"object\",\"properties\":{"
     "\"place\":{\"type\":\"string\"},\"days\":{\"type\":\"integer\"},\"exact\":{\"type\":\"boolean\"},\"list\":{\"type\":\"array\"}}}}},"
-    "{\"type\":\"function\",\"function\":{\"name\":\"run\",\"parameters\":{\"type\":\"object\",\"properties\":{\"code\":{\"type\":\"string\"}}}}},"
-    "{\"type\":\"function\",\"function\":{\"name\":\"python\",\"parameters\":{\"type\":\"object\",\"properties\":{\"code\":{\"type\":\"string\"}}}}},"
-    "{\"type\":\"function\",\"function\":{\"name\":\"now\"}}]";
+    "{\"type\":\"function\",\"function\":{\"name\":\"run\",\"parameters\":{\"type\":\"object\","
+    "\"properties\":{\"code\":{\"type\":\"string\"}}}}},{\"type\":\"function\",\"function\":{\"name\":\"python\","
+    "\"parameters\":{\"type\":\"object\",\"properties\":{\"code\":{\"type\":\"string\"}}}}},{\"type\":\"function\","
+    "\"function\":{\"name\":\"now\"}}]";
 
 /* C[...] content, R[...] reasoning, name(...) a call; neighbours of one kind are joined. */
 typedef struct event_log {
@@ -114,19 +115,23 @@ static const answer answers[] = {
     {HTH_TOOLCALLS_HERMES, "Let me look.\n<tool_call>\n{\"name\": \"now\", \"arguments\": {}}\n</tool_call>\n<tool_call>\n"
 			   "{\"name\": \"run\", \"arguments\": {\"code\": \"a}\\\"b\"}}\n</tool_call>",
      "C[Let me look.]0:now({})1:run({\"code\": \"a}\\\"b\"})"},
-    {HTH_TOOLCALLS_HERMES, "<think>\nx\n</think>\n\n<tool_call>{\"arguments\": {\"a\": [1, {\"b\": null}]}, \"name\": \"run\"}</tool_call>ok",
+    {HTH_TOOLCALLS_HERMES,
+     "<think>\nx\n</think>\n\n<tool_call>{\"arguments\": {\"a\": [1, {\"b\": null}]}, \"name\": \"run\"}</tool_call>ok",
      "R[x]0:run({\"a\": [1, {\"b\": null}]})C[ok]"},
     {HTH_TOOLCALLS_HERMES, "<tool_call>{\"name\": \"run\", \"arguments\": \"{\\\"a\\\": 1}\"}</tool_call>", "0:run({\"a\": 1})"},
     {HTH_TOOLCALLS_HERMES, "<tool_call>{\"name\": \"now\"}</tool_call>", "0:now({})"},
     {HTH_TOOLCALLS_HERMES, "<tool_call>{\"name\": \"now\", \"arguments\": null}</tool_call>", "0:now({})"},
     {HTH_TOOLCALLS_HERMES, "<tool_call>{\"name\": \"now\", \"arguments\": {}}{\"name\": \"now\", \"arguments\": {}}</tool_call>",
      "0:now({})1:now({})"},
-    {HTH_TOOLCALLS_HERMES, "<tool_call>[{\"name\": \"now\", \"arguments\": {}}, {\"name\": \"run\", \"arguments\": {\"code\": \"1\"}}]</tool_call>",
+    {HTH_TOOLCALLS_HERMES,
+     "<tool_call>[{\"name\": \"now\", \"arguments\": {}}, {\"name\": \"run\", \"arguments\": {\"code\": \"1\"}}]</tool_call>",
      "0:now({})1:run({\"code\": \"1\"})"},
-    {HTH_TOOLCALLS_HERMES, "<tool_call>{\"type\": \"function\", \"function\": {\"name\": \"run\", \"arguments\": {\"code\": \"x\"}}}</tool_call>",
+    {HTH_TOOLCALLS_HERMES,
+     "<tool_call>{\"type\": \"function\", \"function\": {\"name\": \"run\", \"arguments\": {\"code\": \"x\"}}}</tool_call>",
      "0:run({\"code\": \"x\"})"},
     {HTH_TOOLCALLS_HERMES, "{\"name\": \"get_weather\", \"arguments\": {\"place\": \"Oslo\"}}", "0:get_weather({\"place\": \"Oslo\"})"},
-    {HTH_TOOLCALLS_HERMES, "{\"name\": \"Ada\", \"arguments\": {\"born\": 1815}}", "C[{\"name\": \"Ada\", \"arguments\": {\"born\": 1815}}]"},
+    {HTH_TOOLCALLS_HERMES, "{\"name\": \"Ada\", \"arguments\": {\"born\": 1815}}",
+     "C[{\"name\": \"Ada\", \"arguments\": {\"born\": 1815}}]"},
     /* what is malformed is content */
     {HTH_TOOLCALLS_HERMES, "<tool_call>oops</tool_call> more", "C[<tool_call>oops</tool_call> more]"},
     {HTH_TOOLCALLS_HERMES, "see <tool_call> {'name': 'x'}", "C[see <tool_call> {'name': 'x'}]"},
@@ -139,14 +144,18 @@ static const answer answers[] = {
     {HTH_TOOLCALLS_HERMES, "{\"a\": 1, \"b\": [", "C[{\"a\": 1, \"b\": []"},
     {HTH_TOOLCALLS_HERMES, "[1, 2]", "C[[1, 2]]"},
     /* Qwen3-Coder, Nemotron, Seed-OSS */
-    {HTH_TOOLCALLS_FUNCTION, "I will.\n<tool_call>\n<function=get_weather>\n<parameter=place>\nOslo \"x\"\n</parameter>\n<parameter=days>\n3\n"
-			     "</parameter>\n<parameter=exact>\nTrue\n</parameter>\n<parameter=list>\n[1, 2]\n</parameter>\n</function>\n</tool_call>",
+    {HTH_TOOLCALLS_FUNCTION,
+     "I will.\n<tool_call>\n<function=get_weather>\n<parameter=place>\nOslo \"x\"\n</parameter>\n<parameter=days>\n3\n"
+			     "</parameter>\n<parameter=exact>\nTrue\n</parameter>\n<parameter=list>\n[1, "
+			     "2]\n</parameter>\n</function>\n</tool_call>",
      "C[I will.]0:get_weather({\"place\": \"Oslo \\\"x\\\"\", \"days\": 3, \"exact\": true, \"list\": [1, 2]})"},
-    {HTH_TOOLCALLS_FUNCTION, "<tool_call>\n<function=run>\n<parameter=code>\nif a < b:\n\tprint(\"é\")\n\n</parameter>\n</function>\n</tool_call>",
+    {HTH_TOOLCALLS_FUNCTION,
+     "<tool_call>\n<function=run>\n<parameter=code>\nif a < b:\n\tprint(\"é\")\n\n</parameter>\n</function>\n</tool_call>",
      "0:run({\"code\": \"if a < b:\\n\\tprint(\\\"é\\\")\\n\"})"},
     {HTH_TOOLCALLS_FUNCTION, "<function=now>\n</function>\n</tool_call>\n<tool_call>\n<function=now>\n</function>\n</tool_call>",
      "0:now({})1:now({})"},
-    {HTH_TOOLCALLS_FUNCTION, "<seed:tool_call>\n<function=other>\n<parameter=q>1.5</parameter>\n<parameter=r>a b</parameter>\n</function>\n</seed:tool_call>",
+    {HTH_TOOLCALLS_FUNCTION,
+     "<seed:tool_call>\n<function=other>\n<parameter=q>1.5</parameter>\n<parameter=r>a b</parameter>\n</function>\n</seed:tool_call>",
      "0:other({\"q\": 1.5, \"r\": \"a b\"})"},
     {HTH_TOOLCALLS_FUNCTION, "<function=get_weather>{\"place\": \"Oslo\"}</function>", "0:get_weather({\"place\": \"Oslo\"})"},
     {HTH_TOOLCALLS_FUNCTION, "Write `<function=name>` there.", "C[Write `<function=name>` there.]"},
@@ -165,8 +174,10 @@ static const answer answers[] = {
     {HTH_TOOLCALLS_INVOKE, "<minimax:tool_call>\n<invoke name=\"get_weather\">\n<parameter name=\"place\">Oslo</parameter>\n"
 			   "<parameter name=\"days\">3</parameter>\n</invoke>\n<invoke name=\"now\">\n</invoke>\n</minimax:tool_call>",
      "0:get_weather({\"place\": \"Oslo\", \"days\": 3})1:now({})"},
-    {HTH_TOOLCALLS_INVOKE, "Yes.\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"x\">\n<｜DSML｜parameter name=\"a\" string=\"true\">12</｜DSML｜parameter>\n"
-			   "<｜DSML｜parameter name=\"b\" string=\"false\">{\"c\": 1}</｜DSML｜parameter>\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>",
+    {HTH_TOOLCALLS_INVOKE,
+     "Yes.\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"x\">\n<｜DSML｜parameter name=\"a\" string=\"true\">12</｜DSML｜parameter>\n"
+			   "<｜DSML｜parameter name=\"b\" string=\"false\">{\"c\": "
+			   "1}</｜DSML｜parameter>\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>",
      "C[Yes.]0:x({\"a\": \"12\", \"b\": {\"c\": 1}})"},
     {HTH_TOOLCALLS_INVOKE, "why</think>\n\n<｜DSML｜function_calls>\n<｜DSML｜invoke name=\"now\">\n</｜DSML｜invoke>\n</｜DSML｜function_calls>",
      "R[why]0:now({})", true},
@@ -179,7 +190,8 @@ static const answer answers[] = {
     {HTH_TOOLCALLS_LLAMA3, "<|python_tag|>print(\"x\")\n", "0:python({\"code\": \"print(\\\"x\\\")\\n\"})"},
     {HTH_TOOLCALLS_LLAMA3, "{\"answer\": 42}", "C[{\"answer\": 42}]"},
     /* Mistral */
-    {HTH_TOOLCALLS_MISTRAL, "[TOOL_CALLS][{\"name\": \"get_weather\", \"arguments\": {\"place\": \"Oslo\"}}, {\"name\": \"now\", \"arguments\": {}}]",
+    {HTH_TOOLCALLS_MISTRAL,
+     "[TOOL_CALLS][{\"name\": \"get_weather\", \"arguments\": {\"place\": \"Oslo\"}}, {\"name\": \"now\", \"arguments\": {}}]",
      "0:get_weather({\"place\": \"Oslo\"})1:now({})"},
     {HTH_TOOLCALLS_MISTRAL, "Sure.[TOOL_CALLS]get_weather[ARGS]{\"place\": \"Oslo\"}[TOOL_CALLS]now[ARGS]{}",
      "C[Sure.]0:get_weather({\"place\": \"Oslo\"})1:now({})"},
@@ -192,20 +204,24 @@ static const answer answers[] = {
 			     "{\"place\": \"Oslo\"}\n```<｜tool▁call▁end｜>\n<｜tool▁call▁begin｜>function<｜tool▁sep｜>now\n```json\n{}\n```"
 			     "<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
      "R[x]0:get_weather({\"place\": \"Oslo\"})1:now({})"},
-    {HTH_TOOLCALLS_DEEPSEEK, "On it.<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>get_weather<｜tool▁sep｜>{\"place\": \"Oslo\"}<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+    {HTH_TOOLCALLS_DEEPSEEK,
+     "On it.<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>get_weather<｜tool▁sep｜>{\"place\": \"Oslo\"}<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
      "C[On it.]0:get_weather({\"place\": \"Oslo\"})"},
-    {HTH_TOOLCALLS_DEEPSEEK, "hm<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>now<｜tool▁sep｜>{}<｜tool▁call▁end｜><｜tool▁calls▁end｜>", "R[hm]0:now({})",
-     true},
+    {HTH_TOOLCALLS_DEEPSEEK, "hm<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>now<｜tool▁sep｜>{}<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+     "R[hm]0:now({})", true},
     /* Kimi */
-    {HTH_TOOLCALLS_KIMI, "Ok<|tool_calls_section_begin|><|tool_call_begin|>functions.get_weather:0<|tool_call_argument_begin|>{\"place\": \"Oslo\"}"
-			 "<|tool_call_end|><|tool_call_begin|>functions.now:1<|tool_call_argument_begin|>{}<|tool_call_end|><|tool_calls_section_end|>",
+    {HTH_TOOLCALLS_KIMI,
+     "Ok<|tool_calls_section_begin|><|tool_call_begin|>functions.get_weather:0<|tool_call_argument_begin|>{\"place\": \"Oslo\"}"
+     "<|tool_call_end|><|tool_call_begin|>functions.now:1<|tool_call_argument_begin|>{}<|tool_call_end|><|tool_calls_section_end|>",
      "C[Ok]0:get_weather({\"place\": \"Oslo\"})1:now({})"},
     /* gpt-oss */
-    {HTH_TOOLCALLS_HARMONY, "<|channel|>analysis<|message|>Think.<|end|><|start|>assistant<|channel|>final<|message|>Hi <b>.<|return|>", "R[Think.]C[Hi <b>.]"},
+    {HTH_TOOLCALLS_HARMONY, "<|channel|>analysis<|message|>Think.<|end|><|start|>assistant<|channel|>final<|message|>Hi <b>.<|return|>",
+     "R[Think.]C[Hi <b>.]"},
     {HTH_TOOLCALLS_HARMONY, "<|channel|>analysis<|message|>Need it.<|end|><|start|>assistant<|channel|>commentary to=functions.get_weather "
 			    "<|constrain|>json<|message|>{\"place\": \"Oslo\"}<|call|>",
      "R[Need it.]0:get_weather({\"place\": \"Oslo\"})"},
-    {HTH_TOOLCALLS_HARMONY, "<|channel|>commentary<|message|>First:<|end|><|start|>assistant to=functions.now<|channel|>commentary json<|message|>{}<|call|>",
+    {HTH_TOOLCALLS_HARMONY,
+     "<|channel|>commentary<|message|>First:<|end|><|start|>assistant to=functions.now<|channel|>commentary json<|message|>{}<|call|>",
      "C[First:]0:now({})"},
     {HTH_TOOLCALLS_HARMONY, "<|channel|>final<|message|>cut of", "C[cut of]", false, true},
     {HTH_TOOLCALLS_HARMONY, "<|channel|>final<|message|>Hi<|end|><|start|>assistant<|cha", "C[Hi]", false, true},
@@ -213,10 +229,12 @@ static const answer answers[] = {
     {HTH_TOOLCALLS_HARMONY, "no channel at all", "C[no channel at all]"},
     /* functionary 3.2 */
     {HTH_TOOLCALLS_FUNCTIONARY, "all\nHello there", "C[Hello there]"},
-    {HTH_TOOLCALLS_FUNCTIONARY, "all\nLooking.>>>get_weather\n{\"place\": \"Oslo\"}>>>now\n{}", "C[Looking.]0:get_weather({\"place\": \"Oslo\"})1:now({})"},
+    {HTH_TOOLCALLS_FUNCTIONARY, "all\nLooking.>>>get_weather\n{\"place\": \"Oslo\"}>>>now\n{}",
+     "C[Looking.]0:get_weather({\"place\": \"Oslo\"})1:now({})"},
     {HTH_TOOLCALLS_FUNCTIONARY, "Hello\nthere", "C[Hello\nthere]"},
     /* Cohere */
-    {HTH_TOOLCALLS_COHERE, "<|START_THINKING|>plan<|END_THINKING|><|START_ACTION|>[\n    {\"tool_call_id\": \"0\", \"tool_name\": \"get_weather\", "
+    {HTH_TOOLCALLS_COHERE,
+     "<|START_THINKING|>plan<|END_THINKING|><|START_ACTION|>[\n    {\"tool_call_id\": \"0\", \"tool_name\": \"get_weather\", "
 			   "\"parameters\": {\"place\": \"Oslo\"}}\n]<|END_ACTION|>",
      "R[plan]0:get_weather({\"place\": \"Oslo\"})", false, false, "<|START_THINKING|><|START_ACTION|>"},
     {HTH_TOOLCALLS_COHERE, "<|START_RESPONSE|>Hi there<|END_RESPONSE|>", "C[Hi there]"},
@@ -234,8 +252,10 @@ static const answer answers[] = {
     {HTH_TOOLCALLS_GEMMA, "<|tool_call>call:now{}<tool_call|><|tool_call>call:now{}<tool_call|>", "0:now({})1:now({})"},
     {HTH_TOOLCALLS_GEMMA, "<|tool_call>nonsense<tool_call|>!", "C[<|tool_call>nonsense<tool_call|>!]"},
     /* LFM2 */
-    {HTH_TOOLCALLS_PYTHON, "<|tool_call_start|>[get_weather(place=\"Oslo\", days=2, exact=True, list=['a', 1.5, None], o={'k': 1}), now()]<|tool_call_end|>It is",
-     "0:get_weather({\"place\": \"Oslo\", \"days\": 2, \"exact\": true, \"list\": [\"a\", 1.5, null], \"o\": {\"k\": 1}})1:now({})C[It is]"},
+    {HTH_TOOLCALLS_PYTHON,
+     "<|tool_call_start|>[get_weather(place=\"Oslo\", days=2, exact=True, list=['a', 1.5, None], o={'k': 1}), now()]<|tool_call_end|>It is",
+     "0:get_weather({\"place\": \"Oslo\", \"days\": 2, \"exact\": true, \"list\": [\"a\", 1.5, null], \"o\": {\"k\": 1}})1:now({})C[It "
+     "is]"},
     {HTH_TOOLCALLS_PYTHON, "<|tool_call_start|>[f(x=y)]<|tool_call_end|>", "C[<|tool_call_start|>[f(x=y)]<|tool_call_end|>]"},
     /* no family */
     {HTH_TOOLCALLS_GENERIC, "{\"tool_call\": {\"name\": \"now\", \"arguments\": {}}}", "0:now({})"},

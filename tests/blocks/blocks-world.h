@@ -1,6 +1,8 @@
-/* blocks-world.h - a few homes and a link that is not kind: letters are lost, doubled, overtaken; homes vanish, lie, restart. All from a seed.
+/* blocks-world.h - a few homes and a link that is not kind: letters are lost, doubled, overtaken; homes vanish, lie, restart. All from a
+ * seed.
  *
- * Home 0 asks. Its disk is `disk`, which outlives its machine. A file is `truth`; who has it gives its chunks after a moment, as a disk would.
+ * Home 0 asks. Its disk is `disk`, which outlives its machine. A file is `truth`; who has it gives its chunks after a moment, as a disk
+ * would.
  */
 #ifndef TESTS_BLOCKS_WORLD_H
 #define TESTS_BLOCKS_WORLD_H
@@ -70,7 +72,8 @@ static bool on_send(void *ctx, const hth_home_id *to, const void *bytes, size_t 
 	world_home *h = ctx;
 	int copies = hth_rng_unit(&w->rng) < w->loss ? 0 : hth_rng_unit(&w->rng) < w->twice ? 2 : 1;
 	for (; copies > 0; copies--) {
-		letter l = {.at = w->now + w->delay_ms + (w->jitter_ms ? hth_rng_next(&w->rng) % w->jitter_ms : 0), .to = index_of(to), .from = index_of(&h->id),
+		letter l = {.at = w->now + w->delay_ms + (w->jitter_ms ? hth_rng_next(&w->rng) % w->jitter_ms : 0), .to = index_of(to),
+		            .from = index_of(&h->id),
 		            .bytes = malloc(len), .len = len};
 		memcpy(l.bytes, bytes, len);
 		add_letter(l);
@@ -82,7 +85,8 @@ static void on_offer(void *ctx, const hth_home_id *from, const hth_blocks_messag
 {
 	world_home *h = ctx;
 	(void)from;
-	if (!h->has || (query->by_hash ? memcmp(query->sha256, w->sha256, HTH_SHA256_BYTES) != 0 : strcmp(query->reference, "the-model") != 0))
+	if (!h->has || (query->by_hash ? memcmp(query->sha256, w->sha256, HTH_SHA256_BYTES) != 0
+	                               : strcmp(query->reference, "the-model") != 0))
 		return;
 	*offer = (hth_blocks_offer){.n_files = 1, .extras = "{}", .extras_len = 2};
 	offer->files[0].bytes = w->bytes;
@@ -92,7 +96,8 @@ static void on_offer(void *ctx, const hth_home_id *from, const hth_blocks_messag
 		memcpy(offer->files[0].root, h->lie == OTHER_FILE ? w->other_list->root : w->list->root, HTH_HASH_BYTES);
 }
 
-static void on_read(void *ctx, uint64_t read, const hth_home_id *to, const unsigned char sha256[HTH_SHA256_BYTES], hth_blocks_part part, uint32_t index)
+static void on_read(void *ctx, uint64_t read, const hth_home_id *to, const unsigned char sha256[HTH_SHA256_BYTES], hth_blocks_part part,
+                    uint32_t index)
 {
 	world_home *h = ctx;
 	(void)to;
@@ -208,7 +213,8 @@ static void make_world(uint64_t seed, size_t bytes)
 		if (hth_chunk_list_create(&list, bytes, w->sha256, NULL) != HTH_OK)
 			abort();
 		for (uint32_t i = 0; i < list->n_chunks; i++)
-			hth_chunk_hash((which ? w->other : w->truth) + (size_t)i * HTH_CHUNK_BYTES, hth_chunk_size(bytes, i), list->chunks[i]);
+			hth_chunk_hash((which ? w->other : w->truth) + (size_t)i * HTH_CHUNK_BYTES, hth_chunk_size(bytes, i),
+			               list->chunks[i]);
 		hth_chunk_list_seal(list);
 		*(which ? &w->other_list : &w->list) = list;
 	}
@@ -238,7 +244,8 @@ static void free_world(void)
 static void fetch(void)
 {
 	hth_error err = HTH_ERROR_INIT;
-	hth_status status = hth_blocks_fetch(w->homes[0].blocks, 1, w->bytes, w->sha256, (const unsigned char (*)[HTH_HASH_BYTES])w->found, w->list->n_chunks, w->now, &err);
+	hth_status status = hth_blocks_fetch(w->homes[0].blocks, 1, w->bytes, w->sha256, (const unsigned char (*)[HTH_HASH_BYTES])w->found,
+	                                     w->list->n_chunks, w->now, &err);
 	if (status != HTH_OK)
 		test_fail(__FILE__, __LINE__, "%s", err.message);
 }
@@ -264,7 +271,8 @@ static bool step(uint64_t until)
 	uint64_t at = until;
 	int who = -1;
 	for (size_t i = 0; i < w->n_letters; i++)
-		if (w->letters[i].at < at || (first != SIZE_MAX && w->letters[i].at == at && w->letters[i].order < w->letters[first].order)) {
+		if (w->letters[i].at < at || (first != SIZE_MAX && w->letters[i].at == at &&
+		                              w->letters[i].order < w->letters[first].order)) {
 			at = w->letters[i].at;
 			first = i;
 		}

@@ -263,7 +263,8 @@ TEST(everything_at_once_ends_well_from_many_seeds)
 		}
 		run_for(600000);
 		if (w->ended != 1 || w->end != HTH_BLOCKS_WHOLE || memcmp(w->disk, w->truth, w->bytes) != 0)
-			test_fail(__FILE__, __LINE__, "seed %llu: ended %d as %d, %llu checks", (unsigned long long)seed, w->ended, (int)w->end, (unsigned long long)w->checks);
+			test_fail(__FILE__, __LINE__, "seed %llu: ended %d as %d, %llu checks", (unsigned long long)seed, w->ended,
+			          (int)w->end, (unsigned long long)w->checks);
 		CHECK(w->lied[1] == 0);
 		free_world();
 	}
@@ -274,7 +275,8 @@ TEST(a_list_takes_only_what_its_root_says)
 	hth_chunk_list *list = NULL, *other = NULL;
 	unsigned char sha256[HTH_SHA256_BYTES] = {1}, page[HTH_CHUNK_PAGE * HTH_HASH_BYTES];
 	uint64_t bytes = (uint64_t)HTH_CHUNK_BYTES * (HTH_CHUNK_PAGE + 1) + 5; /* two pages, the second one short */
-	REQUIRE(hth_chunk_list_create(&list, bytes, sha256, NULL) == HTH_OK && hth_chunk_list_create(&other, bytes, sha256, NULL) == HTH_OK);
+	REQUIRE(hth_chunk_list_create(&list, bytes, sha256, NULL) == HTH_OK &&
+	        hth_chunk_list_create(&other, bytes, sha256, NULL) == HTH_OK);
 	CHECK(list->n_chunks == HTH_CHUNK_PAGE + 2 && list->n_pages == 2 && hth_chunk_size(bytes, list->n_chunks - 1) == 5);
 	for (uint32_t i = 0; i < list->n_chunks; i++)
 		memcpy(list->chunks[i], &i, sizeof i);
@@ -284,9 +286,11 @@ TEST(a_list_takes_only_what_its_root_says)
 	CHECK(len == 2 * HTH_HASH_BYTES);
 	CHECK(!hth_chunk_list_take_page(other, 1, page, len)); /* no top yet */
 	unsigned char wrong[HTH_HASH_BYTES] = {7};
-	CHECK(!hth_chunk_list_take_top(other, wrong, list->pages, 2 * HTH_HASH_BYTES) && !hth_chunk_list_take_top(other, list->root, list->pages, HTH_HASH_BYTES));
+	CHECK(!hth_chunk_list_take_top(other, wrong, list->pages, 2 * HTH_HASH_BYTES) &&
+	      !hth_chunk_list_take_top(other, list->root, list->pages, HTH_HASH_BYTES));
 	CHECK(hth_chunk_list_take_top(other, list->root, list->pages, 2 * HTH_HASH_BYTES));
-	CHECK(!hth_chunk_list_take_page(other, 0, page, len) && !hth_chunk_list_take_page(other, 2, page, len) && hth_chunk_list_take_page(other, 1, page, len));
+	CHECK(!hth_chunk_list_take_page(other, 0, page, len) && !hth_chunk_list_take_page(other, 2, page, len) &&
+	      hth_chunk_list_take_page(other, 1, page, len));
 	page[3] ^= 1;
 	CHECK(!hth_chunk_list_take_page(other, 1, page, len));
 	CHECK(memcmp(other->chunks[HTH_CHUNK_PAGE + 1], list->chunks[HTH_CHUNK_PAGE + 1], HTH_HASH_BYTES) == 0);
@@ -294,7 +298,8 @@ TEST(a_list_takes_only_what_its_root_says)
 	CHECK(!hth_chunk_list_take_top(other, list->root, list->pages, 2 * HTH_HASH_BYTES));
 	hth_chunk_list_destroy(list);
 	hth_chunk_list_destroy(other);
-	CHECK(hth_chunk_list_create(&list, 0, sha256, NULL) == HTH_INVALID && hth_chunk_list_create(&list, HTH_BLOCKS_FILE_MAX + 1, sha256, NULL) == HTH_TOO_LARGE);
+	CHECK(hth_chunk_list_create(&list, 0, sha256, NULL) == HTH_INVALID &&
+	      hth_chunk_list_create(&list, HTH_BLOCKS_FILE_MAX + 1, sha256, NULL) == HTH_TOO_LARGE);
 }
 
 TEST_MAIN()

@@ -6,7 +6,8 @@
 
 static hth_error err;
 static hth_identity *home[8]; /* made once; 0 founds */
-static const hth_rules easy = {.classes = HTH_CHARTER_NEIGHBOURS | HTH_CHARTER_PUBLIC, .requests_per_hour = 60, .credit_line = 100000, .admit_needs = 1, .change_needs = 1};
+static const hth_rules easy = {.classes = HTH_CHARTER_NEIGHBOURS | HTH_CHARTER_PUBLIC, .requests_per_hour = 60, .credit_line = 100000,
+                               .admit_needs = 1, .change_needs = 1};
 
 static const hth_card *card(int i) { return hth_identity_card(home[i]); }
 static const hth_home_id *id(int i) { return &card(i)->id; }
@@ -85,7 +86,10 @@ static hth_charter *street(void)
 	c = step(c, sign(admit(c, 3, HTH_ROLE_MEMBER), 0));
 	return step(c, sign(amend(c, 1, 2), 2));
 }
-static bool same(const hth_charter *a, const hth_charter *b) { return memcmp(hth_charter_hash(a), hth_charter_hash(b), HTH_HASH_BYTES) == 0; }
+static bool same(const hth_charter *a, const hth_charter *b)
+{
+	return memcmp(hth_charter_hash(a), hth_charter_hash(b), HTH_HASH_BYTES) == 0;
+}
 
 TEST(a_charter_is_read_back_as_it_was_written_and_no_other_way)
 {
@@ -314,7 +318,8 @@ TEST(who_came_in_with_a_version_that_lost_goes_on_with_the_others)
 
 TEST(a_removed_keeper_cannot_undo_its_removal_with_a_version_of_its_own)
 {
-	/* One signature changes everything here, and the removed keeper may try as many bodies as it likes until one has the smaller hash. */
+	/* One signature changes everything here, and the removed keeper may try as many bodies as it likes until one has the smaller
+	 * hash. */
 	hth_charter *c = found();
 	c = step(c, sign(admit(c, 1, HTH_ROLE_KEEPER), 0));
 	hth_charter *gone = sign(removal(c, 1), 0);
@@ -329,7 +334,8 @@ TEST(a_removed_keeper_cannot_undo_its_removal_with_a_version_of_its_own)
 		sign(rival, 1);
 		smaller += memcmp(hth_charter_hash(rival), hth_charter_hash(gone), HTH_HASH_BYTES) < 0;
 		/* It may remove who removed it, and go on for longer: the founder has been there before it. */
-		hth_charter *revenge = sign(i == 0 ? removal(rival, 0) : admit(rival, 2, HTH_ROLE_KEEPER), 1), *more = sign(admit(revenge, 3, HTH_ROLE_MEMBER), 1);
+		hth_charter *revenge = sign(i == 0 ? removal(rival, 0) : admit(rival, 2, HTH_ROLE_KEEPER), 1),
+		    *more = sign(admit(revenge, 3, HTH_ROLE_MEMBER), 1);
 		CHECK_INT(offer(m, rival), HTH_CHARTER_KEPT);
 		CHECK_INT(offer(m, revenge), HTH_CHARTER_KEPT);
 		CHECK_INT(offer(m, more), HTH_CHARTER_KEPT);
@@ -361,7 +367,8 @@ static bool greet(hth_membership *from, hth_membership *to)
 	hth_charter_standing standing = hth_membership_standing(from);
 	unsigned char known[HTH_KNOWN_MAX][HTH_HASH_BYTES];
 	switch (hth_membership_heard(to, &standing)) {
-	case HTH_NEWS_ASK: hth_membership_answer(from, (const unsigned char(*)[HTH_HASH_BYTES])known, hth_membership_known(to, known), give, to); return true;
+	case HTH_NEWS_ASK: hth_membership_answer(from, (const unsigned char(*)[HTH_HASH_BYTES])known, hth_membership_known(to, known), give,
+	                                         to); return true;
 	case HTH_NEWS_TELL: hth_membership_tell(to, &standing, give, from); return true;
 	case HTH_NEWS_NONE: break;
 	}
@@ -474,7 +481,8 @@ TEST(of_two_keepers_who_remove_each_other_who_came_later_goes)
 		c = step(c, sign(admit(c, i, HTH_ROLE_KEEPER), 0));
 	/* 1 removes 2, 2 removes 1, both go on as long as they like; then a ring of three. */
 	for (int ring = 0; ring < 2; ring++) {
-		hth_charter *made[] = {sign(removal(c, 2), 1), NULL, sign(removal(c, ring ? 0 : 1), 2), NULL, ring ? sign(removal(c, 1), 0) : NULL};
+		hth_charter *made[] = {sign(removal(c, 2), 1), NULL, sign(removal(c, ring ? 0 : 1), 2), NULL,
+		                       ring ? sign(removal(c, 1), 0) : NULL};
 		made[1] = sign(admit(made[0], 3, HTH_ROLE_MEMBER), 1);
 		made[3] = sign(admit(made[2], 4, HTH_ROLE_MEMBER), 2);
 		static const int orders[][5] = {{0, 1, 2, 3, 4}, {2, 3, 0, 1, 4}, {4, 2, 0, 3, 1}, {0, 4, 2, 1, 3}};
@@ -512,7 +520,8 @@ static void heal(hth_membership *m[], int n, const unsigned part[])
 		moved = false;
 		for (int i = 0; i < n; i++)
 			for (int j = 0; j < n; j++)
-				if (i != j && part[i] == part[j] && hth_membership_find(m[i], id(j)) != NULL && hth_membership_find(m[j], id(i)) != NULL)
+				if (i != j && part[i] == part[j] && hth_membership_find(m[i], id(j)) != NULL &&
+				    hth_membership_find(m[j], id(i)) != NULL)
 					moved |= greet(m[i], m[j]);
 		CHECK(round < 99);
 	}
@@ -558,7 +567,8 @@ TEST(any_partitions_and_orders_leave_all_homes_agreed)
 			hth_charter *start = hth_charter_ref((hth_charter *)(uintptr_t)hth_membership_base(m[4]));
 			for (int i = 0; i < 8; i++) {
 				int who = (int)(hth_rng_next(&rng) % 4), whom = (int)(hth_rng_next(&rng) % 16);
-				/* Guests mostly; a keeper now and then; never the founder and the one who watches, so that somebody is left. */
+				/* Guests mostly; a keeper now and then; never the founder and the one who watches, so that somebody is
+				 * left. */
 				whom = whom < 2 ? 1 + whom : whom == 2 ? 3 : HOMES_N + whom % GUESTS_N;
 				const hth_member *self = hth_membership_find(m[who], id(who));
 				if (self == NULL || self->role != HTH_ROLE_KEEPER || whom == who || hth_membership_unsigned(m[who]) != NULL)
@@ -591,10 +601,12 @@ TEST(any_partitions_and_orders_leave_all_homes_agreed)
 				heal(m, HOMES_N, whole);
 			}
 			for (int i = 0; i < HOMES_N; i++)
-				CHECK(hth_membership_find(m[4], id(i)) == NULL || same(hth_membership_base(m[i]), hth_membership_base(m[4])));
+				CHECK(hth_membership_find(m[4], id(i)) == NULL ||
+				      same(hth_membership_base(m[i]), hth_membership_base(m[4])));
 			CHECK(hth_membership_unsigned(m[4]) == NULL);
 			for (int i = 1; i < HOMES_N + GUESTS_N; i++) {
-				/* Nobody who was there, was removed and let in by nobody is there; whom the founder let in and nobody removed is. */
+				/* Nobody who was there, was removed and let in by nobody is there; whom the founder let in and nobody
+				 * removed is. */
 				bool in = hth_membership_find(m[4], id(i)) != NULL, was = hth_charter_find(start, id(i)) != NULL;
 				if (i >= HOMES_N && was && !removed[i])
 					CHECK(in);

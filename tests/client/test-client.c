@@ -118,8 +118,10 @@ TEST(errors_of_the_server_are_its_words)
 		const char *answer, *says;
 		hth_status status;
 	} cases[] = {
-	    {"HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n{\"error\":{\"message\":\"no such model\",\"param\":\"model\"}}", "no such model", HTH_NOT_FOUND},
-	    {"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n{\"error\":{\"message\":\"300 of 256\",\"code\":\"context_length_exceeded\"}}", "300 of 256", HTH_TOO_LARGE},
+	    {"HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n{\"error\":{\"message\":\"no such model\",\"param\":\"model\"}}",
+	     "no such model", HTH_NOT_FOUND},
+	    {"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n{\"error\":{\"message\":\"300 of "
+	     "256\",\"code\":\"context_length_exceeded\"}}", "300 of 256", HTH_TOO_LARGE},
 	    {"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n{\"error\":\"plain words\"}", "plain words", HTH_INVALID},
 	    {"HTTP/1.1 401 Unauthorized\r\nConnection: close\r\n\r\n", "wants a key", HTH_UNAUTHORIZED},
 	    {"HTTP/1.1 503 Busy\r\nConnection: close\r\n\r\n<html>", "HTTP status 503", HTH_BUSY},

@@ -149,7 +149,8 @@ TEST(listen_takes_every_way_of_writing_an_address)
 		hth_config_url(&config, url, sizeof url);
 		CHECK_STR(url, good[i].url);
 	}
-	static const char *const bad[] = {"nowhere:1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:x", "[::1", "1.2.3.4:5:6", "127.0.0.1:-1"};
+	static const char *const bad[] = {"nowhere:1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:x", "[::1", "1.2.3.4:5:6",
+	                                  "127.0.0.1:-1"};
 	for (size_t i = 0; i < HTH_COUNT(bad); i++) {
 		CHECK_INT(load("--listen", bad[i], NULL, NULL), HTH_INVALID);
 		CHECK(strncmp(err.message, "--listen: ", 10) == 0);
@@ -178,7 +179,9 @@ TEST(units_and_ranges)
 	CHECK_STR(value_of("pool_lend", NULL), "neighbours");
 	REQUIRE_OK(load("--pool-lend=off", NULL, NULL, NULL));
 	CHECK_INT(config.pool_lend, HTH_LEND_NOTHING);
-	static const char *const bad[] = {"--memory=1.5", "--memory=1.G.", "--threads=1.5", "--pool-lend=1", "--pool-lend=private", "--memory=8Q", "--memory=-1", "--memory=101%", "--threads=-1", "--threads=5000", "--threads=2x", "--threads=",
+	static const char *const bad[] = {"--memory=1.5", "--memory=1.G.", "--threads=1.5", "--pool-lend=1", "--pool-lend=private",
+	                                  "--memory=8Q", "--memory=-1", "--memory=101%", "--threads=-1", "--threads=5000", "--threads=2x",
+	                                  "--threads=",
 	                                  "--max-body=1", "--load-timeout=0", "--load-timeout=never", "--log-level=loud",
 	                                  "--memory=99999999999999999999", "--memory=20000000000G", "--home="};
 	for (size_t i = 0; i < HTH_COUNT(bad); i++)

@@ -1,5 +1,5 @@
-/* harm.c - a home that means harm, or has bad luck: the whole program, with some of its functions wrapped by the linker. For tests alone; what it does to others and to itself is
- * said by HEARTH_HARM, in one word or more:
+/* harm.c - a home that means harm, or has bad luck: the whole program, with some of its functions wrapped by the linker. For tests alone;
+ * what it does to others and to itself is said by HEARTH_HARM, in one word or more:
  *
  *   tokens          what is made for neighbours is replaced by tokens that were made before, with the text that they spell
  *   prompt          what neighbours ask is answered with its words in the opposite order

@@ -1,5 +1,5 @@
-/* The daemon's side of the extractor with real children: what is told, in which order, and what becomes of jobs whose child is killed, hangs,
- * or is not wanted any more. The program is the one in the build folder. */
+/* The daemon's side of the extractor with real children: what is told, in which order, and what becomes of jobs whose child is killed,
+ * hangs, or is not wanted any more. The program is the one in the build folder. */
 #include "base/buf.h"
 #include "base/mem.h"
 #include "extract/extract.h"
@@ -163,7 +163,8 @@ static pid_t find_child(void)
 			continue;
 		int pid, parent;
 		char state;
-		if (fgets(line, sizeof line, f) != NULL && sscanf(line, "%d (hearth-extract) %c %d", &pid, &state, &parent) == 3 && parent == getpid() && state != 'Z')
+		if (fgets(line, sizeof line, f) != NULL && sscanf(line, "%d (hearth-extract) %c %d", &pid, &state, &parent) == 3 &&
+		    parent == getpid() && state != 'Z')
 			found = pid;
 		fclose(f);
 	}
@@ -254,7 +255,8 @@ TEST(pdf_pages_and_boxes_and_pictures_of_pages)
 	uint64_t unmarked = t.png_sum;
 	t = begin(&b, true);
 	const float mark[1][4] = {{0.1f, 0.1f, 0.5f, 0.15f}};
-	submit(&b, &t, read_only(file_with(pdf, len)), (hth_extract_ask){.mode = HTH_EXTRACT_MODE_RENDER, .page = 1, .marks = mark, .n_marks = 1});
+	submit(&b, &t, read_only(file_with(pdf, len)), (hth_extract_ask){.mode = HTH_EXTRACT_MODE_RENDER, .page = 1, .marks = mark,
+	                                                                 .n_marks = 1});
 	hth_loop_run(b.loop);
 	CHECK(t.png_bytes > 500 && t.png_sum != unmarked);
 	t = begin(&b, true);
@@ -306,11 +308,12 @@ static char *make_endless(int pages, size_t *ret_len)
 	hth_buf objects = HTH_BUF_INIT(1 << 20);
 	for (int i = 4; i < 9; i++)
 		hth_buf_appendf(&objects,
-		                "%d 0 obj<</Type/XObject/Subtype/Form/BBox[0 0 612 792]/Resources<</XObject<</X %d 0 R>>>>/Length 159>>stream\n"
-		                "/X Do /X Do /X Do /X Do /X Do /X Do /X Do /X Do /X Do /X Do /X Do /X Do /X Do /X Do /X Do /X Do /X Do /X Do /X Do /X Do /X Do /X Do "
-		                "/X Do /X Do /X Do /X Do\nendstream endobj\n",
+		                "%d 0 obj<</Type/XObject/Subtype/Form/BBox[0 0 612 792]/Resources<</XObject<</X %d 0 R>>>>/Length "
+		                "159>>stream\n/X Do /X Do /X Do /X Do /X Do /X Do /X Do /X Do /X Do /X Do /X Do /X Do /X Do /X Do /X Do /X "
+		                "Do /X Do /X Do /X Do /X Do /X Do /X Do /X Do /X Do /X Do /X Do\nendstream endobj\n",
 		                i, i + 1);
-	hth_buf_append_str(&objects, "9 0 obj<</Type/XObject/Subtype/Form/BBox[0 0 612 792]/Length 11>>stream\n0 0 9 9 re f\nendstream endobj\n");
+	hth_buf_append_str(&objects,
+	                   "9 0 obj<</Type/XObject/Subtype/Form/BBox[0 0 612 792]/Length 11>>stream\n0 0 9 9 re f\nendstream endobj\n");
 	char *pdf = make_pdf(pages, "/X Do", objects.data, ret_len);
 	hth_buf_finish(&objects);
 	return pdf;

@@ -1,5 +1,5 @@
-/* Pictures made here and read back: turned by quarters, in several formats, with EXIF. The words must come out, and their boxes must lie where they
- * were drawn in the picture as it came. */
+/* Pictures made here and read back: turned by quarters, in several formats, with EXIF. The words must come out, and their boxes must lie
+ * where they were drawn in the picture as it came. */
 #include "base/buf.h"
 #include "base/mem.h"
 #include "extract/extract.h"
@@ -58,7 +58,8 @@ static told read_picture(const void *bytes, size_t len, uint32_t *ret_n_ocr)
 	told t = {.text = HTH_BUF_INIT(1 << 20)};
 	hth_extractor *x = NULL;
 	if (hth_loop_create(&t.loop, &err) != HTH_OK ||
-	    hth_extractor_create(&x, t.loop, &(hth_extractor_options){.program = program, .languages = "eng", .foreground = true}, &err) != HTH_OK)
+	    hth_extractor_create(&x, t.loop, &(hth_extractor_options){.program = program, .languages = "eng", .foreground = true},
+	                         &err) != HTH_OK)
 		test_fail(__FILE__, __LINE__, "%s", err.message);
 	for (int i = 0; x != NULL && i < 2; i++) {
 		char path[] = "/tmp/hearth-picture-XXXXXX";
@@ -80,8 +81,10 @@ static told read_picture(const void *bytes, size_t len, uint32_t *ret_n_ocr)
 static PIX *draw_letter(void)
 {
 	static const char *const lines[] = {"Electricity account for the year", "", "Dear customer, thank you for reading your meter.",
-	                                    "In the past year your household has used 2,417 units,", "which is fewer than in the year before. The balance of",
-	                                    "84.20 will be paid back to your bank account within", "two weeks. Nothing else needs to be done by you.", "", "", "", "", "", "", "",
+	                                    "In the past year your household has used 2,417 units,",
+	                                    "which is fewer than in the year before. The balance of",
+	                                    "84.20 will be paid back to your bank account within",
+	                                    "two weeks. Nothing else needs to be done by you.", "", "", "", "", "", "", "",
 	                                    "The next reading is on a Thursday in November."};
 	int w = 1000, h = 1400;
 	cairo_surface_t *s = cairo_image_surface_create(CAIRO_FORMAT_RGB24, w, h);
@@ -99,8 +102,8 @@ static PIX *draw_letter(void)
 	cairo_surface_flush(s);
 	PIX *pix = pixCreate(w, h, 32);
 	for (int y = 0; y < h; y++)
-		memcpy((char *)pixGetData(pix) + (size_t)y * (size_t)pixGetWpl(pix) * 4, cairo_image_surface_get_data(s) + y * cairo_image_surface_get_stride(s),
-		       (size_t)w * 4);
+		memcpy((char *)pixGetData(pix) + (size_t)y * (size_t)pixGetWpl(pix) * 4,
+		       cairo_image_surface_get_data(s) + y * cairo_image_surface_get_stride(s), (size_t)w * 4);
 	cairo_surface_destroy(s);
 	/* cairo's pixels are xRGB, Leptonica's RGBx: grey does not care about the order once it is shifted. */
 	PIX *gray = pixCreate(w, h, 8);
@@ -289,7 +292,8 @@ TEST(ocr_that_is_paused_waits_and_goes_on)
 	hth_timer *timer = NULL;
 	REQUIRE_OK(hth_loop_create(&t.loop, &err));
 	REQUIRE_OK(hth_timer_open(&timer, t.loop, stop_loop, t.loop, &err));
-	REQUIRE_OK(hth_extractor_create(&x, t.loop, &(hth_extractor_options){.program = program, .languages = "eng", .foreground = true}, &err));
+	REQUIRE_OK(hth_extractor_create(&x, t.loop, &(hth_extractor_options){.program = program, .languages = "eng", .foreground = true},
+	                                &err));
 	other.loop = t.loop;
 	char path[] = "/tmp/hearth-picture-XXXXXX";
 	int fd = mkstemp(path), text = dup(fd);

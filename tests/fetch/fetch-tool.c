@@ -1,5 +1,5 @@
-/* fetch-tool HOME HOSTS URL [max=BYTES] [ms=N] [public]: src/fetch as a process. Here 127.0.0.1 counts as an address that is allowed, unless "public"
- * says to use the real check; 127.0.0.2 never is. One line of JSON. */
+/* fetch-tool HOME HOSTS URL [max=BYTES] [ms=N] [public]: src/fetch as a process. Here 127.0.0.1 counts as an address that is allowed,
+ * unless "public" says to use the real check; 127.0.0.2 never is. One line of JSON. */
 #include "base/buf.h"
 #include "base/mem.h"
 #include "client/transfer.h"
@@ -35,7 +35,8 @@ int main(int argc, char **argv)
 	json_t *links = json_array();
 	for (size_t i = 0; status == HTH_OK && i < r.n_links; i++)
 		json_array_append_new(links, json_pack("[s, s]", r.links[i].url, r.links[i].text));
-	json_t *out = status == HTH_OK ? json_pack("{s:i, s:s, s:s%, s:b, s:s, s:s?, s:O}", "code", r.code, "type", r.type, "text", r.text, r.len, "cut", r.cut, "url", r.url,
+	json_t *out = status == HTH_OK ? json_pack("{s:i, s:s, s:s%, s:b, s:s, s:s?, s:O}", "code", r.code, "type", r.type, "text", r.text,
+	                                           r.len, "cut", r.cut, "url", r.url,
 	                                           "title", r.title, "links", links)
 	                               : json_pack("{s:s, s:s}", "status", hth_status_name(status), "message", err.message);
 	hth_buf text = HTH_BUF_INIT(64 << 20);

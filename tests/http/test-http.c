@@ -96,7 +96,8 @@ static void spin(int ms)
 	for (uint64_t until = hth_clock_ms() + (uint64_t)ms; hth_clock_ms() < until;)
 		hth_loop_run_once(t.loop, true);
 }
-enum { HANG_MS = 120000 }; /* what is waited for comes, on a loaded machine too, or it hangs: `ms` says how soon it does where nothing else runs */
+/* what is waited for comes, on a loaded machine too, or it hangs: `ms` says how soon it does where nothing else runs */
+enum { HANG_MS = 120000 };
 #define WAIT(cond, ms)                                                                          \
 	do {                                                                                    \
 		uint64_t until_ = hth_clock_ms() + HANG_MS;                                       \
@@ -309,7 +310,8 @@ TEST(a_request_cut_off_in_the_middle_is_never_handled)
 {
 	if (!setup(NULL))
 		return;
-	static const char *const cuts[] = {"", "GE", "GET /now HTTP/1.1\r\nHo", "POST /now HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n12"};
+	static const char *const cuts[] = {"", "GE", "GET /now HTTP/1.1\r\nHo",
+	                                   "POST /now HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n12"};
 	for (size_t i = 0; i < HTH_COUNT(cuts); i++) {
 		client *c = dial(NULL);
 		put_str(c, cuts[i]);
@@ -326,11 +328,13 @@ TEST(garbage_gets_an_error_or_a_closed_connection)
 {
 	if (!setup(NULL))
 		return;
-	static const char *const bad[] = {"\r\n\r\n\r\nnonsense\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "GET /now HTTP/1.1\r\n\r\n",
+	static const char *const bad[] = {"\r\n\r\n\r\nnonsense\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n",
+	                                  "GET /now HTTP/1.1\r\n\r\n",
 	                                  "POST /now HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
 	                                  "POST /now HTTP/1.1\r\nHost: h\r\nContent-Length: -5\r\n\r\n",
 	                                  "POST /now HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nContent-Length: 2\r\n\r\nabc",
-	                                  "POST /now HTTP/1.1\r\nHost: h\r\nContent-Length: 13\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+	                                  "POST /now HTTP/1.1\r\nHost: h\r\nContent-Length: 13\r\nTransfer-Encoding: "
+	                                  "chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
 	                                  "POST /now HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999999\r\n\r\n"};
 	for (size_t i = 0; i < HTH_COUNT(bad); i++) {
 		client *c = dial(NULL);
@@ -403,7 +407,8 @@ TEST(a_chunked_body_over_the_limit_is_refused_at_its_end_and_an_endless_one_is_c
 
 TEST(a_client_that_leaves_with_its_last_bytes_is_not_kept)
 {
-	static const char *const parts[] = {"P", "POST /now HTTP/1.1\r\n", "POST /now HTTP/1.1\r\nHost: h\r\nContent-Len", "POST /now HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n",
+	static const char *const parts[] = {"P", "POST /now HTTP/1.1\r\n", "POST /now HTTP/1.1\r\nHost: h\r\nContent-Len",
+	                                    "POST /now HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n",
 	                                    "POST /now HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nabc"};
 	if (!setup(NULL))
 		return;

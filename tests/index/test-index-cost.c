@@ -77,8 +77,9 @@ TEST(busy_time_is_what_is_not_idle)
 	CHECK_NEAR(hth_energy_busy_seconds("nonsense"), 0, 0);
 }
 
-static const char table[] = "# a comment\n\ncurrency = USD\nkwh = 0.30 ; 2025-01-02 ; somewhere; with a sign\nwatts_per_core = 10 ; 2025-01-03 ; a guess\n"
-                            "page_1000 = 1.5 ; 2025-01-04 ; a cloud\ngb_month = 3 ; 2025-01-05 ; another\ngb_free = 1 ; 2025-01-05 ; the same\n";
+static const char table[] = "# a comment\n\ncurrency = USD\nkwh = 0.30 ; 2025-01-02 ; somewhere; with a sign\nwatts_per_core = 10 ; "
+                            "2025-01-03 ; a guess\npage_1000 = 1.5 ; 2025-01-04 ; a cloud\ngb_month = 3 ; 2025-01-05 ; another\ngb_free = "
+                            "1 ; 2025-01-05 ; the same\n";
 
 TEST(prices_come_with_the_program_and_are_edited_line_by_line)
 {
@@ -98,8 +99,10 @@ TEST(prices_come_with_the_program_and_are_edited_line_by_line)
 	CHECK_NEAR(p.list[HTH_PRICE_PAGES].value, 1.5, 1e-12);
 	static const struct {
 		const char *line, *says;
-	} bad[] = {{"\nkwh : 3\n", ":2: a line should be"}, {"kwh = cheap\n", ":1: kwh should be a number"}, {"kwh = -1\n", "should be a number"}, {"kwh = nan\n", "should be a number"},
-	           {"kw = 1\n", "no price named kw"}, {"currency = \n", "currency should be"}, {"currency = \"E\"\n", "currency should be"}};
+	} bad[] = {{"\nkwh : 3\n", ":2: a line should be"}, {"kwh = cheap\n", ":1: kwh should be a number"},
+	           {"kwh = -1\n", "should be a number"}, {"kwh = nan\n", "should be a number"},
+	           {"kw = 1\n", "no price named kw"}, {"currency = \n", "currency should be"},
+	           {"currency = \"E\"\n", "currency should be"}};
 	for (size_t i = 0; i < HTH_COUNT(bad); i++) {
 		put("prices.conf", bad[i].line);
 		CHECK(hth_prices_load(&p, at("installed"), top, &err) == HTH_BAD_FORMAT && strstr(err.message, bad[i].says) != NULL);
@@ -117,7 +120,8 @@ TEST(the_sums_are_those_of_the_table)
 	put("installed", table);
 	REQUIRE_OK(hth_prices_load(&p, at("installed"), top, &err));
 	/* An hour of a core guessed, 7200 J measured: 10 + 2 Wh. 3 GB, one of them free, for two months. */
-	hth_index_status s = {.cpu_seconds = 5400, .metered_cpu_seconds = 1800, .metered_joules = 7200, .pages_read = 40000, .text_bytes = 3000000000, .since_unix = 1000000};
+	hth_index_status s = {.cpu_seconds = 5400, .metered_cpu_seconds = 1800, .metered_joules = 7200, .pages_read = 40000,
+	                      .text_bytes = 3000000000, .since_unix = 1000000};
 	hth_index_count_cost(&s, &p, 1000000 + (int64_t)(2 * 30.44 * 86400), &c);
 	CHECK_NEAR(c.watt_hours, 12, 1e-9);
 	CHECK_NEAR(c.energy, 0.0036, 1e-9);
@@ -187,7 +191,8 @@ TEST(what_was_spent_outlives_a_restart_and_the_files)
 	hth_buf_clear(&out);
 	put("home/prices.conf", table);
 	CHECK_OK(hth_index_write_status(home, NULL, &out, &err));
-	CHECK(strstr(out.data, "\"pages_read\":3,\"cloud_pages\":0.0045") != NULL && strstr(out.data, "\"date\":\"2025-01-04\",\"source\":\"a cloud\"") != NULL);
+	CHECK(strstr(out.data, "\"pages_read\":3,\"cloud_pages\":0.0045") != NULL &&
+	      strstr(out.data, "\"date\":\"2025-01-04\",\"source\":\"a cloud\"") != NULL);
 	hth_buf_finish(&out);
 	end();
 }

@@ -1,5 +1,6 @@
-/* The index with vectors: passages get them, searches merge them with words, and nothing of what was removed stays. Instead of a model a stand-in:
- * each word is a direction, words that mean the same share one, so what a vector should find is known. Environment: HEARTH_EXTRACT. */
+/* The index with vectors: passages get them, searches merge them with words, and nothing of what was removed stays. Instead of a model a
+ * stand-in: each word is a direction, words that mean the same share one, so what a vector should find is known. Environment:
+ * HEARTH_EXTRACT. */
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
@@ -142,7 +143,8 @@ static const char *file_of(size_t i)
 
 static void put_papers(void)
 {
-	static const char *const words[] = {"garden", "tomato", "ladder", "window", "curtain", "bicycle", "piano", "school", "holiday", "doctor"};
+	static const char *const words[] = {"garden", "tomato", "ladder", "window", "curtain", "bicycle", "piano", "school", "holiday",
+	                                    "doctor"};
 	put("boiler.txt", "The boiler needs a valve before winter.");
 	put("lease.txt", "The lease ends in spring; garden included.");
 	for (int i = 0; i < 40; i++) {

@@ -158,7 +158,8 @@ TEST(filters_follow_files_that_move_change_and_go)
 	hth_index *ix = keep();
 	REQUIRE(ix != NULL);
 	CHECK(settle(ix));
-	const hth_index_query in_sub = {.text = "rent", .folder = sub}, in_other = {.text = "rent", .folder = other}, in_single = {.text = "rent", .folder = single};
+	const hth_index_query in_sub = {.text = "rent", .folder = sub}, in_other = {.text = "rent", .folder = other},
+	    in_single = {.text = "rent", .folder = single};
 	CHECK_INT(find((hth_index_query){.text = "rent"}), 2);
 	CHECK_INT(find(in_sub), 1);
 	CHECK_STR(first_file(), "lease.md");
@@ -417,10 +418,14 @@ TEST(a_store_goes_so_many_days_after_it_was_last_used)
 {
 	begin();
 	put("boiler.txt", "The boiler was serviced in March.");
-	HTH_AUTO_JSON json_t *body = json_pack("{s:s, s:{s:s, s:i}}", "name", "weekly", "expires_after", "anchor", "last_active_at", "days", 7), *store = NULL, *file = NULL,
+	HTH_AUTO_JSON json_t *body = json_pack("{s:s, s:{s:s, s:i}}", "name", "weekly", "expires_after", "anchor", "last_active_at", "days",
+	                                       7), *store = NULL, *file = NULL,
 	                     *later = NULL, *gone = NULL;
 	char folder[600], spool[800];
-	REQUIRE_OK(hth_uploads_folder(home, folder, sizeof folder, &err) == HTH_OK ? HTH_OK : (mkdir(home, 0700), hth_uploads_folder(home, folder, sizeof folder, &err)));
+	REQUIRE_OK(hth_uploads_folder(home, folder, sizeof folder, &err) == HTH_OK ? HTH_OK
+	                                                                           : (mkdir(home, 0700),
+	                                                                              hth_uploads_folder(home, folder, sizeof folder,
+	    &err)));
 	snprintf(spool, sizeof spool, "%s/.spool", folder);
 	CHECK(rename(at("boiler.txt"), spool) == 0);
 	REQUIRE_OK(hth_uploads_put(home, spool, "boiler.txt", "assistants", &file, &err));

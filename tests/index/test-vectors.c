@@ -1,5 +1,5 @@
-/* Vectors: that every instruction set counts alike, that the nearest are found among many, and that no failed step loses a commit or leaves what was
- * removed. There is no trained model here: vectors are seeded, in clusters, off the origin as embeddings of texts are. */
+/* Vectors: that every instruction set counts alike, that the nearest are found among many, and that no failed step loses a commit or leaves
+ * what was removed. There is no trained model here: vectors are seeded, in clusters, off the origin as embeddings of texts are. */
 #include "base/mem.h"
 #include "base/rng.h"
 #include "harness.h"
@@ -136,7 +136,8 @@ TEST(the_nearest_of_a_hundred_thousand_are_found_as_by_exact_search)
 	REQUIRE(fresh_folder());
 	hth_rng rng;
 	hth_rng_seed(&rng, 6);
-	float *all = hth_alloc_array((size_t)N * DIMS, sizeof *all), *centers = hth_alloc_array((size_t)CENTERS * DIMS, sizeof *centers), common[DIMS], q[DIMS];
+	float *all = hth_alloc_array((size_t)N * DIMS, sizeof *all), *centers = hth_alloc_array((size_t)CENTERS * DIMS, sizeof *centers),
+	    common[DIMS], q[DIMS];
 	double *lengths = hth_alloc_array(N, sizeof *lengths);
 	hth_vectors *v = open_them(NULL, NULL);
 	REQUIRE(all != NULL && centers != NULL && lengths != NULL && v != NULL);
@@ -325,7 +326,8 @@ TEST(another_model_takes_the_place_of_all_that_was_there)
 	CHECK_OK(hth_vectors_refresh(reader, &err));
 	hth_vectors_info info;
 	hth_vectors_get_info(reader, &info);
-	CHECK(info.vectors == 1 && info.dims == 96 && strcmp(info.model, "second") == 0 && memcmp(info.key, key_b, sizeof key_b) == 0 && info.mark == 2);
+	CHECK(info.vectors == 1 && info.dims == 96 && strcmp(info.model, "second") == 0 && memcmp(info.key, key_b, sizeof key_b) == 0 &&
+	      info.mark == 2);
 	CHECK_INT(nearest(reader, 2, 96, NULL, 0, NULL), 2);
 	hth_vectors_close(reader);
 	hth_vectors_close(v);

@@ -230,7 +230,8 @@ TEST(pruning_finds_what_scoring_every_match_finds)
 		REQUIRE(id < HTH_COUNT(bits) * 64);
 		memset(bits, 0, sizeof bits);
 		for (uint64_t i = 0; i < only.n; i++)
-			if ((i >= id / 10 && i < id / 8) || i == id / 6 || (i > id / 5 && i < id / 2 && i % 511 == 0) || (i > id / 2 && i % 2 == 0))
+			if ((i >= id / 10 && i < id / 8) || i == id / 6 || (i > id / 5 && i < id / 2 && i % 511 == 0) ||
+			    (i > id / 2 && i % 2 == 0))
 				bits[i / 64] |= UINT64_C(1) << (i % 64);
 		CHECK_INT(hth_words_set_count(&only, id / 10, id / 8 - 1, UINT64_MAX), id / 8 - id / 10);
 		CHECK_INT(hth_words_set_count(&only, id / 10, id, 3), 3);

@@ -1,4 +1,5 @@
-/* test-ledger-store.c - the ledger on a real database: a process that dies at any of its writes leaves one that replays, and agrees with the other home. */
+/* test-ledger-store.c - the ledger on a real database: a process that dies at any of its writes leaves one that replays, and agrees with
+ * the other home. */
 #include "harness.h"
 #include "base/mem.h"
 #include "ledger/ledger-store.h"
@@ -52,7 +53,8 @@ static void close_party(party *p)
 
 static void exchange(party *giver, party *taker)
 {
-	hth_receipt totals = {.taker = hth_identity_card(taker->identity)->id, .privacy = 2, .issued_ms = T0, .answer_tokens = 5, .charge = 5};
+	hth_receipt totals = {.taker = hth_identity_card(taker->identity)->id, .privacy = 2, .issued_ms = T0, .answer_tokens = 5,
+	                      .charge = 5};
 	hth_counted counted = {.known = true, .answer_tokens = 5, .now_ms = T0};
 	hth_entry proposal, verdict;
 	if (hth_ledger_propose(giver->ledger, &totals, &proposal, &err) == HTH_OK &&
@@ -89,7 +91,8 @@ TEST(a_process_killed_at_any_write_loses_no_signed_receipt)
 			hth_entry open, verdict;
 			if (!hth_ledger_open(p[i].ledger, &hth_identity_card(p[1 - i].identity)->id, &open))
 				continue;
-			CHECK_OK(hth_ledger_consider(p[1 - i].ledger, &hth_identity_card(p[i].identity)->id, &open, &(hth_counted){0}, &verdict, &err));
+			CHECK_OK(hth_ledger_consider(p[1 - i].ledger, &hth_identity_card(p[i].identity)->id, &open, &(hth_counted){0},
+			                             &verdict, &err));
 			CHECK_OK(hth_ledger_answered(p[i].ledger, &hth_identity_card(p[1 - i].identity)->id, &verdict, &err));
 		}
 		exchange(&p[0], &p[1]); /* and the chains go on */
@@ -99,7 +102,8 @@ TEST(a_process_killed_at_any_write_loses_no_signed_receipt)
 		close_party(&p[1]);
 		REQUIRE(open_party(&p[0]));
 		CHECK_INT(hth_ledger_balance(p[0].ledger, &hth_identity_card(p[1].identity)->id, T0), balance);
-		CHECK(p[0].summary.open == 0 && p[0].summary.accepted > 0 && p[0].summary.receipts == p[0].summary.accepted + p[0].summary.refused);
+		CHECK(p[0].summary.open == 0 && p[0].summary.accepted > 0 &&
+		      p[0].summary.receipts == p[0].summary.accepted + p[0].summary.refused);
 		close_party(&p[0]);
 		for (int i = 0; i < 2; i++) {
 			char command[80];

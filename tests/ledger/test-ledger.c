@@ -1,4 +1,5 @@
-/* test-ledger.c - two homes, their receipts and their disks: power loss at every write, lost and repeated letters, lies, and what they owe. */
+/* test-ledger.c - two homes, their receipts and their disks: power loss at every write, lost and repeated letters, lies, and what they
+ * owe. */
 #include "harness.h"
 #include "base/mem.h"
 #include "base/rng.h"
@@ -33,7 +34,8 @@ static hth_status disk_put(void *ctx, const hth_entry *entry, hth_error *e)
 	if (dies && !d->late)
 		return hth_fail(e, HTH_IO, "no power");
 	size_t at = 0;
-	while (at < d->n && !(d->entries[at].receipt.sequence == entry->receipt.sequence && hth_home_id_equal(&d->entries[at].receipt.giver, &entry->receipt.giver)))
+	while (at < d->n && !(d->entries[at].receipt.sequence == entry->receipt.sequence &&
+	                      hth_home_id_equal(&d->entries[at].receipt.giver, &entry->receipt.giver)))
 		at++;
 	if (at == d->n) {
 		if (d->n == d->cap) {
@@ -60,7 +62,8 @@ static void watching_sign(void *ctx, const char *label, const void *bytes, size_
 	p->signed_unwritten += !written;
 	hth_identity_sign(p->identity, label, bytes, len, ret_signature);
 }
-static bool real_verify(void *ctx, const hth_home_id *id, const char *label, const void *bytes, size_t len, const unsigned char s[HTH_SIGNATURE_BYTES])
+static bool real_verify(void *ctx, const hth_home_id *id, const char *label, const void *bytes, size_t len,
+                        const unsigned char s[HTH_SIGNATURE_BYTES])
 {
 	(void)ctx;
 	return hth_home_verify(id, label, bytes, len, s);
@@ -70,7 +73,8 @@ static void start(party *p)
 {
 	hth_ledger_destroy(p->ledger);
 	p->ledger = NULL;
-	if (hth_ledger_create(&p->ledger, id_of(p), (hth_signer){watching_sign, real_verify, p}, (hth_ledger_disk){disk_put, &p->disk}, &err) != HTH_OK)
+	if (hth_ledger_create(&p->ledger, id_of(p), (hth_signer){watching_sign, real_verify, p}, (hth_ledger_disk){disk_put, &p->disk},
+	                      &err) != HTH_OK)
 		abort();
 	for (size_t i = 0; i < p->disk.n; i++)
 		CHECK_OK(hth_ledger_replay(p->ledger, &p->disk.entries[i], &err));
@@ -104,7 +108,8 @@ static hth_receipt totals_of(const party *taker, uint32_t prompt, uint32_t answe
 
 static hth_counted counted_of(const hth_receipt *r, uint64_t charged)
 {
-	hth_counted c = {.known = true, .prompt_tokens = r->prompt_tokens, .answer_tokens = r->answer_tokens, .charged = charged, .now_ms = r->issued_ms};
+	hth_counted c = {.known = true, .prompt_tokens = r->prompt_tokens, .answer_tokens = r->answer_tokens, .charged = charged,
+	                 .now_ms = r->issued_ms};
 	memcpy(c.tokens, r->tokens, HTH_HASH_BYTES);
 	return c;
 }
@@ -175,7 +180,8 @@ TEST(credit_fades_alike_on_both_sides_and_is_forgotten)
 		last = now;
 	}
 	CHECK_INT(last, 0);
-	CHECK(hth_ledger_balance(a.ledger, id_of(&b), T0 + 44 * DAY) > 3100 && hth_ledger_balance(a.ledger, id_of(&b), T0 + 44 * DAY) < 3300);
+	CHECK(hth_ledger_balance(a.ledger, id_of(&b), T0 + 44 * DAY) > 3100 &&
+	      hth_ledger_balance(a.ledger, id_of(&b), T0 + 44 * DAY) < 3300);
 	CHECK(exchange(&b, &a, 90, T0 + 200 * DAY));
 	CHECK_INT(hth_ledger_balance(a.ledger, id_of(&b), T0 + 200 * DAY), -100);
 	party_finish(&a);
@@ -253,7 +259,8 @@ TEST(forged_and_misdirected_receipts_and_verdicts_are_not_believed)
 
 TEST(power_loss_at_any_write_leaves_nothing_signed_that_is_not_on_disk)
 {
-	/* Eight receipts write 3 times each, in both directions; the power goes at every one of these writes on either side, before or after it. */
+	/* Eight receipts write 3 times each, in both directions; the power goes at every one of these writes on either side, before or
+	 * after it. */
 	for (int late = 0; late < 2; late++) {
 		for (int side = 0; side < 2; side++) {
 			for (long at = 0; at < 12; at++) {
@@ -295,10 +302,12 @@ TEST(any_loss_and_repetition_of_letters_ends_in_agreement)
 		size_t n = 0;
 		for (int i = 0; i < 30; i++) {
 			party *giver = hth_rng_next(&rng) % 2 ? &a : &b, *taker = giver == &a ? &b : &a;
-			hth_receipt totals = totals_of(taker, 16, (uint32_t)(hth_rng_next(&rng) % 20), 0, T0 + hth_rng_next(&rng) % (3 * DAY));
+			hth_receipt totals = totals_of(taker, 16, (uint32_t)(hth_rng_next(&rng) % 20), 0,
+			                               T0 + hth_rng_next(&rng) % (3 * DAY));
 			hth_counted counted = counted_of(&totals, 0);
 			hth_entry proposal, verdict;
-			if (hth_ledger_propose(giver->ledger, &totals, &proposal, &err) != HTH_OK && !hth_ledger_open(giver->ledger, id_of(taker), &proposal))
+			if (hth_ledger_propose(giver->ledger, &totals, &proposal, &err) != HTH_OK &&
+			    !hth_ledger_open(giver->ledger, id_of(taker), &proposal))
 				continue;
 			counted.known = hth_rng_next(&rng) % 4 != 0;
 			kept[n++ % HTH_COUNT(kept)] = proposal;

@@ -1,4 +1,5 @@
-/* test-link.c - connections to a real nats-server, kept by hub.c: who may log in, what each may say and hear, and what happens when it dies. */
+/* test-link.c - connections to a real nats-server, kept by hub.c: who may log in, what each may say and hear, and what happens when it
+ * dies. */
 #include "link/hub.h"
 #include "link/nkey.h"
 #include "sandbox/sandbox.h"
@@ -212,7 +213,8 @@ TEST(members_write_to_each_other_and_nowhere_else)
 	born(&ann, 1);
 	born(&ben, 2);
 	born(&eve, 3);
-	hth_hub_user users[] = {user(&ann, "elm.to.*", "elm.to.ann"), user(&ben, "elm.to.*", "elm.to.ben"), user(&eve, "elm.door.ann", "elm.guest.eve")};
+	hth_hub_user users[] = {user(&ann, "elm.to.*", "elm.to.ann"), user(&ben, "elm.to.*", "elm.to.ben"),
+	                        user(&eve, "elm.door.ann", "elm.guest.eve")};
 	CHECK_INT(hth_hub_set_users(hub, users, 3, &err), HTH_OK);
 	join(&ann, "elm.to.ann", hth_hub_fingerprint(hub));
 	join(&ben, "elm.to.ben", hth_hub_fingerprint(hub));
@@ -345,7 +347,8 @@ TEST(when_one_hub_freezes_another_is_there_at_once)
 	strcpy(both[0].address, address);
 	memcpy(both[0].fingerprint, hth_hub_fingerprint(hub), 32);
 	snprintf(both[1].address, sizeof both[1].address, "127.0.0.1:%d", free_port());
-	const hth_hub_options options = {.folder = other_folder, .address = both[1].address, .name = "hearth-other", .says = on_says, .ready = on_ready};
+	const hth_hub_options options = {.folder = other_folder, .address = both[1].address, .name = "hearth-other", .says = on_says,
+	                                 .ready = on_ready};
 	REQUIRE(hth_hub_open(&other, loop, &options, &err) == HTH_OK);
 	memcpy(both[1].fingerprint, hth_hub_fingerprint(other), 32);
 	CHECK_INT(hth_hub_set_users(hub, users, 1, &err), HTH_OK);
@@ -406,7 +409,8 @@ TEST(a_taken_port_is_said_clearly)
 	close(fd);
 	static const char *const bad[] = {"", "nonsense", "host", "host:", "host:0", "host:99999", ":4222", "a\"b:4222", "::1:4222"};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-		CHECK_INT(hth_hub_open(&second, loop, &(hth_hub_options){.folder = other, .address = bad[i], .name = "x"}, &err), HTH_INVALID);
+		CHECK_INT(hth_hub_open(&second, loop, &(hth_hub_options){.folder = other, .address = bad[i], .name = "x"}, &err),
+		          HTH_INVALID);
 	end();
 }
 
@@ -460,7 +464,8 @@ TEST(what_the_server_may_read_is_its_folder_and_the_systems)
 		bool landlock = syscall(444, NULL, (size_t)0, 1u) > 0;
 		if (!landlock)
 			_exit(0);
-		_exit(open(inside, O_RDONLY | O_CLOEXEC) < 0 ? 1 : open(inside, O_WRONLY | O_CLOEXEC) >= 0 ? 2 : open(outside, O_RDONLY | O_CLOEXEC) >= 0 ? 3
+		_exit(open(inside, O_RDONLY | O_CLOEXEC) < 0 ? 1 : open(inside, O_WRONLY | O_CLOEXEC) >= 0 ? 2
+		      : open(outside, O_RDONLY | O_CLOEXEC) >= 0 ? 3
 		      : access("/usr/bin/env", X_OK) != 0 ? 4 : 0);
 	}
 	int status = 0;

@@ -59,8 +59,10 @@ TEST(messages_arrive_whole_however_they_are_cut)
 TEST(what_is_not_the_protocol_is_refused)
 {
 	static const char *const bad[] = {
-	    "HELLO\r\n", "PING\r\n" /* before INFO */, "INFO {}\r\nPING\n", "INFO {}\r\nMSG\r\n", "INFO {}\r\nMSG a 1\r\n", "INFO {}\r\nMSG a 1 -1\r\n",
-	    "INFO {}\r\nMSG a 1 99999999999999999999\r\n", "INFO {}\r\nMSG a 1 0x10\r\n", "INFO {}\r\nMSG a 1 2\r\nabcd", "INFO {}\r\nMSG a b c d 5\r\n",
+	    "HELLO\r\n", "PING\r\n" /* before INFO */, "INFO {}\r\nPING\n", "INFO {}\r\nMSG\r\n", "INFO {}\r\nMSG a 1\r\n",
+	    "INFO {}\r\nMSG a 1 -1\r\n",
+	    "INFO {}\r\nMSG a 1 99999999999999999999\r\n", "INFO {}\r\nMSG a 1 0x10\r\n", "INFO {}\r\nMSG a 1 2\r\nabcd",
+	    "INFO {}\r\nMSG a b c d 5\r\n",
 	    "INFO {}\r\nHMSG a 1 12 17\r\nNATS/1.0\r\n\r\nhello\r\n", "INFO {}\r\n\r\n", "INFO {}\r\nMSG a 1 524289\r\n",
 	};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

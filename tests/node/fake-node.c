@@ -38,9 +38,12 @@ int main(int argc, char **argv)
 	if (argc > 1 && strcmp(argv[1], "show") == 0)
 		return 1; /* there is nothing in fake models */
 	fake = (fake_settings){.load_ms = env("FAKE_LOAD_MS", 20), .piece_ms = env("FAKE_PIECE_MS", 2), .n_pieces = env("FAKE_PIECES", 5),
-	                       .n_slots = env("FAKE_SLOTS", 2), .text = getenv("FAKE_TEXT"), .weight_bytes = 1 << 20, .plan_bytes = 1 << 20};
+	                       .n_slots = env("FAKE_SLOTS", 2), .text = getenv("FAKE_TEXT"), .weight_bytes = 1 << 20,
+	                       .plan_bytes = 1 << 20};
 	if (hth_config_load(&config, &argc, argv, &err) == HTH_OK &&
-	    hth_node_run(&config, &(hth_node_callbacks){.ready = on_ready, .fetch_address_ok = getenv("FAKE_FETCH_LOCAL") != NULL ? any_address : NULL}, &err) == HTH_OK)
+	    hth_node_run(&config, &(hth_node_callbacks){.ready = on_ready,
+	                                                .fetch_address_ok = getenv("FAKE_FETCH_LOCAL") != NULL ? any_address : NULL},
+	                 &err) == HTH_OK)
 		return 0;
 	fprintf(stderr, "fake-node: %s\n", err.message);
 	return 1;

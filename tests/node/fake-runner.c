@@ -160,7 +160,8 @@ hth_status hth_runner_start(hth_runner **ret_runner, hth_loop *loop, const hth_r
 	                            .type = "Q8_0"};
 	fake_last_memory = o->memory_bytes;
 	fake_started++;
-	if (hth_timer_open(&r->timer, loop, on_timer, r, err) != HTH_OK || hth_timer_open(&r->exit_timer, loop, on_exit_timer, r, err) != HTH_OK)
+	if (hth_timer_open(&r->timer, loop, on_timer, r, err) != HTH_OK ||
+	    hth_timer_open(&r->exit_timer, loop, on_exit_timer, r, err) != HTH_OK)
 		abort();
 	if (fake.load_ms >= 500) /* long enough to be watched */
 		hth_timer_start(r->timer, fake.load_ms / LOAD_STEPS, fake.load_ms / LOAD_STEPS);

@@ -83,7 +83,8 @@ static void spin(unsigned ms)
 	for (uint64_t until = hth_clock_ms() + ms; hth_clock_ms() < until;)
 		hth_loop_run_once(t.loop, true);
 }
-enum { HANG_MS = 120000 }; /* what is waited for comes, on a loaded machine too, or it hangs: `ms` says how soon it does where nothing else runs */
+/* what is waited for comes, on a loaded machine too, or it hangs: `ms` says how soon it does where nothing else runs */
+enum { HANG_MS = 120000 };
 #define WAIT(cond, ms)                                                                          \
 	do {                                                                                    \
 		uint64_t until_ = hth_clock_ms() + HANG_MS;                                       \
@@ -229,7 +230,8 @@ TEST(a_client_that_leaves_while_its_model_loads_is_forgotten)
 	if (!setup((hth_router_options){.keep_alive_s = 100}))
 		return;
 	fake.load_ms = 30;
-	asked *a = ask("alpha", HTH_KEEP_ALIVE_DEFAULT), *b = ask("alpha", HTH_KEEP_ALIVE_DEFAULT), *c = ask("alpha", HTH_KEEP_ALIVE_DEFAULT);
+	asked *a = ask("alpha", HTH_KEEP_ALIVE_DEFAULT), *b = ask("alpha", HTH_KEEP_ALIVE_DEFAULT),
+	    *c = ask("alpha", HTH_KEEP_ALIVE_DEFAULT);
 	hth_request_cancel(b->request);
 	CHECK_INT(look("alpha").model.waiting, 2);
 	WAIT(ended(a) && ended(c), 2000);

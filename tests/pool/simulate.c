@@ -52,26 +52,29 @@ int main(int argc, char **argv)
 		if (csv)
 			printf("%zu,%g,%d,%.3f,%.3f,%.1f\n", o.homes, o.load, !o.alone, r.wait_mean_s, r.wait_p95_s, r.cpu_s);
 		else
-			printf("seed %llu: %s\n  %llu requests, %llu answered next door, %llu at home; waiting %.2f s on average, %.2f s at the 95th percentile\n"
-			       "  %llu events, %llu letters (%.1f MB), %llu failed over, %llu preempted, %llu begun twice (%llu times the second was faster), %llu receipts on disks\n"
-			       "  %llu power losses (%llu within a write), %llu homes make answers up: %llu such answers believed, at most %llu of one pair, %llu caught\n"
-			       "  %llu changes of charters, streets torn in two %llu times, %llu homes went over to another line of them; %llu removals and %llu admissions were made again\n"
-			       "  %llu models wanted, %llu fetched from next door and right, %llu tries that went on from an earlier one, %llu lies found\n"
-			       "  %.1f s of processor time\n",
-			       (unsigned long long)o.seed, r.good ? "all checks hold" : r.problem, (unsigned long long)r.requests, (unsigned long long)r.abroad,
-			       (unsigned long long)r.at_home, r.wait_mean_s, r.wait_p95_s, (unsigned long long)r.events, (unsigned long long)r.messages,
-			       (double)r.bytes / 1e6, (unsigned long long)r.failed_over, (unsigned long long)r.preempted, (unsigned long long)r.hedged,
-			       (unsigned long long)r.hedges_won, (unsigned long long)r.receipts,
-			       (unsigned long long)r.crashes, (unsigned long long)r.write_crashes, (unsigned long long)r.liars, (unsigned long long)r.falsified,
-			       (unsigned long long)r.worst_falsified, (unsigned long long)r.caught_liars,
-			       (unsigned long long)r.charters, (unsigned long long)r.torn, (unsigned long long)r.switched,
-			       (unsigned long long)r.removed_again, (unsigned long long)r.admitted_again, (unsigned long long)r.wanted, (unsigned long long)r.fetched,
+			printf("seed %llu: %s\n  %llu requests, %llu answered next door, %llu at home; waiting %.2f s on average, %.2f s "
+			       "at the 95th percentile\n  %llu events, %llu letters (%.1f MB), %llu failed over, %llu preempted, %llu "
+			       "begun twice (%llu times the second was faster), %llu receipts on disks\n  %llu power losses (%llu within a "
+			       "write), %llu homes make answers up: %llu such answers believed, at most %llu of one pair, %llu caught\n  "
+			       "%llu changes of charters, streets torn in two %llu times, %llu homes went over to another line of them; "
+			       "%llu removals and %llu admissions were made again\n  %llu models wanted, %llu fetched from next door and "
+			       "right, %llu tries that went on from an earlier one, %llu lies found\n  %.1f s of processor time\n",
+			       (unsigned long long)o.seed, r.good ? "all checks hold" : r.problem, (unsigned long long)r.requests,
+			       (unsigned long long)r.abroad, (unsigned long long)r.at_home, r.wait_mean_s, r.wait_p95_s,
+			       (unsigned long long)r.events, (unsigned long long)r.messages, (double)r.bytes / 1e6,
+			       (unsigned long long)r.failed_over, (unsigned long long)r.preempted, (unsigned long long)r.hedged,
+			       (unsigned long long)r.hedges_won, (unsigned long long)r.receipts, (unsigned long long)r.crashes,
+			       (unsigned long long)r.write_crashes, (unsigned long long)r.liars, (unsigned long long)r.falsified,
+			       (unsigned long long)r.worst_falsified, (unsigned long long)r.caught_liars, (unsigned long long)r.charters,
+			       (unsigned long long)r.torn, (unsigned long long)r.switched, (unsigned long long)r.removed_again,
+			       (unsigned long long)r.admitted_again, (unsigned long long)r.wanted, (unsigned long long)r.fetched,
 			       (unsigned long long)r.resumed, (unsigned long long)r.models_lied, r.cpu_s);
 		fflush(stdout);
 		if (!r.good) {
 			failed++;
-			fprintf(stderr, "replay with: simulate --homes %zu --street %zu --hours %g --load %g --seed %llu%s%s%s\n", o.homes, o.street, o.hours, o.load,
-			        (unsigned long long)o.seed, o.alone ? " --alone" : "", o.faults ? "" : " --calm", o.real_keys ? " --real-keys" : "");
+			fprintf(stderr, "replay with: simulate --homes %zu --street %zu --hours %g --load %g --seed %llu%s%s%s\n", o.homes,
+			        o.street, o.hours, o.load, (unsigned long long)o.seed, o.alone ? " --alone" : "", o.faults ? "" : " --calm",
+			        o.real_keys ? " --real-keys" : "");
 		}
 	}
 	return failed > 0;

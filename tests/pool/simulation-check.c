@@ -9,7 +9,8 @@ void sim_check_end(sim *s)
 	for (size_t i = 0; i < s->n_requests; i++) {
 		const sim_request *r = &s->requests[i];
 		if (r->ends != 1)
-			sim_problem("request %zu of home %u (class %u, state %u) never ended: %u of %u tokens", i, r->home, r->privacy, r->state, r->have, r->tokens);
+			sim_problem("request %zu of home %u (class %u, state %u) never ended: %u of %u tokens", i, r->home, r->privacy,
+			            r->state, r->have, r->tokens);
 		if (r->state != R_DONE)
 			continue;
 		if (r->tainted && !s->o.faults)
@@ -45,7 +46,8 @@ void sim_check_end(sim *s)
 			hth_ledger_ends(h->ledger, &other->id, mine, my_hash);
 			hth_ledger_ends(other->ledger, &h->id, theirs, their_hash);
 			if (mine[0] != theirs[1] || memcmp(my_hash[0], their_hash[1], HTH_HASH_BYTES) != 0)
-				sim_problem("homes %u and %u do not agree on their chain: %llu and %llu receipts", h->index, other->index, (unsigned long long)mine[0],
+				sim_problem("homes %u and %u do not agree on their chain: %llu and %llu receipts", h->index, other->index,
+				            (unsigned long long)mine[0],
 				        (unsigned long long)theirs[1]);
 			if (hth_ledger_balance(h->ledger, &other->id, s->now) != -hth_ledger_balance(other->ledger, &h->id, s->now))
 				sim_problem("credit between homes %u and %u is not conserved", h->index, other->index);
@@ -60,7 +62,8 @@ void sim_check_end(sim *s)
 		s->result->hedges_won += counts->hedges_won;
 		/* What is begun twice is bounded: one in twenty, one at the start, and the one that a restart forgets of. */
 		if (counts->hedged > 2 + counts->asked / HTH_POOL_HEDGE_ONE_IN)
-			sim_problem("home %u asked for %llu answers and began %llu of them twice", h->index, (unsigned long long)counts->asked, (unsigned long long)counts->hedged);
+			sim_problem("home %u asked for %llu answers and began %llu of them twice", h->index,
+			            (unsigned long long)counts->asked, (unsigned long long)counts->hedged);
 		if (hth_pool_asks(h->pool) > 0 || hth_pool_works(h->pool) > 0)
 			sim_problem("home %u still asks or serves", h->index);
 	}

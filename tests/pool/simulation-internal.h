@@ -61,7 +61,8 @@ typedef struct sim_home {
 } sim_home;
 
 typedef enum event_kind { E_ARRIVE, E_LETTER, E_WAKE, E_CHUNK, E_DONE, E_DOWN, E_UP, E_CUT, E_HUB, E_FREEZE, E_SLOW,
-                          E_CHANGE, E_APART, E_LEAVE, E_PULSE, E_HELLO, E_ASK, E_CHARTER, E_MODELS } event_kind; /* from E_CHANGE on: simulation-members.c; the last: simulation-models.c */
+                          /* from E_CHANGE on: simulation-members.c; the last: simulation-models.c */
+                          E_CHANGE, E_APART, E_LEAVE, E_PULSE, E_HELLO, E_ASK, E_CHARTER, E_MODELS } event_kind;
 typedef struct sim_key { /* in the heap: small, because a region has a hundred thousand letters under way */
 	uint64_t at, order;
 	uint32_t place; /* of the event */

@@ -1,6 +1,6 @@
 /* simulation-members.c - the charters of the simulated streets: homes leave and come back, two keepers admit and remove, often at the
- * same moment and while letters between them are lost; now and then a street is torn in two for an hour or so, a keeper in each half, and each makes a line
- * of charters of its own. Everybody passes on what it goes by, as street/ does.
+ * same moment and while letters between them are lost; now and then a street is torn in two for an hour or so, a keeper in each half, and
+ * each makes a line of charters of its own. Everybody passes on what it goes by, as street/ does.
  *
  * The real membership machine, real signatures. Letters carry charters as objects (their bytes are tested elsewhere). What is
  * checked: an answer is only taken from who is a member as far as this home knows (simulation.c), and when the dust has settled all
@@ -8,7 +8,8 @@
  */
 #include "simulation-internal.h"
 
-enum { PULSE_MS = 300000, CHANGE_HOURS = 8, LEAVE_HOURS = 96, AT_ONCE_PERCENT = 40, ASK_AGAIN_MS = 5000, APART_HOURS = 12, APART_CHANGES = 8 };
+enum { PULSE_MS = 300000, CHANGE_HOURS = 8, LEAVE_HOURS = 96, AT_ONCE_PERCENT = 40, ASK_AGAIN_MS = 5000, APART_HOURS = 12,
+       APART_CHANGES = 8 };
 
 static size_t first_of(const sim *s, const sim_home *h) { return (size_t)h->street * s->o.street; }
 static size_t end_of(const sim *s, const sim_home *h) { return HTH_MIN(first_of(s, h) + s->o.street, s->o.homes); }
@@ -34,13 +35,15 @@ static void greet(sim *s, sim_home *from, sim_home *to)
 		return;
 	hth_charter_standing *g = calloc(1, sizeof *g);
 	*g = hth_membership_standing(from->membership); /* of one that waits to be let in: nothing */
-	sim_push((sim_event){.at = s->now + sim_delay(from, to), .kind = E_HELLO, .home = to->index, .from = from->index, .bytes = (unsigned char *)g});
+	sim_push((sim_event){.at = s->now + sim_delay(from, to), .kind = E_HELLO, .home = to->index, .from = from->index,
+	                     .bytes = (unsigned char *)g});
 }
 
 static void send_charter(sim *s, sim_home *from, sim_home *to, const hth_charter *charter, bool bridge)
 {
 	if (!sim_is_cut(from, to))
-		sim_push((sim_event){.at = s->now + sim_delay(from, to), .kind = E_CHARTER, .home = to->index, .from = from->index, .number = bridge,
+		sim_push((sim_event){.at = s->now + sim_delay(from, to), .kind = E_CHARTER, .home = to->index, .from = from->index,
+		                     .number = bridge,
 		                     .bytes = (unsigned char *)hth_charter_ref((hth_charter *)(uintptr_t)charter)});
 }
 
@@ -65,7 +68,8 @@ static void ask(sim *s, sim_home *from, sim_home *to)
 	from->asked_ms = s->now;
 	asking *a = calloc(1, sizeof *a);
 	a->n = hth_membership_known(from->membership, a->known);
-	sim_push((sim_event){.at = s->now + sim_delay(from, to), .kind = E_ASK, .home = to->index, .from = from->index, .bytes = (unsigned char *)a});
+	sim_push((sim_event){.at = s->now + sim_delay(from, to), .kind = E_ASK, .home = to->index, .from = from->index,
+	                     .bytes = (unsigned char *)a});
 }
 
 /* To everybody who was a member, or is one now. */
@@ -116,7 +120,8 @@ static void change(sim *s, sim_home *h, bool admits, const sim_home *who)
 	hth_identity *theirs = identity_of(who);
 	hth_role role = is_keeper(s, who) ? HTH_ROLE_KEEPER : HTH_ROLE_MEMBER;
 	if ((hth_charter_find(before, &who->id) != NULL) != admits &&
-	    (admits ? hth_charter_admit(&draft, before, hth_identity_card(theirs), "home", role, NULL) : hth_charter_remove(&draft, before, &who->id, NULL)) == HTH_OK &&
+	    (admits ? hth_charter_admit(&draft, before, hth_identity_card(theirs), "home", role, NULL)
+	            : hth_charter_remove(&draft, before, &who->id, NULL)) == HTH_OK &&
 	    make(s, h, draft)) {
 		if (who == h)
 			go(h);
@@ -137,7 +142,8 @@ static void mend(sim *s, sim_home *h)
 	const hth_member *lost;
 	while ((lost = hth_membership_lost(h->membership, 0)) != NULL) {
 		hth_charter *draft = NULL;
-		if (hth_charter_admit(&draft, hth_membership_base(h->membership), &lost->card, lost->name, lost->role, NULL) != HTH_OK || !make(s, h, draft))
+		if (hth_charter_admit(&draft, hth_membership_base(h->membership), &lost->card, lost->name, lost->role, NULL) != HTH_OK ||
+		    !make(s, h, draft))
 			break;
 		s->result->admitted_again++;
 	}
@@ -172,7 +178,8 @@ static void on_change(sim *s, sim_home *h, bool regular)
 	size_t other = first_of(s, h) + (h->index % s->o.street == 0);
 	if (other < end_of(s, h) && sim_between(0, 99) < AT_ONCE_PERCENT)
 		sim_push((sim_event){.at = s->now, .kind = E_CHANGE, .home = (uint32_t)other});
-	sim_push((sim_event){.at = s->now + 1 + (uint64_t)sim_exponential(CHANGE_HOURS * 3600000.0), .kind = E_CHANGE, .home = h->index, .number = 1});
+	sim_push((sim_event){.at = s->now + 1 + (uint64_t)sim_exponential(CHANGE_HOURS * 3600000.0), .kind = E_CHANGE, .home = h->index,
+	                     .number = 1});
 }
 
 static sim *world; /* simulation.c's, whose questions do not bring it */
@@ -193,7 +200,8 @@ static void on_apart(sim *s, sim_home *h)
 			sim_push((sim_event){.at = s->now + sim_between(0, ms), .kind = E_CHANGE, .home = (uint32_t)keeper});
 	}
 	s->result->torn++;
-	sim_push((sim_event){.at = s->now + ms + 1 + (uint64_t)sim_exponential(APART_HOURS * 3600000.0), .kind = E_APART, .home = h->index});
+	sim_push((sim_event){.at = s->now + ms + 1 + (uint64_t)sim_exponential(APART_HOURS * 3600000.0), .kind = E_APART,
+	                     .home = h->index});
 }
 
 static void on_leave(sim *s, sim_home *h)
@@ -221,7 +229,8 @@ static void on_charter(sim *s, sim_home *h, sim_home *from, hth_charter *charter
 	}
 	if (hth_membership_find(h->membership, &from->id) == NULL)
 		return; /* a stranger is not listened to */
-	if ((bridge ? hth_membership_bridge(h->membership, charter, &outcome, NULL) : hth_membership_offer(h->membership, charter, &outcome, NULL)) != HTH_OK)
+	if ((bridge ? hth_membership_bridge(h->membership, charter, &outcome, NULL)
+	            : hth_membership_offer(h->membership, charter, &outcome, NULL)) != HTH_OK)
 		return;
 	switch (outcome) {
 	case HTH_CHARTER_SWITCHED:
@@ -313,17 +322,21 @@ void sim_members_begin(sim *s)
 	world = s;
 	for (uint32_t i = 0; i < s->o.homes; i++) {
 		sim_home *h = &s->homes[i];
-		if (hth_membership_create(&h->membership, &h->id, NULL) != HTH_OK || hth_membership_adopt(h->membership, s->charters[h->street], NULL) != HTH_OK)
+		if (hth_membership_create(&h->membership, &h->id, NULL) != HTH_OK ||
+		    hth_membership_adopt(h->membership, s->charters[h->street], NULL) != HTH_OK)
 			abort();
 		if (!s->o.faults)
 			continue;
 		sim_push((sim_event){.at = s->now + sim_between(0, PULSE_MS), .kind = E_PULSE, .home = i});
 		if (i % s->o.street == 0)
-			sim_push((sim_event){.at = s->now + (uint64_t)sim_exponential(APART_HOURS * 3600000.0), .kind = E_APART, .home = i});
+			sim_push((sim_event){.at = s->now + (uint64_t)sim_exponential(APART_HOURS * 3600000.0), .kind = E_APART,
+			                     .home = i});
 		if (is_keeper(s, h))
-			sim_push((sim_event){.at = s->now + (uint64_t)sim_exponential(CHANGE_HOURS * 3600000.0), .kind = E_CHANGE, .home = i, .number = 1});
+			sim_push((sim_event){.at = s->now + (uint64_t)sim_exponential(CHANGE_HOURS * 3600000.0), .kind = E_CHANGE,
+			                     .home = i, .number = 1});
 		else
-			sim_push((sim_event){.at = s->now + (uint64_t)sim_exponential(LEAVE_HOURS * 3600000.0), .kind = E_LEAVE, .home = i});
+			sim_push((sim_event){.at = s->now + (uint64_t)sim_exponential(LEAVE_HOURS * 3600000.0), .kind = E_LEAVE,
+			                     .home = i});
 	}
 }
 
@@ -340,7 +353,8 @@ void sim_members_restore(sim *s)
 /* Every home of a street by the same charter, and in it. */
 static bool agrees(const sim *s, const sim_home *h)
 {
-	const hth_charter *mine = hth_membership_charter(h->membership), *theirs = hth_membership_charter(s->homes[first_of(s, h)].membership);
+	const hth_charter *mine = hth_membership_charter(h->membership),
+	    *theirs = hth_membership_charter(s->homes[first_of(s, h)].membership);
 	return mine != NULL && memcmp(hth_charter_hash(mine), hth_charter_hash(theirs), HTH_HASH_BYTES) == 0 && is_in(h);
 }
 
@@ -357,8 +371,9 @@ void sim_members_check(sim *s)
 	for (size_t i = 0; i < s->o.homes; i++) {
 		const sim_home *h = &s->homes[i], *keeper = &s->homes[first_of(s, h)];
 		if (!agrees(s, h))
-			sim_problem("homes %u and %u go by different charters in the end, or it is not in it: versions %u and %u", h->index, keeper->index,
-			            hth_membership_standing(h->membership).version, hth_membership_standing(keeper->membership).version);
+			sim_problem("homes %u and %u go by different charters in the end, or it is not in it: versions %u and %u", h->index,
+			            keeper->index, hth_membership_standing(h->membership).version,
+			            hth_membership_standing(keeper->membership).version);
 	}
 }
 

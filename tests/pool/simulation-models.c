@@ -1,10 +1,11 @@
-/* simulation-models.c - models from next door in the simulated streets: the real block machine, while homes lose power, vanish, freeze and lie.
+/* simulation-models.c - models from next door in the simulated streets: the real block machine, while homes lose power, vanish, freeze and
+ * lie.
  *
- * A few homes of each street have a model, others come to want it and fetch it, often several at a time from several; a home that lost power goes on from what was
- * on its disk (and a chunk that was being written is damaged); a fetch that found nobody is tried again later. One home in six gives bits that are flipped, a
- * whole list that is another file's, chunks that are cut short, or says yes and then nothing. Checked: a file that is whole is the file; every
- * fetch ends, and in bounded time once its home is up; a home that was caught lying is asked for nothing more of that fetch, nor is any
- * home once it is over; and who wants a model has it in the end.
+ * A few homes of each street have a model, others come to want it and fetch it, often several at a time from several; a home that lost
+ * power goes on from what was on its disk (and a chunk that was being written is damaged); a fetch that found nobody is tried again later.
+ * One home in six gives bits that are flipped, a whole list that is another file's, chunks that are cut short, or says yes and then
+ * nothing. Checked: a file that is whole is the file; every fetch ends, and in bounded time once its home is up; a home that was caught
+ * lying is asked for nothing more of that fetch, nor is any home once it is over; and who wants a model has it in the end.
  */
 #include "simulation-internal.h"
 
@@ -38,7 +39,8 @@ static giver giver_of(const sim_home *h)
 
 static void push(sim_home *h, int what, uint64_t at, uint64_t number, uint32_t from, const void *bytes, size_t len)
 {
-	sim_event e = {.at = at, .kind = E_MODELS, .home = h->index, .from = from, .len = (uint32_t)len, .number = number << 3 | (unsigned)what, .epoch = h->epoch};
+	sim_event e = {.at = at, .kind = E_MODELS, .home = h->index, .from = from, .len = (uint32_t)len,
+	               .number = number << 3 | (unsigned)what, .epoch = h->epoch};
 	if (bytes != NULL && (e.bytes = malloc(len ? len : 1)) != NULL)
 		memcpy(e.bytes, bytes, len);
 	sim_push(e);
@@ -65,7 +67,8 @@ static bool on_send(void *ctx, const hth_home_id *to, const void *bytes, size_t 
 	if (hth_blocks_message_decode(m, bytes, len, NULL) != HTH_OK)
 		sim_problem("home %u says something about a model that makes no sense", h->index);
 	else if (m->kind == HTH_BLOCKS_GET && (!h->models->fetching || (h->models->lied >> place_of(there) & 1) != 0))
-		sim_problem("home %u asks home %u for a chunk %s", h->index, there->index, h->models->fetching ? "though it lied" : "of a fetch that is over");
+		sim_problem("home %u asks home %u for a chunk %s", h->index, there->index,
+		            h->models->fetching ? "though it lied" : "of a fetch that is over");
 	free(m);
 	if (hth_membership_find(h->membership, to) == NULL || sim_is_cut(h, there))
 		return true;
@@ -85,7 +88,8 @@ static void on_offer(void *ctx, const hth_home_id *from, const hth_blocks_messag
 	memcpy(offer->files[0].root, lists[giver_of(h) == OTHER_FILE]->root, HTH_HASH_BYTES);
 }
 
-static void on_read(void *ctx, uint64_t read, const hth_home_id *to, const unsigned char hash[HTH_SHA256_BYTES], hth_blocks_part part, uint32_t index)
+static void on_read(void *ctx, uint64_t read, const hth_home_id *to, const unsigned char hash[HTH_SHA256_BYTES], hth_blocks_part part,
+                    uint32_t index)
 {
 	sim_home *h = ctx;
 	(void)to;
@@ -105,7 +109,8 @@ static void on_read(void *ctx, uint64_t read, const hth_home_id *to, const unsig
 		return;
 	if (from != NULL && lie == CUTS_SHORT && part == HTH_PART_CHUNK)
 		len /= 2;
-	sim_event e = {.at = w->now + 1 + len / 200000, .kind = E_MODELS, .home = h->index, .number = read << 3 | M_READ, .epoch = h->epoch, .len = (uint32_t)len};
+	sim_event e = {.at = w->now + 1 + len / 200000, .kind = E_MODELS, .home = h->index, .number = read << 3 | M_READ, .epoch = h->epoch,
+	               .len = (uint32_t)len};
 	if (from != NULL) {
 		e.bytes = malloc(len);
 		memcpy(e.bytes, from, len);
@@ -115,7 +120,10 @@ static void on_read(void *ctx, uint64_t read, const hth_home_id *to, const unsig
 	sim_push(e);
 }
 
-static void on_found(void *ctx, uint64_t find, const hth_home_id *from, const hth_blocks_offer *offer) { (void)ctx, (void)find, (void)from, (void)offer; }
+static void on_found(void *ctx, uint64_t find, const hth_home_id *from, const hth_blocks_offer *offer)
+{
+	(void)ctx, (void)find, (void)from, (void)offer;
+}
 static void on_find_ended(void *ctx, uint64_t find) { (void)ctx, (void)find; }
 
 static void on_store(void *ctx, uint64_t fetch, uint32_t index, const void *bytes, size_t len)
@@ -140,7 +148,8 @@ static void on_ended(void *ctx, uint64_t fetch, hth_blocks_end end, uint32_t pre
 	(void)fetch;
 	m->fetching = false;
 	if (end != HTH_BLOCKS_WHOLE) {
-		if (memcmp(m->disk, truth, (size_t)prefix * HTH_CHUNK_BYTES) != 0 && memcmp(m->disk, other, (size_t)prefix * HTH_CHUNK_BYTES) != 0)
+		if (memcmp(m->disk, truth, (size_t)prefix * HTH_CHUNK_BYTES) != 0 &&
+		    memcmp(m->disk, other, (size_t)prefix * HTH_CHUNK_BYTES) != 0)
 			sim_problem("home %u was told that the first %u chunks of a model are right", h->index, prefix);
 		push(h, M_WANT, w->now + AGAIN_MS, 0, 0, NULL, 0);
 		return;
@@ -203,7 +212,8 @@ static void want(sim_home *h)
 		w->result->resumed++;
 	}
 	m->lied = 0;
-	if (hth_blocks_fetch(m->blocks, FETCH, MODEL_BYTES, sha256, (const unsigned char(*)[HTH_HASH_BYTES])m->found, CHUNKS, w->now, NULL) != HTH_OK) {
+	if (hth_blocks_fetch(m->blocks, FETCH, MODEL_BYTES, sha256, (const unsigned char(*)[HTH_HASH_BYTES])m->found, CHUNKS, w->now,
+	                     NULL) != HTH_OK) {
 		push(h, M_WANT, w->now + AGAIN_MS, 0, 0, NULL, 0); /* there is nobody just now */
 		return;
 	}
@@ -298,7 +308,8 @@ void sim_models_begin(sim *s)
 		if (hth_chunk_list_create(&lists[which], MODEL_BYTES, sha256, NULL) != HTH_OK)
 			abort();
 		for (uint32_t i = 0; i < CHUNKS; i++)
-			hth_chunk_hash((which ? other : truth) + (size_t)i * HTH_CHUNK_BYTES, hth_chunk_size(MODEL_BYTES, i), lists[which]->chunks[i]);
+			hth_chunk_hash((which ? other : truth) + (size_t)i * HTH_CHUNK_BYTES, hth_chunk_size(MODEL_BYTES, i),
+			               lists[which]->chunks[i]);
 		hth_chunk_list_seal(lists[which]);
 	}
 	for (uint32_t i = 0; i < s->o.homes; i++) {

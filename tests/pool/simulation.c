@@ -1,15 +1,16 @@
 /* simulation.c - a discrete-event simulation of homes that lend to each other.
  *
  * What goes wrong, all from the seed: homes lose power (at random, and in the middle of a ledger's write, before or after it happened) and
- * come back; a street's hub goes down; single homes are cut off; a home freezes for seconds, or computes a hundred times slower; letters are lost,
- * doubled, delayed past later ones; homes leave, are removed and come back, by charters that two keepers change at once
+ * come back; a street's hub goes down; single homes are cut off; a home freezes for seconds, or computes a hundred times slower; letters
+ * are lost, doubled, delayed past later ones; homes leave, are removed and come back, by charters that two keepers change at once
  * (simulation-members.c); some homes lie: they make up tokens, boast of speed, or send garbage.
  * What is checked: no private word is in any letter, and no word for trusted homes reaches another; every request ends exactly once,
- * with its right tokens without gap or repeat (unless a liar served it, and then a liar is caught within the stated number of answers); nobody waits for
- * ever; after the dust has settled both ends of every chain agree, every disk replays, and each pair's credit is the same with opposite signs.
+ * with its right tokens without gap or repeat (unless a liar served it, and then a liar is caught within the stated number of answers);
+ * nobody waits for ever; after the dust has settled both ends of every chain agree, every disk replays, and each pair's credit is the same
+ * with opposite signs.
  *
- * An engine is simple on purpose: a number of slots, each with the home's prefill and decode speed. Waiting is from the request to its first
- * token, less the prompt's own time at home: what the queue cost.
+ * An engine is simple on purpose: a number of slots, each with the home's prefill and decode speed. Waiting is from the request to its
+ * first token, less the prompt's own time at home: what the queue cost.
  */
 #include "simulation-internal.h"
 
@@ -144,7 +145,8 @@ static void fake_sign(void *ctx, const char *label, const void *bytes, size_t le
 {
 	fake_mac(((sim_home *)ctx)->secret, label, bytes, len, out);
 }
-static bool fake_verify(void *ctx, const hth_home_id *id, const char *label, const void *bytes, size_t len, const unsigned char sig[HTH_SIGNATURE_BYTES])
+static bool fake_verify(void *ctx, const hth_home_id *id, const char *label, const void *bytes, size_t len,
+                        const unsigned char sig[HTH_SIGNATURE_BYTES])
 {
 	(void)ctx;
 	unsigned char want[HTH_SIGNATURE_BYTES];
@@ -175,7 +177,8 @@ hth_status sim_disk_put(void *ctx, const hth_entry *entry, hth_error *err)
 			return hth_fail(err, HTH_IO, "no power");
 	}
 	bool given = hth_home_id_equal(&entry->receipt.giver, &h->id);
-	size_t *last = &h->disk.last[sim_home_of(given ? &entry->receipt.taker : &entry->receipt.giver)->index % s->o.street][given], i = *last;
+	size_t *last = &h->disk.last[sim_home_of(given ? &entry->receipt.taker : &entry->receipt.giver)->index % s->o.street][given],
+	    i = *last;
 	if (i == 0 || h->disk.entries[i - 1].receipt.sequence != entry->receipt.sequence) {
 		if (h->disk.n == h->disk.cap) {
 			h->disk.cap = h->disk.cap ? h->disk.cap * 2 : 16;
@@ -193,7 +196,8 @@ hth_status sim_disk_put(void *ctx, const hth_entry *entry, hth_error *err)
 
 bool sim_is_cut(const sim_home *from, const sim_home *to)
 {
-	return from->dead || s->now < from->cut_until || s->now < to->cut_until || s->now < s->hub_down_until[from->street] || sim_members_apart(from, to) || (s->o.faults && sim_unit() < 0.001);
+	return from->dead || s->now < from->cut_until || s->now < to->cut_until || s->now < s->hub_down_until[from->street] ||
+	    sim_members_apart(from, to) || (s->o.faults && sim_unit() < 0.001);
 }
 
 uint64_t sim_delay(const sim_home *from, const sim_home *to)
@@ -290,7 +294,8 @@ static void schedule(sim_home *h)
 			sim_job *j = &h->jobs[i];
 			if (j->running)
 				continue;
-			waiting[n] = (hth_waiting){.own = j->own, .since_ms = j->since_ms, .standing = j->own ? 1 : hth_pool_work_standing(h->pool, j->id, s->now)};
+			waiting[n] = (hth_waiting){.own = j->own, .since_ms = j->since_ms,
+			                           .standing = j->own ? 1 : hth_pool_work_standing(h->pool, j->id, s->now)};
 			index[n++] = i;
 		}
 		int next = hth_queue_next(waiting, n, s->now);
@@ -323,7 +328,8 @@ static double own_wait_s(const sim_home *h)
 		if (!j->own)
 			continue;
 		own++;
-		work += (j->running ? 0 : j->prompt / h->prefill) + (j->tokens - j->made) / h->decode; /* a home knows what it is asked for, and guesses well enough */
+		/* a home knows what it is asked for, and guesses well enough */
+		work += (j->running ? 0 : j->prompt / h->prefill) + (j->tokens - j->made) / h->decode;
 	}
 	return own < h->slots ? 0 : work / h->slots;
 }
@@ -338,8 +344,10 @@ static void report(sim_home *h)
 		own_waiting += h->jobs[i].own && !h->jobs[i].running;
 		queued += h->jobs[i].tokens - h->jobs[i].made;
 	}
-	hth_capability c = {.slots = (uint16_t)h->slots, .free_slots = (uint16_t)(h->slots - HTH_MIN(busy, h->slots)), .queued_tokens = (uint32_t)queued,
-	                    .lends = own_waiting == 0 && running(h, true) < h->slots, .accepts_public = true, .accepts_neighbours = true, .n_models = 1};
+	hth_capability c = {.slots = (uint16_t)h->slots, .free_slots = (uint16_t)(h->slots - HTH_MIN(busy, h->slots)),
+	                    .queued_tokens = (uint32_t)queued,
+	                    .lends = own_waiting == 0 && running(h, true) < h->slots, .accepts_public = true, .accepts_neighbours = true,
+	                    .n_models = 1};
 	c.models[0] = (hth_pool_model){.prefill_tok_s = (float)(h->prefill * boast), .decode_tok_s = (float)(h->decode * boast)};
 	hth_pool_set_home(h->pool, &c, own_wait_s(h), s->now);
 }
@@ -402,7 +410,8 @@ static void on_ended(void *ctx, uint64_t number, const hth_home_id *served_by, b
 	sim_home *peer = sim_home_of(served_by);
 	bool garbled = h->liar == GARBLES; /* what its own letters asked for is its own fault */
 	if (!r->tainted && !garbled && !r->touched && (finish != 2 || stop != 0 || r->garbled || r->text != text_of(r->seed, r->tokens)))
-		sim_problem("request %zu ended with %u bytes of text, right up to there: %d; %u were to come", (size_t)number, r->text, !r->garbled, text_of(r->seed, r->tokens));
+		sim_problem("request %zu ended with %u bytes of text, right up to there: %d; %u were to come", (size_t)number, r->text,
+		            !r->garbled, text_of(r->seed, r->tokens));
 	if (r->have != r->tokens && (garbled || peer->liar == GARBLES)) {
 		r->tainted = true;
 		r->have = r->tokens;
@@ -458,7 +467,8 @@ static bool on_also_home(void *ctx, uint64_t number, size_t n, bool begin)
 		sim_problem("request %zu is begun twice at home, or not where it stands", (size_t)number);
 	if (running(h, false) >= h->slots)
 		return false;
-	add_job(h, (sim_job){.own = true, .beside = true, .id = number, .prompt = r->prompt, .tokens = r->tokens, .made = r->have, .seed = r->seed});
+	add_job(h, (sim_job){.own = true, .beside = true, .id = number, .prompt = r->prompt, .tokens = r->tokens, .made = r->have,
+	                     .seed = r->seed});
 	return true;
 }
 
@@ -474,7 +484,8 @@ static void on_serve(void *ctx, const hth_pool_work *w)
 	for (size_t i = 0; i < w->n_prefix; i++) /* what another made so far is this answer's beginning */
 		if (w->prefix[i] < 0)
 			sim_problem("a prefix has a token that is none");
-	add_job(h, (sim_job){.own = false, .id = w->work, .prompt = w->prompt_tokens, .tokens = w->max_tokens, .made = (uint32_t)w->n_prefix, .text = w->text_bytes,
+	add_job(h, (sim_job){.own = false, .id = w->work, .prompt = w->prompt_tokens, .tokens = w->max_tokens,
+	                     .made = (uint32_t)w->n_prefix, .text = w->text_bytes,
 	                     .seed = w->seed});
 	at(s->now, E_WAKE, h->index, 0);
 }
@@ -559,7 +570,8 @@ static void chunk(sim_home *h, uint64_t serial)
 		drop_job(h, j);
 	else
 		next_chunk(h, j, chunk_of(h) / speed_of(h, h->decode));
-	hth_pool_run run = {.ids = ids, .n = n, .text = text, .text_len = n_text, .has_prompt = begins, .prompt_tokens = prompt, .tail = ">", .tail_len = 1,
+	hth_pool_run run = {.ids = ids, .n = n, .text = text, .text_len = n_text, .has_prompt = begins, .prompt_tokens = prompt,
+	                    .tail = ">", .tail_len = 1,
 	                    .final = final, .finish = final ? 2 : 0};
 	hth_pool_served(h->pool, work, &run, n * 1000, s->now);
 	if (final)
@@ -572,7 +584,8 @@ static hth_neighbour_permit *permit_for(const sim_request *r, size_t number)
 	hth_request *request = NULL;
 	hth_neighbour_permit *permit = NULL;
 	char text[64];
-	snprintf(text, sizeof text, "%s %zu", r->privacy == HTH_PRIVATE ? private_mark : r->privacy == HTH_NEIGHBOURS ? street_mark : "for everybody", number);
+	snprintf(text, sizeof text, "%s %zu", r->privacy == HTH_PRIVATE ? private_mark : r->privacy == HTH_NEIGHBOURS ? street_mark
+	         : "for everybody", number);
 	if (hth_request_create(&request, HTH_COMPLETION, &err) != HTH_OK)
 		abort();
 	request->input.text = strdup(text);
@@ -597,15 +610,18 @@ static void new_request(sim_home *h)
 	size_t number = s->n_requests++;
 	sim_request *r = &s->requests[number];
 	double kind = sim_unit();
-	*r = (sim_request){.home = h->index, .prompt = 100 + (uint32_t)sim_exponential(1400), .tokens = 20 + (uint32_t)HTH_MIN(sim_exponential(480), 4000.0),
-	                   .seed = hth_rng_next(&s->rng), .arrived_ms = s->now, .privacy = kind < 0.3 ? HTH_PRIVATE : kind < 0.7 ? HTH_NEIGHBOURS : HTH_PUBLIC};
+	*r = (sim_request){.home = h->index, .prompt = 100 + (uint32_t)sim_exponential(1400),
+	                   .tokens = 20 + (uint32_t)HTH_MIN(sim_exponential(480), 4000.0),
+	                   .seed = hth_rng_next(&s->rng), .arrived_ms = s->now,
+	                   .privacy = kind < 0.3 ? HTH_PRIVATE : kind < 0.7 ? HTH_NEIGHBOURS : HTH_PUBLIC};
 	r->expected = (uint32_t)(r->tokens * (0.5 + sim_unit()));
 	s->waits[number] = -1;
 	s->result->requests++;
 	hth_neighbour_permit *permit = s->o.alone ? NULL : permit_for(r, number);
 	if (permit != NULL) {
 		static const unsigned char model[HTH_HASH_BYTES];
-		hth_pool_ask_options o = {.ask = number, .model = model, .prompt_tokens = r->prompt, .max_tokens = r->tokens, .expected_tokens = r->expected, .seed = r->seed};
+		hth_pool_ask_options o = {.ask = number, .model = model, .prompt_tokens = r->prompt, .max_tokens = r->tokens,
+		                          .expected_tokens = r->expected, .seed = r->seed};
 		r->state = R_ABROAD;
 		if (hth_pool_ask(h->pool, permit, &o, s->now, NULL) == HTH_OK)
 			return;
@@ -628,7 +644,8 @@ void sim_members_changed(sim_home *h)
 static void bring_up(sim_home *h)
 {
 	hth_error err = HTH_ERROR_INIT;
-	hth_pool_ops ops = {h, send_letter, on_leaves, on_tokens, on_ended, on_go_home, on_failed, on_serve, on_stop, on_hold, NULL, on_also_home};
+	hth_pool_ops ops = {h, send_letter, on_leaves, on_tokens, on_ended, on_go_home, on_failed, on_serve, on_stop, on_hold, NULL,
+	                    on_also_home};
 	h->up = true;
 	h->dead = false;
 	h->epoch++;
@@ -699,7 +716,8 @@ static void happen(sim_event *e)
 	sim_home *h = &s->homes[e->home];
 	s->result->events++;
 	bool for_this_life = e->kind != E_WAKE && e->kind != E_CHUNK && e->kind != E_DONE ? true : e->epoch == h->epoch;
-	if (h->frozen_until > s->now && (e->kind == E_LETTER || e->kind == E_WAKE || e->kind == E_CHUNK || e->kind == E_ARRIVE || e->kind >= E_CHANGE)) {
+	if (h->frozen_until > s->now && (e->kind == E_LETTER || e->kind == E_WAKE || e->kind == E_CHUNK || e->kind == E_ARRIVE ||
+	                                 e->kind >= E_CHANGE)) {
 		e->at = h->frozen_until; /* it happens when the home thaws */
 		sim_push(*e);
 		return;
@@ -760,7 +778,8 @@ static void happen(sim_event *e)
 
 static void make_homes(void)
 {
-	static const double speeds[][2] = {{50, 5}, {100, 9}, {200, 15}, {500, 30}}; /* mini PC to gaming PC, with a model that is large for them */
+	/* mini PC to gaming PC, with a model that is large for them */
+	static const double speeds[][2] = {{50, 5}, {100, 9}, {200, 15}, {500, 30}};
 	size_t streets = (s->o.homes + s->o.street - 1) / s->o.street;
 	for (s->by_id_mask = 16; s->by_id_mask < 3 * s->o.homes; s->by_id_mask *= 2)
 		;
@@ -779,7 +798,8 @@ static void make_homes(void)
 		hth_identity *identity = NULL;
 		if (hth_identity_from_seed(&identity, seed, &err) != HTH_OK)
 			abort();
-		*h = (sim_home){.id = hth_identity_card(identity)->id, .index = i, .street = (uint32_t)(i / s->o.street), .secret = secret, .prefill = speed[0],
+		*h = (sim_home){.id = hth_identity_card(identity)->id, .index = i, .street = (uint32_t)(i / s->o.street), .secret = secret,
+		                .prefill = speed[0],
 		                .decode = speed[1], .slots = 1 + (uint32_t)(mix(i * 7 + 5) % 3)};
 		if (s->o.faults && mix(i * 11 + 3) % 16 == 0)
 			h->liar = (liar_kind)(1 + mix(i) % 3);
@@ -853,7 +873,8 @@ void simulate(const sim_options *options, sim_result *ret_result)
 		run_until(s->now + SETTLE_MS);
 		bool busy = !s->o.alone && (!sim_members_agree(s) || sim_models_busy(s));
 		for (size_t j = 0; j < s->o.homes; j++)
-			busy |= !s->homes[j].up || s->homes[j].n_jobs > 0 || (s->homes[j].pool != NULL && hth_pool_asks(s->homes[j].pool) > 0);
+			busy |= !s->homes[j].up || s->homes[j].n_jobs > 0 ||
+			    (s->homes[j].pool != NULL && hth_pool_asks(s->homes[j].pool) > 0);
 		if (!busy)
 			break;
 	}
@@ -883,7 +904,8 @@ void simulate(const sim_options *options, sim_result *ret_result)
 		free(s->homes[i].jobs);
 		hth_charter_unref(i % s->o.street == 0 ? s->charters[i / s->o.street] : NULL);
 	}
-	void *all[] = {s->heap, s->events, s->free_places, s->homes, s->charters, s->hub_down_until, s->apart_until, s->requests, s->by_id, s->waits};
+	void *all[] = {s->heap, s->events, s->free_places, s->homes, s->charters, s->hub_down_until, s->apart_until, s->requests, s->by_id,
+	               s->waits};
 	for (size_t i = 0; i < HTH_COUNT(all); i++)
 		free(all[i]);
 	ret_result->cpu_s = (double)(clock() - began) / CLOCKS_PER_SEC;

@@ -1,4 +1,5 @@
-/* simulation.h - thousands of homes for a day: the real machines (pool, ledger, permits, membership) under a simulated clock, link, disk and engine.
+/* simulation.h - thousands of homes for a day: the real machines (pool, ledger, permits, membership) under a simulated clock, link, disk
+ * and engine.
  *
  * Everything that happens follows from the seed. See simulation.c for what is made to go wrong, and for what is checked.
  */
@@ -22,7 +23,8 @@ typedef struct sim_result {
 	bool good;
 	char problem[512]; /* the first one */
 	uint64_t requests, at_home, abroad, cancelled, events, messages, bytes;
-	uint64_t failed_over, crashes, write_crashes, receipts, falsified, caught_liars, liars, worst_falsified, preempted, charters, torn, switched, removed_again,
+	uint64_t failed_over, crashes, write_crashes, receipts, falsified, caught_liars, liars, worst_falsified, preempted, charters, torn,
+	    switched, removed_again,
 	    admitted_again, hedged, hedges_won, wanted, fetched, resumed, models_lied;
 	double wait_mean_s, wait_p95_s, wait_worst_s, cpu_s;
 } sim_result;

@@ -14,7 +14,8 @@ static const uint64_t T0 = 20000ull * 86400000;
 
 static hth_capability record_of(float prefill, float decode, unsigned free_slots, uint32_t queued)
 {
-	hth_capability c = {.slots = 2, .free_slots = (uint16_t)free_slots, .queued_tokens = queued, .lends = true, .accepts_public = true, .accepts_neighbours = true, .n_models = 1};
+	hth_capability c = {.slots = 2, .free_slots = (uint16_t)free_slots, .queued_tokens = queued, .lends = true, .accepts_public = true,
+	                    .accepts_neighbours = true, .n_models = 1};
 	c.models[0] = (hth_pool_model){.prefill_tok_s = prefill, .decode_tok_s = decode};
 	return c;
 }
@@ -120,7 +121,8 @@ TEST(messages_are_read_back_and_private_is_no_audience)
 	static int32_t storage[HTH_POOL_PREFIX_MAX];
 	int32_t ids[3] = {1, 2, 70000};
 	hth_buf out = HTH_BUF_INIT(HTH_POOL_MESSAGE_MAX), again = HTH_BUF_INIT(HTH_POOL_MESSAGE_MAX);
-	hth_pool_message ask = {.kind = HTH_POOL_ASK, .audience = HTH_AUDIENCE_PUBLIC, .prompt_tokens = 5, .max_tokens = 9, .words = "hello", .words_len = 5, .ids = ids, .n_ids = 3}, m;
+	hth_pool_message ask = {.kind = HTH_POOL_ASK, .audience = HTH_AUDIENCE_PUBLIC, .prompt_tokens = 5, .max_tokens = 9,
+	                        .words = "hello", .words_len = 5, .ids = ids, .n_ids = 3}, m;
 	hth_pool_message_encode(&ask, &out);
 	REQUIRE_OK(hth_pool_message_decode(&m, out.data, out.len, storage, &err));
 	CHECK(m.n_ids == 3 && memcmp(m.ids, ids, sizeof ids) == 0 && m.words_len == 5 && m.max_tokens == 9);
@@ -134,10 +136,12 @@ TEST(messages_are_read_back_and_private_is_no_audience)
 	static const struct {
 		const char *text, *tail;
 		hth_status status;
-	} texts[] = {{"a\0b", "end", HTH_OK}, {"\xc3\xa4z", "end", HTH_OK}, {"a\xc3z", "end", HTH_BAD_FORMAT}, {"abc", "e\0d", HTH_BAD_FORMAT}};
+	} texts[] = {{"a\0b", "end", HTH_OK}, {"\xc3\xa4z", "end", HTH_OK}, {"a\xc3z", "end", HTH_BAD_FORMAT},
+	             {"abc", "e\0d", HTH_BAD_FORMAT}};
 	for (size_t i = 0; i < HTH_COUNT(texts); i++) {
 		hth_buf_clear(&out);
-		hth_pool_message_encode(&(hth_pool_message){.kind = HTH_POOL_TOKENS, .ids = ids, .n_ids = 3, .text = texts[i].text, .text_len = 3, .has_prompt = true,
+		hth_pool_message_encode(&(hth_pool_message){.kind = HTH_POOL_TOKENS, .ids = ids, .n_ids = 3, .text = texts[i].text,
+		                                            .text_len = 3, .has_prompt = true,
 		                                            .prompt_tokens = 1, .tail = texts[i].tail, .tail_len = 3}, &out);
 		CHECK_INT(hth_pool_message_decode(&m, out.data, out.len, storage, &err), texts[i].status);
 		CHECK(texts[i].status != HTH_OK || (m.text_len == 3 && memcmp(m.text, texts[i].text, 3) == 0));
@@ -301,14 +305,17 @@ static void street_init(void)
 	hth_privacy_add_audience(HTH_PUBLIC);
 	for (int i = 0; i < 3; i++) {
 		unsigned char seed[HTH_SEED_BYTES] = {(unsigned char)(i + 1)};
-		hth_pool_ops ops = {&p[i], on_send, on_leaves, on_tokens, on_ended, on_go_home, on_failed, on_serve, on_stop, on_hold, on_now_by, on_also_home};
+		hth_pool_ops ops = {&p[i], on_send, on_leaves, on_tokens, on_ended, on_go_home, on_failed, on_serve, on_stop, on_hold,
+		                    on_now_by, on_also_home};
 		p[i].index = i;
 		hth_rng_seed(&p[i].rng, 1);
 		if (hth_identity_from_seed(&p[i].identity, seed, &err) != HTH_OK ||
-		    hth_ledger_create(&p[i].ledger, &hth_identity_card(p[i].identity)->id, hth_signer_of(p[i].identity), (hth_ledger_disk){keep, NULL}, &err) != HTH_OK ||
+		    hth_ledger_create(&p[i].ledger, &hth_identity_card(p[i].identity)->id, hth_signer_of(p[i].identity),
+		                      (hth_ledger_disk){keep, NULL}, &err) != HTH_OK ||
 		    hth_pool_create(&p[i].pool, &hth_identity_card(p[i].identity)->id, &ops, p[i].ledger, &p[i].rng, &err) != HTH_OK ||
 		    (charter == NULL ? hth_charter_found(&next, "x", &rules, p[i].identity, "a", &err)
-		                     : hth_charter_admit(&next, charter, hth_identity_card(p[i].identity), "b", HTH_ROLE_MEMBER, &err)) != HTH_OK)
+		                     : hth_charter_admit(&next, charter, hth_identity_card(p[i].identity), "b", HTH_ROLE_MEMBER,
+		                                         &err)) != HTH_OK)
 			abort();
 		hth_charter_unref(charter);
 		charter = next;
@@ -334,7 +341,8 @@ static void street_finish(void)
 /* A token's text is a letter; what comes with the last is the end of a text that a stop string cut off. */
 static void make(party *x, const int32_t *ids, size_t n, const char *text, bool final, uint64_t now)
 {
-	hth_pool_run run = {.ids = ids, .n = n, .text = text, .text_len = strlen(text), .has_prompt = true, .prompt_tokens = 64, .tail = "end>", .tail_len = 4,
+	hth_pool_run run = {.ids = ids, .n = n, .text = text, .text_len = strlen(text), .has_prompt = true, .prompt_tokens = 64,
+	                    .tail = "end>", .tail_len = 4,
 	                    .final = final, .finish = final ? 1 : 0, .stop = final ? 2 : 0};
 	hth_pool_served(x->pool, x->work.work, &run, 100, now);
 }
@@ -358,7 +366,8 @@ static uint32_t most_prompt = 1000, most_tokens = 6;
 static hth_status ask(hth_privacy_class class, uint64_t now)
 {
 	static const unsigned char model[HTH_HASH_BYTES];
-	hth_pool_ask_options o = {.ask = 1, .model = model, .prompt_tokens = 32, .max_tokens = most_tokens, .expected_tokens = 100, .most_prompt_tokens = most_prompt, .seed = 9};
+	hth_pool_ask_options o = {.ask = 1, .model = model, .prompt_tokens = 32, .max_tokens = most_tokens, .expected_tokens = 100,
+	                          .most_prompt_tokens = most_prompt, .seed = 9};
 	hth_status status = hth_pool_ask(p[0].pool, permit(class), &o, now, &err);
 	deliver(now);
 	return status;
@@ -415,7 +424,8 @@ TEST(letters_in_any_order_make_the_same_answer)
 	n_letters = 0;
 	for (size_t i = n; i-- > 0;)
 		for (int twice = 0; twice < 2; twice++)
-			hth_pool_receive(p[0].pool, &hth_identity_card(server->identity)->id, kept[i].bytes, kept[i].len, T0 + 2 + 300 * (n - i));
+			hth_pool_receive(p[0].pool, &hth_identity_card(server->identity)->id, kept[i].bytes, kept[i].len,
+			                 T0 + 2 + 300 * (n - i));
 	deliver(T0 + 3000); /* what was asked for again */
 	deliver(T0 + 3000);
 	CHECK(p[0].ended == 1 && p[0].n == 6 && memcmp(p[0].answer, made, sizeof made) == 0);
@@ -441,7 +451,8 @@ TEST(a_server_that_falls_silent_is_left_within_two_seconds_and_another_goes_on_f
 	CHECK_INT(hth_pool_get_counts(p[0].pool)->silent, 1);
 	CHECK_INT(hth_pool_get_counts(p[0].pool)->failed_over, 1);
 	REQUIRE(second->works == 1);
-	CHECK(second->work.n_prefix == 2 && second->prefix[0] == 5 && second->prefix[1] == 6 && second->work.seed == 9 && second->work.text_bytes == 1);
+	CHECK(second->work.n_prefix == 2 && second->prefix[0] == 5 && second->prefix[1] == 6 && second->work.seed == 9 &&
+	      second->work.text_bytes == 1);
 	/* The first one wakes up and goes on: nobody listens. */
 	make(first, made + 2, 2, "ghi", false, T0 + 2200);
 	deliver(T0 + 2200);
@@ -597,7 +608,8 @@ TEST(an_answer_that_is_late_is_begun_elsewhere_too_and_the_first_that_delivers_g
 		street_init();
 		REQUIRE_OK(ask(HTH_PUBLIC, T0));
 		late = server_of(&second);
-		/* It said 32 ms, and is taken to be at 0.7 of what it says; of one that was never seen a second and half of that more is borne. */
+		/* It said 32 ms, and is taken to be at 0.7 of what it says; of one that was never seen a second and half of that more is
+		 * borne. */
 		tick(T0 + 1066);
 		CHECK(second->works == 0 && p[0].also == 0);
 		tick(T0 + 1068);
@@ -681,7 +693,8 @@ TEST(home_is_a_second_too_and_the_client_may_leave_in_the_midst_of_it)
 		tick(begin + 1720);
 		CHECK(first->stopped == 1 && hth_pool_asks(p[0].pool) == 0 && hth_pool_works(first->pool) == 0);
 		/* Read for nothing: paid by the guess of whoever asked. Left by the client: what arrived counts. */
-		CHECK_INT(hth_ledger_balance(first->ledger, &hth_identity_card(p[0].identity)->id, T0), how == 0 ? 2 : how == 1 ? 1 + 4 : 0);
+		CHECK_INT(hth_ledger_balance(first->ledger, &hth_identity_card(p[0].identity)->id, T0),
+		          how == 0 ? 2 : how == 1 ? 1 + 4 : 0);
 		street_finish();
 	}
 }
@@ -715,7 +728,8 @@ TEST(seconds_are_one_in_twenty_and_none_for_a_home_that_owes)
 			CHECK_INT(p[0].n, 6);
 		}
 		/* Each is later than the ones before by less than usual once that is known: the first few are what counts. */
-		CHECK(hth_pool_get_counts(p[0].pool)->hedged >= !owes && hth_pool_get_counts(p[0].pool)->hedged <= 1 + 45 / HTH_POOL_HEDGE_ONE_IN);
+		CHECK(hth_pool_get_counts(p[0].pool)->hedged >= !owes &&
+		      hth_pool_get_counts(p[0].pool)->hedged <= 1 + 45 / HTH_POOL_HEDGE_ONE_IN);
 		CHECK(!owes || hth_pool_get_counts(p[0].pool)->hedged <= 1);
 		street_finish();
 	}
@@ -754,7 +768,8 @@ TEST(without_a_hub_home_does_it_and_nobody_is_blamed)
 
 TEST(a_description_is_believed_while_nobody_says_otherwise)
 {
-	hth_description d = {.name = "a", .architecture = "llama", .n_params = 7, .weight_bytes = 9, .n_ctx = 1, .n_vocab = 2, .n_layer = 3}, lie = d;
+	hth_description d = {.name = "a", .architecture = "llama", .n_params = 7, .weight_bytes = 9, .n_ctx = 1, .n_vocab = 2,
+	                     .n_layer = 3}, lie = d;
 	hth_voice v[4] = {{.has_said = true}, {.has_said = true}, {.has_said = true}, {.has_said = false}};
 	unsigned char truth[HTH_HASH_BYTES], lied[HTH_HASH_BYTES];
 	hth_description_facts(&d, truth);

@@ -6,8 +6,9 @@ static void holds(sim_options o, sim_result *r)
 {
 	simulate(&o, r);
 	if (!r->good)
-		test_fail(__FILE__, __LINE__, "seed %llu: %s (replay: simulate --homes %zu --hours %g --load %g --seed %llu%s%s)", (unsigned long long)o.seed,
-		          r->problem, o.homes, o.hours, o.load, (unsigned long long)o.seed, o.faults ? "" : " --calm", o.real_keys ? " --real-keys" : "");
+		test_fail(__FILE__, __LINE__, "seed %llu: %s (replay: simulate --homes %zu --hours %g --load %g --seed %llu%s%s)",
+		          (unsigned long long)o.seed, r->problem, o.homes, o.hours, o.load, (unsigned long long)o.seed,
+		          o.faults ? "" : " --calm", o.real_keys ? " --real-keys" : "");
 }
 
 TEST(twenty_homes_with_everything_that_goes_wrong)
@@ -24,7 +25,8 @@ TEST(twenty_homes_with_everything_that_goes_wrong)
 		resumed += r.resumed;
 		lied += r.models_lied;
 	}
-	CHECK(changes > 10 && switched > 0 && torn > 0); /* members came and went, and two keepers changed the charter at once, or each for itself */
+	/* members came and went, and two keepers changed the charter at once, or each for itself */
+	CHECK(changes > 10 && switched > 0 && torn > 0);
 	CHECK(fetched > 4 && resumed > 0 && lied > 0);
 }
 

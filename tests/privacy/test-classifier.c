@@ -28,19 +28,26 @@ static void has(const char *text, const char *kinds, hth_privacy_class limit, co
 			got[n++] = letters[kind];
 	got[n] = '\0';
 	if (strcmp(got, kinds) != 0 || f.limit != limit)
-		test_fail(file, line, "\"%s\" has [%s] and is %s, not [%s] and %s", text, got, hth_privacy_name(f.limit), kinds, hth_privacy_name(limit));
+		test_fail(file, line, "\"%s\" has [%s] and is %s, not [%s] and %s", text, got, hth_privacy_name(f.limit), kinds,
+		          hth_privacy_name(limit));
 }
 #define HAS(text, kinds, limit) has(text, kinds, limit, __FILE__, __LINE__)
 
 TEST(everyday_questions_stay_public)
 {
 	static const char *const texts[] = {
-	    "", "Why is the sky blue?", "Write a poem about the sea in 12 lines.", "What is 3.14159265358979 times 2?", "Translate: der Hund schl\xc3\xa4" "ft.",
-	    "In 2024 the population was 8,100,000,000.", "Version 10.0.19045.3803 of the driver", "for (int i = 0; i < 100; i++) printf(\"%d\\n\", i);",
-	    "The meeting was on 05.12.2024 at 10:30, see page 112.", "https://example.org/a/b?c=1234567890", "It kind of works; what way is best?",
-	    "Follow @hearth for news. Twitter handle: @nobody", "Order 12345678 has 3 items at 19.99 each.", "SELECT id FROM users WHERE id = 42;",
-	    "ISBN 978-3-16-148410-0 is a book.", "192.168.0.1 and 10.0.0.255 are local", "commit 8420e51 model: families of Llama's shape share one pass",
-	    "Beethoven's 9th in D minor, Op. 125", "The driver took 12 of them, and 5 more came by.", "the token is a unit of text in a language model? No.",
+	    "", "Why is the sky blue?", "Write a poem about the sea in 12 lines.", "What is 3.14159265358979 times 2?",
+	    "Translate: der Hund schl\xc3\xa4" "ft.",
+	    "In 2024 the population was 8,100,000,000.", "Version 10.0.19045.3803 of the driver",
+	    "for (int i = 0; i < 100; i++) printf(\"%d\\n\", i);",
+	    "The meeting was on 05.12.2024 at 10:30, see page 112.", "https://example.org/a/b?c=1234567890",
+	    "It kind of works; what way is best?",
+	    "Follow @hearth for news. Twitter handle: @nobody", "Order 12345678 has 3 items at 19.99 each.",
+	    "SELECT id FROM users WHERE id = 42;",
+	    "ISBN 978-3-16-148410-0 is a book.", "192.168.0.1 and 10.0.0.255 are local",
+	    "commit 8420e51 model: families of Llama's shape share one pass",
+	    "Beethoven's 9th in D minor, Op. 125", "The driver took 12 of them, and 5 more came by.",
+	    "the token is a unit of text in a language model? No.",
 	    "2^31 = 2147483648, 10! = 3628800", "0123456789 are the digits", "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16",
 	};
 	for (size_t i = 0; i < HTH_COUNT(texts); i++)
@@ -53,12 +60,16 @@ TEST(addresses_of_people_are_found)
 	HAS("<a@b.de>", "e", HTH_PRIVATE);
 	HAS("j\xc3\xbcrgen@m\xc3\xbcller.de", "e", HTH_PRIVATE);
 	HAS("a@b and user@localhost and @x.org", "", HTH_PUBLIC);
-	static const char *const phones[] = {"+49 30 901820", "+1 (212) 555-0123", "(212) 555-0123", "call 212-555-0123 now", "030 / 90 18 20 33", "0041 44 123 45 67",
-	                                     "Tel.: 901820", "phone number 5550123", "+4915112345678", "ring me: 020 7946 0958", "06 12 34 56 78"};
+	static const char *const phones[] = {"+49 30 901820", "+1 (212) 555-0123", "(212) 555-0123", "call 212-555-0123 now",
+	                                     "030 / 90 18 20 33", "0041 44 123 45 67",
+	                                     "Tel.: 901820", "phone number 5550123", "+4915112345678", "ring me: 020 7946 0958",
+	                                     "06 12 34 56 78"};
 	for (size_t i = 0; i < HTH_COUNT(phones); i++)
 		HAS(phones[i], "p", HTH_PRIVATE);
-	static const char *const houses[] = {"I live at 12 Elm Street", "221b Baker Street, London", "Hauptstra\xc3\x9f" "e 5, Berlin", "Lange Gasse 12",
-	                                     "Marktplatz 3", "5, rue de la Paix", "Calle Mayor 3", "via Giuseppe Verdi 10", "Dorpsstraat 17", "Schillerstr. 4a",
+	static const char *const houses[] = {"I live at 12 Elm Street", "221b Baker Street, London", "Hauptstra\xc3\x9f" "e 5, Berlin",
+	                                     "Lange Gasse 12",
+	                                     "Marktplatz 3", "5, rue de la Paix", "Calle Mayor 3", "via Giuseppe Verdi 10",
+	                                     "Dorpsstraat 17", "Schillerstr. 4a",
 	                                     "postcode SW1A 1AA", "1600 Pennsylvania Avenue"};
 	for (size_t i = 0; i < HTH_COUNT(houses); i++)
 		HAS(houses[i], "a", HTH_PRIVATE);
@@ -70,9 +81,12 @@ TEST(numbers_are_told_by_their_check_digits)
 	static const struct {
 		const char *good, *bad, *kind;
 	} numbers[] = {
-	    {"4111 1111 1111 1111", "4111 1111 1111 1112", "c"}, {"5500005555555559", "5500005555555558", "c"}, {"3782 822463 10005", "3782 822463 10006", "c"},
-	    {"4111-1111-1111-1111 12/27", "4111-1111-1111-1113 12/27", "c"}, {"DE89 3704 0044 0532 0130 00", "DE89 3704 0044 0532 0130 01", "i"},
-	    {"GB82WEST12345698765432", "GB82WEST12345698765433", "i"}, {"FR14 2004 1010 0505 0001 3M02 606", "FR14 2004 1010 0505 0001 3M02 607", "i"},
+	    {"4111 1111 1111 1111", "4111 1111 1111 1112", "c"}, {"5500005555555559", "5500005555555558", "c"},
+	    {"3782 822463 10005", "3782 822463 10006", "c"},
+	    {"4111-1111-1111-1111 12/27", "4111-1111-1111-1113 12/27", "c"},
+	    {"DE89 3704 0044 0532 0130 00", "DE89 3704 0044 0532 0130 01", "i"},
+	    {"GB82WEST12345698765432", "GB82WEST12345698765433", "i"},
+	    {"FR14 2004 1010 0505 0001 3M02 606", "FR14 2004 1010 0505 0001 3M02 607", "i"},
 	    {"078-05-1120", "000-05-1120", "n"}, {"86 095 742 719", "86 095 742 718", "n"}, {"86095742719", "86095742718", "n"},
 	    {"2 55 08 14 168 025 38", "2 55 08 14 168 025 39", "n"}, {"12345678Z", "12345678A", "n"}, {"X1234567L", "X1234567M", "n"},
 	    {"RSSMRA85T10A562S", "RSSMRA85T10A562T", "n"}, {"AB 12 34 56 C", "BG 12 34 56 C", "n"}, {"943 476 5919", "943 476 5918", "n"},
@@ -94,14 +108,18 @@ TEST(numbers_are_told_by_their_check_digits)
 TEST(what_opens_something_is_found)
 {
 	static const char *const texts[] = {
-	    "-----BEGIN OPENSSH PRIVATE KEY-----", "AKIAIOSFODNN7EXAMPLE", "key=sk-proj-abcdefghijklmnopqrst", "token ghp_abcdefghijklmnopqrstuvwxyz0123",
-	    "the wifi password is hunter2", "password: \"correct horse\"", "Mein Passwort lautet geheim123", "PIN = 4711", "pwd=secret99", "my passcode is 80321",
+	    "-----BEGIN OPENSSH PRIVATE KEY-----", "AKIAIOSFODNN7EXAMPLE", "key=sk-proj-abcdefghijklmnopqrst",
+	    "token ghp_abcdefghijklmnopqrstuvwxyz0123",
+	    "the wifi password is hunter2", "password: \"correct horse\"", "Mein Passwort lautet geheim123", "PIN = 4711", "pwd=secret99",
+	    "my passcode is 80321",
 	    "contrase\xc3\xb1" "a: abc123", "Zx9Qm2Lk8Vb3Nn7Cc1Xs5Dd4Ff6Gg0Hh2Jj", "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIx.abc",
 	};
 	for (size_t i = 0; i < HTH_COUNT(texts); i++)
 		HAS(texts[i], "s", HTH_PRIVATE);
-	static const char *const fine[] = {"How do I choose a good password?", "I forgot my password", "the secret of happiness", "password managers are useful",
-	                                   "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "/usr/share/doc/some-long-package-name/examples/readme",
+	static const char *const fine[] = {"How do I choose a good password?", "I forgot my password", "the secret of happiness",
+	                                   "password managers are useful",
+	                                   "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+	                                   "/usr/share/doc/some-long-package-name/examples/readme",
 	                                   "a-very-long-hyphenated-name-of-something-2024-edition", "What does PIN mean?"};
 	for (size_t i = 0; i < HTH_COUNT(fine); i++)
 		HAS(fine[i], "", HTH_PUBLIC);
@@ -133,7 +151,8 @@ TEST(topics_keep_from_the_public_and_with_a_name_at_home)
 TEST(a_text_and_what_surrounds_it_only_tighten)
 {
 	/* Adding words never widens. */
-	static const char *const parts[] = {"Why is the sky blue?", "How is diabetes treated?", "Anna", "my", "a@b.de", "PIN: 4711", "12 Elm Street", "4111111111111111", "\xff\xfe", "\n"};
+	static const char *const parts[] = {"Why is the sky blue?", "How is diabetes treated?", "Anna", "my", "a@b.de", "PIN: 4711",
+	                                    "12 Elm Street", "4111111111111111", "\xff\xfe", "\n"};
 	hth_rng rng;
 	hth_rng_seed(&rng, 3);
 	for (int i = 0; i < 2000; i++) {
@@ -151,7 +170,8 @@ TEST(a_text_and_what_surrounds_it_only_tighten)
 
 TEST(long_and_hostile_texts_are_read_in_bounded_time_or_not_at_all)
 {
-	static const char *const repeated[] = {"1 ", "4111 ", "@", "a@", "a.b@c.", "A1 ", "password ", "password: ", "12 Elm ", "DE89 ", "+", "(1) ", "my son ", "\xc3\x84", "Ab1+", "rue "};
+	static const char *const repeated[] = {"1 ", "4111 ", "@", "a@", "a.b@c.", "A1 ", "password ", "password: ", "12 Elm ", "DE89 ",
+	                                       "+", "(1) ", "my son ", "\xc3\x84", "Ab1+", "rue "};
 	char *text = malloc(HTH_CLASSIFIER_TEXT_MAX + 1);
 	for (size_t i = 0; i < HTH_COUNT(repeated); i++) {
 		size_t n = strlen(repeated[i]), len = 0;
@@ -195,9 +215,11 @@ TEST(a_request_gets_no_wider_a_class_than_its_words_allow)
 	CHECK_INT(class_of("[{\"role\":\"user\",\"content\":\"Why is the sky blue?\"}]", NULL, HTH_PRIVATE), HTH_PRIVATE);
 	CHECK_INT(class_of("[{\"role\":\"user\",\"content\":\"How is diabetes treated?\"}]", NULL, HTH_PUBLIC), HTH_NEIGHBOURS);
 	CHECK_INT(class_of("[{\"role\":\"user\",\"content\":\"pay to\\nDE89370400440532013000\"}]", NULL, HTH_PUBLIC), HTH_PRIVATE);
-	CHECK_INT(class_of("[{\"role\":\"user\",\"content\":\"a\\u0040b.de\"}]", NULL, HTH_NEIGHBOURS), HTH_PRIVATE); /* escapes hide nothing */
+	/* escapes hide nothing */
+	CHECK_INT(class_of("[{\"role\":\"user\",\"content\":\"a\\u0040b.de\"}]", NULL, HTH_NEIGHBOURS), HTH_PRIVATE);
 	CHECK_INT(class_of("[{\"role\":\"tool\",\"content\":\"ok\",\"password\":\"hunter2\"}]", NULL, HTH_PUBLIC), HTH_PRIVATE);
-	CHECK_INT(class_of("[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:\"}}]}]", NULL, HTH_PUBLIC), HTH_PRIVATE);
+	CHECK_INT(class_of("[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:\"}}]}]", NULL,
+	                   HTH_PUBLIC), HTH_PRIVATE);
 	CHECK_INT(class_of(NULL, "call me: +49 30 901820", HTH_PUBLIC), HTH_PRIVATE);
 	CHECK_INT(class_of(NULL, "once upon a time", HTH_PUBLIC), HTH_PUBLIC);
 	hth_request *request = NULL;

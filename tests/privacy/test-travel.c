@@ -1,4 +1,5 @@
-/* test-travel.c - a request's way to another home and back: nothing is lost, nothing else is taken for one, and whatever text travels was looked at. */
+/* test-travel.c - a request's way to another home and back: nothing is lost, nothing else is taken for one, and whatever text travels was
+ * looked at. */
 #include "harness.h"
 #include "base/mem.h"
 #include "privacy/privacy.h"
@@ -44,7 +45,8 @@ TEST(a_request_comes_back_as_it_left)
 	CHECK_STR(got->input.settings_json, r->input.settings_json);
 	CHECK_STR(got->params.grammar_trigger_if, "<think>");
 	CHECK_STR(got->params.stop[0], "\n\n");
-	CHECK(got->params.sampling.seed == r->params.sampling.seed && got->params.sampling.seed_given && got->params.ignore_eos && got->params.special_text);
+	CHECK(got->params.sampling.seed == r->params.sampling.seed && got->params.sampling.seed_given && got->params.ignore_eos &&
+	      got->params.special_text);
 	CHECK(got->params.max_tokens == 77 && got->params.sampling.n_logit_bias == 2 && got->params.bias[1].token == 9);
 	CHECK(got->state == HTH_REQUEST_NEW && got->privacy == HTH_PRIVATE && got->model[0] == '\0' && strcmp(got->id, r->id) != 0);
 	CHECK(hth_travel_sampler(got) == hth_travel_sampler(r));
@@ -91,7 +93,8 @@ TEST(what_no_other_home_does_stays_and_says_why)
 {
 	for (int i = 0; i < 7; i++) {
 		hth_request *r = full();
-		static const char *const why[] = {"logprobs", "echo", "beginning is given", "token numbers", "mirostat", "picture", "no answer"};
+		static const char *const why[] = {"logprobs", "echo", "beginning is given", "token numbers", "mirostat", "picture",
+		                                  "no answer"};
 		int32_t *tokens = calloc(1, sizeof *tokens);
 		CHECK_OK(hth_travel_check(r, &err));
 		switch (i) {
@@ -129,10 +132,11 @@ TEST(every_text_that_travels_was_looked_at)
 	for (int i = 0; i < 10; i++) {
 		hth_request *r = full();
 		char json[128];
-		snprintf(json, sizeof json, i == 0 || i == 1 ? "[{\"role\":\"user\",\"description\":\"%s\"}]" : "{\"description\":\"%s\"}", secret);
-		char **const places[] = {&r->input.messages_json,   &r->input.tools_json,  &r->input.template_json,        &r->input.settings_json,
-		                         &r->input.format_json,     &r->params.stop[0],    &r->params.grammar,             &r->params.grammar_trigger,
-		                         &r->params.grammar_trigger_if, &r->input.must_call_name};
+		snprintf(json, sizeof json, i == 0 || i == 1 ? "[{\"role\":\"user\",\"description\":\"%s\"}]" : "{\"description\":\"%s\"}",
+		         secret);
+		char **const places[] = {&r->input.messages_json,   &r->input.tools_json,  &r->input.template_json,
+		                         &r->input.settings_json, &r->input.format_json,     &r->params.stop[0],    &r->params.grammar,
+		                         &r->params.grammar_trigger, &r->params.grammar_trigger_if, &r->input.must_call_name};
 		free(*places[i]);
 		*places[i] = strdup(i < 5 ? json : secret);
 		CHECK_INT(hth_privacy_classify(r, HTH_PUBLIC), HTH_PRIVATE);

@@ -1,6 +1,6 @@
-/* pull-tool HOME REFERENCE [registry=URL] [huggingface=URL] [token=T] [name=N] [nofiles] [stop=BYTES] [peek=BYTES] [rm] [offers=JSON] [gives=FILE] [prefix=BYTES] - src/pull as a process,
- * so that tests can start two, kill one and look at the disk. offers: what the neighbours say; gives: the bytes that they have, of which prefix arrive.
- * One line of JSON on stdout; exit code 0 or 1. */
+/* pull-tool HOME REFERENCE [registry=URL] [huggingface=URL] [token=T] [name=N] [nofiles] [stop=BYTES] [peek=BYTES] [rm] [offers=JSON]
+ * [gives=FILE] [prefix=BYTES] - src/pull as a process, so that tests can start two, kill one and look at the disk. offers: what the
+ * neighbours say; gives: the bytes that they have, of which prefix arrive. One line of JSON on stdout; exit code 0 or 1. */
 #include "base/mem.h"
 #include "json/json.h"
 #include "pull/pull.h"
@@ -31,7 +31,8 @@ static const char *offers_text, *gives;
 static uint64_t prefix = UINT64_MAX;
 static unsigned finds, fetches;
 
-static hth_status find(void *ctx, const char *reference, const char *name, bool (*c)(void *ctx), void *cancel_ctx, json_t **ret_offers, hth_error *err)
+static hth_status find(void *ctx, const char *reference, const char *name, bool (*c)(void *ctx), void *cancel_ctx, json_t **ret_offers,
+                       hth_error *err)
 {
 	const char *home = ctx;
 	(void)home, (void)reference, (void)name, (void)c, (void)cancel_ctx;
@@ -39,8 +40,9 @@ static hth_status find(void *ctx, const char *reference, const char *name, bool 
 	return hth_json_parse(ret_offers, offers_text, strlen(offers_text), err);
 }
 
-static hth_status fetch(void *ctx, const char *file, uint64_t bytes, const char *sha256, void (*tell)(void *ctx, uint64_t bytes, const char *from),
-                        bool (*c)(void *ctx), void *tell_ctx, uint64_t *ret_prefix, hth_error *err)
+static hth_status fetch(void *ctx, const char *file, uint64_t bytes, const char *sha256,
+                        void (*tell)(void *ctx, uint64_t bytes, const char *from), bool (*c)(void *ctx), void *tell_ctx,
+                        uint64_t *ret_prefix, hth_error *err)
 {
 	char path[4096];
 	uint64_t n = HTH_MIN(bytes, prefix);
@@ -134,14 +136,17 @@ int main(int argc, char **argv)
 					if (block[k] != 0)
 						held = (uint64_t)(at + k + 1);
 			}
-			json_array_append_new(json_object_get(out, "files"), json_pack("{s:s, s:I, s:I}", "magic", first, "size", (json_int_t)st.st_size, "held", (json_int_t)held));
+			json_array_append_new(json_object_get(out, "files"),
+			                      json_pack("{s:s, s:I, s:I}", "magic", first, "size", (json_int_t)st.st_size, "held",
+			                                (json_int_t)held));
 		}
 		hth_pull_head_close(&head);
 	} else {
 		status = hth_pull(argv[2], &o, &r, &err);
-		out = json_pack("{s:s, s:I, s:I, s:b, s:i, s:i, s:i, s:i, s:I, s:i, s:i}", "name", r.name, "bytes", (json_int_t)r.bytes, "downloaded", (json_int_t)r.downloaded, "already",
-		                r.already, "waited", (int)phases[HTH_PULL_WAITING], "paused", (int)phases[HTH_PULL_PAUSED], "downloading",
-		                (int)phases[HTH_PULL_DOWNLOADING], "done", (int)phases[HTH_PULL_DONE], "next_door", (json_int_t)r.next_door, "finds", (int)finds,
+		out = json_pack("{s:s, s:I, s:I, s:b, s:i, s:i, s:i, s:i, s:I, s:i, s:i}", "name", r.name, "bytes", (json_int_t)r.bytes,
+		                "downloaded", (json_int_t)r.downloaded, "already", r.already, "waited", (int)phases[HTH_PULL_WAITING],
+		                "paused", (int)phases[HTH_PULL_PAUSED], "downloading", (int)phases[HTH_PULL_DOWNLOADING], "done",
+		                (int)phases[HTH_PULL_DONE], "next_door", (json_int_t)r.next_door, "finds", (int)finds,
 		                "fetches", (int)fetches);
 	}
 	if (status != HTH_OK) {

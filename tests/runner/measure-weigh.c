@@ -1,9 +1,10 @@
-/* measure-weigh.c - how many tokens of an answer that one machine made another would not have chosen: the figures behind HTH_MISS_* (pool/standing.h).
+/* measure-weigh.c - how many tokens of an answer that one machine made another would not have chosen: the figures behind HTH_MISS_*
+ * (pool/standing.h).
  *
  *   measure-weigh MODEL ROW OTHER-MODEL OTHER-ROW ANSWERS TEMPERATURE TOKENS
  *
- * MODEL answers with the kernels of ROW (c, avx2, avx512), ANSWERS times; OTHER-MODEL weighs with those of OTHER-ROW. Prints the tokens, and how many were missed by more
- * than 0.01, 0.02, 0.05, 0.1 and 0.2. No test: docs/neighbourhood.md has what it printed. */
+ * MODEL answers with the kernels of ROW (c, avx2, avx512), ANSWERS times; OTHER-MODEL weighs with those of OTHER-ROW. Prints the tokens,
+ * and how many were missed by more than 0.01, 0.02, 0.05, 0.1 and 0.2. No test: docs/neighbourhood.md has what it printed. */
 #include "runner-world.h"
 
 enum { ANSWERS_MAX = 256, ANSWER_MAX = 512 };
@@ -32,8 +33,10 @@ static void on_ended(void *ctx, hth_request *request)
 }
 static const hth_request_sink sink = {.piece = on_piece, .ended = on_ended};
 
-static const char *const words[] = {"I would like to book a table for two.", "What's the weather like?", "I want to see a movie tonight.", "Book me a hotel in Paris.",
-                                    "Order a large coffee please", "Hello", "Add an event to my calendar for Monday", "Find me a bus to Chicago",
+static const char *const words[] = {"I would like to book a table for two.", "What's the weather like?", "I want to see a movie tonight.",
+                                    "Book me a hotel in Paris.",
+                                    "Order a large coffee please", "Hello", "Add an event to my calendar for Monday",
+                                    "Find me a bus to Chicago",
                                     "Play some music", "I need a doctor", "Can you help me to rent a car?", "What is on my bank account?"};
 
 static hth_request *ask(kept *k, int i, float temperature, int tokens)

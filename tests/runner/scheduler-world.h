@@ -19,7 +19,8 @@ typedef struct told {
 	int32_t ids[ANSWER / 4];
 	uint32_t n_ids;
 	uint32_t n_logprobs, n_top;
-	uint64_t first_ns, last_ns, widest_token_ns; /* of the fake clock: first piece, last piece, longest pause per token between pieces */
+	/* of the fake clock: first piece, last piece, longest pause per token between pieces */
+	uint64_t first_ns, last_ns, widest_token_ns;
 	uint64_t ended_ns;
 	bool ended, cancelled, failed;
 	hth_done done;

@@ -96,7 +96,9 @@ TEST(two_hundred_seeds_all_satisfy_the_schema)
 			if (first + i < 3)
 				show(&t[i]);
 			if (!ended) {
-				CHECK(how_far(g, t[i].text, t[i].len - (t[i].len > 3 && memcmp(t[i].text + t[i].len - 3, "\xEF\xBF\xBD", 3) == 0 ? 3 : 0)) > 0);
+				CHECK(how_far(g, t[i].text, t[i].len - (t[i].len > 3 &&
+				                                        memcmp(t[i].text + t[i].len - 3, "\xEF\xBF\xBD", 3) == 0 ? 3
+				                                        : 0)) > 0);
 			} else if (how_far(g, t[i].text, t[i].len) != 2 || hth_json_parse(&value, t[i].text, t[i].len, &error) != HTH_OK ||
 			           hth_schema_accepts(schema, value, &accepts, &error) != HTH_OK || !accepts) {
 				test_fail(__FILE__, __LINE__, "seed %u: %s", first + i, t[i].text);
@@ -142,8 +144,9 @@ TEST(answer_cut_by_max_tokens_is_a_beginning)
 /* Words without end: the schema bounds no string and no list, and the context or max_tokens would cut them anywhere. */
 TEST(bound_answer_ends_whole_where_its_tokens_suffice)
 {
-	static const char loose[] = "{\"type\":\"object\",\"properties\":{\"note\":{\"type\":\"string\"},\"tags\":{\"type\":\"array\",\"items\":"
-	                            "{\"type\":\"object\",\"properties\":{\"name\":{\"type\":\"string\"}},\"required\":[\"name\"]}}},\"required\":[\"note\",\"tags\"]}";
+	static const char loose[] = "{\"type\":\"object\",\"properties\":{\"note\":{\"type\":\"string\"},\"tags\":{\"type\":\"array\","
+	                            "\"items\":{\"type\":\"object\",\"properties\":{\"name\":{\"type\":\"string\"}},"
+	                            "\"required\":[\"name\"]}}},\"required\":[\"note\",\"tags\"]}";
 	enum { N = HTH_SANITIZED ? 16 : 48 };
 	hth_error error = HTH_ERROR_INIT;
 	json_t *schema = NULL;
@@ -167,7 +170,8 @@ TEST(bound_answer_ends_whole_where_its_tokens_suffice)
 		CHECK(max < 0 || t[i].request->usage.answer_tokens <= max);
 		CHECK(t[i].request->params.top_logprobs < 0 || t[i].n_logprobs == t[i].request->usage.answer_tokens);
 		full += max > 0 && t[i].request->usage.answer_tokens + 4 >= max;
-		if (hth_json_parse(&value, t[i].text, t[i].len, &error) != HTH_OK || hth_schema_accepts(schema, value, &accepts, &error) != HTH_OK || !accepts)
+		if (hth_json_parse(&value, t[i].text, t[i].len, &error) != HTH_OK ||
+		    hth_schema_accepts(schema, value, &accepts, &error) != HTH_OK || !accepts)
 			test_fail(__FILE__, __LINE__, "seed %u: %s", i, t[i].text);
 		json_decref(value);
 		if (i % 16 == 1)

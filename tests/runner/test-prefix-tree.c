@@ -33,7 +33,8 @@ TEST(tree_agrees_with_a_list_through_any_history)
 			uint32_t seq = (uint32_t)(hth_rng_next(&rng) % SEQS);
 			uint64_t what = hth_rng_next(&rng) % 10;
 			if (what < 6) { /* grows: by one as an answer does, or by a prompt, often like somebody else's */
-				uint32_t by = what < 3 ? 1 : (uint32_t)(hth_rng_next(&rng) % 40), like = (uint32_t)(hth_rng_next(&rng) % SEQS);
+				uint32_t by = what < 3 ? 1 : (uint32_t)(hth_rng_next(&rng) % 40),
+				    like = (uint32_t)(hth_rng_next(&rng) % SEQS);
 				for (uint32_t i = 0; i < by && p->n[seq] < LONGEST; i++) {
 					uint32_t at = p->n[seq]++;
 					p->tokens[seq][at] = at < p->n[like] && what % 2 == 0 ? p->tokens[like][at]

@@ -160,7 +160,8 @@ TEST(answer_goes_on_from_the_last_message)
 	                     "{% if add_generation_prompt %}<assistant>{% endif %}",
 	                     HTH_RENDER, begun, true);
 	check_text(&p, "<user>Say yes</end><assistant>Well,");
-	PREPARED closed = prepare("{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}</end>{% endfor %}", HTH_RENDER, begun, false);
+	PREPARED closed = prepare("{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}</end>{% endfor %}", HTH_RENDER, begun,
+	                          false);
 	check_text(&closed, "<user>Say yes</end><assistant>Well,</end>");
 	/* Nothing to go on from. */
 	PREPARED empty = prepare("{% for m in messages %}{{ m.content }}{% endfor %}", HTH_CHAT,
@@ -210,14 +211,16 @@ static void check_rendered(const char *chat_template, const char *messages, cons
 {
 	PREPARED p = prepare(chat_template, HTH_RENDER, messages, false);
 	if (p.status != HTH_OK || p.job->echo_len != strlen(want) || memcmp(p.job->echo, want, strlen(want)) != 0)
-		test_fail(__FILE__, __LINE__, "%d, %s: %.*s is not %s", p.status, p.err.message, p.status == HTH_OK ? (int)p.job->echo_len : 0,
-		          p.status == HTH_OK ? p.job->echo : "", want);
+		test_fail(__FILE__, __LINE__, "%d, %s: %.*s is not %s", p.status, p.err.message,
+		          p.status == HTH_OK ? (int)p.job->echo_len : 0, p.status == HTH_OK ? p.job->echo : "", want);
 }
 
 TEST(what_a_template_has_no_place_for_is_said_in_words)
 {
-	static const char users[] = "{% for m in messages %}{% if m.role == 'user' or m.role == 'assistant' %}[{{ m.role[0] }} {{ m.content }}]{% endif %}{% endfor %}";
-	static const char strict[] = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no') }}{% endif %}({{ m.content }}){% endfor %}";
+	static const char users[] = "{% for m in messages %}{% if m.role == 'user' or m.role == 'assistant' %}[{{ m.role[0] }} {{ "
+	                            "m.content }}]{% endif %}{% endfor %}";
+	static const char strict[] = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no') }}{% endif %}({{ "
+	                             "m.content }}){% endfor %}";
 	static const char knows[] = "{% for m in messages %}[{{ m.role[0] }} {{ m.content }}]{% endfor %}";
 	check_rendered(users, "[{\"role\":\"system\",\"content\":\"S\"},{\"role\":\"user\",\"content\":\"U\"}]", "[u S\n\nU]");
 	check_rendered(strict, "[{\"role\":\"system\",\"content\":\"S\"},{\"role\":\"user\",\"content\":\"U\"}]", "(S\n\nU)");
@@ -225,15 +228,20 @@ TEST(what_a_template_has_no_place_for_is_said_in_words)
 	check_rendered(knows, "[{\"role\":\"system\",\"content\":\"S\"},{\"role\":\"user\",\"content\":\"U\"}]", "[s S][u U]");
 	tools = "[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]";
 	/* A small context has no room for words about tools; what was called is told all the same. */
-	static const char history[] = "[{\"role\":\"user\",\"content\":\"U\"},{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{\"id\":\"i\",\"type\":\"function\","
-	                              "\"function\":{\"name\":\"f\",\"arguments\":{\"a\":1}}}]},{\"role\":\"tool\",\"tool_call_id\":\"i\",\"content\":\"R\"},{\"role\":\"user\",\"content\":\"V\"}]";
-	check_rendered(users, history, "[u U][a <tool_call>\n{\"name\":\"f\",\"arguments\":{\"a\":1}}\n</tool_call>][u <tool_response>\nR\n</tool_response>\n\nV]");
+	static const char history[] = "[{\"role\":\"user\",\"content\":\"U\"},{\"role\":\"assistant\",\"content\":\"\","
+	                              "\"tool_calls\":[{\"id\":\"i\",\"type\":\"function\",\"function\":{\"name\":\"f\","
+	                              "\"arguments\":{\"a\":1}}}]},{\"role\":\"tool\",\"tool_call_id\":\"i\",\"content\":\"R\"},"
+	                              "{\"role\":\"user\",\"content\":\"V\"}]";
+	check_rendered(users, history, "[u U][a <tool_call>\n{\"name\":\"f\",\"arguments\":{\"a\":1}}\n</tool_call>][u "
+	                               "<tool_response>\nR\n</tool_response>\n\nV]");
 	/* A template that shows calls is left to show them. */
-	static const char calls[] = "{% for m in messages %}[{{ m.role[0] }} {{ m.content }}{% for c in m.tool_calls or [] %}<{{ c.function.name }}>{% endfor %}]{% endfor %}";
+	static const char calls[] = "{% for m in messages %}[{{ m.role[0] }} {{ m.content }}{% for c in m.tool_calls or [] %}<{{ "
+	                            "c.function.name }}>{% endfor %}]{% endfor %}";
 	check_rendered(calls, history, "[u U][a <f>][t R][u V]");
 	n_ctx = 4096;
 	PREPARED told = prepare(users, HTH_RENDER, "[{\"role\":\"user\",\"content\":\"U\"}]", false);
-	CHECK(told.status == HTH_OK && memmem(told.job->echo, told.job->echo_len, "<tools>\n{\"type\":\"function\",\"function\":{\"name\":\"f\"}}\n</tools>", 54) != NULL);
+	CHECK(told.status == HTH_OK && memmem(told.job->echo, told.job->echo_len,
+	                                      "<tools>\n{\"type\":\"function\",\"function\":{\"name\":\"f\"}}\n</tools>", 54) != NULL);
 	CHECK(told.status == HTH_OK && told.job->echo_len > 4 && memcmp(told.job->echo + told.job->echo_len - 4, "\n\nU]", 4) == 0);
 	n_ctx = 256;
 	tools = NULL;
@@ -241,7 +249,8 @@ TEST(what_a_template_has_no_place_for_is_said_in_words)
 
 TEST(end_of_a_chats_prompt_is_kept_in_whole_characters)
 {
-	PREPARED p = prepare("{{ messages[0].content }}<|assistant|><think>{{ '\\n' }}", HTH_CHAT, "[{\"role\":\"user\",\"content\":\"hi\"}]", false);
+	PREPARED p = prepare("{{ messages[0].content }}<|assistant|><think>{{ '\\n' }}", HTH_CHAT,
+	                     "[{\"role\":\"user\",\"content\":\"hi\"}]", false);
 	REQUIRE(p.status == HTH_OK);
 	CHECK_STR(p.job->prompt_tail, "hi<|assistant|><think>\n");
 	/* 63 bytes fit: the character that begins before them is left out whole. */

@@ -1,5 +1,5 @@
-/* Answers that go on after a cut, from the real child with the starter model: wherever it is made, what came before and what comes after are the
- * undisturbed answer. And the other use of an answer's tokens: weighing whether this model would have chosen them. */
+/* Answers that go on after a cut, from the real child with the starter model: wherever it is made, what came before and what comes after
+ * are the undisturbed answer. And the other use of an answer's tokens: weighing whether this model would have chosen them. */
 #include "runner-world.h"
 
 #include "runner/runner-messages.h"
@@ -141,21 +141,24 @@ static void cut_everywhere(world *w, const way *y)
 }
 
 static const char letters[] = "root ::= (\"\xC3\xA9\" | \"\xE6\x97\xA5\xE6\x9C\xAC\" | \"\xF0\x9F\x8D\x95\" | \" ok\"){8,12} \".\"";
-static const char object[] = "root ::= \"{\\\"a\\\": [\" item (\", \" item){2,40} \"]}\"\nitem ::= [0-9]{1,3} | \"\\\"\" [a-z ]{1,12} \"\\\"\"";
+static const char object[] = "root ::= \"{\\\"a\\\": [\" item (\", \" item){2,40} \"]}\"\nitem ::= [0-9]{1,3} | \"\\\"\" [a-z ]{1,12} "
+                             "\"\\\"\"";
 
 TEST(a_cut_answer_goes_on_as_if_undisturbed)
 {
 	static const way ways[] = {
 	    {.name = "greedy", .words = "I would like to book a table for two.", .max_tokens = 40},
 	    {.name = "sampled", .words = "Tell me something", .temperature = 1, .max_tokens = 40},
-	    {.name = "sampled at length", .words = "I would like to book a table for two.", .temperature = 1, .seed = 12345, .long_one = true, .max_tokens = 60},
+	    {.name = "sampled at length", .words = "I would like to book a table for two.", .temperature = 1, .seed = 12345,
+	     .long_one = true, .max_tokens = 60},
 	    {.name = "penalties", .words = "I want to see a movie tonight.", .temperature = 0.9f, .repeat = 1.3f, .max_tokens = 40},
 	    {.name = "mirostat", .words = "Hello", .temperature = 0.9f, .mirostat = 2, .max_tokens = 24},
 	    {.name = "length", .words = "Book me a hotel in Paris.", .temperature = 1, .max_tokens = 9},
 	    {.name = "characters", .words = "Hello", .grammar = letters, .temperature = 1, .max_tokens = 40, .every_token = true},
 	    {.name = "bound", .words = "Order a large coffee please", .grammar = object, .temperature = 1, .max_tokens = 80},
 	    {.name = "hurried", .words = "Order a large coffee please", .grammar = object, .temperature = 1, .max_tokens = 30},
-	    {.name = "stopped", .words = "Hello", .grammar = "root ::= (\"ab\" | \"abcd\" | \"xy \"){5,9} \"abcde\" [a-z]{9,20}", .stop = "abcde", .temperature = 1, .max_tokens = 60},
+	    {.name = "stopped", .words = "Hello", .grammar = "root ::= (\"ab\" | \"abcd\" | \"xy \"){5,9} \"abcde\" [a-z]{9,20}",
+	     .stop = "abcde", .temperature = 1, .max_tokens = 60},
 	};
 	WORLD(w, {.n_slots = 1, .n_threads = 1});
 	for (size_t i = 0; i < HTH_COUNT(ways); i++)
@@ -167,7 +170,8 @@ TEST(a_cut_answer_goes_on_as_if_undisturbed)
 TEST(another_runner_goes_on_with_the_same_words)
 {
 	static const way ways[] = {
-	    {.name = "sampled", .words = "I would like to book a table for two.", .temperature = 1, .seed = 12345, .long_one = true, .max_tokens = 60},
+	    {.name = "sampled", .words = "I would like to book a table for two.", .temperature = 1, .seed = 12345, .long_one = true,
+	     .max_tokens = 60},
 	    {.name = "greedy", .words = "Tell me something", .long_one = true, .max_tokens = 60},
 	};
 	static kept whole[HTH_COUNT(ways)], rest;
@@ -230,7 +234,8 @@ TEST(tokens_are_weighed_against_what_this_model_chooses)
 	WORLD(w, {.n_slots = 2});
 	static const way ways[] = {{.name = "greedy", .words = "I would like to book a table for two.", .max_tokens = 40},
 	                           {.name = "sampled", .words = "Tell me something", .temperature = 1, .max_tokens = 40},
-	                           {.name = "bound", .words = "Order a large coffee please", .grammar = object, .temperature = 1, .max_tokens = 60}};
+	                           {.name = "bound", .words = "Order a large coffee please", .grammar = object, .temperature = 1,
+	                            .max_tokens = 60}};
 	for (size_t i = 0; i < HTH_COUNT(ways); i++) {
 		static kept whole, weighed;
 		ask(&whole, &ways[i]);
@@ -247,7 +252,8 @@ TEST(tokens_are_weighed_against_what_this_model_chooses)
 			weighed.request->input.weigh = true;
 			weighed.request->input.background = true;
 			run(&w, &weighed);
-			printf("# %s%s: %zu of %zu missed\n", y.name, other == 0 ? "" : other == 1 ? ", another prompt" : ", made up", misses(&weighed, 0.02f), weighed.n_evidence);
+			printf("# %s%s: %zu of %zu missed\n", y.name, other == 0 ? "" : other == 1 ? ", another prompt" : ", made up",
+			       misses(&weighed, 0.02f), weighed.n_evidence);
 			CHECK_INT(weighed.n_evidence, whole.n_ids);
 			if (other == 0) {
 				CHECK_INT(misses(&weighed, 0.02f), 0);

@@ -1,4 +1,5 @@
-/* Continuous batching over an engine that shows every mistake: who is computed when, what is shared, and that nothing of it changes an answer. */
+/* Continuous batching over an engine that shows every mistake: who is computed when, what is shared, and that nothing of it changes an
+ * answer. */
 #include "scheduler-world.h"
 
 /* Every job's answer alone, on an engine of its own, is what it must be in company. */
@@ -175,7 +176,8 @@ TEST(bound_answers_that_give_way_go_on_where_they_stood)
 		int32_t prompt[60];
 		make_prompt(w, prompt, 60, 0, i);
 		/* The same grammar for some, another for others, one that waits for its text; and the last is bound to nothing. */
-		wish_t wish = {.max_answer = 300, .seed = i, .no_eos = true, .grammar = i < 4 ? "root ::= \"[\" ([0-9]{1,3} [, \\n]){250} \"]\"" :
+		wish_t wish = {.max_answer = 300, .seed = i, .no_eos = true,
+		               .grammar = i < 4 ? "root ::= \"[\" ([0-9]{1,3} [, \\n]){250} \"]\"" :
 		                                                                        i < 6 ? "root ::= ([a-z]{2,9} \" \"){200}" : NULL,
 		               .trigger = i == 3 ? "a" : NULL};
 		alone(&expected[i], prompt, 60, wish);
@@ -587,7 +589,8 @@ TEST(smaller_model_changes_the_time_and_not_the_answer)
 		}
 		uint64_t steps[3];
 		for (uint32_t i = 1; i <= 2; i++) {
-			hth_scheduler_add(w->scheduler, make_job(w, i, prompt, 100, (wish_t){.max_answer = N, .greedy = i == 1, .seed = 9, .no_eos = true}));
+			hth_scheduler_add(w->scheduler, make_job(w, i, prompt, 100,
+			                                         (wish_t){.max_answer = N, .greedy = i == 1, .seed = 9, .no_eos = true}));
 			run_all(w);
 			steps[i] = hth_scheduler_get_stats(w->scheduler).steps;
 			if (kind == NONE)
@@ -596,12 +599,13 @@ TEST(smaller_model_changes_the_time_and_not_the_answer)
 				same_answer(&w->told[i], &expected[i - 1]);
 		}
 		hth_scheduler_stats stats = hth_scheduler_get_stats(w->scheduler);
-		printf("# kind %d: %llu steps, %llu of %llu guesses right\n", kind, (unsigned long long)steps[2], (unsigned long long)stats.drafts_taken,
-		       (unsigned long long)stats.drafted);
+		printf("# kind %d: %llu steps, %llu of %llu guesses right\n", kind, (unsigned long long)steps[2],
+		       (unsigned long long)stats.drafts_taken, (unsigned long long)stats.drafted);
 		if (kind == RIGHT)
 			CHECK(stats.drafts_taken > N && steps[2] < N);
 		if (kind == WRONG)
-			CHECK(stats.drafts_taken == 0 && stats.drafted < 2 * N / 6); /* it is asked now and then, to see whether it has become better */
+			CHECK(stats.drafts_taken == 0 && stats.drafted < 2 *
+			      N / 6); /* it is asked now and then, to see whether it has become better */
 		if (kind == UNSURE)
 			CHECK(stats.drafted == 0 && draft->calls < 2 * N / 6);
 		if (kind == HALF)
@@ -623,7 +627,8 @@ TEST(guesses_of_bound_answers_obey_their_grammar)
 {
 	told *dear = calloc(3, sizeof *dear);
 	/* A text that goes round in circles, which the grammar breaks now and then; with guesses and with hardly any. */
-	static const char *const grammars[] = {"root ::= ([a-z]+ [^a-z] | [^a-z])*", "root ::= ([a-z ]{1,40} \"!\"){100}", "root ::= [^~]{1,5000}"};
+	static const char *const grammars[] = {"root ::= ([a-z]+ [^a-z] | [^a-z])*", "root ::= ([a-z ]{1,40} \"!\"){100}",
+	                                       "root ::= [^~]{1,5000}"};
 	for (int cheap = 0; cheap < 2; cheap++) {
 		WORLD(w, 2, 6, 2048, 8 * 1024);
 		int32_t prompt[40];
@@ -631,7 +636,8 @@ TEST(guesses_of_bound_answers_obey_their_grammar)
 		w->fake->period = 25;
 		w->fake->row_ns = cheap ? w->fake->step_ns / 12 : w->fake->step_ns * 3;
 		for (uint32_t i = 0; i < HTH_COUNT(grammars); i++) {
-			hth_scheduler_add(w->scheduler, make_job(w, i + 1, prompt, 40, (wish_t){.max_answer = 600, .greedy = i != 1, .seed = 3, .no_eos = true,
+			hth_scheduler_add(w->scheduler, make_job(w, i + 1, prompt, 40,
+			                                         (wish_t){.max_answer = 600, .greedy = i != 1, .seed = 3, .no_eos = true,
 			                                                                     .grammar = grammars[i]}));
 			run_all(w);
 			if (cheap)
@@ -656,7 +662,8 @@ TEST(waiting_prompts_are_cut_evenly)
 	for (size_t all = 1; all < 2000; all += 7) {
 		size_t least = SIZE_MAX, most = 0, left = all;
 		for (unsigned steps = 0; left > 0 && steps < 100; steps++) {
-			size_t n = hth_pace_choose(&pace, &(hth_pace_room){.n_newcomers = 1, .n_waiting = left, .n_batch = 4096, .n_slice = 512, .n_layer = 22}).mixed;
+			size_t n = hth_pace_choose(&pace, &(hth_pace_room){.n_newcomers = 1, .n_waiting = left, .n_batch = 4096,
+			                                                   .n_slice = 512, .n_layer = 22}).mixed;
 			REQUIRE(n > 0 && n <= left);
 			least = HTH_MIN(least, n);
 			most = HTH_MAX(most, n);
@@ -750,8 +757,8 @@ TEST(chunks_keep_every_pause_between_tokens_under_twice_the_usual)
 				}
 			}
 			double rate = prompt / (now - since) * 1e9;
-			printf("# machine %zu, %zu answers: widest %.2f times the usual; prompt at %.0f%% of its speed alone\n", i, n, widest / usual,
-			       100 * rate / alone);
+			printf("# machine %zu, %zu answers: widest %.2f times the usual; prompt at %.0f%% of its speed alone\n", i, n,
+			       widest / usual, 100 * rate / alone);
 			CHECK(widest <= 2 * usual);
 			CHECK(rate > 0.12 * alone);
 		}
@@ -814,7 +821,8 @@ TEST(background_jobs_push_out_nothing_that_the_home_keeps)
 		uint32_t id = 0;
 		for (uint32_t own = 0; own < OWN; own++) {
 			make_prompt(w, prompt, PROMPT, 0, own);
-			hth_scheduler_add(w->scheduler, make_job(w, id++, prompt, PROMPT, (wish_t){.max_answer = 4, .no_eos = true, .seed = 3}));
+			hth_scheduler_add(w->scheduler, make_job(w, id++, prompt, PROMPT,
+			                                         (wish_t){.max_answer = 4, .no_eos = true, .seed = 3}));
 			run_all(w);
 		}
 		for (int i = 0; i < 4; i++) { /* several at once, and more than fit */
@@ -842,7 +850,8 @@ TEST(background_jobs_push_out_nothing_that_the_home_keeps)
 		}
 		for (uint32_t own = 0; own < OWN; own++, id++) {
 			make_prompt(w, prompt, PROMPT, 0, own);
-			hth_scheduler_add(w->scheduler, make_job(w, id, prompt, PROMPT, (wish_t){.max_answer = 4, .no_eos = true, .seed = 3}));
+			hth_scheduler_add(w->scheduler, make_job(w, id, prompt, PROMPT,
+			                                         (wish_t){.max_answer = 4, .no_eos = true, .seed = 3}));
 			for (int k = 0; k < 60 && !w->told[id].ended; k++)
 				hth_scheduler_step(w->scheduler);
 			CHECK(w->told[id].done.usage.cached_tokens > PROMPT - 4);
@@ -878,7 +887,8 @@ TEST(background_jobs_rest_while_there_are_others)
 	{
 		WORLD(w, 2, 8, 512, 4096);
 		make_prompt(w, prompt, PROMPT, 0, 7);
-		hth_scheduler_add(w->scheduler, make_job(w, 0, prompt, PROMPT, (wish_t){.max_answer = ANSWER_TOKENS, .no_eos = true, .seed = 3}));
+		hth_scheduler_add(w->scheduler, make_job(w, 0, prompt, PROMPT,
+		                                         (wish_t){.max_answer = ANSWER_TOKENS, .no_eos = true, .seed = 3}));
 		run_all(w);
 		alone = w->told[0];
 	}
@@ -898,7 +908,8 @@ TEST(background_jobs_rest_while_there_are_others)
 			before[id] = w->told[id].pieces;
 		CHECK(before[1] > 0);
 		make_prompt(w, prompt, PROMPT, 0, 7);
-		hth_scheduler_add(w->scheduler, make_job(w, 0, prompt, PROMPT, (wish_t){.max_answer = ANSWER_TOKENS, .no_eos = true, .seed = 3}));
+		hth_scheduler_add(w->scheduler, make_job(w, 0, prompt, PROMPT,
+		                                         (wish_t){.max_answer = ANSWER_TOKENS, .no_eos = true, .seed = 3}));
 		for (int i = 0; i < 200 && !w->told[0].ended; i++)
 			hth_scheduler_step(w->scheduler);
 		same_answer(&w->told[0], &alone);

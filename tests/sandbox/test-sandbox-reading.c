@@ -93,7 +93,8 @@ TEST(enters)
 	close(life[0]);
 	int keep[] = {pair[0], other[0], life[1]};
 	const char *dirs[] = {open_dir, "/nonexistent/fonts"};
-	hth_sandbox_options options = {.keep_fds = keep, .n_keep_fds = HTH_COUNT(keep), .receive_fd = pair[0], .read_dirs = dirs, .n_read_dirs = 2};
+	hth_sandbox_options options = {.keep_fds = keep, .n_keep_fds = HTH_COUNT(keep), .receive_fd = pair[0], .read_dirs = dirs,
+	                               .n_read_dirs = 2};
 	REQUIRE_OK(hth_sandbox_enter(&options, &report, &err));
 	inside = true;
 }

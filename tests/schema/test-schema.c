@@ -253,13 +253,13 @@ TEST(references_and_recursion)
 	/* URIs that hold inside parts of the document; a relative one means the nearest of them. */
 	check_schema("{\"$id\":\"http://x.example/a/tree\",\"type\":\"array\",\"items\":{\"$ref\":\"../b/node\"},"
 	             "\"$defs\":{\"n\":{\"$id\":\"/b/node\",\"type\":\"object\",\"properties\":{\"v\":{\"$ref\":\"#/$defs/v\"},"
-	             "\"sub\":{\"$ref\":\"../a/./tree\"}},\"required\":[\"v\"],\"additionalProperties\":false,\"$defs\":{\"v\":{\"type\":\"integer\"}}},"
-	             "\"v\":{\"type\":\"string\"}}}",
+	             "\"sub\":{\"$ref\":\"../a/./tree\"}},\"required\":[\"v\"],\"additionalProperties\":false,"
+	             "\"$defs\":{\"v\":{\"type\":\"integer\"}}},\"v\":{\"type\":\"string\"}}}",
 	             "[]\n[{\"v\":1,\"sub\":[{\"v\":2}]}]", "[{\"v\":\"x\"}]\n[{\"v\":1,\"sub\":{}}]");
 	/* An id by the way, as generators write it, takes nothing from what refers to the document. */
 	check_schema("{\"definitions\":{\"d\":{\"const\":1}},\"properties\":{\"a\":{\"id\":\"a\",\"$ref\":\"#/definitions/d\"},"
-	             "\"b\":{\"id\":\"http://x.example/b\",\"anyOf\":[{\"$ref\":\"#/definitions/d\"}]}},\"required\":[\"a\"],\"additionalProperties\":false,"
-	             "\"type\":\"object\"}",
+	             "\"b\":{\"id\":\"http://x.example/b\",\"anyOf\":[{\"$ref\":\"#/definitions/d\"}]}},\"required\":[\"a\"],"
+	             "\"additionalProperties\":false,\"type\":\"object\"}",
 	             "{\"a\":1,\"b\":1}", "{\"a\":1,\"b\":2}");
 }
 

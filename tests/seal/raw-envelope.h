@@ -1,4 +1,5 @@
-/* raw-envelope.h - the construction of seal/envelope.h a second time, written from its description: what a hostile home can make and see. */
+/* raw-envelope.h - the construction of seal/envelope.h a second time, written from its description: what a hostile home can make and
+ * see. */
 #ifndef TESTS_RAW_ENVELOPE_H
 #define TESTS_RAW_ENVELOPE_H
 
@@ -10,7 +11,8 @@
 
 enum { RAW_HEAD = 33, RAW_TAG = 16 };
 
-static void raw_key(unsigned char key[56], const unsigned char shared[32], const unsigned char ephemeral[32], const unsigned char theirs[32])
+static void raw_key(unsigned char key[56], const unsigned char shared[32], const unsigned char ephemeral[32],
+                    const unsigned char theirs[32])
 {
 	crypto_generichash_state state;
 	crypto_generichash_init(&state, NULL, 0, 56);

@@ -56,7 +56,8 @@ static void street_finish(street *s)
 
 static hth_letter letter_of(const void *payload, size_t len)
 {
-	return (hth_letter){.subject = "pool.elm.ask", .issued_ms = T0, .expires_ms = T0 + 20000, .session = 77, .payload = payload, .len = len};
+	return (hth_letter){.subject = "pool.elm.ask", .issued_ms = T0, .expires_ms = T0 + 20000, .session = 77, .payload = payload,
+	                    .len = len};
 }
 
 static hth_buf seal(const hth_identity *from, const hth_identity *to, const hth_letter *letter)
@@ -339,7 +340,8 @@ TEST(a_member_that_opened_a_letter_cannot_pass_it_on_or_forge_one)
 	size_t n = raw_open(s.carl, for_carl.data, for_carl.len, contents);
 	REQUIRE(n > 0 && memmem(contents, n, words, sizeof words - 1) != NULL); /* Carl may read it */
 	hth_buf e = HTH_BUF_INIT(HTH_ENVELOPE_MAX);
-#define ARRIVES() (hth_buf_clear(&e), hth_buf_append(&e, sealed, raw_seal(hth_identity_card(s.ben), contents, n, sealed)), open_at(&s, &e, T0, &opened))
+#define ARRIVES() (hth_buf_clear(&e), hth_buf_append(&e, sealed, raw_seal(hth_identity_card(s.ben), contents, n, sealed)), \
+                   open_at(&s, &e, T0, &opened))
 	CHECK_INT(ARRIVES(), HTH_DENIED); /* as it is: for Carl */
 	memcpy(contents + 32, id_of(s.ben)->bytes, 32);
 	CHECK_INT(ARRIVES(), HTH_BAD_FORMAT); /* addressed anew: Anna signed something else */

@@ -159,7 +159,8 @@ TEST(the_egress_log_keeps_what_left_and_what_was_refused)
 	hth_store *store = NULL;
 	REQUIRE_OK(hth_store_open(&store, home, &err));
 	for (int i = 0; i < 5; i++) {
-		hth_egress e = {.at_unix = 1000 + i, .kind = "pull", .host = "models.example", .received_bytes = 1ull << 40, .allowed = i != 3};
+		hth_egress e = {.at_unix = 1000 + i, .kind = "pull", .host = "models.example", .received_bytes = 1ull << 40,
+		                .allowed = i != 3};
 		snprintf(e.reason, sizeof e.reason, "model number %d", i);
 		CHECK_OK(hth_store_egress_add(store, &e, &err));
 	}
@@ -188,8 +189,10 @@ static void tamper(const char *sql)
 
 TEST(what_is_changed_in_the_egress_log_shows)
 {
-	static const char *const changes[] = {"UPDATE egress SET host = 'elsewhere' WHERE id = 3", "UPDATE egress SET sent = 0 WHERE id = 5", "DELETE FROM egress WHERE id = 2",
-	                                      "UPDATE egress SET class = 'public' WHERE id = 4", "UPDATE egress SET hash = NULL WHERE id = 4",
+	static const char *const changes[] = {"UPDATE egress SET host = 'elsewhere' WHERE id = 3",
+	                                      "UPDATE egress SET sent = 0 WHERE id = 5", "DELETE FROM egress WHERE id = 2",
+	                                      "UPDATE egress SET class = 'public' WHERE id = 4",
+	                                      "UPDATE egress SET hash = NULL WHERE id = 4",
 	                                      "UPDATE egress SET allowed = 0 WHERE id = 2", "UPDATE egress SET host = 'x' WHERE id = 1",
 	                                      "DELETE FROM egress WHERE id = 1"};
 	for (size_t change = 0; change <= sizeof changes / sizeof changes[0]; change++) {
@@ -202,7 +205,8 @@ TEST(what_is_changed_in_the_egress_log_shows)
 		CHECK_OK(hth_store_egress_verify(store, &n, head, &err));
 		CHECK_INT(n, 0);
 		for (int i = 0; i < 5; i++) {
-			hth_egress e = {.at_unix = 1000 + i, .kind = "upstream", .host = "models.example", .reason = "r", .sent_bytes = 10, .allowed = true, .privacy = "neighbours"};
+			hth_egress e = {.at_unix = 1000 + i, .kind = "upstream", .host = "models.example", .reason = "r", .sent_bytes = 10,
+			                .allowed = true, .privacy = "neighbours"};
 			CHECK_OK(hth_store_egress_add(store, &e, &err));
 		}
 		CHECK_OK(hth_store_egress_verify(store, &n, head, &err));

@@ -2,9 +2,9 @@
  *
  *   street-tool seed HOME                       JSON: the NATS seed and key of HOME's identity, its subject, the others' subjects
  *   street-tool garbage|letters|flood|large HOME TARGET SECONDS
- *                                               logs in as HOME (whose node must not run) and sends TARGET (the beginning of an id) what no member should:
- *                                               raw bytes; well sealed letters with bodies of nonsense; as many as go through; as large as they can be.
- *                                               Prints how many.
+ *                                               logs in as HOME (whose node must not run) and sends TARGET (the beginning of an id) what no
+ *                                               member should: raw bytes; well sealed letters with bodies of nonsense; as many as go
+ *                                               through; as large as they can be. Prints how many.
  */
 #include "base/clock.h"
 #include "base/mem.h"
@@ -120,7 +120,8 @@ static void print_seed(const char *home)
 	}
 	out[58] = '\0';
 	hth_nkey_text(hth_identity_card(self)->id.bytes, key);
-	printf("{\"seed\":\"%s\",\"key\":\"%s\",\"hub\":\"%s\",\"pool\":\"%s\",\"self\":\"%s\",\"others\":[", out, key, hub.address, pool, my_subject);
+	printf("{\"seed\":\"%s\",\"key\":\"%s\",\"hub\":\"%s\",\"pool\":\"%s\",\"self\":\"%s\",\"others\":[", out, key, hub.address, pool,
+	       my_subject);
 	const char *comma = "";
 	for (size_t i = 0; i < hth_charter_member_count(charter); i++) {
 		const hth_home_id *id = &hth_charter_member(charter, i)->card.id;
@@ -147,7 +148,8 @@ static bool send_letter(const void *payload, size_t len, uint64_t session)
 	hth_error err;
 	uint64_t now = unix_ms();
 	hth_buf_clear(&sealed);
-	const hth_letter letter = {.subject = target_subject, .issued_ms = now, .expires_ms = now + 30000, .session = session, .payload = payload, .len = len};
+	const hth_letter letter = {.subject = target_subject, .issued_ms = now, .expires_ms = now + 30000, .session = session,
+	                           .payload = payload, .len = len};
 	if (hth_envelope_seal(&sealed, self, &target->card, &letter, &err) != HTH_OK)
 		die("seal", &err);
 	if (hth_link_send(link_, target_subject, sealed.data, sealed.len, &err) != HTH_OK)

@@ -1,5 +1,5 @@
-/* chat-template.h - a chat template in either of the languages that models come with: Jinja (in GGUF files) or Go's (from Ollama's registry and
- * Modelfiles). What is common to both: compile, render, what it can do. */
+/* chat-template.h - a chat template in either of the languages that models come with: Jinja (in GGUF files) or Go's (from Ollama's registry
+ * and Modelfiles). What is common to both: compile, render, what it can do. */
 #ifndef HTH_ENGINE_GOTEMPLATE_CHAT_TEMPLATE_H
 #define HTH_ENGINE_GOTEMPLATE_CHAT_TEMPLATE_H
 
@@ -20,8 +20,9 @@ static inline bool hth_chat_template_is_none(hth_chat_template tmpl) { return tm
 
 /* As hth_jinja_source, hth_jinja_render, hth_jinja_probe; vars are those of a Jinja chat template for both. */
 const char *hth_chat_template_source(hth_chat_template tmpl, size_t *ret_len);
-HTH_MUST_USE hth_status hth_chat_template_render(hth_chat_template tmpl, hth_jinja_arena *arena, const hth_jinja_value *vars, int64_t now_unix,
-                                                 const hth_jinja_limits *limits, hth_jinja_output *ret_output, hth_error *err);
+HTH_MUST_USE hth_status hth_chat_template_render(hth_chat_template tmpl, hth_jinja_arena *arena, const hth_jinja_value *vars,
+                                                 int64_t now_unix, const hth_jinja_limits *limits, hth_jinja_output *ret_output,
+                                                 hth_error *err);
 void hth_chat_template_probe(hth_chat_template tmpl, hth_jinja_caps *ret_caps);
 
 #endif

@@ -1,8 +1,8 @@
 /* gotemplate-converse.c - a conversation through a Go template, as Ollama does it.
  *
  * Messages of one role that follow each other become one, with an empty line between (a tool's results stay apart). A template that names
- * .Messages gets all of them at once. An older one is written for a single exchange: it is rendered whenever a turn is complete, with .System,
- * .Prompt and .Response, and the last time only up to where the answer goes on. Source: Ollama's template/template.go.
+ * .Messages gets all of them at once. An older one is written for a single exchange: it is rendered whenever a turn is complete, with
+ * .System, .Prompt and .Response, and the last time only up to where the answer goes on. Source: Ollama's template/template.go.
  */
 #include "engine/gotemplate/gotemplate-run.h"
 
@@ -72,7 +72,8 @@ static hth_jinja_value *new_data(gt_run *r, jv *vars)
 	bool is_set = think != NULL && think->kind == JJ_BOOL;
 	hth_jinja_value *data = hth_jinja_dict(r->arena);
 	bool ok = data != NULL && set(r, data, "Think", hth_jinja_bool(r->arena, is_set && think->flag)) &&
-		  set(r, data, "IsThinkSet", hth_jinja_bool(r->arena, is_set)) && set(r, data, "ThinkLevel", text_of(r, vars, "reasoning_effort")) &&
+		  set(r, data, "IsThinkSet", hth_jinja_bool(r->arena, is_set)) &&
+		  set(r, data, "ThinkLevel", text_of(r, vars, "reasoning_effort")) &&
 		  set(r, data, "Response", hth_jj_str(r->arena, ""));
 	return ok ? data : NULL;
 }
@@ -98,7 +99,8 @@ typedef struct turn {
 static bool finish_turn(gt_run *r, jv *vars, turn *t, bool last)
 {
 	hth_jinja_value *data = new_data(r, vars);
-	bool ok = data != NULL && set(r, data, "System", t->system) && set(r, data, "Prompt", t->prompt) && set(r, data, "Response", t->response) &&
+	bool ok = data != NULL && set(r, data, "System", t->system) && set(r, data, "Prompt", t->prompt) &&
+	    set(r, data, "Response", t->response) &&
 		  run(r, data, last);
 	*t = (turn){hth_jj_str(r->arena, ""), hth_jj_str(r->arena, ""), hth_jj_str(r->arena, "")};
 	return ok && t->response != NULL;
@@ -131,7 +133,8 @@ static bool between(gt_run *r, jv *vars, jv *messages, jv *suffix)
 {
 	hth_jinja_value *data = new_data(r, vars);
 	jv *last = messages->list.n > 0 ? messages->list.items[messages->list.n - 1] : NULL;
-	return data != NULL && last != NULL && set(r, data, "Prompt", text_of(r, last, "content")) && set(r, data, "Suffix", suffix) && run(r, data, false);
+	return data != NULL && last != NULL && set(r, data, "Prompt", text_of(r, last, "content")) && set(r, data, "Suffix", suffix) &&
+	    run(r, data, false);
 }
 
 bool hth_gt_converse(gt_run *r, jv *vars)

@@ -1,5 +1,5 @@
-/* gotemplate-exec.c - walks the tree of a Go template over data: values of pipelines, branches, loops, templates inside templates. Every node and
- * every level of recursion is counted. One rendering runs on one thread and owns nothing but arena memory.
+/* gotemplate-exec.c - walks the tree of a Go template over data: values of pipelines, branches, loops, templates inside templates. Every
+ * node and every level of recursion is counted. One rendering runs on one thread and owns nothing but arena memory.
  */
 #include "engine/gotemplate/gotemplate-run.h"
 
@@ -223,7 +223,8 @@ static flow exec_range(gt_run *r, const gt_node *node, gt_value dot)
 	case GT_C_MAP:
 		if (!hth_gt_sorted(r, v.v, &entries, &n))
 			return FAILED;
-		for (uint32_t i = 0; i < n && round_of(r, node, hth_gt_string_value(entries[i].key), hth_gt_see(v.type->item, entries[i].value), &how); i++)
+		for (uint32_t i = 0; i < n && round_of(r, node, hth_gt_string_value(entries[i].key),
+		                                       hth_gt_see(v.type->item, entries[i].value), &how); i++)
 			;
 		break;
 	case GT_C_INT:

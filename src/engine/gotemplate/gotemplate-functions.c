@@ -1,5 +1,5 @@
-/* gotemplate-functions.c - the functions that a template may call: Go's, as far as chat templates are about text, and Ollama's own. Comparing
- * values of different kinds is an error, as Go has it; a number of the data is a float64 there, an index or a length an int.
+/* gotemplate-functions.c - the functions that a template may call: Go's, as far as chat templates are about text, and Ollama's own.
+ * Comparing values of different kinds is an error, as Go has it; a number of the data is a float64 there, an index or a length an int.
  * Source: https://pkg.go.dev/text/template#hdr-Functions
  */
 #include "engine/gotemplate/gotemplate-run.h"
@@ -29,7 +29,8 @@ static bool comparable(gt_run *r, gt_value a, gt_value b, const char *fn)
 			return hth_gt_fail(r, "%s: %s cannot be compared", fn, hth_gt_type_name(v)) != NULL;
 	}
 	if (x != y && x != GT_C_ANY && y != GT_C_ANY)
-		return hth_gt_fail(r, "%s: incompatible types for comparison: %s and %s", fn, hth_gt_type_name(a), hth_gt_type_name(b)) != NULL;
+		return hth_gt_fail(r, "%s: incompatible types for comparison: %s and %s", fn, hth_gt_type_name(a),
+		                   hth_gt_type_name(b)) != NULL;
 	return true;
 }
 
@@ -76,7 +77,8 @@ static bool ordered(gt_run *r, const gt_value *a, const char *fn, int *ret)
 {
 	gt_class x = hth_gt_class_of(a[0]), y = hth_gt_class_of(a[1]);
 	if (x == GT_C_BOOL || y == GT_C_BOOL || !is_basic(x) || !is_basic(y))
-		return hth_gt_fail(r, "%s: %s cannot be ordered", fn, hth_gt_type_name(is_basic(x) && x != GT_C_BOOL ? a[1] : a[0])) != NULL;
+		return hth_gt_fail(r, "%s: %s cannot be ordered", fn,
+		                   hth_gt_type_name(is_basic(x) && x != GT_C_BOOL ? a[1] : a[0])) != NULL;
 	if (!comparable(r, a[0], a[1], fn))
 		return false;
 	*ret = order(a[0], a[1]);
@@ -144,7 +146,8 @@ static gt_value fn_index(gt_run *r, const gt_value *a, uint32_t n)
 		if (class == GT_C_MAP)
 			return fail_of(hth_gt_fail(r, "index: a map's keys are strings, not %s", hth_gt_type_name(a[i])));
 		if (class != GT_C_LIST && class != GT_C_STRING)
-			return fail_of(hth_gt_fail(r, class == GT_C_ANY ? "index of nil" : "index: can't index item of type %s", hth_gt_type_name(v)));
+			return fail_of(hth_gt_fail(r, class == GT_C_ANY ? "index of nil" : "index: can't index item of type %s",
+			                           hth_gt_type_name(v)));
 		if (!place(r, a[i], len, "index", &at))
 			return hth_gt_none();
 		if (at == len)
@@ -160,10 +163,12 @@ static gt_value fn_slice(gt_run *r, const gt_value *a, uint32_t n)
 	gt_class class = hth_gt_class_of(a[0]);
 	uint32_t from = 0, to = class == GT_C_LIST ? a[0].v->list.n : class == GT_C_STRING ? a[0].v->s.len : 0, cap = to;
 	if (class != GT_C_LIST && class != GT_C_STRING)
-		return fail_of(hth_gt_fail(r, class == GT_C_ANY ? "slice of nil" : "slice: can't slice item of type %s", hth_gt_type_name(a[0])));
+		return fail_of(hth_gt_fail(r, class == GT_C_ANY ? "slice of nil" : "slice: can't slice item of type %s",
+		                           hth_gt_type_name(a[0])));
 	if (n == 4 && class == GT_C_STRING)
 		return fail_of(hth_gt_fail(r, "slice: cannot 3-index slice a string"));
-	if ((n > 1 && !place(r, a[1], to, "slice", &from)) || (n > 2 && !place(r, a[2], to, "slice", &to)) || (n > 3 && !place(r, a[3], cap, "slice", &cap)))
+	if ((n > 1 && !place(r, a[1], to, "slice", &from)) || (n > 2 && !place(r, a[2], to, "slice", &to)) ||
+	    (n > 3 && !place(r, a[3], cap, "slice", &cap)))
 		return hth_gt_none();
 	if (from > to || to > cap)
 		return fail_of(hth_gt_fail(r, "slice: invalid slice index: %u > %u", from > to ? from : to, from > to ? to : cap));

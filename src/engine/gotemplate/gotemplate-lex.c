@@ -1,8 +1,8 @@
 /* gotemplate-lex.c - the source of a Go template as tokens: text between actions, words within them.
  *
- * White space inside an action counts (".A .B" are two words, ".A.B" is one), so it is a token. A trim marker belongs to the text beside it:
- * the text's end is known when the next action is seen, its beginning when the last one closed. Keeps no state but the place; refuses what
- * Go's scanner refuses. Source: https://pkg.go.dev/text/template, https://go.dev/ref/spec for strings and numbers.
+ * White space inside an action counts (".A .B" are two words, ".A.B" is one), so it is a token. A trim marker belongs to the text beside
+ * it: the text's end is known when the next action is seen, its beginning when the last one closed. Keeps no state but the place; refuses
+ * what Go's scanner refuses. Source: https://pkg.go.dev/text/template, https://go.dev/ref/spec for strings and numbers.
  */
 #include "engine/gotemplate/gotemplate-ast.h"
 
@@ -153,7 +153,8 @@ static size_t read_escape(const char *s, size_t len, char quote, uint32_t *ret, 
 	size_t digits = s[0] == 'x' ? 2 : s[0] == 'u' ? 4 : s[0] == 'U' ? 8 : 0;
 	if (digits > 0) {
 		*byte = digits == 2;
-		return len > digits && hex_digits(s + 1, digits, ret) && (*byte || (*ret <= 0x10FFFF && (*ret < 0xD800 || *ret > 0xDFFF))) ? digits + 1 : 0;
+		return len > digits && hex_digits(s + 1, digits, ret) &&
+		    (*byte || (*ret <= 0x10FFFF && (*ret < 0xD800 || *ret > 0xDFFF))) ? digits + 1 : 0;
 	}
 	*byte = true;
 	*ret = 0;
@@ -243,7 +244,8 @@ static bool lex_number(gt_lexer *lx, gt_token *t)
 	}
 	for (; at + len < lx->len; len++) {
 		char c = lx->text[at + len];
-		bool exponent = base != 16 && (c == 'e' || c == 'E'), after_exponent = n > 0 && (digits[n - 1] == 'e' || digits[n - 1] == 'E') && base != 16;
+		bool exponent = base != 16 && (c == 'e' || c == 'E'), after_exponent = n > 0 &&
+		    (digits[n - 1] == 'e' || digits[n - 1] == 'E') && base != 16;
 		if (c == '_')
 			continue;
 		if (!isalnum((unsigned char)c) && c != '.' && !(after_exponent && (c == '-' || c == '+')))
@@ -323,7 +325,8 @@ static bool lex_inside(gt_lexer *lx, gt_token *t)
 		return lex_raw(lx, t);
 	if (c == '\'')
 		return lex_character(lx, t);
-	if (isdigit((unsigned char)c) || ((c == '-' || c == '+') && (isdigit((unsigned char)after) || after == '.')) || (c == '.' && isdigit((unsigned char)after)))
+	if (isdigit((unsigned char)c) || ((c == '-' || c == '+') && (isdigit((unsigned char)after) || after == '.')) ||
+	    (c == '.' && isdigit((unsigned char)after)))
 		return lex_number(lx, t);
 	if (c == '.' && is_name(after)) {
 		take(lx, t, GT_FIELD, 1 + name_len(lx, lx->at + 1));

@@ -1,6 +1,6 @@
-/* gotemplate-parse.c - tokens to a tree, with the checks that Go makes while parsing: variables and functions must be known, break needs a loop,
- * a constant cannot take a piped value. Also finds what Ollama looks at to choose how to render: whether .Messages or .Response is named,
- * and where .Response first stands.
+/* gotemplate-parse.c - tokens to a tree, with the checks that Go makes while parsing: variables and functions must be known, break needs a
+ * loop, a constant cannot take a piped value. Also finds what Ollama looks at to choose how to render: whether .Messages or .Response is
+ * named, and where .Response first stands.
  */
 #include "engine/gotemplate/gotemplate-run.h"
 
@@ -35,7 +35,10 @@ static bool advance(parser *p) { return hth_gt_lex(&p->lx, &p->token); }
 
 static bool skip_space(parser *p) { return p->token.kind != GT_SPACE || advance(p); }
 
-static bool is_word(const parser *p, const char *word) { return p->token.kind == GT_WORD && p->token.len == strlen(word) && memcmp(p->token.at, word, p->token.len) == 0; }
+static bool is_word(const parser *p, const char *word)
+{
+	return p->token.kind == GT_WORD && p->token.len == strlen(word) && memcmp(p->token.at, word, p->token.len) == 0;
+}
 
 static bool same(gt_name a, gt_name b) { return a.len == b.len && memcmp(a.data, b.data, a.len) == 0; }
 
@@ -366,7 +369,8 @@ static bool parse_body(parser *p, gt_name name)
 	if (strcmp(end, "end") != 0)
 		return syntax(p, "unexpected else in a template's definition") != NULL;
 	if (d->defined)
-		return hth_gt_syntax(p->err, p->token.line, "template \"%.*s\" is defined twice", (int)HTH_MIN(name.len, 60u), name.data) != NULL;
+		return hth_gt_syntax(p->err, p->token.line, "template \"%.*s\" is defined twice", (int)HTH_MIN(name.len, 60u),
+		                     name.data) != NULL;
 	d->body = body;
 	d->defined = true;
 	return close_action(p);
@@ -455,7 +459,8 @@ static gt_node *parse_list(parser *p, bool top, const char **ret_end)
 		}
 		if (p->token.kind == GT_TEXT) {
 			n = new_node(p, GT_N_TEXT);
-			if (n == NULL || (n->text = hth_jj_str_borrow(p->tmpl->arena, p->token.at, p->token.len, JJ_TRUSTED)) == NULL || !advance(p))
+			if (n == NULL || (n->text = hth_jj_str_borrow(p->tmpl->arena, p->token.at, p->token.len, JJ_TRUSTED)) == NULL ||
+			    !advance(p))
 				return NULL;
 		} else {
 			if (!advance(p)) /* {{ */

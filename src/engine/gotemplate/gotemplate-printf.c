@@ -1,6 +1,6 @@
-/* gotemplate-printf.c - Go's printf and %v. A verb that does not fit its value is not an error: the text says so ("%!d(string=hi)"), as Go's
- * does. Padding counts characters. What came from input stays marked through %s, %v and padding; %q, %x and the like mark all they write.
- * Not there: %p, hexadecimal floats, argument numbers ("%[1]d"). Source: https://pkg.go.dev/fmt
+/* gotemplate-printf.c - Go's printf and %v. A verb that does not fit its value is not an error: the text says so ("%!d(string=hi)"), as
+ * Go's does. Padding counts characters. What came from input stays marked through %s, %v and padding; %q, %x and the like mark all they
+ * write. Not there: %p, hexadecimal floats, argument numbers ("%[1]d"). Source: https://pkg.go.dev/fmt
  */
 #include "engine/gotemplate/gotemplate-run.h"
 
@@ -58,7 +58,8 @@ static bool put_bad(gt_run *r, jj_builder *b, const spec *s, gt_value v)
 	bool ok = hth_jj_put_cstr(b, "%!") && hth_jj_put_cp(b, s->verb_cp, false) && hth_jj_put_cstr(b, "(");
 	if (hth_gt_is_nil(v))
 		return ok && hth_jj_put_cstr(b, "<nil>)");
-	return ok && hth_jj_put_cstr(b, hth_gt_type_name(v)) && hth_jj_put_cstr(b, "=") && hth_gt_put_plain(r, b, v) && hth_jj_put_cstr(b, ")");
+	return ok && hth_jj_put_cstr(b, hth_gt_type_name(v)) && hth_jj_put_cstr(b, "=") && hth_gt_put_plain(r, b, v) &&
+	    hth_jj_put_cstr(b, ")");
 }
 
 static void write_base(uint64_t u, unsigned base, bool upper, char out[72])
@@ -78,7 +79,8 @@ static bool put_quoted(gt_run *r, jj_builder *b, const spec *s, jv *text, char q
 {
 	static const char names[] = "\a\b\f\n\r\t\v\\", letters[] = "abfnrtv\\";
 	jj_builder out = hth_jj_builder(r->arena);
-	bool raw = s->sharp && quote == '"' && memchr(text->s.data, '`', text->s.len) == NULL && memchr(text->s.data, '\n', text->s.len) == NULL;
+	bool raw = s->sharp && quote == '"' && memchr(text->s.data, '`', text->s.len) == NULL &&
+	    memchr(text->s.data, '\n', text->s.len) == NULL;
 	if (!hth_gt_charge_bytes(r, text->s.len))
 		return false;
 	hth_jj_put(&out, raw ? "`" : &quote, 1, false);
@@ -192,7 +194,8 @@ static bool put_string(gt_run *r, jj_builder *b, const spec *s, gt_value v, jv *
 		return false;
 	for (size_t i = 0; i < text->s.len; i++) {
 		char two[8];
-		snprintf(two, sizeof two, s->verb == 'x' ? "%s%02x" : "%s%02X", i > 0 && s->space ? " " : "", (unsigned char)text->s.data[i]);
+		snprintf(two, sizeof two, s->verb == 'x' ? "%s%02x" : "%s%02X", i > 0 && s->space ? " " : "",
+		         (unsigned char)text->s.data[i]);
 		if (!hth_jj_put(&out, two, strlen(two), text->taint != JJ_TRUSTED))
 			return false;
 	}
@@ -213,7 +216,8 @@ static bool put_map(gt_run *r, jj_builder *b, const spec *s, gt_value v)
 	uint32_t n;
 	bool ok = hth_gt_sorted(r, v.v, &entries, &n) && hth_jj_put_cstr(b, "map[");
 	for (uint32_t i = 0; ok && i < n; i++)
-		ok = hth_jj_put_cstr(b, i > 0 ? " " : "") && put_verb(r, b, s, hth_gt_string_value(entries[i].key)) && hth_jj_put_cstr(b, ":") &&
+		ok = hth_jj_put_cstr(b, i > 0 ? " " : "") && put_verb(r, b, s, hth_gt_string_value(entries[i].key)) &&
+		    hth_jj_put_cstr(b, ":") &&
 		     put_item(r, b, s, hth_gt_see(v.type->item, entries[i].value));
 	return ok && hth_jj_put_cstr(b, "]");
 }
@@ -355,7 +359,8 @@ jv *hth_gt_printf(gt_run *r, jv *format, const gt_value *values, uint32_t n)
 			if (ok && hth_gt_is_nil(values[k]))
 				ok = hth_jj_put_cstr(&b, "<nil>");
 			else
-				ok = ok && hth_jj_put_cstr(&b, hth_gt_type_name(values[k])) && hth_jj_put_cstr(&b, "=") && hth_gt_put_plain(r, &b, values[k]);
+				ok = ok && hth_jj_put_cstr(&b, hth_gt_type_name(values[k])) && hth_jj_put_cstr(&b, "=") &&
+				    hth_gt_put_plain(r, &b, values[k]);
 		}
 		ok = ok && hth_jj_put_cstr(&b, ")");
 	}

@@ -1,7 +1,7 @@
 /* gotemplate-text.c - values as text: what Go's json.Marshal writes and what %v prints, with the marks of what came from input.
  *
- * In JSON the strings and keys of data are input, its punctuation is not. Maps are written in the order of their keys, as Go does. Numbers of
- * data keep all their digits in JSON (Go would go through a float64).
+ * In JSON the strings and keys of data are input, its punctuation is not. Maps are written in the order of their keys, as Go does. Numbers
+ * of data keep all their digits in JSON (Go would go through a float64).
  */
 #include "engine/gotemplate/gotemplate-run.h"
 
@@ -38,7 +38,8 @@ size_t hth_gt_float_text(double f, char verb, int precision, char out[GT_FLOAT_T
 	bool with_exponent = verb == 'e' || (verb == 'g' && (exponent < -4 || exponent >= 6));
 	if (verb == 'g' && f == 0)
 		with_exponent = false;
-	int n = with_exponent ? snprintf(out, GT_FLOAT_TEXT, "%s", digits) : snprintf(out, GT_FLOAT_TEXT, "%.*f", HTH_MAX(p - exponent, 0), f);
+	int n = with_exponent ? snprintf(out, GT_FLOAT_TEXT, "%s", digits)
+	                      : snprintf(out, GT_FLOAT_TEXT, "%.*f", HTH_MAX(p - exponent, 0), f);
 	return (size_t)HTH_MIN(n, GT_FLOAT_TEXT - 1);
 }
 
@@ -67,7 +68,8 @@ static bool put_json_string(gt_run *r, jj_builder *b, jv *s)
 		uint32_t cp = 0;
 		size_t n = i < s->s.len ? hth_utf8_decode(s->s.data + i, s->s.len - i, &cp) : 1;
 		const char *names = "\"\\\n\r\t\b\f", *letters = "\"\\nrtbf", *known = NULL;
-		bool plain = i < s->s.len && n > 0 && cp >= ' ' && cp != '"' && cp != '\\' && cp != '<' && cp != '>' && cp != '&' && cp != 0x2028 && cp != 0x2029;
+		bool plain = i < s->s.len && n > 0 && cp >= ' ' && cp != '"' && cp != '\\' && cp != '<' && cp != '>' && cp != '&' &&
+		    cp != 0x2028 && cp != 0x2029;
 		if (plain) {
 			i += n;
 			continue;

@@ -8,7 +8,8 @@
 
 #include "base/mem.h"
 
-static const hth_jinja_value zero_none = {.kind = JJ_NONE}, zero_string = {.kind = JJ_STRING, .s = {.data = ""}}, zero_bool = {.kind = JJ_BOOL},
+static const hth_jinja_value zero_none = {.kind = JJ_NONE}, zero_string = {.kind = JJ_STRING, .s = {.data = ""}},
+    zero_bool = {.kind = JJ_BOOL},
 			     zero_int = {.kind = JJ_INT}, zero_float = {.kind = JJ_FLOAT}, zero_list = {.kind = JJ_LIST};
 static jj_dict zero_entries;
 static const hth_jinja_value zero_map = {.kind = JJ_DICT, .dict = &zero_entries};

@@ -6,8 +6,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { TREE_MAX = 32 << 20, SOURCE_MAX = 4 << 20, OUTPUT_DEFAULT = 16 << 20, STEPS_DEFAULT = 10 * 1000 * 1000, DEPTH_DEFAULT = 100, DEPTH_MOST = 1000,
-       LEVELS_PER_CALL = 32 };
+enum { TREE_MAX = 32 << 20, SOURCE_MAX = 4 << 20, OUTPUT_DEFAULT = 16 << 20, STEPS_DEFAULT = 10 * 1000 * 1000, DEPTH_DEFAULT = 100,
+       DEPTH_MOST = 1000, LEVELS_PER_CALL = 32 };
 
 hth_status hth_gotemplate_compile(hth_gotemplate **ret_template, const char *source, size_t len, hth_error *err)
 {

@@ -1,5 +1,5 @@
-/* gotemplate.h - chat templates in the language of Go's text/template, as Ollama's registry and Modelfiles carry them, interpreted in bounded
- * time, memory and output.
+/* gotemplate.h - chat templates in the language of Go's text/template, as Ollama's registry and Modelfiles carry them, interpreted in
+ * bounded time, memory and output.
  *
  * The language: actions with trim markers and comments, pipelines, variables, if, else, with, range (over lists, maps in the order of their
  * keys, and numbers), break, continue, define, template, block; the built-in functions but call, html, js and urlquery; Ollama's json,
@@ -23,11 +23,12 @@ const char *hth_gotemplate_source(const hth_gotemplate *tmpl, size_t *ret_len);
 bool hth_gotemplate_takes_suffix(const hth_gotemplate *tmpl);
 
 /* Renders a conversation as Ollama does. vars is the dict that a Jinja chat template gets: messages, tools, enable_thinking (.Think and
- * .IsThinkSet), reasoning_effort (.ThinkLevel), suffix; others are not seen. Messages of one role in a row are one message, a tool's apart. A
- * template that names .Messages sees them all at once, with .System and .Tools; another is rendered once for each turn with .System,
- * .Prompt and .Response, the last one up to its .Response. Without `messages`, vars is itself the data (Go's map[string]any).
- * now_unix, limits (max_depth: templates inside each other), errors and the output are as hth_jinja_render's; vars is not changed. */
-HTH_MUST_USE hth_status hth_gotemplate_render(const hth_gotemplate *tmpl, hth_jinja_arena *arena, const hth_jinja_value *vars, int64_t now_unix,
-                                              const hth_jinja_limits *limits, hth_jinja_output *ret_output, hth_error *err);
+ * .IsThinkSet), reasoning_effort (.ThinkLevel), suffix; others are not seen. Messages of one role in a row are one message, a tool's apart.
+ * A template that names .Messages sees them all at once, with .System and .Tools; another is rendered once for each turn with .System,
+ * .Prompt and .Response, the last one up to its .Response. Without `messages`, vars is itself the data (Go's map[string]any). now_unix,
+ * limits (max_depth: templates inside each other), errors and the output are as hth_jinja_render's; vars is not changed. */
+HTH_MUST_USE hth_status hth_gotemplate_render(const hth_gotemplate *tmpl, hth_jinja_arena *arena, const hth_jinja_value *vars,
+                                              int64_t now_unix, const hth_jinja_limits *limits, hth_jinja_output *ret_output,
+                                              hth_error *err);
 
 #endif

@@ -374,7 +374,8 @@ static void special_nearer(hth_grammar *g, uint32_t from, nearer *n)
 		for (size_t k = 0; k < bytes.len && state != DEAD; k++)
 			state = hth_states_step_literal(g, state, (uint8_t)bytes.data[k]);
 		bool is_end = hth_token_bit(v->ends, v->special[i]);
-		if (state == DEAD || g->set.states[state].distance >= g->set.states[from].distance || (is_end && !g->set.states[state].may_end))
+		if (state == DEAD || g->set.states[state].distance >= g->set.states[from].distance ||
+		    (is_end && !g->set.states[state].may_end))
 			continue;
 		take_nearer(g, n, v->special[i], state);
 	}

@@ -284,7 +284,8 @@ static const uint32_t *far_mask(hth_grammar *g, const struct hth_grammar_wait *w
 		if (hth_token_bit(v->special_bits, t))
 			continue;
 		bool no_text = bytes.len == 0 || bytes.len > TOKEN_DEPTH_MAX; /* text is what is waited for */
-		if (no_text || (bytes.len > w->len && memmem(bytes.data, bytes.len, w->text, w->len) != NULL && completes_badly(g, w, 0, t)))
+		if (no_text || (bytes.len > w->len && memmem(bytes.data, bytes.len, w->text, w->len) != NULL &&
+		                completes_badly(g, w, 0, t)))
 			mask[t / 32] &= ~(1u << (t % 32));
 	}
 	struct hth_grammar_wait far = *w;

@@ -1,4 +1,5 @@
-/* jinja-value.h - private to the template languages (jinja, gotemplate): what a value is, where it lives, and how strings carry their marks.
+/* jinja-value.h - private to the template languages (jinja, gotemplate): what a value is, where it lives, and how strings carry their
+ * marks.
  *
  * Values are immutable once another value can see them, except namespaces, iterators, cyclers and joiners, which templates
  * change on purpose. All live in the arena of one rendering (constants: in the template's own). A function that makes a value

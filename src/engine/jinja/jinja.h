@@ -77,8 +77,8 @@ typedef struct hth_jinja_caps {
 } hth_jinja_caps;
 void hth_jinja_probe(const hth_jinja_template *tmpl, hth_jinja_caps *ret_caps);
 /* The same for a template in another language that renders the same variables. */
-typedef hth_status (*hth_jinja_render_fn)(const void *tmpl, hth_jinja_arena *arena, const hth_jinja_value *vars, const hth_jinja_limits *limits,
-                                          hth_jinja_output *ret_output, hth_error *err);
+typedef hth_status (*hth_jinja_render_fn)(const void *tmpl, hth_jinja_arena *arena, const hth_jinja_value *vars,
+                                          const hth_jinja_limits *limits, hth_jinja_output *ret_output, hth_error *err);
 void hth_jinja_probe_with(hth_jinja_render_fn render, const void *tmpl, const char *source, size_t len, hth_jinja_caps *ret_caps);
 
 #endif

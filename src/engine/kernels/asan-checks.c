@@ -2,8 +2,8 @@
  *
  * The rows' files are compiled with checks as calls (meson.build says why), and what the compiler's library does there is its walk through
  * buffers of any size: two thirds of the processor's time of all tests went into it. The linker hands those calls to the functions here
- * (--wrap). Eight bytes of memory have one in the shadow, which is 0 where all eight may be touched; a vector of up to 64 bytes may be where
- * eight bytes of the shadow, from its first byte's on, and its last byte's are 0. Wherever they are not (a buffer's last bytes; what
+ * (--wrap). Eight bytes of memory have one in the shadow, which is 0 where all eight may be touched; a vector of up to 64 bytes may be
+ * where eight bytes of the shadow, from its first byte's on, and its last byte's are 0. Wherever they are not (a buffer's last bytes; what
  * lies behind it) the library decides, and reports.
  *
  * Where the shadow is: ix86_asan_shadow_offset in gcc's config/i386/i386.cc; what is compiled and the library agree on it.

@@ -1,7 +1,7 @@
 /* avx2-few.c - rows of weights, as they lie in the file, by a few tokens, in one reading of the weights (the AVX2 row).
  *
- * A row's chunk is laid out (avx2-few.h) as a panel of avx2-gemm.c has those of 8 rows, with groups in the place of rows. So the sums, their
- * ranges and their starts are those of that file. A panel, shared by rows as well, pays from about a dozen tokens on.
+ * A row's chunk is laid out (avx2-few.h) as a panel of avx2-gemm.c has those of 8 rows, with groups in the place of rows. So the sums,
+ * their ranges and their starts are those of that file. A panel, shared by rows as well, pays from about a dozen tokens on.
  */
 #include "engine/kernels/avx2-few.h"
 
@@ -36,7 +36,8 @@ void hth_avx2_arrange_acts(void *dst, const hth_a8_line *lines, size_t stride, s
 		_mm256_store_si256((__m256i *)to->q[k], q[k]);
 }
 
-INLINE void read_chunk(const char *chunk, chunk_groups *row, codes_fn codes, scales_fn scales, int_scales_fn int_scales, const sum_kind kind)
+INLINE void read_chunk(const char *chunk, chunk_groups *row, codes_fn codes, scales_fn scales, int_scales_fn int_scales,
+                       const sum_kind kind)
 {
 	row->w[0] = codes(chunk, 0);
 	row->w[1] = codes(chunk, 1);

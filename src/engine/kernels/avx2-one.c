@@ -1,13 +1,13 @@
 /* avx2-one.c - rows of blocks with nibbles by one token (the AVX2 row): Q4_0, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS.
  *
- * The loop of avx2-rows.c widens, converts and scales each group of 32 for itself; that of avx2-few.c brings each group's codes to a lane of
- * its own first, which pays when several tokens use them. Here two blocks, i and 4 + i, are multiplied in the halves of a vector as they
- * lie, and sums are brought together afterwards, in 16 bits while they fit (avx2-gemm.c has the ranges): 2 products for each lane, then lanes of four
- * such vectors. Activations lie to match (hth_a8_alone).
+ * The loop of avx2-rows.c widens, converts and scales each group of 32 for itself; that of avx2-few.c brings each group's codes to a lane
+ * of its own first, which pays when several tokens use them. Here two blocks, i and 4 + i, are multiplied in the halves of a vector as they
+ * lie, and sums are brought together afterwards, in 16 bits while they fit (avx2-gemm.c has the ranges): 2 products for each lane, then
+ * lanes of four such vectors. Activations lie to match (hth_a8_alone).
  *
  * It ends with the 8 groups' sums in the lanes that avx2-few.c has them in, and goes on with its floating operations in its order, so a
- * token alone comes out to the last bit as among others. Vector units are the limit (3.3 of 4 instructions a cycle on a Zen 5), so the scales of
- * Q4_K and Q5_K are unpacked in integer registers.
+ * token alone comes out to the last bit as among others. Vector units are the limit (3.3 of 4 instructions a cycle on a Zen 5), so the
+ * scales of Q4_K and Q5_K are unpacked in integer registers.
  */
 #include "engine/kernels/avx2-few.h"
 
@@ -57,7 +57,8 @@ INLINE __m256i two_blocks(const char *nibbles, size_t stride, size_t i, const ht
 	const __m256i one = _mm256_set1_epi16(1);
 	low = _mm256_sign_epi8(look_up(hth_iq4_values, low), aligned256(x->halves[2 * i]));
 	high = _mm256_sign_epi8(look_up(hth_iq4_values, high), aligned256(x->halves[2 * i + 1]));
-	__m256i p = _mm256_maddubs_epi16(aligned256(x->sizes[2 * i]), low), p2 = _mm256_maddubs_epi16(aligned256(x->sizes[2 * i + 1]), high);
+	__m256i p = _mm256_maddubs_epi16(aligned256(x->sizes[2 * i]), low),
+	    p2 = _mm256_maddubs_epi16(aligned256(x->sizes[2 * i + 1]), high);
 	return _mm256_add_epi32(_mm256_madd_epi16(p, one), _mm256_madd_epi16(p2, one));
 }
 
@@ -125,7 +126,8 @@ INLINE __m256 blocks_iq4_xs(const char *chunk, const hth_a8_alone *x, __m256 acc
 	return add_chunk(dot_blocks((const char *)((const hth_block_iq4_xs *)chunk)->qs, 16, x, true), x, scale, acc);
 }
 
-/* 32 bytes of Q4_K hold two groups: those of pieces i and 2 + i in halves of a vector give groups 2 i and 4 + 2 i, and 2 i + 1 and 5 + 2 i. */
+/* 32 bytes of Q4_K hold two groups: those of pieces i and 2 + i in halves of a vector give groups 2 i and 4 + 2 i, and 2 i + 1 and 5 + 2
+ * i. */
 INLINE __m256 blocks_q4_k(const char *chunk, const hth_a8_alone *x, __m256 acc)
 {
 	const hth_block_q4_k *b = (const hth_block_q4_k *)chunk;
@@ -142,8 +144,8 @@ INLINE __m256 blocks_q4_k(const char *chunk, const hth_a8_alone *x, __m256 acc)
 	return _mm256_fmadd_ps(min, _mm256_load_ps(x->s32), acc);
 }
 
-/* The same with a fifth bit: bit g of byte c is that of column c of group g. Codes are centred at 16 (U5 of avx2-few.c): 16 products in a lane of
- * 16 bits pass its end on the way and come back. */
+/* The same with a fifth bit: bit g of byte c is that of column c of group g. Codes are centred at 16 (U5 of avx2-few.c): 16 products in a
+ * lane of 16 bits pass its end on the way and come back. */
 INLINE __m256 blocks_q5_k(const char *chunk, const hth_a8_alone *x, __m256 acc)
 {
 	const hth_block_q5_k *b = (const hth_block_q5_k *)chunk;
@@ -159,8 +161,10 @@ INLINE __m256 blocks_q5_k(const char *chunk, const hth_a8_alone *x, __m256 acc)
 		for (int high = 1; high >= 0; high--) {
 			first_bits = _mm256_add_epi8(first_bits, first_bits);
 			last_bits = _mm256_add_epi8(last_bits, last_bits);
-			v[2 * i + high] = products(_mm256_or_si256(high ? high_nibbles(first) : low_nibbles(first), _mm256_and_si256(first_bits, bit)),
-			                           _mm256_or_si256(high ? high_nibbles(last) : low_nibbles(last), _mm256_and_si256(last_bits, bit)),
+			v[2 * i + high] = products(_mm256_or_si256(high ? high_nibbles(first) : low_nibbles(first),
+			                                           _mm256_and_si256(first_bits, bit)),
+			                           _mm256_or_si256(high ? high_nibbles(last) : low_nibbles(last),
+			                                           _mm256_and_si256(last_bits, bit)),
 			                           x->halves + 4 * i + 2 * high);
 		}
 	}
@@ -173,8 +177,8 @@ INLINE __m256 blocks_q5_k(const char *chunk, const hth_a8_alone *x, __m256 acc)
 	return _mm256_fmadd_ps(min, _mm256_load_ps(x->s32), acc);
 }
 
-/* Half a block of Q6_K has 4 groups: i and 4 + i lie at the same place of both. Groups of 16 are added up apart, 8 products in a lane of 16 bits, with
- * codes centred at 32 (SHIFT_5 of avx2-few.c). */
+/* Half a block of Q6_K has 4 groups: i and 4 + i lie at the same place of both. Groups of 16 are added up apart, 8 products in a lane of 16
+ * bits, with codes centred at 32 (SHIFT_5 of avx2-few.c). */
 INLINE __m256 blocks_q6_k(const char *chunk, const hth_a8_alone *x, __m256 acc)
 {
 	const hth_block_q6_k *b = (const hth_block_q6_k *)chunk;

@@ -322,8 +322,8 @@ INLINE void gemv_float(const void *w, size_t row_bytes, size_t n_rows, size_t co
 }
 
 /* R (1 or 2) rows by T (up to 4) tokens: what is widened serves all tokens, what is loaded of a token all rows. */
-INLINE void few_tile(const char *p, size_t row_bytes, size_t cols, const float *const *x, float *y, size_t y_stride, size_t size, load_fn load,
-                     const int R, const int T)
+INLINE void few_tile(const char *p, size_t row_bytes, size_t cols, const float *const *x, float *y, size_t y_stride, size_t size,
+                     load_fn load, const int R, const int T)
 {
 	__m256 sum[2][4];
 #pragma GCC unroll 4

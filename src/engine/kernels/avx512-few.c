@@ -100,7 +100,8 @@ INLINE void few(const hth_few *job, size_t t0, const int T, size_t n, const size
 	static const _Alignas(64) char nothing[2 * sizeof(hth_block_q8_k)];
 	_Alignas(64) float sums[8][ROWS][16];
 	const char *a[8];
-	const size_t chunk_cols = by16 ? 256 : 512, half_bytes = 256 / block_cols * block_bytes, chunk_bytes = chunk_cols / block_cols * block_bytes;
+	const size_t chunk_cols = by16 ? 256 : 512, half_bytes = 256 / block_cols * block_bytes,
+	    chunk_bytes = chunk_cols / block_cols * block_bytes;
 	size_t cols = job->cols, piece = T == 1 ? cols : HTH_MIN(cols, (size_t)PIECE_COLS);
 	/* What comes about HTH_AHEAD bytes later is the same piece of some later row. */
 	size_t ahead = T == 1 ? HTH_AHEAD : (HTH_AHEAD / (piece / block_cols * block_bytes + 1) + 1) * job->row_bytes;
@@ -112,7 +113,8 @@ INLINE void few(const hth_few *job, size_t t0, const int T, size_t n, const size
 				__m512 acc[8];
 #pragma GCC unroll 8
 				for (int t = 0; t < T; t++) {
-					a[t] = job->acts + job->offset[t0 + HTH_MIN((size_t)t, n - 1)] + c0 / chunk_cols * job->block_stride;
+					a[t] = job->acts + job->offset[t0 + HTH_MIN((size_t)t, n - 1)] + c0 / chunk_cols *
+					    job->block_stride;
 					acc[t] = c0 == 0 ? _mm512_setzero_ps() : _mm512_load_ps(sums[t][r]);
 				}
 				const char *chunk = (const char *)job->w + (r0 + r) * job->row_bytes + c0 / block_cols * block_bytes;
@@ -145,8 +147,8 @@ INLINE void few(const hth_few *job, size_t t0, const int T, size_t n, const size
 	}
 }
 
-/* Two rows' chunks by T tokens, added to sums[t][0] and [1], of which `old` says whether they hold anything yet. Loads are made once for both rows;
- * with one for each product, weights that come from memory come late, however early they are asked for (docs/kernels.md). */
+/* Two rows' chunks by T tokens, added to sums[t][0] and [1], of which `old` says whether they hold anything yet. Loads are made once for
+ * both rows; with one for each product, weights that come from memory come late, however early they are asked for (docs/kernels.md). */
 INLINE void two_chunks_dot(const char *const chunk[2], const char *const second[2], const char *const *a, const int T, read_fn read,
                            const code_kind kind, const bool by16, __mmask16 old, float (*sums)[ROWS][16])
 {
@@ -191,14 +193,16 @@ INLINE void two_chunks_dot(const char *const chunk[2], const char *const second[
 	}
 }
 
-/* The same as few, by two rows at a time. Which types are faster so with more than two tokens is measured (docs/kernels.md); so is that products stay
- * written out in both: one body for them, which has the sums before the products, made Q6_K here 14% slower and two tokens in few 12%. */
-INLINE void few_by_two(const hth_few *job, size_t t0, const int T, size_t n, const size_t block_bytes, const size_t block_cols, read_fn read,
-                       const code_kind kind, const bool by16)
+/* The same as few, by two rows at a time. Which types are faster so with more than two tokens is measured (docs/kernels.md); so is that
+ * products stay written out in both: one body for them, which has the sums before the products, made Q6_K here 14% slower and two tokens in
+ * few 12%. */
+INLINE void few_by_two(const hth_few *job, size_t t0, const int T, size_t n, const size_t block_bytes, const size_t block_cols,
+                       read_fn read, const code_kind kind, const bool by16)
 {
 	static const _Alignas(64) char nothing[2 * sizeof(hth_block_q8_k)];
 	_Alignas(64) float sums[8][ROWS][16];
-	const size_t chunk_cols = by16 ? 256 : 512, half_bytes = 256 / block_cols * block_bytes, chunk_bytes = chunk_cols / block_cols * block_bytes;
+	const size_t chunk_cols = by16 ? 256 : 512, half_bytes = 256 / block_cols * block_bytes,
+	    chunk_bytes = chunk_cols / block_cols * block_bytes;
 	size_t cols = job->cols, piece = HTH_MIN(cols, (size_t)PIECE_COLS);
 	size_t ahead = (HTH_AHEAD / (piece / block_cols * block_bytes + 1) + 1) * job->row_bytes;
 	for (size_t r0 = 0; r0 < job->n_rows; r0 += ROWS) {
@@ -210,10 +214,12 @@ INLINE void few_by_two(const hth_few *job, size_t t0, const int T, size_t n, con
 				float (*to)[ROWS][16] = (float (*)[ROWS][16])sums[0][r];
 #pragma GCC unroll 8
 				for (int t = 0; t < T; t++)
-					a[t] = job->acts + job->offset[t0 + HTH_MIN((size_t)t, n - 1)] + c0 / chunk_cols * job->block_stride;
+					a[t] = job->acts + job->offset[t0 + HTH_MIN((size_t)t, n - 1)] + c0 / chunk_cols *
+					    job->block_stride;
 				/* A last row without a second one is its own. */
 				for (size_t i = 0; i < 2; i++)
-					chunk[i] = (const char *)job->w + (r0 + HTH_MIN(r + i, n_rows - 1)) * job->row_bytes + c0 / block_cols * block_bytes;
+					chunk[i] = (const char *)job->w + (r0 + HTH_MIN(r + i, n_rows - 1)) * job->row_bytes +
+					    c0 / block_cols * block_bytes;
 				size_t c = c0;
 				for (; c + chunk_cols <= end; c += chunk_cols) {
 #pragma GCC unroll 2

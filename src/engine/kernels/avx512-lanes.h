@@ -110,8 +110,9 @@ INLINE void read_mxfp4(const char *chunk, const char *second, chunk_lanes *row)
 		row->w[k] = _mm512_add_epi8(row->w[k], _mm512_set1_epi8(4)); /* 12 is no power of two */
 }
 
-/* Blocks of 9 words: an F16 and 8 words of nibbles. A chunk is four and a half loads; none is made twice, because one across cache lines that
- * are still on their way costs most of what this loop does (with six and some of them read again it ran at half the read bandwidth). */
+/* Blocks of 9 words: an F16 and 8 words of nibbles. A chunk is four and a half loads; none is made twice, because one across cache lines
+ * that are still on their way costs most of what this loop does (with six and some of them read again it ran at half the read
+ * bandwidth). */
 INLINE __m512 read_nibbles_after_f16(const char *chunk, __m512i w[8])
 {
 	/* Words 0, 32, 64, 96 and 112 of the chunk on. */
@@ -126,7 +127,8 @@ INLINE __m512 read_nibbles_after_f16(const char *chunk, __m512i w[8])
 #undef BLOCKS
 #undef WORDS
 	lanes_of_nibbles(w, v);
-	/* The F16 of lane l's group, at word 9 (4 (l % 4) + l / 4): lanes 0 and 1 of four from a and b, the others from c and e, and two from d. */
+	/* The F16 of lane l's group, at word 9 (4 (l % 4) + l / 4): lanes 0 and 1 of four from a and b, the others from c and e, and two
+	 * from d. */
 	const __m512i of_ab = (__m512i)(__v32hi){0, 36, 0, 0, 9, 45, 0, 0, 18, 54, 0, 0, 27, 63, 0, 0};
 	const __m512i of_ce = (__m512i)(__v32hi){0, 0, 8, 0, 0, 0, 17, 37, 0, 0, 26, 46, 0, 0, 0, 55};
 	const __m512i of_d = (__m512i)(__v32hi){0, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0};
@@ -217,8 +219,8 @@ INLINE void k4_lane_scales(const char *first, const char *second, __m512 times, 
 	row->min = _mm512_mul_ps(_mm512_cvtepi32_ps(m), dmin); /* to be subtracted */
 }
 
-/* 32 bytes of nibbles have two groups, low and high ones: t[j] has words j of all in quarters 0 and 2, words 4 + j in 1 and 3. High nibbles stay
- * where they are: 16 times as large, with a scale of a sixteenth. */
+/* 32 bytes of nibbles have two groups, low and high ones: t[j] has words j of all in quarters 0 and 2, words 4 + j in 1 and 3. High nibbles
+ * stay where they are: 16 times as large, with a scale of a sixteenth. */
 INLINE void read_q4_k(const char *chunk, const char *second, chunk_lanes *row)
 {
 	const __m512i mask = _mm512_set_epi64(-0x0F0F0F0F0F0F0F10, -0x0F0F0F0F0F0F0F10, 0x0F0F0F0F0F0F0F0F, 0x0F0F0F0F0F0F0F0F,
@@ -232,7 +234,8 @@ INLINE void read_q4_k(const char *chunk, const char *second, chunk_lanes *row)
 		row->w[4 + j] = _mm512_and_si512(_mm512_permutex_epi64(t[j], 0xEE), mask);
 	}
 	const float low = 1, high = 0.0625f;
-	k4_lane_scales(chunk, second, _mm512_setr_ps(low, low, low, low, high, high, high, high, low, low, low, low, high, high, high, high), row);
+	k4_lane_scales(chunk, second, _mm512_setr_ps(low, low, low, low, high, high, high, high, low, low, low, low, high, high, high,
+	                                             high), row);
 }
 
 /* Group g has bit g of a block's 32 high bytes; pieces 2 i and 2 i + 1 of nibbles have groups 4 i to 4 i + 3. */

@@ -1,14 +1,14 @@
 /* avx512-one.c - rows of Q4_K and Q5_K by one token, in fewer instructions than avx512-few.c spends on them.
  *
  * What is unpacked serves one token only, so as much as can be is done after the products, of which there are fewer than codes:
- *   - A byte's two groups stay apart: transposing 4 x 4 words leaves words j and 4 + j of a group in two quarters of a vector, and eight more shuffles
- *     would bring them together. Here both are multiplied where they are (the activations are arranged to match, hth_a8_one), and two shuffles join
- *     the sums of low and of high groups.
+ *   - A byte's two groups stay apart: transposing 4 x 4 words leaves words j and 4 + j of a group in two quarters of a vector, and eight
+ *     more shuffles would bring them together. Here both are multiplied where they are (the activations are arranged to match, hth_a8_one),
+ *     and two shuffles join the sums of low and of high groups.
  *   - Scales of 1024 columns are read at once: the heads of four blocks fill a vector, whose bytes are permuted and whose bits are moved
  *     (vgf2p8affineqb: another matrix in each quadword) for 32 scales and 32 minimums together.
  * The integer sums of a group are those of avx512-few.c, and they meet the same floats in the same lanes and order: so the token's
- * sums are to the last bit what they are among others. Rows are read in the order in which they lie: two at once, which would load activations
- * once for both, ran no faster in cache and slower from memory.
+ * sums are to the last bit what they are among others. Rows are read in the order in which they lie: two at once, which would load
+ * activations once for both, ran no faster in cache and slower from memory.
  */
 #include "engine/kernels/avx512-lanes.h"
 #include "engine/kernels/avx512.h"
@@ -58,8 +58,8 @@ typedef struct lane_scales {
 	__m512 scale, min;
 } lane_scales;
 
-/* Of four blocks, two of 512 columns. Both types begin with d, dmin and the 12 bytes of hth_k4_scale_min: a (bytes 4 to 7 of the block) has scales of
- * groups 0 to 3 and the tops of those of 4 to 7, b minimums and tops likewise, c the low nibbles of both of groups 4 to 7. */
+/* Of four blocks, two of 512 columns. Both types begin with d, dmin and the 12 bytes of hth_k4_scale_min: a (bytes 4 to 7 of the block) has
+ * scales of groups 0 to 3 and the tops of those of 4 to 7, b minimums and tops likewise, c the low nibbles of both of groups 4 to 7. */
 INLINE void scales_of_four(const char *chunk, size_t block_bytes, lane_scales to[2])
 {
 	__m512i head = _mm512_castsi128_si512(load128(chunk));
@@ -70,13 +70,15 @@ INLINE void scales_of_four(const char *chunk, size_t block_bytes, lane_scales to
 #define FOUR(at) ((at) | ((at) + 1) << 8 | ((at) + 2) << 16 | ((at) + 3) << 24)
 #define EIGHT(part, block) (long long)(FOUR((part) + 16ull * (block)) | FOUR((part) + 16ull * (block) + 16) << 32)
 	enum { A = 4, B = 8, C = 12 };
-	const __m512i parts = _mm512_setr_epi64(EIGHT(A, 0), EIGHT(A, 2), EIGHT(C, 0), EIGHT(C, 2), EIGHT(B, 0), EIGHT(B, 2), EIGHT(C, 0), EIGHT(C, 2));
+	const __m512i parts = _mm512_setr_epi64(EIGHT(A, 0), EIGHT(A, 2), EIGHT(C, 0), EIGHT(C, 2), EIGHT(B, 0), EIGHT(B, 2), EIGHT(C, 0),
+	                                        EIGHT(C, 2));
 	const __m512i tops = _mm512_setr_epi64(0, 0, EIGHT(A, 0), EIGHT(A, 2), 0, 0, EIGHT(B, 0), EIGHT(B, 2));
 #undef EIGHT
 #undef FOUR
 	const long long six = (long long)(MOVE_4(0, 0) | MOVE_2(4, 4)), low = (long long)MOVE_4(0, 0), high = (long long)MOVE_4(4, 0);
 	const long long top = (long long)MOVE_2(6, 4);
-	const __m512i take = _mm512_setr_epi64(six, six, low, low, six, six, high, high), take_top = _mm512_setr_epi64(0, 0, top, top, 0, 0, top, top);
+	const __m512i take = _mm512_setr_epi64(six, six, low, low, six, six, high, high),
+	    take_top = _mm512_setr_epi64(0, 0, top, top, 0, 0, top, top);
 	/* Scales of groups 0 to 3 of each block, of 4 to 7; minimums likewise. */
 	__m512i all = _mm512_or_si512(_mm512_gf2p8affine_epi64_epi8(_mm512_permutexvar_epi8(parts, head), take, 0),
 	                              _mm512_gf2p8affine_epi64_epi8(_mm512_permutexvar_epi8(tops, head), take_top, 0));
@@ -95,14 +97,16 @@ INLINE void scales_of_four(const char *chunk, size_t block_bytes, lane_scales to
 		__m512i m = _mm512_maskz_permutexvar_epi8(first_bytes, _mm512_add_epi32(lanes[i], to_mins), all);
 		/* Word 0 of blocks 2 i and 2 i + 1, two lanes each; word 1 is dmin. */
 		const __m512i of_d = _mm512_set1_epi64((16 * i) * 0x10001ll | (16 * i + 8) * 0x1000100000000ll);
-		__m512i d = _mm512_permutexvar_epi16(of_d, head), dmin = _mm512_permutexvar_epi16(_mm512_add_epi16(of_d, _mm512_set1_epi16(1)), head);
+		__m512i d = _mm512_permutexvar_epi16(of_d, head), dmin = _mm512_permutexvar_epi16(_mm512_add_epi16(of_d,
+		    _mm512_set1_epi16(1)), head);
 		to[i].scale = _mm512_mul_ps(_mm512_cvtepi32_ps(s), _mm512_cvtph_ps(_mm512_castsi512_si256(d)));
 		to[i].min = _mm512_mul_ps(_mm512_cvtepi32_ps(m), _mm512_cvtph_ps(_mm512_castsi512_si256(dmin)));
 	}
 }
 
 /* acc + 512 columns of a row; d: the activations' scales, for high groups as their codes want them. */
-INLINE __m512 chunk_dot(const char *chunk, const char *second, const hth_a8_one *x, const float *d, pairs_fn pairs, lane_scales s, __m512 acc)
+INLINE __m512 chunk_dot(const char *chunk, const char *second, const hth_a8_one *x, const float *d, pairs_fn pairs, lane_scales s,
+                        __m512 acc)
 {
 	__m512i low[4], high[4], sum_low = _mm512_setzero_si512(), sum_high = sum_low;
 	pairs(chunk, second, low, high);
@@ -149,7 +153,8 @@ INLINE void one(const hth_few *job, const size_t block_bytes, pairs_fn pairs, co
 				_mm_prefetch(chunk + HTH_AHEAD, _MM_HINT_T0);
 				chunk_lanes s;
 				k4_lane_scales(chunk, second, _mm512_set1_ps(1), &s);
-				acc = chunk_dot(chunk, second, x, sixteenth ? x->d16 : x->lanes.d, pairs, (lane_scales){s.scale, s.min}, acc);
+				acc = chunk_dot(chunk, second, x, sixteenth ? x->d16 : x->lanes.d, pairs, (lane_scales){s.scale, s.min},
+				                acc);
 				chunk += 2 * block_bytes;
 				a += job->block_stride;
 			}

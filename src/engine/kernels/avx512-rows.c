@@ -190,14 +190,15 @@ INLINE void gemv_float(const void *w, size_t row_bytes, size_t n_rows, size_t co
 				sum[i] = _mm512_fmadd_ps(load(p + (c + 16 * i) * size, 0xFFFF), _mm512_loadu_ps(x + c + 16 * i), sum[i]);
 		}
 		for (; c < cols; c += 16)
-			sum[0] = _mm512_fmadd_ps(load(p + c * size, first(cols - c)), _mm512_maskz_loadu_ps(first(cols - c), x + c), sum[0]);
+			sum[0] = _mm512_fmadd_ps(load(p + c * size, first(cols - c)), _mm512_maskz_loadu_ps(first(cols - c), x + c),
+			                         sum[0]);
 		y[r] = sum_lanes(_mm512_add_ps(_mm512_add_ps(sum[0], sum[1]), _mm512_add_ps(sum[2], sum[3])));
 	}
 }
 
 /* R (1 or 4) rows by T (up to 4) tokens. */
-INLINE void few_tile(const char *p, size_t row_bytes, size_t cols, const float *const *x, float *y, size_t y_stride, size_t size, load_fn load,
-                     const int R, const int T)
+INLINE void few_tile(const char *p, size_t row_bytes, size_t cols, const float *const *x, float *y, size_t y_stride, size_t size,
+                     load_fn load, const int R, const int T)
 {
 	__m512 sum[4][4];
 #pragma GCC unroll 4

@@ -1,5 +1,5 @@
-/* avxvnni-few.c - a row's chunk by a token with 256-bit vpdpbusd, in the loop of avx2-few.h. One token goes this way too: unpacking costs as
- * much as reading in column order would, and one token's sums are then those of several.
+/* avxvnni-few.c - a row's chunk by a token with 256-bit vpdpbusd, in the loop of avx2-few.h. One token goes this way too: unpacking costs
+ * as much as reading in column order would, and one token's sums are then those of several.
  */
 #include "engine/kernels/avx2-few.h"
 #include "engine/kernels/avxvnni.h"
@@ -12,7 +12,8 @@ INLINE void halves(__m256 to[2], __m256 low, __m256 high)
 	to[1] = _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(_mm256_shuffle_ps(low, high, 0xDD)), SWAP));
 }
 
-INLINE void read_chunk(const char *chunk, chunk_groups *row, codes_fn codes, scales_fn scales, const int add, const int cols, const bool has_min)
+INLINE void read_chunk(const char *chunk, chunk_groups *row, codes_fn codes, scales_fn scales, const int add, const int cols,
+                       const bool has_min)
 {
 #define READ(g) row->w[g] = with(add, codes(chunk, g));
 	READ(0) READ(1) READ(2) READ(3) READ(4) READ(5) READ(6) READ(7)

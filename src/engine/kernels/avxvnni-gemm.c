@@ -100,7 +100,8 @@ INLINE void block(const hth_panel *panels, const int P, size_t n, const hth_gemm
 #pragma GCC unroll 2
 					for (int p = 0; p < P; p++) {
 						sum[p][t] = _mm256_dpbusd_avx_epi32(sum[p][t], w[p], q);
-						__asm__("" : "+x"(sum[p][t])); /* in this order: another takes more registers than there are */
+						/* in this order: another takes more registers than there are */
+						__asm__("" : "+x"(sum[p][t]));
 					}
 				}
 			}

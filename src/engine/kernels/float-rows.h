@@ -1,4 +1,5 @@
-/* float-rows.h - rows of floats by a few tokens, cut into tiles, and what the table has of a float type: the same for either width of vectors.
+/* float-rows.h - rows of floats by a few tokens, cut into tiles, and what the table has of a float type: the same for either width of
+ * vectors.
  * Included by avx2-rows.c and avx512-rows.c, which define
  *   TILE_ROWS  the rows of a tile
  *   few_tile   rows (TILE_ROWS or 1) by tokens (1, 2 or 4), whole columns

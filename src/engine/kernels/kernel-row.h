@@ -25,8 +25,8 @@ enum { HTH_A8_COLS = 256, HTH_PANEL_STEP = 4, HTH_NEAR_TOKENS = 32 /* at most so
  * the end of each (measured on Zen 5: 2 KiB gives 0.75 of the read bandwidth, 4 KiB 0.84, 8 KiB 0.95, 16 KiB the same). */
 enum { HTH_AHEAD = 8192 };
 /* And each page's first line so much earlier still, so that the page's address has been looked up when its other lines are asked for
- * (Zen 5, one thread, pages of 4 KiB: all types go from 0.88 to 0.91 of the read bandwidth to 0.94 to 1.0; two tokens together are 10 to 40% faster; four and
- * more, which wait for products, up to 5% slower). */
+ * (Zen 5, one thread, pages of 4 KiB: all types go from 0.88 to 0.91 of the read bandwidth to 0.94 to 1.0; two tokens together are 10 to
+ * 40% faster; four and more, which wait for products, up to 5% slower). */
 enum { HTH_PAGE_AHEAD = 12288 };
 
 /* Asks for `bytes` bytes (a constant) that a loop over rows as they lie comes to `ahead` bytes after those at `at`. */
@@ -66,17 +66,20 @@ typedef struct hth_a8 {
 	float s16[16];
 	int32_t unused[32];
 } hth_a8;
-/* For `few`, which takes a few tokens at once, in the order that its rows of weights are read in: columns of a group side by side in a lane.
+/* For `few`, which takes a few tokens at once, in the order that its rows of weights are read in: columns of a group side by side in a
+ * lane.
  *
- * In 16 lanes, 512 columns, a group of 32 each: q[k], bytes 4 l to 4 l + 3 are columns 4 k to 4 k + 3 of lane l's group, which is the kernels' to
- * choose (avx512-lanes.h); d, s32 and the sum of n16 of each. 11 cache lines: tokens side by side fall into different sets of a cache. */
+ * In 16 lanes, 512 columns, a group of 32 each: q[k], bytes 4 l to 4 l + 3 are columns 4 k to 4 k + 3 of lane l's group, which is the
+ * kernels' to choose (avx512-lanes.h); d, s32 and the sum of n16 of each. 11 cache lines: tokens side by side fall into different sets of a
+ * cache. */
 typedef struct hth_a8_lanes {
 	_Alignas(64) int8_t q[8][64];
 	float d[16], s[16];
 	int32_t n[16];
 } hth_a8_lanes;
-/* One token alone: the same, and for types whose bytes hold two groups (nibbles of Q4_K), low and high ones: pair[j] and pair[4 + j] are what words j and
- * 4 + j of low and of high groups meet, in quarters 0 and 2 of the vector, and 1 and 3. d16: d, a sixteenth of it for high groups. */
+/* One token alone: the same, and for types whose bytes hold two groups (nibbles of Q4_K), low and high ones: pair[j] and pair[4 + j] are
+ * what words j and 4 + j of low and of high groups meet, in quarters 0 and 2 of the vector, and 1 and 3. d16: d, a sixteenth of it for high
+ * groups. */
 typedef struct hth_a8_one {
 	hth_a8_lanes lanes;
 	_Alignas(64) int8_t pair[8][64];
@@ -88,15 +91,16 @@ typedef struct hth_a8_lanes16 {
 	float d[16], s[16];
 	int32_t n[16];
 } hth_a8_lanes16;
-/* And 256 columns in groups of 32: q[k], bytes 4 g to 4 g + 3 are columns 32 g + 4 k to 32 g + 4 k + 3; minus and n16 as in the lines, halves apart. */
+/* And 256 columns in groups of 32: q[k], bytes 4 g to 4 g + 3 are columns 32 g + 4 k to 32 g + 4 k + 3; minus and n16 as in the lines,
+ * halves apart. */
 typedef struct hth_a8_groups {
 	_Alignas(64) int8_t q[8][32];
 	float d[8], s32[8], s16[16];
 	int16_t minus[2][8][2];
 	int32_t n16[2][8];
 } hth_a8_groups;
-/* One token alone in 256-bit vectors, 256 columns: halves[2 i] and halves[2 i + 1]: columns 0 to 15 of groups i and 4 + i, and 16 to 31; minus as in
- * the lines, halves apart; sizes: the halves without their signs. */
+/* One token alone in 256-bit vectors, 256 columns: halves[2 i] and halves[2 i + 1]: columns 0 to 15 of groups i and 4 + i, and 16 to 31;
+ * minus as in the lines, halves apart; sizes: the halves without their signs. */
 typedef struct hth_a8_alone {
 	_Alignas(64) int8_t halves[8][32];
 	float d[8], s32[8];
@@ -104,7 +108,8 @@ typedef struct hth_a8_alone {
 	int8_t sizes[8][32];
 } hth_a8_alone;
 enum { HTH_ARRANGED_MAX = 640 }; /* bytes for 256 columns */
-static_assert(sizeof(hth_a8) <= HTH_ARRANGED_MAX && sizeof(hth_a8_alone) <= HTH_ARRANGED_MAX && sizeof(hth_a8_one) <= 2 * HTH_ARRANGED_MAX && sizeof(hth_a8_lanes16) <= HTH_ARRANGED_MAX &&
+static_assert(sizeof(hth_a8) <= HTH_ARRANGED_MAX && sizeof(hth_a8_alone) <= HTH_ARRANGED_MAX &&
+              sizeof(hth_a8_one) <= 2 * HTH_ARRANGED_MAX && sizeof(hth_a8_lanes16) <= HTH_ARRANGED_MAX &&
                   sizeof(hth_a8_groups) <= HTH_ARRANGED_MAX,
               "any fits acts.h's room");
 
@@ -147,7 +152,8 @@ typedef struct hth_arrangement {
 	void (*arrange)(void *dst, const hth_a8_line *lines, size_t stride, size_t n_groups);
 } hth_arrangement;
 
-/* y[t * y_stride + r] = row r . token t, each token's first arranged columns at acts + offset[t], the next ones block_stride further. Any number of tokens; made for a few. */
+/* y[t * y_stride + r] = row r . token t, each token's first arranged columns at acts + offset[t], the next ones block_stride further. Any
+ * number of tokens; made for a few. */
 typedef struct hth_few {
 	const void *w;
 	size_t row_bytes, n_rows, cols;
@@ -166,8 +172,8 @@ typedef void (*hth_unpack_float_fn)(float *panel, const void *w, size_t row_byte
 typedef void (*hth_gemm_float_fn)(const float *panel, size_t n, const float *const *x, size_t n_tokens, float *acc);
 typedef void (*hth_gemv_float_fn)(const void *w, size_t row_bytes, size_t n_rows, size_t cols, const float *x, float *y);
 /* A few tokens at once, straight from the file's layout: y[t * y_stride + r] = row r . x[t]. */
-typedef void (*hth_few_float_fn)(const void *w, size_t row_bytes, size_t n_rows, size_t cols, const float *const *x, size_t n_tokens, float *y,
-                                 size_t y_stride);
+typedef void (*hth_few_float_fn)(const void *w, size_t row_bytes, size_t n_rows, size_t cols, const float *const *x, size_t n_tokens,
+                                 float *y, size_t y_stride);
 
 typedef struct hth_kernel_type {
 	/* codes: every row of the table brings unpack and gemm for every such type; gemv and few NULL: one token takes gemm too */
@@ -192,8 +198,8 @@ typedef struct hth_kernel_row {
 	void (*quantize_acts)(hth_a8_line *dst, size_t stride, const float *x, size_t n);
 	/* For few, by whether a type's groups are of 32 or of 16; both may be the same. NULL: no type has few. (gemv has hth_a8.) */
 	const hth_arrangement *few_acts[2];
-	/* Where activations are of one token alone, for types with `one`; and, where few serves one token, for all with groups of 32: it then begins with
-	 * what few_acts[0] makes. */
+	/* Where activations are of one token alone, for types with `one`; and, where few serves one token, for all with groups of 32: it
+	 * then begins with what few_acts[0] makes. */
 	const hth_arrangement *one_acts;
 	hth_gemm_float_fn gemm_float;
 	/* For measure.c. A sum over n bytes (a multiple of 256) read as fast as can be; and a loop of multiply-adds on

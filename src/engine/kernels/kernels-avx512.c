@@ -222,7 +222,7 @@ static uint64_t mac_float(size_t rounds)
 }
 
 #define CODES(name, kind) {.unpack = hth_avx512_unpack_##name, .gemm = hth_avx512_gemm_##kind, .few = hth_avx512_few_##name}
-#define CODES_ONE(name, kind)                                                                                                                        \
+#define CODES_ONE(name, kind) \
 	{.unpack = hth_avx512_unpack_##name, .gemm = hth_avx512_gemm_##kind, .one = hth_avx512_one_##name, .few = hth_avx512_few_##name}
 #define FLOATS(name) {.unpack_float = hth_avx512_unpack_##name, .gemv_float = hth_avx512_gemv_##name, .few_float = hth_avx512_few_##name}
 

@@ -1,5 +1,5 @@
-/* kernels-neoni8mm.c - the NEON row for processors that multiply small matrices of bytes (ARMv8.6, and many ARMv8.2 ones: Neoverse V1 and N2,
- * Cortex-A510, Apple's from the M2 on). One token goes as in the row before: reading the weights is what it costs.
+/* kernels-neoni8mm.c - the NEON row for processors that multiply small matrices of bytes (ARMv8.6, and many ARMv8.2 ones: Neoverse V1 and
+ * N2, Cortex-A510, Apple's from the M2 on). One token goes as in the row before: reading the weights is what it costs.
  */
 #include "engine/kernels/cpu.h"
 #include "engine/kernels/neon.h"

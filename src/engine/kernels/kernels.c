@@ -208,9 +208,9 @@ typedef struct scratch_float {
 _Static_assert(sizeof(scratch_codes) <= HTH_THREADS_SCRATCH, "scratch");
 _Static_assert(sizeof(scratch_float) <= HTH_THREADS_SCRATCH, "scratch");
 
-/* The thread sanitizer would look at each vector that the rows' loops touch, most of them weights, which lie in a read-only mapping or are never
- * written: nine tenths of its tests' time. The loops are compiled without it (meson.build), and it is told here what each task touches. Their
- * panels and sums are a worker's own. */
+/* The thread sanitizer would look at each vector that the rows' loops touch, most of them weights, which lie in a read-only mapping or are
+ * never written: nine tenths of its tests' time. The loops are compiled without it (meson.build), and it is told here what each task
+ * touches. Their panels and sums are a worker's own. */
 #ifdef __SANITIZE_THREAD__
 void __tsan_read_range(const void *at, unsigned long size);
 void __tsan_write_range(void *at, unsigned long size);
@@ -345,11 +345,14 @@ static void task_float(const run_plan *run, const job_plan *plan, void *scratch,
 		for (size_t g = 0; g < n_groups; g++) {
 			const char *block = data + g * G * w->row_bytes;
 			size_t valid = HTH_MIN(G, n_rows - g * G);
-			/* What is unpacked next: more streams than the processor foresees, and as many bytes as stay near while this panel is multiplied. */
+			/* What is unpacked next: more streams than the processor foresees, and as many bytes as stay near while this panel
+			 * is multiplied. */
 			if (g + 1 < n_groups)
-				prefetch_chunk(block + G * w->row_bytes, w->row_bytes, HTH_MIN(G, n_rows - (g + 1) * G), chunk_bytes(traits, n));
+				prefetch_chunk(block + G * w->row_bytes, w->row_bytes, HTH_MIN(G, n_rows - (g + 1) * G),
+				               chunk_bytes(traits, n));
 			else if (c + n < w->cols)
-				prefetch_chunk(data + chunk_bytes(traits, n), w->row_bytes, HTH_MIN(G, n_rows), chunk_bytes(traits, HTH_MIN(w->cols - c - n, (size_t)HTH_A8_COLS)));
+				prefetch_chunk(data + chunk_bytes(traits, n), w->row_bytes, HTH_MIN(G, n_rows),
+				               chunk_bytes(traits, HTH_MIN(w->cols - c - n, (size_t)HTH_A8_COLS)));
 			if (type->unpack_float != NULL)
 				type->unpack_float(s->panel, block, w->row_bytes, valid, n);
 			else
@@ -506,7 +509,8 @@ static void quantize_task(void *ctx, size_t task, unsigned worker)
 		size_t cols = HTH_MIN(end_col - c, (size_t)HTH_A8_COLS), next = (c + cols + 31) / 32;
 		bool is_block = form != NULL && (next - group == form->cols / 32 || c + cols == acts->cols);
 		for (size_t t = token0; t < end; t++) {
-			const float *x = acts->x + t * acts->x_stride + c, *gate = acts->gate != NULL ? acts->gate + t * acts->x_stride + c : NULL;
+			const float *x = acts->x + t * acts->x_stride + c,
+			    *gate = acts->gate != NULL ? acts->gate + t * acts->x_stride + c : NULL;
 			bool more = c + 2 * HTH_A8_COLS <= end_col;
 			if (more)
 				prefetch_chunk((const char *)(x + HTH_A8_COLS), 0, 1, HTH_A8_COLS * sizeof *x);
@@ -531,13 +535,15 @@ static void quantize_task(void *ctx, size_t task, unsigned worker)
 	}
 }
 
-/* Makes the 8-bit forms that are not there yet: what gemm reads, and what weights of this type by one token or a few do if that is wanted. */
+/* Makes the 8-bit forms that are not there yet: what gemm reads, and what weights of this type by one token or a few do if that is
+ * wanted. */
 static void make_acts(const hth_kernel_row *row, hth_threads *threads, hth_acts *acts, hth_type type, bool want_arranged)
 {
 	unsigned room = 0;
 	const hth_arrangement *form = want_arranged ? arrangement(row, acts, type, &room) : NULL;
 	quantize_plan plan = {.row = row, .acts = acts, .lines = !acts->lines_ready, .form = acts->arranged_ready[room] ? NULL : form,
-	                      .arranged = acts->arranged[room], .tokens_per_task = QUANTIZE_TOKENS, .cols_per_task = acts->cols, .n_parts = 1};
+	                      .arranged = acts->arranged[room], .tokens_per_task = QUANTIZE_TOKENS, .cols_per_task = acts->cols,
+	                      .n_parts = 1};
 	if (!plan.lines && plan.form == NULL)
 		return;
 	if (acts->n_tokens * acts->cols > QUANTIZE_ALONE) {

@@ -34,8 +34,8 @@ void hth_acts_destroy(hth_acts *acts);
 uint64_t hth_acts_plan_bytes(size_t max_tokens, size_t max_cols); /* what create allocates */
 /* x is borrowed until the next set: n_tokens rows of cols floats, x_stride floats apart. */
 void hth_acts_set(hth_acts *acts, const float *x, size_t x_stride, size_t n_tokens, size_t cols);
-/* The same with what gates: x is act(gate) * up, which is computed on the way to the 8-bit form, so only for matrices that read that. n_tokens
- * rows of cols floats, each after the last. */
+/* The same with what gates: x is act(gate) * up, which is computed on the way to the 8-bit form, so only for matrices that read that.
+ * n_tokens rows of cols floats, each after the last. */
 typedef void hth_gate_fn(float *y, const float *gate, const float *up, size_t n); /* of hth_vec_ops */
 void hth_acts_set_gated(hth_acts *acts, const float *gate, const float *up, hth_gate_fn *act, size_t n_tokens, size_t cols);
 

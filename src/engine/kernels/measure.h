@@ -10,11 +10,13 @@
 typedef struct hth_measure hth_measure;
 HTH_MUST_USE hth_status hth_measure_create(hth_measure **ret_measure, hth_threads *threads, hth_error *err); /* HTH_NO_MEMORY */
 void hth_measure_destroy(hth_measure *measure);
-/* Reading a buffer much larger than the caches, for at least so long and at least once (3 to 30 ms), in turns with something else: 10^9 bytes
- * a second. */
+/* Reading a buffer much larger than the caches, for at least so long and at least once (3 to 30 ms), in turns with something else: 10^9
+ * bytes a second. */
 double hth_measure_read_gb_s(hth_measure *measure, uint64_t at_least_ns);
 typedef enum hth_mac_kind {
-	HTH_MAC_CODES, /* small codes by 8-bit activations: the row's best instruction mix (AVX2: products summed in 16 bits; AVX-512: dot products into 32) */
+	/* small codes by 8-bit activations: the row's best instruction mix (AVX2: products summed in 16 bits; AVX-512: dot products into
+	 * 32) */
+	HTH_MAC_CODES,
 	HTH_MAC_WIDE,  /* the same when every pair of products is widened to 32 bits at once (8-bit weights) */
 	HTH_MAC_FLOAT, /* fused multiply-adds of floats */
 	HTH_MAC_KINDS

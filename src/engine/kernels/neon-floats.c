@@ -33,7 +33,8 @@ void hth_neon_quantize_acts(hth_a8_line *dst, size_t stride, const float *x, siz
 			sum[h] = vaddv_s32(pairs);
 			for (int k = 0; k < 2; k++)
 				dst->minus[h][k] = (int16_t)-(k == 0 ? vget_lane_s32(pairs, 0) : vget_lane_s32(pairs, 1));
-			int16x8_t low = vcombine_s16(vmovn_s32(q[0]), vmovn_s32(q[1])), high = vcombine_s16(vmovn_s32(q[2]), vmovn_s32(q[3]));
+			int16x8_t low = vcombine_s16(vmovn_s32(q[0]), vmovn_s32(q[1])),
+			    high = vcombine_s16(vmovn_s32(q[2]), vmovn_s32(q[3]));
 			vst1q_s8(dst->q + 16 * h, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
 			dst->s16[h] = d * (float)sum[h];
 			dst->n16[h] = -128 * sum[h];

@@ -16,8 +16,8 @@ typedef codes32 (*codes_fn)(const char *chunk, int g);
 typedef void (*scales_fn)(const char *chunk, int n, float s[16], float m[16]);
 
 /* One token's sums of a panel's rows to its place: of a group of 32 in `last`, or of its two groups of 16. */
-INLINE void add_token(float *at, int32x4_t first, int32x4_t last, const hth_a8_line *a, const float32x4_t scale[2], const float32x4_t min[2],
-                      const bool by16, const bool has_min)
+INLINE void add_token(float *at, int32x4_t first, int32x4_t last, const hth_a8_line *a, const float32x4_t scale[2],
+                      const float32x4_t min[2], const bool by16, const bool has_min)
 {
 	float32x4_t sum = vld1q_f32(at), v;
 	if (by16) {
@@ -42,8 +42,14 @@ INLINE void by_token(int32x4_t sum[2], int32x4_t rows01, int32x4_t rows23)
 	sum[0] = vreinterpretq_s32_s64(vzip1q_s64(vreinterpretq_s64_s32(rows01), vreinterpretq_s64_s32(rows23)));
 	sum[1] = vreinterpretq_s32_s64(vzip2q_s64(vreinterpretq_s64_s32(rows01), vreinterpretq_s64_s32(rows23)));
 }
-INLINE int8x16_t zip_low(int8x16_t a, int8x16_t b) { return vreinterpretq_s8_s64(vzip1q_s64(vreinterpretq_s64_s8(a), vreinterpretq_s64_s8(b))); }
-INLINE int8x16_t zip_high(int8x16_t a, int8x16_t b) { return vreinterpretq_s8_s64(vzip2q_s64(vreinterpretq_s64_s8(a), vreinterpretq_s64_s8(b))); }
+INLINE int8x16_t zip_low(int8x16_t a, int8x16_t b)
+{
+	return vreinterpretq_s8_s64(vzip1q_s64(vreinterpretq_s64_s8(a), vreinterpretq_s64_s8(b)));
+}
+INLINE int8x16_t zip_high(int8x16_t a, int8x16_t b)
+{
+	return vreinterpretq_s8_s64(vzip2q_s64(vreinterpretq_s64_s8(a), vreinterpretq_s64_s8(b)));
+}
 #else
 /* 16 activations against panel codes of 16 columns: bytes 4 i of the activations go to every lane for step i. */
 #define DOT_STEP(sum, w, a, i) dot16(sum, w, vreinterpretq_s8_s32(vdupq_laneq_s32(vreinterpretq_s32_s8(a), i)))
@@ -135,8 +141,10 @@ INLINE void unpack(hth_panel *panel, const void *block, size_t row_bytes, size_t
 		scales(row[r], (int)(n / 32), s[r], m[r]);
 	}
 	for (size_t g = 0; g < (by16 ? 16 : 8); g += 4) {
-		vst4q_f32(panel->scale + 4 * g, ((float32x4x4_t){{vld1q_f32(s[0] + g), vld1q_f32(s[1] + g), vld1q_f32(s[2] + g), vld1q_f32(s[3] + g)}}));
-		vst4q_f32(panel->min + 4 * g, ((float32x4x4_t){{vld1q_f32(m[0] + g), vld1q_f32(m[1] + g), vld1q_f32(m[2] + g), vld1q_f32(m[3] + g)}}));
+		vst4q_f32(panel->scale + 4 * g, ((float32x4x4_t){{vld1q_f32(s[0] + g), vld1q_f32(s[1] + g), vld1q_f32(s[2] + g),
+		                                                  vld1q_f32(s[3] + g)}}));
+		vst4q_f32(panel->min + 4 * g, ((float32x4x4_t){{vld1q_f32(m[0] + g), vld1q_f32(m[1] + g), vld1q_f32(m[2] + g),
+		                                                vld1q_f32(m[3] + g)}}));
 	}
 	for (int g = 0; g < (int)(n / 32); g++) {
 		codes32 c[4];
@@ -151,7 +159,8 @@ INLINE void unpack(hth_panel *panel, const void *block, size_t row_bytes, size_t
 			vst1q_s8(to + 48, zip_high(c[2 * pair].high, c[2 * pair + 1].high));
 		}
 #else
-#define WORDS(part) {{vreinterpretq_s32_s8(c[0].part), vreinterpretq_s32_s8(c[1].part), vreinterpretq_s32_s8(c[2].part), vreinterpretq_s32_s8(c[3].part)}}
+#define WORDS(part) {{vreinterpretq_s32_s8(c[0].part), vreinterpretq_s32_s8(c[1].part), vreinterpretq_s32_s8(c[2].part), \
+                      vreinterpretq_s32_s8(c[3].part)}}
 		vst4q_s32((int32_t *)(void *)(panel->codes + 128 * g), ((int32x4x4_t)WORDS(low)));
 		vst4q_s32((int32_t *)(void *)(panel->codes + 128 * g + 64), ((int32x4x4_t)WORDS(high)));
 #undef WORDS
@@ -230,19 +239,19 @@ NEON_TYPE(iq4_xs, 1, false, false)
 	[HTH_MXFP4] = CODES(mxfp4, min)
 
 /* For measure.c: eight chains of an instruction that does `macs` multiply-adds. */
-#define NEON_MAC_LOOP(instruction, macs)                                                                                                     \
-	static uint64_t mac_codes(size_t rounds)                                                                                             \
-	{                                                                                                                                    \
-		int32x4_t z = vdupq_n_s32(0), s0 = z, s1 = z, s2 = z, s3 = z, s4 = z, s5 = z, s6 = z, s7 = z;                                \
-		int8x16_t w = vdupq_n_s8(0), a = w;                                                                                          \
-		for (size_t k = 0; k < rounds; k++)                                                                                          \
-			__asm__ volatile(instruction " %0.4s, %8.16b, %9.16b\n\t" instruction " %1.4s, %8.16b, %9.16b\n\t"                  \
-			                 instruction " %2.4s, %8.16b, %9.16b\n\t" instruction " %3.4s, %8.16b, %9.16b\n\t"                  \
-			                 instruction " %4.4s, %8.16b, %9.16b\n\t" instruction " %5.4s, %8.16b, %9.16b\n\t"                  \
-			                 instruction " %6.4s, %8.16b, %9.16b\n\t" instruction " %7.4s, %8.16b, %9.16b"                      \
-			                 : "+w"(s0), "+w"(s1), "+w"(s2), "+w"(s3), "+w"(s4), "+w"(s5), "+w"(s6), "+w"(s7)                    \
-			                 : "w"(w), "w"(a));                                                                                  \
-		return rounds * 8 * (macs);                                                                                                  \
+#define NEON_MAC_LOOP(instruction, macs)                                                                                   \
+	static uint64_t mac_codes(size_t rounds)                                                                           \
+	{                                                                                                                  \
+		int32x4_t z = vdupq_n_s32(0), s0 = z, s1 = z, s2 = z, s3 = z, s4 = z, s5 = z, s6 = z, s7 = z;              \
+		int8x16_t w = vdupq_n_s8(0), a = w;                                                                        \
+		for (size_t k = 0; k < rounds; k++)                                                                        \
+			__asm__ volatile(instruction " %0.4s, %8.16b, %9.16b\n\t" instruction " %1.4s, %8.16b, %9.16b\n\t" \
+			                 instruction " %2.4s, %8.16b, %9.16b\n\t" instruction " %3.4s, %8.16b, %9.16b\n\t" \
+			                 instruction " %4.4s, %8.16b, %9.16b\n\t" instruction " %5.4s, %8.16b, %9.16b\n\t" \
+			                 instruction " %6.4s, %8.16b, %9.16b\n\t" instruction " %7.4s, %8.16b, %9.16b"     \
+			                 : "+w"(s0), "+w"(s1), "+w"(s2), "+w"(s3), "+w"(s4), "+w"(s5), "+w"(s6), "+w"(s7)  \
+			                 : "w"(w), "w"(a));                                                                \
+		return rounds * 8 * (macs);                                                                                \
 	}
 
 /* The row of that name in the table. */

@@ -2,8 +2,8 @@
  *
  * A pool is n threads counting the caller: hth_threads_run shares task numbers between the caller and n - 1 workers and
  * returns when all are done. Each goes through a contiguous part of them, and then steals from the others, so a slow core
- * does not hold the rest; a worker that comes late misses the run. Workers spin briefly between runs, then sleep: an idle pool costs no CPU.
- * One run at a time per pool; a task must not start another run on the same pool.
+ * does not hold the rest; a worker that comes late misses the run. Workers spin briefly between runs, then sleep: an idle pool costs no
+ * CPU. One run at a time per pool; a task must not start another run on the same pool.
  */
 #ifndef HTH_ENGINE_THREADS_H
 #define HTH_ENGINE_THREADS_H
@@ -23,11 +23,11 @@ void hth_threads_destroy(hth_threads *threads);
 unsigned hth_threads_count(const hth_threads *threads);
 /* HTH_THREADS_SCRATCH bytes of this worker's; only inside a task, only by the worker itself. */
 void *hth_threads_scratch(hth_threads *threads, unsigned worker);
-/* Calls fn(ctx, task, worker) for every task in [0, n_tasks), at most UINT32_MAX of them; worker in [0, count). Everything written before this call
- * is visible to tasks, and everything tasks wrote is visible after it returns. */
+/* Calls fn(ctx, task, worker) for every task in [0, n_tasks), at most UINT32_MAX of them; worker in [0, count). Everything written before
+ * this call is visible to tasks, and everything tasks wrote is visible after it returns. */
 void hth_threads_run(hth_threads *threads, size_t n_tasks, void (*fn)(void *ctx, size_t task, unsigned worker), void *ctx);
-/* The same for small tasks that are better done several neighbours at a time: fn gets them as [first, end), many while many are left, then fewer,
- * so that workers end together. */
+/* The same for small tasks that are better done several neighbours at a time: fn gets them as [first, end), many while many are left, then
+ * fewer, so that workers end together. */
 typedef void hth_range_fn(void *ctx, size_t first, size_t end, unsigned worker);
 void hth_threads_run_ranges(hth_threads *threads, size_t n_tasks, hth_range_fn *fn, void *ctx);
 

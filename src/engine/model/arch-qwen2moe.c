@@ -17,4 +17,5 @@ static hth_status load(hth_loader *ld)
 	return hth_decoder_load(ld, load_layer);
 }
 
-const hth_arch hth_arch_qwen2moe = {"qwen2moe", "attention.layer_norm_rms_epsilon", HTH_ROPE_HALVES, load, hth_decoder_forward, {.act = HTH_SILU}};
+const hth_arch hth_arch_qwen2moe = {"qwen2moe", "attention.layer_norm_rms_epsilon", HTH_ROPE_HALVES, load, hth_decoder_forward,
+                                    {.act = HTH_SILU}};

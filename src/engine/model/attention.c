@@ -197,7 +197,8 @@ static void attend_block(const attention_job *job, const block *b, uint32_t spli
 		const unsigned char *k = hth_kv_tile(p->kv, page, job->layer, 0, b->head);
 		const unsigned char *v = hth_kv_tile(p->kv, page, job->layer, 1, b->head);
 		ret_state->next_k = ret_state->next_v = NULL;
-		ret_state->next_size = p->kv->shape.type == HTH_KV_F32 ? sizeof(float) : p->kv->shape.type == HTH_KV_F16 ? sizeof(uint16_t) : 1;
+		ret_state->next_size = p->kv->shape.type == HTH_KV_F32 ? sizeof(float) : p->kv->shape.type == HTH_KV_F16 ? sizeof(uint16_t)
+		    : 1;
 		if (i + 1 < to) {
 			uint32_t next = hth_kv_page(p->kv, b->run->seq, (i + 1) * HTH_KV_PAGE);
 			ret_state->next_k = hth_kv_tile(p->kv, next, job->layer, 0, b->head);

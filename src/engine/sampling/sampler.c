@@ -252,8 +252,8 @@ int32_t hth_sampler_sample(hth_sampler *s, float *logits, const uint32_t *allowe
 	return c[draw(s, c, n, p->temperature, &probability)].id;
 }
 
-/* Candidates stand in the order of their logits, and kernels that round otherwise put near ones in another: so the token may be anywhere among those whose logits are
- * as near as this, also just beyond the cut. */
+/* Candidates stand in the order of their logits, and kernels that round otherwise put near ones in another: so the token may be anywhere
+ * among those whose logits are as near as this, also just beyond the cut. */
 static const float near_logit = 0.1f;
 
 static float miss_of_draw(const hth_sampler *s, float logit)

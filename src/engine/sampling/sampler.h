@@ -18,11 +18,11 @@ void hth_sampler_accept(hth_sampler *sampler, int32_t token);
 /* Picks a token. logits: n_vocab floats, changed in place. allowed: NULL, or a bit per token (bit id % 32 of word id /
  * 32) of those a grammar allows, at least one. NaN logits count as minus infinity. */
 int32_t hth_sampler_sample(hth_sampler *sampler, float *logits, const uint32_t *allowed);
-/* The next draw is that of this place in the answer: a seed and a place give one number, whatever was drawn before. So an answer can be gone on
- * with from its tokens alone (but for mirostat, which remembers how surprising they were). */
+/* The next draw is that of this place in the answer: a seed and a place give one number, whatever was drawn before. So an answer can be
+ * gone on with from its tokens alone (but for mirostat, which remembers how surprising they were). */
 void hth_sampler_seek(hth_sampler *sampler, uint64_t place);
-/* As sample; and how far `token` was from being picked, 0 (it was) to 1: by how much less likely than the likeliest it is (greedy), or how far the
- * draw is from the part of [0, 1) that is its and its near rivals'; 1 where it was cut or not allowed. */
+/* As sample; and how far `token` was from being picked, 0 (it was) to 1: by how much less likely than the likeliest it is (greedy), or how
+ * far the draw is from the part of [0, 1) that is its and its near rivals'; 1 where it was cut or not allowed. */
 int32_t hth_sampler_weigh(hth_sampler *sampler, float *logits, const uint32_t *allowed, int32_t token, float *ret_miss);
 
 typedef struct hth_logprob {

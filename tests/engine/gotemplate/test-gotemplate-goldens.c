@@ -42,7 +42,8 @@ static void check(const char *name, const char *source, const json_t *vars, cons
 	hth_error err = HTH_ERROR_INIT;
 	hth_status status = render(source, vars, &out, &err);
 	if (want == NULL && status == HTH_OK)
-		test_fail(__FILE__, __LINE__, "%s\n#   gives \"%s\" and not: %s", name, out.text, json_string_value(json_object_get(row, "error")));
+		test_fail(__FILE__, __LINE__, "%s\n#   gives \"%s\" and not: %s", name, out.text,
+		          json_string_value(json_object_get(row, "error")));
 	else if (want == NULL)
 		CHECK(status == HTH_INVALID && strncmp(err.message, "line ", 5) == 0);
 	else if (status != HTH_OK)
@@ -74,7 +75,8 @@ TEST(conversations_come_out_as_go_has_them)
 	for (size_t i = 0; i < json_array_size(rows); i++) {
 		char name[200];
 		const json_t *row = json_array_get(rows, i);
-		const char *template = json_string_value(json_object_get(row, "t")), *conversation = json_string_value(json_object_get(row, "name"));
+		const char *template = json_string_value(json_object_get(row, "t")),
+		    *conversation = json_string_value(json_object_get(row, "name"));
 		snprintf(name, sizeof name, "%s: %s", template, conversation);
 		check(name, json_string_value(json_object_get(json_object_get(all, "templates"), template)),
 		      json_object_get(json_object_get(all, "conversations"), conversation), row);

@@ -553,8 +553,8 @@ TEST(distances_are_the_fewest_bytes_to_the_end)
 		REQUIRE_OK(hth_grammar_matcher_create(&m, g, &err));
 		CHECK(hth_grammar_accept_bytes(m, cases[i].before, strlen(cases[i].before)));
 		if (hth_grammar_distance(m) != cases[i].distance)
-			test_fail(__FILE__, __LINE__, "%s after %s: %zu, not %zu", cases[i].grammar, cases[i].before, hth_grammar_distance(m),
-			          cases[i].distance);
+			test_fail(__FILE__, __LINE__, "%s after %s: %zu, not %zu", cases[i].grammar, cases[i].before,
+			          hth_grammar_distance(m), cases[i].distance);
 		CHECK(hth_grammar_can_end_within(m, cases[i].distance));
 		hth_grammar_matcher_destroy(m);
 		hth_grammar_destroy(g);
@@ -565,9 +565,11 @@ TEST(distances_are_the_fewest_bytes_to_the_end)
 TEST(nearer_tokens_end_in_time)
 {
 	static const char *const grammars[] = {
-	    "root ::= \"{\" s \":\" (s | n) (\",\" s \":\" (s | n))* \"}\"\ns ::= \"\\\"\" c{0,7} \"\\\"\"\nc ::= [^\"\\\\]\nn ::= [0-9]+ (\".\" [0-9]+)?",
+	    "root ::= \"{\" s \":\" (s | n) (\",\" s \":\" (s | n))* \"}\"\ns ::= \"\\\"\" c{0,7} \"\\\"\"\nc ::= [^\"\\\\]\nn ::= [0-9]+ "
+	    "(\".\" [0-9]+)?",
 	    "root ::= v\nv ::= \"[\" (v (\",\" v)*)? \"]\" | [0-9]{1,5} | \"\\\"\" [^\"]* \"\\\"\"",
-	    "root ::= \"hello\" (\" \" [a-z]{6,20}){3,9} \".\"", "root ::= [^a]* \"a\" [^b]{2,4}", "root ::= \"<tool>\" [a-z]{3} \"<|call|>\"",
+	    "root ::= \"hello\" (\" \" [a-z]{6,20}){3,9} \".\"", "root ::= [^a]* \"a\" [^b]{2,4}",
+	    "root ::= \"<tool>\" [a-z]{3} \"<|call|>\"",
 	    "root ::= [a-z]* \"<tool>\" \"x\"? \"{\\\"\""};
 	made m;
 	open_vocab(&m);

@@ -168,10 +168,12 @@ TEST(each_limit_says_that_it_was_reached)
 		size_t memory;
 		const char *says;
 	} cases[] = {
-	    {"{% for i in range(1000) %}{{ i }}{% endfor %}", {.max_steps = 500}, 1 << 20, "line 1: the template did not finish within 500 steps"},
+	    {"{% for i in range(1000) %}{{ i }}{% endfor %}", {.max_steps = 500}, 1 << 20,
+	     "line 1: the template did not finish within 500 steps"},
 	    {"{% for i in range(1000) %}{{ i }}{% endfor %}", {.max_output = 100}, 1 << 20, "over its limit of 100 bytes"},
 	    {"\n{{ range(90000) | list | length }}", {0}, 1 << 20, "line 2: the template needs more memory than it may use"},
-	    {"{% macro m(n) %}{% if n > 0 %}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(20) }}", {.max_depth = 10}, 1 << 20, "calls are nested deeper than 10"},
+	    {"{% macro m(n) %}{% if n > 0 %}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(20) }}", {.max_depth = 10}, 1 << 20,
+	     "calls are nested deeper than 10"},
 	    {"{{ u * 100000 }}", {0}, 65536, "memory"},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -294,7 +296,8 @@ TEST(input_that_is_no_utf8_passes_through_unharmed)
 TEST(appending_in_a_loop_costs_what_is_appended)
 {
 	run r = render_with("{% set ns = namespace(t='') %}{% for i in range(20000) %}{% set ns.t = ns.t + 'abcdefghij' %}{% endfor %}"
-			    "{{ ns.t | length }}", strlen("{% set ns = namespace(t='') %}{% for i in range(20000) %}{% set ns.t = ns.t + 'abcdefghij' %}{% endfor %}{{ ns.t | length }}"),
+			    "{{ ns.t | length }}", strlen("{% set ns = namespace(t='') %}{% for i in range(20000) %}{% set ns.t = ns.t + "
+			                                  "'abcdefghij' %}{% endfor %}{{ ns.t | length }}"),
 			    NULL, 16 << 20);
 	CHECK_INT(r.status, HTH_OK);
 	CHECK_STR(r.out.text, "200000");

@@ -8,7 +8,8 @@
  * limits around a round.
  *
  * With -c: the loops themselves, one thread, in its own processor time: 16 or 32 rows of 2048 columns, at most 43 KiB, that
- * stay in the first-level cache, over and over for half a millisecond, best of so many rounds. What a loop reaches here no memory can slow down. */
+ * stay in the first-level cache, over and over for half a millisecond, best of so many rounds. What a loop reaches here no memory can slow
+ * down. */
 #include "base/mem.h"
 #include "engine/kernels/kernel-row.h"
 #include "kernel-data.h"
@@ -78,7 +79,8 @@ static double pass(hth_threads *pool, const model *m, workspace *ws, size_t n)
 		const hth_matrix *w = m->matrices + l * MATRICES;
 		float *y = ws->y;
 		hth_acts_set(ws->in, ws->x, FFN, n, EMBD);
-		hth_matmul_run(pool, (hth_matmul[]){{w, ws->in, NULL, 0, y, 2560}, {w + 1, ws->in, NULL, 0, y + 2048, 2560}, {w + 2, ws->in, NULL, 0, y + 2304, 2560}}, 3);
+		hth_matmul_run(pool, (hth_matmul[]){{w, ws->in, NULL, 0, y, 2560}, {w + 1, ws->in, NULL, 0, y + 2048, 2560},
+		                                    {w + 2, ws->in, NULL, 0, y + 2304, 2560}}, 3);
 		hth_acts_set(ws->in, ws->x, FFN, n, EMBD);
 		hth_matmul_run(pool, &(hth_matmul){w + 3, ws->in, NULL, 0, y, EMBD}, 1);
 		hth_acts_set(ws->in, ws->x, FFN, n, EMBD);
@@ -249,8 +251,9 @@ int main(int argc, char **argv)
 				mac = mac_after;
 			}
 			double t = median(seconds_of, rounds);
-			printf("  %4zu tokens: %8.2f tok/s  %6.1f GB/s, %.3f of read  %7.1f G MAC/s, %.3f of peak\n", tokens[s], (double)tokens[s] / t,
-			       bytes / t * 1e-9, median(of_read, rounds), weights / t * 1e-9, median(of_mac, rounds));
+			printf("  %4zu tokens: %8.2f tok/s  %6.1f GB/s, %.3f of read  %7.1f G MAC/s, %.3f of peak\n", tokens[s],
+			       (double)tokens[s] / t, bytes / t * 1e-9, median(of_read, rounds), weights / t * 1e-9,
+			       median(of_mac, rounds));
 			fflush(stdout);
 		}
 		free(m.data);

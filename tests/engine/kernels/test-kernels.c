@@ -282,7 +282,8 @@ TEST(codes_and_activations_at_their_ends_are_exact)
 				for (size_t c = 0; c < p.stride; c++) /* all 127, all -127, or by the column */
 					p.x[t * p.stride + c] = t % 3 == 0 || (t % 3 == 2 && c % 4 < 2) ? 1.0f : -1.0f;
 			problem_solve(&p);
-			for (size_t t = 0; t < HTH_COUNT(tokens) && p.size[0] > 0; t++) { /* with weights of zero there is nothing to be relative to */
+			/* with weights of zero there is nothing to be relative to */
+			for (size_t t = 0; t < HTH_COUNT(tokens) && p.size[0] > 0; t++) {
 				p.n_tokens = tokens[t];
 				problem_check(&p, NULL, 0, "at the ends");
 			}
@@ -355,8 +356,8 @@ static void check_gated(hth_type up_type, hth_type gate_type, hth_type reader_ty
 		test_fail(__FILE__, __LINE__, "%s: %s gated by %s, %zu rows, %zu tokens: not what they give apart", hth_kernels_name(),
 		          hth_type_get(up_type)->name, hth_type_get(gate_type)->name, n_ff, n_tokens);
 	if (memcmp(v, z, n_tokens * OUT * sizeof *v) != 0)
-		test_fail(__FILE__, __LINE__, "%s: %s, %zu rows, %zu tokens gated on the way to 8 bits: not what they give in floats", hth_kernels_name(),
-		          hth_type_get(up_type)->name, n_ff, n_tokens);
+		test_fail(__FILE__, __LINE__, "%s: %s, %zu rows, %zu tokens gated on the way to 8 bits: not what they give in floats",
+		          hth_kernels_name(), hth_type_get(up_type)->name, n_ff, n_tokens);
 	free(v);
 	/* One token alone goes another way, but for the row that has none. */
 	hth_acts_set(x, up.x, up.stride, 1, COLS);
@@ -392,7 +393,8 @@ static void check_gated_few(hth_type reader_type, size_t n_ff, size_t n_tokens, 
 	hth_acts_set(x, gate, n_ff, n_tokens, n_ff);
 	hth_matmul_run(pool, &(hth_matmul){.w = &down.w, .x = x, .y = z, .y_stride = OUT}, 1);
 	if (memcmp(y, z, n_tokens * OUT * sizeof *y) != 0)
-		test_fail(__FILE__, __LINE__, "%s: %s reads %zu numbers of %zu tokens gated on the way to 8 bits: not what they give in floats",
+		test_fail(__FILE__, __LINE__,
+		          "%s: %s reads %zu numbers of %zu tokens gated on the way to 8 bits: not what they give in floats",
 		          hth_kernels_name(), hth_type_get(reader_type)->name, n_ff, n_tokens);
 	free(gate);
 	free(y);
@@ -688,7 +690,8 @@ static void reaches(void)
 		for (int writing = 0; writing < 2; writing++) {
 			reach_too_far(bytes, writing, said, sizeof said);
 			if (strstr(said, "ERROR: AddressSanitizer") == NULL)
-				test_fail(__FILE__, __LINE__, "%s %s %zu bytes too many and nobody sees it: %s", hth_kernels_name(), writing ? "writes" : "reads", bytes, said);
+				test_fail(__FILE__, __LINE__, "%s %s %zu bytes too many and nobody sees it: %s", hth_kernels_name(),
+				          writing ? "writes" : "reads", bytes, said);
 		}
 }
 #endif

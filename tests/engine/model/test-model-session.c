@@ -324,7 +324,8 @@ TEST(a_batch_in_slices_goes_on_between_others)
 {
 	const tiny_spec specs[] = {{LLAMA}, {MOE}};
 	for (size_t k = 0; k < HTH_COUNT(specs); k++) {
-		bench *b = start(&specs[k], 2, &(hth_session_options){.n_seq = 3, .n_ctx = N, .n_batch = 60, .n_slice = 50, .kv_type = HTH_KV_F32});
+		bench *b = start(&specs[k], 2, &(hth_session_options){.n_seq = 3, .n_ctx = N, .n_batch = 60, .n_slice = 50,
+		                                                      .kv_type = HTH_KV_F32});
 		feed(b, 0, b->text[0], 0, 40);
 		feed(b, 1, b->text[1], 0, 20);
 		hth_batch_token batch[60];
@@ -381,7 +382,8 @@ TEST(few_rows_give_the_bits_of_one_as_far_as_is_said)
 	for (const char *const *name = hth_kernels_available(); *name != NULL; name++) {
 		REQUIRE_OK(hth_kernels_select(*name, &err));
 		for (size_t k = 0; k < HTH_COUNT(types); k++) {
-			const tiny_spec spec = {.arch = "llama", .n_embd = 256, .n_layer = 2, .n_head = 8, .n_head_kv = 4, .head_dim = 32, .n_ff = 512,
+			const tiny_spec spec = {.arch = "llama", .n_embd = 256, .n_layer = 2, .n_head = 8, .n_head_kv = 4, .head_dim = 32,
+			                        .n_ff = 512,
 			                        .pairs = true, .type = types[k]};
 			bench *b = start(&spec, 2, &(hth_session_options){.n_seq = 3, .n_ctx = 256});
 			uint32_t exact = HTH_MIN(hth_session_exact_rows(b->session), (uint32_t)18);
