@@ -1,10 +1,11 @@
-/* bench-model.c - makes the model that `make bench` measures: the shape of a 1.1 B Llama with random weights, in a type of one's
- * choice. Speed does not depend on the values of weights, so a few rows per matrix are drawn, quantised and repeated: a file takes
- * seconds. Every byte lies at an address of its own all the same, as memory bandwidth wants it. The vocabulary is made up too, and
- * complete enough to chat with: the answers are noise.
+/* bench-model.c - makes the models that `make bench` measures: real shapes with random weights, in a type of one's choice. Speed does
+ * not depend on the values of weights, so a few rows per matrix are drawn, quantised and repeated: a file takes seconds. Every byte lies at
+ * an address of its own all the same, as memory bandwidth wants it. The vocabulary is made up too, and complete enough to chat with: the
+ * answers are noise.
  *
- *   bench-model OUT.gguf TYPE [VOCABULARY]      (TYPE as in `hearth quantize`)
+ *   bench-model OUT.gguf SHAPE TYPE [VOCABULARY]      (TYPE as in `hearth quantize`)
  *
+ * SHAPE: llama-1b, a 1.1 B Llama; experts-3b, six of the 48 layers of Qwen3-30B-A3B: 128 experts, of which a token uses 8.
  * VOCABULARY: a number of tokens to make up (32000), or a GGUF file whose tokens are taken.
  */
 #include "base/mem.h"
@@ -16,27 +17,50 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { LAYERS = 22, WIDTH = 2048, FFN = 5632, HEADS = 32, KV_HEADS = 4, VOCAB_MAX = 1 << 18, CONTEXT = 8192, ROWS_DRAWN = 32,
-       BY_VOCAB = 1 };
+enum { VOCAB_MAX = 1 << 18, CONTEXT = 8192, COLS_MAX = 8192, ROWS_DRAWN = 32, TENSORS_MAX = 16, BY_VOCAB = 1 };
 static uint32_t n_vocab = 32000;
 
-typedef struct shape {
+typedef struct tensor {
 	const char *name; /* %u: the layer; without one, the tensor is there once */
-	uint64_t cols, rows; /* BY_VOCAB: a row for each token */
+	uint64_t cols, rows; /* rows 0: a vector; BY_VOCAB: a row for each token */
+	bool of_experts; /* as many of it as there are experts */
+} tensor;
+
+typedef struct shape {
+	const char *name, *label, *arch;
+	uint32_t layers, width, ffn, heads, kv_heads, head_dim, experts, experts_used;
+	tensor tensors[TENSORS_MAX]; /* up to one without a name */
 } shape;
 static const shape shapes[] = {
-    {"token_embd.weight", WIDTH, BY_VOCAB},
-    {"output_norm.weight", WIDTH, 0},
-    {"output.weight", WIDTH, BY_VOCAB},
-    {"blk.%u.attn_norm.weight", WIDTH, 0},
-    {"blk.%u.attn_q.weight", WIDTH, WIDTH},
-    {"blk.%u.attn_k.weight", WIDTH, WIDTH / HEADS *KV_HEADS},
-    {"blk.%u.attn_v.weight", WIDTH, WIDTH / HEADS *KV_HEADS},
-    {"blk.%u.attn_output.weight", WIDTH, WIDTH},
-    {"blk.%u.ffn_norm.weight", WIDTH, 0},
-    {"blk.%u.ffn_gate.weight", WIDTH, FFN},
-    {"blk.%u.ffn_up.weight", WIDTH, FFN},
-    {"blk.%u.ffn_down.weight", FFN, WIDTH},
+    {"llama-1b", "1.1 B Llama shape", "llama", 22, 2048, 5632, 32, 4, 64, 0, 0,
+     {{"token_embd.weight", 2048, BY_VOCAB, false},
+      {"output_norm.weight", 2048, 0, false},
+      {"output.weight", 2048, BY_VOCAB, false},
+      {"blk.%u.attn_norm.weight", 2048, 0, false},
+      {"blk.%u.attn_q.weight", 2048, 2048, false},
+      {"blk.%u.attn_k.weight", 2048, 256, false},
+      {"blk.%u.attn_v.weight", 2048, 256, false},
+      {"blk.%u.attn_output.weight", 2048, 2048, false},
+      {"blk.%u.ffn_norm.weight", 2048, 0, false},
+      {"blk.%u.ffn_gate.weight", 2048, 5632, false},
+      {"blk.%u.ffn_up.weight", 2048, 5632, false},
+      {"blk.%u.ffn_down.weight", 5632, 2048, false}}},
+    {"experts-3b", "six layers of Qwen3-30B-A3B's shape", "qwen3moe", 6, 2048, 6144, 32, 4, 128, 128, 8,
+     {{"token_embd.weight", 2048, BY_VOCAB, false},
+      {"output_norm.weight", 2048, 0, false},
+      {"output.weight", 2048, BY_VOCAB, false},
+      {"blk.%u.attn_norm.weight", 2048, 0, false},
+      {"blk.%u.attn_q.weight", 2048, 4096, false},
+      {"blk.%u.attn_k.weight", 2048, 512, false},
+      {"blk.%u.attn_v.weight", 2048, 512, false},
+      {"blk.%u.attn_q_norm.weight", 128, 0, false},
+      {"blk.%u.attn_k_norm.weight", 128, 0, false},
+      {"blk.%u.attn_output.weight", 4096, 2048, false},
+      {"blk.%u.ffn_norm.weight", 2048, 0, false},
+      {"blk.%u.ffn_gate_inp.weight", 2048, 128, false},
+      {"blk.%u.ffn_gate_exps.weight", 2048, 768, true},
+      {"blk.%u.ffn_up_exps.weight", 2048, 768, true},
+      {"blk.%u.ffn_down_exps.weight", 768, 2048, true}}},
 };
 
 static hth_rng rng;
@@ -50,7 +74,7 @@ static float draw(float scale)
 	return (float)sum * scale;
 }
 
-static uint64_t rows_of(const shape *s) { return s->rows == BY_VOCAB ? n_vocab : s->rows; }
+static uint64_t rows_of(const tensor *t) { return t->rows == BY_VOCAB ? n_vocab : t->rows; }
 
 /* In large vocabularies every eighth token is one that code and JSON are made of. */
 static void join_marks(char *out, size_t len, uint32_t n)
@@ -115,72 +139,93 @@ static void copy_vocabulary(hth_gguf_writer *w, const hth_gguf *from)
 			hth_gguf_writer_copy_kv(w, hth_gguf_kv_at(from, i));
 }
 
-static void set_metadata(hth_gguf_writer *w, const hth_mix *mix, const hth_gguf *vocabulary)
+static void set_of_arch(hth_gguf_writer *w, const shape *s, const char *name, uint32_t value)
 {
-	hth_gguf_writer_set_string(w, "general.architecture", "llama");
-	hth_gguf_writer_set_string(w, "general.name", "random weights, 1.1 B Llama shape");
+	char key[96];
+	snprintf(key, sizeof key, "%s.%s", s->arch, name);
+	hth_gguf_writer_set_u32(w, key, value);
+}
+
+static void set_metadata(hth_gguf_writer *w, const shape *s, const hth_mix *mix, const hth_gguf *vocabulary)
+{
+	char text[96];
+	hth_gguf_writer_set_string(w, "general.architecture", s->arch);
+	snprintf(text, sizeof text, "random weights, %s", s->label);
+	hth_gguf_writer_set_string(w, "general.name", text);
 	hth_gguf_writer_set_u32(w, "general.file_type", mix->file_type);
 	hth_gguf_writer_set_u32(w, "general.quantization_version", 2);
-	hth_gguf_writer_set_u32(w, "llama.context_length", CONTEXT);
-	hth_gguf_writer_set_u32(w, "llama.embedding_length", WIDTH);
-	hth_gguf_writer_set_u32(w, "llama.block_count", LAYERS);
-	hth_gguf_writer_set_u32(w, "llama.feed_forward_length", FFN);
-	hth_gguf_writer_set_u32(w, "llama.attention.head_count", HEADS);
-	hth_gguf_writer_set_u32(w, "llama.attention.head_count_kv", KV_HEADS);
-	hth_gguf_writer_set_u32(w, "llama.rope.dimension_count", WIDTH / HEADS);
-	hth_gguf_writer_set_f32(w, "llama.rope.freq_base", 10000);
-	hth_gguf_writer_set_f32(w, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
-	hth_gguf_writer_set_u32(w, "llama.vocab_size", n_vocab);
+	set_of_arch(w, s, "context_length", CONTEXT);
+	set_of_arch(w, s, "embedding_length", s->width);
+	set_of_arch(w, s, "block_count", s->layers);
+	set_of_arch(w, s, "feed_forward_length", s->ffn);
+	set_of_arch(w, s, "attention.head_count", s->heads);
+	set_of_arch(w, s, "attention.head_count_kv", s->kv_heads);
+	set_of_arch(w, s, "attention.key_length", s->head_dim);
+	set_of_arch(w, s, "attention.value_length", s->head_dim);
+	set_of_arch(w, s, "rope.dimension_count", s->head_dim);
+	set_of_arch(w, s, "vocab_size", n_vocab);
+	if (s->experts > 0) {
+		set_of_arch(w, s, "expert_count", s->experts);
+		set_of_arch(w, s, "expert_used_count", s->experts_used);
+		set_of_arch(w, s, "expert_feed_forward_length", s->ffn / s->experts_used);
+	}
+	snprintf(text, sizeof text, "%s.rope.freq_base", s->arch);
+	hth_gguf_writer_set_f32(w, text, 10000);
+	snprintf(text, sizeof text, "%s.attention.layer_norm_rms_epsilon", s->arch);
+	hth_gguf_writer_set_f32(w, text, 1e-5f);
 	if (vocabulary != NULL)
 		copy_vocabulary(w, vocabulary);
 	else
 		set_vocabulary(w);
 }
 
-static hth_type type_of(const hth_mix *mix, const char *name, const shape *s)
+static hth_type type_of(const hth_mix *mix, const shape *s, const char *name, const tensor *t)
 {
-	static const hth_mix_model model = {.n_layer = LAYERS, .n_gqa = HEADS / KV_HEADS, .has_output = true, .llama = true};
-	if (s->rows == 0)
+	const hth_mix_model model = {.n_layer = s->layers, .n_gqa = s->heads / s->kv_heads, .n_expert = s->experts, .has_output = true,
+	                             .llama = strcmp(s->arch, "llama") == 0};
+	if (t->rows == 0 || strstr(name, "ffn_gate_inp") != NULL)
 		return HTH_F32;
-	hth_gguf_tensor t = {.name = {name, strlen(name)}, .type = HTH_F32, .n_dims = 2, .ne = {s->cols, rows_of(s), 1, 1}};
-	return hth_mix_choose(mix, &model, &t);
+	hth_gguf_tensor of = {.name = {name, strlen(name)}, .type = HTH_F32, .n_dims = t->of_experts ? 3 : 2,
+	                      .ne = {t->cols, rows_of(t), t->of_experts ? s->experts : 1, 1}};
+	return hth_mix_choose(mix, &model, &of);
 }
 
-/* The rows that were drawn, repeated until the matrix is full. */
-static hth_status write_tensor(hth_gguf_writer *w, const shape *s, hth_type type, hth_error *err)
+/* The rows that were drawn, repeated until the matrix is full. A router's are all drawn: it chooses among its rows. */
+static hth_status write_tensor(hth_gguf_writer *w, const shape *s, const tensor *t, hth_type type, hth_error *err)
 {
-	static float row[FFN];
-	uint64_t rows = HTH_MAX(rows_of(s), 1), drawn = HTH_MIN(rows, (uint64_t)ROWS_DRAWN);
-	size_t row_bytes = hth_type_row_bytes(type, s->cols);
+	static float row[COLS_MAX];
+	uint64_t rows = HTH_MAX(rows_of(t), 1) * (t->of_experts ? s->experts : 1);
+	uint64_t drawn = HTH_MIN(rows, (uint64_t)(type == HTH_F32 ? rows : ROWS_DRAWN));
+	size_t row_bytes = hth_type_row_bytes(type, t->cols);
 	HTH_AUTO_FREE char *block = hth_alloc_array(drawn, row_bytes);
 	if (block == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory");
 	for (uint64_t r = 0; r < drawn; r++) {
-		for (uint64_t c = 0; c < s->cols; c++)
-			row[c] = s->rows == 0 ? 1.0f : draw(0.02f);
+		for (uint64_t c = 0; c < t->cols; c++)
+			row[c] = t->rows == 0 ? 1.0f : draw(0.02f);
 		if (type == HTH_F32)
 			memcpy(block + r * row_bytes, row, row_bytes);
 		else
-			hth_type_get(type)->quantize_row(row, block + r * row_bytes, s->cols, NULL);
+			hth_type_get(type)->quantize_row(row, block + r * row_bytes, t->cols, NULL);
 	}
 	for (uint64_t r = 0; r < rows; r += drawn)
 		HTH_TRY(hth_gguf_writer_write(w, block, HTH_MIN(drawn, rows - r) * row_bytes, err));
 	return HTH_OK;
 }
 
-static hth_status each_tensor(hth_gguf_writer *w, const hth_mix *mix, bool write, hth_error *err)
+static hth_status each_tensor(hth_gguf_writer *w, const shape *s, const hth_mix *mix, bool write, hth_error *err)
 {
-	for (size_t i = 0; i < HTH_COUNT(shapes); i++) {
-		const shape *s = &shapes[i];
-		bool layered = strchr(s->name, '%') != NULL;
-		for (unsigned layer = 0; layer < (layered ? LAYERS : 1); layer++) {
+	for (const tensor *t = s->tensors; t < s->tensors + TENSORS_MAX && t->name != NULL; t++) {
+		bool layered = strchr(t->name, '%') != NULL;
+		for (unsigned layer = 0; layer < (layered ? s->layers : 1); layer++) {
 			char name[64];
-			snprintf(name, sizeof name, s->name, layer);
-			hth_type type = type_of(mix, name, s);
+			snprintf(name, sizeof name, t->name, layer);
+			hth_type type = type_of(mix, s, name, t);
 			if (write)
-				HTH_TRY(write_tensor(w, s, type, err));
+				HTH_TRY(write_tensor(w, s, t, type, err));
 			else
-				hth_gguf_writer_add_tensor(w, name, type, s->rows == 0 ? 1 : 2, (const uint64_t[]){s->cols, rows_of(s)});
+				hth_gguf_writer_add_tensor(w, name, type, t->rows == 0 ? 1 : t->of_experts ? 3 : 2,
+				                           (const uint64_t[]){t->cols, rows_of(t), s->experts});
 		}
 	}
 	return HTH_OK;
@@ -208,12 +253,15 @@ static bool open_vocabulary(const char *text, hth_gguf **ret_gguf, hth_error *er
 
 int main(int argc, char **argv)
 {
-	const hth_mix *mix = argc == 3 || argc == 4 ? hth_mix_find(argv[2]) : NULL;
+	const shape *s = NULL;
+	for (size_t i = 0; i < HTH_COUNT(shapes) && (argc == 4 || argc == 5); i++)
+		s = strcmp(shapes[i].name, argv[2]) == 0 ? &shapes[i] : s;
+	const hth_mix *mix = s != NULL ? hth_mix_find(argv[3]) : NULL;
 	hth_error err = HTH_ERROR_INIT;
 	hth_gguf *vocabulary = NULL;
-	if (mix == NULL || (argc == 4 && !open_vocabulary(argv[3], &vocabulary, &err))) {
-		fprintf(stderr, "usage: bench-model OUT.gguf TYPE [VOCABULARY], with a TYPE that `hearth quantize --list` shows %s\n",
-		        err.message);
+	if (mix == NULL || (argc == 5 && !open_vocabulary(argv[4], &vocabulary, &err))) {
+		fprintf(stderr, "usage: bench-model OUT.gguf llama-1b|experts-3b TYPE [VOCABULARY], with a TYPE that `hearth quantize --list` "
+		                "shows %s\n", err.message);
 		return 2;
 	}
 	hth_gguf_writer *w = NULL;
@@ -225,12 +273,12 @@ int main(int argc, char **argv)
 	}
 	hth_status status = hth_gguf_writer_create(&w, fd, &err);
 	if (status == HTH_OK) {
-		set_metadata(w, mix, vocabulary);
-		(void)!each_tensor(w, mix, false, &err);
+		set_metadata(w, s, mix, vocabulary);
+		(void)!each_tensor(w, s, mix, false, &err);
 		status = hth_gguf_writer_begin(w, &err);
 	}
 	if (status == HTH_OK)
-		status = each_tensor(w, mix, true, &err);
+		status = each_tensor(w, s, mix, true, &err);
 	if (status == HTH_OK)
 		status = hth_gguf_writer_finish(w, &err);
 	hth_gguf_writer_destroy(w);

@@ -108,14 +108,15 @@ INLINE void scales_q8_0(const char *chunk, int n, __m256 *s, __m256 *m)
 	*m = _mm256_setzero_ps();
 }
 
-INLINE __m256i look_up(const int8_t table[16], __m256i nibbles)
+INLINE __m256i look_up(const int8_t table[16], int add, __m256i nibbles)
 {
-	return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load128(table)), nibbles);
+	__m128i t = _mm_add_epi8(load128(table), _mm_set1_epi8((char)add));
+	return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(t), nibbles);
 }
 
 INLINE __m256i codes_iq4_nl(const char *chunk, int g)
 {
-	return look_up(hth_iq4_values, split_nibbles(((const hth_block_iq4_nl *)chunk)[g].qs));
+	return look_up(hth_iq4_values, 0, split_nibbles(((const hth_block_iq4_nl *)chunk)[g].qs));
 }
 INLINE void scales_iq4_nl(const char *chunk, int n, __m256 *s, __m256 *m)
 {
@@ -123,18 +124,30 @@ INLINE void scales_iq4_nl(const char *chunk, int n, __m256 *s, __m256 *m)
 	*m = _mm256_setzero_ps();
 }
 
+/* Values are -12 to 12. */
 INLINE __m256i codes_mxfp4(const char *chunk, int g)
 {
-	__m256i v = look_up(hth_mxfp4_values, split_nibbles(((const hth_block_mxfp4 *)chunk)[g].qs));
-	return _mm256_add_epi8(v, _mm256_set1_epi8(12));
+	return look_up(hth_mxfp4_values, 16, split_nibbles(((const hth_block_mxfp4 *)chunk)[g].qs));
 }
 INLINE void scales_mxfp4(const char *chunk, int n, __m256 *s, __m256 *m)
 {
+	const hth_block_mxfp4 *b = (const hth_block_mxfp4 *)chunk;
 	float v[8] = {0};
-	for (int i = 0; i < n; i++)
-		v[i] = e8m0_half(((const hth_block_mxfp4 *)chunk)[i].e);
-	*s = _mm256_loadu_ps(v);
-	*m = _mm256_mul_ps(*s, _mm256_set1_ps(-12));
+	if (n == 8) { /* e8m0_half of all */
+		uint64_t bytes = 0;
+#pragma GCC unroll 8
+		for (int i = 0; i < 8; i++)
+			bytes |= (uint64_t)b[i].e << 8 * i;
+		__m256i e = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)bytes));
+		__m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(e, _mm256_set1_epi32(1)), 23);
+		__m256i subnormal = _mm256_sllv_epi32(_mm256_set1_epi32(0x200000), e);
+		*s = _mm256_castsi256_ps(_mm256_blendv_epi8(normal, subnormal, _mm256_cmpgt_epi32(_mm256_set1_epi32(2), e)));
+	} else {
+		for (int i = 0; i < n; i++)
+			v[i] = e8m0_half(b[i].e);
+		*s = _mm256_loadu_ps(v);
+	}
+	*m = _mm256_mul_ps(*s, _mm256_set1_ps(-16));
 }
 
 /* ---- blocks of 256 ---- */
@@ -211,7 +224,7 @@ INLINE __m256i int_scales_q5_k(const char *chunk, float *d, __m256 *m)
 
 INLINE __m256i codes_iq4_xs(const char *chunk, int g)
 {
-	return look_up(hth_iq4_values, split_nibbles(((const hth_block_iq4_xs *)chunk)->qs + 16 * g));
+	return look_up(hth_iq4_values, 0, split_nibbles(((const hth_block_iq4_xs *)chunk)->qs + 16 * g));
 }
 INLINE void scales_iq4_xs(const char *chunk, int n, __m256 *s, __m256 *m)
 {

@@ -9,8 +9,9 @@ typedef __m256i (*codes_fn)(const char *chunk, int g);
 typedef void (*scales_fn)(const char *chunk, int n, __m256 *s, __m256 *m);
 typedef __m256i (*int_scales_fn)(const char *chunk, float *d, __m256 *m);
 
-/* The gemm whose sums these are; SHIFT_5 and SHIFT_2: groups of 16 with an offset of 32 or 4; MIN_16: of 16 with minimums. */
-typedef enum sum_kind { U4, U5, SHIFT_5, SHIFT_2, MIN_16, S8 } sum_kind;
+/* The gemm whose sums these are; C5: U5 of codes 16 too large, which is all their minimum was for; SHIFT_5 and SHIFT_2: groups of 16 with
+ * an offset of 32 or 4; MIN_16: of 16 with minimums. */
+typedef enum sum_kind { U4, U5, C5, SHIFT_5, SHIFT_2, MIN_16, S8 } sum_kind;
 
 /* In chunk_groups: by groups of 32, scale[0], and min[0] where there are minimums. By 16: half, integer scales of the groups' halves, the
  * float that all are times in scale[0], and for MIN_16 the minimums in column order. */
@@ -86,7 +87,7 @@ INLINE __m256 dot(const chunk_groups *row, const hth_a8_groups *x, const sum_kin
 		}
 	} else if (kind == U4) {
 		sum = _mm256_madd_epi16(steps(row, x, 0, 8, zero, true), one);
-	} else if (kind == U5) {
+	} else if (kind == U5 || kind == C5) {
 		__m256i minus = _mm256_add_epi16(aligned256(x->minus[0]), aligned256(x->minus[1]));
 		sum = _mm256_madd_epi16(steps(row, x, 0, 8, _mm256_slli_epi16(minus, 4), false), one);
 	} else {
@@ -128,11 +129,11 @@ INLINE __m256 dot(const chunk_groups *row, const hth_a8_groups *x, const sum_kin
 #define int_scales_iq4_xs NULL
 AVX2_TYPE(q4_0, 8, U4)
 AVX2_TYPE(q4_1, 8, U4)
-AVX2_TYPE(q5_0, 8, U5)
+AVX2_TYPE(q5_0, 8, C5)
 AVX2_TYPE(q5_1, 8, U5)
 AVX2_TYPE(q8_0, 8, S8)
 AVX2_TYPE(iq4_nl, 8, S8)
-AVX2_TYPE(mxfp4, 8, U5)
+AVX2_TYPE(mxfp4, 8, C5)
 AVX2_TYPE(q2_k, 1, MIN_16)
 AVX2_TYPE(q3_k, 1, SHIFT_2)
 AVX2_TYPE(q4_k, 1, U4)

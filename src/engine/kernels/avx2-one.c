@@ -1,4 +1,4 @@
-/* avx2-one.c - rows of blocks with nibbles by one token (the AVX2 row): Q4_0, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS.
+/* avx2-one.c - rows of blocks with nibbles by one token (the AVX2 row): Q4_0, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, MXFP4.
  *
  * The loop of avx2-rows.c widens, converts and scales each group of 32 for itself; that of avx2-few.c brings each group's codes to a lane
  * of its own first, which pays when several tokens use them. Here two blocks, i and 4 + i, are multiplied in the halves of a vector as they
@@ -55,8 +55,8 @@ INLINE __m256i two_blocks(const char *nibbles, size_t stride, size_t i, const ht
 		return products(low, high, x->halves + 2 * i);
 	/* Products of 8-bit codes fill 16 bits. The activation's sign moves to the code. */
 	const __m256i one = _mm256_set1_epi16(1);
-	low = _mm256_sign_epi8(look_up(hth_iq4_values, low), aligned256(x->halves[2 * i]));
-	high = _mm256_sign_epi8(look_up(hth_iq4_values, high), aligned256(x->halves[2 * i + 1]));
+	low = _mm256_sign_epi8(look_up(hth_iq4_values, 0, low), aligned256(x->halves[2 * i]));
+	high = _mm256_sign_epi8(look_up(hth_iq4_values, 0, high), aligned256(x->halves[2 * i + 1]));
 	__m256i p = _mm256_maddubs_epi16(aligned256(x->sizes[2 * i]), low),
 	    p2 = _mm256_maddubs_epi16(aligned256(x->sizes[2 * i + 1]), high);
 	return _mm256_add_epi32(_mm256_madd_epi16(p, one), _mm256_madd_epi16(p2, one));
@@ -124,6 +124,22 @@ INLINE __m256 blocks_iq4_xs(const char *chunk, const hth_a8_alone *x, __m256 acc
 	__m256 scale, none;
 	scales_iq4_xs(chunk, 8, &scale, &none);
 	return add_chunk(dot_blocks((const char *)((const hth_block_iq4_xs *)chunk)->qs, 16, x, true), x, scale, acc);
+}
+
+/* Values and 16, which the sums begin without (C5 of avx2-few.c): they pass the end of 16 bits on the way and come back. */
+INLINE __m256 blocks_mxfp4(const char *chunk, const hth_a8_alone *x, __m256 acc)
+{
+	enum { STRIDE = sizeof(hth_block_mxfp4) };
+	__m256i v[4], minus = _mm256_slli_epi16(_mm256_add_epi16(aligned256(x->minus[0]), aligned256(x->minus[1])), 4);
+#pragma GCC unroll 4
+	for (size_t i = 0; i < 4; i++) {
+		__m256i both = two_pieces(chunk + 1 + i * STRIDE, 4 * STRIDE);
+		v[i] = products(look_up(hth_mxfp4_values, 16, low_nibbles(both)), look_up(hth_mxfp4_values, 16, high_nibbles(both)),
+		                x->halves + 2 * i);
+	}
+	__m256 scale, none;
+	scales_mxfp4(chunk, 8, &scale, &none);
+	return add_chunk(_mm256_madd_epi16(_mm256_add_epi16(across_blocks(v, false), minus), _mm256_set1_epi16(1)), x, scale, acc);
 }
 
 /* 32 bytes of Q4_K hold two groups: those of pieces i and 2 + i in halves of a vector give groups 2 i and 4 + 2 i, and 2 i + 1 and 5 + 2
@@ -232,6 +248,7 @@ INLINE void one(const hth_few *job, const size_t chunk_bytes, const size_t block
 
 void hth_avx2_one_q4_0(const hth_few *job) { one(job, 8 * sizeof(hth_block_q4_0), 32, blocks_q4_0); }
 void hth_avx2_one_iq4_nl(const hth_few *job) { one(job, 8 * sizeof(hth_block_iq4_nl), 32, blocks_iq4_nl); }
+void hth_avx2_one_mxfp4(const hth_few *job) { one(job, 8 * sizeof(hth_block_mxfp4), 32, blocks_mxfp4); }
 void hth_avx2_one_iq4_xs(const hth_few *job) { one(job, sizeof(hth_block_iq4_xs), 256, blocks_iq4_xs); }
 void hth_avx2_one_q4_k(const hth_few *job) { one(job, sizeof(hth_block_q4_k), 256, blocks_q4_k); }
 void hth_avx2_one_q5_k(const hth_few *job) { one(job, sizeof(hth_block_q5_k), 256, blocks_q5_k); }

@@ -19,6 +19,7 @@ void hth_avx2_arrange_acts(void *, const hth_a8_line *, size_t, size_t);
 void hth_avx2_arrange_alone(void *, const hth_a8_line *, size_t, size_t);
 void hth_avx2_one_q4_0(const hth_few *);
 void hth_avx2_one_iq4_nl(const hth_few *);
+void hth_avx2_one_mxfp4(const hth_few *);
 void hth_avx2_one_iq4_xs(const hth_few *);
 void hth_avx2_one_q4_k(const hth_few *);
 void hth_avx2_one_q5_k(const hth_few *);

@@ -63,7 +63,7 @@ INLINE __m512i codes64_q8_0(const char *chunk, int h)
 	return _mm512_xor_si512(v, _mm512_set1_epi8((char)0x80));
 }
 INLINE __m512i codes64_iq4_nl(const char *chunk, int h) { return look_up64(hth_iq4_values, 128, NIBBLES_OF(iq4_nl)); }
-INLINE __m512i codes64_mxfp4(const char *chunk, int h) { return look_up64(hth_mxfp4_values, 12, NIBBLES_OF(mxfp4)); }
+INLINE __m512i codes64_mxfp4(const char *chunk, int h) { return look_up64(hth_mxfp4_values, 16, NIBBLES_OF(mxfp4)); }
 
 INLINE __m512i codes64_q4_k(const char *chunk, int h)
 {

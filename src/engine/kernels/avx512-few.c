@@ -61,12 +61,30 @@ typedef enum code_kind { OFFSET_128, OFFSET_64, OFFSET_32, OFFSET_16, OFFSET_8, 
 
 enum { ROWS = 16, PIECE_COLS = 2048, LAST_MAX = 16 * sizeof(hth_block_q8_0) };
 
+/* At a row's end a chunk of blocks of 32 goes on with the next row's. Its lanes are left out: their activations are 0, but not every
+ * scale times 0 is. */
+enum { ALL_LANES = 0xFFFF };
+INLINE __mmask16 lanes_of_first(size_t n_groups)
+{
+	const __m512i group = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+	return _mm512_cmplt_epi32_mask(group, _mm512_set1_epi32((int)n_groups));
+}
+INLINE void read_lanes(const char *chunk, const char *second, read_fn read, const code_kind kind, __mmask16 lanes, chunk_lanes *row)
+{
+	read(chunk, second, row);
+	if (__builtin_constant_p(lanes) && lanes == ALL_LANES)
+		return;
+	row->scale = _mm512_maskz_mov_ps(lanes, row->scale);
+	if (kind >= ADD_MIN)
+		row->min = _mm512_maskz_mov_ps(lanes, row->min);
+}
+
 /* One row's chunk by T tokens, whose activations lie at a[t]. */
 INLINE void chunk_dot(const char *chunk, const char *second, const char *const *a, const int T, read_fn read, const code_kind kind,
-                      const bool by16, __m512 *acc)
+                      const bool by16, __mmask16 lanes, __m512 *acc)
 {
 	chunk_lanes row;
-	read(chunk, second, &row);
+	read_lanes(chunk, second, read, kind, lanes, &row);
 #pragma GCC unroll 8
 	for (int t = 0; t < T; t++) {
 		const hth_a8_lanes *x = (const hth_a8_lanes *)a[t];
@@ -103,6 +121,8 @@ INLINE void few(const hth_few *job, size_t t0, const int T, size_t n, const size
 	const size_t chunk_cols = by16 ? 256 : 512, half_bytes = 256 / block_cols * block_bytes,
 	    chunk_bytes = chunk_cols / block_cols * block_bytes;
 	size_t cols = job->cols, piece = T == 1 ? cols : HTH_MIN(cols, (size_t)PIECE_COLS);
+	const char *rows_end = (const char *)job->w + job->n_rows * job->row_bytes;
+	const __mmask16 last_lanes = lanes_of_first(cols % chunk_cols / 32);
 	/* What comes about HTH_AHEAD bytes later is the same piece of some later row. */
 	size_t ahead = T == 1 ? HTH_AHEAD : (HTH_AHEAD / (piece / block_cols * block_bytes + 1) + 1) * job->row_bytes;
 	for (size_t r0 = 0; r0 < job->n_rows; r0 += ROWS) {
@@ -124,18 +144,19 @@ INLINE void few(const hth_few *job, size_t t0, const int T, size_t n, const size
 						hth_ask_ahead(chunk, chunk_bytes, ahead);
 					else
 						hth_ask_lines_ahead(chunk, chunk_bytes, ahead);
-					chunk_dot(chunk, chunk + half_bytes, a, T, read, kind, by16, acc);
+					chunk_dot(chunk, chunk + half_bytes, a, T, read, kind, by16, ALL_LANES, acc);
 #pragma GCC unroll 8
 					for (int t = 0; t < T; t++)
 						a[t] += job->block_stride;
 				}
-				/* What is missing has scale zero. */
-				if (c < end && block_cols == 256) {
-					chunk_dot(chunk, nothing, a, T, read, kind, by16, acc);
+				if (c < end && block_cols == 256) { /* what is missing has scale zero */
+					chunk_dot(chunk, nothing, a, T, read, kind, by16, ALL_LANES, acc);
+				} else if (c < end && chunk + chunk_bytes <= rows_end) {
+					chunk_dot(chunk, chunk + half_bytes, a, T, read, kind, by16, last_lanes, acc);
 				} else if (c < end) {
 					_Alignas(64) char last[LAST_MAX] = {0};
 					memcpy(last, chunk, (end - c) / block_cols * block_bytes);
-					chunk_dot(last, last + half_bytes, a, T, read, kind, by16, acc);
+					chunk_dot(last, last + half_bytes, a, T, read, kind, by16, last_lanes, acc);
 				}
 #pragma GCC unroll 8
 				for (int t = 0; t < T; t++)
@@ -150,13 +171,13 @@ INLINE void few(const hth_few *job, size_t t0, const int T, size_t n, const size
 /* Two rows' chunks by T tokens, added to sums[t][0] and [1], of which `old` says whether they hold anything yet. Loads are made once for
  * both rows; with one for each product, weights that come from memory come late, however early they are asked for (docs/kernels.md). */
 INLINE void two_chunks_dot(const char *const chunk[2], const char *const second[2], const char *const *a, const int T, read_fn read,
-                           const code_kind kind, const bool by16, __mmask16 old, float (*sums)[ROWS][16])
+                           const code_kind kind, const bool by16, __mmask16 lanes, __mmask16 old, float (*sums)[ROWS][16])
 {
 	chunk_lanes row[2];
 	/* Else GCC would keep all sums in registers from chunk to chunk, and weights not. */
 	__asm__ volatile("" : : : "memory");
-	read(chunk[0], second[0], &row[0]);
-	read(chunk[1], second[1], &row[1]);
+	read_lanes(chunk[0], second[0], read, kind, lanes, &row[0]);
+	read_lanes(chunk[1], second[1], read, kind, lanes, &row[1]);
 #pragma GCC unroll 8
 	for (int t = 0; t < T; t++) {
 		const hth_a8_lanes *x = (const hth_a8_lanes *)a[t];
@@ -204,6 +225,8 @@ INLINE void few_by_two(const hth_few *job, size_t t0, const int T, size_t n, con
 	const size_t chunk_cols = by16 ? 256 : 512, half_bytes = 256 / block_cols * block_bytes,
 	    chunk_bytes = chunk_cols / block_cols * block_bytes;
 	size_t cols = job->cols, piece = HTH_MIN(cols, (size_t)PIECE_COLS);
+	const char *rows_end = (const char *)job->w + job->n_rows * job->row_bytes;
+	const __mmask16 last_lanes = lanes_of_first(cols % chunk_cols / 32);
 	size_t ahead = (HTH_AHEAD / (piece / block_cols * block_bytes + 1) + 1) * job->row_bytes;
 	for (size_t r0 = 0; r0 < job->n_rows; r0 += ROWS) {
 		size_t n_rows = HTH_MIN(job->n_rows - r0, (size_t)ROWS);
@@ -229,7 +252,7 @@ INLINE void few_by_two(const hth_few *job, size_t t0, const int T, size_t n, con
 						hth_ask_lines_ahead(later, chunk_bytes, 0);
 						second[i] = chunk[i] + half_bytes;
 					}
-					two_chunks_dot(chunk, second, a, T, read, kind, by16, c == 0 ? 0 : 0xFFFF, to);
+					two_chunks_dot(chunk, second, a, T, read, kind, by16, ALL_LANES, c == 0 ? 0 : 0xFFFF, to);
 					chunk[0] += chunk_bytes;
 					chunk[1] += chunk_bytes;
 #pragma GCC unroll 8
@@ -238,17 +261,21 @@ INLINE void few_by_two(const hth_few *job, size_t t0, const int T, size_t n, con
 				}
 				if (c == end)
 					continue;
-				/* What is missing has scale zero. */
-				_Alignas(64) char last[2][LAST_MAX] = {0};
+				if (block_cols == 256) { /* what is missing has scale zero */
+					second[0] = second[1] = nothing;
+					two_chunks_dot(chunk, second, a, T, read, kind, by16, ALL_LANES, c == 0 ? 0 : 0xFFFF, to);
+					continue;
+				}
+				_Alignas(64) char last[2][LAST_MAX];
 				for (int i = 0; i < 2; i++) {
-					second[i] = nothing;
-					if (block_cols < 256) {
+					if (chunk[i] + chunk_bytes > rows_end) {
+						memset(last[i], 0, sizeof last[i]);
 						memcpy(last[i], chunk[i], (end - c) / block_cols * block_bytes);
 						chunk[i] = last[i];
-						second[i] = last[i] + half_bytes;
 					}
+					second[i] = chunk[i] + half_bytes;
 				}
-				two_chunks_dot(chunk, second, a, T, read, kind, by16, c == 0 ? 0 : 0xFFFF, to);
+				two_chunks_dot(chunk, second, a, T, read, kind, by16, last_lanes, c == 0 ? 0 : 0xFFFF, to);
 			}
 		}
 		for (size_t t = 0; t < n; t++)

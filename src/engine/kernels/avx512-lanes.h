@@ -101,15 +101,6 @@ INLINE __m512 lanes_of_groups(__m256 low, __m256 high)
 READ_32(q4_1)
 READ_32(q5_0)
 READ_32(q5_1)
-INLINE void read_mxfp4(const char *chunk, const char *second, chunk_lanes *row)
-{
-	COLUMNS_32(mxfp4);
-	SCALES_32(mxfp4);
-#pragma GCC unroll 8
-	for (int k = 0; k < 8; k++)
-		row->w[k] = _mm512_add_epi8(row->w[k], _mm512_set1_epi8(4)); /* 12 is no power of two */
-}
-
 /* Blocks of 9 words: an F16 and 8 words of nibbles. A chunk is four and a half loads; none is made twice, because one across cache lines
  * that are still on their way costs most of what this loop does (with six and some of them read again it ran at half the read
  * bandwidth). */
@@ -145,6 +136,38 @@ INLINE void read_iq4_nl(const char *chunk, const char *second, chunk_lanes *row)
 #pragma GCC unroll 8
 	for (int k = 0; k < 8; k++)
 		row->w[k] = iq4_value(row->w[k]);
+}
+
+/* Blocks of a byte and 16 of nibbles: a chunk is four and a quarter loads. */
+INLINE void read_mxfp4(const char *chunk, const char *second, chunk_lanes *row)
+{
+	/* Bytes 0, 64, 128, 192 and 208 of the chunk on. */
+	__m512i a = load512_once(chunk), b = load512_once(chunk + 64), c = load512_once(chunk + 128), d = load512_once(chunk + 192);
+	__m512i e = load512_once(chunk + 208), v[4];
+#define BYTES_4(at) (at), (at) + 1, (at) + 2, (at) + 3
+#define BYTES(at) BYTES_4((at) + 1), BYTES_4((at) + 5), BYTES_4((at) + 9), BYTES_4((at) + 13)
+#define BLOCKS(i, j, k, l) (__m512i)(__v64qi){BYTES(i), BYTES(j), BYTES(k), BYTES(l)}
+	v[0] = _mm512_permutex2var_epi8(a, BLOCKS(0, 17, 34, 51), b);
+	v[1] = _mm512_permutex2var_epi8(b, BLOCKS(4, 21, 38, 55), c);
+	v[2] = _mm512_permutex2var_epi8(c, BLOCKS(8, 25, 42, 59), d);
+	v[3] = _mm512_permutex2var_epi8(d, BLOCKS(12, 29, 46, 111), e);
+#undef BLOCKS
+#undef BYTES
+#undef BYTES_4
+	lanes_of_nibbles(row->w, v);
+#pragma GCC unroll 8
+	for (int k = 0; k < 8; k++)
+		row->w[k] = look_up64(hth_mxfp4_values, 16, row->w[k]);
+	/* The exponent of lane l's group, at byte 17 (4 (l % 4) + l / 4): of every four lanes two from a and b, two from c and d. */
+	const __m512i of_ab = _mm512_setr_epi32(0, 68, 0, 0, 17, 85, 0, 0, 34, 102, 0, 0, 51, 119, 0, 0);
+	const __m512i of_cd = _mm512_setr_epi32(0, 0, 8, 76, 0, 0, 25, 93, 0, 0, 42, 110, 0, 0, 59, 127);
+	__m512i exponent = _mm512_or_si512(_mm512_maskz_permutex2var_epi8(0x0011001100110011, a, of_ab, b),
+	                                   _mm512_maskz_permutex2var_epi8(0x1100110011001100, c, of_cd, d));
+	/* e8m0_half */
+	__mmask16 subnormal = _mm512_cmplt_epu32_mask(exponent, _mm512_set1_epi32(2));
+	__m512i bits = _mm512_slli_epi32(_mm512_sub_epi32(exponent, _mm512_set1_epi32(1)), 23);
+	bits = _mm512_mask_sllv_epi32(bits, subnormal, _mm512_set1_epi32(0x200000), exponent);
+	row->scale = _mm512_castsi512_ps(bits);
 }
 
 INLINE void read_q8_0(const char *chunk, const char *second, chunk_lanes *row)

@@ -31,7 +31,7 @@ VNNI_TYPE(q2_k) VNNI_TYPE(q3_k) VNNI_TYPE(q4_k) VNNI_TYPE(q5_k) VNNI_TYPE(q6_k) 
 	DO(q5_1, 8, 0, 32, true)     \
 	DO(q8_0, 8, 128, 32, false)  \
 	DO(iq4_nl, 8, 128, 32, false) \
-	DO(mxfp4, 8, 116, 32, false) \
+	DO(mxfp4, 8, 112, 32, false) \
 	DO(q2_k, 1, 0, 16, true)     \
 	DO(q3_k, 1, 124, 16, false)  \
 	DO(q4_k, 1, 0, 32, true)     \

@@ -310,7 +310,7 @@ const hth_kernel_row hth_kernels_avx2 = {
     .types = {
         [HTH_F32] = FLOATS(f32), [HTH_F16] = FLOATS(f16), [HTH_BF16] = FLOATS(bf16),
         [HTH_Q4_0] = ONE(q4_0, u4), [HTH_Q4_1] = CODES(q4_1, u4), [HTH_Q4_K] = OWN_ONE(q4_k, k4),
-        [HTH_Q5_0] = OWN(q5_0, u5), [HTH_Q5_1] = OWN(q5_1, u5), [HTH_Q5_K] = OWN_ONE(q5_k, k5), [HTH_MXFP4] = OWN(mxfp4, u5),
+        [HTH_Q5_0] = OWN(q5_0, u5), [HTH_Q5_1] = OWN(q5_1, u5), [HTH_Q5_K] = OWN_ONE(q5_k, k5), [HTH_MXFP4] = OWN_ONE(mxfp4, u5),
         [HTH_Q2_K] = OWN(q2_k, u2), [HTH_Q3_K] = OWN(q3_k, u3), [HTH_Q6_K] = OWN_ONE(q6_k, u6),
         [HTH_Q8_0] = OWN(q8_0, s8), [HTH_IQ4_NL] = OWN_ONE(iq4_nl, s8), [HTH_IQ4_XS] = OWN_ONE(iq4_xs, s8),
     },

@@ -229,6 +229,41 @@ TEST(a_token_among_others_is_what_it_is_alone_where_that_is_promised)
 	REQUIRE(setup());
 	for_each_row(alone_and_among_others);
 }
+/* A row may read on into the next one's bytes where its last blocks do not fill a vector. */
+static void poisoned_rows(void)
+{
+	hth_error err = HTH_ERROR_INIT;
+	for (size_t i = 0; i < HTH_COUNT(kernel_types); i++) {
+		enum { ROWS = 19, POISONED = 7, MOST = 40 };
+		problem p;
+		problem_init(&p, kernel_types[i], ROWS, hth_type_get(kernel_types[i])->block_elems == 256 ? 7 * 256 : 1312, MOST);
+		static const size_t counts[] = {1, 2, 3, 8, 17, MOST};
+		for (size_t c = 0; c < HTH_COUNT(counts); c++) {
+			float clean[MOST * ROWS], y[MOST * ROWS];
+			char *row = (char *)(uintptr_t)p.w.data + POISONED * p.w.row_bytes;
+			HTH_AUTO_FREE char *was = malloc(p.w.row_bytes);
+			hth_acts *acts = NULL;
+			REQUIRE_OK(hth_acts_create(&acts, counts[c], p.w.cols, &err));
+			hth_acts_set(acts, p.x, p.stride, counts[c], p.w.cols);
+			hth_matmul_run(pool, &(hth_matmul){.w = &p.w, .x = acts, .y = clean, .y_stride = ROWS}, 1);
+			memcpy(was, row, p.w.row_bytes);
+			memset(row, 0xFF, p.w.row_bytes); /* not a number, whatever the type */
+			hth_matmul_run(pool, &(hth_matmul){.w = &p.w, .x = acts, .y = y, .y_stride = ROWS}, 1);
+			memcpy(row, was, p.w.row_bytes);
+			for (size_t at = 0; at < counts[c] * ROWS; at++)
+				if (at % ROWS != POISONED && memcmp(&y[at], &clean[at], sizeof *y) != 0)
+					test_fail(__FILE__, __LINE__, "%s %s, %zu tokens: row %zu knows of row %d", hth_kernels_name(),
+					          hth_type_get(p.w.type)->name, counts[c], at % ROWS, POISONED);
+			hth_acts_destroy(acts);
+		}
+		problem_finish(&p);
+	}
+}
+TEST(a_row_of_no_numbers_keeps_to_itself)
+{
+	REQUIRE(setup());
+	for_each_row(poisoned_rows);
+}
 /* Scales of nothing, or of next to nothing, beside minimums as large as ever: kernels may keep minimums in units of the scale. */
 TEST(blocks_that_are_all_minimum_keep_it)
 {
