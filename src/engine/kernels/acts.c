@@ -6,20 +6,19 @@
 
 static size_t blocks(size_t cols, size_t by) { return cols / by + (cols % by != 0); }
 
-static size_t arranged_bytes(size_t max_tokens, size_t max_cols)
-{
-	return blocks(max_cols, 512) * 2 * HTH_ARRANGED_MAX * HTH_MIN(max_tokens, (size_t)ACTS_GEMV_TOKENS);
-}
+/* Of each form: at most 20 times what lines take. */
+static size_t arranged_bytes(size_t max_arranged, size_t max_cols) { return blocks(max_cols, 512) * 2 * HTH_ARRANGED_MAX * max_arranged; }
 
-hth_status hth_acts_create(hth_acts **ret_acts, size_t max_tokens, size_t max_cols, hth_error *err)
+hth_status hth_acts_create(hth_acts **ret_acts, size_t max_tokens, size_t max_cols, bool selected, hth_error *err)
 {
 	uint64_t bytes;
+	size_t max_arranged = selected ? max_tokens : HTH_MIN(max_tokens, (size_t)FEW_TOKENS);
 	if (hth_mul_overflows(blocks(max_cols, 32), max_tokens, &bytes) ||
-	    hth_mul_overflows(bytes, sizeof(hth_a8_line), &bytes) || bytes > SIZE_MAX / 4)
+	    hth_mul_overflows(bytes, sizeof(hth_a8_line), &bytes) || bytes > SIZE_MAX / 64)
 		return hth_fail(err, HTH_TOO_LARGE, "activations of %zu tokens by %zu values do not fit in memory", max_tokens,
 		                max_cols);
 	hth_acts *acts = calloc(1, sizeof *acts);
-	size_t room = arranged_bytes(max_tokens, max_cols); /* of each form */
+	size_t room = arranged_bytes(max_arranged, max_cols);
 	hth_a8_line *lines = aligned_alloc(64, bytes ? bytes : 64);
 	char *arranged = aligned_alloc(64, room ? 2 * room : 64);
 	if (acts == NULL || lines == NULL || arranged == NULL) {
@@ -29,7 +28,8 @@ hth_status hth_acts_create(hth_acts **ret_acts, size_t max_tokens, size_t max_co
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for activations of %zu tokens by %zu values", max_tokens,
 		                max_cols);
 	}
-	*acts = (hth_acts){.max_tokens = max_tokens, .max_cols = max_cols, .lines = lines, .arranged = {arranged, arranged + room}};
+	*acts = (hth_acts){.max_tokens = max_tokens, .max_cols = max_cols, .max_arranged = max_arranged, .lines = lines,
+	                   .arranged = {arranged, arranged + room}};
 	*ret_acts = acts;
 	return HTH_OK;
 }
@@ -43,10 +43,10 @@ void hth_acts_destroy(hth_acts *acts)
 	free(acts);
 }
 
-uint64_t hth_acts_plan_bytes(size_t max_tokens, size_t max_cols)
+uint64_t hth_acts_plan_bytes(size_t max_tokens, size_t max_cols, bool selected)
 {
 	return sizeof(hth_acts) + (uint64_t)blocks(max_cols, 32) * max_tokens * sizeof(hth_a8_line) +
-	       2 * (uint64_t)arranged_bytes(max_tokens, max_cols);
+	       2 * (uint64_t)arranged_bytes(selected ? max_tokens : HTH_MIN(max_tokens, (size_t)FEW_TOKENS), max_cols);
 }
 
 void hth_acts_set(hth_acts *acts, const float *x, size_t x_stride, size_t n_tokens, size_t cols)

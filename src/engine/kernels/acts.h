@@ -4,12 +4,12 @@
 
 #include "engine/kernels/kernel-row.h"
 
-enum { ACTS_GEMV_TOKENS = 32 }; /* with more tokens than this, even a single selected one goes through gemm */
+enum { FEW_TOKENS = 32 }; /* the most of any row's few_tokens */
 
 struct hth_acts {
-	size_t max_tokens, max_cols;
+	size_t max_tokens, max_cols, max_arranged; /* with more tokens than max_arranged, all go through gemm */
 	hth_a8_line *lines; /* ceil(max_cols / 32) * max_tokens */
-	char *arranged[2];  /* room for min(max_tokens, ACTS_GEMV_TOKENS) tokens, in two forms */
+	char *arranged[2];  /* room for max_arranged tokens, in two forms */
 
 	const float *x;
 	const float *gate; /* NULL, or x is still to become act(gate) * x, on the way to lines */

@@ -174,7 +174,6 @@ enum {
 	BLOCK_TOKENS = 512,     /* of one task */
 	BLOCK_TOKENS_FLOAT = 256,
 	GEMV_BYTES = 16 * 1024, /* of a task with few tokens; a worker does several at once while there are many */
-	FEW_TOKENS = 32,        /* the most of any row's few_tokens */
 };
 
 typedef struct job_plan {
@@ -565,7 +564,7 @@ static job_plan plan_job(const run_plan *run, const hth_matmul *job, const hth_g
 	const hth_kernel_type *type = &row->types[w->type];
 	bool few = plan.codes ? type->few != NULL : type->few_float != NULL;
 	plan.gemv = plan.n_tokens <= (few ? HTH_MIN(row->few_tokens, (unsigned)FEW_TOKENS) : 1);
-	if (plan.codes && ((type->gemv == NULL && type->few == NULL) || job->x->n_tokens > ACTS_GEMV_TOKENS))
+	if (plan.codes && ((type->gemv == NULL && type->few == NULL) || job->x->n_tokens > job->x->max_arranged))
 		plan.gemv = false;
 	size_t workers = hth_threads_count(run->threads), step;
 	if (plan.gemv) {

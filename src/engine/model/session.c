@@ -178,11 +178,11 @@ static uint64_t plan_bytes(const hth_model *m, const plan *pl, uint64_t *ret_wor
 	carve c = {0};
 	lay_out(&probe, m, pl, &c);
 	*ret_work = c.used;
-	uint64_t all = hth_kv_plan(&pl->kv), acts = hth_acts_plan_bytes(pl->o.n_batch, pl->max_cols);
+	uint64_t all = hth_kv_plan(&pl->kv), acts = hth_acts_plan_bytes(pl->o.n_batch, pl->max_cols, pl->n_pairs > 0);
 	if (pl->gated_ff > 0)
-		acts += hth_acts_plan_bytes(pl->o.n_batch, pl->gated_ff);
+		acts += hth_acts_plan_bytes(pl->o.n_batch, pl->gated_ff, false);
 	if (pl->n_pairs > 0)
-		acts += hth_acts_plan_bytes(pl->n_pairs, pl->pair_cols);
+		acts += hth_acts_plan_bytes(pl->n_pairs, pl->pair_cols, true);
 	if (hth_add_overflows(all, c.used, &all) || hth_add_overflows(all, acts, &all))
 		return UINT64_MAX;
 	return all;
@@ -222,12 +222,12 @@ hth_status hth_session_create(hth_session **ret_session, const hth_model *model,
 		                  pl.o.n_batch, (unsigned long long)(all >> 20));
 	if (status == HTH_OK) {
 		lay_out(s, model, &pl, &(carve){.base = s->work});
-		status = hth_acts_create(&s->whole.pass.acts, pl.o.n_batch, pl.max_cols, err);
+		status = hth_acts_create(&s->whole.pass.acts, pl.o.n_batch, pl.max_cols, pl.n_pairs > 0, err);
 	}
 	if (status == HTH_OK && pl.gated_ff > 0)
-		status = hth_acts_create(&s->whole.pass.ff_acts, pl.o.n_batch, pl.gated_ff, err);
+		status = hth_acts_create(&s->whole.pass.ff_acts, pl.o.n_batch, pl.gated_ff, false, err);
 	if (status == HTH_OK && pl.n_pairs > 0)
-		status = hth_acts_create(&s->whole.pass.pair_acts, pl.n_pairs, pl.pair_cols, err);
+		status = hth_acts_create(&s->whole.pass.pair_acts, pl.n_pairs, pl.pair_cols, true, err);
 	if (status != HTH_OK) {
 		hth_session_destroy(s);
 		return status;
