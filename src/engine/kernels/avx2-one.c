@@ -220,10 +220,19 @@ INLINE __m256 blocks_q6_k(const char *chunk, const hth_a8_alone *x, __m256 acc)
 	return add_chunk(both, x, _mm256_set1_ps(d), acc);
 }
 
+/* At a row's end a chunk of blocks of 32 goes on with the next row's, whose lanes are left out. */
+INLINE __m256 lanes_of_first(size_t n_groups)
+{
+	const __m256i group = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+	return _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32((int)n_groups), group));
+}
+
 /* Rows one after the other, as they lie; 8 at a time, so that their sums are added across lanes together. */
 INLINE void one(const hth_few *job, const size_t chunk_bytes, const size_t block_cols, chunk_fn add)
 {
 	_Alignas(32) float sums[ROWS][8], v[ROWS];
+	const char *rows_end = (const char *)job->w + job->n_rows * job->row_bytes;
+	const __m256 last_lanes = lanes_of_first(job->cols % 256 / 32);
 	for (size_t r0 = 0; r0 < job->n_rows; r0 += ROWS) {
 		size_t n_rows = HTH_MIN(job->n_rows - r0, (size_t)ROWS);
 		for (size_t r = 0; r < n_rows; r++) {
@@ -235,9 +244,12 @@ INLINE void one(const hth_few *job, const size_t chunk_bytes, const size_t block
 				acc = add(chunk, (const hth_a8_alone *)a, acc);
 			}
 			if (block_cols == 32 && left > 0) {
-				_Alignas(32) char last[8 * sizeof(hth_block_q4_0)] = {0}; /* what is missing has scale zero */
-				memcpy(last, chunk, left / block_cols * (chunk_bytes / (256 / block_cols)));
-				acc = add(last, (const hth_a8_alone *)a, acc);
+				_Alignas(32) char last[8 * sizeof(hth_block_q4_0)];
+				if (chunk + chunk_bytes > rows_end) {
+					memset(last, 0, sizeof last);
+					chunk = memcpy(last, chunk, left / block_cols * (chunk_bytes / (256 / block_cols)));
+				}
+				acc = _mm256_blendv_ps(acc, add(chunk, (const hth_a8_alone *)a, acc), last_lanes);
 			}
 			_mm256_store_ps(sums[r], acc);
 		}

@@ -330,21 +330,46 @@ INLINE void read_q6_k(const char *chunk, const char *second, chunk_lanes *row)
 	row->scale = _mm512_mul_ps(s, _mm512_set1_ps(half_to_float(b->d)));
 }
 
+/* Two bits of each column: the 32 bytes of half h have columns 32 j on of the half in bits 2 j and 2 j + 1, lanes 8 h + 2 j and the next. */
+INLINE __m512i two_bits_of_lanes(__m512i qs, int k)
+{
+	const __m512i at = _mm512_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4, 8, 12, 8, 12, 8, 12, 8, 12);
+	return QWORDS(_mm512_permutexvar_epi32(_mm512_add_epi32(at, _mm512_set1_epi32(k)), qs), MOVE_2(0, 0), MOVE_2(2, 0), MOVE_2(4, 0),
+	              MOVE_2(6, 0), 0);
+}
+
 INLINE void read_q3_k(const char *chunk, const char *second, chunk_lanes *row)
 {
-	__m512i c[4];
-	__m256 s[2], m[2];
-	for (int h = 0; h < 4; h++)
-		c[h] = _mm512_add_epi8(codes64_q3_k(chunk, h), _mm512_set1_epi8(124));
-	lanes16_of_columns(row->w, c[0], c[1], c[2], c[3]);
-	scales_q3_k(chunk, 8, s, m);
-	row->scale = _mm512_insertf32x8(_mm512_castps256_ps512(s[0]), s[1], 1);
+	const hth_block_q3_k *b = &BLOCK(q3_k, 0);
+	__m512i qs = load512(b->qs), third = _mm512_castsi256_si512(load256(b->hmask));
+	const __m512i at = _mm512_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4, 0, 4, 0, 4, 0, 4, 0, 4);
+	/* Bit 4 h + j of the same bytes. */
+	const __m512i to_bit_2 = _mm512_setr_epi64((long long)MOVE_BIT(0, 2), (long long)MOVE_BIT(1, 2), (long long)MOVE_BIT(2, 2),
+	                                           (long long)MOVE_BIT(3, 2), (long long)MOVE_BIT(4, 2), (long long)MOVE_BIT(5, 2),
+	                                           (long long)MOVE_BIT(6, 2), (long long)MOVE_BIT(7, 2));
+#pragma GCC unroll 4
+	for (int k = 0; k < 4; k++) {
+		__m512i bits = _mm512_permutexvar_epi32(_mm512_add_epi32(at, _mm512_set1_epi32(k)), third);
+		row->w[k] = _mm512_or_si512(two_bits_of_lanes(qs, k), _mm512_gf2p8affine_epi64_epi8(bits, to_bit_2, 0));
+	}
+	/* Four bits of scales g and 8 + g in byte g, two more of four in each of bytes 8 to 11: here from byte 2 on, as the block ends. */
+	__m128i v = load128(b->qs + sizeof b->qs - 2);
+	const __m128i from = _mm_setr_epi8(2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5, 6, 7, 8, 9);
+	const __m128i nibble = _mm_set_epi64x((long long)MOVE_4(4, 0), (long long)MOVE_4(0, 0));
+	__m128i low = _mm_gf2p8affine_epi64_epi8(_mm_shuffle_epi8(v, from), nibble, 0);
+	__m128i high = _mm_srlv_epi32(_mm_shuffle_epi8(v, _mm_set1_epi32(0x0D0C0B0A)), _mm_setr_epi32(0, 2, 4, 6));
+	high = _mm_slli_epi16(_mm_and_si128(high, _mm_set1_epi8(3)), 4);
+	__m512i of32 = _mm512_sub_epi32(_mm512_cvtepu8_epi32(_mm_or_si128(low, high)), _mm512_set1_epi32(32));
+	row->scale = _mm512_mul_ps(_mm512_cvtepi32_ps(of32), _mm512_set1_ps(half_to_float(b->d)));
 }
 
 INLINE void read_q2_k(const char *chunk, const char *second, chunk_lanes *row)
 {
 	const hth_block_q2_k *b = &BLOCK(q2_k, 0);
-	lanes16_of_columns(row->w, codes64_q2_k(chunk, 0), codes64_q2_k(chunk, 1), codes64_q2_k(chunk, 2), codes64_q2_k(chunk, 3));
+	__m512i qs = load512(b->qs);
+#pragma GCC unroll 4
+	for (int k = 0; k < 4; k++)
+		row->w[k] = two_bits_of_lanes(qs, k);
 	__m128i v = load128(b->scales), mask = _mm_set1_epi8(15);
 	__m512 s = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_and_si128(v, mask)));
 	__m512 m = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_and_si128(_mm_srli_epi16(v, 4), mask)));
