@@ -260,7 +260,8 @@ int main(int argc, char **argv)
 	hth_error err = HTH_ERROR_INIT;
 	hth_gguf *vocabulary = NULL;
 	if (mix == NULL || (argc == 5 && !open_vocabulary(argv[4], &vocabulary, &err))) {
-		fprintf(stderr, "usage: bench-model OUT.gguf llama-1b|experts-3b TYPE [VOCABULARY], with a TYPE that `hearth quantize --list` "
+		fprintf(stderr,
+		        "usage: bench-model OUT.gguf llama-1b|experts-3b TYPE [VOCABULARY], with a TYPE that `hearth quantize --list` "
 		                "shows %s\n", err.message);
 		return 2;
 	}

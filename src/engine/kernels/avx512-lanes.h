@@ -330,7 +330,8 @@ INLINE void read_q6_k(const char *chunk, const char *second, chunk_lanes *row)
 	row->scale = _mm512_mul_ps(s, _mm512_set1_ps(half_to_float(b->d)));
 }
 
-/* Two bits of each column: the 32 bytes of half h have columns 32 j on of the half in bits 2 j and 2 j + 1, lanes 8 h + 2 j and the next. */
+/* Two bits of each column: the 32 bytes of half h have columns 32 j on of the half in bits 2 j and 2 j + 1, lanes 8 h + 2 j and the
+ * next. */
 INLINE __m512i two_bits_of_lanes(__m512i qs, int k)
 {
 	const __m512i at = _mm512_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4, 8, 12, 8, 12, 8, 12, 8, 12);
