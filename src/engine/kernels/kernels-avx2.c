@@ -214,6 +214,22 @@ INLINE __m256 gelu8(__m256 g, __m256 up)
 	return gated(g, _mm256_mul_ps(_mm256_mul_ps(g, cubic), _mm256_set1_ps(1.5957691216057308f)), up);
 }
 
+/* g * erfc(-g / sqrt(2)) / 2, by the erf of Abramowitz and Stegun's 7.1.26: 1.5e-7 at most from it. */
+INLINE __m256 gelu_erf8(__m256 g, __m256 up)
+{
+	const __m256 one = _mm256_set1_ps(1.0f), sign = _mm256_set1_ps(-0.0f);
+	__m256 z = _mm256_mul_ps(_mm256_andnot_ps(sign, g), _mm256_set1_ps(0.70710678118654752f));
+	__m256 t = _mm256_div_ps(one, _mm256_fmadd_ps(z, _mm256_set1_ps(0.3275911f), one)), sum = _mm256_set1_ps(1.061405429f);
+	sum = _mm256_fmadd_ps(sum, t, _mm256_set1_ps(-1.453152027f));
+	sum = _mm256_fmadd_ps(sum, t, _mm256_set1_ps(1.421413741f));
+	sum = _mm256_fmadd_ps(sum, t, _mm256_set1_ps(-0.284496736f));
+	sum = _mm256_fmadd_ps(sum, t, _mm256_set1_ps(0.254829592f));
+	__m256 e = exp8(_mm256_mul_ps(z, _mm256_xor_ps(z, sign)));
+	__m256 half = _mm256_mul_ps(_mm256_mul_ps(_mm256_mul_ps(sum, t), e), _mm256_set1_ps(0.5f));
+	half = _mm256_blendv_ps(_mm256_sub_ps(one, half), half, g); /* by the sign */
+	return _mm256_mul_ps(_mm256_mul_ps(g, half), up);
+}
+
 #define GATED(name, op)                                                                             \
 	static void name(float *y, const float *gate, const float *up, size_t n)                    \
 	{                                                                                           \
@@ -225,6 +241,25 @@ INLINE __m256 gelu8(__m256 g, __m256 up)
 	}
 GATED(silu_mul, silu8)
 GATED(gelu_mul, gelu8)
+GATED(gelu_erf_mul, gelu_erf8)
+
+/* By tanh(a) = sign (1 - e^-2|a|) / (1 + e^-2|a|); what is not a number stays so. */
+INLINE __m256 soft_cap8(__m256 v, __m256 limit)
+{
+	const __m256 one = _mm256_set1_ps(1.0f), sign = _mm256_set1_ps(-0.0f);
+	__m256 e = exp8(_mm256_mul_ps(_mm256_andnot_ps(sign, _mm256_div_ps(v, limit)), _mm256_set1_ps(-2.0f)));
+	__m256 y = _mm256_mul_ps(_mm256_div_ps(_mm256_sub_ps(one, e), _mm256_add_ps(one, e)), limit);
+	return _mm256_blendv_ps(_mm256_or_ps(y, _mm256_and_ps(v, sign)), v, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+}
+static void soft_cap(float *x, float cap, size_t n)
+{
+	const __m256 limit = _mm256_set1_ps(cap);
+	size_t i = 0;
+	for (; i + 8 <= n; i += 8)
+		_mm256_storeu_ps(x + i, soft_cap8(_mm256_loadu_ps(x + i), limit));
+	if (i < n)
+		store_part(x + i, soft_cap8(load_part(x + i, n - i, 0), limit), n - i);
+}
 
 static uint64_t read_bytes(const void *p, size_t n)
 {
@@ -296,7 +331,7 @@ static const hth_arrangement groups = {256, sizeof(hth_a8_groups), hth_avx2_arra
 static const hth_arrangement alone = {256, sizeof(hth_a8_alone), hth_avx2_arrange_alone};
 
 const hth_kernel_row hth_kernels_avx2 = {
-    .vec = {"avx2", dot_f32, dot_f16, axpy_f32, axpy_f16, f32_to_f16, rms_norm, softmax, silu_mul, gelu_mul},
+    .vec = {"avx2", dot_f32, dot_f16, axpy_f32, axpy_f16, f32_to_f16, rms_norm, softmax, silu_mul, gelu_mul, gelu_erf_mul, soft_cap},
     .usable = hth_cpu_has_avx2,
     .group_rows = AVX2_ROWS,
     .float_rows = AVX2_FLOAT_ROWS,
@@ -320,7 +355,7 @@ const hth_kernel_row hth_kernels_avx2 = {
 #define CODES(name, kind) {.unpack = hth_avxvnni_unpack_##name, .gemm = hth_avxvnni_gemm_##kind, .few = hth_avxvnni_few_##name}
 
 const hth_kernel_row hth_kernels_avx2vnni = {
-    .vec = {"avx2vnni", dot_f32, dot_f16, axpy_f32, axpy_f16, f32_to_f16, rms_norm, softmax, silu_mul, gelu_mul},
+    .vec = {"avx2vnni", dot_f32, dot_f16, axpy_f32, axpy_f16, f32_to_f16, rms_norm, softmax, silu_mul, gelu_mul, gelu_erf_mul, soft_cap},
     .usable = hth_cpu_has_avxvnni,
     .group_rows = AVX2_ROWS,
     .float_rows = AVX2_FLOAT_ROWS,

@@ -202,6 +202,18 @@ static void gelu_mul(float *y, const float *gate, const float *up, size_t n)
 	}
 }
 
+static void gelu_erf_mul(float *y, const float *gate, const float *up, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		y[i] = 0.5f * gate[i] * (1.0f + erff(gate[i] * 0.70710678118654752440f)) * up[i];
+}
+
+static void soft_cap(float *x, float cap, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		x[i] = cap * tanhf(x[i] / cap);
+}
+
 static uint64_t read_bytes(const void *p, size_t n)
 {
 	uint64_t s[4] = {0}, v[4];
@@ -243,7 +255,7 @@ static uint64_t mac_floats(size_t rounds)
 }
 
 const hth_kernel_row hth_kernels_c = {
-    .vec = {"c", dot_f32, dot_f16, axpy_f32, axpy_f16, f32_to_f16, rms_norm, softmax, silu_mul, gelu_mul},
+    .vec = {"c", dot_f32, dot_f16, axpy_f32, axpy_f16, f32_to_f16, rms_norm, softmax, silu_mul, gelu_mul, gelu_erf_mul, soft_cap},
     .usable = always,
     .group_rows = ROWS,
     .float_rows = ROWS,

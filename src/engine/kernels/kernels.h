@@ -80,6 +80,8 @@ typedef struct hth_vec_ops {
 	float (*softmax)(float *x, size_t n); /* in place, subtracting the maximum; returns log of the sum of exp(x) */
 	void (*silu_mul)(float *y, const float *gate, const float *up, size_t n); /* y = silu(gate) * up */
 	void (*gelu_mul)(float *y, const float *gate, const float *up, size_t n); /* tanh form of GELU */
+	void (*gelu_erf_mul)(float *y, const float *gate, const float *up, size_t n); /* GELU itself */
+	void (*soft_cap)(float *x, float cap, size_t n); /* x = cap * tanh(x / cap) */
 } hth_vec_ops;
 const hth_vec_ops *hth_vec(void); /* the row in use */
 

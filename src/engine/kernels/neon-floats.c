@@ -292,6 +292,21 @@ INLINE float32x4_t gelu4(float32x4_t g, float32x4_t up)
 	return gated(g, vmulq_n_f32(vmulq_f32(g, cubic), 1.5957691216057308f), up);
 }
 
+/* g * erfc(-g / sqrt(2)) / 2, by the erf of Abramowitz and Stegun's 7.1.26: 1.5e-7 at most from it. */
+INLINE float32x4_t gelu_erf4(float32x4_t g, float32x4_t up)
+{
+	const float32x4_t one = vdupq_n_f32(1.0f);
+	float32x4_t z = vmulq_n_f32(vabsq_f32(g), 0.70710678118654752f);
+	float32x4_t t = vdivq_f32(one, vfmaq_n_f32(one, z, 0.3275911f)), sum = vdupq_n_f32(1.061405429f);
+	sum = vfmaq_f32(vdupq_n_f32(-1.453152027f), sum, t);
+	sum = vfmaq_f32(vdupq_n_f32(1.421413741f), sum, t);
+	sum = vfmaq_f32(vdupq_n_f32(-0.284496736f), sum, t);
+	sum = vfmaq_f32(vdupq_n_f32(0.254829592f), sum, t);
+	float32x4_t half = vmulq_n_f32(vmulq_f32(vmulq_f32(sum, t), exp4(vnegq_f32(vmulq_f32(z, z)))), 0.5f);
+	half = vbslq_f32(vcgezq_f32(g), vsubq_f32(one, half), half);
+	return vmulq_f32(vmulq_f32(g, half), up);
+}
+
 #define GATED(name, op)                                                                                    \
 	void hth_neon_##name(float *y, const float *gate, const float *up, size_t n)                       \
 	{                                                                                                  \
@@ -303,6 +318,25 @@ INLINE float32x4_t gelu4(float32x4_t g, float32x4_t up)
 	}
 GATED(silu_mul, silu4)
 GATED(gelu_mul, gelu4)
+GATED(gelu_erf_mul, gelu_erf4)
+
+/* By tanh(a) = sign (1 - e^-2|a|) / (1 + e^-2|a|); what is not a number stays so. */
+INLINE float32x4_t soft_cap4(float32x4_t v, float cap)
+{
+	const float32x4_t one = vdupq_n_f32(1.0f);
+	float32x4_t e = exp4(vmulq_n_f32(vabsq_f32(vdivq_f32(v, vdupq_n_f32(cap))), -2.0f));
+	float32x4_t y = vmulq_n_f32(vdivq_f32(vsubq_f32(one, e), vaddq_f32(one, e)), cap);
+	y = vbslq_f32(vdupq_n_u32(0x80000000), v, y);
+	return vbslq_f32(vceqq_f32(v, v), y, v);
+}
+void hth_neon_soft_cap(float *x, float cap, size_t n)
+{
+	size_t i = 0;
+	for (; i + 4 <= n; i += 4)
+		vst1q_f32(x + i, soft_cap4(vld1q_f32(x + i), cap));
+	if (i < n)
+		store_part(x + i, soft_cap4(load_part(x + i, n - i, 0), cap), n - i);
+}
 
 uint64_t hth_neon_read_bytes(const void *p, size_t n)
 {

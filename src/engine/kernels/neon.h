@@ -21,12 +21,15 @@ void hth_neon_rms_norm(float *y, const float *x, const float *weight, float eps,
 float hth_neon_softmax(float *x, size_t n);
 void hth_neon_silu_mul(float *y, const float *gate, const float *up, size_t n);
 void hth_neon_gelu_mul(float *y, const float *gate, const float *up, size_t n);
+void hth_neon_gelu_erf_mul(float *y, const float *gate, const float *up, size_t n);
+void hth_neon_soft_cap(float *x, float cap, size_t n);
 uint64_t hth_neon_read_bytes(const void *p, size_t n);
 uint64_t hth_neon_mac_float(size_t rounds);
 
 #define NEON_VEC(name)                                                                                              \
 	{name, hth_neon_dot_f32, hth_neon_dot_f16, hth_neon_axpy_f32, hth_neon_axpy_f16, hth_neon_f32_to_f16,      \
-	 hth_neon_rms_norm, hth_neon_softmax, hth_neon_silu_mul, hth_neon_gelu_mul}
+	 hth_neon_rms_norm, hth_neon_softmax, hth_neon_silu_mul, hth_neon_gelu_mul, hth_neon_gelu_erf_mul, \
+	 hth_neon_soft_cap}
 #define FLOATS(name) {.unpack_float = hth_neon_unpack_##name, .gemv_float = hth_neon_gemv_##name}
 #define NEON_FLOAT_TYPES [HTH_F32] = FLOATS(f32), [HTH_F16] = FLOATS(f16), [HTH_BF16] = FLOATS(bf16)
 

@@ -249,25 +249,31 @@ void hth_pass_residual(hth_pass *p)
 	hth_pass_rows(p, p->n_rows, residual_rows, NULL);
 }
 
-/* In place, where no gate is. */
-static void activate_alone(hth_activation act, float *x, size_t n)
+/* The function of hth_vec_ops that gates so; NULL: there is none. */
+static hth_gate_fn *gate_fn(hth_activation act)
 {
 	switch (act) {
 	case HTH_SILU:
-		for (size_t i = 0; i < n; i++)
-			x[i] = x[i] / (1 + expf(-x[i]));
-		break;
+		return hth_vec()->silu_mul;
 	case HTH_GELU:
-		for (size_t i = 0; i < n; i++)
-			x[i] = 0.5f * x[i] * (1 + tanhf(0.79788456080286536f * x[i] * (1 + 0.044715f * x[i] * x[i])));
-		break;
+		return hth_vec()->gelu_mul;
 	case HTH_GELU_ERF:
-		for (size_t i = 0; i < n; i++)
-			x[i] = 0.5f * x[i] * (1 + erff(x[i] * 0.70710678118654752f));
-		break;
-	case HTH_SWIGLU_OAI: /* is nothing but a gate */
+		return hth_vec()->gelu_erf_mul;
+	case HTH_SWIGLU_OAI:
 		break;
 	}
+	return NULL;
+}
+
+/* In place, where no gate is: what is nothing but a gate leaves x as it is. */
+static void activate_alone(hth_activation act, float *x, size_t n)
+{
+	enum { ONES = 64 };
+	float ones[ONES];
+	for (size_t i = 0; i < ONES; i++)
+		ones[i] = 1;
+	for (size_t i = 0; gate_fn(act) != NULL && i < n; i += ONES)
+		gate_fn(act)(x + i, x + i, ones, HTH_MIN(n - i, (size_t)ONES));
 }
 
 void hth_activate(hth_activation act, float *gate, float *up, const float *gate_b, const float *up_b, size_t n)
@@ -278,24 +284,17 @@ void hth_activate(hth_activation act, float *gate, float *up, const float *gate_
 		return;
 	}
 	add_bias(gate, gate_b, n);
-	switch (act) {
-	case HTH_SILU:
-		hth_vec()->silu_mul(gate, gate, up, n);
-		break;
-	case HTH_GELU:
-		hth_vec()->gelu_mul(gate, gate, up, n);
-		break;
-	case HTH_GELU_ERF:
-		for (size_t i = 0; i < n; i++)
-			gate[i] = 0.5f * gate[i] * (1 + erff(gate[i] * 0.70710678118654752f)) * up[i];
-		break;
-	case HTH_SWIGLU_OAI: /* gpt-oss: clamped, alpha 1.702, and up + 1 */
-		for (size_t i = 0; i < n; i++) {
-			float g = fminf(gate[i], 7), u = fmaxf(-7, fminf(up[i], 7));
-			gate[i] = g / (1 + expf(-1.702f * g)) * (u + 1);
-		}
-		break;
+	if (gate_fn(act) != NULL) {
+		gate_fn(act)(gate, gate, up, n);
+		return;
 	}
+	/* gpt-oss: clamped, g / (1 + e^-1.702 g), which is silu(1.702 g) / 1.702, and up + 1. Not a number counts as 7. */
+	for (size_t i = 0; i < n; i++) {
+		float g = gate[i] < 7 ? gate[i] : 7, u = up[i] < 7 ? up[i] : 7;
+		gate[i] = 1.702f * g;
+		up[i] = ((u > -7 ? u : -7) + 1) / 1.702f;
+	}
+	hth_vec()->silu_mul(gate, gate, up, n);
 }
 
 typedef struct ffn_arg {
@@ -322,12 +321,6 @@ static void bias_h_rows(hth_pass *p, const void *bias, size_t first, size_t n)
 bool hth_layer_gates_in_tiles(const hth_layer *l)
 {
 	return l->gate.rows > 0 && l->gate_b == NULL && l->up_b == NULL && hth_gated_fits(&l->up, &l->gate, &l->down);
-}
-
-/* The function of hth_vec_ops that gates so; NULL: there is none. */
-static hth_gate_fn *gate_fn(hth_activation act)
-{
-	return act == HTH_SILU ? hth_vec()->silu_mul : act == HTH_GELU ? hth_vec()->gelu_mul : NULL;
 }
 
 void hth_pass_ffn(hth_pass *p, const hth_layer *l, hth_activation act)
@@ -366,8 +359,7 @@ static void logits_rows(hth_pass *p, const void *arg, size_t first, size_t n)
 		for (size_t i = 0; i < n * params->n_vocab; i++)
 			x[i] *= params->logit_scale;
 	if (params->logit_softcap > 0)
-		for (size_t i = 0; i < n * params->n_vocab; i++)
-			x[i] = params->logit_softcap * tanhf(x[i] / params->logit_softcap);
+		hth_vec()->soft_cap(x, params->logit_softcap, n * params->n_vocab);
 }
 
 void hth_pass_output(hth_pass *p)

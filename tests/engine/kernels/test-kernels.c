@@ -670,6 +670,15 @@ static void vectors(void)
 			double s = 0.5 * g * (1 + tanh(0.7978845608028654 * g * (1 + 0.044715 * g * g))) * (double)b[i];
 			CHECK_NEAR(y[i], s, 3e-6 * fabs(s) + 1e-6 * fabs(g * (double)b[i]) * 0.1 + 1e-30);
 		}
+		v->gelu_erf_mul(y, a, b, n);
+		for (size_t i = 0; i < n; i++) {
+			double g = (double)a[i], s = 0.5 * g * erfc(-g * 0.70710678118654752) * (double)b[i];
+			CHECK_NEAR(y[i], s, 3e-7 * fabs(g * (double)b[i]) + 3e-6 * fabs(s) + 1e-30);
+		}
+		memcpy(y, a, n * sizeof *y);
+		v->soft_cap(y, 3, n);
+		for (size_t i = 0; i < n; i++)
+			CHECK_NEAR(y[i], 3 * tanh((double)a[i] / 3), 1e-6);
 		free(a);
 		free(b);
 		free(y);
@@ -679,6 +688,9 @@ static void vectors(void)
 	}
 	float masked[5] = {-INFINITY, -INFINITY, -INFINITY, -INFINITY, -INFINITY};
 	CHECK(v->softmax(masked, 5) == -INFINITY); /* and no NaN */
+	float odd[3] = {-INFINITY, NAN, INFINITY};
+	v->soft_cap(odd, 30, 3);
+	CHECK(odd[0] == -30 && isnan(odd[1]) && odd[2] == 30);
 }
 TEST(vector_operations_agree_at_any_length)
 {
