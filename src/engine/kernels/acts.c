@@ -6,13 +6,15 @@
 
 static size_t blocks(size_t cols, size_t by) { return cols / by + (cols % by != 0); }
 
+/* With more tokens products select more than a few. */
+static size_t arranged_tokens(size_t max_tokens, size_t one_in) { return HTH_MIN(max_tokens, FEW_TOKENS * one_in); }
 /* Of each form: at most 20 times what lines take. */
 static size_t arranged_bytes(size_t max_arranged, size_t max_cols) { return blocks(max_cols, 512) * 2 * HTH_ARRANGED_MAX * max_arranged; }
 
-hth_status hth_acts_create(hth_acts **ret_acts, size_t max_tokens, size_t max_cols, bool selected, hth_error *err)
+hth_status hth_acts_create(hth_acts **ret_acts, size_t max_tokens, size_t max_cols, size_t one_in, hth_error *err)
 {
 	uint64_t bytes;
-	size_t max_arranged = selected ? max_tokens : HTH_MIN(max_tokens, (size_t)FEW_TOKENS);
+	size_t max_arranged = arranged_tokens(max_tokens, one_in);
 	if (hth_mul_overflows(blocks(max_cols, 32), max_tokens, &bytes) ||
 	    hth_mul_overflows(bytes, sizeof(hth_a8_line), &bytes) || bytes > SIZE_MAX / 64)
 		return hth_fail(err, HTH_TOO_LARGE, "activations of %zu tokens by %zu values do not fit in memory", max_tokens,
@@ -43,10 +45,10 @@ void hth_acts_destroy(hth_acts *acts)
 	free(acts);
 }
 
-uint64_t hth_acts_plan_bytes(size_t max_tokens, size_t max_cols, bool selected)
+uint64_t hth_acts_plan_bytes(size_t max_tokens, size_t max_cols, size_t one_in)
 {
 	return sizeof(hth_acts) + (uint64_t)blocks(max_cols, 32) * max_tokens * sizeof(hth_a8_line) +
-	       2 * (uint64_t)arranged_bytes(selected ? max_tokens : HTH_MIN(max_tokens, (size_t)FEW_TOKENS), max_cols);
+	       2 * (uint64_t)arranged_bytes(arranged_tokens(max_tokens, one_in), max_cols);
 }
 
 void hth_acts_set(hth_acts *acts, const float *x, size_t x_stride, size_t n_tokens, size_t cols)

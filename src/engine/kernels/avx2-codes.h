@@ -132,7 +132,6 @@ INLINE __m256i codes_mxfp4(const char *chunk, int g)
 INLINE void scales_mxfp4(const char *chunk, int n, __m256 *s, __m256 *m)
 {
 	const hth_block_mxfp4 *b = (const hth_block_mxfp4 *)chunk;
-	float v[8] = {0};
 	if (n == 8) { /* e8m0_half of all */
 		uint64_t bytes = 0;
 #pragma GCC unroll 8
@@ -143,6 +142,7 @@ INLINE void scales_mxfp4(const char *chunk, int n, __m256 *s, __m256 *m)
 		__m256i subnormal = _mm256_sllv_epi32(_mm256_set1_epi32(0x200000), e);
 		*s = _mm256_castsi256_ps(_mm256_blendv_epi8(normal, subnormal, _mm256_cmpgt_epi32(_mm256_set1_epi32(2), e)));
 	} else {
+		float v[8] = {0};
 		for (int i = 0; i < n; i++)
 			v[i] = e8m0_half(b[i].e);
 		*s = _mm256_loadu_ps(v);

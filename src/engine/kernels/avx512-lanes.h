@@ -101,6 +101,7 @@ INLINE __m512 lanes_of_groups(__m256 low, __m256 high)
 READ_32(q4_1)
 READ_32(q5_0)
 READ_32(q5_1)
+
 /* Blocks of 9 words: an F16 and 8 words of nibbles. A chunk is four and a half loads; none is made twice, because one across cache lines
  * that are still on their way costs most of what this loop does (with six and some of them read again it ran at half the read
  * bandwidth). */

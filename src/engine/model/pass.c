@@ -270,10 +270,11 @@ static void activate_alone(hth_activation act, float *x, size_t n)
 {
 	enum { ONES = 64 };
 	float ones[ONES];
+	hth_gate_fn *fn = gate_fn(act);
 	for (size_t i = 0; i < ONES; i++)
 		ones[i] = 1;
-	for (size_t i = 0; gate_fn(act) != NULL && i < n; i += ONES)
-		gate_fn(act)(x + i, x + i, ones, HTH_MIN(n - i, (size_t)ONES));
+	for (size_t i = 0; fn != NULL && i < n; i += ONES)
+		fn(x + i, x + i, ones, HTH_MIN(n - i, (size_t)ONES));
 }
 
 void hth_activate(hth_activation act, float *gate, float *up, const float *gate_b, const float *up_b, size_t n)
@@ -284,8 +285,9 @@ void hth_activate(hth_activation act, float *gate, float *up, const float *gate_
 		return;
 	}
 	add_bias(gate, gate_b, n);
-	if (gate_fn(act) != NULL) {
-		gate_fn(act)(gate, gate, up, n);
+	hth_gate_fn *fn = gate_fn(act);
+	if (fn != NULL) {
+		fn(gate, gate, up, n);
 		return;
 	}
 	/* gpt-oss: clamped, g / (1 + e^-1.702 g), which is silu(1.702 g) / 1.702, and up + 1. Not a number counts as 7. */

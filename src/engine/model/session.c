@@ -56,6 +56,7 @@ typedef struct plan {
 	uint32_t n_outputs;
 	hth_kv_shape kv;
 	size_t max_cols, gated_ff, pair_cols, n_pairs; /* of acts, ff_acts (0: none) and pair_acts */
+	size_t row_one_in, pair_one_in; /* an expert has one in so many rows, and pairs */
 	bool has_shared;
 	uint64_t ff; /* floats of gate, and of up */
 	unsigned n_workers;
@@ -105,6 +106,8 @@ static hth_status make_plan(const hth_model *m, const hth_session_options *optio
 	}
 	pl.n_pairs = (size_t)o->n_batch * p->n_expert_used;
 	pl.pair_cols = ff_exp;
+	pl.pair_one_in = HTH_MAX(p->n_expert, 1u);
+	pl.row_one_in = pl.n_pairs > 0 ? (p->n_expert + p->n_expert_used - 1) / p->n_expert_used : 1;
 	pl.ff = HTH_MAX((uint64_t)o->n_batch * ff, (uint64_t)pl.n_pairs * ff_exp);
 	pl.max_cols = HTH_MAX(HTH_MAX((size_t)p->n_embd, (size_t)p->n_head * p->head_dim), ff);
 	*ret = pl;
@@ -178,11 +181,11 @@ static uint64_t plan_bytes(const hth_model *m, const plan *pl, uint64_t *ret_wor
 	carve c = {0};
 	lay_out(&probe, m, pl, &c);
 	*ret_work = c.used;
-	uint64_t all = hth_kv_plan(&pl->kv), acts = hth_acts_plan_bytes(pl->o.n_batch, pl->max_cols, pl->n_pairs > 0);
+	uint64_t all = hth_kv_plan(&pl->kv), acts = hth_acts_plan_bytes(pl->o.n_batch, pl->max_cols, pl->row_one_in);
 	if (pl->gated_ff > 0)
-		acts += hth_acts_plan_bytes(pl->o.n_batch, pl->gated_ff, false);
+		acts += hth_acts_plan_bytes(pl->o.n_batch, pl->gated_ff, 1);
 	if (pl->n_pairs > 0)
-		acts += hth_acts_plan_bytes(pl->n_pairs, pl->pair_cols, true);
+		acts += hth_acts_plan_bytes(pl->n_pairs, pl->pair_cols, pl->pair_one_in);
 	if (hth_add_overflows(all, c.used, &all) || hth_add_overflows(all, acts, &all))
 		return UINT64_MAX;
 	return all;
@@ -222,12 +225,12 @@ hth_status hth_session_create(hth_session **ret_session, const hth_model *model,
 		                  pl.o.n_batch, (unsigned long long)(all >> 20));
 	if (status == HTH_OK) {
 		lay_out(s, model, &pl, &(carve){.base = s->work});
-		status = hth_acts_create(&s->whole.pass.acts, pl.o.n_batch, pl.max_cols, pl.n_pairs > 0, err);
+		status = hth_acts_create(&s->whole.pass.acts, pl.o.n_batch, pl.max_cols, pl.row_one_in, err);
 	}
 	if (status == HTH_OK && pl.gated_ff > 0)
-		status = hth_acts_create(&s->whole.pass.ff_acts, pl.o.n_batch, pl.gated_ff, false, err);
+		status = hth_acts_create(&s->whole.pass.ff_acts, pl.o.n_batch, pl.gated_ff, 1, err);
 	if (status == HTH_OK && pl.n_pairs > 0)
-		status = hth_acts_create(&s->whole.pass.pair_acts, pl.n_pairs, pl.pair_cols, true, err);
+		status = hth_acts_create(&s->whole.pass.pair_acts, pl.n_pairs, pl.pair_cols, pl.pair_one_in, err);
 	if (status != HTH_OK) {
 		hth_session_destroy(s);
 		return status;

@@ -141,7 +141,7 @@ static double in_cache(hth_type type, size_t n, size_t rounds)
 		x[i] = random_normal(&rng);
 	double best = 1e9;
 	if (hth_matrix_init(&w, type, n_rows, CACHE_COLS, data, &err) == HTH_OK && hth_threads_create(&pool, 1, &err) == HTH_OK &&
-	    hth_acts_create(&acts, n, CACHE_COLS, false, &err) == HTH_OK) {
+	    hth_acts_create(&acts, n, CACHE_COLS, 1, &err) == HTH_OK) {
 		hth_acts_set(acts, x, CACHE_COLS, n, CACHE_COLS);
 		size_t times = 1;
 		for (size_t r = 0; r < rounds; r++) {
@@ -239,7 +239,7 @@ int main(int argc, char **argv)
 	hth_rng_seed(&rng, 1);
 	for (size_t i = 0; i < max * FFN; i++)
 		ws.x[i] = random_normal(&rng);
-	if (hth_acts_create(&ws.in, max, EMBD, false, &err) != HTH_OK || hth_acts_create(&ws.mid, max, FFN, false, &err) != HTH_OK)
+	if (hth_acts_create(&ws.in, max, EMBD, 1, &err) != HTH_OK || hth_acts_create(&ws.mid, max, FFN, 1, &err) != HTH_OK)
 		return 1;
 	printf("kernels %s, %u threads, %zu layers of a 1.1 B Llama shape\n", hth_kernels_name(), hth_threads_count(pool), n_layers);
 	for (size_t i = 0; i < n_types; i++) {

@@ -93,7 +93,7 @@ static void problem_check_row(const problem *p, const uint32_t *select, size_t n
 {
 	hth_error err = HTH_ERROR_INIT;
 	hth_acts *acts = NULL;
-	if (hth_acts_create(&acts, p->n_tokens, p->w.cols, select != NULL, &err) != HTH_OK) {
+	if (hth_acts_create(&acts, p->n_tokens, p->w.cols, select != NULL ? 8 : 1, &err) != HTH_OK) {
 		test_fail(__FILE__, __LINE__, "%s", err.message);
 		return;
 	}
@@ -209,7 +209,7 @@ static void alone_and_among_others(void)
 		for (size_t c = 0; c < HTH_COUNT(counts) && counts[c] <= most; c++) {
 			float alone[ROWS], together[MOST * ROWS];
 			hth_acts *acts = NULL;
-			REQUIRE_OK(hth_acts_create(&acts, p.n_tokens, p.w.cols, false, &err));
+			REQUIRE_OK(hth_acts_create(&acts, p.n_tokens, p.w.cols, 1, &err));
 			hth_acts_set(acts, p.x, p.stride, counts[c], p.w.cols);
 			hth_matmul_run(pool, &(hth_matmul){.w = &p.w, .x = acts, .y = together, .y_stride = ROWS}, 1);
 			for (size_t t = 0; t < counts[c]; t++) {
@@ -243,7 +243,7 @@ static void poisoned_rows(void)
 			char *row = (char *)(uintptr_t)p.w.data + POISONED * p.w.row_bytes;
 			HTH_AUTO_FREE char *was = malloc(p.w.row_bytes);
 			hth_acts *acts = NULL;
-			REQUIRE_OK(hth_acts_create(&acts, counts[c], p.w.cols, false, &err));
+			REQUIRE_OK(hth_acts_create(&acts, counts[c], p.w.cols, 1, &err));
 			hth_acts_set(acts, p.x, p.stride, counts[c], p.w.cols);
 			hth_matmul_run(pool, &(hth_matmul){.w = &p.w, .x = acts, .y = clean, .y_stride = ROWS}, 1);
 			memcpy(was, row, p.w.row_bytes);
@@ -369,8 +369,8 @@ static void check_gated(hth_type up_type, hth_type gate_type, hth_type reader_ty
 	problem_init(&gate, gate_type, n_ff, COLS, n_tokens);
 	problem_init(&down, reader_type, OUT, n_ff, 1);
 	hth_acts *x = NULL, *into = NULL;
-	REQUIRE_OK(hth_acts_create(&x, n_tokens, HTH_MAX(COLS, n_ff), false, &err));
-	REQUIRE_OK(hth_acts_create(&into, n_tokens, n_ff, false, &err));
+	REQUIRE_OK(hth_acts_create(&x, n_tokens, HTH_MAX(COLS, n_ff), 1, &err));
+	REQUIRE_OK(hth_acts_create(&into, n_tokens, n_ff, 1, &err));
 	float *u = malloc(2 * n_tokens * n_ff * sizeof *u), *g = u + n_tokens * n_ff;
 	float *y = malloc(2 * n_tokens * OUT * sizeof *y), *z = y + n_tokens * OUT;
 	hth_acts_set(x, up.x, up.stride, n_tokens, COLS);
@@ -414,7 +414,7 @@ static void check_gated_few(hth_type reader_type, size_t n_ff, size_t n_tokens, 
 	problem down;
 	problem_init(&down, reader_type, OUT, n_ff, 1);
 	hth_acts *x = NULL;
-	REQUIRE_OK(hth_acts_create(&x, n_tokens, n_ff, false, &err));
+	REQUIRE_OK(hth_acts_create(&x, n_tokens, n_ff, 1, &err));
 	float *gate = malloc(2 * n_tokens * n_ff * sizeof *gate), *up = gate + n_tokens * n_ff;
 	float *y = malloc(2 * n_tokens * OUT * sizeof *y), *z = y + n_tokens * OUT;
 	hth_rng rng;
@@ -481,7 +481,7 @@ static void jobs_together(void)
 	for (int i = 0; i < 4; i++)
 		problem_init(&p[i], types[i], 21, COLS, TOKENS);
 	hth_acts *acts = NULL;
-	REQUIRE_OK(hth_acts_create(&acts, TOKENS, COLS, false, &err));
+	REQUIRE_OK(hth_acts_create(&acts, TOKENS, COLS, 1, &err));
 	hth_acts_set(acts, p[0].x, p[0].stride, TOKENS, COLS);
 	hth_matmul jobs[JOBS];
 	uint32_t select[JOBS][3];
@@ -762,7 +762,7 @@ TEST(bad_shapes_and_types_are_refused_with_the_reason)
 	CHECK_INT(hth_matrix_init(&m, HTH_F32, SIZE_MAX / 2, 4, "", &err), HTH_TOO_LARGE);
 	CHECK_INT(hth_matrix_init(&m, (hth_type)5, 1, 4, "", &err), HTH_UNSUPPORTED);
 	hth_acts *acts = NULL;
-	CHECK_INT(hth_acts_create(&acts, SIZE_MAX / 8, 1 << 20, false, &err), HTH_TOO_LARGE);
+	CHECK_INT(hth_acts_create(&acts, SIZE_MAX / 8, 1 << 20, 1, &err), HTH_TOO_LARGE);
 	CHECK(!hth_matrix_can_multiply(HTH_I8));
 	CHECK(hth_matrix_can_multiply(HTH_Q4_K));
 	CHECK_INT(hth_kernels_select("abacus", &err), HTH_UNSUPPORTED);
