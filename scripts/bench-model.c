@@ -261,8 +261,8 @@ int main(int argc, char **argv)
 	hth_gguf *vocabulary = NULL;
 	if (mix == NULL || (argc == 5 && !open_vocabulary(argv[4], &vocabulary, &err))) {
 		fprintf(stderr,
-		        "usage: bench-model OUT.gguf llama-1b|experts-3b TYPE [VOCABULARY], with a TYPE that `hearth quantize --list` shows "
-		        "%s\n", err.message);
+		        "usage: bench-model OUT.gguf llama-1b|experts-3b TYPE [VOCABULARY], with a TYPE that `hearth quantize --list` "
+		        "shows %s\n", err.message);
 		return 2;
 	}
 	hth_gguf_writer *w = NULL;

@@ -29,8 +29,8 @@ bool hth_matrix_can_multiply(hth_type type);
 /* Activations of n_tokens x cols floats, with the quantised forms that weight types want, made lazily once and shared by
  * all matrices that read them. Created once with the largest shape, then set for each use: no allocation after create. */
 typedef struct hth_acts hth_acts;
-/* one_in: products select one in so many of the tokens, about (a mixture's experts), and where those are few they go through the kernels for
- * few; 1: they take all. */
+/* one_in: products select one in so many of the tokens, about (a mixture's experts), and where those are few they go through the kernels
+ * for few; 1: they take all. */
 HTH_MUST_USE hth_status hth_acts_create(hth_acts **ret_acts, size_t max_tokens, size_t max_cols, size_t one_in, hth_error *err);
 void hth_acts_destroy(hth_acts *acts);
 uint64_t hth_acts_plan_bytes(size_t max_tokens, size_t max_cols, size_t one_in); /* what create allocates */
