@@ -5,8 +5,9 @@
  *
  *   bench-model OUT.gguf SHAPE TYPE [VOCABULARY]      (TYPE as in `hearth quantize`)
  *
- * SHAPE: llama-1b, a 1.1 B Llama; experts-3b, six of the 48 layers of Qwen3-30B-A3B: 128 experts, of which a token uses 8.
- * VOCABULARY: a number of tokens to make up (32000), or a GGUF file whose tokens are taken.
+ * SHAPE: llama-1b, a 1.1 B Llama; qwen-0.5b, Qwen2.5-0.5B: narrow rows and many tokens, whose embeddings are the output's matrix too;
+ * experts-3b, six of the 48 layers of Qwen3-30B-A3B: 128 experts, of which a token uses 8.
+ * VOCABULARY: a number of tokens to make up (the shape's own), or a GGUF file whose tokens are taken.
  */
 #include "base/mem.h"
 #include "base/rng.h"
@@ -18,7 +19,7 @@
 #include <stdio.h>
 
 enum { VOCAB_MAX = 1 << 18, CONTEXT = 8192, COLS_MAX = 8192, ROWS_DRAWN = 32, TENSORS_MAX = 16, BY_VOCAB = 1 };
-static uint32_t n_vocab = 32000;
+static uint32_t n_vocab; /* 0: the shape's own */
 
 typedef struct tensor {
 	const char *name; /* %u: the layer; without one, the tensor is there once */
@@ -28,11 +29,11 @@ typedef struct tensor {
 
 typedef struct shape {
 	const char *name, *label, *arch;
-	uint32_t layers, width, ffn, heads, kv_heads, head_dim, experts, experts_used;
+	uint32_t vocab, layers, width, ffn, heads, kv_heads, head_dim, experts, experts_used;
 	tensor tensors[TENSORS_MAX]; /* up to one without a name */
 } shape;
 static const shape shapes[] = {
-    {"llama-1b", "1.1 B Llama shape", "llama", 22, 2048, 5632, 32, 4, 64, 0, 0,
+    {"llama-1b", "1.1 B Llama shape", "llama", 32000, 22, 2048, 5632, 32, 4, 64, 0, 0,
      {{"token_embd.weight", 2048, BY_VOCAB, false},
       {"output_norm.weight", 2048, 0, false},
       {"output.weight", 2048, BY_VOCAB, false},
@@ -45,7 +46,22 @@ static const shape shapes[] = {
       {"blk.%u.ffn_gate.weight", 2048, 5632, false},
       {"blk.%u.ffn_up.weight", 2048, 5632, false},
       {"blk.%u.ffn_down.weight", 5632, 2048, false}}},
-    {"experts-3b", "six layers of Qwen3-30B-A3B's shape", "qwen3moe", 6, 2048, 6144, 32, 4, 128, 128, 8,
+    {"qwen-0.5b", "Qwen2.5-0.5B's shape", "qwen2", 151936, 24, 896, 4864, 14, 2, 64, 0, 0,
+     {{"token_embd.weight", 896, BY_VOCAB, false},
+      {"output_norm.weight", 896, 0, false},
+      {"blk.%u.attn_norm.weight", 896, 0, false},
+      {"blk.%u.attn_q.weight", 896, 896, false},
+      {"blk.%u.attn_q.bias", 896, 0, false},
+      {"blk.%u.attn_k.weight", 896, 128, false},
+      {"blk.%u.attn_k.bias", 128, 0, false},
+      {"blk.%u.attn_v.weight", 896, 128, false},
+      {"blk.%u.attn_v.bias", 128, 0, false},
+      {"blk.%u.attn_output.weight", 896, 896, false},
+      {"blk.%u.ffn_norm.weight", 896, 0, false},
+      {"blk.%u.ffn_gate.weight", 896, 4864, false},
+      {"blk.%u.ffn_up.weight", 896, 4864, false},
+      {"blk.%u.ffn_down.weight", 4864, 896, false}}},
+    {"experts-3b", "six layers of Qwen3-30B-A3B's shape", "qwen3moe", 32000, 6, 2048, 6144, 32, 4, 128, 128, 8,
      {{"token_embd.weight", 2048, BY_VOCAB, false},
       {"output_norm.weight", 2048, 0, false},
       {"output.weight", 2048, BY_VOCAB, false},
@@ -86,9 +102,32 @@ static void join_marks(char *out, size_t len, uint32_t n)
 		strncat(out, marks[n % 16], len - strlen(out) - 1);
 }
 
+static char pieces[VOCAB_MAX][24];
+
+static int by_piece(const void *a, const void *b)
+{
+	uint32_t i = *(const uint32_t *)a, j = *(const uint32_t *)b;
+	int order = strcmp(pieces[i], pieces[j]);
+	return order != 0 ? order : i < j ? -1 : 1;
+}
+
+/* Marks joined in two ways may be one text, and no two tokens may: all but the first of them get a number. */
+static void tell_apart(void)
+{
+	static uint32_t order[VOCAB_MAX];
+	for (uint32_t i = 0; i < n_vocab; i++)
+		order[i] = i;
+	qsort(order, n_vocab, sizeof *order, by_piece);
+	for (uint32_t i = 1, same_as = 0; i < n_vocab; i++) {
+		if (strcmp(pieces[order[i]], pieces[order[same_as]]) != 0)
+			same_as = i;
+		else
+			snprintf(pieces[order[i]] + strlen(pieces[order[i]]), 8, "#%05x", order[i]);
+	}
+}
+
 static void set_vocabulary(hth_gguf_writer *w)
 {
-	static char pieces[VOCAB_MAX][24];
 	static hth_view views[VOCAB_MAX];
 	static float scores[VOCAB_MAX];
 	static int32_t types[VOCAB_MAX];
@@ -114,9 +153,11 @@ static void set_vocabulary(hth_gguf_writer *w)
 			snprintf(pieces[i], sizeof pieces[i], n < 17576 ? "\xE2\x96\x81%c%c%c" : "%c%c%c%c", 'a' + (int)(n % 26),
 			         'a' + (int)(n / 26 % 26), 'a' + (int)(n / 676 % 26), 'a' + (int)(n / 17576));
 		}
-		views[i] = (hth_view){pieces[i], strlen(pieces[i])};
 		scores[i] = i < 259 ? 0 : -(float)(i - 259);
 	}
+	tell_apart();
+	for (uint32_t i = 0; i < n_vocab; i++)
+		views[i] = (hth_view){pieces[i], strlen(pieces[i])};
 	hth_gguf_writer_set_string(w, "tokenizer.ggml.model", "llama");
 	hth_gguf_writer_set_string(w, "tokenizer.ggml.pre", "default");
 	hth_gguf_writer_set_strings(w, "tokenizer.ggml.tokens", views, n_vocab);
@@ -179,9 +220,18 @@ static void set_metadata(hth_gguf_writer *w, const shape *s, const hth_mix *mix,
 		set_vocabulary(w);
 }
 
+/* Else the token embeddings are the output's matrix too. */
+static bool has_output(const shape *s)
+{
+	for (const tensor *t = s->tensors; t < s->tensors + TENSORS_MAX && t->name != NULL; t++)
+		if (strcmp(t->name, "output.weight") == 0)
+			return true;
+	return false;
+}
+
 static hth_type type_of(const hth_mix *mix, const shape *s, const char *name, const tensor *t)
 {
-	const hth_mix_model model = {.n_layer = s->layers, .n_gqa = s->heads / s->kv_heads, .n_expert = s->experts, .has_output = true,
+	const hth_mix_model model = {.n_layer = s->layers, .n_gqa = s->heads / s->kv_heads, .n_expert = s->experts, .has_output = has_output(s),
 	                             .llama = strcmp(s->arch, "llama") == 0};
 	if (t->rows == 0 || strstr(name, "ffn_gate_inp") != NULL)
 		return HTH_F32;
@@ -261,10 +311,11 @@ int main(int argc, char **argv)
 	hth_gguf *vocabulary = NULL;
 	if (mix == NULL || (argc == 5 && !open_vocabulary(argv[4], &vocabulary, &err))) {
 		fprintf(stderr,
-		        "usage: bench-model OUT.gguf llama-1b|experts-3b TYPE [VOCABULARY], with a TYPE that `hearth quantize --list` "
+		        "usage: bench-model OUT.gguf llama-1b|qwen-0.5b|experts-3b TYPE [VOCABULARY], with a TYPE that `hearth quantize --list` "
 		        "shows %s\n", err.message);
 		return 2;
 	}
+	n_vocab = n_vocab == 0 ? s->vocab : n_vocab;
 	hth_gguf_writer *w = NULL;
 	hth_rng_seed(&rng, 1);
 	int fd = open(argv[1], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);

@@ -69,22 +69,13 @@ INLINE __mmask16 lanes_of_first(size_t n_groups)
 	const __m512i group = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
 	return _mm512_cmplt_epi32_mask(group, _mm512_set1_epi32((int)n_groups));
 }
-INLINE void read_lanes(const char *chunk, const char *second, read_fn read, const code_kind kind, __mmask16 lanes, chunk_lanes *row)
-{
-	read(chunk, second, row);
-	if (__builtin_constant_p(lanes) && lanes == ALL_LANES)
-		return;
-	row->scale = _mm512_maskz_mov_ps(lanes, row->scale);
-	if (kind >= ADD_MIN)
-		row->min = _mm512_maskz_mov_ps(lanes, row->min);
-}
 
 /* One row's chunk by T tokens, whose activations lie at a[t]. */
 INLINE void chunk_dot(const char *chunk, const char *second, const char *const *a, const int T, read_fn read, const code_kind kind,
                       const bool by16, __mmask16 lanes, __m512 *acc)
 {
 	chunk_lanes row;
-	read_lanes(chunk, second, read, kind, lanes, &row);
+	read(chunk, second, &row);
 #pragma GCC unroll 8
 	for (int t = 0; t < T; t++) {
 		const hth_a8_lanes *x = (const hth_a8_lanes *)a[t];
@@ -103,23 +94,49 @@ INLINE void chunk_dot(const char *chunk, const char *second, const char *const *
 		}
 		if (!by16)
 			dot = _mm512_add_epi32(dot, dot2);
-		acc[t] = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(dot), _mm512_load_ps(d)), row.scale, acc[t]);
+		acc[t] = _mm512_mask3_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(dot), _mm512_load_ps(d)), row.scale, acc[t], lanes);
 		if (kind == ADD_MIN)
-			acc[t] = _mm512_fmadd_ps(row.min, _mm512_load_ps(s), acc[t]);
+			acc[t] = _mm512_mask3_fmadd_ps(row.min, _mm512_load_ps(s), acc[t], lanes);
 		if (kind == SUB_MIN)
-			acc[t] = _mm512_fnmadd_ps(row.min, _mm512_load_ps(s), acc[t]);
+			acc[t] = _mm512_mask3_fnmadd_ps(row.min, _mm512_load_ps(s), acc[t], lanes);
 	}
+}
+
+/* Where a chunk's columns lie, of which the row has `left` from here on. What lies past the end of all rows is not touched: `last` has room
+ * for a copy. */
+typedef struct row_chunk {
+	const char *first, *second;
+} row_chunk;
+INLINE row_chunk chunk_at(const char *chunk, size_t left, const char *rows_end, char *last, const size_t block_bytes, const size_t block_cols,
+                          const bool by16)
+{
+	static const _Alignas(64) char nothing[2 * sizeof(hth_block_q8_k)]; /* has scale zero */
+	const size_t chunk_cols = by16 ? 256 : 512, half_bytes = 256 / block_cols * block_bytes;
+	if (block_cols == 256)
+		return (row_chunk){chunk, by16 ? chunk : left > 256 ? chunk + half_bytes : nothing};
+	if (__builtin_expect(chunk + 2 * half_bytes > rows_end, 0)) {
+		memset(last, 0, LAST_MAX);
+		memcpy(last, chunk, HTH_MIN(left, chunk_cols) / block_cols * block_bytes);
+		chunk = last;
+	}
+	return (row_chunk){chunk, chunk + half_bytes};
+}
+
+INLINE void ask_chunk(const char *chunk, const size_t bytes, size_t ahead, const int T)
+{
+	if (T <= 2)
+		hth_ask_ahead(chunk, bytes, ahead);
+	else
+		hth_ask_lines_ahead(chunk, bytes, ahead);
 }
 
 /* T tokens, of which n are to be written (the others repeat one). */
 INLINE void few(const hth_few *job, size_t t0, const int T, size_t n, const size_t block_bytes, const size_t block_cols, read_fn read,
                 const code_kind kind, const bool by16)
 {
-	static const _Alignas(64) char nothing[2 * sizeof(hth_block_q8_k)];
 	_Alignas(64) float sums[8][ROWS][16];
 	const char *a[8];
-	const size_t chunk_cols = by16 ? 256 : 512, half_bytes = 256 / block_cols * block_bytes,
-	    chunk_bytes = chunk_cols / block_cols * block_bytes;
+	const size_t chunk_cols = by16 ? 256 : 512, chunk_bytes = chunk_cols / block_cols * block_bytes;
 	size_t cols = job->cols, piece = T == 1 ? cols : HTH_MIN(cols, (size_t)PIECE_COLS);
 	const char *rows_end = (const char *)job->w + job->n_rows * job->row_bytes;
 	const __mmask16 last_lanes = lanes_of_first(cols % chunk_cols / 32);
@@ -139,24 +156,15 @@ INLINE void few(const hth_few *job, size_t t0, const int T, size_t n, const size
 				}
 				const char *chunk = (const char *)job->w + (r0 + r) * job->row_bytes + c0 / block_cols * block_bytes;
 				size_t c = r < n_rows ? c0 : end;
-				for (; c + chunk_cols <= end; c += chunk_cols, chunk += chunk_bytes) {
-					if (T <= 2)
-						hth_ask_ahead(chunk, chunk_bytes, ahead);
-					else
-						hth_ask_lines_ahead(chunk, chunk_bytes, ahead);
-					chunk_dot(chunk, chunk + half_bytes, a, T, read, kind, by16, ALL_LANES, acc);
+				for (; c < end; c += chunk_cols, chunk += chunk_bytes) {
+					_Alignas(64) char last[LAST_MAX];
+					row_chunk at = chunk_at(chunk, end - c, rows_end, last, block_bytes, block_cols, by16);
+					ask_chunk(chunk, chunk_bytes, ahead, T);
+					chunk_dot(at.first, at.second, a, T, read, kind, by16, block_cols == 256 ? ALL_LANES :
+					    c + chunk_cols <= end ? ALL_LANES : last_lanes, acc);
 #pragma GCC unroll 8
 					for (int t = 0; t < T; t++)
 						a[t] += job->block_stride;
-				}
-				if (c < end && block_cols == 256) { /* what is missing has scale zero */
-					chunk_dot(chunk, nothing, a, T, read, kind, by16, ALL_LANES, acc);
-				} else if (c < end && chunk + chunk_bytes <= rows_end) {
-					chunk_dot(chunk, chunk + half_bytes, a, T, read, kind, by16, last_lanes, acc);
-				} else if (c < end) {
-					_Alignas(64) char last[LAST_MAX] = {0};
-					memcpy(last, chunk, (end - c) / block_cols * block_bytes);
-					chunk_dot(last, last + half_bytes, a, T, read, kind, by16, last_lanes, acc);
 				}
 #pragma GCC unroll 8
 				for (int t = 0; t < T; t++)
@@ -170,14 +178,14 @@ INLINE void few(const hth_few *job, size_t t0, const int T, size_t n, const size
 
 /* Two rows' chunks by T tokens, added to sums[t][0] and [1], of which `old` says whether they hold anything yet. Loads are made once for
  * both rows; with one for each product, weights that come from memory come late, however early they are asked for (docs/kernels.md). */
-INLINE void two_chunks_dot(const char *const chunk[2], const char *const second[2], const char *const *a, const int T, read_fn read,
+INLINE void two_chunks_dot(const row_chunk at[2], const char *const *a, const int T, read_fn read,
                            const code_kind kind, const bool by16, __mmask16 lanes, __mmask16 old, float (*sums)[ROWS][16])
 {
 	chunk_lanes row[2];
 	/* Else GCC would keep all sums in registers from chunk to chunk, and weights not. */
 	__asm__ volatile("" : : : "memory");
-	read_lanes(chunk[0], second[0], read, kind, lanes, &row[0]);
-	read_lanes(chunk[1], second[1], read, kind, lanes, &row[1]);
+	read(at[0].first, at[0].second, &row[0]);
+	read(at[1].first, at[1].second, &row[1]);
 #pragma GCC unroll 8
 	for (int t = 0; t < T; t++) {
 		const hth_a8_lanes *x = (const hth_a8_lanes *)a[t];
@@ -204,11 +212,11 @@ INLINE void two_chunks_dot(const char *const chunk[2], const char *const second[
 			if (!by16)
 				dot[r] = _mm512_add_epi32(dot[r], dot2[r]);
 			__m512 sum = _mm512_maskz_load_ps(old, sums[t][r]);
-			sum = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(dot[r]), d), row[r].scale, sum);
+			sum = _mm512_mask3_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(dot[r]), d), row[r].scale, sum, lanes);
 			if (kind == ADD_MIN)
-				sum = _mm512_fmadd_ps(row[r].min, s, sum);
+				sum = _mm512_mask3_fmadd_ps(row[r].min, s, sum, lanes);
 			if (kind == SUB_MIN)
-				sum = _mm512_fnmadd_ps(row[r].min, s, sum);
+				sum = _mm512_mask3_fnmadd_ps(row[r].min, s, sum, lanes);
 			_mm512_store_ps(sums[t][r], sum);
 		}
 	}
@@ -220,10 +228,8 @@ INLINE void two_chunks_dot(const char *const chunk[2], const char *const second[
 INLINE void few_by_two(const hth_few *job, size_t t0, const int T, size_t n, const size_t block_bytes, const size_t block_cols,
                        read_fn read, const code_kind kind, const bool by16)
 {
-	static const _Alignas(64) char nothing[2 * sizeof(hth_block_q8_k)];
 	_Alignas(64) float sums[8][ROWS][16];
-	const size_t chunk_cols = by16 ? 256 : 512, half_bytes = 256 / block_cols * block_bytes,
-	    chunk_bytes = chunk_cols / block_cols * block_bytes;
+	const size_t chunk_cols = by16 ? 256 : 512, chunk_bytes = chunk_cols / block_cols * block_bytes;
 	size_t cols = job->cols, piece = HTH_MIN(cols, (size_t)PIECE_COLS);
 	const char *rows_end = (const char *)job->w + job->n_rows * job->row_bytes;
 	const __mmask16 last_lanes = lanes_of_first(cols % chunk_cols / 32);
@@ -233,7 +239,7 @@ INLINE void few_by_two(const hth_few *job, size_t t0, const int T, size_t n, con
 		for (size_t c0 = 0; c0 < cols; c0 += piece) {
 			size_t end = HTH_MIN(c0 + piece, cols);
 			for (size_t r = 0; r < n_rows; r += 2) {
-				const char *a[8], *chunk[2], *second[2];
+				const char *a[8], *chunk[2];
 				float (*to)[ROWS][16] = (float (*)[ROWS][16])sums[0][r];
 #pragma GCC unroll 8
 				for (int t = 0; t < T; t++)
@@ -243,39 +249,23 @@ INLINE void few_by_two(const hth_few *job, size_t t0, const int T, size_t n, con
 				for (size_t i = 0; i < 2; i++)
 					chunk[i] = (const char *)job->w + (r0 + HTH_MIN(r + i, n_rows - 1)) * job->row_bytes +
 					    c0 / block_cols * block_bytes;
-				size_t c = c0;
-				for (; c + chunk_cols <= end; c += chunk_cols) {
+				for (size_t c = c0; c < end; c += chunk_cols) {
+					_Alignas(64) char last[2][LAST_MAX];
+					row_chunk at[2];
 #pragma GCC unroll 2
 					for (int i = 0; i < 2; i++) {
 						const char *later = chunk[i] + ahead;
 						__asm__("" : "+r"(later)); /* else each line's distance would be kept, and read again */
 						hth_ask_lines_ahead(later, chunk_bytes, 0);
-						second[i] = chunk[i] + half_bytes;
+						at[i] = chunk_at(chunk[i], end - c, rows_end, last[i], block_bytes, block_cols, by16);
+						chunk[i] += chunk_bytes;
 					}
-					two_chunks_dot(chunk, second, a, T, read, kind, by16, ALL_LANES, c == 0 ? 0 : 0xFFFF, to);
-					chunk[0] += chunk_bytes;
-					chunk[1] += chunk_bytes;
+					two_chunks_dot(at, a, T, read, kind, by16, block_cols == 256 ? ALL_LANES :
+					    c + chunk_cols <= end ? ALL_LANES : last_lanes, c == 0 ? 0 : 0xFFFF, to);
 #pragma GCC unroll 8
 					for (int t = 0; t < T; t++)
 						a[t] += job->block_stride;
 				}
-				if (c == end)
-					continue;
-				if (block_cols == 256) { /* what is missing has scale zero */
-					second[0] = second[1] = nothing;
-					two_chunks_dot(chunk, second, a, T, read, kind, by16, ALL_LANES, c == 0 ? 0 : 0xFFFF, to);
-					continue;
-				}
-				_Alignas(64) char last[2][LAST_MAX];
-				for (int i = 0; i < 2; i++) {
-					if (chunk[i] + chunk_bytes > rows_end) {
-						memset(last[i], 0, sizeof last[i]);
-						memcpy(last[i], chunk[i], (end - c) / block_cols * block_bytes);
-						chunk[i] = last[i];
-					}
-					second[i] = chunk[i] + half_bytes;
-				}
-				two_chunks_dot(chunk, second, a, T, read, kind, by16, last_lanes, c == 0 ? 0 : 0xFFFF, to);
 			}
 		}
 		for (size_t t = 0; t < n; t++)

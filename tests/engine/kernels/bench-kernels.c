@@ -1,13 +1,13 @@
 /* bench-kernels - the products of one model shape alone, without a model: where kernels stand against the machine.
  *
- *   bench-kernels [TYPE ...] [-k KERNELS] [-t THREADS] [-l LAYERS] [-p TOKENS,TOKENS,...] [-r ROUNDS]
- *   bench-kernels -c ROUNDS [TYPE ...] [-k KERNELS] [-p TOKENS,TOKENS,...]
+ *   bench-kernels [TYPE ...] [-k KERNELS] [-t THREADS] [-l LAYERS] [-p TOKENS,TOKENS,...] [-r ROUNDS] [-w WIDTH,FFN,KV]
+ *   bench-kernels -c ROUNDS [TYPE ...] [-k KERNELS] [-p TOKENS,TOKENS,...] [-w COLUMNS]
  *
- * The shape is that of a 1.1 B Llama: 2048 wide, FFN 5632, 32 heads, 4 KV heads. One round goes through the matrices of
+ * The shape is that of a 1.1 B Llama, or what -w says: 2048 wide, FFN 5632, keys 256. One round goes through the matrices of
  * all layers, between two readings of the memory and two of the multiply-add peak; shown are the median speed, and the median shares of the
  * limits around a round.
  *
- * With -c: the loops themselves, one thread, in its own processor time: 16 or 32 rows of 2048 columns, at most 43 KiB, that
+ * With -c: the loops themselves, one thread, in its own processor time: 16 or 32 rows of 2048 columns (or -w), at most 43 KiB, that
  * stay in the first-level cache, over and over for half a millisecond, best of so many rounds. What a loop reaches here no memory can slow
  * down. */
 #include "base/mem.h"
@@ -17,8 +17,8 @@
 #include <stdio.h>
 #include <time.h>
 
-enum { EMBD = 2048, FFN = 5632, KV = 256, MATRICES = 7 };
-static const size_t shapes[MATRICES][2] = {{EMBD, EMBD}, {KV, EMBD}, {KV, EMBD}, {EMBD, EMBD}, {FFN, EMBD}, {FFN, EMBD}, {EMBD, FFN}};
+enum { MATRICES = 7 };
+static size_t width = 2048, ffn = 5632, kv = 256;
 
 typedef struct model {
 	size_t n_layers, bytes, weights;
@@ -41,6 +41,7 @@ static void *usual_weights(hth_type type, size_t rows, size_t cols, void **ret_b
 
 static bool model_make(model *m, hth_type type, size_t n_layers)
 {
+	const size_t shapes[MATRICES][2] = {{width, width}, {kv, width}, {kv, width}, {width, width}, {ffn, width}, {ffn, width}, {width, ffn}};
 	hth_error err = HTH_ERROR_INIT;
 	*m = (model){.n_layers = n_layers};
 	size_t layer = 0;
@@ -53,8 +54,8 @@ static bool model_make(model *m, hth_type type, size_t n_layers)
 	m->matrices = calloc(n_layers * MATRICES, sizeof *m->matrices);
 	void *base;
 	/* 64 rows of random weights, repeated: speed does not depend on values. */
-	const char *some = usual_weights(type, 64, FFN, &base);
-	size_t have = 64 * hth_type_row_bytes(type, FFN), unit = hth_type_row_bytes(type, 512);
+	const char *some = usual_weights(type, 64, 5632, &base);
+	size_t have = 64 * hth_type_row_bytes(type, 5632), unit = hth_type_row_bytes(type, 512);
 	have -= have % unit;
 	for (size_t at = 0; at < m->bytes; at += have)
 		memcpy(m->data + at, some, HTH_MIN(have, m->bytes - at));
@@ -62,8 +63,10 @@ static bool model_make(model *m, hth_type type, size_t n_layers)
 	size_t at = 0;
 	for (size_t i = 0; i < n_layers * MATRICES; i++) {
 		const size_t *s = shapes[i % MATRICES];
-		if (hth_matrix_init(&m->matrices[i], type, s[0], s[1], m->data + at, &err) != HTH_OK)
+		if (hth_matrix_init(&m->matrices[i], type, s[0], s[1], m->data + at, &err) != HTH_OK) {
+			fprintf(stderr, "%s\n", err.message);
 			return false;
+		}
 		at += m->matrices[i].row_bytes * s[0];
 	}
 	return true;
@@ -88,15 +91,16 @@ static double pass(hth_threads *pool, const model *m, workspace *ws, size_t n)
 	for (size_t l = 0; l < m->n_layers; l++) {
 		const hth_matrix *w = m->matrices + l * MATRICES;
 		float *y = ws->y;
-		hth_acts_set(ws->in, ws->x, FFN, n, EMBD);
-		hth_matmul_run(pool, (hth_matmul[]){{w, ws->in, NULL, 0, y, 2560}, {w + 1, ws->in, NULL, 0, y + 2048, 2560},
-		                                    {w + 2, ws->in, NULL, 0, y + 2304, 2560}}, 3);
-		hth_acts_set(ws->in, ws->x, FFN, n, EMBD);
-		hth_matmul_run(pool, &(hth_matmul){w + 3, ws->in, NULL, 0, y, EMBD}, 1);
-		hth_acts_set(ws->in, ws->x, FFN, n, EMBD);
-		hth_matmul_run(pool, (hth_matmul[]){{w + 4, ws->in, NULL, 0, y, 2 * FFN}, {w + 5, ws->in, NULL, 0, y + FFN, 2 * FFN}}, 2);
-		hth_acts_set(ws->mid, ws->x, FFN, n, FFN);
-		hth_matmul_run(pool, &(hth_matmul){w + 6, ws->mid, NULL, 0, y, EMBD}, 1);
+		size_t qkv = width + 2 * kv;
+		hth_acts_set(ws->in, ws->x, ffn, n, width);
+		hth_matmul_run(pool, (hth_matmul[]){{w, ws->in, NULL, 0, y, qkv}, {w + 1, ws->in, NULL, 0, y + width, qkv},
+		                                    {w + 2, ws->in, NULL, 0, y + width + kv, qkv}}, 3);
+		hth_acts_set(ws->in, ws->x, ffn, n, width);
+		hth_matmul_run(pool, &(hth_matmul){w + 3, ws->in, NULL, 0, y, width}, 1);
+		hth_acts_set(ws->in, ws->x, ffn, n, width);
+		hth_matmul_run(pool, (hth_matmul[]){{w + 4, ws->in, NULL, 0, y, 2 * ffn}, {w + 5, ws->in, NULL, 0, y + ffn, 2 * ffn}}, 2);
+		hth_acts_set(ws->mid, ws->x, ffn, n, ffn);
+		hth_matmul_run(pool, &(hth_matmul){w + 6, ws->mid, NULL, 0, y, width}, 1);
 	}
 	return seconds(pool) - start;
 }
@@ -121,8 +125,7 @@ static double thread_seconds(void)
 	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-enum { CACHE_COLS = 2048 };
-static size_t cache_rows(hth_type type) { return hth_type_row_bytes(type, CACHE_COLS) < 1400 ? 32 : 16; }
+static size_t cache_rows(hth_type type) { return hth_type_row_bytes(type, width) < 1400 ? 32 : 16; }
 
 /* Seconds for the rows by n tokens. */
 static double in_cache(hth_type type, size_t n, size_t rounds)
@@ -131,18 +134,18 @@ static double in_cache(hth_type type, size_t n, size_t rounds)
 	void *base;
 	hth_matrix w;
 	size_t n_rows = cache_rows(type);
-	const char *data = usual_weights(type, n_rows, CACHE_COLS, &base);
+	const char *data = usual_weights(type, n_rows, width, &base);
 	hth_threads *pool = NULL;
 	hth_acts *acts = NULL;
-	float *x = calloc(n * CACHE_COLS, sizeof *x), *y = calloc(n * n_rows, sizeof *y);
+	float *x = calloc(n * width, sizeof *x), *y = calloc(n * n_rows, sizeof *y);
 	hth_rng rng;
 	hth_rng_seed(&rng, 1);
-	for (size_t i = 0; i < n * CACHE_COLS; i++)
+	for (size_t i = 0; i < n * width; i++)
 		x[i] = random_normal(&rng);
 	double best = 1e9;
-	if (hth_matrix_init(&w, type, n_rows, CACHE_COLS, data, &err) == HTH_OK && hth_threads_create(&pool, 1, &err) == HTH_OK &&
-	    hth_acts_create(&acts, n, CACHE_COLS, 1, &err) == HTH_OK) {
-		hth_acts_set(acts, x, CACHE_COLS, n, CACHE_COLS);
+	if (hth_matrix_init(&w, type, n_rows, width, data, &err) == HTH_OK && hth_threads_create(&pool, 1, &err) == HTH_OK &&
+	    hth_acts_create(&acts, n, width, 1, &err) == HTH_OK) {
+		hth_acts_set(acts, x, width, n, width);
 		size_t times = 1;
 		for (size_t r = 0; r < rounds; r++) {
 			double start = thread_seconds();
@@ -168,8 +171,8 @@ static void print_in_cache(const hth_type *types, size_t n_types, const size_t *
 {
 	printf("kernels %s, in the first-level cache, one thread\n", hth_kernels_name());
 	for (size_t i = 0; i < n_types; i++) {
-		double bytes = (double)(hth_type_row_bytes(types[i], CACHE_COLS) * cache_rows(types[i]));
-		double weights = (double)(cache_rows(types[i]) * CACHE_COLS);
+		double bytes = (double)(hth_type_row_bytes(types[i], width) * cache_rows(types[i]));
+		double weights = (double)(cache_rows(types[i]) * width);
 		printf("%-7s", hth_type_get(types[i])->name);
 		for (size_t s = 0; s < n_sizes; s++) {
 			double t = in_cache(types[i], tokens[s], rounds);
@@ -206,6 +209,12 @@ int main(int argc, char **argv)
 		case 'l': n_layers = (size_t)atoi(value); break;
 		case 'c': cache_rounds = (size_t)atoi(value); break;
 		case 'r': rounds = HTH_MIN((size_t)atoi(value), (size_t)ROUNDS_MAX); break;
+		case 'w':
+			if (sscanf(value, "%zu,%zu,%zu", &width, &ffn, &kv) < 1 || width == 0 || ffn < width || kv == 0 || kv > width) {
+				fprintf(stderr, "-w WIDTH,FFN,KV: FFN is at least WIDTH, and KV at most\n");
+				return 2;
+			}
+			break;
 		case 'p':
 			for (n_sizes = 0; *value != '\0' && n_sizes < 16; value += *value == ',') {
 				char *end;
@@ -234,14 +243,15 @@ int main(int argc, char **argv)
 	size_t max = 1;
 	for (size_t i = 0; i < n_sizes; i++)
 		max = HTH_MAX(max, tokens[i]);
-	workspace ws = {.x = calloc(max * FFN, sizeof(float)), .y = calloc(max * 2 * FFN, sizeof(float))};
+	workspace ws = {.x = calloc(max * ffn, sizeof(float)), .y = calloc(max * (2 * ffn + width), sizeof(float))};
 	hth_rng rng;
 	hth_rng_seed(&rng, 1);
-	for (size_t i = 0; i < max * FFN; i++)
+	for (size_t i = 0; i < max * ffn; i++)
 		ws.x[i] = random_normal(&rng);
-	if (hth_acts_create(&ws.in, max, EMBD, 1, &err) != HTH_OK || hth_acts_create(&ws.mid, max, FFN, 1, &err) != HTH_OK)
+	if (hth_acts_create(&ws.in, max, width, 1, &err) != HTH_OK || hth_acts_create(&ws.mid, max, ffn, 1, &err) != HTH_OK)
 		return 1;
-	printf("kernels %s, %u threads, %zu layers of a 1.1 B Llama shape\n", hth_kernels_name(), hth_threads_count(pool), n_layers);
+	printf("kernels %s, %u threads, %zu layers, %zu wide, FFN %zu, keys %zu\n", hth_kernels_name(), hth_threads_count(pool), n_layers,
+	       width, ffn, kv);
 	for (size_t i = 0; i < n_types; i++) {
 		model m;
 		if (!model_make(&m, types[i], n_layers))
