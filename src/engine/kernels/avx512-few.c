@@ -292,9 +292,9 @@ INLINE void few_by_two(const hth_few *job, size_t t0, const int T, size_t n, con
 		}                                                                                                                          \
 	}
 AVX512_TYPE(q4_0, 32, OFFSET_8, false, few_by_two)
-AVX512_TYPE(q4_1, 32, ADD_MIN, false, few)
+AVX512_TYPE(q4_1, 32, ADD_MIN, false, few_by_two)
 AVX512_TYPE(q5_0, 32, OFFSET_16, false, few_by_two)
-AVX512_TYPE(q5_1, 32, ADD_MIN, false, few)
+AVX512_TYPE(q5_1, 32, ADD_MIN, false, few_by_two)
 AVX512_TYPE(q8_0, 32, OFFSET_128, false, few)
 AVX512_TYPE(iq4_nl, 32, OFFSET_128, false, few_by_two)
 AVX512_TYPE(mxfp4, 32, OFFSET_16, false, few_by_two)

@@ -72,52 +72,29 @@ INLINE void lanes_of_nibbles(__m512i w[8], const __m512i v[4])
 	}
 }
 
-/* Values of groups in order to their lanes. */
-INLINE __m512 lanes_of_groups(__m256 low, __m256 high)
-{
-	const __m512i at = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-	return _mm512_permutexvar_ps(at, _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1));
-}
 /* ---- blocks of 32: second is not read ---- */
 
-#define COLUMNS_32(name)                         \
-	__m512i c[8];                            \
-	_Pragma("GCC unroll 8")                  \
-	for (int h = 0; h < 8; h++)              \
-		c[h] = codes64_##name(chunk, h); \
-	lanes_of_columns(row->w, c)
-#define SCALES_32(name)                                                                             \
-	__m256 s[2], m[2];                                                                          \
-	scales_##name(chunk, 8, &s[0], &m[0]);                                                      \
-	scales_##name((const char *)&BLOCK(name, 8), 8, &s[1], &m[1]);                              \
-	row->scale = lanes_of_groups(s[0], s[1]);                                                \
-	row->min = lanes_of_groups(m[0], m[1])
-#define READ_32(name)                                                                        \
-	INLINE void read_##name(const char *chunk, const char *second, chunk_lanes *row)     \
-	{                                                                                    \
-		COLUMNS_32(name);                                                            \
-		SCALES_32(name);                                                             \
-	}
-READ_32(q4_1)
-READ_32(q5_0)
-READ_32(q5_1)
+/* A chunk lies in four and a quarter to six loads. None is made twice, because one across cache lines that are still on their way costs
+ * most of what a loop does (with six loads and some of them read again Q4_0 ran at half the read bandwidth); and its pieces are brought
+ * together by two-vector permutations, whose indices count from the first one's start. What lies in a third vector is put there under a
+ * mask, by the same indices. */
+#define WORDS(at) (at) + 1, (at) + 2, (at) + 3, (at) + 4, (at) + 5, (at) + 6, (at) + 7, (at) + 8
+#define BLOCKS(i, j, k, l) (__m512i)(__v32hi){WORDS(i), WORDS(j), WORDS(k), WORDS(l)}
+#define DWORDS(at) (at), (at) + 1, (at) + 2, (at) + 3
+#define BLOCKS_OF_DWORDS(i, j, k, l) (__m512i)(__v16si){DWORDS(i), DWORDS(j), DWORDS(k), DWORDS(l)}
+/* One value for each lane, in their order; `at` gives that of a group. */
+#define BY_LANES(at) at(0), at(4), at(8), at(12), at(1), at(5), at(9), at(13), at(2), at(6), at(10), at(14), at(3), at(7), at(11), at(15)
 
-/* Blocks of 9 words: an F16 and 8 words of nibbles. A chunk is four and a half loads; none is made twice, because one across cache lines
- * that are still on their way costs most of what this loop does (with six and some of them read again it ran at half the read
- * bandwidth). */
+/* Blocks of 9 words: an F16 and 8 words of nibbles. */
 INLINE __m512 read_nibbles_after_f16(const char *chunk, __m512i w[8])
 {
 	/* Words 0, 32, 64, 96 and 112 of the chunk on. */
 	__m512i a = load512_once(chunk), b = load512_once(chunk + 64), c = load512_once(chunk + 128), d = load512_once(chunk + 192);
 	__m512i e = load512_once(chunk + 224), v[4];
-#define WORDS(at) (at) + 1, (at) + 2, (at) + 3, (at) + 4, (at) + 5, (at) + 6, (at) + 7, (at) + 8
-#define BLOCKS(i, j, k, l) (__m512i)(__v32hi){WORDS(i), WORDS(j), WORDS(k), WORDS(l)}
 	v[0] = _mm512_permutex2var_epi16(a, BLOCKS(0, 9, 18, 27), b);
 	v[1] = _mm512_permutex2var_epi16(b, BLOCKS(4, 13, 22, 31), c);
 	v[2] = _mm512_permutex2var_epi16(c, BLOCKS(8, 17, 26, 35), d);
 	v[3] = _mm512_permutex2var_epi16(d, BLOCKS(12, 21, 46, 55), e);
-#undef BLOCKS
-#undef WORDS
 	lanes_of_nibbles(w, v);
 	/* The F16 of lane l's group, at word 9 (4 (l % 4) + l / 4): lanes 0 and 1 of four from a and b, the others from c and e, and two
 	 * from d. */
@@ -147,12 +124,12 @@ INLINE void read_mxfp4(const char *chunk, const char *second, chunk_lanes *row)
 	__m512i e = load512_once(chunk + 208), v[4];
 #define BYTES_4(at) (at), (at) + 1, (at) + 2, (at) + 3
 #define BYTES(at) BYTES_4((at) + 1), BYTES_4((at) + 5), BYTES_4((at) + 9), BYTES_4((at) + 13)
-#define BLOCKS(i, j, k, l) (__m512i)(__v64qi){BYTES(i), BYTES(j), BYTES(k), BYTES(l)}
-	v[0] = _mm512_permutex2var_epi8(a, BLOCKS(0, 17, 34, 51), b);
-	v[1] = _mm512_permutex2var_epi8(b, BLOCKS(4, 21, 38, 55), c);
-	v[2] = _mm512_permutex2var_epi8(c, BLOCKS(8, 25, 42, 59), d);
-	v[3] = _mm512_permutex2var_epi8(d, BLOCKS(12, 29, 46, 111), e);
-#undef BLOCKS
+#define BLOCKS_OF_BYTES(i, j, k, l) (__m512i)(__v64qi){BYTES(i), BYTES(j), BYTES(k), BYTES(l)}
+	v[0] = _mm512_permutex2var_epi8(a, BLOCKS_OF_BYTES(0, 17, 34, 51), b);
+	v[1] = _mm512_permutex2var_epi8(b, BLOCKS_OF_BYTES(4, 21, 38, 55), c);
+	v[2] = _mm512_permutex2var_epi8(c, BLOCKS_OF_BYTES(8, 25, 42, 59), d);
+	v[3] = _mm512_permutex2var_epi8(d, BLOCKS_OF_BYTES(12, 29, 46, 111), e);
+#undef BLOCKS_OF_BYTES
 #undef BYTES
 #undef BYTES_4
 	lanes_of_nibbles(row->w, v);
@@ -171,9 +148,112 @@ INLINE void read_mxfp4(const char *chunk, const char *second, chunk_lanes *row)
 	row->scale = _mm512_castsi512_ps(bits);
 }
 
+/* Heads of blocks 0 to 7 and 8 to 15, four words each, of which the first two are an F16 and a minimum: theirs by lanes. */
+INLINE void scales_of_heads(__m512i low, __m512i high, chunk_lanes *row)
+{
+#define FIRST(group) 4 * (group)
+#define SECOND(group) 4 * (group) + 1
+	__m512i both = _mm512_permutex2var_epi16(low, (__m512i)(__v32hi){BY_LANES(FIRST), BY_LANES(SECOND)}, high);
+#undef SECOND
+#undef FIRST
+	row->scale = _mm512_cvtph_ps(_mm512_castsi512_si256(both));
+	row->min = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(both, 1));
+}
+
+/* Nibbles as in lanes_of_nibbles; bit c of lane l of `fifth` belongs to column c of the lane's group. */
+INLINE void lanes_of_five_bits(__m512i w[8], const __m512i v[4], __m512i fifth)
+{
+	const __m512i mask = _mm512_set1_epi8(15), next_bits = _mm512_set1_epi64(0x2322212003020100);
+	__m512i t[4];
+	transpose_quarters(t, v[0], v[1], v[2], v[3]);
+#pragma GCC unroll 4
+	for (int m = 0; m < 4; m++) {
+		/* Byte j of a lane: its bits 8 m + j on, of which the first is column 4 k + j's, k = 2 m, and bit 4 that of k + 1. */
+		__m512i bits = _mm512_multishift_epi64_epi8(next_bits, m > 0 ? _mm512_ror_epi32(fifth, 8 * m) : fifth);
+#pragma GCC unroll 2
+		for (int i = 0; i < 2; i++) {
+			int k = 2 * m + i;
+			__m512i nibbles = k < 4 ? t[k % 4] : _mm512_srli_epi16(t[k % 4], 4);
+			__m512i bit = _mm512_gf2p8affine_epi64_epi8(bits, _mm512_set1_epi64((long long)(i ? MOVE_BIT(4, 4) : MOVE_BIT(0, 4))), 0);
+			w[k] = _mm512_ternarylogic_epi32(nibbles, mask, bit, 0xEA); /* (nibbles & mask) | bit */
+		}
+	}
+}
+
+/* Blocks of 11 words: an F16, two of fifth bits, 8 of nibbles. */
+INLINE void read_q5_0(const char *chunk, const char *second, chunk_lanes *row)
+{
+	/* Words 0, 32, 64, 96, 128 and 144 of the chunk on. */
+	__m512i a = load512_once(chunk), b = load512_once(chunk + 64), c = load512_once(chunk + 128), d = load512_once(chunk + 192);
+	__m512i e = load512_once(chunk + 256), f = load512_once(chunk + 288), v[4];
+	v[0] = _mm512_permutex2var_epi16(a, BLOCKS(2, 13, 24, 35), b);
+	v[1] = _mm512_permutex2var_epi16(b, BLOCKS(14, 25, 36, 47), c);
+	const __m512i of_cde = (__m512i)(__v32hi){27, 28, 29, 30, 31, 0, 1, 2, WORDS(5), WORDS(16), WORDS(27)};
+	v[2] = _mm512_mask_permutexvar_epi16(_mm512_permutex2var_epi16(d, of_cde, e), 0x1F, of_cde, c);
+	v[3] = _mm512_permutex2var_epi16(e, (__m512i)(__v32hi){WORDS(6), WORDS(17), 29, 30, 31, 48, 49, 50, 51, 52, WORDS(55)}, f);
+	/* Of each block the first four words. */
+	const __m512i of_abc = (__m512i)(__v32hi){DWORDS(0), DWORDS(11), DWORDS(22), DWORDS(33), DWORDS(44), DWORDS(55), DWORDS(2), DWORDS(13)};
+	const __m512i of_cdef = (__m512i)(__v32hi){DWORDS(24), DWORDS(3), DWORDS(14), DWORDS(25), DWORDS(36), DWORDS(47), DWORDS(58), DWORDS(21)};
+	__m512i low = _mm512_mask_permutexvar_epi16(_mm512_permutex2var_epi16(a, of_abc, b), 0xFF000000, of_abc, c);
+	__m512i high = _mm512_mask_permutexvar_epi16(_mm512_permutex2var_epi16(d, of_cdef, e), 0x0000000F, of_cdef, c);
+	high = _mm512_mask_permutexvar_epi16(high, 0xF0000000, of_cdef, f);
+#define BITS(group) 4 * (group) + 1
+#define FIFTH(group) (BITS(group)) | (BITS(group) + 1) << 16
+	__m512i fifth = _mm512_permutex2var_epi16(low, (__m512i)(__v16si){BY_LANES(FIFTH)}, high);
+#undef FIFTH
+#undef BITS
+	lanes_of_five_bits(row->w, v, fifth);
+	scales_of_heads(low, high, row); /* there are no minimums, and nobody reads them */
+}
+
+/* Blocks of 6 double words: scale and minimum, fifth bits, four of nibbles. */
+INLINE void read_q5_1(const char *chunk, const char *second, chunk_lanes *row)
+{
+	__m512i a = load512_once(chunk), b = load512_once(chunk + 64), c = load512_once(chunk + 128), d = load512_once(chunk + 192);
+	__m512i e = load512_once(chunk + 256), f = load512_once(chunk + 320), v[4];
+	const __m512i from_first = BLOCKS_OF_DWORDS(2, 8, 14, 20), from_fifth = BLOCKS_OF_DWORDS(10, 16, 22, 28);
+	v[0] = _mm512_permutex2var_epi32(a, from_first, b);
+	v[1] = _mm512_permutex2var_epi32(b, from_fifth, c);
+	v[2] = _mm512_permutex2var_epi32(d, from_first, e);
+	v[3] = _mm512_permutex2var_epi32(e, from_fifth, f);
+	const __m512i heads = _mm512_setr_epi64(0, 3, 6, 9, 12, 15, 2, 5);
+	__m512i low = _mm512_mask_permutexvar_epi64(_mm512_permutex2var_epi64(a, heads, b), 0xC0, heads, c);
+	__m512i high = _mm512_mask_permutexvar_epi64(_mm512_permutex2var_epi64(d, heads, e), 0xC0, heads, f);
+#define FIFTH(group) 2 * (group) + 1
+	lanes_of_five_bits(row->w, v, _mm512_permutex2var_epi32(low, (__m512i)(__v16si){BY_LANES(FIFTH)}, high));
+#undef FIFTH
+	scales_of_heads(low, high, row);
+}
+
+/* Blocks of 5 double words: scale and minimum, four of nibbles. */
+INLINE void read_q4_1(const char *chunk, const char *second, chunk_lanes *row)
+{
+	__m512i a = load512_once(chunk), b = load512_once(chunk + 64), c = load512_once(chunk + 128), d = load512_once(chunk + 192);
+	__m512i e = load512_once(chunk + 256), v[4];
+	v[0] = _mm512_permutex2var_epi32(a, BLOCKS_OF_DWORDS(1, 6, 11, 16), b);
+	v[1] = _mm512_permutex2var_epi32(b, BLOCKS_OF_DWORDS(5, 10, 15, 20), c);
+	v[2] = _mm512_permutex2var_epi32(c, BLOCKS_OF_DWORDS(9, 14, 19, 24), d);
+	v[3] = _mm512_permutex2var_epi32(d, BLOCKS_OF_DWORDS(13, 18, 23, 28), e);
+	lanes_of_nibbles(row->w, v);
+	const __m512i heads = _mm512_setr_epi32(0, 5, 10, 15, 20, 25, 30, 3, 8, 13, 2, 7, 12, 1, 6, 11);
+	__m512i head = _mm512_mask_permutexvar_epi32(_mm512_permutex2var_epi32(a, heads, b), 0x0380, heads, c);
+	head = _mm512_mask_permutexvar_epi32(_mm512_mask_permutexvar_epi32(head, 0x1C00, heads, d), 0xE000, heads, e);
+#define FIRST(group) 2 * (group)
+#define SECOND(group) 2 * (group) + 1
+	head = _mm512_permutexvar_epi16((__m512i)(__v32hi){BY_LANES(FIRST), BY_LANES(SECOND)}, head);
+#undef SECOND
+#undef FIRST
+	row->scale = _mm512_cvtph_ps(_mm512_castsi512_si256(head));
+	row->min = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(head, 1));
+}
+
 INLINE void read_q8_0(const char *chunk, const char *second, chunk_lanes *row)
 {
-	COLUMNS_32(q8_0);
+	__m512i c[8];
+#pragma GCC unroll 8
+	for (int h = 0; h < 8; h++)
+		c[h] = codes64_q8_0(chunk, h);
+	lanes_of_columns(row->w, c);
 	/* Each lane's F16 for itself: fewer loads of more bytes lie across cache lines, and are slower from memory. */
 	__m128i d[16];
 #pragma GCC unroll 16
@@ -188,6 +268,12 @@ INLINE void read_q8_0(const char *chunk, const char *second, chunk_lanes *row)
 	__m128i low = _mm_unpacklo_epi64(d[0], d[1]), high = _mm_unpacklo_epi64(d[2], d[3]);
 	row->scale = _mm512_cvtph_ps(_mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1));
 }
+
+#undef BY_LANES
+#undef BLOCKS_OF_DWORDS
+#undef DWORDS
+#undef BLOCKS
+#undef WORDS
 
 /* ---- blocks of 256 ---- */
 
