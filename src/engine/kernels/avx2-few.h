@@ -43,6 +43,13 @@ INLINE __m256 add_across(const float rows[8][8])
 	return _mm256_add_ps(_mm256_permute2f128_ps(low, high, 0x20), _mm256_permute2f128_ps(low, high, 0x31));
 }
 
+/* At a row's end a chunk of blocks of 32 goes on with the next row's, whose lanes are left out. */
+INLINE __m256 lanes_of_first(size_t n_groups)
+{
+	const __m256i group = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+	return _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32((int)n_groups), group));
+}
+
 enum { ROWS = 8, TOKENS = 8, PIECE_COLS = 1024 };
 
 /* n tokens; where that is a constant 1, rows are read through at once, as they lie. */
@@ -51,6 +58,8 @@ INLINE void few(const hth_few *job, size_t t0, size_t n, size_t chunk_bytes, con
 	_Alignas(32) float sums[TOKENS][ROWS][8];
 	const char *a[TOKENS];
 	const bool alone = __builtin_constant_p(n) && n == 1;
+	const char *rows_end = (const char *)job->w + job->n_rows * job->row_bytes;
+	const __m256 last_lanes = lanes_of_first(job->cols % 256 / 32);
 	size_t cols = job->cols, piece = alone ? cols : HTH_MIN(cols, (size_t)PIECE_COLS);
 	/* What comes about HTH_AHEAD bytes later is the same piece of some later row. */
 	size_t ahead = alone ? HTH_AHEAD : (HTH_AHEAD / (piece / block_cols * (chunk_bytes / (256 / block_cols)) + 1) + 1) * job->row_bytes;
@@ -67,18 +76,20 @@ INLINE void few(const hth_few *job, size_t t0, size_t n, size_t chunk_bytes, con
 				for (size_t c = c0; c < end; c += 256) {
 					_Alignas(32) char last[8 * sizeof(hth_block_q8_0)];
 					const char *from = chunk;
-					if (block_cols == 32 && c + 256 > end) {
-						memset(last, 0, sizeof last); /* what is missing has scale zero */
-						memcpy(last, chunk, (end - c) / 32 * (chunk_bytes / 8));
-						from = last;
-					} else {
-						if (alone)
-							hth_ask_ahead(chunk, chunk_bytes, ahead);
-						else
-							hth_ask_lines_ahead(chunk, chunk_bytes, ahead);
+					if (block_cols == 32 && __builtin_expect(chunk + chunk_bytes > rows_end, 0)) {
+						memset(last, 0, sizeof last);
+						from = memcpy(last, chunk, HTH_MIN((end - c) / 32, (size_t)8) * (chunk_bytes / 8));
 					}
+					if (alone)
+						hth_ask_ahead(chunk, chunk_bytes, ahead);
+					else
+						hth_ask_lines_ahead(chunk, chunk_bytes, ahead);
 					chunk_groups row;
 					read(from, &row);
+					if (block_cols == 32 && c + 256 > end) {
+						row.scale[0] = _mm256_and_ps(row.scale[0], last_lanes);
+						row.min[0] = _mm256_and_ps(row.min[0], last_lanes);
+					}
 					if (alone) {
 						acc = dot(&row, (const hth_a8_groups *)a[0], acc);
 						a[0] += job->block_stride;

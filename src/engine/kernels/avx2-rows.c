@@ -222,8 +222,10 @@ INLINE void gemv(const void *w, size_t row_bytes, size_t n_rows, size_t cols, co
 			hth_ask_ahead(chunk, chunk_bytes, HTH_AHEAD);
 			chunk_dot(chunk, (const hth_a8 *)at, 8, codes, scales, per_group, has_min, is_signed, sum);
 		}
-		if (c < cols)
+		if (c < cols) {
+			hth_ask_ahead(chunk, chunk_bytes, HTH_AHEAD);
 			chunk_dot(chunk, (const hth_a8 *)at, (int)((cols - c) / 32), codes, scales, per_group, has_min, is_signed, sum);
+		}
 		y[r] = sum_lanes(_mm256_add_ps(_mm256_add_ps(sum[0], sum[1]), _mm256_add_ps(sum[2], sum[3])));
 	}
 }

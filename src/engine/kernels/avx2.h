@@ -17,13 +17,10 @@ AVX2_GEMM(u4) AVX2_GEMM(k4) AVX2_GEMM(u5) AVX2_GEMM(k5) AVX2_GEMM(u6) AVX2_GEMM(
 #undef AVX2_GEMM
 void hth_avx2_arrange_acts(void *, const hth_a8_line *, size_t, size_t);
 void hth_avx2_arrange_alone(void *, const hth_a8_line *, size_t, size_t);
-void hth_avx2_one_q4_0(const hth_few *);
-void hth_avx2_one_iq4_nl(const hth_few *);
-void hth_avx2_one_mxfp4(const hth_few *);
-void hth_avx2_one_iq4_xs(const hth_few *);
-void hth_avx2_one_q4_k(const hth_few *);
-void hth_avx2_one_q5_k(const hth_few *);
-void hth_avx2_one_q6_k(const hth_few *);
+#define AVX2_TYPE(name) void hth_avx2_one_##name(const hth_few *);
+AVX2_TYPE(q4_0) AVX2_TYPE(q4_1) AVX2_TYPE(q5_0) AVX2_TYPE(q5_1) AVX2_TYPE(iq4_nl) AVX2_TYPE(mxfp4)
+AVX2_TYPE(q4_k) AVX2_TYPE(q5_k) AVX2_TYPE(q6_k) AVX2_TYPE(iq4_xs)
+#undef AVX2_TYPE
 void hth_avx2_gemm_float(const float *, size_t, const float *const *, size_t, float *);
 
 #define AVX2_TYPE(name)                                                      \

@@ -1,16 +1,8 @@
-/* avxvnni-few.c - a row's chunk by a token with 256-bit vpdpbusd, in the loop of avx2-few.h. One token goes this way too: unpacking costs
- * as much as reading in column order would, and one token's sums are then those of several.
+/* avxvnni-few.c - a row's chunk by a token with 256-bit vpdpbusd, in the loop of avx2-few.h. One token of Q8_0, Q2_K and Q3_K goes this way
+ * too; of other types it has avxvnni-one.c.
  */
 #include "engine/kernels/avx2-few.h"
 #include "engine/kernels/avxvnni.h"
-
-/* Scales of 16 columns, in order, to those of the first and the second halves of groups. */
-INLINE void halves(__m256 to[2], __m256 low, __m256 high)
-{
-	enum { SWAP = 0xD8 }; /* quarters 0, 2, 1, 3 */
-	to[0] = _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(_mm256_shuffle_ps(low, high, 0x88)), SWAP));
-	to[1] = _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(_mm256_shuffle_ps(low, high, 0xDD)), SWAP));
-}
 
 INLINE void read_chunk(const char *chunk, chunk_groups *row, codes_fn codes, scales_fn scales, const int add, const int cols,
                        const bool has_min)
@@ -25,7 +17,7 @@ INLINE void read_chunk(const char *chunk, chunk_groups *row, codes_fn codes, sca
 		row->scale[0] = s[0];
 		row->min[0] = m[0];
 	} else {
-		halves(row->scale, s[0], s[1]);
+		scales_of_16(row->scale, s[0], s[1]);
 		row->min[0] = m[0]; /* in order, as activations have s16 */
 		row->min[1] = m[1];
 	}

@@ -22,6 +22,11 @@ VNNI_GEMM(offset16)
 VNNI_TYPE(q4_0) VNNI_TYPE(q4_1) VNNI_TYPE(q5_0) VNNI_TYPE(q5_1) VNNI_TYPE(q8_0) VNNI_TYPE(iq4_nl) VNNI_TYPE(mxfp4)
 VNNI_TYPE(q2_k) VNNI_TYPE(q3_k) VNNI_TYPE(q4_k) VNNI_TYPE(q5_k) VNNI_TYPE(q6_k) VNNI_TYPE(iq4_xs)
 #undef VNNI_TYPE
+void hth_avxvnni_arrange_alone(void *, const hth_a8_line *, size_t, size_t);
+#define VNNI_TYPE(name) void hth_avxvnni_one_##name(const hth_few *);
+VNNI_TYPE(q4_0) VNNI_TYPE(q4_1) VNNI_TYPE(q5_0) VNNI_TYPE(q5_1) VNNI_TYPE(iq4_nl) VNNI_TYPE(mxfp4)
+VNNI_TYPE(q4_k) VNNI_TYPE(q5_k) VNNI_TYPE(q6_k) VNNI_TYPE(iq4_xs)
+#undef VNNI_TYPE
 
 /* DO(name, blocks in 256 columns, what is added to the codes that avx2-codes.h reads, columns of a group, whether there are minimums) */
 #define VNNI_TYPES(DO)           \
@@ -41,6 +46,14 @@ VNNI_TYPE(q2_k) VNNI_TYPE(q3_k) VNNI_TYPE(q4_k) VNNI_TYPE(q5_k) VNNI_TYPE(q6_k) 
 
 typedef __m256i (*codes_fn)(const char *chunk, int g);
 typedef void (*scales_fn)(const char *chunk, int n, __m256 *s, __m256 *m);
+
+/* Scales of 16 columns, in order, to those of the first and the second halves of groups. */
+INLINE void scales_of_16(__m256 to[2], __m256 low, __m256 high)
+{
+	enum { SWAP = 0xD8 }; /* quarters 0, 2, 1, 3 */
+	to[0] = _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(_mm256_shuffle_ps(low, high, 0x88)), SWAP));
+	to[1] = _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(_mm256_shuffle_ps(low, high, 0xDD)), SWAP));
+}
 
 INLINE __m256i with(const int add, __m256i codes) { return add != 0 ? _mm256_add_epi8(codes, _mm256_set1_epi8((char)add)) : codes; }
 

@@ -100,11 +100,14 @@ typedef struct hth_a8_groups {
 	int32_t n16[2][8];
 } hth_a8_groups;
 /* One token alone in 256-bit vectors, 256 columns: halves[2 i] and halves[2 i + 1]: columns 0 to 15 of groups i and 4 + i, and 16 to 31;
- * minus as in the lines, halves apart; sizes: the halves without their signs. */
+ * minus or n16 as in the lines, halves apart; sizes: the halves without their signs. */
 typedef struct hth_a8_alone {
 	_Alignas(64) int8_t halves[8][32];
 	float d[8], s32[8];
-	int16_t minus[2][8][2];
+	union {
+		int16_t minus[2][8][2];
+		int32_t n16[2][8]; /* for vpdpbusd, which needs no sizes */
+	};
 	int8_t sizes[8][32];
 } hth_a8_alone;
 enum { HTH_ARRANGED_MAX = 640 }; /* bytes for 256 columns */
@@ -198,9 +201,10 @@ typedef struct hth_kernel_row {
 	void (*quantize_acts)(hth_a8_line *dst, size_t stride, const float *x, size_t n);
 	/* For few, by whether a type's groups are of 32 or of 16; both may be the same. NULL: no type has few. (gemv has hth_a8.) */
 	const hth_arrangement *few_acts[2];
-	/* Where activations are of one token alone, for types with `one`; and, where few serves one token, for all with groups of 32: it
-	 * then begins with what few_acts[0] makes. */
+	/* Where activations are of one token alone, for types with `one`. If it begins with what few_acts[0] makes, for all types with groups
+	 * of 32: their few reads it too. */
 	const hth_arrangement *one_acts;
+	bool one_acts_for_few;
 	hth_gemm_float_fn gemm_float;
 	/* For measure.c. A sum over n bytes (a multiple of 256) read as fast as can be; and a loop of multiply-adds on
 	 * registers, which returns how many it did. */

@@ -317,8 +317,6 @@ static uint64_t mac_float(size_t rounds)
 	return rounds * 8 * 8;
 }
 
-#define CODES(name, kind) {.unpack = hth_avx2_unpack_##name, .gemm = hth_avx2_gemm_##kind, .gemv = hth_avx2_gemv_##name, \
-	.few = hth_avx2_few_##name}
 #define OWN(name, kind) {.unpack = hth_avx2_unpack_##name, .gemm = hth_avx2_gemm_##kind, .gemv = hth_avx2_gemv_##name, \
 	.few = hth_avx2_few_##name, .own_panel = true}
 #define ONE(name, kind) {.unpack = hth_avx2_unpack_##name, .gemm = hth_avx2_gemm_##kind, .gemv = hth_avx2_gemv_##name, \
@@ -344,15 +342,19 @@ const hth_kernel_row hth_kernels_avx2 = {
     .mac_peak = {mac_codes, mac_wide, mac_float},
     .types = {
         [HTH_F32] = FLOATS(f32), [HTH_F16] = FLOATS(f16), [HTH_BF16] = FLOATS(bf16),
-        [HTH_Q4_0] = ONE(q4_0, u4), [HTH_Q4_1] = CODES(q4_1, u4), [HTH_Q4_K] = OWN_ONE(q4_k, k4),
-        [HTH_Q5_0] = OWN(q5_0, u5), [HTH_Q5_1] = OWN(q5_1, u5), [HTH_Q5_K] = OWN_ONE(q5_k, k5), [HTH_MXFP4] = OWN_ONE(mxfp4, u5),
+        [HTH_Q4_0] = ONE(q4_0, u4), [HTH_Q4_1] = ONE(q4_1, u4), [HTH_Q4_K] = OWN_ONE(q4_k, k4),
+        [HTH_Q5_0] = OWN_ONE(q5_0, u5), [HTH_Q5_1] = OWN_ONE(q5_1, u5), [HTH_Q5_K] = OWN_ONE(q5_k, k5), [HTH_MXFP4] = OWN_ONE(mxfp4, u5),
         [HTH_Q2_K] = OWN(q2_k, u2), [HTH_Q3_K] = OWN(q3_k, u3), [HTH_Q6_K] = OWN_ONE(q6_k, u6),
         [HTH_Q8_0] = OWN(q8_0, s8), [HTH_IQ4_NL] = OWN_ONE(iq4_nl, s8), [HTH_IQ4_XS] = OWN_ONE(iq4_xs, s8),
     },
 };
 
-#undef CODES
+#undef ONE
 #define CODES(name, kind) {.unpack = hth_avxvnni_unpack_##name, .gemm = hth_avxvnni_gemm_##kind, .few = hth_avxvnni_few_##name}
+#define ONE(name, kind) {.unpack = hth_avxvnni_unpack_##name, .gemm = hth_avxvnni_gemm_##kind, .one = hth_avxvnni_one_##name, \
+	.few = hth_avxvnni_few_##name}
+
+static const hth_arrangement alone_vnni = {256, sizeof(hth_a8_alone), hth_avxvnni_arrange_alone};
 
 const hth_kernel_row hth_kernels_avx2vnni = {
     .vec = {"avx2vnni", dot_f32, dot_f16, axpy_f32, axpy_f16, f32_to_f16, rms_norm, softmax, silu_mul, gelu_mul, gelu_erf_mul, soft_cap},
@@ -362,15 +364,15 @@ const hth_kernel_row hth_kernels_avx2vnni = {
     .few_tokens = 8,
     .quantize_acts = quantize_acts,
     .few_acts = {&groups, &groups},
+    .one_acts = &alone_vnni,
     .gemm_float = hth_avx2_gemm_float,
     .read_bytes = read_bytes,
     .mac_peak = {mac_vnni, mac_vnni, mac_float},
     .types = {
         [HTH_F32] = FLOATS(f32), [HTH_F16] = FLOATS(f16), [HTH_BF16] = FLOATS(bf16),
-        [HTH_Q4_0] = CODES(q4_0, offset), [HTH_Q4_1] = CODES(q4_1, min), [HTH_Q5_0] = CODES(q5_0, offset),
-        [HTH_Q5_1] = CODES(q5_1, min), [HTH_Q8_0] = CODES(q8_0, offset), [HTH_Q2_K] = CODES(q2_k, min16),
-        [HTH_Q3_K] = CODES(q3_k, offset16), [HTH_Q4_K] = CODES(q4_k, min), [HTH_Q5_K] = CODES(q5_k, min),
-        [HTH_Q6_K] = CODES(q6_k, offset16), [HTH_IQ4_NL] = CODES(iq4_nl, offset), [HTH_IQ4_XS] = CODES(iq4_xs, offset),
-        [HTH_MXFP4] = CODES(mxfp4, offset),
+        [HTH_Q4_0] = ONE(q4_0, offset), [HTH_Q4_1] = ONE(q4_1, min), [HTH_Q5_0] = ONE(q5_0, offset), [HTH_Q5_1] = ONE(q5_1, min),
+        [HTH_Q4_K] = ONE(q4_k, min), [HTH_Q5_K] = ONE(q5_k, min), [HTH_Q6_K] = ONE(q6_k, offset16),
+        [HTH_IQ4_NL] = ONE(iq4_nl, offset), [HTH_IQ4_XS] = ONE(iq4_xs, offset), [HTH_MXFP4] = ONE(mxfp4, offset),
+        [HTH_Q8_0] = CODES(q8_0, offset), [HTH_Q2_K] = CODES(q2_k, min16), [HTH_Q3_K] = CODES(q3_k, offset16),
     },
 };

@@ -376,24 +376,23 @@ static void arrange_for_gemv(void *dst, const hth_a8_line *lines, size_t stride,
 	}
 }
 
-/* How activations are arranged for weights of a type, and which of the two rooms they are kept in. A row has gemv for all types with codes
- * or for none; one that has it keeps what `one` reads apart. */
+/* How activations are arranged for weights of a type, and which of the two rooms they are kept in: what serves all types alike in the
+ * first. A row has gemv for all types with codes or for none. */
 static const hth_arrangement *arrangement(const hth_kernel_row *row, const hth_acts *acts, hth_type type, unsigned *ret_room)
 {
 	static const hth_arrangement for_gemv = {HTH_A8_COLS, sizeof(hth_a8), arrange_for_gemv};
 	bool has_gemv = row->types[HTH_Q8_0].gemv != NULL, alone = acts->n_tokens == 1 && row->one_acts != NULL;
-	*ret_room = 0;
-	if (alone && has_gemv && row->types[type].one != NULL) {
+	bool by_16 = hth_type_by_16(type) && row->few_acts[0] != row->few_acts[1];
+	*ret_room = by_16;
+	if (alone && !row->one_acts_for_few && row->types[type].one != NULL) {
 		*ret_room = 1;
 		return row->one_acts;
 	}
-	if (row->few_acts[0] == NULL || (acts->n_tokens == 1 && has_gemv))
+	if (row->few_acts[0] == NULL || (acts->n_tokens == 1 && has_gemv)) {
+		*ret_room = 0;
 		return &for_gemv;
-	if (hth_type_by_16(type) && row->few_acts[0] != row->few_acts[1])
-		*ret_room = 1;
-	else if (alone)
-		return row->one_acts;
-	return row->few_acts[*ret_room];
+	}
+	return alone && row->one_acts_for_few && !by_16 ? row->one_acts : row->few_acts[by_16];
 }
 
 static void task_gemv(const run_plan *run, const job_plan *plan, size_t row0, size_t n_rows)
