@@ -32,7 +32,8 @@ typedef struct hth_attend_ops_row {
 	size_t rows_of_halves; /* with more rows, widening a tile once and then `page` is the faster way */
 	/* k: dim x 32 (a token per column), v: 32 x pad (a token per row, its padding zero). */
 	void (*page)(const hth_attend *a, const float *k, const float *v);
-	void (*page_f16)(const hth_attend *a, const uint16_t *k, const uint16_t *v); /* widened as they are read */
+	/* Widened as they are read; v has no padding, and is read HTH_ATTEND_PAD - 1 numbers past its end. */
+	void (*page_f16)(const hth_attend *a, const uint16_t *k, const uint16_t *v);
 	void (*widen_f16)(float *dst, const uint16_t *src, size_t n);                /* n: a multiple of 16 */
 	void (*widen_i8)(float *dst, const int8_t *src, const float *scale,
 	                 size_t n); /* dst[i] = src[i] * scale[i], n: of 16 */

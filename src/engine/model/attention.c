@@ -102,10 +102,12 @@ static const float *widen_values(const attention_job *job, const unsigned char *
 		const uint16_t *half = (const uint16_t *)(const void *)tile + t * dim;
 		if (type == HTH_KV_F32)
 			memcpy(row, tile + t * dim * sizeof *row, dim * sizeof *row);
-		else if (type == HTH_KV_F16)
-			for (size_t i = 0; i < dim; i++)
+		else if (type == HTH_KV_F16) {
+			size_t whole = dim - dim % 16;
+			job->ops->widen_f16(row, half, whole);
+			for (size_t i = whole; i < dim; i++)
 				row[i] = hth_f16_to_f32(half[i]);
-		else
+		} else
 			for (size_t b = 0; b < dim / 32; b++) {
 				uint16_t scale;
 				memcpy(&scale, tile + HTH_KV_PAGE * dim + (t * (dim / 32) + b) * sizeof scale,
@@ -183,7 +185,7 @@ static void attend_block(const attention_job *job, const block *b, uint32_t spli
 		memset(values, 0, HTH_KV_PAGE * pad * sizeof *values);
 
 	/* Few rows (decode) widen while they read; many would widen the same tile again and again. */
-	bool as_halves = p->kv->shape.type == HTH_KV_F16 && pad == dim && m <= job->ops->rows_of_halves;
+	bool as_halves = p->kv->shape.type == HTH_KV_F16 && m <= job->ops->rows_of_halves;
 	uint32_t first, end, unused;
 	visible(job, b->run, b->run->pos + b->r0, &first, &unused);
 	visible(job, b->run, b->run->pos + b->r0 + b->n - 1, &unused, &end);

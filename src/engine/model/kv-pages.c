@@ -12,7 +12,7 @@
 
 #include <sys/mman.h>
 
-enum { Q8_BLOCK = 32 };
+enum { Q8_BLOCK = 32, SLACK = 64 }; /* attention reads up to 31 halves past a tile (attend.h) */
 
 size_t hth_kv_tile_bytes(hth_kv_type type, uint32_t head_dim)
 {
@@ -31,7 +31,7 @@ static bool measure(const hth_kv_shape *s, uint64_t *ret_page, uint64_t *ret_all
 {
 	uint64_t page = hth_kv_tile_bytes(s->type, s->head_dim), pool;
 	if (hth_mul_overflows(page, (uint64_t)s->n_head * 2 * s->n_layer, &page) ||
-	    hth_mul_overflows(page, s->n_pages, &pool))
+	    hth_mul_overflows(page, s->n_pages, &pool) || hth_add_overflows(pool, SLACK, &pool))
 		return false;
 	uint64_t seq_pages = (s->n_ctx + (uint64_t)HTH_KV_PAGE - 1) / HTH_KV_PAGE;
 	uint64_t index;
@@ -73,7 +73,7 @@ hth_status hth_kv_init(hth_kv *kv, const hth_kv_shape *shape, hth_error *err)
 	kv->tile_bytes = hth_kv_tile_bytes(shape->type, shape->head_dim);
 	kv->page_bytes = page;
 	kv->seq_pages = (uint32_t)((shape->n_ctx + (uint64_t)HTH_KV_PAGE - 1) / HTH_KV_PAGE);
-	kv->data = hth_kv_pool_alloc(page * shape->n_pages);
+	kv->data = hth_kv_pool_alloc(page * shape->n_pages + SLACK);
 	kv->free_pages = hth_alloc_array(shape->n_pages, sizeof *kv->free_pages);
 	kv->refs = hth_alloc_array(shape->n_pages, sizeof *kv->refs);
 	kv->tables = hth_alloc_array((size_t)shape->n_seq * kv->seq_pages, sizeof *kv->tables);

@@ -100,11 +100,13 @@ static void check(const hth_attend_ops_row *ops, size_t m, size_t dim, bool caus
 					if (i < dim)
 						k[i * TOKENS + t] = i % 2 ? NAN : INFINITY;
 				}
-		static uint16_t k16[MAX_DIM * TOKENS], v16[TOKENS * MAX_DIM];
-		for (size_t i = 0; half && i < TOKENS * f.pad; i++) {
+		static uint16_t k16[MAX_DIM * TOKENS], v16[TOKENS * MAX_DIM + HTH_ATTEND_PAD];
+		for (size_t i = 0; half && i < TOKENS * dim; i++) {
 			k16[i] = hth_f32_to_f16(k[i]);
-			v16[i] = hth_f32_to_f16(v[i]);
+			v16[i] = hth_f32_to_f16(v[i / dim * f.pad + i % dim]);
 		}
+		for (size_t i = 0; i < HTH_ATTEND_PAD; i++)
+			v16[TOKENS * dim + i] = hth_f32_to_f16(NAN);
 		if (a.first < a.end && half)
 			ops->page_f16(&a, k16, v16);
 		else if (a.first < a.end)
@@ -127,7 +129,7 @@ static void check(const hth_attend_ops_row *ops, size_t m, size_t dim, bool caus
 
 TEST(every_row_attends_at_odd_sizes)
 {
-	static const size_t dims[] = {8, 16, 24, 64, 80, 128, 256}, rows[] = {1, 2, 3, 5, 7, 8, 13, 64, 70};
+	static const size_t dims[] = {8, 15, 16, 24, 64, 80, 128, 256}, rows[] = {1, 2, 3, 5, 7, 8, 13, 64, 70};
 	for (size_t n = 0; n < HTH_COUNT(names); n++) {
 		const hth_attend_ops_row *ops = hth_attend_find(names[n]);
 		if (ops == NULL) {
