@@ -193,7 +193,8 @@ INLINE void read_q5_0(const char *chunk, const char *second, chunk_lanes *row)
 	v[3] = _mm512_permutex2var_epi16(e, (__m512i)(__v32hi){WORDS(6), WORDS(17), 29, 30, 31, 48, 49, 50, 51, 52, WORDS(55)}, f);
 	/* Of each block the first four words. */
 	const __m512i of_abc = (__m512i)(__v32hi){DWORDS(0), DWORDS(11), DWORDS(22), DWORDS(33), DWORDS(44), DWORDS(55), DWORDS(2), DWORDS(13)};
-	const __m512i of_cdef = (__m512i)(__v32hi){DWORDS(24), DWORDS(3), DWORDS(14), DWORDS(25), DWORDS(36), DWORDS(47), DWORDS(58), DWORDS(21)};
+	const __m512i of_cdef = (__m512i)(__v32hi){DWORDS(24), DWORDS(3), DWORDS(14), DWORDS(25), DWORDS(36), DWORDS(47), DWORDS(58),
+	                                           DWORDS(21)};
 	__m512i low = _mm512_mask_permutexvar_epi16(_mm512_permutex2var_epi16(a, of_abc, b), 0xFF000000, of_abc, c);
 	__m512i high = _mm512_mask_permutexvar_epi16(_mm512_permutex2var_epi16(d, of_cdef, e), 0x0000000F, of_cdef, c);
 	high = _mm512_mask_permutexvar_epi16(high, 0xF0000000, of_cdef, f);

@@ -201,8 +201,8 @@ typedef struct hth_kernel_row {
 	void (*quantize_acts)(hth_a8_line *dst, size_t stride, const float *x, size_t n);
 	/* For few, by whether a type's groups are of 32 or of 16; both may be the same. NULL: no type has few. (gemv has hth_a8.) */
 	const hth_arrangement *few_acts[2];
-	/* Where activations are of one token alone, for types with `one`. If it begins with what few_acts[0] makes, for all types with groups
-	 * of 32: their few reads it too. */
+	/* Where activations are of one token alone, for types with `one`. If it begins with what few_acts[0] makes, for all types with
+	 * groups of 32: their few reads it too. */
 	const hth_arrangement *one_acts;
 	bool one_acts_for_few;
 	hth_gemm_float_fn gemm_float;

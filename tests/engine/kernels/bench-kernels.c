@@ -41,7 +41,8 @@ static void *usual_weights(hth_type type, size_t rows, size_t cols, void **ret_b
 
 static bool model_make(model *m, hth_type type, size_t n_layers)
 {
-	const size_t shapes[MATRICES][2] = {{width, width}, {kv, width}, {kv, width}, {width, width}, {ffn, width}, {ffn, width}, {width, ffn}};
+	const size_t shapes[MATRICES][2] = {{width, width}, {kv, width}, {kv, width}, {width, width},
+	                                    {ffn, width},   {ffn, width}, {width, ffn}};
 	hth_error err = HTH_ERROR_INIT;
 	*m = (model){.n_layers = n_layers};
 	size_t layer = 0;
