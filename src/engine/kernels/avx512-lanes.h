@@ -174,7 +174,8 @@ INLINE void lanes_of_five_bits(__m512i w[8], const __m512i v[4], __m512i fifth)
 		for (int i = 0; i < 2; i++) {
 			int k = 2 * m + i;
 			__m512i nibbles = k < 4 ? t[k % 4] : _mm512_srli_epi16(t[k % 4], 4);
-			__m512i bit = _mm512_gf2p8affine_epi64_epi8(bits, _mm512_set1_epi64((long long)(i ? MOVE_BIT(4, 4) : MOVE_BIT(0, 4))), 0);
+			const unsigned long long to_4 = i ? MOVE_BIT(4, 4) : MOVE_BIT(0, 4);
+			__m512i bit = _mm512_gf2p8affine_epi64_epi8(bits, _mm512_set1_epi64((long long)to_4), 0);
 			w[k] = _mm512_ternarylogic_epi32(nibbles, mask, bit, 0xEA); /* (nibbles & mask) | bit */
 		}
 	}
@@ -192,7 +193,8 @@ INLINE void read_q5_0(const char *chunk, const char *second, chunk_lanes *row)
 	v[2] = _mm512_mask_permutexvar_epi16(_mm512_permutex2var_epi16(d, of_cde, e), 0x1F, of_cde, c);
 	v[3] = _mm512_permutex2var_epi16(e, (__m512i)(__v32hi){WORDS(6), WORDS(17), 29, 30, 31, 48, 49, 50, 51, 52, WORDS(55)}, f);
 	/* Of each block the first four words. */
-	const __m512i of_abc = (__m512i)(__v32hi){DWORDS(0), DWORDS(11), DWORDS(22), DWORDS(33), DWORDS(44), DWORDS(55), DWORDS(2), DWORDS(13)};
+	const __m512i of_abc = (__m512i)(__v32hi){DWORDS(0), DWORDS(11), DWORDS(22), DWORDS(33), DWORDS(44), DWORDS(55), DWORDS(2),
+	                                          DWORDS(13)};
 	const __m512i of_cdef = (__m512i)(__v32hi){DWORDS(24), DWORDS(3), DWORDS(14), DWORDS(25), DWORDS(36), DWORDS(47), DWORDS(58),
 	                                           DWORDS(21)};
 	__m512i low = _mm512_mask_permutexvar_epi16(_mm512_permutex2var_epi16(a, of_abc, b), 0xFF000000, of_abc, c);
