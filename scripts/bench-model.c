@@ -231,8 +231,8 @@ static bool has_output(const shape *s)
 
 static hth_type type_of(const hth_mix *mix, const shape *s, const char *name, const tensor *t)
 {
-	const hth_mix_model model = {.n_layer = s->layers, .n_gqa = s->heads / s->kv_heads, .n_expert = s->experts, .has_output = has_output(s),
-	                             .llama = strcmp(s->arch, "llama") == 0};
+	const hth_mix_model model = {.n_layer = s->layers, .n_gqa = s->heads / s->kv_heads, .n_expert = s->experts,
+	                             .has_output = has_output(s), .llama = strcmp(s->arch, "llama") == 0};
 	if (t->rows == 0 || strstr(name, "ffn_gate_inp") != NULL)
 		return HTH_F32;
 	hth_gguf_tensor of = {.name = {name, strlen(name)}, .type = HTH_F32, .n_dims = t->of_experts ? 3 : 2,
@@ -311,8 +311,8 @@ int main(int argc, char **argv)
 	hth_gguf *vocabulary = NULL;
 	if (mix == NULL || (argc == 5 && !open_vocabulary(argv[4], &vocabulary, &err))) {
 		fprintf(stderr,
-		        "usage: bench-model OUT.gguf llama-1b|qwen-0.5b|experts-3b TYPE [VOCABULARY], with a TYPE that `hearth quantize --list` "
-		        "shows %s\n", err.message);
+		        "usage: bench-model OUT.gguf llama-1b|qwen-0.5b|experts-3b TYPE [VOCABULARY], with a TYPE that "
+		        "`hearth quantize --list` shows %s\n", err.message);
 		return 2;
 	}
 	n_vocab = n_vocab == 0 ? s->vocab : n_vocab;

@@ -13,16 +13,11 @@
 
 void hth_avx2_arrange_alone(void *dst, const hth_a8_line *lines, size_t stride, size_t n_groups)
 {
-	static const hth_a8_line nothing;
 	hth_a8_alone *to = dst;
 	for (size_t g = 0; g < 8; g++) {
-		const hth_a8_line *l = g < n_groups ? (const hth_a8_line *)((const char *)lines + g * stride) : &nothing;
-		to->d[g] = l->d;
-		to->s32[g] = l->s32;
+		const hth_a8_line *l = arrange_group(to, lines, stride, n_groups, g);
 		memcpy(to->minus[0][g], l->minus[0], sizeof l->minus[0]);
 		memcpy(to->minus[1][g], l->minus[1], sizeof l->minus[1]);
-		for (size_t h = 0; h < 2; h++)
-			memcpy(to->halves[2 * (g % 4) + h] + 16 * (g / 4), l->q + 16 * h, 16);
 	}
 	for (size_t i = 0; i < 8; i++)
 		_mm256_store_si256((__m256i *)to->sizes[i], _mm256_abs_epi8(aligned256(to->halves[i])));
@@ -199,9 +194,4 @@ INLINE __m256 blocks_q6_k(const char *chunk, const hth_a8_alone *x, __m256 acc)
 	return add_chunk(both, x, _mm256_set1_ps(d), acc);
 }
 
-#define ONE_32(name) \
-	void hth_avx2_one_##name(const hth_few *job) { one(job, 8 * sizeof(hth_block_##name), 32, blocks_##name); }
-#define ONE_256(name) \
-	void hth_avx2_one_##name(const hth_few *job) { one(job, sizeof(hth_block_##name), 256, blocks_##name); }
-ONE_32(q4_0) ONE_32(q4_1) ONE_32(q5_0) ONE_32(q5_1) ONE_32(iq4_nl) ONE_32(mxfp4)
-ONE_256(iq4_xs) ONE_256(q4_k) ONE_256(q5_k) ONE_256(q6_k)
+ALL_TYPES(avx2)

@@ -9,6 +9,18 @@
 
 #include "engine/kernels/avx2-few.h"
 
+/* What both rows keep of group g; its line, or one of zeros past the end. */
+INLINE const hth_a8_line *arrange_group(hth_a8_alone *to, const hth_a8_line *lines, size_t stride, size_t n_groups, size_t g)
+{
+	static const hth_a8_line nothing;
+	const hth_a8_line *l = g < n_groups ? (const hth_a8_line *)((const char *)lines + g * stride) : &nothing;
+	to->d[g] = l->d;
+	to->s32[g] = l->s32;
+	for (size_t h = 0; h < 2; h++)
+		memcpy(to->halves[2 * (g % 4) + h] + 16 * (g / 4), l->q + 16 * h, 16);
+	return l;
+}
+
 /* The floats of avx2-few.c. */
 INLINE __m256 add_chunk(__m256i sum, const hth_a8_alone *x, __m256 scale, __m256 acc)
 {
@@ -25,7 +37,8 @@ INLINE __m256i high_nibbles(__m256i v) { return _mm256_and_si256(_mm256_srli_epi
 /* Two words of 32 bits in the halves of a vector, and of each bit j of them 16 or 0: bits 0 to 15 in bits[0], 16 to 31 in bits[1]. */
 INLINE void fifth_of_two(const void *p, size_t apart, __m256i bits[2])
 {
-	__m256i words = _mm256_blend_epi32(_mm256_set1_epi32((int)load32(p)), _mm256_set1_epi32((int)load32((const char *)p + apart)), 0xF0);
+	__m256i first = _mm256_set1_epi32((int)load32(p)), second = _mm256_set1_epi32((int)load32((const char *)p + apart));
+	__m256i words = _mm256_blend_epi32(first, second, 0xF0);
 	const __m256i spread = _mm256_setr_epi64x(0, 0x0101010101010101, 0, 0x0101010101010101);
 	const __m256i mask = _mm256_set1_epi64x((long long)0x8040201008040201);
 #pragma GCC unroll 2
@@ -108,7 +121,7 @@ INLINE void one(const hth_few *job, const size_t chunk_bytes, const size_t block
 		for (size_t r = 0; r < n_rows; r++) {
 			const char *chunk = (const char *)job->w + (r0 + r) * job->row_bytes, *a = job->acts + job->offset[0];
 			__m256 acc = _mm256_setzero_ps();
-			for (size_t left = job->cols; left > 0; left -= HTH_MIN(left, (size_t)256), chunk += chunk_bytes, a += job->block_stride) {
+			for (size_t left = job->cols; left > 0; left -= HTH_MIN(left, (size_t)256)) {
 				_Alignas(32) char last[8 * sizeof(hth_block_q5_1)];
 				const char *blocks = chunk;
 				if (block_cols == 32 && __builtin_expect(chunk + chunk_bytes > rows_end, 0)) {
@@ -118,6 +131,8 @@ INLINE void one(const hth_few *job, const size_t chunk_bytes, const size_t block
 				hth_ask_ahead(chunk, chunk_bytes, HTH_AHEAD);
 				__m256 sum = add(blocks, (const hth_a8_alone *)a, acc);
 				acc = block_cols == 256 || left >= 256 ? sum : _mm256_blendv_ps(acc, sum, last_lanes);
+				chunk += chunk_bytes;
+				a += job->block_stride;
 			}
 			_mm256_store_ps(sums[r], acc);
 		}
@@ -125,5 +140,15 @@ INLINE void one(const hth_few *job, const size_t chunk_bytes, const size_t block
 		memcpy(job->y + r0, v, n_rows * sizeof *v);
 	}
 }
+
+/* The row's functions, of the blocks_NAME of its file. */
+#define ONE(row, name, blocks_per_chunk)                                                                                       \
+	void hth_##row##_one_##name(const hth_few *job)                                                                        \
+	{                                                                                                                      \
+		one(job, (blocks_per_chunk) * sizeof(hth_block_##name), 256 / (blocks_per_chunk), blocks_##name);              \
+	}
+#define ALL_TYPES(row)                                                                                                         \
+	ONE(row, q4_0, 8) ONE(row, q4_1, 8) ONE(row, q5_0, 8) ONE(row, q5_1, 8) ONE(row, iq4_nl, 8) ONE(row, mxfp4, 8)         \
+	ONE(row, iq4_xs, 1) ONE(row, q4_k, 1) ONE(row, q5_k, 1) ONE(row, q6_k, 1)
 
 #endif

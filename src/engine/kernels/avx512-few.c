@@ -107,8 +107,8 @@ INLINE void chunk_dot(const char *chunk, const char *second, const char *const *
 typedef struct row_chunk {
 	const char *first, *second;
 } row_chunk;
-INLINE row_chunk chunk_at(const char *chunk, size_t left, const char *rows_end, char *last, const size_t block_bytes, const size_t block_cols,
-                          const bool by16)
+INLINE row_chunk chunk_at(const char *chunk, size_t left, const char *rows_end, char *last, const size_t block_bytes,
+                          const size_t block_cols, const bool by16)
 {
 	static const _Alignas(64) char nothing[2 * sizeof(hth_block_q8_k)]; /* has scale zero */
 	const size_t chunk_cols = by16 ? 256 : 512, half_bytes = 256 / block_cols * block_bytes;

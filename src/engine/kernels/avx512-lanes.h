@@ -148,6 +148,12 @@ INLINE void read_mxfp4(const char *chunk, const char *second, chunk_lanes *row)
 	row->scale = _mm512_castsi512_ps(bits);
 }
 
+/* 16 scales and 16 minimums, by lanes. */
+INLINE void scales_of_halves(__m512i both, chunk_lanes *row)
+{
+	row->scale = _mm512_cvtph_ps(_mm512_castsi512_si256(both));
+	row->min = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(both, 1));
+}
 /* Heads of blocks 0 to 7 and 8 to 15, four words each, of which the first two are an F16 and a minimum: theirs by lanes. */
 INLINE void scales_of_heads(__m512i low, __m512i high, chunk_lanes *row)
 {
@@ -156,20 +162,20 @@ INLINE void scales_of_heads(__m512i low, __m512i high, chunk_lanes *row)
 	__m512i both = _mm512_permutex2var_epi16(low, (__m512i)(__v32hi){BY_LANES(FIRST), BY_LANES(SECOND)}, high);
 #undef SECOND
 #undef FIRST
-	row->scale = _mm512_cvtph_ps(_mm512_castsi512_si256(both));
-	row->min = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(both, 1));
+	scales_of_halves(both, row);
 }
 
 /* Nibbles as in lanes_of_nibbles; bit c of lane l of `fifth` belongs to column c of the lane's group. */
 INLINE void lanes_of_five_bits(__m512i w[8], const __m512i v[4], __m512i fifth)
 {
 	const __m512i mask = _mm512_set1_epi8(15), next_bits = _mm512_set1_epi64(0x2322212003020100);
+	const __m512i from[4] = {fifth, _mm512_ror_epi32(fifth, 8), _mm512_ror_epi32(fifth, 16), _mm512_ror_epi32(fifth, 24)};
 	__m512i t[4];
 	transpose_quarters(t, v[0], v[1], v[2], v[3]);
 #pragma GCC unroll 4
 	for (int m = 0; m < 4; m++) {
 		/* Byte j of a lane: its bits 8 m + j on, of which the first is column 4 k + j's, k = 2 m, and bit 4 that of k + 1. */
-		__m512i bits = _mm512_multishift_epi64_epi8(next_bits, m > 0 ? _mm512_ror_epi32(fifth, 8 * m) : fifth);
+		__m512i bits = _mm512_multishift_epi64_epi8(next_bits, from[m]);
 #pragma GCC unroll 2
 		for (int i = 0; i < 2; i++) {
 			int k = 2 * m + i;
@@ -246,8 +252,7 @@ INLINE void read_q4_1(const char *chunk, const char *second, chunk_lanes *row)
 	head = _mm512_permutexvar_epi16((__m512i)(__v32hi){BY_LANES(FIRST), BY_LANES(SECOND)}, head);
 #undef SECOND
 #undef FIRST
-	row->scale = _mm512_cvtph_ps(_mm512_castsi512_si256(head));
-	row->min = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(head, 1));
+	scales_of_halves(head, row);
 }
 
 INLINE void read_q8_0(const char *chunk, const char *second, chunk_lanes *row)

@@ -9,16 +9,11 @@
 
 void hth_avxvnni_arrange_alone(void *dst, const hth_a8_line *lines, size_t stride, size_t n_groups)
 {
-	static const hth_a8_line nothing;
 	hth_a8_alone *to = dst;
 	for (size_t g = 0; g < 8; g++) {
-		const hth_a8_line *l = g < n_groups ? (const hth_a8_line *)((const char *)lines + g * stride) : &nothing;
-		to->d[g] = l->d;
-		to->s32[g] = l->s32;
-		for (size_t h = 0; h < 2; h++) {
+		const hth_a8_line *l = arrange_group(to, lines, stride, n_groups, g);
+		for (size_t h = 0; h < 2; h++)
 			to->n16[h][g] = l->n16[h];
-			memcpy(to->halves[2 * (g % 4) + h] + 16 * (g / 4), l->q + 16 * h, 16);
-		}
 	}
 }
 
@@ -190,9 +185,4 @@ INLINE __m256 blocks_q6_k(const char *chunk, const hth_a8_alone *x, __m256 acc)
 	return _mm256_fmadd_ps(_mm256_fmadd_ps(sum[1], scale[1], _mm256_mul_ps(sum[0], scale[0])), _mm256_load_ps(x->d), acc);
 }
 
-#define ONE_32(name) \
-	void hth_avxvnni_one_##name(const hth_few *job) { one(job, 8 * sizeof(hth_block_##name), 32, blocks_##name); }
-#define ONE_256(name) \
-	void hth_avxvnni_one_##name(const hth_few *job) { one(job, sizeof(hth_block_##name), 256, blocks_##name); }
-ONE_32(q4_0) ONE_32(q4_1) ONE_32(q5_0) ONE_32(q5_1) ONE_32(iq4_nl) ONE_32(mxfp4)
-ONE_256(iq4_xs) ONE_256(q4_k) ONE_256(q5_k) ONE_256(q6_k)
+ALL_TYPES(avxvnni)
