@@ -1,7 +1,5 @@
-/* avx2-rows.c - what reads weights as they lie in the file: unpacking 8 rows into a panel, and rows times one token.
- *
- * Both are written once over the readers of avx2-codes.h and stamped out for each type. Reading a row in the product with
- * one token must keep up with memory: about 10 instructions per 32 weights.
+/* avx2-rows.c - unpacking 8 rows of weights, as they lie in the file, into a panel, written once over the readers of avx2-codes.h and
+ * stamped out for each type; and rows of floats times one token.
  */
 #include "engine/kernels/avx2-codes.h"
 #include "engine/kernels/avx2.h"
@@ -155,91 +153,10 @@ INLINE void unpack(hth_panel *panel, const void *block, size_t row_bytes, size_t
 #undef UNPACK_GROUP
 }
 
-INLINE float sum_lanes(__m256 v)
-{
-	__m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-	s = _mm_add_ps(s, _mm_movehl_ps(s, s));
-	return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
-}
-
-INLINE __m256i widen(__m256i v) { return _mm256_madd_epi16(v, _mm256_set1_epi16(1)); }
-
-/* code * q of a group of 32, as 8 sums of 32 bits. */
-INLINE __m256 group_dot(__m256i codes, const int8_t *q, const bool is_signed)
-{
-	__m256i v = load256(q);
-	__m256i p = is_signed ? _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(v, codes))
-	                      : _mm256_maddubs_epi16(codes, v);
-	return _mm256_cvtepi32_ps(widen(p));
-}
-
-/* One row's chunk of n groups of 32 columns; groups of 16 have scales [g] = of lanes 0-3, [8 + g]... of lanes 4-7. */
-INLINE void chunk_dot(const char *chunk, const hth_a8 *a, const int n, codes_fn codes, scales_fn scales,
-                      const int per_group, const bool has_min, const bool is_signed, __m256 sum[4])
-{
-	__m256 s[2], m[2], d = _mm256_load_ps(a->d);
-	_Alignas(32) float sd[16];
-	scales(chunk, n, s, m);
-	if (per_group == 1) {
-		_mm256_store_ps(sd, _mm256_mul_ps(s[0], d));
-		if (has_min)
-			sum[3] = _mm256_fmadd_ps(m[0], _mm256_load_ps(a->s32), sum[3]);
-	} else {
-		/* d of 32 columns for both of its groups of 16 */
-		__m256 low = _mm256_permutevar8x32_ps(d, _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3));
-		__m256 high = _mm256_permutevar8x32_ps(d, _mm256_setr_epi32(4, 4, 5, 5, 6, 6, 7, 7));
-		_mm256_store_ps(sd, _mm256_mul_ps(s[0], low));
-		_mm256_store_ps(sd + 8, _mm256_mul_ps(s[1], high));
-		sum[3] = _mm256_fmadd_ps(m[0], _mm256_load_ps(a->s16), sum[3]);
-		sum[3] = _mm256_fmadd_ps(m[1], _mm256_load_ps(a->s16 + 8), sum[3]);
-	}
-#define DOT_GROUP(g)                                                                                               \
-	if ((g) < n) {                                                                                             \
-		__m256 scale = per_group == 1 ? _mm256_broadcast_ss(sd + (g))                                      \
-		                              : _mm256_set_m128(_mm_broadcast_ss(sd + 2 * (g) + 1), _mm_broadcast_ss(sd + 2 * (g))); \
-		sum[(g) % 3] = _mm256_fmadd_ps(group_dot(codes(chunk, g), a->q + 32 * (g), is_signed), scale, sum[(g) % 3]); \
-	}
-	DOT_GROUP(0)
-	DOT_GROUP(1)
-	DOT_GROUP(2)
-	DOT_GROUP(3)
-	DOT_GROUP(4)
-	DOT_GROUP(5)
-	DOT_GROUP(6)
-	DOT_GROUP(7)
-#undef DOT_GROUP
-}
-
-INLINE void gemv(const void *w, size_t row_bytes, size_t n_rows, size_t cols, const char *a, size_t a_stride, float *y,
-                 size_t chunk_bytes, codes_fn codes, scales_fn scales, const int per_group, const bool has_min,
-                 const bool is_signed)
-{
-	for (size_t r = 0; r < n_rows; r++) {
-		const char *chunk = (const char *)w + r * row_bytes, *at = a;
-		__m256 sum[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
-		size_t c = 0;
-		for (; c + 256 <= cols; c += 256, chunk += chunk_bytes, at += a_stride) {
-			hth_ask_ahead(chunk, chunk_bytes, HTH_AHEAD);
-			chunk_dot(chunk, (const hth_a8 *)at, 8, codes, scales, per_group, has_min, is_signed, sum);
-		}
-		if (c < cols) {
-			hth_ask_ahead(chunk, chunk_bytes, HTH_AHEAD);
-			chunk_dot(chunk, (const hth_a8 *)at, (int)((cols - c) / 32), codes, scales, per_group, has_min, is_signed, sum);
-		}
-		y[r] = sum_lanes(_mm256_add_ps(_mm256_add_ps(sum[0], sum[1]), _mm256_add_ps(sum[2], sum[3])));
-	}
-}
-
-#define AVX2_TYPE(name, blocks_per_chunk, kind, has_min)                                                                 \
+#define AVX2_TYPE(name, kind, has_min)                                                                                   \
 	void hth_avx2_unpack_##name(hth_panel *panel, const void *block, size_t row_bytes, size_t n_rows, size_t n)      \
 	{                                                                                                                \
 		unpack(panel, block, row_bytes, n_rows, n, codes_##name, scales_##name, int_scales_##name, kind, has_min); \
-	}                                                                                                                \
-	void hth_avx2_gemv_##name(const void *w, size_t row_bytes, size_t n_rows, size_t cols, const char *a,            \
-	                          size_t a_stride, float *y)                                                             \
-	{                                                                                                                \
-		gemv(w, row_bytes, n_rows, cols, a, a_stride, y, (blocks_per_chunk) * sizeof(hth_block_##name), codes_##name, \
-		     scales_##name, (kind) == U16 ? 2 : 1, (kind) != S8, (kind) == S8);                                   \
 	}
 #define int_scales_q4_0 NULL
 #define int_scales_q4_1 NULL
@@ -249,19 +166,19 @@ INLINE void gemv(const void *w, size_t row_bytes, size_t n_rows, size_t cols, co
 #define int_scales_iq4_nl NULL
 #define int_scales_mxfp4 NULL
 #define int_scales_iq4_xs NULL
-AVX2_TYPE(q4_0, 8, U4, true)
-AVX2_TYPE(q4_1, 8, U4, true)
-AVX2_TYPE(q5_0, 8, U5, true)
-AVX2_TYPE(q5_1, 8, U5, true)
-AVX2_TYPE(q8_0, 8, S8, false)
-AVX2_TYPE(iq4_nl, 8, S8, false)
-AVX2_TYPE(mxfp4, 8, U5, true)
-AVX2_TYPE(q2_k, 1, U16, true)
-AVX2_TYPE(q3_k, 1, U16, false)
-AVX2_TYPE(q4_k, 1, K4, true)
-AVX2_TYPE(q5_k, 1, K5, true)
-AVX2_TYPE(q6_k, 1, U16, false)
-AVX2_TYPE(iq4_xs, 1, S8, false)
+AVX2_TYPE(q4_0, U4, true)
+AVX2_TYPE(q4_1, U4, true)
+AVX2_TYPE(q5_0, U5, true)
+AVX2_TYPE(q5_1, U5, true)
+AVX2_TYPE(q8_0, S8, false)
+AVX2_TYPE(iq4_nl, S8, false)
+AVX2_TYPE(mxfp4, U5, true)
+AVX2_TYPE(q2_k, U16, true)
+AVX2_TYPE(q3_k, U16, false)
+AVX2_TYPE(q4_k, K4, true)
+AVX2_TYPE(q5_k, K5, true)
+AVX2_TYPE(q6_k, U16, false)
+AVX2_TYPE(iq4_xs, S8, false)
 
 /* ---- floats ---- */
 
@@ -300,6 +217,13 @@ INLINE void unpack_float(float *panel, const void *w, size_t row_bytes, size_t n
 				_mm256_store_si256((__m256i *)(panel + (c + i) * 16 + 8 * half), v[i]);
 		}
 	}
+}
+
+INLINE float sum_lanes(__m256 v)
+{
+	__m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+	s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+	return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
 }
 
 INLINE void gemv_float(const void *w, size_t row_bytes, size_t n_rows, size_t cols, const float *x, float *y, size_t size,

@@ -25,7 +25,6 @@ void hth_avx2_gemm_float(const float *, size_t, const float *const *, size_t, fl
 
 #define AVX2_TYPE(name)                                                      \
 	void hth_avx2_unpack_##name(hth_panel *, const void *, size_t, size_t, size_t); \
-	void hth_avx2_gemv_##name(const void *, size_t, size_t, size_t, const char *, size_t, float *);   \
 	void hth_avx2_few_##name(const hth_few *);
 AVX2_TYPE(q4_0) AVX2_TYPE(q4_1) AVX2_TYPE(q5_0) AVX2_TYPE(q5_1) AVX2_TYPE(q8_0) AVX2_TYPE(iq4_nl) AVX2_TYPE(mxfp4)
 AVX2_TYPE(q2_k) AVX2_TYPE(q3_k) AVX2_TYPE(q4_k) AVX2_TYPE(q5_k) AVX2_TYPE(q6_k) AVX2_TYPE(iq4_xs)

@@ -179,13 +179,14 @@ typedef void (*hth_few_float_fn)(const void *w, size_t row_bytes, size_t n_rows,
                                  float *y, size_t y_stride);
 
 typedef struct hth_kernel_type {
-	/* codes: every row of the table brings unpack and gemm for every such type; gemv and few NULL: one token takes gemm too */
+	/* codes: every row of the table brings unpack and gemm for every such type, and gemv or few for all of them, or neither: one token
+	 * takes gemm then too */
 	hth_unpack_fn unpack;
 	hth_gemm_fn gemm;
 	bool own_panel; /* unpack leaves a form of its own, which only gemm knows */
 	hth_gemv_fn gemv;
 	hth_few_fn one; /* in place of few where activations are of one token, arranged as the row's one_acts; NULL: few serves it */
-	hth_few_fn few; /* in place of gemm for a few tokens, and for one where gemv is NULL */
+	hth_few_fn few; /* in place of gemm for one token and a few */
 	/* floats: NULL means the portable ones over the type's dequantiser (kernels.c), and that a few tokens take gemm */
 	hth_unpack_float_fn unpack_float;
 	hth_gemv_float_fn gemv_float;
@@ -196,7 +197,7 @@ typedef struct hth_kernel_row {
 	hth_vec_ops vec;
 	bool (*usable)(void);
 	unsigned group_rows, float_rows;
-	unsigned few_tokens; /* from 2, or 1 for types without gemv, up to so many tokens (<= 32) go through `few` where a type has one */
+	unsigned few_tokens; /* up to so many tokens (<= 32) go through `few` where a type has one */
 	/* n <= 256 floats to ceil(n / 32) lines, `stride` bytes apart. */
 	void (*quantize_acts)(hth_a8_line *dst, size_t stride, const float *x, size_t n);
 	/* For few, by whether a type's groups are of 32 or of 16; both may be the same. NULL: no type has few. (gemv has hth_a8.) */

@@ -317,12 +317,11 @@ static uint64_t mac_float(size_t rounds)
 	return rounds * 8 * 8;
 }
 
-#define OWN(name, kind) {.unpack = hth_avx2_unpack_##name, .gemm = hth_avx2_gemm_##kind, .gemv = hth_avx2_gemv_##name, \
+#define OWN(name, kind) {.unpack = hth_avx2_unpack_##name, .gemm = hth_avx2_gemm_##kind, .few = hth_avx2_few_##name, .own_panel = true}
+#define ONE(name, kind) {.unpack = hth_avx2_unpack_##name, .gemm = hth_avx2_gemm_##kind, .one = hth_avx2_one_##name, \
+	.few = hth_avx2_few_##name}
+#define OWN_ONE(name, kind) {.unpack = hth_avx2_unpack_##name, .gemm = hth_avx2_gemm_##kind, .one = hth_avx2_one_##name, \
 	.few = hth_avx2_few_##name, .own_panel = true}
-#define ONE(name, kind) {.unpack = hth_avx2_unpack_##name, .gemm = hth_avx2_gemm_##kind, .gemv = hth_avx2_gemv_##name, \
-	.one = hth_avx2_one_##name, .few = hth_avx2_few_##name}
-#define OWN_ONE(name, kind) {.unpack = hth_avx2_unpack_##name, .gemm = hth_avx2_gemm_##kind, .gemv = hth_avx2_gemv_##name, \
-	.one = hth_avx2_one_##name, .few = hth_avx2_few_##name, .own_panel = true}
 #define FLOATS(name) {.unpack_float = hth_avx2_unpack_##name, .gemv_float = hth_avx2_gemv_##name, .few_float = hth_avx2_few_##name}
 
 static const hth_arrangement groups = {256, sizeof(hth_a8_groups), hth_avx2_arrange_acts};

@@ -377,18 +377,18 @@ static void arrange_for_gemv(void *dst, const hth_a8_line *lines, size_t stride,
 }
 
 /* How activations are arranged for weights of a type, and which of the two rooms they are kept in: what serves all types alike in the
- * first. A row has gemv for all types with codes or for none. */
+ * first. A row has gemv or few for all types with codes, not both. */
 static const hth_arrangement *arrangement(const hth_kernel_row *row, const hth_acts *acts, hth_type type, unsigned *ret_room)
 {
 	static const hth_arrangement for_gemv = {HTH_A8_COLS, sizeof(hth_a8), arrange_for_gemv};
-	bool has_gemv = row->types[HTH_Q8_0].gemv != NULL, alone = acts->n_tokens == 1 && row->one_acts != NULL;
+	bool alone = acts->n_tokens == 1 && row->one_acts != NULL;
 	bool by_16 = hth_type_by_16(type) && row->few_acts[0] != row->few_acts[1];
 	*ret_room = by_16;
 	if (alone && !row->one_acts_for_few && row->types[type].one != NULL) {
 		*ret_room = 1;
 		return row->one_acts;
 	}
-	if (row->few_acts[0] == NULL || (acts->n_tokens == 1 && has_gemv)) {
+	if (row->few_acts[0] == NULL) {
 		*ret_room = 0;
 		return &for_gemv;
 	}
@@ -641,5 +641,5 @@ size_t hth_matrix_exact_tokens(const hth_matrix *matrix)
 		return 1;
 	if (strcmp(hth_kernels_name(), "c") == 0)
 		return SIZE_MAX;
-	return (type->gemv == NULL || type->one != NULL) && type->few != NULL ? HTH_MAX(row->few_tokens, 1u) : 1;
+	return type->few != NULL ? HTH_MAX(row->few_tokens, 1u) : 1;
 }
