@@ -1,7 +1,7 @@
 /* kernels.c - choosing a row of the table, and cutting products into tasks for the pool.
  *
  * A product of one token is cut into runs of rows (about 64 KiB of weights each) that stream from memory through the
- * row's gemv. A product of several tokens is cut into tiles of rows by blocks of tokens; a task goes along the columns in chunks
+ * row's gemv or few. A product of several tokens is cut into tiles of rows by blocks of tokens; a task goes along the columns in chunks
  * of 256: it unpacks the tile's weights for the chunk into the worker's scratch (they then sit in the first-level cache),
  * and multiplies them with all tokens of the block, 16 to 32 tokens at a time so that these stay close too:
  *

@@ -7,7 +7,7 @@
  * all layers, between two readings of the memory and two of the multiply-add peak; shown are the median speed, and the median shares of the
  * limits around a round.
  *
- * With -c: the loops themselves, one thread, in its own processor time: 16 or 32 rows of 2048 columns (or -w), at most 43 KiB, that
+ * With -c: the loops themselves, one thread, in its own processor time: 16 or 32 rows of 2048 columns, at most 43 KiB, or of -w, that
  * stay in the first-level cache, over and over for half a millisecond, best of so many rounds. What a loop reaches here no memory can slow
  * down. */
 #include "base/mem.h"
@@ -64,10 +64,8 @@ static bool model_make(model *m, hth_type type, size_t n_layers)
 	size_t at = 0;
 	for (size_t i = 0; i < n_layers * MATRICES; i++) {
 		const size_t *s = shapes[i % MATRICES];
-		if (hth_matrix_init(&m->matrices[i], type, s[0], s[1], m->data + at, &err) != HTH_OK) {
-			fprintf(stderr, "%s\n", err.message);
+		if (hth_matrix_init(&m->matrices[i], type, s[0], s[1], m->data + at, &err) != HTH_OK)
 			return false;
-		}
 		at += m->matrices[i].row_bytes * s[0];
 	}
 	return true;
@@ -211,8 +209,8 @@ int main(int argc, char **argv)
 		case 'c': cache_rounds = (size_t)atoi(value); break;
 		case 'r': rounds = HTH_MIN((size_t)atoi(value), (size_t)ROUNDS_MAX); break;
 		case 'w':
-			if (sscanf(value, "%zu,%zu,%zu", &width, &ffn, &kv) < 1 || width == 0 || ffn < width || kv == 0 || kv > width) {
-				fprintf(stderr, "-w WIDTH,FFN,KV: FFN is at least WIDTH, and KV at most\n");
+			if (sscanf(value, "%zu,%zu,%zu", &width, &ffn, &kv) < 1 || width == 0 || ffn < width || ffn > 1 << 16 || kv == 0 || kv > width) {
+				fprintf(stderr, "-w WIDTH,FFN,KV: FFN is at least WIDTH and at most 65536, KV at most WIDTH\n");
 				return 2;
 			}
 			break;
@@ -230,6 +228,14 @@ int main(int argc, char **argv)
 		static const hth_type usual[] = {HTH_Q4_K, HTH_Q5_K, HTH_Q6_K, HTH_Q8_0, HTH_Q4_0, HTH_IQ4_XS, HTH_F16};
 		memcpy(types, usual, sizeof usual);
 		n_types = HTH_COUNT(usual);
+	}
+	for (size_t i = 0; i < n_types; i++) {
+		const hth_type_traits *traits = hth_type_get(types[i]);
+		if (width % traits->block_elems != 0 || ffn % traits->block_elems != 0) {
+			fprintf(stderr, "%s has blocks of %u columns: WIDTH and FFN are to be multiples of that\n", traits->name,
+			        traits->block_elems);
+			return 2;
+		}
 	}
 	if (cache_rounds > 0) {
 		print_in_cache(types, n_types, tokens, n_sizes, cache_rounds);
