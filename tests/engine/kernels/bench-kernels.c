@@ -209,7 +209,8 @@ int main(int argc, char **argv)
 		case 'c': cache_rounds = (size_t)atoi(value); break;
 		case 'r': rounds = HTH_MIN((size_t)atoi(value), (size_t)ROUNDS_MAX); break;
 		case 'w':
-			if (sscanf(value, "%zu,%zu,%zu", &width, &ffn, &kv) < 1 || width == 0 || ffn < width || ffn > 1 << 16 || kv == 0 || kv > width) {
+			if (sscanf(value, "%zu,%zu,%zu", &width, &ffn, &kv) < 1 || width == 0 || ffn < width || ffn > 1 << 16 || kv == 0 ||
+			    kv > width) {
 				fprintf(stderr, "-w WIDTH,FFN,KV: FFN is at least WIDTH and at most 65536, KV at most WIDTH\n");
 				return 2;
 			}
