@@ -16,7 +16,8 @@
  * a model is ready as soon as it is mapped.
  *
  * A gated pair of matrices (hth_matmul_gated) is cut in the same way; a task computes a tile of each, and leaves the gated values as the
- * 8-bit lines that the next matrix reads: the two products of floats never go to memory and back.
+ * 8-bit lines that the next matrix reads: the two products of floats never go to memory and back. By a few tokens each worker has the same
+ * rows of both, and makes them 8-bit when it has computed them.
  */
 #include "engine/kernels/acts.h"
 #include "base/mem.h"
@@ -177,14 +178,21 @@ enum {
 };
 
 typedef struct job_plan {
-	const hth_matmul *job;
+	size_t first_task;
+	size_t n_rows, tile_rows, n_tiles; /* tiles of rows */
+	size_t n_tokens;
+	/* Codes by a few tokens (else multiply is NULL): what the row's function gets for all rows, but for offsets. A worker needs no
+	 * other memory that the caller has just written, or that was last read a token ago: each such line would make it wait. */
+	hth_few_fn multiply;
+	hth_few few;
+	size_t token_bytes, first_offset; /* of activations: a token's, and where those of the first one are */
+	size_t acts_bytes;
+
+	hth_matmul job;
 	bool codes; /* else floats */
 	bool gemv;
 	const hth_gated *gated; /* NULL: one matrix */
-	size_t n_tokens;
-	size_t tile_rows, n_tiles; /* tiles of rows */
 	size_t block_tokens, n_blocks;
-	size_t first_task;
 } job_plan;
 
 typedef struct run_plan {
@@ -226,7 +234,7 @@ static size_t token_of(const hth_matmul *job, size_t i) { return job->select != 
 static inline __attribute__((always_inline)) void write_groups(const job_plan *plan, const float *acc, size_t G, size_t row0,
                                                                size_t n_rows, size_t token0, size_t n_tokens)
 {
-	const hth_matmul *job = plan->job;
+	const hth_matmul *job = &plan->job;
 	size_t whole = n_rows / G;
 	for (size_t t = 0; t < n_tokens; t++) {
 		float *y = job->y + (token0 + t) * job->y_stride + row0;
@@ -304,13 +312,13 @@ static void task_codes(const run_plan *run, const job_plan *plan, void *scratch,
 	scratch_codes *s = scratch;
 	size_t G = row->group_rows;
 	for (size_t t = 0; t < n_tokens; t++)
-		s->offset[t] = (uint32_t)(token_of(plan->job, token0 + t) * sizeof(hth_a8_line));
-	multiply_tile(row, plan->job->w, plan->job->x, s, s->acc[0], row0, n_rows, n_tokens);
+		s->offset[t] = (uint32_t)(token_of(&plan->job, token0 + t) * sizeof(hth_a8_line));
+	multiply_tile(row, plan->job.w, plan->job.x, s, s->acc[0], row0, n_rows, n_tokens);
 	if (gated == NULL) {
 		write_tile(plan, s->acc[0], G, row0, n_rows, token0, n_tokens);
 		return;
 	}
-	multiply_tile(row, gated->gate, plan->job->x, s, s->acc[1], row0, n_rows, n_tokens);
+	multiply_tile(row, gated->gate, plan->job.x, s, s->acc[1], row0, n_rows, n_tokens);
 	hth_a8_line *lines = gated->into->lines + row0 / 32 * gated->into->n_tokens + token0;
 	for (size_t t = 0; t < n_tokens; t++) {
 		_Alignas(64) float up[TILE_ROWS], gate[TILE_ROWS];
@@ -327,8 +335,8 @@ static void task_float(const run_plan *run, const job_plan *plan, void *scratch,
                        size_t token0, size_t n_tokens)
 {
 	const hth_kernel_row *row = run->row;
-	const hth_matrix *w = plan->job->w;
-	const hth_acts *acts = plan->job->x;
+	const hth_matrix *w = plan->job.w;
+	const hth_acts *acts = plan->job.x;
 	const hth_type_traits *traits = hth_type_get(w->type);
 	const hth_kernel_type *type = &row->types[w->type];
 	scratch_float *s = scratch;
@@ -338,7 +346,7 @@ static void task_float(const run_plan *run, const job_plan *plan, void *scratch,
 	for (size_t c = 0; c < w->cols; c += HTH_A8_COLS) {
 		size_t n = HTH_MIN(w->cols - c, (size_t)HTH_A8_COLS);
 		for (size_t t = 0; t < n_tokens; t++) {
-			s->x[t] = acts->x + token_of(plan->job, token0 + t) * acts->x_stride + c;
+			s->x[t] = acts->x + token_of(&plan->job, token0 + t) * acts->x_stride + c;
 			TASK_READS(s->x[t], n * sizeof(float));
 		}
 		for (size_t g = 0; g < n_groups; g++) {
@@ -395,37 +403,61 @@ static const hth_arrangement *arrangement(const hth_kernel_row *row, const hth_a
 	return alone && row->one_acts_for_few && !by_16 ? row->one_acts : row->few_acts[by_16];
 }
 
+/* Codes by a few tokens, once their activations are arranged. */
+static void plan_few(const run_plan *run, job_plan *plan)
+{
+	const hth_matmul *job = &plan->job;
+	const hth_matrix *w = job->w;
+	const hth_acts *acts = job->x;
+	const hth_kernel_type *type = &run->row->types[w->type];
+	unsigned room;
+	const hth_arrangement *form = arrangement(run->row, acts, w->type, &room);
+	if (form->arrange == arrange_for_gemv)
+		return;
+	plan->multiply = type->one != NULL && acts->n_tokens == 1 ? type->one : type->few;
+	plan->few = (hth_few){.w = w->data, .row_bytes = w->row_bytes, .n_rows = w->rows, .cols = w->cols, .acts = acts->arranged[room],
+	                      .block_stride = acts->n_tokens * form->bytes, .n_tokens = plan->n_tokens, .y = job->y,
+	                      .y_stride = job->y_stride};
+	plan->token_bytes = form->bytes;
+	plan->first_offset = token_of(job, 0) * form->bytes;
+	plan->acts_bytes = (w->cols + form->cols - 1) / form->cols * plan->few.block_stride;
+}
+
+static void task_few(const job_plan *plan, size_t row0, size_t n_rows)
+{
+	uint32_t offset[FEW_TOKENS] = {(uint32_t)plan->first_offset};
+	hth_few few = plan->few;
+	for (size_t t = 1; t < few.n_tokens; t++)
+		offset[t] = (uint32_t)(token_of(&plan->job, t) * plan->token_bytes);
+	few.w = (const char *)few.w + row0 * few.row_bytes;
+	few.n_rows = n_rows;
+	few.offset = offset;
+	few.y += row0;
+	TASK_READS(few.acts, plan->acts_bytes);
+	for (size_t t = 0; t < few.n_tokens; t++)
+		TASK_WRITES(few.y + t * few.y_stride, n_rows * sizeof(float));
+	plan->multiply(&few);
+}
+
 static void task_gemv(const run_plan *run, const job_plan *plan, size_t row0, size_t n_rows)
 {
-	const hth_matmul *job = plan->job;
+	const hth_matmul *job = &plan->job;
 	const hth_matrix *w = job->w;
 	const hth_acts *acts = job->x;
 	const hth_kernel_type *type = &run->row->types[w->type];
 	const char *data = (const char *)w->data + row0 * w->row_bytes;
 	size_t token = token_of(job, 0);
 	const float *x = acts->x + token * acts->x_stride;
-	unsigned room;
-	const hth_arrangement *form = arrangement(run->row, acts, w->type, &room);
-	const char *arranged = acts->arranged[room];
-	size_t block_stride = acts->n_tokens * form->bytes;
 	for (size_t t = 0; t < plan->n_tokens; t++) {
 		if (!plan->codes)
 			TASK_READS(acts->x + token_of(job, t) * acts->x_stride, w->cols * sizeof(float));
 		TASK_WRITES(job->y + t * job->y_stride + row0, n_rows * sizeof(float));
 	}
-	if (plan->codes)
-		TASK_READS(arranged, (w->cols + form->cols - 1) / form->cols * block_stride);
-	if (plan->codes && form->arrange != arrange_for_gemv) {
-		uint32_t offset[FEW_TOKENS];
-		for (size_t t = 0; t < plan->n_tokens; t++)
-			offset[t] = (uint32_t)(token_of(job, t) * form->bytes);
-		hth_few_fn few = type->one != NULL && acts->n_tokens == 1 ? type->one : type->few;
-		few(&(hth_few){.w = data, .row_bytes = w->row_bytes, .n_rows = n_rows, .cols = w->cols, .acts = arranged,
-		               .block_stride = block_stride, .offset = offset, .n_tokens = plan->n_tokens,
-		               .y = job->y + row0, .y_stride = job->y_stride});
-	} else if (plan->codes)
-		type->gemv(data, w->row_bytes, n_rows, w->cols, arranged + token * form->bytes, block_stride, job->y + row0);
-	else if (plan->n_tokens > 1) {
+	if (plan->codes) {
+		size_t stride = acts->n_tokens * sizeof(hth_a8);
+		TASK_READS(acts->arranged[0], (w->cols + HTH_A8_COLS - 1) / HTH_A8_COLS * stride);
+		type->gemv(data, w->row_bytes, n_rows, w->cols, acts->arranged[0] + token * sizeof(hth_a8), stride, job->y + row0);
+	} else if (plan->n_tokens > 1) {
 		const float *rows_x[FEW_TOKENS];
 		for (size_t t = 0; t < plan->n_tokens; t++)
 			rows_x[t] = acts->x + token_of(job, t) * acts->x_stride;
@@ -434,6 +466,14 @@ static void task_gemv(const run_plan *run, const job_plan *plan, size_t row0, si
 		type->gemv_float(data, w->row_bytes, n_rows, w->cols, x, job->y + row0);
 	else
 		gemv_float_portable(run->row, w, data, n_rows, x, job->y + row0);
+}
+
+static void task_by_rows(const run_plan *run, const job_plan *plan, size_t row0, size_t n_rows)
+{
+	if (plan->multiply != NULL)
+		task_few(plan, row0, n_rows);
+	else
+		task_gemv(run, plan, row0, n_rows);
 }
 
 static const job_plan *job_of_task(const run_plan *run, size_t task)
@@ -455,11 +495,11 @@ static void run_task(void *ctx, size_t task, unsigned worker)
 	const job_plan *plan = job_of_task(run, task);
 	task -= plan->first_task;
 	size_t row0 = task / plan->n_blocks * plan->tile_rows;
-	size_t n_rows = HTH_MIN(plan->tile_rows, plan->job->w->rows - row0);
+	size_t n_rows = HTH_MIN(plan->tile_rows, plan->job.w->rows - row0);
 	size_t token0 = task % plan->n_blocks * plan->block_tokens;
 	size_t n_tokens = HTH_MIN(plan->block_tokens, plan->n_tokens - token0);
 	if (plan->gemv)
-		task_gemv(run, plan, row0, n_rows);
+		task_by_rows(run, plan, row0, n_rows);
 	else if (plan->codes)
 		task_codes(run, plan, hth_threads_scratch(run->threads, worker), row0, n_rows, token0, n_tokens);
 	else
@@ -473,7 +513,7 @@ static void run_tiles(void *ctx, size_t first, size_t end, unsigned worker)
 	(void)worker;
 	for (const job_plan *plan = job_of_task(run, first); first < end; plan++) {
 		size_t tile = first - plan->first_task, n = HTH_MIN(end - first, plan->n_tiles - tile), row0 = tile * plan->tile_rows;
-		task_gemv(run, plan, row0, HTH_MIN(n * plan->tile_rows, plan->job->w->rows - row0));
+		task_by_rows(run, plan, row0, HTH_MIN(n * plan->tile_rows, plan->n_rows - row0));
 		first += n;
 	}
 }
@@ -553,22 +593,30 @@ static void make_acts(const hth_kernel_row *row, hth_threads *threads, hth_acts 
 	acts->arranged_ready[room] |= plan.form != NULL;
 }
 
+static size_t few_tile_rows(const hth_matrix *w, size_t workers)
+{
+	enum { STEP = 16 };
+	size_t n = HTH_MAX(hth_round_up(GEMV_BYTES / w->row_bytes, STEP), (size_t)STEP);
+	while (n >= 2 * STEP && w->rows / n < 4 * workers)
+		n = hth_round_up(n / 2, STEP);
+	return n;
+}
+
 /* Tiles small enough that every worker gets several, large enough to share the work of a panel. */
 static job_plan plan_job(const run_plan *run, const hth_matmul *job, const hth_gated *gated)
 {
 	const hth_kernel_row *row = run->row;
 	const hth_matrix *w = job->w;
-	job_plan plan = {.job = job, .gated = gated, .codes = hth_type_has_codes(w->type),
+	job_plan plan = {.job = *job, .gated = gated, .codes = hth_type_has_codes(w->type), .n_rows = w->rows,
 	                 .n_tokens = job->select != NULL ? job->n_select : job->x->n_tokens, .block_tokens = 1};
 	const hth_kernel_type *type = &row->types[w->type];
 	bool few = plan.codes ? type->few != NULL : type->few_float != NULL;
 	plan.gemv = plan.n_tokens <= (few ? HTH_MIN(row->few_tokens, (unsigned)FEW_TOKENS) : 1);
 	if (plan.codes && ((type->gemv == NULL && type->few == NULL) || job->x->n_tokens > job->x->max_arranged))
 		plan.gemv = false;
-	size_t workers = hth_threads_count(run->threads), step;
+	size_t workers = hth_threads_count(run->threads), step = 1;
 	if (plan.gemv) {
-		step = 16;
-		plan.tile_rows = HTH_MAX(hth_round_up(GEMV_BYTES / w->row_bytes, step), step);
+		plan.tile_rows = few_tile_rows(w, workers);
 	} else {
 		step = plan.codes ? row->group_rows : row->float_rows;
 		plan.tile_rows = TILE_ROWS;
@@ -577,7 +625,7 @@ static job_plan plan_job(const run_plan *run, const hth_matmul *job, const hth_g
 	plan.n_blocks = plan.gemv ? 1 : (plan.n_tokens + plan.block_tokens - 1) / plan.block_tokens;
 	if (plan.gated != NULL)
 		step = 32; /* a line is made by one task */
-	while (plan.tile_rows >= 2 * step && w->rows * plan.n_blocks / plan.tile_rows < 4 * workers)
+	while (!plan.gemv && plan.tile_rows >= 2 * step && w->rows * plan.n_blocks / plan.tile_rows < 4 * workers)
 		plan.tile_rows = hth_round_up(plan.tile_rows / 2, step);
 	plan.n_tiles = (w->rows + plan.tile_rows - 1) / plan.tile_rows;
 	return plan;
@@ -585,7 +633,7 @@ static job_plan plan_job(const run_plan *run, const hth_matmul *job, const hth_g
 
 void hth_matmul_run(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs)
 {
-	run_plan run;
+	_Alignas(64) run_plan run;
 	run.row = hth_kernels_row();
 	run.threads = threads;
 	run.n_jobs = run.n_tasks = 0;
@@ -596,6 +644,8 @@ void hth_matmul_run(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs)
 		if (plan->n_tokens > 0) {
 			if (plan->codes)
 				make_acts(run.row, threads, jobs[i].x, jobs[i].w->type, plan->gemv);
+			if (plan->codes && plan->gemv)
+				plan_few(&run, plan);
 			plan->first_task = run.n_tasks;
 			run.n_tasks += plan->n_tiles * plan->n_blocks;
 			run.n_jobs++;
@@ -612,25 +662,175 @@ void hth_matmul_run(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs)
 	}
 }
 
+void hth_matmul_expect(hth_threads *threads, const hth_matrix *next)
+{
+	size_t workers = hth_threads_count(threads), tile_rows = next != NULL ? few_tile_rows(next, workers) : 1;
+	size_t n_tiles = next != NULL ? (next->rows + tile_rows - 1) / tile_rows : 0;
+	for (unsigned w = 0; w < workers; w++) /* as the pool parts them */
+		hth_threads_expect(threads, w, next != NULL ? (const char *)next->data + n_tiles * w / workers * tile_rows * next->row_bytes
+		                                            : NULL);
+}
+
 bool hth_gated_fits(const hth_matrix *up, const hth_matrix *gate, const hth_matrix *reader)
 {
 	bool codes = hth_type_has_codes(up->type) && hth_type_has_codes(gate->type) && hth_type_has_codes(reader->type);
 	return codes && up->rows == gate->rows && up->cols == gate->cols && up->rows % 32 == 0;
 }
 
-bool hth_matmul_gated(hth_threads *threads, const hth_gated *gated)
+/* ---- products of a few tokens that are taken up where they were computed ---- */
+
+enum {
+	THEN_JOBS = 3,
+	THEN_WORKERS = 64,
+	THEN_BLOCKS = 1024,
+	THEN_ALONE = 8, /* blocks of a token that one thread is done with before another one has joined */
+};
+
+/* Each worker's part of the tasks is an equal share of the first matrix's tiles, then of the next one's: the same blocks of all, about.
+ * Each time it has done another whole block of the last one, it goes on to what follows. Blocks that were cut in two, and those of which
+ * others took a tile, are left to the end. */
+typedef struct then_run {
+	run_plan run;
+	const hth_matmul_then *then;
+	size_t share[THEN_JOBS], part; /* a worker's tiles: of each matrix, and all */
+	struct {
+		_Alignas(64) size_t next; /* the worker's own task that it comes to next */
+		size_t block; /* what followed has been done for its blocks before this one */
+	} of[THEN_WORKERS];
+	uint64_t followed[THEN_BLOCKS / 64]; /* bits of blocks, once all tasks are done */
+} then_run;
+
+/* The blocks that lie within a worker's share of each matrix. */
+static void blocks_of_worker(const then_run *t, size_t worker, size_t *ret_first, size_t *ret_end)
 {
-	run_plan run = {.row = hth_kernels_row(), .threads = threads, .n_jobs = 1};
-	hth_matmul job = {.w = gated->up, .x = gated->x};
-	run.jobs[0] = plan_job(&run, &job, gated);
-	if (run.jobs[0].gemv)
+	size_t first = 0, end = t->then->n_blocks;
+	for (size_t i = 0; i < t->run.n_jobs; i++) {
+		const job_plan *plan = &t->run.jobs[i];
+		size_t block = plan->job.block_rows, share = t->share[i] * plan->tile_rows, row0 = worker * share, row1 = row0 + share;
+		first = HTH_MAX(first, (row0 + block - 1) / block);
+		if (row1 < plan->n_rows)
+			end = HTH_MIN(end, row1 / block);
+	}
+	*ret_first = first;
+	*ret_end = end;
+}
+
+static void run_then_tiles(void *ctx, size_t first, size_t end, unsigned worker)
+{
+	then_run *t = ctx;
+	size_t mine = t->part * worker, done = 0; /* rows of the last matrix */
+	/* (What the caller wrote into `of` need not come over for the first piece.) */
+	bool own = first == mine || (first < mine + t->part && first == t->of[worker].next);
+	for (size_t task = first, n; task < end; task += n) {
+		size_t at = task % t->part, i = 0;
+		for (; at >= t->share[i]; i++)
+			at -= t->share[i];
+		const job_plan *plan = &t->run.jobs[i];
+		n = HTH_MIN(end - task, t->share[i] - at);
+		size_t tile = task / t->part * t->share[i] + at, row0 = HTH_MIN(tile * plan->tile_rows, plan->n_rows);
+		size_t row1 = HTH_MIN((tile + n) * plan->tile_rows, plan->n_rows);
+		if (row0 < row1)
+			task_by_rows(&t->run, plan, row0, row1 - row0);
+		done = i + 1 == t->run.n_jobs ? row1 : 0;
+	}
+	if (!own)
+		return;
+	const job_plan *last = &t->run.jobs[t->run.n_jobs - 1];
+	size_t block, blocks_end;
+	blocks_of_worker(t, worker, &block, &blocks_end);
+	if (first != mine)
+		block = t->of[worker].block;
+	for (; block < blocks_end && HTH_MIN((block + 1) * last->job.block_rows, last->n_rows) <= done; block++)
+		t->then->fn(t->then->ctx, block, worker);
+	t->of[worker].block = block;
+	t->of[worker].next = end;
+}
+
+static void follow_rest(void *ctx, size_t block, unsigned worker)
+{
+	const then_run *t = ctx;
+	if ((t->followed[block / 64] >> block % 64 & 1) == 0)
+		t->then->fn(t->then->ctx, block, worker);
+}
+
+bool hth_matmul_run_then(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs, const hth_matmul_then *then)
+{
+	then_run t;
+	run_plan *run = &t.run;
+	size_t workers = hth_threads_count(threads);
+	if (n_jobs == 0 || n_jobs > THEN_JOBS || workers > THEN_WORKERS || then->n_blocks > THEN_BLOCKS)
 		return false;
+	run->row = hth_kernels_row();
+	run->threads = threads;
+	run->n_jobs = n_jobs;
+	t.then = then;
+	t.part = 0;
+	for (size_t i = 0; i < n_jobs; i++) {
+		job_plan *plan = &run->jobs[i];
+		*plan = plan_job(run, &jobs[i], NULL);
+		if (!plan->gemv || plan->n_tokens == 0)
+			return false;
+		t.share[i] = (plan->n_tiles + workers - 1) / workers;
+		t.part += t.share[i];
+	}
+	for (size_t i = 0; i < n_jobs; i++)
+		if (run->jobs[i].codes) {
+			make_acts(run->row, threads, jobs[i].x, jobs[i].w->type, true);
+			plan_few(run, &run->jobs[i]);
+		}
+	for (size_t w = 0; w < workers; w++)
+		t.of[w].block = 0;
+	hth_threads_run_ranges(threads, t.part * workers, run_then_tiles, &t);
+	memset(t.followed, 0, sizeof t.followed);
+	size_t left = then->n_blocks;
+	for (size_t w = 0, block, end; w < workers; w++)
+		for (blocks_of_worker(&t, w, &block, &end); block < t.of[w].block; block++, left--)
+			t.followed[block / 64] |= 1ull << block % 64;
+	if (left * run->jobs[0].n_tokens > THEN_ALONE)
+		hth_threads_run(threads, then->n_blocks, follow_rest, &t);
+	else
+		for (size_t b = 0; left > 0 && b < then->n_blocks; b++)
+			follow_rest(&t, b, 0);
+	return true;
+}
+
+/* ---- a gated pair ---- */
+
+/* Products are floats here, and gated and made 8-bit a block at a time, as activations are arranged. */
+static bool gated_by_few(hth_threads *threads, const hth_gated *gated)
+{
+	const hth_kernel_row *row = hth_kernels_row();
+	size_t n_tokens = gated->x->n_tokens, n_ff = gated->up->rows;
+	unsigned room;
+	hth_acts_set_gated(gated->into, gated->gate_y, gated->up_y, gated->act, n_tokens, n_ff);
+	const hth_arrangement *form = arrangement(row, gated->into, gated->reader->type, &room);
+	quantize_plan plan = {.row = row, .acts = gated->into, .lines = true, .form = form, .arranged = gated->into->arranged[room],
+	                      .tokens_per_task = n_tokens, .cols_per_task = form->cols, .n_parts = (n_ff + form->cols - 1) / form->cols};
+	const hth_matmul jobs[] = {
+	    {.w = gated->up, .x = gated->x, .y = gated->up_y, .y_stride = n_ff, .block_rows = form->cols},
+	    {.w = gated->gate, .x = gated->x, .y = gated->gate_y, .y_stride = n_ff, .block_rows = form->cols},
+	};
+	if (!hth_matmul_run_then(threads, jobs, 2, &(hth_matmul_then){.n_blocks = plan.n_parts, .fn = quantize_task, .ctx = &plan}))
+		return false;
+	gated->into->lines_ready = gated->into->arranged_ready[room] = true;
+	return true;
+}
+
+void hth_matmul_gated(hth_threads *threads, const hth_gated *gated)
+{
+	if (gated_by_few(threads, gated))
+		return;
+	run_plan run;
+	hth_matmul job = {.w = gated->up, .x = gated->x};
+	run.row = hth_kernels_row();
+	run.threads = threads;
+	run.n_jobs = 1;
+	run.jobs[0] = plan_job(&run, &job, gated);
 	hth_acts_set(gated->into, NULL, 0, gated->x->n_tokens, gated->up->rows);
 	make_acts(run.row, threads, gated->x, gated->up->type, false);
 	run.n_tasks = run.jobs[0].n_tiles * run.jobs[0].n_blocks;
 	hth_threads_run(threads, run.n_tasks, run_task, &run);
 	gated->into->lines_ready = true;
-	return true;
 }
 
 size_t hth_matrix_exact_tokens(const hth_matrix *matrix)

@@ -1,12 +1,17 @@
-/* threads.c - the worker pool: who joins a run, who claims a task, who sleeps.
+/* threads.c - the worker pool: who takes a task, who has done one, who sleeps.
  *
- * One word says everything about the current run: `state` = generation << 32 | open bit | workers inside. A worker joins
- * an open run by adding one to it and leaves by subtracting one; the caller closes the run when every task has been
- * claimed and then waits only for those inside. A worker whose core is busy with something else simply misses the run:
- * nobody waits for it.
+ * Each worker has a cache line of its own, and it says everything: the tasks of the current run that it has and has not begun (`part`),
+ * what they are (fn, ctx), and how many it has done in all runs (`done`). The caller opens a run by writing every worker's line, works
+ * itself, and waits until as many tasks are done as it has given out. Nobody joins or leaves: who has taken a task is inside until it is done,
+ * since the run cannot end before; so what a task is may be read once one has been taken, and not earlier. A worker whose core is busy with
+ * something else simply finds its part taken by others: nobody waits for it.
+ *
+ * One line, because between cores that share no cache each line that another has written takes a quarter of a microsecond to come over, and
+ * a forward pass has a hundred runs. (One word for who is inside, joined and left by atomic additions, and the run's description
+ * elsewhere took a worker six such ways to its first product; this takes three.)
  *
  * Each worker starts with a contiguous part of the tasks and goes through it from the front; one that has nothing left
- * takes the back half of what another still has, so that cores of different speed share the work by themselves. Parts are
+ * takes from the back of another's part, so that cores of different speed share the work by themselves. Parts are
  * contiguous because neighbouring tasks read neighbouring memory: what a processor prefetches past the end of a task is
  * then its own next one. (Claimed in turns from one counter, 64 KiB at a time, two Zen 5 cores read 41 GB/s where they now
  * read 50: an eighth of the memory was fetched by both.) In a run of ranges a worker takes half of what its part still has,
@@ -28,39 +33,40 @@ enum {
 	THREADS_MAX = 512,
 	SPIN_WORKER_NS = 60 * 1000, /* between two runs of one forward pass there are a few microseconds */
 	SPIN_CALLER_NS = 30 * 1000, /* the longest that a worker takes to finish its last task is about one task */
+	NEXT_BYTES = 64 * 1024, /* of the next run's part: what a core reads in 2 us */
+	RUN_BYTES = 512, /* of a run's description, asked for as a worker begins */
 	RANGE_MAX = 16, /* tasks: what a worker whose core is taken away keeps from the others */
 	WORKER_STACK = 512 * 1024,
 };
-#define STATE_OPEN (1ull << 31)
-#define STATE_INSIDE (STATE_OPEN - 1)
-#define STATE_GENERATION(state) ((uint32_t)((state) >> 32))
 
 typedef struct pool_worker {
 	/* Tasks that this worker has and has not begun: first | end << 32. Its owner takes from the front, others from the
 	 * back; either is one compare-and-swap of the whole, so that a task is taken once. */
 	_Alignas(64) _Atomic uint64_t part;
-	hth_threads *pool;
+	_Atomic uint64_t done; /* tasks, since the pool was made; written by this worker alone */
+	/* The run: written by the caller between two of them, read by who has taken a task. */
+	hth_range_fn *fn;
+	void *ctx;
+	_Atomic uint32_t at_once; /* the most tasks that a worker takes together; may be read too early, and is then another run's */
 	unsigned index;
+	hth_threads *pool;
 	pthread_t thread;
+	_Atomic(const char *) next; /* where the next run's part begins, or NULL */
 } pool_worker;
+_Static_assert(sizeof(pool_worker) == 64, "a cache line");
 
 struct hth_threads {
 	unsigned count;
 	unsigned started;
 	char *scratch; /* count * HTH_THREADS_SCRATCH bytes, touched only when used */
 	pool_worker *workers;
+	uint64_t given; /* tasks, since the pool was made */
 
-	/* The run: written by the caller while the state is closed and nobody is inside. */
-	hth_range_fn *fn;
-	void *ctx;
-	size_t at_once; /* the most tasks that a worker takes of its part */
-
-	_Alignas(64) _Atomic uint64_t state;
-
-	_Alignas(64) pthread_mutex_t mutex;
-	pthread_cond_t wake; /* workers: there is a new generation, or quit */
-	pthread_cond_t done; /* the caller: nobody is inside any more */
-	atomic_uint sleepers; /* workers inside pthread_cond_wait, or about to be */
+	_Alignas(64) atomic_uint runs; /* opened, for those asleep: they wake when it has changed */
+	pthread_mutex_t mutex;
+	pthread_cond_t wake; /* workers: a run has been opened, or quit */
+	pthread_cond_t finished; /* the caller: a task is done */
+	_Alignas(64) atomic_uint sleepers; /* workers inside pthread_cond_wait, or about to be */
 	atomic_bool caller_waits;
 	atomic_bool quit;
 };
@@ -76,100 +82,100 @@ static inline void spin_pause(void)
 
 static inline uint64_t part_of(uint64_t first, uint64_t end) { return end << 32 | first; }
 
-/* Takes the first tasks of a part (its owner: half of what is there, but not more than `most`), or the back half (a thief). */
+/* Takes half of what a part still has, but not more than `most` tasks: the first ones (its owner) or the last (a thief). What the caller
+ * wrote before it opened the run is visible then. */
 static bool take(_Atomic uint64_t *part, bool from_front, uint64_t most, uint64_t *ret_first, uint64_t *ret_end)
 {
 	uint64_t seen = atomic_load_explicit(part, memory_order_relaxed);
 	for (;;) {
-		uint64_t first = (uint32_t)seen, end = seen >> 32;
+		uint64_t first = (uint32_t)seen, end = seen >> 32, n = HTH_MIN((end - first + 1) / 2, most);
 		if (first >= end)
 			return false;
-		uint64_t cut = from_front ? first + HTH_MIN((end - first + 1) / 2, most) : first + (end - first) / 2;
-		uint64_t left = from_front ? part_of(cut, end) : part_of(first, cut);
-		if (!atomic_compare_exchange_weak_explicit(part, &seen, left, memory_order_relaxed, memory_order_relaxed))
+		uint64_t left = from_front ? part_of(first + n, end) : part_of(first, end - n);
+		if (!atomic_compare_exchange_weak_explicit(part, &seen, left, memory_order_acquire, memory_order_relaxed))
 			continue;
-		*ret_first = from_front ? first : cut;
-		*ret_end = from_front ? cut : end;
+		*ret_first = from_front ? first : end - n;
+		*ret_end = from_front ? first + n : end;
 		return true;
 	}
 }
 
-static bool steal(hth_threads *pool, unsigned worker)
+static bool has_tasks(const pool_worker *w, int order)
 {
-	for (unsigned i = 1; i < pool->count; i++) {
-		uint64_t first, end;
-		if (!take(&pool->workers[(worker + i) % pool->count].part, false, 0, &first, &end))
-			continue;
-		atomic_store_explicit(&pool->workers[worker].part, part_of(first, end), memory_order_relaxed);
-		return true;
-	}
-	return false;
+	uint64_t part = atomic_load_explicit(&w->part, order);
+	return (uint32_t)part < part >> 32;
 }
 
-static void work(hth_threads *pool, unsigned worker)
+/* What a task reads first, most likely: the run's description, which the caller has just written. */
+static void ask_for(const char *ctx)
 {
-	do {
-		uint64_t first, end;
-		while (take(&pool->workers[worker].part, true, pool->at_once, &first, &end))
-			pool->fn(pool->ctx, first, end, worker);
-	} while (steal(pool, worker));
+	for (size_t at = 0; at < RUN_BYTES; at += 64)
+		__builtin_prefetch(ctx + at);
 }
 
-/* Joins the open run, unless it is the one this worker has already been in. */
-static bool join_run(hth_threads *pool, uint32_t *last)
+/* The next tasks of this worker's: of its own part, or of another's. */
+static bool next_tasks(pool_worker *self, uint64_t *ret_first, uint64_t *ret_end)
 {
-	uint64_t state = atomic_load_explicit(&pool->state, memory_order_acquire);
-	while ((state & STATE_OPEN) && STATE_GENERATION(state) != *last) {
-		if (atomic_compare_exchange_weak_explicit(&pool->state, &state, state + 1, memory_order_acquire,
-		                                          memory_order_acquire)) {
-			*last = STATE_GENERATION(state);
-			return true;
+	const hth_threads *pool = self->pool;
+	uint64_t most = atomic_load_explicit(&self->at_once, memory_order_relaxed);
+	bool found = take(&self->part, true, most, ret_first, ret_end);
+	for (unsigned i = 1; i < pool->count && !found; i++)
+		found = take(&pool->workers[(self->index + i) % pool->count].part, false, most, ret_first, ret_end);
+	return found;
+}
+
+static void work(pool_worker *self)
+{
+	hth_threads *pool = self->pool;
+	uint64_t done = atomic_load_explicit(&self->done, memory_order_relaxed), first, end;
+	for (bool began = false; next_tasks(self, &first, &end); began = true) {
+		if (!began && self->index != 0)
+			ask_for(self->ctx);
+		self->fn(self->ctx, first, end, self->index);
+		done += end - first;
+		atomic_store(&self->done, done);
+		if (self->index != 0 && atomic_load(&pool->caller_waits)) {
+			pthread_mutex_lock(&pool->mutex);
+			pthread_cond_signal(&pool->finished);
+			pthread_mutex_unlock(&pool->mutex);
 		}
 	}
-	return false;
 }
 
-static void leave_run(hth_threads *pool)
+/* Asks for the next four lines of what this worker reads next; false: for enough of it. */
+static bool ask_for_next(const pool_worker *self, size_t *asked)
 {
-	uint64_t before = atomic_fetch_sub_explicit(&pool->state, 1, memory_order_seq_cst);
-	if ((before & STATE_INSIDE) == 1 && atomic_load_explicit(&pool->caller_waits, memory_order_seq_cst)) {
-		pthread_mutex_lock(&pool->mutex);
-		pthread_cond_signal(&pool->done);
-		pthread_mutex_unlock(&pool->mutex);
-	}
-}
-
-static bool run_is_open(hth_threads *pool, uint32_t last, int order)
-{
-	uint64_t state = atomic_load_explicit(&pool->state, order);
-	return (state & STATE_OPEN) && STATE_GENERATION(state) != last;
+	const char *next = atomic_load_explicit(&self->next, memory_order_relaxed);
+	if (next == NULL || *asked >= NEXT_BYTES)
+		return false;
+	for (size_t end = *asked + 256; *asked < end; *asked += 64)
+		__builtin_prefetch(next + *asked, 0, 2);
+	return true;
 }
 
 static void *worker_main(void *arg)
 {
 	pool_worker *self = arg;
 	hth_threads *pool = self->pool;
-	uint32_t last = 0;
 	while (!atomic_load_explicit(&pool->quit, memory_order_acquire)) {
-		if (join_run(pool, &last)) {
-			work(pool, self->index);
-			leave_run(pool);
-			continue;
-		}
+		work(self);
 		uint64_t until = hth_clock_ns() + SPIN_WORKER_NS;
+		size_t asked = 0;
 		bool open = false;
 		do {
 			for (int i = 0; i < 64 && !open; i++) {
-				open = run_is_open(pool, last, memory_order_relaxed);
-				spin_pause();
+				open = has_tasks(self, memory_order_relaxed);
+				if (!open && !ask_for_next(self, &asked))
+					spin_pause();
 			}
 		} while (!open && !atomic_load_explicit(&pool->quit, memory_order_relaxed) && hth_clock_ns() < until);
 		if (open)
 			continue;
 		pthread_mutex_lock(&pool->mutex);
-		/* Announced before the last look at the state; the caller opens before it looks for sleepers. */
+		/* Announced before the last look; the caller opens before it looks for sleepers. */
 		atomic_fetch_add(&pool->sleepers, 1);
-		while (!run_is_open(pool, last, memory_order_seq_cst) && !atomic_load(&pool->quit))
+		unsigned runs = atomic_load(&pool->runs);
+		while (!has_tasks(self, memory_order_seq_cst) && atomic_load(&pool->runs) == runs && !atomic_load(&pool->quit))
 			pthread_cond_wait(&pool->wake, &pool->mutex);
 		atomic_fetch_sub(&pool->sleepers, 1);
 		pthread_mutex_unlock(&pool->mutex);
@@ -228,7 +234,7 @@ hth_status hth_threads_create(hth_threads **ret_threads, unsigned n, hth_error *
 	pool->scratch = aligned_alloc(64, (size_t)n * HTH_THREADS_SCRATCH);
 	pthread_mutex_init(&pool->mutex, NULL);
 	pthread_cond_init(&pool->wake, NULL);
-	pthread_cond_init(&pool->done, NULL);
+	pthread_cond_init(&pool->finished, NULL);
 	if (pool->workers == NULL || pool->scratch == NULL) {
 		hth_threads_destroy(pool);
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a pool of %u threads", n);
@@ -262,7 +268,7 @@ void hth_threads_destroy(hth_threads *threads)
 	pthread_mutex_unlock(&threads->mutex);
 	for (unsigned i = 1; i <= threads->started; i++)
 		pthread_join(threads->workers[i].thread, NULL);
-	pthread_cond_destroy(&threads->done);
+	pthread_cond_destroy(&threads->finished);
 	pthread_cond_destroy(&threads->wake);
 	pthread_mutex_destroy(&threads->mutex);
 	free(threads->workers);
@@ -277,19 +283,29 @@ void *hth_threads_scratch(hth_threads *threads, unsigned worker)
 	return threads->scratch + (size_t)worker * HTH_THREADS_SCRATCH;
 }
 
-static bool nobody_inside(hth_threads *pool, int order)
+void hth_threads_expect(hth_threads *threads, unsigned worker, const void *next)
 {
-	return (atomic_load_explicit(&pool->state, order) & STATE_INSIDE) == 0;
+	atomic_store_explicit(&threads->workers[worker].next, next, memory_order_relaxed);
 }
 
-static void wait_for_those_inside(hth_threads *pool)
+static bool all_done(const hth_threads *pool, int order)
+{
+	uint64_t done = 0;
+	for (unsigned i = 0; i < pool->count; i++)
+		done += atomic_load_explicit(&pool->workers[i].done, order);
+	return done == pool->given;
+}
+
+static void wait_until_done(hth_threads *pool)
 {
 	uint64_t until = 0;
-	while (!nobody_inside(pool, memory_order_acquire)) {
+	size_t asked = 0;
+	while (!all_done(pool, memory_order_acquire)) {
 		for (int i = 0; i < 64; i++) {
-			if (nobody_inside(pool, memory_order_acquire))
+			if (all_done(pool, memory_order_acquire))
 				return;
-			spin_pause();
+			if (!ask_for_next(&pool->workers[0], &asked))
+				spin_pause();
 		}
 		uint64_t now = hth_clock_ns();
 		if (until == 0)
@@ -299,8 +315,8 @@ static void wait_for_those_inside(hth_threads *pool)
 		/* A worker's core is busy with something else: give it ours. */
 		pthread_mutex_lock(&pool->mutex);
 		atomic_store(&pool->caller_waits, true);
-		while (!nobody_inside(pool, memory_order_seq_cst))
-			pthread_cond_wait(&pool->done, &pool->mutex);
+		while (!all_done(pool, memory_order_seq_cst))
+			pthread_cond_wait(&pool->finished, &pool->mutex);
 		atomic_store(&pool->caller_waits, false);
 		pthread_mutex_unlock(&pool->mutex);
 	}
@@ -308,29 +324,31 @@ static void wait_for_those_inside(hth_threads *pool)
 
 static void run(hth_threads *threads, size_t n_tasks, hth_range_fn *fn, void *ctx, size_t at_once)
 {
-	if (threads->count == 1 || n_tasks <= 1 || n_tasks > UINT32_MAX) {
+	unsigned count = threads->count;
+	if (count == 1 || n_tasks <= 1 || n_tasks > UINT32_MAX) {
 		if (n_tasks > 0)
 			fn(ctx, 0, n_tasks, 0);
 		return;
 	}
-	threads->fn = fn;
-	threads->at_once = at_once;
-	threads->ctx = ctx;
-	for (unsigned i = 0; i < threads->count; i++)
-		atomic_store_explicit(&threads->workers[i].part, part_of(n_tasks * i / threads->count, n_tasks * (i + 1) / threads->count),
-		                      memory_order_relaxed);
-	uint32_t generation = STATE_GENERATION(atomic_load_explicit(&threads->state, memory_order_relaxed)) + 1;
-	if (generation == 0)
-		generation = 1; /* workers start with 0 as the last one they have seen */
-	atomic_store(&threads->state, (uint64_t)generation << 32 | STATE_OPEN);
+	threads->given += n_tasks;
+	/* All of them before any part: who steals reads of its own line what to do. */
+	for (unsigned i = 0; i < count; i++) {
+		pool_worker *w = &threads->workers[i];
+		w->fn = fn;
+		w->ctx = ctx;
+		atomic_store_explicit(&w->at_once, (uint32_t)at_once, memory_order_relaxed);
+	}
+	for (unsigned i = count; i-- > 0;)
+		atomic_store_explicit(&threads->workers[i].part, part_of(n_tasks * i / count, n_tasks * (i + 1) / count),
+		                      memory_order_release);
+	atomic_fetch_add(&threads->runs, 1);
 	if (atomic_load(&threads->sleepers) > 0) {
 		pthread_mutex_lock(&threads->mutex);
 		pthread_cond_broadcast(&threads->wake);
 		pthread_mutex_unlock(&threads->mutex);
 	}
-	work(threads, 0);
-	atomic_fetch_and_explicit(&threads->state, ~STATE_OPEN, memory_order_acq_rel);
-	wait_for_those_inside(threads);
+	work(&threads->workers[0]);
+	wait_until_done(threads);
 }
 
 typedef struct one_by_one {

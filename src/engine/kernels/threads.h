@@ -31,4 +31,8 @@ void hth_threads_run(hth_threads *threads, size_t n_tasks, void (*fn)(void *ctx,
 typedef void hth_range_fn(void *ctx, size_t first, size_t end, unsigned worker);
 void hth_threads_run_ranges(hth_threads *threads, size_t n_tasks, hth_range_fn *fn, void *ctx);
 
+/* Said before a run: what a worker reads first in the run after it begins at `next`. While it has nothing to do, it asks memory for the
+ * beginning of that. NULL: not known. It stays so until told otherwise. */
+void hth_threads_expect(hth_threads *threads, unsigned worker, const void *next);
+
 #endif

@@ -215,6 +215,7 @@ void hth_pass_experts(hth_pass *p, const hth_layer *l, const hth_experts_options
 			                                        .y = p->pair + at * params->n_embd,
 			                                        .y_stride = params->n_embd};
 	}
+	hth_pass_expect_next_layer(p);
 	hth_matmul_run(p->threads, p->expert_jobs, n_jobs);
 	hth_pass_rows(p, p->n_rows, combine_rows, &arg);
 	if (shared) {

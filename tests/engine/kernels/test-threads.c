@@ -70,6 +70,31 @@ static void check_each_task_once(bool ranges)
 TEST(every_task_runs_once_at_any_count) { check_each_task_once(false); }
 TEST(and_in_ranges) { check_each_task_once(true); }
 
+/* Runs so short that workers come to each one late, while the next is being opened, and take tasks of it. */
+TEST(short_runs_follow_each_other)
+{
+	hth_error err = HTH_ERROR_INIT;
+	for (unsigned count = 2; count <= 8; count += 3) {
+		hth_threads *pool = NULL;
+		REQUIRE_OK(hth_threads_create(&pool, count, &err));
+		enum { MOST = 16, RUNS = 20000 };
+		unsigned seen[MOST] = {0}, worker[MOST], expect[MOST] = {0};
+		counts c = {.seen = seen, .worker = worker, .count = count};
+		for (size_t i = 0; i < RUNS; i++) {
+			c.n = 2 + i % (MOST - 1);
+			for (size_t k = 0; k < c.n; k++)
+				expect[k]++;
+			if (i % 3 == 0)
+				hth_threads_run(pool, c.n, count_task, &c);
+			else
+				hth_threads_run_ranges(pool, c.n, count_range, &c);
+		}
+		CHECK(memcmp(expect, seen, sizeof expect) == 0);
+		CHECK_INT(c.bad, 0);
+		hth_threads_destroy(pool);
+	}
+}
+
 typedef struct chain {
 	unsigned long *value;
 	size_t n;
