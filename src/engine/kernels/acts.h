@@ -18,10 +18,6 @@ struct hth_acts {
 	bool lines_ready, arranged_ready[2]; /* the 8-bit forms of the current x have been made */
 };
 
-/* The same as hth_acts_set with what gates: x is act(gate) * up, which is computed on the way to the 8-bit form. n_tokens rows of cols
- * floats, each after the last. */
-void hth_acts_set_gated(hth_acts *acts, const float *gate, const float *up, hth_gate_fn *act, size_t n_tokens, size_t cols);
-
 /* Line of group g (32 columns) of token t: lines[g * n_tokens + t]. Block b (of the kernels' 256 or 512 columns) of token t:
  * the (b * n_tokens + t)th that is arranged. */
 

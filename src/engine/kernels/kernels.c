@@ -16,8 +16,7 @@
  * a model is ready as soon as it is mapped.
  *
  * A gated pair of matrices (hth_matmul_gated) is cut in the same way; a task computes a tile of each, and leaves the gated values as the
- * 8-bit lines that the next matrix reads: the two products of floats never go to memory and back. By a few tokens each worker has the same
- * rows of both, and makes them 8-bit when it has computed them.
+ * 8-bit lines that the next matrix reads: the two products of floats never go to memory and back.
  */
 #include "engine/kernels/acts.h"
 #include "base/mem.h"
@@ -602,6 +601,8 @@ static size_t few_tile_rows(const hth_matrix *w, size_t workers)
 	return n;
 }
 
+static size_t few_tiles(const hth_matrix *w, size_t tile_rows) { return (w->rows + tile_rows - 1) / tile_rows; }
+
 /* Tiles small enough that every worker gets several, large enough to share the work of a panel. */
 static job_plan plan_job(const run_plan *run, const hth_matmul *job, const hth_gated *gated)
 {
@@ -662,13 +663,22 @@ void hth_matmul_run(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs)
 	}
 }
 
-void hth_matmul_expect(hth_threads *threads, const hth_matrix *next)
+void hth_matmul_expect(hth_threads *threads, const hth_matrix *const *next, size_t n)
 {
-	size_t workers = hth_threads_count(threads), tile_rows = next != NULL ? few_tile_rows(next, workers) : 1;
-	size_t n_tiles = next != NULL ? (next->rows + tile_rows - 1) / tile_rows : 0;
-	for (unsigned w = 0; w < workers; w++) /* as the pool parts them */
-		hth_threads_expect(threads, w, next != NULL ? (const char *)next->data + n_tiles * w / workers * tile_rows * next->row_bytes
-		                                            : NULL);
+	size_t workers = hth_threads_count(threads), n_tiles = 0;
+	for (size_t i = 0; i < n; i++)
+		n_tiles += few_tiles(next[i], few_tile_rows(next[i], workers));
+	for (unsigned w = 0; w < workers; w++) {
+		const char *at = NULL;
+		size_t tile = n_tiles * w / workers; /* as the pool parts them */
+		for (size_t i = 0; i < n && at == NULL; i++) {
+			size_t tile_rows = few_tile_rows(next[i], workers), tiles = few_tiles(next[i], tile_rows);
+			if (tile < tiles)
+				at = (const char *)next[i]->data + tile * tile_rows * next[i]->row_bytes;
+			tile -= HTH_MIN(tile, tiles);
+		}
+		hth_threads_expect(threads, w, at);
+	}
 }
 
 bool hth_gated_fits(const hth_matrix *up, const hth_matrix *gate, const hth_matrix *reader)
@@ -677,160 +687,19 @@ bool hth_gated_fits(const hth_matrix *up, const hth_matrix *gate, const hth_matr
 	return codes && up->rows == gate->rows && up->cols == gate->cols && up->rows % 32 == 0;
 }
 
-/* ---- products of a few tokens that are taken up where they were computed ---- */
-
-enum {
-	THEN_JOBS = 3,
-	THEN_WORKERS = 64,
-	THEN_BLOCKS = 1024,
-	THEN_ALONE = 8, /* blocks of a token that one thread is done with before another one has joined */
-};
-
-/* Each worker's part of the tasks is an equal share of the first matrix's tiles, then of the next one's: the same blocks of all, about.
- * Each time it has done another whole block of the last one, it goes on to what follows. Blocks that were cut in two, and those of which
- * others took a tile, are left to the end. */
-typedef struct then_run {
-	run_plan run;
-	const hth_matmul_then *then;
-	size_t share[THEN_JOBS], part; /* a worker's tiles: of each matrix, and all */
-	struct {
-		_Alignas(64) size_t next; /* the worker's own task that it comes to next */
-		size_t block; /* what followed has been done for its blocks before this one */
-	} of[THEN_WORKERS];
-	uint64_t followed[THEN_BLOCKS / 64]; /* bits of blocks, once all tasks are done */
-} then_run;
-
-/* The blocks that lie within a worker's share of each matrix. */
-static void blocks_of_worker(const then_run *t, size_t worker, size_t *ret_first, size_t *ret_end)
+bool hth_matmul_gated(hth_threads *threads, const hth_gated *gated)
 {
-	size_t first = 0, end = t->then->n_blocks;
-	for (size_t i = 0; i < t->run.n_jobs; i++) {
-		const job_plan *plan = &t->run.jobs[i];
-		size_t block = plan->job.block_rows, share = t->share[i] * plan->tile_rows, row0 = worker * share, row1 = row0 + share;
-		first = HTH_MAX(first, (row0 + block - 1) / block);
-		if (row1 < plan->n_rows)
-			end = HTH_MIN(end, row1 / block);
-	}
-	*ret_first = first;
-	*ret_end = end;
-}
-
-static void run_then_tiles(void *ctx, size_t first, size_t end, unsigned worker)
-{
-	then_run *t = ctx;
-	size_t mine = t->part * worker, done = 0; /* rows of the last matrix */
-	/* (What the caller wrote into `of` need not come over for the first piece.) */
-	bool own = first == mine || (first < mine + t->part && first == t->of[worker].next);
-	for (size_t task = first, n; task < end; task += n) {
-		size_t at = task % t->part, i = 0;
-		for (; at >= t->share[i]; i++)
-			at -= t->share[i];
-		const job_plan *plan = &t->run.jobs[i];
-		n = HTH_MIN(end - task, t->share[i] - at);
-		size_t tile = task / t->part * t->share[i] + at, row0 = HTH_MIN(tile * plan->tile_rows, plan->n_rows);
-		size_t row1 = HTH_MIN((tile + n) * plan->tile_rows, plan->n_rows);
-		if (row0 < row1)
-			task_by_rows(&t->run, plan, row0, row1 - row0);
-		done = i + 1 == t->run.n_jobs ? row1 : 0;
-	}
-	if (!own)
-		return;
-	const job_plan *last = &t->run.jobs[t->run.n_jobs - 1];
-	size_t block, blocks_end;
-	blocks_of_worker(t, worker, &block, &blocks_end);
-	if (first != mine)
-		block = t->of[worker].block;
-	for (; block < blocks_end && HTH_MIN((block + 1) * last->job.block_rows, last->n_rows) <= done; block++)
-		t->then->fn(t->then->ctx, block, worker);
-	t->of[worker].block = block;
-	t->of[worker].next = end;
-}
-
-static void follow_rest(void *ctx, size_t block, unsigned worker)
-{
-	const then_run *t = ctx;
-	if ((t->followed[block / 64] >> block % 64 & 1) == 0)
-		t->then->fn(t->then->ctx, block, worker);
-}
-
-bool hth_matmul_run_then(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs, const hth_matmul_then *then)
-{
-	then_run t;
-	run_plan *run = &t.run;
-	size_t workers = hth_threads_count(threads);
-	if (n_jobs == 0 || n_jobs > THEN_JOBS || workers > THEN_WORKERS || then->n_blocks > THEN_BLOCKS)
-		return false;
-	run->row = hth_kernels_row();
-	run->threads = threads;
-	run->n_jobs = n_jobs;
-	t.then = then;
-	t.part = 0;
-	for (size_t i = 0; i < n_jobs; i++) {
-		job_plan *plan = &run->jobs[i];
-		*plan = plan_job(run, &jobs[i], NULL);
-		if (!plan->gemv || plan->n_tokens == 0)
-			return false;
-		t.share[i] = (plan->n_tiles + workers - 1) / workers;
-		t.part += t.share[i];
-	}
-	for (size_t i = 0; i < n_jobs; i++)
-		if (run->jobs[i].codes) {
-			make_acts(run->row, threads, jobs[i].x, jobs[i].w->type, true);
-			plan_few(run, &run->jobs[i]);
-		}
-	for (size_t w = 0; w < workers; w++)
-		t.of[w].block = 0;
-	hth_threads_run_ranges(threads, t.part * workers, run_then_tiles, &t);
-	memset(t.followed, 0, sizeof t.followed);
-	size_t left = then->n_blocks;
-	for (size_t w = 0, block, end; w < workers; w++)
-		for (blocks_of_worker(&t, w, &block, &end); block < t.of[w].block; block++, left--)
-			t.followed[block / 64] |= 1ull << block % 64;
-	if (left * run->jobs[0].n_tokens > THEN_ALONE)
-		hth_threads_run(threads, then->n_blocks, follow_rest, &t);
-	else
-		for (size_t b = 0; left > 0 && b < then->n_blocks; b++)
-			follow_rest(&t, b, 0);
-	return true;
-}
-
-/* ---- a gated pair ---- */
-
-/* Products are floats here, and gated and made 8-bit a block at a time, as activations are arranged. */
-static bool gated_by_few(hth_threads *threads, const hth_gated *gated)
-{
-	const hth_kernel_row *row = hth_kernels_row();
-	size_t n_tokens = gated->x->n_tokens, n_ff = gated->up->rows;
-	unsigned room;
-	hth_acts_set_gated(gated->into, gated->gate_y, gated->up_y, gated->act, n_tokens, n_ff);
-	const hth_arrangement *form = arrangement(row, gated->into, gated->reader->type, &room);
-	quantize_plan plan = {.row = row, .acts = gated->into, .lines = true, .form = form, .arranged = gated->into->arranged[room],
-	                      .tokens_per_task = n_tokens, .cols_per_task = form->cols, .n_parts = (n_ff + form->cols - 1) / form->cols};
-	const hth_matmul jobs[] = {
-	    {.w = gated->up, .x = gated->x, .y = gated->up_y, .y_stride = n_ff, .block_rows = form->cols},
-	    {.w = gated->gate, .x = gated->x, .y = gated->gate_y, .y_stride = n_ff, .block_rows = form->cols},
-	};
-	if (!hth_matmul_run_then(threads, jobs, 2, &(hth_matmul_then){.n_blocks = plan.n_parts, .fn = quantize_task, .ctx = &plan}))
-		return false;
-	gated->into->lines_ready = gated->into->arranged_ready[room] = true;
-	return true;
-}
-
-void hth_matmul_gated(hth_threads *threads, const hth_gated *gated)
-{
-	if (gated_by_few(threads, gated))
-		return;
-	run_plan run;
+	run_plan run = {.row = hth_kernels_row(), .threads = threads, .n_jobs = 1};
 	hth_matmul job = {.w = gated->up, .x = gated->x};
-	run.row = hth_kernels_row();
-	run.threads = threads;
-	run.n_jobs = 1;
 	run.jobs[0] = plan_job(&run, &job, gated);
+	if (run.jobs[0].gemv)
+		return false;
 	hth_acts_set(gated->into, NULL, 0, gated->x->n_tokens, gated->up->rows);
 	make_acts(run.row, threads, gated->x, gated->up->type, false);
 	run.n_tasks = run.jobs[0].n_tiles * run.jobs[0].n_blocks;
 	hth_threads_run(threads, run.n_tasks, run_task, &run);
 	gated->into->lines_ready = true;
+	return true;
 }
 
 size_t hth_matrix_exact_tokens(const hth_matrix *matrix)

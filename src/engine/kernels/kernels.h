@@ -36,6 +36,10 @@ void hth_acts_destroy(hth_acts *acts);
 uint64_t hth_acts_plan_bytes(size_t max_tokens, size_t max_cols, size_t one_in); /* what create allocates */
 /* x is borrowed until the next set: n_tokens rows of cols floats, x_stride floats apart. */
 void hth_acts_set(hth_acts *acts, const float *x, size_t x_stride, size_t n_tokens, size_t cols);
+/* The same with what gates: x is act(gate) * up, which is computed on the way to the 8-bit form, so only for matrices that read that.
+ * n_tokens rows of cols floats, each after the last. */
+typedef void hth_gate_fn(float *y, const float *gate, const float *up, size_t n); /* of hth_vec_ops */
+void hth_acts_set_gated(hth_acts *acts, const float *gate, const float *up, hth_gate_fn *act, size_t n_tokens, size_t cols);
 
 /* One product. When `select` is not NULL, only the n_select activation rows it lists are multiplied and y has n_select
  * rows (mixture of experts: each expert multiplies the tokens routed to it). y is written, y_stride floats apart. */
@@ -46,39 +50,25 @@ typedef struct hth_matmul {
 	size_t n_select;
 	float *y;
 	size_t y_stride;
-	size_t block_rows; /* for hth_matmul_run_then */
 } hth_matmul;
 /* Runs several independent products as one piece of parallel work (q, k and v; gate and up; all experts). */
 void hth_matmul_run(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs);
 
-/* Products by a few tokens that are taken up where they were computed, while they are near: once rows [b * block_rows, (b + 1) *
- * block_rows) of every job (fewer in the last block) are there, fn(ctx, b, worker) is called for block b, mostly by the worker that computed
- * them. */
-typedef struct hth_matmul_then {
-	size_t n_blocks;
-	void (*fn)(void *ctx, size_t block, unsigned worker);
-	void *ctx;
-} hth_matmul_then;
-/* Up to 3 jobs. False, and nothing is done, where tokens are many: then what follows is better cut in another way. */
-HTH_MUST_USE bool hth_matmul_run_then(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs, const hth_matmul_then *then);
-
-/* Said before products of a few tokens: those after them begin with this matrix, so workers that wait in between ask for the beginnings of
- * their parts of it. NULL: it is not known. */
-void hth_matmul_expect(hth_threads *threads, const hth_matrix *next);
+/* Said before products of a few tokens: those after them are of these matrices, so workers that wait in between ask for the beginnings of
+ * their parts. n = 0: it is not known. */
+void hth_matmul_expect(hth_threads *threads, const hth_matrix *const *next, size_t n);
 
 /* Two matrices of one shape that read the same activations, one gating the other: `into` becomes act(gate . x) * (up . x), in the 8-bit
- * forms alone that `reader` wants (hth_gated_fits). It has room for x's tokens by up's rows; up_y and gate_y have as well, and hold the
- * products where tokens are few. */
-typedef void hth_gate_fn(float *y, const float *gate, const float *up, size_t n); /* of hth_vec_ops */
+ * form alone, for a matrix that reads that (hth_gated_fits). It has room for x's tokens by up's rows. */
 typedef struct hth_gated {
-	const hth_matrix *up, *gate, *reader;
+	const hth_matrix *up, *gate;
 	hth_acts *x, *into;
 	hth_gate_fn *act;
-	float *up_y, *gate_y;
 } hth_gated;
 /* Whether these two can be computed so for that reader. */
 bool hth_gated_fits(const hth_matrix *up, const hth_matrix *gate, const hth_matrix *reader);
-void hth_matmul_gated(hth_threads *threads, const hth_gated *gated);
+/* False, and nothing is done, where tokens are so few that products apart are the faster way. */
+HTH_MUST_USE bool hth_matmul_gated(hth_threads *threads, const hth_gated *gated);
 
 /* Up to so many tokens at once, the product of each is to the last bit what it is alone: 1 where one token has a kernel of its own. */
 size_t hth_matrix_exact_tokens(const hth_matrix *matrix);

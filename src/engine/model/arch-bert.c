@@ -69,6 +69,7 @@ static hth_status forward(hth_pass *p, hth_activation act)
 		if (l == NULL)
 			return HTH_CANCELLED;
 		hth_pass_qkv(p, l);
+		hth_pass_rope_and_store(p, l);
 		hth_pass_attention(p, l);
 		hth_pass_residual(p);
 		hth_pass_layer_norm(p, l->attn_norm, l->attn_norm_b);

@@ -48,6 +48,7 @@ static hth_status forward(hth_pass *p)
 			return HTH_CANCELLED;
 		hth_pass_rms_norm(p, l->attn_norm);
 		hth_pass_qkv(p, l);
+		hth_pass_rope_and_store(p, l);
 		hth_pass_attention(p, l);
 		hth_pass_post_norm(p, l->attn_post_norm);
 		hth_pass_residual(p);

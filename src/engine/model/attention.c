@@ -368,7 +368,7 @@ void hth_pass_attention(hth_pass *p, const hth_layer *l)
 	hth_threads_run(p->threads, n_tasks * job.n_splits, attention_task, &job);
 	if (job.n_splits > 1)
 		merge(&job);
-	hth_pass_expect(p, l->up.rows > 0 ? &l->up : NULL); /* a mixture's router is small */
+	hth_pass_expect_ffn(p, l);
 	hth_pass_matmul(p, &l->o, p->att, p->n_rows, p->h);
 	if (l->o_b != NULL)
 		hth_pass_rows(p, p->n_rows, bias_rows, l->o_b);

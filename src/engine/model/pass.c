@@ -38,15 +38,25 @@ void hth_pass_rows(hth_pass *p, size_t n, hth_rows_fn *fn, const void *arg)
 	hth_threads_run(p->threads, (n + ROWS_PER_TASK - 1) / ROWS_PER_TASK, rows_task, &job);
 }
 
-void hth_pass_expect(hth_pass *p, const hth_matrix *next)
+static void expect(hth_pass *p, const hth_matrix *const *next, size_t n)
 {
-	hth_matmul_expect(p->threads, p->n_rows <= EXPECT_ROWS ? next : NULL);
+	hth_matmul_expect(p->threads, next, p->n_rows <= EXPECT_ROWS ? n : 0);
+}
+
+void hth_pass_expect_ffn(hth_pass *p, const hth_layer *l)
+{
+	bool experts = l->up.rows == 0; /* whose router, which comes first, is small */
+	expect(p, (const hth_matrix *const[]){&l->up, &l->gate}, experts ? 0 : l->gate.rows > 0 ? 2 : 1);
 }
 
 void hth_pass_expect_next_layer(hth_pass *p)
 {
 	const hth_model *m = p->model;
-	hth_pass_expect(p, p->layer + 1 < m->params.n_layer ? &m->layers[p->layer + 1].q : &m->output);
+	const hth_layer *next = &m->layers[p->layer + 1];
+	if (p->layer + 1 < m->params.n_layer)
+		expect(p, (const hth_matrix *const[]){&next->q, &next->k, &next->v}, 3);
+	else
+		expect(p, (const hth_matrix *const[]){&m->output}, 1);
 }
 
 void hth_pass_matmul(hth_pass *p, const hth_matrix *w, const float *x, size_t n, float *y)
@@ -181,6 +191,28 @@ static void add_bias(float *x, const float *bias, size_t n)
 			x[i] += bias[i];
 }
 
+static void qkv_bias_rows(hth_pass *p, const void *arg, size_t first, size_t n)
+{
+	const hth_layer *l = arg;
+	for (size_t r = first; r < first + n; r++) {
+		add_bias(p->q + r * l->q.rows, l->q_b, l->q.rows);
+		add_bias(p->k + r * l->k.rows, l->k_b, l->k.rows);
+		add_bias(p->v + r * l->v.rows, l->v_b, l->v.rows);
+	}
+}
+
+void hth_pass_qkv(hth_pass *p, const hth_layer *l)
+{
+	hth_acts_set(p->acts, p->h, l->q.cols, p->n_rows, l->q.cols);
+	const hth_matmul jobs[] = {{.w = &l->q, .x = p->acts, .y = p->q, .y_stride = l->q.rows},
+	                           {.w = &l->k, .x = p->acts, .y = p->k, .y_stride = l->k.rows},
+	                           {.w = &l->v, .x = p->acts, .y = p->v, .y_stride = l->v.rows}};
+	expect(p, (const hth_matrix *const[]){&l->o}, 1);
+	hth_matmul_run(p->threads, jobs, HTH_COUNT(jobs));
+	if (l->q_b != NULL || l->k_b != NULL || l->v_b != NULL)
+		hth_pass_rows(p, p->n_rows, qkv_bias_rows, l);
+}
+
 static void norm_heads(const hth_pass *p, float *x, const float *weight, size_t n_heads)
 {
 	size_t dim = p->model->params.head_dim;
@@ -197,68 +229,34 @@ static float query_temperature(const hth_params *params, uint32_t pos)
 	return logf(floorf((float)pos / (float)params->attn_temp_length) + 1) * params->attn_temp_scale + 1;
 }
 
-/* Biases, norms and rope of one KV head and the query heads that share it, in row r; then its key and value go into the cache. */
-static void finish_head(hth_pass *p, const hth_layer *l, size_t r, uint32_t head)
+static void rope_rows(hth_pass *p, const void *arg, size_t first, size_t n)
 {
+	const hth_layer *l = arg;
 	const hth_params *params = &p->model->params;
-	size_t dim = params->head_dim, group = params->n_group, nkv = params->n_head_kv * dim, kv_at = head * dim, q_at = kv_at * group;
-	float *q = p->q + r * nkv * group + q_at, *k = p->k + r * nkv + kv_at, *v = p->v + r * nkv + kv_at;
-	const hth_run *run = run_of(p, r);
-	uint32_t pos = run->pos + (uint32_t)(r - run->row);
-	add_bias(q, l->q_b != NULL ? l->q_b + q_at : NULL, group * dim);
-	add_bias(k, l->k_b != NULL ? l->k_b + kv_at : NULL, dim);
-	add_bias(v, l->v_b != NULL ? l->v_b + kv_at : NULL, dim);
-	norm_heads(p, q, l->q_norm, group);
-	norm_heads(p, k, l->k_norm, 1);
-	if (l->rope != NULL && l->rope->n_rot > 0) {
-		bool local = l->rope == &p->model->rope_local;
-		const float *table = p->rope_table[local] + r * l->rope->n_rot;
-		hth_rope_apply(l->rope, table, q, group, dim);
-		hth_rope_apply(l->rope, table, k, 1, dim);
+	size_t dim = params->head_dim, nq = params->n_head * dim, nkv = params->n_head_kv * dim;
+	for (size_t r = first; r < first + n; r++) {
+		const hth_run *run = run_of(p, r);
+		uint32_t pos = run->pos + (uint32_t)(r - run->row);
+		float *q = p->q + r * nq, *k = p->k + r * nkv;
+		norm_heads(p, q, l->q_norm, params->n_head);
+		norm_heads(p, k, l->k_norm, params->n_head_kv);
+		if (l->rope != NULL && l->rope->n_rot > 0) {
+			bool local = l->rope == &p->model->rope_local;
+			const float *table = p->rope_table[local] + r * l->rope->n_rot;
+			hth_rope_apply(l->rope, table, q, params->n_head, dim);
+			hth_rope_apply(l->rope, table, k, params->n_head_kv, dim);
+		}
+		float temperature = query_temperature(params, pos);
+		if (temperature != 1)
+			for (size_t i = 0; i < nq; i++)
+				q[i] *= temperature;
+		hth_kv_write(p->kv, run->seq, pos, p->layer % p->kv->shape.n_layer, k, p->v + r * nkv);
 	}
-	float temperature = query_temperature(params, pos);
-	if (temperature != 1)
-		for (size_t i = 0; i < group * dim; i++)
-			q[i] *= temperature;
-	hth_kv_write(p->kv, run->seq, pos, p->layer % p->kv->shape.n_layer, head, k, v);
 }
 
-static void finish_rows(hth_pass *p, const void *arg, size_t first, size_t n)
+void hth_pass_rope_and_store(hth_pass *p, const hth_layer *l)
 {
-	for (size_t r = first; r < first + n; r++)
-		for (uint32_t head = 0; head < p->model->params.n_head_kv; head++)
-			finish_head(p, arg, r, head);
-}
-
-typedef struct heads_arg {
-	hth_pass *p;
-	const hth_layer *l;
-} heads_arg;
-
-static void finish_block(void *ctx, size_t head, unsigned worker)
-{
-	const heads_arg *a = ctx;
-	(void)worker;
-	for (size_t r = 0; r < a->p->n_rows; r++)
-		finish_head(a->p, a->l, r, (uint32_t)head);
-}
-
-void hth_pass_qkv(hth_pass *p, const hth_layer *l)
-{
-	const hth_params *params = &p->model->params;
-	size_t dim = params->head_dim;
-	hth_acts_set(p->acts, p->h, l->q.cols, p->n_rows, l->q.cols);
-	const hth_matmul jobs[] = {
-	    {.w = &l->q, .x = p->acts, .y = p->q, .y_stride = l->q.rows, .block_rows = params->n_group * dim},
-	    {.w = &l->k, .x = p->acts, .y = p->k, .y_stride = l->k.rows, .block_rows = dim},
-	    {.w = &l->v, .x = p->acts, .y = p->v, .y_stride = l->v.rows, .block_rows = dim},
-	};
-	hth_pass_expect(p, &l->o);
-	hth_matmul_then then = {.n_blocks = params->n_head_kv, .fn = finish_block, .ctx = &(heads_arg){p, l}};
-	if (hth_matmul_run_then(p->threads, jobs, HTH_COUNT(jobs), &then))
-		return;
-	hth_matmul_run(p->threads, jobs, HTH_COUNT(jobs));
-	hth_pass_rows(p, p->n_rows, finish_rows, l);
+	hth_pass_rows(p, p->n_rows, rope_rows, l);
 }
 
 static void residual_rows(hth_pass *p, const void *arg, size_t first, size_t n)
@@ -355,20 +353,22 @@ void hth_pass_ffn(hth_pass *p, const hth_layer *l, hth_activation act)
 	bool gated = l->gate.rows > 0;
 	if (p->n_rows == 0)
 		return;
+	expect(p, (const hth_matrix *const[]){&l->down}, 1);
 	hth_acts_set(p->acts, p->h, l->up.cols, p->n_rows, l->up.cols);
-	hth_matmul down = {.w = &l->down, .x = p->acts, .y = p->h, .y_stride = l->down.rows};
-	hth_gate_fn *fn = gate_fn(act);
-	hth_pass_expect(p, &l->down);
-	if (fn != NULL && hth_layer_gates_in_tiles(l)) {
-		down.x = p->ff_acts;
-		hth_matmul_gated(p->threads, &(hth_gated){.up = &l->up, .gate = &l->gate, .reader = &l->down, .x = p->acts,
-		                                          .into = p->ff_acts, .act = fn, .up_y = p->up, .gate_y = p->gate});
-	} else {
+	hth_gated in_tiles = {.up = &l->up, .gate = &l->gate, .x = p->acts, .into = p->ff_acts, .act = gate_fn(act)};
+	hth_matmul down = {.w = &l->down, .x = p->ff_acts, .y = p->h, .y_stride = l->down.rows};
+	bool fits = in_tiles.act != NULL && hth_layer_gates_in_tiles(l);
+	if (!fits || !hth_matmul_gated(p->threads, &in_tiles)) {
 		const hth_matmul jobs[] = {{.w = &l->up, .x = p->acts, .y = p->up, .y_stride = n_ff},
 		                           {.w = &l->gate, .x = p->acts, .y = p->gate, .y_stride = n_ff}};
 		hth_matmul_run(p->threads, jobs, gated ? 2 : 1);
-		hth_pass_rows(p, p->n_rows, ffn_rows, &(ffn_arg){l, act});
-		hth_acts_set(p->acts, gated ? p->gate : p->up, n_ff, p->n_rows, n_ff);
+		down.x = p->acts;
+		if (fits) {
+			hth_acts_set_gated(p->acts, p->gate, p->up, in_tiles.act, p->n_rows, n_ff);
+		} else {
+			hth_pass_rows(p, p->n_rows, ffn_rows, &(ffn_arg){l, act});
+			hth_acts_set(p->acts, gated ? p->gate : p->up, n_ff, p->n_rows, n_ff);
+		}
 	}
 	hth_pass_expect_next_layer(p);
 	hth_matmul_run(p->threads, &down, 1);
@@ -396,7 +396,7 @@ void hth_pass_output(hth_pass *p)
 	hth_pass_rms_norm(p, m->output_norm);
 	if (p->hidden_only)
 		return;
-	hth_pass_expect(p, NULL);
+	expect(p, NULL, 0);
 	hth_pass_matmul(p, &m->output, p->h, p->n_rows, p->logits);
 	if (m->params.logit_scale != 1 || m->params.logit_softcap > 0)
 		hth_pass_rows(p, p->n_rows, logits_rows, NULL);

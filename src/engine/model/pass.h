@@ -68,9 +68,10 @@ void hth_pass_embed(hth_pass *p);
 /* rms_norm(x) -> h. */
 void hth_pass_rms_norm(hth_pass *p, const float *weight);
 void hth_pass_layer_norm(hth_pass *p, const float *weight, const float *bias); /* layer_norm(x) -> x and h */
-/* h -> q, k, v with biases, with per-head RMS norms of q and k where the layer has them, and rope where it rotates; then k and v into the
- * cache. */
+/* h -> q, k, v with biases. */
 void hth_pass_qkv(hth_pass *p, const hth_layer *l);
+/* Per-head RMS norms of q and k where the layer has them, rope where it rotates, then k and v into the cache. */
+void hth_pass_rope_and_store(hth_pass *p, const hth_layer *l);
 /* Attention of q over the cache -> att; narrows to the wanted rows in the last layer. Then att x o -> h with bias. */
 void hth_pass_attention(hth_pass *p, const hth_layer *l);
 /* What attention needs of scratch (per worker) and partial, in floats. */
@@ -101,9 +102,8 @@ void hth_pass_output(hth_pass *p);
 /* For blocks: runs fn over rows [0, n) in pieces, on the pool when that pays. */
 typedef void hth_rows_fn(hth_pass *p, const void *arg, size_t first, size_t n);
 void hth_pass_rows(hth_pass *p, size_t n, hth_rows_fn *fn, const void *arg);
-/* Before products: which matrix the ones after them read first, so that workers ask for it while they wait. Tokens are few, or it does
- * nothing. */
-void hth_pass_expect(hth_pass *p, const hth_matrix *next);
+/* Before a part's last products: what is multiplied after them, so that workers that wait meanwhile ask for it. */
+void hth_pass_expect_ffn(hth_pass *p, const hth_layer *l);
 void hth_pass_expect_next_layer(hth_pass *p);
 /* One product of rows x (n of cols floats) -> y (w's rows floats each) */
 void hth_pass_matmul(hth_pass *p, const hth_matrix *w, const float *x, size_t n, float *y);

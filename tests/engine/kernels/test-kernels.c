@@ -8,7 +8,6 @@
 #include "harness.h"
 #include "kernel-data.h"
 
-#include <stdatomic.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -375,13 +374,15 @@ static void check_gated(hth_type up_type, hth_type gate_type, hth_type reader_ty
 	float *u = malloc(2 * n_tokens * n_ff * sizeof *u), *g = u + n_tokens * n_ff;
 	float *y = malloc(2 * n_tokens * OUT * sizeof *y), *z = y + n_tokens * OUT;
 	hth_acts_set(x, up.x, up.stride, n_tokens, COLS);
-	hth_gated job = {.up = &up.w, .gate = &gate.w, .reader = &down.w, .x = x, .into = into, .up_y = u, .gate_y = g,
-	                 .act = gelu ? hth_vec()->gelu_mul : hth_vec()->silu_mul};
+	hth_gated job = {.up = &up.w, .gate = &gate.w, .x = x, .into = into, .act = gelu ? hth_vec()->gelu_mul : hth_vec()->silu_mul};
 	CHECK(hth_gated_fits(&up.w, &gate.w, &down.w));
-	hth_matmul_gated(pool, &job);
+	REQUIRE(hth_matmul_gated(pool, &job));
 	hth_matmul_run(pool, &(hth_matmul){.w = &down.w, .x = into, .y = y, .y_stride = OUT}, 1);
 	const hth_matmul apart[] = {{.w = &up.w, .x = x, .y = u, .y_stride = n_ff}, {.w = &gate.w, .x = x, .y = g, .y_stride = n_ff}};
 	hth_matmul_run(pool, apart, 2);
+	float *v = malloc(n_tokens * OUT * sizeof *v);
+	hth_acts_set_gated(x, g, u, job.act, n_tokens, n_ff);
+	hth_matmul_run(pool, &(hth_matmul){.w = &down.w, .x = x, .y = v, .y_stride = OUT}, 1);
 	for (size_t t = 0; t < n_tokens; t++)
 		job.act(g + t * n_ff, g + t * n_ff, u + t * n_ff, n_ff);
 	hth_acts_set(x, g, n_ff, n_tokens, n_ff);
@@ -389,6 +390,13 @@ static void check_gated(hth_type up_type, hth_type gate_type, hth_type reader_ty
 	if (memcmp(y, z, n_tokens * OUT * sizeof *y) != 0)
 		test_fail(__FILE__, __LINE__, "%s: %s gated by %s, %zu rows, %zu tokens: not what they give apart", hth_kernels_name(),
 		          hth_type_get(up_type)->name, hth_type_get(gate_type)->name, n_ff, n_tokens);
+	if (memcmp(v, z, n_tokens * OUT * sizeof *v) != 0)
+		test_fail(__FILE__, __LINE__, "%s: %s, %zu rows, %zu tokens gated on the way to 8 bits: not what they give in floats",
+		          hth_kernels_name(), hth_type_get(up_type)->name, n_ff, n_tokens);
+	free(v);
+	/* One token alone goes another way, but for the row that has none. */
+	hth_acts_set(x, up.x, up.stride, 1, COLS);
+	CHECK_INT(hth_matmul_gated(pool, &job), strcmp(hth_kernels_name(), "c") == 0);
 	free(u);
 	free(y);
 	hth_acts_destroy(x);
@@ -397,20 +405,56 @@ static void check_gated(hth_type up_type, hth_type gate_type, hth_type reader_ty
 	problem_finish(&gate);
 	problem_finish(&down);
 }
+/* Gate and up of a few tokens, gated while they are made 8-bit, against the same in floats first: widths of one part
+ * and of several, with a last part that is short. */
+static void check_gated_few(hth_type reader_type, size_t n_ff, size_t n_tokens, hth_gate_fn *act)
+{
+	enum { OUT = 13 };
+	hth_error err = HTH_ERROR_INIT;
+	problem down;
+	problem_init(&down, reader_type, OUT, n_ff, 1);
+	hth_acts *x = NULL;
+	REQUIRE_OK(hth_acts_create(&x, n_tokens, n_ff, 1, &err));
+	float *gate = malloc(2 * n_tokens * n_ff * sizeof *gate), *up = gate + n_tokens * n_ff;
+	float *y = malloc(2 * n_tokens * OUT * sizeof *y), *z = y + n_tokens * OUT;
+	hth_rng rng;
+	hth_rng_seed(&rng, 11 + n_ff + n_tokens);
+	for (size_t i = 0; i < 2 * n_tokens * n_ff; i++)
+		gate[i] = 3 * random_normal(&rng);
+	hth_acts_set_gated(x, gate, up, act, n_tokens, n_ff);
+	hth_matmul_run(pool, &(hth_matmul){.w = &down.w, .x = x, .y = y, .y_stride = OUT}, 1);
+	for (size_t t = 0; t < n_tokens; t++)
+		act(gate + t * n_ff, gate + t * n_ff, up + t * n_ff, n_ff);
+	hth_acts_set(x, gate, n_ff, n_tokens, n_ff);
+	hth_matmul_run(pool, &(hth_matmul){.w = &down.w, .x = x, .y = z, .y_stride = OUT}, 1);
+	if (memcmp(y, z, n_tokens * OUT * sizeof *y) != 0)
+		test_fail(__FILE__, __LINE__,
+		          "%s: %s reads %zu numbers of %zu tokens gated on the way to 8 bits: not what they give in floats",
+		          hth_kernels_name(), hth_type_get(reader_type)->name, n_ff, n_tokens);
+	free(gate);
+	free(y);
+	hth_acts_destroy(x);
+	problem_finish(&down);
+}
+static void gated_few(void)
+{
+	check_gated_few(HTH_Q6_K, 768, 1, hth_vec()->silu_mul);
+	check_gated_few(HTH_Q4_K, 5632, 1, hth_vec()->silu_mul);
+	check_gated_few(HTH_Q8_0, 4128, 1, hth_vec()->gelu_mul);
+	check_gated_few(HTH_Q4_0, 2080, 3, hth_vec()->silu_mul);
+	check_gated_few(HTH_Q5_K, 1280, 17, hth_vec()->gelu_mul);
+	check_gated_few(HTH_IQ4_XS, 4352, 2, hth_vec()->silu_mul);
+}
+TEST(gating_on_the_way_to_8_bits_changes_nothing)
+{
+	for_each_row(gated_few);
+}
+
 static void gated_pairs(void)
 {
 	check_gated(HTH_Q4_K, HTH_Q4_K, HTH_Q6_K, 256, 40, false);
 	check_gated(HTH_Q5_K, HTH_Q8_0, HTH_Q4_0, 96, 33, true);
 	check_gated(HTH_Q4_0, HTH_Q6_K, HTH_Q8_0, 160, 530, false);
-	/* Few: widths of less than a block, of one, of several and a rest; more than workers do on the way. */
-	check_gated(HTH_Q4_K, HTH_Q4_K, HTH_Q8_0, 96, 1, false);
-	check_gated(HTH_Q4_K, HTH_Q6_K, HTH_Q4_K, 512, 1, true);
-	check_gated(HTH_Q4_K, HTH_Q4_K, HTH_Q4_K, 5632, 1, false);
-	check_gated(HTH_Q8_0, HTH_Q8_0, HTH_Q5_1, 4128, 1, true);
-	check_gated(HTH_Q6_K, HTH_Q4_K, HTH_Q6_K, 2816, 2, true);
-	check_gated(HTH_Q4_0, HTH_Q4_0, HTH_Q4_0, 2080, 3, false);
-	check_gated(HTH_Q5_0, HTH_Q5_K, HTH_Q5_K, 1280, 17, true);
-	check_gated(HTH_IQ4_XS, HTH_IQ4_XS, HTH_IQ4_XS, 4352, 8, false);
 }
 TEST(gated_pairs_are_what_their_products_are_apart)
 {
@@ -427,85 +471,6 @@ TEST(gated_pairs_are_what_their_products_are_apart)
 	problem_finish(&q);
 	problem_finish(&odd);
 }
-
-/* What follows three products, as heads follow q, k and v. */
-typedef struct followed {
-	const hth_matmul *jobs;
-	size_t n_tokens;
-	atomic_uint times[40], early;
-} followed;
-static void follow_block(void *ctx, size_t block, unsigned worker)
-{
-	followed *f = ctx;
-	for (size_t i = 0; i < 3; i++) {
-		const hth_matmul *job = &f->jobs[i];
-		size_t end = HTH_MIN((block + 1) * job->block_rows, job->w->rows);
-		for (size_t t = 0; t < f->n_tokens; t++)
-			for (size_t r = block * job->block_rows; r < end; r++)
-				if (isnan(job->y[t * job->y_stride + r]))
-					atomic_fetch_add(&f->early, 1);
-	}
-	atomic_fetch_add(&f->times[block], 1);
-}
-static void check_followed(unsigned workers, size_t n_blocks, const size_t block_rows[3], size_t cut, size_t n_tokens)
-{
-	enum { COLS = 512 };
-	hth_error err = HTH_ERROR_INIT;
-	hth_threads *threads = NULL;
-	hth_acts *x = NULL;
-	problem p[3];
-	hth_matmul jobs[3];
-	followed f = {.jobs = jobs, .n_tokens = n_tokens};
-	const hth_type types[] = {HTH_Q4_K, HTH_F16, HTH_Q6_K};
-	REQUIRE_OK(hth_threads_create(&threads, workers, &err));
-	REQUIRE_OK(hth_acts_create(&x, n_tokens, COLS, 1, &err));
-	for (size_t i = 0; i < 3; i++) {
-		size_t n_rows = n_blocks * block_rows[i] - cut;
-		problem_init(&p[i], types[i], n_rows, COLS, n_tokens);
-		float *y = malloc(n_tokens * n_rows * sizeof *y);
-		for (size_t k = 0; k < n_tokens * n_rows; k++)
-			y[k] = NAN;
-		jobs[i] = (hth_matmul){.w = &p[i].w, .x = x, .y = y, .y_stride = n_rows, .block_rows = block_rows[i]};
-	}
-	hth_acts_set(x, p[0].x, p[0].stride, n_tokens, COLS);
-	bool done = hth_matmul_run_then(threads, jobs, 3, &(hth_matmul_then){.n_blocks = n_blocks, .fn = follow_block, .ctx = &f});
-	if (n_tokens == 1 || n_tokens == 100) /* in between it is a row's choice; the C row has no kernel for few */
-		CHECK_INT(done, n_tokens == 1 && strcmp(hth_kernels_name(), "c") != 0);
-	for (size_t b = 0; b < n_blocks; b++)
-		CHECK_INT(f.times[b], done);
-	CHECK_INT(f.early, 0);
-	if (!done)
-		for (size_t i = 0; i < 3; i++)
-			for (size_t k = 0; k < n_tokens * p[i].w.rows; k++)
-				CHECK(isnan(jobs[i].y[k]));
-	else if (n_tokens == 1)
-		for (size_t i = 0; i < 3; i++) { /* all rows, each where it belongs */
-			float *alone = malloc(p[i].w.rows * sizeof *alone);
-			hth_acts_set(x, p[i].x, p[i].stride, 1, COLS);
-			hth_matmul_run(threads, &(hth_matmul){.w = &p[i].w, .x = x, .y = alone, .y_stride = p[i].w.rows}, 1);
-			if (i == 0) /* the others read the first one's activations */
-				CHECK(memcmp(alone, jobs[i].y, p[i].w.rows * sizeof *alone) == 0);
-			free(alone);
-		}
-	for (size_t i = 0; i < 3; i++) {
-		free(jobs[i].y);
-		problem_finish(&p[i]);
-	}
-	hth_acts_destroy(x);
-	hth_threads_destroy(threads);
-}
-static void all_followed(void)
-{
-	for (unsigned workers = 1; workers <= 5; workers++) {
-		check_followed(workers, 4, (const size_t[]){128, 64, 64}, 0, 1);
-		check_followed(workers, 2, (const size_t[]){448, 64, 64}, 0, 1);
-		check_followed(workers, 5, (const size_t[]){80, 80, 80}, 0, 3);
-		check_followed(workers, 1, (const size_t[]){40, 20, 20}, 0, 1);
-		check_followed(workers, 37, (const size_t[]){16, 8, 24}, 3, 2);
-		check_followed(workers, 2, (const size_t[]){96, 96, 32}, 0, 100); /* many: nothing is done */
-	}
-}
-TEST(what_follows_products_comes_once_for_each_block_and_after_all_its_rows) { for_each_row(all_followed); }
 
 static void jobs_together(void)
 {
