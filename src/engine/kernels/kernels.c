@@ -601,8 +601,6 @@ static size_t few_tile_rows(const hth_matrix *w, size_t workers)
 	return n;
 }
 
-static size_t few_tiles(const hth_matrix *w, size_t tile_rows) { return (w->rows + tile_rows - 1) / tile_rows; }
-
 /* Tiles small enough that every worker gets several, large enough to share the work of a panel. */
 static job_plan plan_job(const run_plan *run, const hth_matmul *job, const hth_gated *gated)
 {
@@ -665,17 +663,23 @@ void hth_matmul_run(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs)
 
 void hth_matmul_expect(hth_threads *threads, const hth_matrix *const *next, size_t n)
 {
-	size_t workers = hth_threads_count(threads), n_tiles = 0;
-	for (size_t i = 0; i < n; i++)
-		n_tiles += few_tiles(next[i], few_tile_rows(next[i], workers));
+	enum { MATRICES = 4 };
+	size_t workers = hth_threads_count(threads), n_tiles = 0, tile_rows[MATRICES], tiles[MATRICES] = {0};
+	n = HTH_MIN(n, (size_t)MATRICES);
+	for (size_t i = 0; i < n; i++) {
+		if (next[i]->rows == 0)
+			continue;
+		tile_rows[i] = few_tile_rows(next[i], workers);
+		tiles[i] = (next[i]->rows + tile_rows[i] - 1) / tile_rows[i];
+		n_tiles += tiles[i];
+	}
 	for (unsigned w = 0; w < workers; w++) {
 		const char *at = NULL;
 		size_t tile = n_tiles * w / workers; /* as the pool parts them */
 		for (size_t i = 0; i < n && at == NULL; i++) {
-			size_t tile_rows = few_tile_rows(next[i], workers), tiles = few_tiles(next[i], tile_rows);
-			if (tile < tiles)
-				at = (const char *)next[i]->data + tile * tile_rows * next[i]->row_bytes;
-			tile -= HTH_MIN(tile, tiles);
+			if (tile < tiles[i])
+				at = (const char *)next[i]->data + tile * tile_rows[i] * next[i]->row_bytes;
+			tile -= HTH_MIN(tile, tiles[i]);
 		}
 		hth_threads_expect(threads, w, at);
 	}

@@ -55,7 +55,7 @@ typedef struct hth_matmul {
 void hth_matmul_run(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs);
 
 /* Said before products of a few tokens: those after them are of these matrices, so workers that wait in between ask for the beginnings of
- * their parts. n = 0: it is not known. */
+ * their parts. At most 4, some of which may be empty; n = 0: it is not known. */
 void hth_matmul_expect(hth_threads *threads, const hth_matrix *const *next, size_t n);
 
 /* Two matrices of one shape that read the same activations, one gating the other: `into` becomes act(gate . x) * (up . x), in the 8-bit

@@ -223,6 +223,14 @@ static void check_embedding(const char *model, const char *json)
 		printf("# %s: %zu tokens, worst difference %.6f, cosine %.7f\n", model, tokens.len, worst, dot);
 		CHECK(worst < 1e-3);
 		CHECK(dot > 0.9999);
+		/* A few tokens go through other kernels. */
+		for (size_t n = 1; n <= 5; n += 2) {
+			double length = 0;
+			CHECK_OK(hth_session_embed(session, tokens.ids, n, embedding, NULL, &err));
+			for (size_t i = 0; i < g.n_embedding; i++)
+				length += embedding[i] * embedding[i];
+			CHECK(fabs(length - 1) < 1e-4);
+		}
 	}
 	free(embedding);
 	free(text);
