@@ -1,7 +1,7 @@
 /* kernels.c - choosing a row of the table, and cutting products into tasks for the pool.
  *
- * A product of one token is cut into runs of rows (about 64 KiB of weights each) that stream from memory through the
- * row's gemv or few. A product of several tokens is cut into tiles of rows by blocks of tokens; a task goes along the columns in chunks
+ * A product of a few tokens is cut into tiles of rows (about 16 KiB of weights each) that stream from memory through the
+ * row's gemv or few. A product of more is cut into tiles of rows by blocks of tokens; a task goes along the columns in chunks
  * of 256: it unpacks the tile's weights for the chunk into the worker's scratch (they then sit in the first-level cache),
  * and multiplies them with all tokens of the block, 16 to 32 tokens at a time so that these stay close too:
  *
@@ -185,7 +185,7 @@ typedef struct job_plan {
 	hth_few_fn multiply;
 	hth_few few;
 	size_t token_bytes, first_offset; /* of activations: a token's, and where those of the first one are */
-	size_t acts_bytes;
+	size_t acts_bytes; /* that its tasks read */
 
 	hth_matmul job;
 	bool codes; /* else floats */
@@ -592,16 +592,20 @@ static void make_acts(const hth_kernel_row *row, hth_threads *threads, hth_acts 
 	acts->arranged_ready[room] |= plan.form != NULL;
 }
 
+/* Tiles small enough that every worker gets several of n_rows: tile_rows, halved while it is not, a multiple of step. */
+static size_t rows_for_all(size_t tile_rows, size_t step, size_t n_rows, size_t workers)
+{
+	while (tile_rows >= 2 * step && n_rows / tile_rows < 4 * workers)
+		tile_rows = hth_round_up(tile_rows / 2, step);
+	return tile_rows;
+}
+
 static size_t few_tile_rows(const hth_matrix *w, size_t workers)
 {
 	enum { STEP = 16 };
-	size_t n = HTH_MAX(hth_round_up(GEMV_BYTES / w->row_bytes, STEP), (size_t)STEP);
-	while (n >= 2 * STEP && w->rows / n < 4 * workers)
-		n = hth_round_up(n / 2, STEP);
-	return n;
+	return rows_for_all(HTH_MAX(hth_round_up(GEMV_BYTES / w->row_bytes, STEP), (size_t)STEP), STEP, w->rows, workers);
 }
 
-/* Tiles small enough that every worker gets several, large enough to share the work of a panel. */
 static job_plan plan_job(const run_plan *run, const hth_matmul *job, const hth_gated *gated)
 {
 	const hth_kernel_row *row = run->row;
@@ -613,19 +617,16 @@ static job_plan plan_job(const run_plan *run, const hth_matmul *job, const hth_g
 	plan.gemv = plan.n_tokens <= (few ? HTH_MIN(row->few_tokens, (unsigned)FEW_TOKENS) : 1);
 	if (plan.codes && ((type->gemv == NULL && type->few == NULL) || job->x->n_tokens > job->x->max_arranged))
 		plan.gemv = false;
-	size_t workers = hth_threads_count(run->threads), step = 1;
+	size_t workers = hth_threads_count(run->threads);
 	if (plan.gemv) {
+		plan.n_blocks = 1;
 		plan.tile_rows = few_tile_rows(w, workers);
-	} else {
-		step = plan.codes ? row->group_rows : row->float_rows;
-		plan.tile_rows = TILE_ROWS;
+	} else { /* large enough to share the work of a panel; a line that is gated is made by one task */
+		size_t step = gated != NULL ? 32 : plan.codes ? row->group_rows : row->float_rows;
 		plan.block_tokens = plan.codes ? BLOCK_TOKENS : BLOCK_TOKENS_FLOAT;
+		plan.n_blocks = (plan.n_tokens + plan.block_tokens - 1) / plan.block_tokens;
+		plan.tile_rows = rows_for_all(TILE_ROWS, step, w->rows * plan.n_blocks, workers);
 	}
-	plan.n_blocks = plan.gemv ? 1 : (plan.n_tokens + plan.block_tokens - 1) / plan.block_tokens;
-	if (plan.gated != NULL)
-		step = 32; /* a line is made by one task */
-	while (!plan.gemv && plan.tile_rows >= 2 * step && w->rows * plan.n_blocks / plan.tile_rows < 4 * workers)
-		plan.tile_rows = hth_round_up(plan.tile_rows / 2, step);
 	plan.n_tiles = (w->rows + plan.tile_rows - 1) / plan.tile_rows;
 	return plan;
 }

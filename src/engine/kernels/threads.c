@@ -48,7 +48,7 @@ typedef struct pool_worker {
 	/* The run: written by the caller between two of them, read by who has taken a task. */
 	hth_range_fn *fn;
 	void *ctx;
-	_Atomic uint32_t at_once; /* the most tasks that a worker takes together; may be read too early, and is then another run's */
+	_Atomic uint32_t at_once; /* the most tasks that a worker takes together */
 	unsigned index;
 	hth_threads *pool;
 	pthread_t thread;
@@ -83,20 +83,22 @@ static inline void spin_pause(void)
 
 static inline uint64_t part_of(uint64_t first, uint64_t end) { return end << 32 | first; }
 
-/* Takes half of what a part still has, but not more than `most` tasks: the first ones (its owner) or the last (a thief). What the caller
- * wrote before it opened the run is visible then. */
-static bool take(_Atomic uint64_t *part, bool from_front, uint64_t most, uint64_t *ret_first, uint64_t *ret_end)
+/* Takes half of what a part still has, but not more than a worker of this run takes together: the first ones (of its own part) or the last
+ * (of another's). What the caller wrote before it opened the run is visible then. */
+static bool take(pool_worker *self, pool_worker *of, uint64_t *ret_first, uint64_t *ret_end)
 {
-	uint64_t seen = atomic_load_explicit(part, memory_order_relaxed);
+	uint64_t seen = atomic_load_explicit(&of->part, memory_order_acquire);
 	for (;;) {
-		uint64_t first = (uint32_t)seen, end = seen >> 32, n = HTH_MIN((end - first + 1) / 2, most);
+		uint64_t first = (uint32_t)seen, end = seen >> 32;
 		if (first >= end)
 			return false;
-		uint64_t left = from_front ? part_of(first + n, end) : part_of(first, end - n);
-		if (!atomic_compare_exchange_weak_explicit(part, &seen, left, memory_order_acquire, memory_order_relaxed))
+		/* Read after the part, so that it is of that run; if the part is of a later one by now, the exchange fails or this is too. */
+		uint64_t n = HTH_MIN((end - first + 1) / 2, atomic_load_explicit(&self->at_once, memory_order_relaxed));
+		uint64_t left = of == self ? part_of(first + n, end) : part_of(first, end - n);
+		if (!atomic_compare_exchange_weak_explicit(&of->part, &seen, left, memory_order_acquire, memory_order_acquire))
 			continue;
-		*ret_first = from_front ? first : end - n;
-		*ret_end = from_front ? first + n : end;
+		*ret_first = of == self ? first : end - n;
+		*ret_end = *ret_first + n;
 		return true;
 	}
 }
@@ -118,10 +120,9 @@ static void ask_for(const char *ctx)
 static bool next_tasks(pool_worker *self, uint64_t *ret_first, uint64_t *ret_end)
 {
 	const hth_threads *pool = self->pool;
-	uint64_t most = atomic_load_explicit(&self->at_once, memory_order_relaxed);
-	bool found = take(&self->part, true, most, ret_first, ret_end);
-	for (unsigned i = 1; i < pool->count && !found; i++)
-		found = take(&pool->workers[(self->index + i) % pool->count].part, false, most, ret_first, ret_end);
+	bool found = false;
+	for (unsigned i = 0; i < pool->count && !found; i++)
+		found = take(self, &pool->workers[(self->index + i) % pool->count], ret_first, ret_end);
 	return found;
 }
 

@@ -10,7 +10,11 @@
 
 #include <math.h>
 
-enum { ROWS_PER_TASK = 4, ROWS_INLINE = 4, EXPECT_ROWS = 8 };
+enum {
+	ROWS_PER_TASK = 4,
+	ROWS_INLINE = 4,
+	EXPECT_ROWS = 8, /* with more, products and not the reading of weights take the time */
+};
 
 typedef struct rows_job {
 	hth_pass *p;
