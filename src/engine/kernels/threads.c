@@ -92,7 +92,8 @@ static bool take(pool_worker *self, pool_worker *of, uint64_t *ret_first, uint64
 		uint64_t first = (uint32_t)seen, end = seen >> 32;
 		if (first >= end)
 			return false;
-		/* Read after the part, so that it is of that run; if the part is of a later one by now, the exchange fails or this is too. */
+		/* Read after the part, so that it is of that run; if the part is of a later one by now, so is this, or the exchange
+		 * fails. */
 		uint64_t n = HTH_MIN((end - first + 1) / 2, atomic_load_explicit(&self->at_once, memory_order_relaxed));
 		uint64_t left = of == self ? part_of(first + n, end) : part_of(first, end - n);
 		if (!atomic_compare_exchange_weak_explicit(&of->part, &seen, left, memory_order_acquire, memory_order_acquire))
