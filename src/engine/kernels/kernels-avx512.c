@@ -13,41 +13,98 @@
 
 INLINE __mmask16 first(size_t n) { return n >= 16 ? 0xFFFF : (__mmask16)((1u << n) - 1); }
 
-/* One line of 32 columns. Its second half is put together in a vector: scalars would go through memory one by one. */
-INLINE void quantize_line(hth_a8_line *dst, __m512 v0, __m512 v1)
+enum { LINES = 8 }; /* that are quantised together */
+
+/* What is largest in each of LINES vectors, twice over. */
+INLINE __m512 largest_of_each(const __m512 v[LINES])
 {
-	/* The operand order drops NaN, as the comparison of the reference does. */
-	__m512 max = _mm512_max_ps(_mm512_abs_ps(v0), _mm512_setzero_ps());
-	float m = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(v1), max));
-	float d = m * (1.0f / 127.0f), id = m > 0 ? 127.0f / m : 0;
-	__m128i q0 = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(v0, _mm512_set1_ps(id))));
-	__m128i q1 = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(v1, _mm512_set1_ps(id))));
-	__m256i q = _mm256_set_m128i(q1, q0);
-	/* Sums of two columns in 16 bits, then of the four dwords of each half: columns 0 and 1, and 2 and 3, of every four. */
-	__m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), q);
-	pairs = _mm256_add_epi16(pairs, _mm256_shuffle_epi32(pairs, 0x4E));
-	pairs = _mm256_add_epi16(pairs, _mm256_shuffle_epi32(pairs, 0xB1));
-	__m256i minus = _mm256_sub_epi16(_mm256_setzero_si256(), pairs), both = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
-	__m128i sum0 = _mm256_castsi256_si128(both), sum1 = _mm256_extracti128_si256(both, 1);
-	/* d, s32, s16: d times 1, sum0 + sum1, sum0, sum1. */
-	__m128i sums = _mm_blend_epi32(_mm_unpacklo_epi64(_mm_set1_epi32(1), sum0), _mm_add_epi32(sum0, sum1), 2);
-	sums = _mm_blend_epi32(sums, sum1, 8);
-	__m128 floats = _mm_mul_ps(_mm_cvtepi32_ps(sums), _mm_set1_ps(d));
-	__m128i n16 = _mm_slli_epi32(_mm_sub_epi32(_mm_setzero_si128(), _mm_unpacklo_epi32(sum0, sum1)), 7);
-	__m128i ints = _mm_unpacklo_epi64(n16, _mm_unpacklo_epi32(_mm256_castsi256_si128(minus), _mm256_extracti128_si256(minus, 1)));
-	_mm256_store_si256((__m256i *)dst->q, q);
-	_mm256_store_si256((__m256i *)&dst->d, _mm256_set_m128i(ints, _mm_castps_si128(floats)));
+	__m512 by_two[4], by_four[2];
+#pragma GCC unroll 4
+	for (int i = 0; i < 4; i++)
+		by_two[i] = _mm512_max_ps(_mm512_unpacklo_ps(v[2 * i], v[2 * i + 1]), _mm512_unpackhi_ps(v[2 * i], v[2 * i + 1]));
+#pragma GCC unroll 2
+	for (int i = 0; i < 2; i++) {
+		__m512d a = _mm512_castps_pd(by_two[2 * i]), b = _mm512_castps_pd(by_two[2 * i + 1]);
+		by_four[i] = _mm512_max_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
+	}
+	/* Quarters: of the first four vectors, of the last four. */
+	__m512 all = _mm512_max_ps(_mm512_shuffle_f32x4(by_four[0], by_four[1], 0x88), _mm512_shuffle_f32x4(by_four[0], by_four[1], 0xDD));
+	return _mm512_max_ps(_mm512_shuffle_f32x4(all, all, 0x88), _mm512_shuffle_f32x4(all, all, 0xDD));
+}
+
+/* The low bytes of 16 + 16 dwords. */
+INLINE __m256i low_bytes(__m512i a, __m512i b)
+{
+#define FOUR(at) (0x0C080400u + 0x01010101u * (at))
+	const __m512i low = _mm512_setr_epi32(FOUR(0), FOUR(16), FOUR(32), FOUR(48), FOUR(64), FOUR(80), FOUR(96), FOUR(112), 0, 0, 0, 0, 0, 0, 0,
+	                                      0);
+#undef FOUR
+	return _mm512_castsi512_si256(_mm512_permutex2var_epi8(a, low, b));
+}
+
+/* Two lines of 32 columns, from columns over d as integers; d: of the first line in the lower half, of the second in the upper one. All
+ * that a line has is put together in vectors: scalars would go through memory one by one. */
+INLINE void make_two_lines(__m512i lines[2], __m512i q, __m512 d)
+{
+	/* Sums of two columns in 16 bits, then of the four dwords of each quarter: columns 0 and 1, and 2 and 3, of every four. */
+	__m512i pairs = _mm512_maddubs_epi16(_mm512_set1_epi8(1), q);
+	pairs = _mm512_add_epi16(pairs, _mm512_shuffle_epi32(pairs, 0x4E));
+	pairs = _mm512_add_epi16(pairs, _mm512_shuffle_epi32(pairs, 0xB1));
+	__m512i minus = _mm512_sub_epi16(_mm512_setzero_si512(), pairs), minus_other = _mm512_shuffle_i64x2(minus, minus, 0xB1);
+	/* Of the quarter's 16 columns, and of the line's other 16. */
+	__m512i sum = _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)), other = _mm512_shuffle_i64x2(sum, sum, 0xB1);
+	/* A line's first quarter is d, s32, s16 (d times 1, both sums, the first, the second), its second n16 and minus. */
+	enum { ONE = 0x0101, BOTH = 0x0202, OTHER = 0x1818, MINUS_OTHER = 0x4040, MINUS = 0x8080, INTS = 0x3030 };
+	__m512i sums = _mm512_mask_mov_epi32(sum, OTHER, other);
+	sums = _mm512_mask_add_epi32(sums, BOTH, sum, other);
+	sums = _mm512_mask_mov_epi32(sums, ONE, _mm512_set1_epi32(1));
+	__m512i end = _mm512_castps_si512(_mm512_mul_ps(_mm512_cvtepi32_ps(sums), d));
+	end = _mm512_mask_slli_epi32(end, INTS, _mm512_sub_epi32(_mm512_setzero_si512(), sums), 7);
+	end = _mm512_mask_mov_epi32(end, MINUS_OTHER, minus_other);
+	end = _mm512_mask_mov_epi32(end, MINUS, minus);
+	lines[0] = _mm512_shuffle_i64x2(q, end, 0x44);
+	lines[1] = _mm512_shuffle_i64x2(q, end, 0xEE);
 }
 _Static_assert(offsetof(hth_a8_line, d) == 32 && offsetof(hth_a8_line, s16) == 40 && offsetof(hth_a8_line, n16) == 48 &&
                    offsetof(hth_a8_line, minus) == 56,
-               "as quantize_line puts it together");
+               "as make_two_lines puts it together");
+
+/* n columns, at most LINES lines of them; whole: exactly. */
+INLINE void quantize_lines(hth_a8_line *dst, size_t stride, const float *x, size_t n, const bool whole)
+{
+	__m512 v[2 * LINES], max[LINES];
+#pragma GCC unroll 16
+	for (size_t i = 0; i < 2 * LINES; i++)
+		v[i] = whole ? _mm512_loadu_ps(x + 16 * i) : _mm512_maskz_loadu_ps(n > 16 * i ? first(n - 16 * i) : 0, x + 16 * i);
+	/* The operand order drops NaN, as the comparison of the reference does. */
+#pragma GCC unroll 8
+	for (size_t i = 0; i < LINES; i++)
+		max[i] = _mm512_max_ps(_mm512_abs_ps(v[2 * i + 1]), _mm512_max_ps(_mm512_abs_ps(v[2 * i]), _mm512_setzero_ps()));
+	__m512 m = largest_of_each(max), d = _mm512_mul_ps(m, _mm512_set1_ps(1.0f / 127.0f));
+	_Alignas(64) float id[16];
+	_mm512_store_ps(id, _mm512_maskz_div_ps(_mm512_cmp_ps_mask(m, _mm512_setzero_ps(), _CMP_GT_OQ), _mm512_set1_ps(127.0f), m));
+#pragma GCC unroll 8
+	for (size_t i = 0; i < LINES; i += 2) {
+		__m512i q[4], lines[2];
+#pragma GCC unroll 4
+		for (size_t k = 0; k < 4; k++)
+			q[k] = _mm512_cvtps_epi32(_mm512_mul_ps(v[2 * i + k], _mm512_set1_ps(id[i + k / 2])));
+		__m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(low_bytes(q[0], q[1])), low_bytes(q[2], q[3]), 1);
+		const __m512i of_line = _mm512_inserti64x4(_mm512_set1_epi32((int)i), _mm256_set1_epi32((int)i + 1), 1);
+		make_two_lines(lines, both, _mm512_permutexvar_ps(of_line, d));
+		for (size_t k = 0; k < 2; k++)
+			if (whole || n > 32 * (i + k))
+				_mm512_store_si512((char *)dst + (i + k) * stride, lines[k]);
+	}
+}
 
 static void quantize_acts(hth_a8_line *dst, size_t stride, const float *x, size_t n)
 {
-	for (; n >= 32; n -= 32, x += 32, dst = (hth_a8_line *)((char *)dst + stride))
-		quantize_line(dst, _mm512_loadu_ps(x), _mm512_loadu_ps(x + 16));
+	enum { COLS = 32 * LINES };
+	for (; n >= COLS; n -= COLS, x += COLS, dst = (hth_a8_line *)((char *)dst + LINES * stride))
+		quantize_lines(dst, stride, x, COLS, true);
 	if (n > 0)
-		quantize_line(dst, _mm512_maskz_loadu_ps(first(n), x), _mm512_maskz_loadu_ps(n > 16 ? first(n - 16) : 0, x + 16));
+		quantize_lines(dst, stride, x, n, false);
 }
 
 INLINE __m512 exp16(__m512 x)

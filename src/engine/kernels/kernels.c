@@ -694,9 +694,11 @@ bool hth_gated_fits(const hth_matrix *up, const hth_matrix *gate, const hth_matr
 
 bool hth_matmul_gated(hth_threads *threads, const hth_gated *gated)
 {
-	run_plan run = {.row = hth_kernels_row(), .threads = threads, .n_jobs = 1};
-	hth_matmul job = {.w = gated->up, .x = gated->x};
-	run.jobs[0] = plan_job(&run, &job, gated);
+	run_plan run; /* 24 KiB, of which one job is filled in */
+	run.row = hth_kernels_row();
+	run.threads = threads;
+	run.n_jobs = 1;
+	run.jobs[0] = plan_job(&run, &(hth_matmul){.w = gated->up, .x = gated->x}, gated);
 	if (run.jobs[0].gemv)
 		return false;
 	hth_acts_set(gated->into, NULL, 0, gated->x->n_tokens, gated->up->rows);

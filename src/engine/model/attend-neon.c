@@ -6,4 +6,5 @@
 #define ROW_SYMBOL hth_attend_neon
 #define load_f16(p) ((vf)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))))
 #define any_above(a, b) (vmaxvq_u32(vcgtq_f32((float32x4_t)(a), (float32x4_t)(b))) != 0)
+#define largest(a) vmaxvq_f32((float32x4_t)(a))
 #include "engine/model/attend-body.inc"

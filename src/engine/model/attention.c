@@ -201,10 +201,13 @@ static void attend_block(const attention_job *job, const block *b, uint32_t spli
 		ret_state->next_k = ret_state->next_v = NULL;
 		ret_state->next_size = p->kv->shape.type == HTH_KV_F32 ? sizeof(float) : p->kv->shape.type == HTH_KV_F16 ? sizeof(uint16_t)
 		    : 1;
-		if (i + 1 < to) {
-			uint32_t next = hth_kv_page(p->kv, b->run->seq, (i + 1) * HTH_KV_PAGE);
-			ret_state->next_k = hth_kv_tile(p->kv, next, job->layer, 0, b->head);
-			ret_state->next_v = hth_kv_tile(p->kv, next, job->layer, 1, b->head);
+		/* After a head's last page the next one's first: that is the next task, most likely this worker's. */
+		bool last = i + 1 == page0 + n_pages;
+		uint32_t next_head = b->head + last, next_page = last ? page0 : i + 1;
+		if (next_head < params->n_head_kv) {
+			uint32_t next = hth_kv_page(p->kv, b->run->seq, next_page * HTH_KV_PAGE);
+			ret_state->next_k = hth_kv_tile(p->kv, next, job->layer, 0, next_head);
+			ret_state->next_v = hth_kv_tile(p->kv, next, job->layer, 1, next_head);
 		}
 		if (as_halves)
 			job->ops->page_f16(ret_state, (const uint16_t *)(const void *)k,
