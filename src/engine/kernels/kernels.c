@@ -227,6 +227,7 @@ void __tsan_write_range(void *at, unsigned long size);
 #define TASK_WRITES(at, size) ((void)0)
 #endif
 
+static size_t tokens_of(const hth_matmul *job) { return job->select != NULL ? job->n_select : job->x->n_tokens; }
 static size_t token_of(const hth_matmul *job, size_t i) { return job->select != NULL ? job->select[i] : i; }
 
 /* acc[group][token][G] to y[token][row]. G is a constant where it is called with one: the copies are then a few moves. */
@@ -606,17 +607,23 @@ static size_t few_tile_rows(const hth_matrix *w, size_t workers)
 	return rows_for_all(HTH_MAX(hth_round_up(GEMV_BYTES / w->row_bytes, STEP), (size_t)STEP), STEP, w->rows, workers);
 }
 
+/* Few tokens: row by row as the weights lie, not through panels. */
+static bool goes_by_rows(const hth_kernel_row *row, const hth_matmul *job)
+{
+	const hth_kernel_type *type = &row->types[job->w->type];
+	bool codes = hth_type_has_codes(job->w->type);
+	bool few = codes ? type->few != NULL : type->few_float != NULL;
+	if (codes && ((type->gemv == NULL && type->few == NULL) || job->x->n_tokens > job->x->max_arranged))
+		return false;
+	return tokens_of(job) <= (few ? HTH_MIN(row->few_tokens, (unsigned)FEW_TOKENS) : 1);
+}
+
 static job_plan plan_job(const run_plan *run, const hth_matmul *job, const hth_gated *gated)
 {
 	const hth_kernel_row *row = run->row;
 	const hth_matrix *w = job->w;
 	job_plan plan = {.job = *job, .gated = gated, .codes = hth_type_has_codes(w->type), .n_rows = w->rows,
-	                 .n_tokens = job->select != NULL ? job->n_select : job->x->n_tokens, .block_tokens = 1};
-	const hth_kernel_type *type = &row->types[w->type];
-	bool few = plan.codes ? type->few != NULL : type->few_float != NULL;
-	plan.gemv = plan.n_tokens <= (few ? HTH_MIN(row->few_tokens, (unsigned)FEW_TOKENS) : 1);
-	if (plan.codes && ((type->gemv == NULL && type->few == NULL) || job->x->n_tokens > job->x->max_arranged))
-		plan.gemv = false;
+	                 .n_tokens = tokens_of(job), .block_tokens = 1, .gemv = goes_by_rows(row, job)};
 	size_t workers = hth_threads_count(run->threads);
 	if (plan.gemv) {
 		plan.n_blocks = 1;
@@ -631,8 +638,17 @@ static job_plan plan_job(const run_plan *run, const hth_matmul *job, const hth_g
 	return plan;
 }
 
+void hth_matmul_prepare(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs)
+{
+	const hth_kernel_row *row = hth_kernels_row();
+	for (size_t i = 0; i < n_jobs; i++)
+		if (hth_type_has_codes(jobs[i].w->type) && tokens_of(&jobs[i]) > 0)
+			make_acts(row, threads, jobs[i].x, jobs[i].w->type, goes_by_rows(row, &jobs[i]));
+}
+
 void hth_matmul_run(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs)
 {
+	hth_matmul_prepare(threads, jobs, n_jobs);
 	_Alignas(64) run_plan run;
 	run.row = hth_kernels_row();
 	run.threads = threads;
@@ -642,8 +658,6 @@ void hth_matmul_run(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs)
 		job_plan *plan = &run.jobs[run.n_jobs];
 		*plan = plan_job(&run, &jobs[i], NULL);
 		if (plan->n_tokens > 0) {
-			if (plan->codes)
-				make_acts(run.row, threads, jobs[i].x, jobs[i].w->type, plan->gemv);
 			if (plan->codes && plan->gemv)
 				plan_few(&run, plan);
 			plan->first_task = run.n_tasks;
@@ -662,27 +676,26 @@ void hth_matmul_run(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs)
 	}
 }
 
-void hth_matmul_expect(hth_threads *threads, const hth_matrix *const *next, size_t n)
+void hth_matmul_begins(const hth_threads *threads, const hth_matrix *const *matrices, size_t n, const void **ret_at)
 {
 	enum { MATRICES = 4 };
 	size_t workers = hth_threads_count(threads), n_tiles = 0, tile_rows[MATRICES], tiles[MATRICES] = {0};
 	n = HTH_MIN(n, (size_t)MATRICES);
 	for (size_t i = 0; i < n; i++) {
-		if (next[i]->rows == 0)
+		if (matrices[i]->rows == 0)
 			continue;
-		tile_rows[i] = few_tile_rows(next[i], workers);
-		tiles[i] = (next[i]->rows + tile_rows[i] - 1) / tile_rows[i];
+		tile_rows[i] = few_tile_rows(matrices[i], workers);
+		tiles[i] = (matrices[i]->rows + tile_rows[i] - 1) / tile_rows[i];
 		n_tiles += tiles[i];
 	}
 	for (unsigned w = 0; w < workers; w++) {
-		const char *at = NULL;
 		size_t tile = n_tiles * w / workers; /* as the pool parts them */
-		for (size_t i = 0; i < n && at == NULL; i++) {
+		ret_at[w] = NULL;
+		for (size_t i = 0; i < n && ret_at[w] == NULL; i++) {
 			if (tile < tiles[i])
-				at = (const char *)next[i]->data + tile * tile_rows[i] * next[i]->row_bytes;
+				ret_at[w] = (const char *)matrices[i]->data + tile * tile_rows[i] * matrices[i]->row_bytes;
 			tile -= HTH_MIN(tile, tiles[i]);
 		}
-		hth_threads_expect(threads, w, at);
 	}
 }
 

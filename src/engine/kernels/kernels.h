@@ -54,9 +54,12 @@ typedef struct hth_matmul {
 /* Runs several independent products as one piece of parallel work (q, k and v; gate and up; all experts). */
 void hth_matmul_run(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs);
 
-/* Said before products of a few tokens: those after them are of these matrices, so workers that wait in between ask for the beginnings of
- * their parts. At most 4, some of which may be empty; n = 0: it is not known. */
-void hth_matmul_expect(hth_threads *threads, const hth_matrix *const *next, size_t n);
+/* Makes the 8-bit forms of activations that these products read; else hth_matmul_run does. */
+void hth_matmul_prepare(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs);
+
+/* Where in these matrices (at most 4, some of which may be empty) each worker begins when a few tokens are multiplied by them in one run:
+ * ret_at[worker], NULL where that is nowhere; as many as the pool has. */
+void hth_matmul_begins(const hth_threads *threads, const hth_matrix *const *matrices, size_t n, const void **ret_at);
 
 /* Two matrices of one shape that read the same activations, one gating the other: `into` becomes act(gate . x) * (up . x), in the 8-bit
  * form alone, for a matrix that reads that (hth_gated_fits). It has room for x's tokens by up's rows. */

@@ -27,14 +27,13 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <unistd.h>
 
 enum {
-	THREADS_MAX = 512,
 	SPIN_WORKER_NS = 60 * 1000, /* between two runs of one forward pass there are a few microseconds */
 	SPIN_CALLER_NS = 30 * 1000, /* the longest that a worker takes to finish its last task is about one task */
-	NEXT_BYTES = 64 * 1024, /* of the next run's part: what a core reads in 2 us */
 	RUN_BYTES = 512, /* of a run's description, asked for as a worker begins */
 	RANGE_MAX = 16, /* tasks: what a worker whose core is taken away keeps from the others */
 	WORKER_STACK = 512 * 1024,
@@ -52,9 +51,13 @@ typedef struct pool_worker {
 	unsigned index;
 	hth_threads *pool;
 	pthread_t thread;
-	_Atomic(const char *) next; /* where the next run's part begins, or NULL */
+	/* What it reads next, most likely; the first without bytes is the end. In a line of its own, read while waiting only. */
+	_Alignas(64) struct {
+		_Atomic(const char *) at;
+		_Atomic size_t bytes;
+	} next[HTH_THREADS_EXTENTS];
 } pool_worker;
-_Static_assert(sizeof(pool_worker) == 64, "a cache line");
+_Static_assert(offsetof(pool_worker, next) == 64 && sizeof(pool_worker) == 128, "two cache lines");
 
 struct hth_threads {
 	unsigned count;
@@ -145,14 +148,27 @@ static void work(pool_worker *self)
 	}
 }
 
-/* Asks for the next four lines of what this worker reads next; false: for enough of it. */
-static bool ask_for_next(const pool_worker *self, size_t *asked)
+/* How far a worker has come in asking for what it reads next. */
+typedef struct asked {
+	size_t all, extent, bytes; /* bytes of all extents, and of this one */
+} asked;
+
+/* Asks for the next four lines; false: there are no more. */
+static bool ask_for_next(const pool_worker *self, asked *a)
 {
-	const char *next = atomic_load_explicit(&self->next, memory_order_relaxed);
-	if (next == NULL || *asked >= NEXT_BYTES)
+	if (a->all >= HTH_THREADS_AHEAD || a->extent >= HTH_THREADS_EXTENTS)
 		return false;
-	for (size_t end = *asked + 256; *asked < end; *asked += 64)
-		__builtin_prefetch(next + *asked, 0, 2);
+	const char *at = atomic_load_explicit(&self->next[a->extent].at, memory_order_relaxed);
+	size_t bytes = atomic_load_explicit(&self->next[a->extent].bytes, memory_order_relaxed);
+	if (bytes == 0)
+		return false;
+	for (size_t end = a->bytes + 256; a->bytes < end; a->bytes += 64)
+		__builtin_prefetch(at + a->bytes, 0, 2);
+	a->all += 256;
+	if (a->bytes >= bytes) {
+		a->extent++;
+		a->bytes = 0;
+	}
 	return true;
 }
 
@@ -163,12 +179,12 @@ static void *worker_main(void *arg)
 	while (!atomic_load_explicit(&pool->quit, memory_order_acquire)) {
 		work(self);
 		uint64_t until = hth_clock_ns() + SPIN_WORKER_NS;
-		size_t asked = 0;
+		asked so_far = {0};
 		bool open = false;
 		do {
 			for (int i = 0; i < 64 && !open; i++) {
 				open = has_tasks(self, memory_order_relaxed);
-				if (!open && !ask_for_next(self, &asked))
+				if (!open && !ask_for_next(self, &so_far))
 					spin_pause();
 			}
 		} while (!open && !atomic_load_explicit(&pool->quit, memory_order_relaxed) && hth_clock_ns() < until);
@@ -194,7 +210,7 @@ static unsigned count_cores(void)
 	CPU_ZERO(&set);
 	if (sched_getaffinity(0, sizeof set, &set) != 0) {
 		long n = sysconf(_SC_NPROCESSORS_ONLN);
-		return n > 0 ? (unsigned)HTH_MIN(n, THREADS_MAX) : 1;
+		return n > 0 ? (unsigned)HTH_MIN(n, HTH_THREADS_MAX) : 1;
 	}
 	unsigned n = 0;
 	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
@@ -219,15 +235,15 @@ static unsigned count_cores(void)
 			n = (unsigned)HTH_MIN(n, HTH_MAX(1, (quota + period - 1) / period));
 		fclose(f);
 	}
-	return HTH_MIN(HTH_MAX(n, 1u), (unsigned)THREADS_MAX);
+	return HTH_MIN(HTH_MAX(n, 1u), (unsigned)HTH_THREADS_MAX);
 }
 
 hth_status hth_threads_create(hth_threads **ret_threads, unsigned n, hth_error *err)
 {
 	if (n == 0)
 		n = count_cores();
-	if (n > THREADS_MAX)
-		return hth_fail(err, HTH_TOO_LARGE, "%u threads asked for, the most is %d", n, THREADS_MAX);
+	if (n > HTH_THREADS_MAX)
+		return hth_fail(err, HTH_TOO_LARGE, "%u threads asked for, the most is %d", n, HTH_THREADS_MAX);
 	hth_threads *pool = aligned_alloc(64, hth_round_up(sizeof *pool, 64));
 	if (pool == NULL)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a pool of %u threads", n);
@@ -286,9 +302,13 @@ void *hth_threads_scratch(hth_threads *threads, unsigned worker)
 	return threads->scratch + (size_t)worker * HTH_THREADS_SCRATCH;
 }
 
-void hth_threads_expect(hth_threads *threads, unsigned worker, const void *next)
+void hth_threads_expect(hth_threads *threads, unsigned worker, const hth_extent *extents, size_t n)
 {
-	atomic_store_explicit(&threads->workers[worker].next, next, memory_order_relaxed);
+	pool_worker *w = &threads->workers[worker];
+	for (size_t i = 0; i < HTH_THREADS_EXTENTS; i++) {
+		atomic_store_explicit(&w->next[i].at, i < n ? extents[i].at : NULL, memory_order_relaxed);
+		atomic_store_explicit(&w->next[i].bytes, i < n ? extents[i].bytes : 0, memory_order_relaxed);
+	}
 }
 
 static bool all_done(const hth_threads *pool, int order)
@@ -302,12 +322,12 @@ static bool all_done(const hth_threads *pool, int order)
 static void wait_until_done(hth_threads *pool)
 {
 	uint64_t until = 0;
-	size_t asked = 0;
+	asked so_far = {0};
 	while (!all_done(pool, memory_order_acquire)) {
 		for (int i = 0; i < 64; i++) {
 			if (all_done(pool, memory_order_acquire))
 				return;
-			if (!ask_for_next(&pool->workers[0], &asked))
+			if (!ask_for_next(&pool->workers[0], &so_far))
 				spin_pause();
 		}
 		uint64_t now = hth_clock_ns();

@@ -16,8 +16,10 @@ typedef struct hth_threads hth_threads;
  * a task starts. */
 #define HTH_THREADS_SCRATCH ((size_t)512 * 1024)
 
+enum { HTH_THREADS_MAX = 512 };
+
 /* n = 0: one per core that this process may run on (second hyperthreads not counted, a control group's quota kept).
- * At most 512. Workers start here (a sandbox may forbid it later). */
+ * At most HTH_THREADS_MAX. Workers start here (a sandbox may forbid it later). */
 HTH_MUST_USE hth_status hth_threads_create(hth_threads **ret_threads, unsigned n, hth_error *err);
 void hth_threads_destroy(hth_threads *threads);
 unsigned hth_threads_count(const hth_threads *threads);
@@ -31,8 +33,14 @@ void hth_threads_run(hth_threads *threads, size_t n_tasks, void (*fn)(void *ctx,
 typedef void hth_range_fn(void *ctx, size_t first, size_t end, unsigned worker);
 void hth_threads_run_ranges(hth_threads *threads, size_t n_tasks, hth_range_fn *fn, void *ctx);
 
-/* Said before a run: what a worker reads first in the run after it begins at `next`. While it has nothing to do, it asks memory for the
- * beginning of that. NULL: not known. It stays so until told otherwise. */
-void hth_threads_expect(hth_threads *threads, unsigned worker, const void *next);
+/* Memory that is read soon. It is only asked for, never read, so it may be gone by then. */
+typedef struct hth_extent {
+	const void *at;
+	size_t bytes;
+} hth_extent;
+enum { HTH_THREADS_EXTENTS = 4, HTH_THREADS_AHEAD = 64 * 1024 };
+/* Said right before a run: what a worker reads first once that is over. While it has nothing to do, it asks for these extents (at most
+ * HTH_THREADS_EXTENTS) in this order, and for HTH_THREADS_AHEAD bytes in all, what a core reads in 2 us. It stays so until told otherwise. */
+void hth_threads_expect(hth_threads *threads, unsigned worker, const hth_extent *extents, size_t n);
 
 #endif

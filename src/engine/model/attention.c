@@ -127,6 +127,16 @@ static void visible(const attention_job *job, const hth_run *run, uint32_t pos, 
 	*first = window > 0 && pos + 1 > window ? pos + 1 - window : 0;
 }
 
+/* The pages that a block's tokens see. */
+static void pages_of(const attention_job *job, const block *b, uint32_t *ret_first, uint32_t *ret_n)
+{
+	uint32_t first, end, unused;
+	visible(job, b->run, b->run->pos + b->r0, &first, &unused);
+	visible(job, b->run, b->run->pos + b->r0 + b->n - 1, &unused, &end);
+	*ret_first = first / HTH_KV_PAGE;
+	*ret_n = (end - 1) / HTH_KV_PAGE + 1 - *ret_first;
+}
+
 /* Which tokens of the page that begins at position `base` each row sees; false when none sees any. */
 static bool see_page(const attention_job *job, const block *b, uint32_t base, hth_attend *a, uint8_t *lo, uint8_t *hi)
 {
@@ -186,10 +196,8 @@ static void attend_block(const attention_job *job, const block *b, uint32_t spli
 
 	/* Few rows (decode) widen while they read; many would widen the same tile again and again. */
 	bool as_halves = p->kv->shape.type == HTH_KV_F16 && m <= job->ops->rows_of_halves;
-	uint32_t first, end, unused;
-	visible(job, b->run, b->run->pos + b->r0, &first, &unused);
-	visible(job, b->run, b->run->pos + b->r0 + b->n - 1, &unused, &end);
-	uint32_t page0 = first / HTH_KV_PAGE, n_pages = (end - 1) / HTH_KV_PAGE + 1 - page0;
+	uint32_t page0, n_pages;
+	pages_of(job, b, &page0, &n_pages);
 	uint32_t from = page0 + (uint32_t)((uint64_t)n_pages * split / job->n_splits);
 	uint32_t to = page0 + (uint32_t)((uint64_t)n_pages * (split + 1) / job->n_splits);
 	for (uint32_t i = from; i < to; i++) {
@@ -218,6 +226,28 @@ static void attend_block(const attention_job *job, const block *b, uint32_t spli
 	}
 }
 
+/* The last blocks of a run see the most: they go first, so that the pool ends together. */
+static block block_of(const attention_job *job, size_t task, uint32_t *ret_split)
+{
+	const hth_pass *p = job->p;
+	const hth_params *params = &p->model->params;
+	*ret_split = (uint32_t)(task % job->n_splits);
+	size_t rest = task / job->n_splits;
+	block b = {.run = p->runs + p->n_runs, .head = (uint32_t)(rest % params->n_head_kv)};
+	rest /= params->n_head_kv;
+	uint32_t blocks;
+	do {
+		b.run--;
+		blocks = (b.run->n + job->block_rows - 1) / job->block_rows;
+		if (rest < blocks)
+			break;
+		rest -= blocks;
+	} while (b.run > p->runs);
+	b.r0 = (blocks - 1 - (uint32_t)rest) * job->block_rows;
+	b.n = HTH_MIN(job->block_rows, b.run->n - b.r0);
+	return b;
+}
+
 static float sum_of(const hth_attend *state, size_t row)
 {
 	const float *sum = state->sum + row * HTH_KV_PAGE;
@@ -236,21 +266,8 @@ static void attention_task(void *ctx, size_t task, unsigned worker)
 	size_t dim = params->head_dim, group = params->n_group, m;
 	float *scratch = p->scratch + worker * p->scratch_len;
 
-	/* The last blocks of a run see the most: they go first, so that the pool ends together. */
-	uint32_t split = (uint32_t)(task % job->n_splits);
-	size_t rest = task / job->n_splits;
-	block b = {.run = p->runs + p->n_runs, .head = (uint32_t)(rest % params->n_head_kv)};
-	rest /= params->n_head_kv;
-	uint32_t blocks;
-	do {
-		b.run--;
-		blocks = (b.run->n + job->block_rows - 1) / job->block_rows;
-		if (rest < blocks)
-			break;
-		rest -= blocks;
-	} while (b.run > p->runs);
-	b.r0 = (blocks - 1 - (uint32_t)rest) * job->block_rows;
-	b.n = HTH_MIN(job->block_rows, b.run->n - b.r0);
+	uint32_t split;
+	block b = block_of(job, task, &split);
 	m = b.n * group;
 
 	hth_attend state;
@@ -352,27 +369,51 @@ static void bias_rows(hth_pass *p, const void *bias, size_t first, size_t n)
 		hth_vec()->axpy_f32(p->h + r * n_embd, bias, 1, n_embd);
 }
 
-void hth_pass_attention(hth_pass *p, const hth_layer *l)
+/* The tasks of a layer's attention; 0 where nobody wants this layer's outputs. */
+static size_t plan_attention(hth_pass *p, const hth_layer *l, attention_job *ret_job)
 {
 	const hth_params *params = &p->model->params;
-	if (p->layer + 1 == params->n_layer && p->n_outputs < p->n_rows)
-		narrow(p);
-	attention_job job = {.p = p,
-	                     .l = l,
-	                     .ops = hth_attend_ops(),
-	                     .block_rows = rows_per_block(params),
-	                     .layer = p->layer % p->kv->shape.n_layer};
+	*ret_job = (attention_job){.p = p,
+	                           .l = l,
+	                           .ops = hth_attend_ops(),
+	                           .block_rows = rows_per_block(params),
+	                           .layer = p->layer % p->kv->shape.n_layer};
 	size_t n_tasks = 0;
 	for (size_t i = 0; i < p->n_runs; i++)
-		n_tasks += (size_t)((p->runs[i].n + job.block_rows - 1) / job.block_rows) * params->n_head_kv;
-	if (n_tasks == 0) /* nobody wants this layer's outputs */
+		n_tasks += (size_t)((p->runs[i].n + ret_job->block_rows - 1) / ret_job->block_rows) * params->n_head_kv;
+	ret_job->n_splits = n_tasks > 0 ? choose_splits(p, n_tasks, ret_job->block_rows) : 1;
+	return n_tasks * ret_job->n_splits;
+}
+
+size_t hth_attention_begins(hth_pass *p, const hth_layer *l, unsigned worker, hth_extent *ret_extents)
+{
+	attention_job job;
+	size_t n_tasks = plan_attention(p, l, &job), task = n_tasks * worker / hth_threads_count(p->threads);
+	if (task == n_tasks)
+		return 0;
+	uint32_t split, page0, n_pages;
+	block b = block_of(&job, task, &split);
+	pages_of(&job, &b, &page0, &n_pages);
+	uint32_t first = page0 + (uint32_t)((uint64_t)n_pages * split / job.n_splits);
+	uint32_t page = hth_kv_page(p->kv, b.run->seq, first * HTH_KV_PAGE);
+	for (unsigned value = 0; value < 2; value++)
+		ret_extents[value] = (hth_extent){hth_kv_tile(p->kv, page, job.layer, value, b.head), p->kv->tile_bytes};
+	return 2;
+}
+
+void hth_pass_attention(hth_pass *p, const hth_layer *l)
+{
+	if (p->layer + 1 == p->model->params.n_layer && p->n_outputs < p->n_rows)
+		narrow(p);
+	attention_job job;
+	size_t n_tasks = plan_attention(p, l, &job);
+	if (n_tasks == 0)
 		return;
-	job.n_splits = choose_splits(p, n_tasks, job.block_rows);
-	hth_threads_run(p->threads, n_tasks * job.n_splits, attention_task, &job);
+	hth_pass_expect(p, HTH_THEN_ATTENTION_OUT);
+	hth_threads_run(p->threads, n_tasks, attention_task, &job);
 	if (job.n_splits > 1)
 		merge(&job);
-	hth_pass_expect_ffn(p, l);
-	hth_pass_matmul(p, &l->o, p->att, p->n_rows, p->h);
+	hth_pass_matmul(p, &l->o, p->att, p->n_rows, p->h, HTH_THEN_FFN);
 	if (l->o_b != NULL)
 		hth_pass_rows(p, p->n_rows, bias_rows, l->o_b);
 }

@@ -159,9 +159,9 @@ static void shared_expert(hth_pass *p, const experts_arg *arg)
 	size_t n_ff = l->shexp_up.rows;
 	const hth_matmul jobs[] = {{.w = &l->shexp_gate, .x = p->acts, .y = p->gate, .y_stride = n_ff},
 	                           {.w = &l->shexp_up, .x = p->acts, .y = p->up, .y_stride = n_ff}};
-	hth_matmul_run(p->threads, jobs, HTH_COUNT(jobs));
+	hth_pass_multiply(p, jobs, HTH_COUNT(jobs), HTH_THEN_UNKNOWN);
 	hth_pass_rows(p, p->n_rows, shared_gate_rows, arg);
-	hth_pass_matmul(p, &l->shexp_down, p->gate, p->n_rows, p->pair);
+	hth_pass_matmul(p, &l->shexp_down, p->gate, p->n_rows, p->pair, HTH_THEN_LAYER);
 }
 
 void hth_pass_experts(hth_pass *p, const hth_layer *l, const hth_experts_options *options)
@@ -172,8 +172,8 @@ void hth_pass_experts(hth_pass *p, const hth_layer *l, const hth_experts_options
 	if (p->n_rows == 0)
 		return;
 	hth_acts_set(p->acts, p->h, params->n_embd, p->n_rows, params->n_embd);
-	hth_matmul_run(p->threads,
-	               &(hth_matmul){.w = &l->router, .x = p->acts, .y = p->router, .y_stride = params->n_expert}, 1);
+	const hth_matmul route = {.w = &l->router, .x = p->acts, .y = p->router, .y_stride = params->n_expert};
+	hth_pass_multiply(p, &route, 1, HTH_THEN_UNKNOWN);
 	hth_pass_rows(p, p->n_rows, route_rows, &arg);
 	sort_pairs(p);
 
@@ -195,7 +195,7 @@ void hth_pass_experts(hth_pass *p, const hth_layer *l, const hth_experts_options
 		                                        .y = p->up + at * n_ff,
 		                                        .y_stride = n_ff};
 	}
-	hth_matmul_run(p->threads, p->expert_jobs, n_jobs);
+	hth_pass_multiply(p, p->expert_jobs, n_jobs, HTH_THEN_UNKNOWN);
 	activate_job job = {p, &arg};
 	if (p->n_rows * params->n_expert_used * n_ff <= INLINE_VALUES) /* a decode step: no barrier for this little */
 		for (uint32_t e = 0; e < params->n_expert; e++)
@@ -215,8 +215,7 @@ void hth_pass_experts(hth_pass *p, const hth_layer *l, const hth_experts_options
 			                                        .y = p->pair + at * params->n_embd,
 			                                        .y_stride = params->n_embd};
 	}
-	hth_pass_expect_next_layer(p);
-	hth_matmul_run(p->threads, p->expert_jobs, n_jobs);
+	hth_pass_multiply(p, p->expert_jobs, n_jobs, shared ? HTH_THEN_UNKNOWN : HTH_THEN_LAYER);
 	hth_pass_rows(p, p->n_rows, combine_rows, &arg);
 	if (shared) {
 		shared_expert(p, &arg);

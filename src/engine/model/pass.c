@@ -9,6 +9,7 @@
 #include "base/mem.h"
 
 #include <math.h>
+#include <stddef.h>
 
 enum {
 	ROWS_PER_TASK = 4,
@@ -42,33 +43,84 @@ void hth_pass_rows(hth_pass *p, size_t n, hth_rows_fn *fn, const void *arg)
 	hth_threads_run(p->threads, (n + ROWS_PER_TASK - 1) / ROWS_PER_TASK, rows_task, &job);
 }
 
-static void expect(hth_pass *p, const hth_matrix *const *next, size_t n)
-{
-	hth_matmul_expect(p->threads, next, p->n_rows <= EXPECT_ROWS ? n : 0);
-}
+/* The bytes of a layer's description [from, to), members of it. */
+#define LAYER_EXTENT(l, from, to) \
+	((hth_extent){(const char *)(l) + offsetof(hth_layer, from), offsetof(hth_layer, to) - offsetof(hth_layer, from)})
 
-void hth_pass_expect_ffn(hth_pass *p, const hth_layer *l)
-{
-	bool experts = l->up.rows == 0; /* whose router, which comes first, is small */
-	expect(p, (const hth_matrix *const[]){&l->up, &l->gate}, experts ? 0 : l->gate.rows > 0 ? 2 : 1);
-}
-
-void hth_pass_expect_next_layer(hth_pass *p)
+void hth_pass_expect(hth_pass *p, hth_then then)
 {
 	const hth_model *m = p->model;
-	const hth_layer *next = &m->layers[p->layer + 1];
-	if (p->layer + 1 < m->params.n_layer)
-		expect(p, (const hth_matrix *const[]){&next->q, &next->k, &next->v}, 3);
-	else
-		expect(p, (const hth_matrix *const[]){&m->output}, 1);
+	const hth_layer *l = &m->layers[p->layer], *next = p->layer + 1 < m->params.n_layer ? l + 1 : NULL;
+	const hth_matrix *matrices[3] = {NULL};
+	size_t n = 0, n_first = 0;
+	hth_extent first[2]; /* what the caller reads before it opens the next run: a norm's weights, what the layer is */
+	const void *begins[HTH_THREADS_MAX];
+
+	if (p->n_rows > EXPECT_ROWS)
+		then = HTH_THEN_UNKNOWN;
+	const float *norm = NULL;
+	switch (then) {
+	case HTH_THEN_UNKNOWN:
+		break;
+	case HTH_THEN_ATTENTION:
+	case HTH_THEN_ATTENTION_OUT:
+		matrices[n++] = &l->o;
+		break;
+	case HTH_THEN_FFN:
+		norm = l->ffn_norm;
+		first[n_first++] = LAYER_EXTENT(l, ffn_norm, router_b);
+		if (l->router.rows > 0) {
+			matrices[n++] = &l->router;
+		} else {
+			matrices[n++] = &l->up;
+			matrices[n++] = &l->gate;
+		}
+		break;
+	case HTH_THEN_FFN_DOWN:
+		matrices[n++] = &l->down;
+		break;
+	case HTH_THEN_LAYER:
+		norm = next != NULL ? next->attn_norm : m->output_norm;
+		if (next != NULL) {
+			first[n_first++] = LAYER_EXTENT(next, window, o_b);
+			matrices[n++] = &next->q;
+			matrices[n++] = &next->k;
+			matrices[n++] = &next->v;
+		} else {
+			matrices[n++] = &m->output;
+		}
+		break;
+	}
+	if (norm != NULL)
+		first[n_first++] = (hth_extent){norm, m->params.n_embd * sizeof *norm};
+	hth_matmul_begins(p->threads, matrices, n, begins);
+	for (unsigned w = 0; w < hth_threads_count(p->threads); w++) {
+		hth_extent extents[HTH_THREADS_EXTENTS];
+		size_t n_extents = 0;
+		if (w == 0)
+			for (; n_extents < n_first; n_extents++)
+				extents[n_extents] = first[n_extents];
+		if (then == HTH_THEN_ATTENTION)
+			n_extents += hth_attention_begins(p, l, w, extents + n_extents);
+		if (begins[w] != NULL)
+			extents[n_extents++] = (hth_extent){begins[w], HTH_THREADS_AHEAD};
+		hth_threads_expect(p->threads, w, extents, n_extents);
+	}
 }
 
-void hth_pass_matmul(hth_pass *p, const hth_matrix *w, const float *x, size_t n, float *y)
+void hth_pass_multiply(hth_pass *p, const hth_matmul *jobs, size_t n_jobs, hth_then then)
+{
+	hth_matmul_prepare(p->threads, jobs, n_jobs); /* until then the extents of the run before hold */
+	hth_pass_expect(p, then);
+	hth_matmul_run(p->threads, jobs, n_jobs);
+}
+
+void hth_pass_matmul(hth_pass *p, const hth_matrix *w, const float *x, size_t n, float *y, hth_then then)
 {
 	if (n == 0)
 		return;
 	hth_acts_set(p->acts, x, w->cols, n, w->cols);
-	hth_matmul_run(p->threads, &(hth_matmul){.w = w, .x = p->acts, .y = y, .y_stride = w->rows}, 1);
+	hth_pass_multiply(p, &(hth_matmul){.w = w, .x = p->acts, .y = y, .y_stride = w->rows}, 1, then);
 }
 
 const hth_layer *hth_pass_layer(hth_pass *p, uint32_t i)
@@ -211,8 +263,7 @@ void hth_pass_qkv(hth_pass *p, const hth_layer *l)
 	const hth_matmul jobs[] = {{.w = &l->q, .x = p->acts, .y = p->q, .y_stride = l->q.rows},
 	                           {.w = &l->k, .x = p->acts, .y = p->k, .y_stride = l->k.rows},
 	                           {.w = &l->v, .x = p->acts, .y = p->v, .y_stride = l->v.rows}};
-	expect(p, (const hth_matrix *const[]){&l->o}, 1);
-	hth_matmul_run(p->threads, jobs, HTH_COUNT(jobs));
+	hth_pass_multiply(p, jobs, HTH_COUNT(jobs), HTH_THEN_ATTENTION);
 	if (l->q_b != NULL || l->k_b != NULL || l->v_b != NULL)
 		hth_pass_rows(p, p->n_rows, qkv_bias_rows, l);
 }
@@ -357,7 +408,6 @@ void hth_pass_ffn(hth_pass *p, const hth_layer *l, hth_activation act)
 	bool gated = l->gate.rows > 0;
 	if (p->n_rows == 0)
 		return;
-	expect(p, (const hth_matrix *const[]){&l->down}, 1);
 	hth_acts_set(p->acts, p->h, l->up.cols, p->n_rows, l->up.cols);
 	hth_gated in_tiles = {.up = &l->up, .gate = &l->gate, .x = p->acts, .into = p->ff_acts, .act = gate_fn(act)};
 	hth_matmul down = {.w = &l->down, .x = p->ff_acts, .y = p->h, .y_stride = l->down.rows};
@@ -365,7 +415,7 @@ void hth_pass_ffn(hth_pass *p, const hth_layer *l, hth_activation act)
 	if (!fits || !hth_matmul_gated(p->threads, &in_tiles)) {
 		const hth_matmul jobs[] = {{.w = &l->up, .x = p->acts, .y = p->up, .y_stride = n_ff},
 		                           {.w = &l->gate, .x = p->acts, .y = p->gate, .y_stride = n_ff}};
-		hth_matmul_run(p->threads, jobs, gated ? 2 : 1);
+		hth_pass_multiply(p, jobs, gated ? 2 : 1, HTH_THEN_FFN_DOWN);
 		down.x = p->acts;
 		if (fits) {
 			hth_acts_set_gated(p->acts, p->gate, p->up, in_tiles.act, p->n_rows, n_ff);
@@ -374,8 +424,7 @@ void hth_pass_ffn(hth_pass *p, const hth_layer *l, hth_activation act)
 			hth_acts_set(p->acts, gated ? p->gate : p->up, n_ff, p->n_rows, n_ff);
 		}
 	}
-	hth_pass_expect_next_layer(p);
-	hth_matmul_run(p->threads, &down, 1);
+	hth_pass_multiply(p, &down, 1, HTH_THEN_LAYER);
 	if (l->down_b != NULL)
 		hth_pass_rows(p, p->n_rows, bias_h_rows, l->down_b);
 }
@@ -400,8 +449,7 @@ void hth_pass_output(hth_pass *p)
 	hth_pass_rms_norm(p, m->output_norm);
 	if (p->hidden_only)
 		return;
-	expect(p, NULL, 0);
-	hth_pass_matmul(p, &m->output, p->h, p->n_rows, p->logits);
+	hth_pass_matmul(p, &m->output, p->h, p->n_rows, p->logits, HTH_THEN_UNKNOWN);
 	if (m->params.logit_scale != 1 || m->params.logit_softcap > 0)
 		hth_pass_rows(p, p->n_rows, logits_rows, NULL);
 }

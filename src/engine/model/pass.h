@@ -102,11 +102,22 @@ void hth_pass_output(hth_pass *p);
 /* For blocks: runs fn over rows [0, n) in pieces, on the pool when that pays. */
 typedef void hth_rows_fn(hth_pass *p, const void *arg, size_t first, size_t n);
 void hth_pass_rows(hth_pass *p, size_t n, hth_rows_fn *fn, const void *arg);
-/* Before a part's last products: what is multiplied after them, so that workers that wait meanwhile ask for it. */
-void hth_pass_expect_ffn(hth_pass *p, const hth_layer *l);
-void hth_pass_expect_next_layer(hth_pass *p);
+/* What is read after a run: who waits for its end, or for what follows to begin, asks memory for it. */
+typedef enum hth_then {
+	HTH_THEN_UNKNOWN,
+	HTH_THEN_ATTENTION,
+	HTH_THEN_ATTENTION_OUT,
+	HTH_THEN_FFN,
+	HTH_THEN_FFN_DOWN,
+	HTH_THEN_LAYER, /* the next one, or what comes after the last */
+} hth_then;
+void hth_pass_expect(hth_pass *p, hth_then then);
+/* Products as one run. */
+void hth_pass_multiply(hth_pass *p, const hth_matmul *jobs, size_t n_jobs, hth_then then);
 /* One product of rows x (n of cols floats) -> y (w's rows floats each) */
-void hth_pass_matmul(hth_pass *p, const hth_matrix *w, const float *x, size_t n, float *y);
+void hth_pass_matmul(hth_pass *p, const hth_matrix *w, const float *x, size_t n, float *y, hth_then then);
+/* The first keys and values that a worker reads in attention of this layer: two extents, or none; how many. */
+size_t hth_attention_begins(hth_pass *p, const hth_layer *l, unsigned worker, hth_extent *ret_extents);
 /* gate = act(gate + gate_b) * (up + up_b) for one row; without gate (NULL): up = act(up + up_b). Biases may be NULL. */
 void hth_activate(hth_activation act, float *gate, float *up, const float *gate_b, const float *up_b, size_t n);
 
