@@ -20,9 +20,9 @@ hth_status hth_acts_create(hth_acts **ret_acts, size_t max_tokens, size_t max_co
 		return hth_fail(err, HTH_TOO_LARGE, "activations of %zu tokens by %zu values do not fit in memory", max_tokens,
 		                max_cols);
 	hth_acts *acts = calloc(1, sizeof *acts);
-	size_t room = arranged_bytes(max_arranged, max_cols);
+	size_t room = arranged_bytes(max_arranged, max_cols), room_of_one = arranged_bytes(HTH_MIN(max_arranged, (size_t)1), max_cols);
 	hth_a8_line *lines = aligned_alloc(64, bytes ? bytes : 64);
-	char *arranged = aligned_alloc(64, room ? 2 * room : 64);
+	char *arranged = aligned_alloc(64, room ? 2 * room + room_of_one : 64);
 	if (acts == NULL || lines == NULL || arranged == NULL) {
 		free(acts);
 		free(lines);
@@ -31,7 +31,7 @@ hth_status hth_acts_create(hth_acts **ret_acts, size_t max_tokens, size_t max_co
 		                max_cols);
 	}
 	*acts = (hth_acts){.max_tokens = max_tokens, .max_cols = max_cols, .max_arranged = max_arranged, .lines = lines,
-	                   .arranged = {arranged, arranged + room}};
+	                   .arranged = {arranged, arranged + room, arranged + 2 * room}};
 	*ret_acts = acts;
 	return HTH_OK;
 }
@@ -47,8 +47,9 @@ void hth_acts_destroy(hth_acts *acts)
 
 uint64_t hth_acts_plan_bytes(size_t max_tokens, size_t max_cols, size_t one_in)
 {
+	size_t arranged = arranged_tokens(max_tokens, one_in);
 	return sizeof(hth_acts) + (uint64_t)blocks(max_cols, 32) * max_tokens * sizeof(hth_a8_line) +
-	       2 * (uint64_t)arranged_bytes(arranged_tokens(max_tokens, one_in), max_cols);
+	       2 * (uint64_t)arranged_bytes(arranged, max_cols) + arranged_bytes(HTH_MIN(arranged, (size_t)1), max_cols);
 }
 
 void hth_acts_set(hth_acts *acts, const float *x, size_t x_stride, size_t n_tokens, size_t cols)
@@ -58,7 +59,8 @@ void hth_acts_set(hth_acts *acts, const float *x, size_t x_stride, size_t n_toke
 	acts->x_stride = x_stride;
 	acts->n_tokens = HTH_MIN(n_tokens, acts->max_tokens);
 	acts->cols = HTH_MIN(cols, acts->max_cols);
-	acts->lines_ready = acts->arranged_ready[0] = acts->arranged_ready[1] = false;
+	acts->lines_ready = false;
+	memset(acts->arranged_ready, 0, sizeof acts->arranged_ready);
 }
 
 void hth_acts_set_gated(hth_acts *acts, const float *gate, const float *up, hth_gate_fn *act, size_t n_tokens, size_t cols)

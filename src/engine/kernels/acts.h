@@ -4,18 +4,23 @@
 
 #include "engine/kernels/kernel-row.h"
 
-enum { FEW_TOKENS = 32 }; /* the most of any row's few_tokens */
+enum {
+	FEW_TOKENS = 32, /* the most of any row's few_tokens */
+	ACTS_FORMS = 3,  /* arrangements side by side: for groups of 32, of 16, and of one token alone */
+};
 
 struct hth_acts {
 	size_t max_tokens, max_cols, max_arranged; /* with more tokens than max_arranged, all go through gemm */
 	hth_a8_line *lines; /* ceil(max_cols / 32) * max_tokens */
-	char *arranged[2];  /* room for max_arranged tokens, in two forms */
+	char *arranged[ACTS_FORMS]; /* room for max_arranged tokens, of the last form for one */
 
 	const float *x;
 	const float *gate; /* NULL, or x is still to become act(gate) * x, on the way to lines */
 	hth_gate_fn *act;
 	size_t x_stride, n_tokens, cols;
-	bool lines_ready, arranged_ready[2]; /* the 8-bit forms of the current x have been made */
+	/* The 8-bit forms of the current x that have been made. Lines are kept for gemm alone; what is arranged is made from some that a
+	 * worker has for itself. */
+	bool lines_ready, arranged_ready[ACTS_FORMS];
 };
 
 /* Line of group g (32 columns) of token t: lines[g * n_tokens + t]. Block b (of the kernels' 256 or 512 columns) of token t:

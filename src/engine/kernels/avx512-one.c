@@ -17,16 +17,20 @@
 void hth_avx512_arrange_one(void *dst, const hth_a8_line *lines, size_t stride, size_t n_groups)
 {
 	hth_a8_one *to = dst;
-	hth_avx512_arrange_by_32(&to->lanes, lines, stride, n_groups);
+	hth_a8_lanes lanes;
+	hth_avx512_arrange_by_32(&lanes, lines, stride, n_groups);
 	/* Quarters of lanes.q: low and high groups of one pair, low and high ones of the next. */
 	const __m512i low = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13), high = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
 	for (size_t j = 0; j < 4; j++) {
-		__m512i a = _mm512_load_si512(to->lanes.q[j]), b = _mm512_load_si512(to->lanes.q[4 + j]);
+		__m512i a = _mm512_load_si512(lanes.q[j]), b = _mm512_load_si512(lanes.q[4 + j]);
 		_mm512_store_si512(to->pair[j], _mm512_permutex2var_epi64(a, low, b));
 		_mm512_store_si512(to->pair[4 + j], _mm512_permutex2var_epi64(a, high, b));
 	}
-	for (size_t l = 0; l < 16; l++)
-		to->d16[l] = to->lanes.d[l] * (l / 4 % 2 != 0 ? 0.0625f : 1.0f);
+	const __mmask16 of_high = 0xF0F0;
+	__m512 d = _mm512_load_ps(lanes.d);
+	_mm512_store_ps(to->d, d);
+	_mm512_store_ps(to->s, _mm512_load_ps(lanes.s));
+	_mm512_store_ps(to->d16, _mm512_mask_mul_ps(d, of_high, d, _mm512_set1_ps(0.0625f)));
 }
 
 /* Codes of 512 columns: quarters of low[j] and high[j] are words j, 4 + j, j and 4 + j of low and of high groups. */
@@ -119,7 +123,7 @@ INLINE __m512 chunk_dot(const char *chunk, const char *second, const hth_a8_one 
 	__m512i last = _mm512_permutex2var_epi64(sum_low, _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15), sum_high);
 	__m512 sum = _mm512_cvtepi32_ps(_mm512_add_epi32(first, last));
 	acc = _mm512_fmadd_ps(_mm512_mul_ps(sum, _mm512_load_ps(d)), s.scale, acc);
-	return _mm512_fnmadd_ps(s.min, _mm512_load_ps(x->lanes.s), acc);
+	return _mm512_fnmadd_ps(s.min, _mm512_load_ps(x->s), acc);
 }
 
 enum { ROWS = 16 };
@@ -142,7 +146,7 @@ INLINE void one(const hth_few *job, const size_t block_bytes, pairs_fn pairs, co
 #pragma GCC unroll 2
 				for (int i = 0; i < 2; i++) {
 					const hth_a8_one *x = (const hth_a8_one *)a;
-					acc = chunk_dot(chunk, chunk + block_bytes, x, sixteenth ? x->d16 : x->lanes.d, pairs, s[i], acc);
+					acc = chunk_dot(chunk, chunk + block_bytes, x, sixteenth ? x->d16 : x->d, pairs, s[i], acc);
 					chunk += 2 * block_bytes;
 					a += job->block_stride;
 				}
@@ -153,7 +157,7 @@ INLINE void one(const hth_few *job, const size_t block_bytes, pairs_fn pairs, co
 				_mm_prefetch(chunk + HTH_AHEAD, _MM_HINT_T0);
 				chunk_lanes s;
 				k4_lane_scales(chunk, second, _mm512_set1_ps(1), &s);
-				acc = chunk_dot(chunk, second, x, sixteenth ? x->d16 : x->lanes.d, pairs, (lane_scales){s.scale, s.min},
+				acc = chunk_dot(chunk, second, x, sixteenth ? x->d16 : x->d, pairs, (lane_scales){s.scale, s.min},
 				                acc);
 				chunk += 2 * block_bytes;
 				a += job->block_stride;

@@ -77,13 +77,11 @@ typedef struct hth_a8_lanes {
 	float d[16], s[16];
 	int32_t n[16];
 } hth_a8_lanes;
-/* One token alone: the same, and for types whose bytes hold two groups (nibbles of Q4_K), low and high ones: pair[j] and pair[4 + j] are
- * what words j and 4 + j of low and of high groups meet, in quarters 0 and 2 of the vector, and 1 and 3. d16: d, a sixteenth of it for high
- * groups. */
+/* One token alone, for types whose bytes hold two groups (nibbles of Q4_K), low and high ones: pair[j] and pair[4 + j] are what words j and
+ * 4 + j of low and of high groups meet, in quarters 0 and 2 of the vector, and 1 and 3. d16: d, a sixteenth of it for high groups. */
 typedef struct hth_a8_one {
-	hth_a8_lanes lanes;
 	_Alignas(64) int8_t pair[8][64];
-	float d16[16];
+	float d[16], s[16], d16[16];
 } hth_a8_one;
 /* The same of 256 columns and groups of 16, in order: s16 and n16. */
 typedef struct hth_a8_lanes16 {
@@ -202,10 +200,7 @@ typedef struct hth_kernel_row {
 	void (*quantize_acts)(hth_a8_line *dst, size_t stride, const float *x, size_t n);
 	/* For few, by whether a type's groups are of 32 or of 16; both may be the same. NULL: no type has few. (gemv has hth_a8.) */
 	const hth_arrangement *few_acts[2];
-	/* Where activations are of one token alone, for types with `one`. If it begins with what few_acts[0] makes, for all types with
-	 * groups of 32: their few reads it too. */
-	const hth_arrangement *one_acts;
-	bool one_acts_for_few;
+	const hth_arrangement *one_acts; /* where activations are of one token alone, for types with `one` */
 	hth_gemm_float_fn gemm_float;
 	/* For measure.c. A sum over n bytes (a multiple of 256) read as fast as can be; and a loop of multiply-adds on
 	 * registers, which returns how many it did. */

@@ -328,7 +328,6 @@ const hth_kernel_row hth_kernels_avx512 = {
     .quantize_acts = quantize_acts,
     .few_acts = {&by_32, &by_16},
     .one_acts = &one,
-    .one_acts_for_few = true,
     .gemm_float = hth_avx512_gemm_float,
     .read_bytes = read_bytes,
     .mac_peak = {mac_codes, mac_codes, mac_float},

@@ -384,23 +384,22 @@ static void arrange_for_gemv(void *dst, const hth_a8_line *lines, size_t stride,
 	}
 }
 
-/* How activations are arranged for weights of a type, and which of the two rooms they are kept in: what serves all types alike in the
- * first. A row has gemv or few for all types with codes, not both. */
+/* How activations are arranged for weights of a type, and in which of the rooms they are kept. A row has gemv or few for all types with
+ * codes, not both. */
 static const hth_arrangement *arrangement(const hth_kernel_row *row, const hth_acts *acts, hth_type type, unsigned *ret_room)
 {
 	static const hth_arrangement for_gemv = {HTH_A8_COLS, sizeof(hth_a8), arrange_for_gemv};
-	bool alone = acts->n_tokens == 1 && row->one_acts != NULL;
-	bool by_16 = hth_type_by_16(type) && row->few_acts[0] != row->few_acts[1];
-	*ret_room = by_16;
-	if (alone && !row->one_acts_for_few && row->types[type].one != NULL) {
-		*ret_room = 1;
+	enum { BY_32, BY_16, ALONE };
+	*ret_room = BY_32;
+	if (acts->n_tokens == 1 && row->types[type].one != NULL) {
+		*ret_room = ALONE;
 		return row->one_acts;
 	}
-	if (row->few_acts[0] == NULL) {
-		*ret_room = 0;
+	if (row->few_acts[0] == NULL)
 		return &for_gemv;
-	}
-	return alone && row->one_acts_for_few && !by_16 ? row->one_acts : row->few_acts[by_16];
+	if (hth_type_by_16(type) && row->few_acts[0] != row->few_acts[1])
+		*ret_room = BY_16;
+	return row->few_acts[*ret_room];
 }
 
 /* Codes by a few tokens, once their activations are arranged. */
@@ -518,6 +517,17 @@ static void run_tiles(void *ctx, size_t first, size_t end, unsigned worker)
 	}
 }
 
+/* Few tokens: row by row as the weights lie, not through panels. */
+static bool goes_by_rows(const hth_kernel_row *row, const hth_matmul *job)
+{
+	const hth_kernel_type *type = &row->types[job->w->type];
+	bool codes = hth_type_has_codes(job->w->type);
+	bool few = codes ? type->few != NULL : type->few_float != NULL;
+	if (codes && ((type->gemv == NULL && type->few == NULL) || job->x->n_tokens > job->x->max_arranged))
+		return false;
+	return tokens_of(job) <= (few ? HTH_MIN(row->few_tokens, (unsigned)FEW_TOKENS) : 1);
+}
+
 enum {
 	QUANTIZE_ALONE = 4096, /* numbers that one thread is done with before another one has joined */
 	QUANTIZE_TOKENS = 16,  /* of a task, and its columns: whole arranged blocks */
@@ -526,71 +536,92 @@ enum {
 
 typedef struct quantize_plan {
 	const hth_kernel_row *row;
+	hth_threads *threads;
 	hth_acts *acts;
 	size_t tokens_per_task, cols_per_task, n_parts; /* a task's columns are one of so many parts */
-	bool lines; /* make them */
-	const hth_arrangement *form; /* NULL: none is wanted */
-	char *arranged;
+	bool keep_lines;
+	const hth_arrangement *forms[ACTS_FORMS]; /* NULL: not wanted, or already there */
 } quantize_plan;
+
+enum { BLOCK_GROUPS = 16 }; /* the most that are arranged together */
 
 static void quantize_task(void *ctx, size_t task, unsigned worker)
 {
 	const quantize_plan *plan = ctx;
 	hth_acts *acts = plan->acts;
-	size_t n = acts->n_tokens, stride = n * sizeof(hth_a8_line);
+	size_t n = acts->n_tokens;
 	size_t token0 = task / plan->n_parts * plan->tokens_per_task, end = HTH_MIN(token0 + plan->tokens_per_task, n);
 	size_t col0 = task % plan->n_parts * plan->cols_per_task, end_col = HTH_MIN(col0 + plan->cols_per_task, acts->cols);
-	const hth_arrangement *form = plan->form;
-	size_t group = col0 / 32; /* the first of an arranged block */
+	/* Lines that nobody reads later: of a block, and the same ones for the next, since memory that is written costs more than the
+	 * arithmetic does. [token][BLOCK_GROUPS] */
+	bool kept = plan->keep_lines || acts->lines_ready;
+	hth_a8_line *own = hth_threads_scratch(plan->threads, worker);
+	size_t stride = kept ? n * sizeof *own : sizeof *own;
 	/* Tokens innermost: their lines lie side by side. The next chunk of each is asked for meanwhile. */
 	for (size_t c = col0; c < end_col; c += HTH_A8_COLS) {
-		size_t cols = HTH_MIN(end_col - c, (size_t)HTH_A8_COLS), next = (c + cols + 31) / 32;
-		bool is_block = form != NULL && (next - group == form->cols / 32 || c + cols == acts->cols);
+		size_t cols = HTH_MIN(end_col - c, (size_t)HTH_A8_COLS), next = c + cols, group = c / 32;
 		for (size_t t = token0; t < end; t++) {
-			const float *x = acts->x + t * acts->x_stride + c,
-			    *gate = acts->gate != NULL ? acts->gate + t * acts->x_stride + c : NULL;
-			bool more = c + 2 * HTH_A8_COLS <= end_col;
-			if (more)
-				prefetch_chunk((const char *)(x + HTH_A8_COLS), 0, 1, HTH_A8_COLS * sizeof *x);
-			TASK_READS(x, cols * sizeof *x);
-			float gated[HTH_A8_COLS];
-			if (plan->lines && gate != NULL) {
+			hth_a8_line *of_token = kept ? acts->lines + t : own + (t - token0) * BLOCK_GROUPS;
+			if (!acts->lines_ready) {
+				const float *x = acts->x + t * acts->x_stride + c,
+				    *gate = acts->gate != NULL ? acts->gate + t * acts->x_stride + c : NULL;
+				bool more = c + 2 * HTH_A8_COLS <= end_col;
 				if (more)
-					prefetch_chunk((const char *)(gate + HTH_A8_COLS), 0, 1, HTH_A8_COLS * sizeof *x);
-				TASK_READS(gate, cols * sizeof *x);
-				acts->act(gated, gate, x, cols);
-				x = gated;
+					prefetch_chunk((const char *)(x + HTH_A8_COLS), 0, 1, HTH_A8_COLS * sizeof *x);
+				TASK_READS(x, cols * sizeof *x);
+				float gated[HTH_A8_COLS];
+				if (gate != NULL) {
+					if (more)
+						prefetch_chunk((const char *)(gate + HTH_A8_COLS), 0, 1, HTH_A8_COLS * sizeof *x);
+					TASK_READS(gate, cols * sizeof *x);
+					acts->act(gated, gate, x, cols);
+					x = gated;
+				}
+				plan->row->quantize_acts(of_token + (kept ? group * n : group % BLOCK_GROUPS), stride, x, cols);
 			}
-			if (plan->lines)
-				plan->row->quantize_acts(acts->lines + c / 32 * n + t, stride, x, cols);
-			if (is_block) {
-				char *to = plan->arranged + (c / form->cols * n + t) * form->bytes;
+			for (size_t f = 0; f < ACTS_FORMS; f++) {
+				const hth_arrangement *form = plan->forms[f];
+				if (form == NULL || (next % form->cols != 0 && next != acts->cols))
+					continue;
+				size_t block = c / form->cols, first = block * form->cols / 32;
+				char *to = acts->arranged[f] + (block * n + t) * form->bytes;
 				TASK_WRITES(to, form->bytes);
-				form->arrange(to, acts->lines + group * n + t, stride, next - group);
+				form->arrange(to, of_token + (kept ? first * n : first % BLOCK_GROUPS), stride, (next + 31) / 32 - first);
 			}
 		}
-		group = is_block ? next : group;
 	}
 }
 
-/* Makes the 8-bit forms that are not there yet: what gemm reads, and what weights of this type by one token or a few do if that is
- * wanted. */
-static void make_acts(const hth_kernel_row *row, hth_threads *threads, hth_acts *acts, hth_type type, bool want_arranged)
+/* Makes the 8-bit forms that these products read of their common activations and that are not there yet. */
+static void make_acts(hth_threads *threads, hth_acts *acts, const hth_matmul *jobs, size_t n_jobs)
 {
-	unsigned room = 0;
-	const hth_arrangement *form = want_arranged ? arrangement(row, acts, type, &room) : NULL;
-	quantize_plan plan = {.row = row, .acts = acts, .lines = !acts->lines_ready, .form = acts->arranged_ready[room] ? NULL : form,
-	                      .arranged = acts->arranged[room], .tokens_per_task = QUANTIZE_TOKENS, .cols_per_task = acts->cols,
-	                      .n_parts = 1};
-	if (!plan.lines && plan.form == NULL)
+	quantize_plan plan = {.row = hth_kernels_row(), .threads = threads, .acts = acts, .tokens_per_task = QUANTIZE_TOKENS,
+	                      .cols_per_task = acts->cols, .n_parts = 1};
+	bool any = false;
+	for (size_t i = 0; i < n_jobs; i++) {
+		hth_type type = jobs[i].w->type;
+		if (!hth_type_has_codes(type) || tokens_of(&jobs[i]) == 0)
+			continue;
+		unsigned room;
+		const hth_arrangement *form = arrangement(plan.row, acts, type, &room);
+		if (!goes_by_rows(plan.row, &jobs[i]))
+			plan.keep_lines = !acts->lines_ready;
+		else if (!acts->arranged_ready[room])
+			plan.forms[room] = form;
+		else
+			continue;
+		any = any || plan.keep_lines || plan.forms[room] != NULL;
+	}
+	if (!any)
 		return;
 	if (acts->n_tokens * acts->cols > QUANTIZE_ALONE) {
 		plan.cols_per_task = QUANTIZE_COLS;
 		plan.n_parts = (acts->cols + QUANTIZE_COLS - 1) / QUANTIZE_COLS;
 	}
 	hth_threads_run(threads, (acts->n_tokens + QUANTIZE_TOKENS - 1) / QUANTIZE_TOKENS * plan.n_parts, quantize_task, &plan);
-	acts->lines_ready = true;
-	acts->arranged_ready[room] |= plan.form != NULL;
+	acts->lines_ready |= plan.keep_lines;
+	for (size_t f = 0; f < ACTS_FORMS; f++)
+		acts->arranged_ready[f] |= plan.forms[f] != NULL;
 }
 
 /* Tiles small enough that every worker gets several of n_rows: tile_rows, halved while it is not, a multiple of step. */
@@ -605,17 +636,6 @@ static size_t few_tile_rows(const hth_matrix *w, size_t workers)
 {
 	enum { STEP = 16 };
 	return rows_for_all(HTH_MAX(hth_round_up(GEMV_BYTES / w->row_bytes, STEP), (size_t)STEP), STEP, w->rows, workers);
-}
-
-/* Few tokens: row by row as the weights lie, not through panels. */
-static bool goes_by_rows(const hth_kernel_row *row, const hth_matmul *job)
-{
-	const hth_kernel_type *type = &row->types[job->w->type];
-	bool codes = hth_type_has_codes(job->w->type);
-	bool few = codes ? type->few != NULL : type->few_float != NULL;
-	if (codes && ((type->gemv == NULL && type->few == NULL) || job->x->n_tokens > job->x->max_arranged))
-		return false;
-	return tokens_of(job) <= (few ? HTH_MIN(row->few_tokens, (unsigned)FEW_TOKENS) : 1);
 }
 
 static job_plan plan_job(const run_plan *run, const hth_matmul *job, const hth_gated *gated)
@@ -640,10 +660,11 @@ static job_plan plan_job(const run_plan *run, const hth_matmul *job, const hth_g
 
 void hth_matmul_prepare(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs)
 {
-	const hth_kernel_row *row = hth_kernels_row();
-	for (size_t i = 0; i < n_jobs; i++)
-		if (hth_type_has_codes(jobs[i].w->type) && tokens_of(&jobs[i]) > 0)
-			make_acts(row, threads, jobs[i].x, jobs[i].w->type, goes_by_rows(row, &jobs[i]));
+	for (size_t i = 0, n; i < n_jobs; i += n) { /* neighbours that read the same */
+		for (n = 1; i + n < n_jobs && jobs[i + n].x == jobs[i].x;)
+			n++;
+		make_acts(threads, jobs[i].x, jobs + i, n);
+	}
 }
 
 void hth_matmul_run(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs)
@@ -711,11 +732,12 @@ bool hth_matmul_gated(hth_threads *threads, const hth_gated *gated)
 	run.row = hth_kernels_row();
 	run.threads = threads;
 	run.n_jobs = 1;
-	run.jobs[0] = plan_job(&run, &(hth_matmul){.w = gated->up, .x = gated->x}, gated);
+	const hth_matmul job = {.w = gated->up, .x = gated->x};
+	run.jobs[0] = plan_job(&run, &job, gated);
 	if (run.jobs[0].gemv)
 		return false;
 	hth_acts_set(gated->into, NULL, 0, gated->x->n_tokens, gated->up->rows);
-	make_acts(run.row, threads, gated->x, gated->up->type, false);
+	make_acts(threads, gated->x, &job, 1);
 	run.n_tasks = run.jobs[0].n_tiles * run.jobs[0].n_blocks;
 	hth_threads_run(threads, run.n_tasks, run_task, &run);
 	gated->into->lines_ready = true;
