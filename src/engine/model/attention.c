@@ -35,6 +35,7 @@ typedef struct attention_job {
 	const hth_attend_ops_row *ops;
 	uint32_t block_rows, n_splits;
 	uint32_t layer;
+	bool stores; /* its keys and values first */
 } attention_job;
 
 /* `n` rows of a run from run-relative row r0, for one KV head. */
@@ -269,6 +270,10 @@ static void attention_task(void *ctx, size_t task, unsigned worker)
 	uint32_t split;
 	block b = block_of(job, task, &split);
 	m = b.n * group;
+	if (job->stores && split == job->n_splits - 1) { /* no other stretch reads the last page */
+		size_t at = (b.run->row * params->n_head_kv + b.head) * dim;
+		hth_kv_write(p->kv, b.run->seq, b.run->pos, job->layer, b.head, p->k + at, p->v + at);
+	}
 
 	hth_attend state;
 	attend_block(job, &b, split, scratch, &state);
@@ -349,6 +354,10 @@ bool hth_attention_is_exact(const hth_params *params, unsigned n_workers)
 	return (size_t)SPLIT_TASKS_PER_WORKER * n_workers / params->n_head_kv <= 1; /* one task a head at least */
 }
 
+static bool narrows(const hth_pass *p) { return p->layer + 1 == p->model->params.n_layer && p->n_outputs < p->n_rows; }
+
+bool hth_attention_stores(const hth_pass *p) { return p->n_runs == p->n_rows && !narrows(p); }
+
 /* In the last layer only wanted rows go on: their rows of x and q move to the front. */
 static void narrow(hth_pass *p)
 {
@@ -403,12 +412,14 @@ size_t hth_attention_begins(hth_pass *p, const hth_layer *l, unsigned worker, ht
 
 void hth_pass_attention(hth_pass *p, const hth_layer *l)
 {
-	if (p->layer + 1 == p->model->params.n_layer && p->n_outputs < p->n_rows)
+	bool stores = hth_attention_stores(p);
+	if (narrows(p))
 		narrow(p);
 	attention_job job;
 	size_t n_tasks = plan_attention(p, l, &job);
 	if (n_tasks == 0)
 		return;
+	job.stores = stores;
 	hth_pass_expect(p, HTH_THEN_ATTENTION_OUT);
 	hth_threads_run(p->threads, n_tasks, attention_task, &job);
 	if (job.n_splits > 1)

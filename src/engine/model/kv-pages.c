@@ -245,12 +245,10 @@ static void write_value(hth_kv_type type, unsigned char *tile, const float *x, s
 	}
 }
 
-void hth_kv_write(hth_kv *kv, uint32_t seq, uint32_t position, uint32_t layer, const float *k, const float *v)
+void hth_kv_write(hth_kv *kv, uint32_t seq, uint32_t position, uint32_t layer, uint32_t head, const float *k, const float *v)
 {
 	uint32_t page = hth_kv_page(kv, seq, position);
 	size_t at = position % HTH_KV_PAGE, dim = kv->shape.head_dim;
-	for (uint32_t h = 0; h < kv->shape.n_head; h++) {
-		write_key(kv->shape.type, hth_kv_tile(kv, page, layer, 0, h), k + h * dim, dim, at);
-		write_value(kv->shape.type, hth_kv_tile(kv, page, layer, 1, h), v + h * dim, dim, at);
-	}
+	write_key(kv->shape.type, hth_kv_tile(kv, page, layer, 0, head), k, dim, at);
+	write_value(kv->shape.type, hth_kv_tile(kv, page, layer, 1, head), v, dim, at);
 }

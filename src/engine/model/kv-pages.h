@@ -69,7 +69,7 @@ static inline uint32_t hth_kv_page(const hth_kv *kv, uint32_t seq, uint32_t posi
 {
 	return kv->tables[(size_t)seq * kv->seq_pages + position / HTH_KV_PAGE];
 }
-/* Writes one token's keys and values (n_head * head_dim floats each) at a position that was prepared. */
-void hth_kv_write(hth_kv *kv, uint32_t seq, uint32_t position, uint32_t layer, const float *k, const float *v);
+/* Writes one token's keys and values of one head (head_dim floats each) at a position that was prepared. */
+void hth_kv_write(hth_kv *kv, uint32_t seq, uint32_t position, uint32_t layer, uint32_t head, const float *k, const float *v);
 
 #endif

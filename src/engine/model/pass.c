@@ -305,7 +305,9 @@ static void rope_rows(hth_pass *p, const void *arg, size_t first, size_t n)
 		if (temperature != 1)
 			for (size_t i = 0; i < nq; i++)
 				q[i] *= temperature;
-		hth_kv_write(p->kv, run->seq, pos, p->layer % p->kv->shape.n_layer, k, p->v + r * nkv);
+		if (!hth_attention_stores(p))
+			for (uint32_t h = 0; h < params->n_head_kv; h++)
+				hth_kv_write(p->kv, run->seq, pos, p->layer % p->kv->shape.n_layer, h, k + h * dim, p->v + r * nkv + h * dim);
 	}
 }
 

@@ -70,8 +70,12 @@ void hth_pass_rms_norm(hth_pass *p, const float *weight);
 void hth_pass_layer_norm(hth_pass *p, const float *weight, const float *bias); /* layer_norm(x) -> x and h */
 /* h -> q, k, v with biases. */
 void hth_pass_qkv(hth_pass *p, const hth_layer *l);
-/* Per-head RMS norms of q and k where the layer has them, rope where it rotates, then k and v into the cache. */
+/* Per-head RMS norms of q and k where the layer has them, rope where it rotates, then k and v into the cache (but for
+ * hth_attention_stores). */
 void hth_pass_rope_and_store(hth_pass *p, const hth_layer *l);
+/* Whether hth_pass_attention stores keys and values, not the block before it: each sequence has one token, and all of them go on. Then who
+ * reads a head's last page has written it: a key lies in as many cache lines as it has values, and they would all change cores. */
+bool hth_attention_stores(const hth_pass *p);
 /* Attention of q over the cache -> att; narrows to the wanted rows in the last layer. Then att x o -> h with bias. */
 void hth_pass_attention(hth_pass *p, const hth_layer *l);
 /* What attention needs of scratch (per worker) and partial, in floats. */
