@@ -36,10 +36,9 @@ INLINE __m512 largest_of_each(const __m512 v[LINES])
 INLINE __m256i low_bytes(__m512i a, __m512i b)
 {
 #define FOUR(at) (0x0C080400u + 0x01010101u * (at))
-	const __m512i low = _mm512_setr_epi32(FOUR(0), FOUR(16), FOUR(32), FOUR(48), FOUR(64), FOUR(80), FOUR(96), FOUR(112), 0, 0, 0, 0, 0, 0, 0,
-	                                      0);
+	const __m256i bytes = _mm256_setr_epi32(FOUR(0), FOUR(16), FOUR(32), FOUR(48), FOUR(64), FOUR(80), FOUR(96), FOUR(112));
 #undef FOUR
-	return _mm512_castsi512_si256(_mm512_permutex2var_epi8(a, low, b));
+	return _mm512_castsi512_si256(_mm512_permutex2var_epi8(a, _mm512_castsi256_si512(bytes), b));
 }
 
 /* Two lines of 32 columns, from columns over d as integers; d: of the first line in the lower half, of the second in the upper one. All

@@ -40,7 +40,7 @@ typedef struct hth_extent {
 } hth_extent;
 enum { HTH_THREADS_EXTENTS = 4, HTH_THREADS_AHEAD = 64 * 1024 };
 /* Said right before a run: what a worker reads first once that is over. While it has nothing to do, it asks for these extents (at most
- * HTH_THREADS_EXTENTS) in this order, and for HTH_THREADS_AHEAD bytes in all, what a core reads in 2 us. It stays so until told otherwise. */
+ * HTH_THREADS_EXTENTS) in this order, for HTH_THREADS_AHEAD bytes in all, what a core reads in 2 us. It stays so until told otherwise. */
 void hth_threads_expect(hth_threads *threads, unsigned worker, const hth_extent *extents, size_t n);
 
 #endif

@@ -292,7 +292,7 @@ static void rope_rows(hth_pass *p, const void *arg, size_t first, size_t n)
 	for (size_t r = first; r < first + n; r++) {
 		const hth_run *run = run_of(p, r);
 		uint32_t pos = run->pos + (uint32_t)(r - run->row);
-		float *q = p->q + r * nq, *k = p->k + r * nkv;
+		float *q = p->q + r * nq, *k = p->k + r * nkv, *v = p->v + r * nkv;
 		norm_heads(p, q, l->q_norm, params->n_head);
 		norm_heads(p, k, l->k_norm, params->n_head_kv);
 		if (l->rope != NULL && l->rope->n_rot > 0) {
@@ -307,7 +307,7 @@ static void rope_rows(hth_pass *p, const void *arg, size_t first, size_t n)
 				q[i] *= temperature;
 		if (!hth_attention_stores(p))
 			for (uint32_t h = 0; h < params->n_head_kv; h++)
-				hth_kv_write(p->kv, run->seq, pos, p->layer % p->kv->shape.n_layer, h, k + h * dim, p->v + r * nkv + h * dim);
+				hth_kv_write(p->kv, run->seq, pos, p->layer % p->kv->shape.n_layer, h, k + h * dim, v + h * dim);
 	}
 }
 

@@ -155,6 +155,33 @@ TEST(sequences_in_one_batch_do_not_see_each_other)
 	}
 }
 
+/* One token of each in a step, as when people are answered side by side. Whose logits nobody wants leaves its keys and values all the
+ * same. */
+TEST(tokens_that_nobody_wants_are_remembered)
+{
+	const tiny_spec specs[] = {{LLAMA}, {MOE}};
+	for (size_t k = 0; k < HTH_COUNT(specs); k++)
+		for (unsigned n_threads = 1; n_threads <= 3; n_threads += 2) {
+			bench *b = start(&specs[k], n_threads, &(hth_session_options){.n_seq = 3, .n_ctx = 3 * N, .kv_type = HTH_KV_F32});
+			const size_t old[3] = {40, 31, 0}; /* inside a page, the last of one, the first */
+			for (uint32_t q = 0; q < 3; q++)
+				if (old[q] > 0)
+					feed(b, q, b->text[q], 0, old[q]);
+			for (uint32_t step = 0; step < 8; step++) { /* 0, 1 and 2 in turns, then nobody */
+				hth_batch_token batch[3];
+				for (uint32_t q = 0; q < 3; q++)
+					batch[q] = (hth_batch_token){.token = b->text[q][old[q] + step], .seq = q,
+					                             .want_logits = q == step % 4};
+				REQUIRE_OK(hth_session_decode(b->session, batch, 3, NULL, &err));
+				if (step % 4 < 3)
+					CHECK_SAME(hth_session_logits(b->session, 0), b->text[step % 4], old[step % 4] + step + 1);
+			}
+			for (uint32_t q = 0; q < 3; q++)
+				CHECK_SAME(feed(b, q, b->text[q], old[q] + 8, old[q] + 9), b->text[q], old[q] + 9);
+			stop(b);
+		}
+}
+
 TEST(shared_prefixes_part_when_written)
 {
 	const tiny_spec spec = {LLAMA};
