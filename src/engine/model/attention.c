@@ -378,13 +378,12 @@ static void bias_rows(hth_pass *p, const void *bias, size_t first, size_t n)
 		hth_vec()->axpy_f32(p->h + r * n_embd, bias, 1, n_embd);
 }
 
-/* The tasks of a layer's attention; 0 where nobody wants this layer's outputs. */
+/* The tasks of a layer's attention, but for what runs them; 0 where nobody wants this layer's outputs. */
 static size_t plan_attention(hth_pass *p, const hth_layer *l, attention_job *ret_job)
 {
 	const hth_params *params = &p->model->params;
 	*ret_job = (attention_job){.p = p,
 	                           .l = l,
-	                           .ops = hth_attend_ops(),
 	                           .block_rows = rows_per_block(params),
 	                           .layer = p->layer % p->kv->shape.n_layer};
 	size_t n_tasks = 0;
@@ -419,6 +418,7 @@ void hth_pass_attention(hth_pass *p, const hth_layer *l)
 	size_t n_tasks = plan_attention(p, l, &job);
 	if (n_tasks == 0)
 		return;
+	job.ops = hth_attend_ops();
 	job.stores = stores;
 	hth_pass_expect(p, HTH_THEN_ATTENTION_OUT);
 	hth_threads_run(p->threads, n_tasks, attention_task, &job);
