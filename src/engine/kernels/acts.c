@@ -21,8 +21,8 @@ hth_status hth_acts_create(hth_acts **ret_acts, size_t max_tokens, size_t max_co
 		                max_cols);
 	hth_acts *acts = calloc(1, sizeof *acts);
 	size_t room = arranged_bytes(max_arranged, max_cols), room_of_one = arranged_bytes(HTH_MIN(max_arranged, (size_t)1), max_cols);
-	hth_a8_line *lines = aligned_alloc(64, bytes ? bytes : 64);
-	char *arranged = aligned_alloc(64, room ? 2 * room + room_of_one : 64);
+	hth_a8_line *lines = hth_alloc_large(bytes);
+	char *arranged = hth_alloc_large(2 * room + room_of_one);
 	if (acts == NULL || lines == NULL || arranged == NULL) {
 		free(acts);
 		free(lines);

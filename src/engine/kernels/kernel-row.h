@@ -20,7 +20,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { HTH_A8_COLS = 256, HTH_PANEL_STEP = 4, HTH_NEAR_TOKENS = 32 /* at most so many go to a gemm at once */ };
+enum { HTH_A8_COLS = 256, HTH_PANEL_STEP = 4, HTH_NEAR_TOKENS = 32 };
 /* How far ahead of itself a loop that streams weights asks for them: two pages, since the processor's own prefetching stops at
  * the end of each (measured on Zen 5: 2 KiB gives 0.75 of the read bandwidth, 4 KiB 0.84, 8 KiB 0.95, 16 KiB the same). */
 enum { HTH_AHEAD = 8192 };
@@ -139,7 +139,7 @@ typedef struct hth_gemm_acts {
 	const uint32_t *offset;
 	size_t n_tokens;
 } hth_gemm_acts;
-/* acc[p * acc_stride + t * G + r] += row r of panel p . token t, over n columns. At most HTH_NEAR_TOKENS tokens. */
+/* acc[p * acc_stride + t * G + r] += row r of panel p . token t, over n columns. At most the row's near_tokens tokens. */
 typedef void (*hth_gemm_fn)(const hth_panel *panels, size_t n_panels, size_t n, const hth_gemm_acts *acts, float *acc,
                             size_t acc_stride);
 /* y[r] = row r . the token whose hth_a8 are at a, a_stride bytes apart. */
@@ -195,6 +195,7 @@ typedef struct hth_kernel_row {
 	hth_vec_ops vec;
 	bool (*usable)(void);
 	unsigned group_rows, float_rows;
+	unsigned near_tokens; /* at most so many go to a gemm at once, which asks for the lines of those HTH_NEAR_TOKENS ahead */
 	unsigned few_tokens; /* up to so many tokens (<= 32) go through `few` where a type has one */
 	/* n <= 256 floats to ceil(n / 32) lines, `stride` bytes apart. */
 	void (*quantize_acts)(hth_a8_line *dst, size_t stride, const float *x, size_t n);

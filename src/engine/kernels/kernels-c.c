@@ -258,6 +258,7 @@ const hth_kernel_row hth_kernels_c = {
     .vec = {"c", dot_f32, dot_f16, axpy_f32, axpy_f16, f32_to_f16, rms_norm, softmax, silu_mul, gelu_mul, gelu_erf_mul, soft_cap},
     .usable = always,
     .group_rows = ROWS,
+    .near_tokens = HTH_NEAR_TOKENS,
     .float_rows = ROWS,
     .quantize_acts = quantize_acts,
     .gemm_float = gemm_float,

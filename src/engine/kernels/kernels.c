@@ -3,7 +3,8 @@
  * A product of a few tokens is cut into tiles of rows (about 16 KiB of weights each) that stream from memory through the
  * row's gemv or few. A product of more is cut into tiles of rows by blocks of tokens; a task goes along the columns in chunks
  * of 256: it unpacks the tile's weights for the chunk into the worker's scratch (they then sit in the first-level cache),
- * and multiplies them with all tokens of the block, 16 to 32 tokens at a time so that these stay close too:
+ * and multiplies them with all tokens of the block, as many at a time as the row likes to have close, and asks between them for the rows'
+ * next chunk:
  *
  *             256 columns                            scratch of a worker
  *          +-------------+---- ...        +--------------------+----------------------+
@@ -173,6 +174,7 @@ enum {
 	TILE_ROWS = 64,
 	BLOCK_TOKENS = 512,     /* of one task */
 	BLOCK_TOKENS_FLOAT = 256,
+	WRITE_AHEAD = 24,       /* tokens whose rows of results are asked for before they are written */
 	GEMV_BYTES = 16 * 1024, /* of a task with few tokens; a worker does several at once while there are many */
 };
 
@@ -239,6 +241,10 @@ static inline __attribute__((always_inline)) void write_groups(const job_plan *p
 	for (size_t t = 0; t < n_tokens; t++) {
 		float *y = job->y + (token0 + t) * job->y_stride + row0;
 		TASK_WRITES(y, n_rows * sizeof *y);
+		/* Each token's row lies on its own, too short for the processor to foresee the next. */
+		if (t + WRITE_AHEAD < n_tokens)
+			for (size_t i = 0; i < n_rows; i += 16)
+				__builtin_prefetch(y + WRITE_AHEAD * job->y_stride + i, 1);
 		for (size_t g = 0; g < whole; g++)
 			memcpy(y + g * G, acc + (g * n_tokens + t) * G, G * sizeof(float));
 		if (whole * G < n_rows)
@@ -257,9 +263,10 @@ static void write_tile(const job_plan *plan, const float *acc, size_t G, size_t 
 	}
 }
 
-static void prefetch_chunk(const char *data, size_t row_bytes, size_t n_rows, size_t bytes)
+/* Of rows [first, end). */
+static void prefetch_chunk(const char *data, size_t row_bytes, size_t first, size_t end, size_t bytes)
 {
-	for (size_t r = 0; r < n_rows; r++)
+	for (size_t r = first; r < end; r++)
 		for (size_t at = 0; at < bytes + 63; at += 64)
 			__builtin_prefetch(data + r * row_bytes + at);
 }
@@ -276,22 +283,24 @@ static void multiply_tile(const hth_kernel_row *row, const hth_matrix *w, const 
 	const char *data = (const char *)w->data + row0 * w->row_bytes;
 	for (size_t c = 0; c < w->cols; c += HTH_A8_COLS) {
 		size_t n = HTH_MIN(w->cols - c, (size_t)HTH_A8_COLS);
-		/* The tile's rows are too many streams for the processor to foresee: ask for the next chunk of each. */
+		/* The tile's rows are too many streams for the processor to foresee: the next chunk of each is asked for, some rows before each
+		 * go of tokens, since asked for all at once (300 lines and more) many had not come when they were unpacked. */
 		if (c == 0)
-			prefetch_chunk(data, w->row_bytes, n_rows, chunk_bytes(traits, n));
-		if (c + n < w->cols)
-			prefetch_chunk(data + chunk_bytes(traits, n), w->row_bytes, n_rows, chunk_bytes(traits, n));
+			prefetch_chunk(data, w->row_bytes, 0, n_rows, chunk_bytes(traits, n));
 		for (size_t g = 0; g < n_groups; g++) {
 			const char *block = data + g * G * w->row_bytes;
 			size_t valid = HTH_MIN(G, n_rows - g * G);
 			type->unpack(&s->panels[g], block, w->row_bytes, valid, n);
 		}
 		data += chunk_bytes(traits, n);
+		size_t next = c + n < w->cols ? chunk_bytes(traits, HTH_MIN(w->cols - c - n, (size_t)HTH_A8_COLS)) : 0;
 		hth_gemm_acts near = {.lines = (const char *)(acts->lines + c / 32 * acts->n_tokens),
 		                      .group_stride = acts->n_tokens * sizeof(hth_a8_line)};
-		for (size_t t = 0; t < n_tokens; t += HTH_NEAR_TOKENS) {
+		for (size_t t = 0; t < n_tokens; t += near.n_tokens) {
 			near.offset = s->offset + t;
-			near.n_tokens = HTH_MIN(n_tokens - t, (size_t)HTH_NEAR_TOKENS);
+			near.n_tokens = HTH_MIN(n_tokens - t, (size_t)row->near_tokens);
+			if (next > 0)
+				prefetch_chunk(data, w->row_bytes, n_rows * t / n_tokens, n_rows * (t + near.n_tokens) / n_tokens, next);
 			type->gemm(s->panels, n_groups, n, &near, acc + t * G, n_tokens * G);
 		}
 	}
@@ -355,10 +364,10 @@ static void task_float(const run_plan *run, const job_plan *plan, void *scratch,
 			/* What is unpacked next: more streams than the processor foresees, and as many bytes as stay near while this panel
 			 * is multiplied. */
 			if (g + 1 < n_groups)
-				prefetch_chunk(block + G * w->row_bytes, w->row_bytes, HTH_MIN(G, n_rows - (g + 1) * G),
+				prefetch_chunk(block + G * w->row_bytes, w->row_bytes, 0, HTH_MIN(G, n_rows - (g + 1) * G),
 				               chunk_bytes(traits, n));
 			else if (c + n < w->cols)
-				prefetch_chunk(data + chunk_bytes(traits, n), w->row_bytes, HTH_MIN(G, n_rows),
+				prefetch_chunk(data + chunk_bytes(traits, n), w->row_bytes, 0, HTH_MIN(G, n_rows),
 				               chunk_bytes(traits, HTH_MIN(w->cols - c - n, (size_t)HTH_A8_COLS)));
 			if (type->unpack_float != NULL)
 				type->unpack_float(s->panel, block, w->row_bytes, valid, n);
@@ -567,12 +576,12 @@ static void quantize_task(void *ctx, size_t task, unsigned worker)
 				    *gate = acts->gate != NULL ? acts->gate + t * acts->x_stride + c : NULL;
 				bool more = c + 2 * HTH_A8_COLS <= end_col;
 				if (more)
-					prefetch_chunk((const char *)(x + HTH_A8_COLS), 0, 1, HTH_A8_COLS * sizeof *x);
+					prefetch_chunk((const char *)(x + HTH_A8_COLS), 0, 0, 1, HTH_A8_COLS * sizeof *x);
 				TASK_READS(x, cols * sizeof *x);
 				float gated[HTH_A8_COLS];
 				if (gate != NULL) {
 					if (more)
-						prefetch_chunk((const char *)(gate + HTH_A8_COLS), 0, 1, HTH_A8_COLS * sizeof *x);
+						prefetch_chunk((const char *)(gate + HTH_A8_COLS), 0, 0, 1, HTH_A8_COLS * sizeof *x);
 					TASK_READS(gate, cols * sizeof *x);
 					acts->act(gated, gate, x, cols);
 					x = gated;

@@ -260,6 +260,7 @@ NEON_TYPE(iq4_xs, 1, false, false)
 	    .vec = NEON_VEC(#name),                                                \
 	    .usable = usable_if,                                                   \
 	    .group_rows = NEON_ROWS,                                               \
+	    .near_tokens = HTH_NEAR_TOKENS,                                        \
 	    .float_rows = NEON_FLOAT_ROWS,                                         \
 	    .quantize_acts = hth_neon_quantize_acts,                               \
 	    .gemm_float = hth_neon_gemm_float,                                     \

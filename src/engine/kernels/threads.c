@@ -250,7 +250,7 @@ hth_status hth_threads_create(hth_threads **ret_threads, unsigned n, hth_error *
 	memset(pool, 0, sizeof *pool);
 	pool->count = n;
 	pool->workers = aligned_alloc(64, n * sizeof *pool->workers);
-	pool->scratch = aligned_alloc(64, (size_t)n * HTH_THREADS_SCRATCH);
+	pool->scratch = hth_alloc_large((size_t)n * HTH_THREADS_SCRATCH);
 	pthread_mutex_init(&pool->mutex, NULL);
 	pthread_cond_init(&pool->wake, NULL);
 	pthread_cond_init(&pool->finished, NULL);

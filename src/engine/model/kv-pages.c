@@ -10,8 +10,6 @@
 #include "engine/kernels/kernels.h"
 #include "engine/model/model-params.h"
 
-#include <sys/mman.h>
-
 enum { Q8_BLOCK = 32, SLACK = 64 }; /* attention reads up to 31 halves past a tile (attend.h) */
 
 size_t hth_kv_tile_bytes(hth_kv_type type, uint32_t head_dim)
@@ -49,17 +47,6 @@ uint64_t hth_kv_plan(const hth_kv_shape *shape)
 	return measure(shape, &page, &all) ? all : UINT64_MAX;
 }
 
-void *hth_kv_pool_alloc(size_t n)
-{
-	enum { HUGE = 2 << 20 };
-	void *data;
-	if (posix_memalign(&data, n >= HUGE ? HUGE : 64, HTH_MAX(n, (size_t)64)) != 0)
-		return NULL;
-	if (n >= HUGE) /* whole huge pages of it only; where the kernel declines nothing is lost but speed */
-		(void)madvise(data, n / HUGE * HUGE, MADV_HUGEPAGE);
-	return data;
-}
-
 hth_status hth_kv_init(hth_kv *kv, const hth_kv_shape *shape, hth_error *err)
 {
 	uint64_t page, all;
@@ -73,7 +60,7 @@ hth_status hth_kv_init(hth_kv *kv, const hth_kv_shape *shape, hth_error *err)
 	kv->tile_bytes = hth_kv_tile_bytes(shape->type, shape->head_dim);
 	kv->page_bytes = page;
 	kv->seq_pages = (uint32_t)((shape->n_ctx + (uint64_t)HTH_KV_PAGE - 1) / HTH_KV_PAGE);
-	kv->data = hth_kv_pool_alloc(page * shape->n_pages + SLACK);
+	kv->data = hth_alloc_large(page * shape->n_pages + SLACK);
 	kv->free_pages = hth_alloc_array(shape->n_pages, sizeof *kv->free_pages);
 	kv->refs = hth_alloc_array(shape->n_pages, sizeof *kv->refs);
 	kv->tables = hth_alloc_array((size_t)shape->n_seq * kv->seq_pages, sizeof *kv->tables);

@@ -45,9 +45,6 @@ size_t hth_kv_tile_bytes(hth_kv_type type, uint32_t head_dim);
 uint64_t hth_kv_plan(const hth_kv_shape *shape);
 HTH_MUST_USE hth_status hth_kv_init(hth_kv *kv, const hth_kv_shape *shape, hth_error *err);
 void hth_kv_finish(hth_kv *kv);
-/* Memory for a large pool: untouched, in huge pages where there are any (attention reads 4 KiB here and 4 KiB there).
- * free() gives it back. NULL: none. */
-void *hth_kv_pool_alloc(size_t n);
 
 /* Makes room for seq to grow by n tokens, in pages that it alone holds. False: not enough free pages; nothing changed.
  */

@@ -217,7 +217,7 @@ hth_status hth_session_create(hth_session **ret_session, const hth_model *model,
 	                   .n_batch = pl.o.n_batch,
 	                   .n_outputs = pl.n_outputs};
 	hth_status status = hth_kv_init(&s->kv, &pl.kv, err);
-	s->work = status == HTH_OK && all <= SIZE_MAX / 2 ? hth_kv_pool_alloc(work_bytes) : NULL;
+	s->work = status == HTH_OK && all <= SIZE_MAX / 2 ? hth_alloc_large(work_bytes) : NULL;
 	if (status == HTH_OK && s->work == NULL)
 		status = hth_fail(err, HTH_NO_MEMORY,
 		                  "a session with batches of %u tokens needs %llu MiB, which could not be allocated; "

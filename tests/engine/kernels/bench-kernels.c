@@ -251,7 +251,8 @@ int main(int argc, char **argv)
 	size_t max = 1;
 	for (size_t i = 0; i < n_sizes; i++)
 		max = HTH_MAX(max, tokens[i]);
-	workspace ws = {.x = calloc(max * ffn, sizeof(float)), .y = calloc(max * (2 * ffn + width), sizeof(float))};
+	/* As a session has it. */
+	workspace ws = {.x = hth_alloc_large(max * ffn * sizeof(float)), .y = hth_alloc_large(max * (2 * ffn + width) * sizeof(float))};
 	hth_rng rng;
 	hth_rng_seed(&rng, 1);
 	for (size_t i = 0; i < max * ffn; i++)
