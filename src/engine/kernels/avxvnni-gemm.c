@@ -78,14 +78,16 @@ INLINE void block(const hth_panel *panels, const int P, size_t n, const hth_gemm
 #pragma GCC unroll 4
 	for (int t = 0; t < T; t++)
 		line[t] = acts->lines + acts->offset[t0 + (size_t)t];
+	const int halves = 32 / cols;
 	for (size_t g = 0; g < n / 32; g++) {
+		__m256 first[2][TOKENS]; /* of two halves */
 #pragma GCC unroll 2
-		for (int h = 0; h < 32 / cols; h++) {
+		for (int h = 0; h < halves; h++) {
 			__m256i sum[2][TOKENS];
 #pragma GCC unroll 4
 			for (int t = 0; t < T; t++) {
 				const hth_a8_line *a = (const hth_a8_line *)line[t];
-				int start = has_min ? 0 : cols == 16 ? a->n16[h] : a->n16[0] + a->n16[1];
+				int start = has_min ? 0 : halves == 2 ? a->n16[h] : a->n16[0] + a->n16[1];
 				sum[0][t] = sum[1][t] = _mm256_set1_epi32(start);
 			}
 #pragma GCC unroll 8
@@ -105,18 +107,30 @@ INLINE void block(const hth_panel *panels, const int P, size_t n, const hth_gemm
 					}
 				}
 			}
-			size_t at = 8 * (g * 32 / (size_t)cols + (size_t)h);
+			size_t at = 8 * (g * (size_t)halves + (size_t)h);
 #pragma GCC unroll 4
 			for (int t = 0; t < T; t++) {
 				const hth_a8_line *a = (const hth_a8_line *)line[t];
-				__m256 d = _mm256_broadcast_ss(&a->d), s = _mm256_broadcast_ss(cols == 16 ? &a->s16[h] : &a->s32);
+				__m256 d = _mm256_broadcast_ss(&a->d), sums[2] = {_mm256_broadcast_ss(halves == 2 ? &a->s16[0] : &a->s32)};
+				if (halves == 2)
+					sums[1] = _mm256_broadcast_ss(&a->s16[1]);
 #pragma GCC unroll 2
 				for (int p = 0; p < P; p++) {
+					const float *scale = panels[p].scale + at, *min = panels[p].min + 8 * g * (size_t)halves;
+					__m256 v = _mm256_cvtepi32_ps(sum[p][t]);
+					if (halves == 2 && h == 0) {
+						first[p][t] = _mm256_mul_ps(v, _mm256_load_ps(scale));
+						continue;
+					}
 					float *to = acc + (size_t)p * acc_stride + 8 * (t0 + (size_t)t);
-					__m256 old = _mm256_load_ps(to), v = _mm256_mul_ps(_mm256_cvtepi32_ps(sum[p][t]), d);
-					if (has_min)
-						old = _mm256_fmadd_ps(_mm256_load_ps(panels[p].min + at), s, old);
-					_mm256_store_ps(to, _mm256_fmadd_ps(v, _mm256_load_ps(panels[p].scale + at), old));
+					__m256 old = _mm256_load_ps(to);
+					for (int m = 0; has_min && m < halves; m++)
+						old = _mm256_fmadd_ps(_mm256_load_ps(min + 8 * m), sums[m], old);
+					if (halves == 2)
+						v = _mm256_fmadd_ps(_mm256_fmadd_ps(v, _mm256_load_ps(scale), first[p][t]), d, old);
+					else
+						v = _mm256_fmadd_ps(_mm256_mul_ps(v, d), _mm256_load_ps(scale), old);
+					_mm256_store_ps(to, v);
 				}
 			}
 		}
