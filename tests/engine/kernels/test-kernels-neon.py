@@ -22,7 +22,7 @@ def compile_all(folder):
     kernels = os.path.join(SOURCE, "src/engine/kernels")
     flags = ["-std=c17", "-O2", "-ffunction-sections", "-fdata-sections", "-D_GNU_SOURCE", "-DHTH_HAVE_NEON", "-I" + os.path.join(SOURCE, "src"),
              "-I" + os.path.join(SOURCE, "tests")]
-    sources = [os.path.join(SOURCE, "tests/engine/kernels/test-kernels.c"), os.path.join(SOURCE, "src/base/status.c")]
+    sources = [os.path.join(SOURCE, f) for f in ("tests/engine/kernels/test-kernels.c", "src/base/status.c", "src/base/mem.c")]
     sources += sorted(glob.glob(os.path.join(SOURCE, "src/engine/quant/*.c")))
     sources += [os.path.join(kernels, f) for f in ("threads.c", "kernels.c", "acts.c", "attention.c", "cpu.c", "measure.c",
                 "codes.c", "kernels-c.c", "kernels-neon.c", "kernels-neondot.c", "kernels-neoni8mm.c", "neon-floats.c")]
