@@ -283,8 +283,9 @@ static void multiply_tile(const hth_kernel_row *row, const hth_matrix *w, const 
 	const char *data = (const char *)w->data + row0 * w->row_bytes;
 	for (size_t c = 0; c < w->cols; c += HTH_A8_COLS) {
 		size_t n = HTH_MIN(w->cols - c, (size_t)HTH_A8_COLS);
-		/* The tile's rows are too many streams for the processor to foresee: the next chunk of each is asked for, some rows before each
-		 * go of tokens, since asked for all at once (300 lines and more) many had not come when they were unpacked. */
+		/* The tile's rows are too many streams for the processor to foresee: the next chunk of each, or of the rows that follow, is asked
+		 * for, some rows before each go of tokens, since asked for all at once (300 lines and more) many had not come when they were
+		 * unpacked. */
 		if (c == 0)
 			prefetch_chunk(data, w->row_bytes, 0, n_rows, chunk_bytes(traits, n));
 		for (size_t g = 0; g < n_groups; g++) {
@@ -293,14 +294,16 @@ static void multiply_tile(const hth_kernel_row *row, const hth_matrix *w, const 
 			type->unpack(&s->panels[g], block, w->row_bytes, valid, n);
 		}
 		data += chunk_bytes(traits, n);
-		size_t next = c + n < w->cols ? chunk_bytes(traits, HTH_MIN(w->cols - c - n, (size_t)HTH_A8_COLS)) : 0;
+		bool more = c + n < w->cols;
+		size_t n_next = more ? n_rows : HTH_MIN(n_rows, w->rows - row0 - n_rows);
+		const char *next = more ? data : (const char *)w->data + (row0 + n_rows) * w->row_bytes;
+		size_t next_bytes = chunk_bytes(traits, HTH_MIN(more ? w->cols - c - n : w->cols, (size_t)HTH_A8_COLS));
 		hth_gemm_acts near = {.lines = (const char *)(acts->lines + c / 32 * acts->n_tokens),
 		                      .group_stride = acts->n_tokens * sizeof(hth_a8_line)};
 		for (size_t t = 0; t < n_tokens; t += near.n_tokens) {
 			near.offset = s->offset + t;
 			near.n_tokens = HTH_MIN(n_tokens - t, (size_t)row->near_tokens);
-			if (next > 0)
-				prefetch_chunk(data, w->row_bytes, n_rows * t / n_tokens, n_rows * (t + near.n_tokens) / n_tokens, next);
+			prefetch_chunk(next, w->row_bytes, n_next * t / n_tokens, n_next * (t + near.n_tokens) / n_tokens, next_bytes);
 			type->gemm(s->panels, n_groups, n, &near, acc + t * G, n_tokens * G);
 		}
 	}
