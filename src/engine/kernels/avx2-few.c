@@ -61,6 +61,9 @@ INLINE void read_chunk(const char *chunk, chunk_groups *row, codes_fn codes, sca
 	}
 }
 
+/* Added up two by two, as the compiler would, products need more registers than there are: a third of the weights came from the stack. */
+#define IN_THIS_ORDER(sum) __asm__("" : "+x"(sum))
+
 /* Columns of steps [first, first + n), in 16 bits. */
 INLINE __m256i steps(const chunk_groups *row, const hth_a8_groups *x, const int first, const int n, __m256i sum, const bool from_zero)
 {
@@ -68,6 +71,7 @@ INLINE __m256i steps(const chunk_groups *row, const hth_a8_groups *x, const int 
 	for (int k = first; k < first + n; k++) {
 		__m256i p = _mm256_maddubs_epi16(row->w[k], aligned256(x->q[k]));
 		sum = from_zero && k == first ? p : _mm256_add_epi16(sum, p);
+		IN_THIS_ORDER(sum);
 	}
 	return sum;
 }
@@ -84,6 +88,7 @@ INLINE __m256 dot(const chunk_groups *row, const hth_a8_groups *x, const sum_kin
 		for (int k = 0; k < 8; k++) {
 			__m256i p = _mm256_maddubs_epi16(_mm256_abs_epi8(row->w[k]), _mm256_sign_epi8(aligned256(x->q[k]), row->w[k]));
 			sum = _mm256_add_epi32(sum, _mm256_madd_epi16(p, one));
+			IN_THIS_ORDER(sum);
 		}
 	} else if (kind == U4) {
 		sum = _mm256_madd_epi16(steps(row, x, 0, 8, zero, true), one);
