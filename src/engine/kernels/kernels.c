@@ -283,9 +283,9 @@ static void multiply_tile(const hth_kernel_row *row, const hth_matrix *w, const 
 	const char *data = (const char *)w->data + row0 * w->row_bytes;
 	for (size_t c = 0; c < w->cols; c += HTH_A8_COLS) {
 		size_t n = HTH_MIN(w->cols - c, (size_t)HTH_A8_COLS);
-		/* The tile's rows are too many streams for the processor to foresee: the next chunk of each, or of the rows that follow, is asked
-		 * for, some rows before each go of tokens, since asked for all at once (300 lines and more) many had not come when they were
-		 * unpacked. */
+		/* The tile's rows are too many streams for the processor to foresee: the next chunk of each, or of the rows that follow, is
+		 * asked for, some rows before each go of tokens, since asked for all at once (300 lines and more) many had not come when
+		 * they were unpacked. */
 		if (c == 0)
 			prefetch_chunk(data, w->row_bytes, 0, n_rows, chunk_bytes(traits, n));
 		for (size_t g = 0; g < n_groups; g++) {

@@ -1,10 +1,10 @@
 /* threads.c - the worker pool: who takes a task, who has done one, who sleeps.
  *
  * Each worker has a cache line of its own, and it says all of a run: the tasks that it has and has not begun (`part`), what they are (fn,
- * ctx), and how many it has done in all runs (`done`). A second line, read while it waits, is what it reads next. The caller opens a run by writing every worker's line, works
- * itself, and waits until as many tasks are done as it has given out. Nobody joins or leaves: who has taken a task is inside until it is
- * done, since the run cannot end before; so what a task is may be read once one has been taken, and not earlier. A worker whose core is
- * busy with something else simply finds its part taken by others: nobody waits for it.
+ * ctx), and how many it has done in all runs (`done`). A second line, read while it waits, is what it reads next. The caller opens a run by
+ * writing every worker's line, works itself, and waits until as many tasks are done as it has given out. Nobody joins or leaves: who has
+ * taken a task is inside until it is done, since the run cannot end before; so what a task is may be read once one has been taken, and not
+ * earlier. A worker whose core is busy with something else simply finds its part taken by others: nobody waits for it.
  *
  * One line, because between cores that share no cache each line that another has written takes a quarter of a microsecond to come over,
  * and a forward pass has a hundred runs. (With one word for who is inside, joined and left by atomic additions, and the run's description
