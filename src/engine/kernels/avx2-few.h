@@ -52,8 +52,8 @@ INLINE __m256 lanes_of_first(size_t n_groups)
 
 enum { ROWS = 8, TOKENS = 8, PIECE_COLS = 1024 };
 
-/* n tokens; where that is a constant 1, rows are read through at once, as they lie. A constant TOKENS is for the loop over them, which is then
- * none (8 tokens, measured in turns: 3 to 7% faster; with VNNI Q4_0 and Q8_0 18 and 23%). */
+/* n tokens; where that is a constant 1, rows are read through at once, as they lie. A constant TOKENS is for the loop over them, which is
+ * then none (8 tokens, measured in turns: 3 to 7% faster; with VNNI Q4_0 and Q8_0 18 and 23%). */
 INLINE void few(const hth_few *job, size_t t0, size_t n, size_t chunk_bytes, const size_t block_cols, read_fn read, dot_fn dot)
 {
 	_Alignas(32) float sums[TOKENS][ROWS][8];
