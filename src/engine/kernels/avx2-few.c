@@ -61,9 +61,6 @@ INLINE void read_chunk(const char *chunk, chunk_groups *row, codes_fn codes, sca
 	}
 }
 
-/* Added up two by two, as the compiler would, products need more registers than there are: a quarter of the weights came from the stack. */
-#define IN_THIS_ORDER(sum) __asm__("" : "+x"(sum))
-
 /* Columns of steps [first, first + n), in 16 bits. */
 INLINE __m256i steps(const chunk_groups *row, const hth_a8_groups *x, const int first, const int n, __m256i sum, const bool from_zero)
 {

@@ -29,16 +29,15 @@
 INLINE __m256i broadcast4(const void *q) { return _mm256_set1_epi32((int)load32(q)); }
 INLINE __m256i aligned256(const void *p) { return _mm256_load_si256((const __m256i *)p); }
 
-/* The empty instruction keeps the order of the sums as written: reordered, they need more registers than there are. */
 #define ADD16(sum, v)                                 \
 	do {                                          \
 		sum = _mm256_add_epi16(sum, v);       \
-		__asm__("" : "+x"(sum));              \
+		IN_THIS_ORDER(sum);                   \
 	} while (0)
 #define ADD32(sum, v)                                 \
 	do {                                          \
 		sum = _mm256_add_epi32(sum, v);       \
-		__asm__("" : "+x"(sum));              \
+		IN_THIS_ORDER(sum);                   \
 	} while (0)
 
 enum { TOKENS = 4 }; /* of a block */

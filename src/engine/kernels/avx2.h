@@ -36,6 +36,10 @@ AVX2_TYPE(q2_k) AVX2_TYPE(q3_k) AVX2_TYPE(q4_k) AVX2_TYPE(q5_k) AVX2_TYPE(q6_k) 
 AVX2_TYPE(f32) AVX2_TYPE(f16) AVX2_TYPE(bf16)
 #undef AVX2_TYPE
 
+/* The empty instruction keeps the order of the sums as written: reordered, they need more registers than there are, and weights come from
+ * the stack. */
+#define IN_THIS_ORDER(sum) __asm__("" : "+x"(sum))
+
 /* 8 x 8 of 32-bit lanes. */
 INLINE void transpose8(__m256i r[8])
 {

@@ -80,7 +80,7 @@ INLINE void block(const hth_panel *panels, const int P, size_t n, const hth_gemm
 		line[t] = acts->lines + acts->offset[t0 + (size_t)t];
 	const int halves = 32 / cols;
 	for (size_t g = 0; g < n / 32; g++) {
-		__m256 first[2][TOKENS]; /* of two halves */
+		__m256 first[2][TOKENS]; /* where groups have two halves: the first one by its scale */
 #pragma GCC unroll 2
 		for (int h = 0; h < halves; h++) {
 			__m256i sum[2][TOKENS];
@@ -102,8 +102,7 @@ INLINE void block(const hth_panel *panels, const int P, size_t n, const hth_gemm
 #pragma GCC unroll 2
 					for (int p = 0; p < P; p++) {
 						sum[p][t] = _mm256_dpbusd_avx_epi32(sum[p][t], w[p], q);
-						/* in this order: another takes more registers than there are */
-						__asm__("" : "+x"(sum[p][t]));
+						IN_THIS_ORDER(sum[p][t]);
 					}
 				}
 			}

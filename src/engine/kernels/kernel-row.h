@@ -20,7 +20,9 @@
 #include <assert.h>
 #include <string.h>
 
-enum { HTH_A8_COLS = 256, HTH_PANEL_STEP = 4, HTH_NEAR_TOKENS = 32 };
+enum { HTH_A8_COLS = 256, HTH_PANEL_STEP = 4 };
+/* So many tokens go to most rows' gemm at once (near_tokens), which have room for as many, and so far ahead every row asks for lines. */
+enum { HTH_NEAR_TOKENS = 32 };
 /* How far ahead of itself a loop that streams weights asks for them: two pages, since the processor's own prefetching stops at
  * the end of each (measured on Zen 5: 2 KiB gives 0.75 of the read bandwidth, 4 KiB 0.84, 8 KiB 0.95, 16 KiB the same). */
 enum { HTH_AHEAD = 8192 };

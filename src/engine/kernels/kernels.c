@@ -263,10 +263,9 @@ static void write_tile(const job_plan *plan, const float *acc, size_t G, size_t 
 	}
 }
 
-/* Of rows [first, end). */
-static void prefetch_chunk(const char *data, size_t row_bytes, size_t first, size_t end, size_t bytes)
+static void prefetch_chunk(const char *data, size_t row_bytes, size_t n_rows, size_t bytes)
 {
-	for (size_t r = first; r < end; r++)
+	for (size_t r = 0; r < n_rows; r++)
 		for (size_t at = 0; at < bytes + 63; at += 64)
 			__builtin_prefetch(data + r * row_bytes + at);
 }
@@ -287,7 +286,7 @@ static void multiply_tile(const hth_kernel_row *row, const hth_matrix *w, const 
 		 * asked for, some rows before each go of tokens, since asked for all at once (300 lines and more) many had not come when
 		 * they were unpacked. */
 		if (c == 0)
-			prefetch_chunk(data, w->row_bytes, 0, n_rows, chunk_bytes(traits, n));
+			prefetch_chunk(data, w->row_bytes, n_rows, chunk_bytes(traits, n));
 		for (size_t g = 0; g < n_groups; g++) {
 			const char *block = data + g * G * w->row_bytes;
 			size_t valid = HTH_MIN(G, n_rows - g * G);
@@ -303,7 +302,8 @@ static void multiply_tile(const hth_kernel_row *row, const hth_matrix *w, const 
 		for (size_t t = 0; t < n_tokens; t += near.n_tokens) {
 			near.offset = s->offset + t;
 			near.n_tokens = HTH_MIN(n_tokens - t, (size_t)row->near_tokens);
-			prefetch_chunk(next, w->row_bytes, n_next * t / n_tokens, n_next * (t + near.n_tokens) / n_tokens, next_bytes);
+			size_t asked = n_next * t / n_tokens, ask = n_next * (t + near.n_tokens) / n_tokens - asked;
+			prefetch_chunk(next + asked * w->row_bytes, w->row_bytes, ask, next_bytes);
 			type->gemm(s->panels, n_groups, n, &near, acc + t * G, n_tokens * G);
 		}
 	}
@@ -367,10 +367,10 @@ static void task_float(const run_plan *run, const job_plan *plan, void *scratch,
 			/* What is unpacked next: more streams than the processor foresees, and as many bytes as stay near while this panel
 			 * is multiplied. */
 			if (g + 1 < n_groups)
-				prefetch_chunk(block + G * w->row_bytes, w->row_bytes, 0, HTH_MIN(G, n_rows - (g + 1) * G),
+				prefetch_chunk(block + G * w->row_bytes, w->row_bytes, HTH_MIN(G, n_rows - (g + 1) * G),
 				               chunk_bytes(traits, n));
 			else if (c + n < w->cols)
-				prefetch_chunk(data + chunk_bytes(traits, n), w->row_bytes, 0, HTH_MIN(G, n_rows),
+				prefetch_chunk(data + chunk_bytes(traits, n), w->row_bytes, HTH_MIN(G, n_rows),
 				               chunk_bytes(traits, HTH_MIN(w->cols - c - n, (size_t)HTH_A8_COLS)));
 			if (type->unpack_float != NULL)
 				type->unpack_float(s->panel, block, w->row_bytes, valid, n);
@@ -579,12 +579,12 @@ static void quantize_task(void *ctx, size_t task, unsigned worker)
 				    *gate = acts->gate != NULL ? acts->gate + t * acts->x_stride + c : NULL;
 				bool more = c + 2 * HTH_A8_COLS <= end_col;
 				if (more)
-					prefetch_chunk((const char *)(x + HTH_A8_COLS), 0, 0, 1, HTH_A8_COLS * sizeof *x);
+					prefetch_chunk((const char *)(x + HTH_A8_COLS), 0, 1, HTH_A8_COLS * sizeof *x);
 				TASK_READS(x, cols * sizeof *x);
 				float gated[HTH_A8_COLS];
 				if (gate != NULL) {
 					if (more)
-						prefetch_chunk((const char *)(gate + HTH_A8_COLS), 0, 0, 1, HTH_A8_COLS * sizeof *x);
+						prefetch_chunk((const char *)(gate + HTH_A8_COLS), 0, 1, HTH_A8_COLS * sizeof *x);
 					TASK_READS(gate, cols * sizeof *x);
 					acts->act(gated, gate, x, cols);
 					x = gated;
