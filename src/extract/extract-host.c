@@ -90,8 +90,14 @@ static void end_job(hth_extractor *x, hth_extract_job *job, hth_extract_result r
 	free_job(job);
 }
 
-static void end_job_why(hth_extractor *x, hth_extract_job *job, bool cancelled, const char *fmt, ...) HTH_PRINTF(4, 5);
-static void end_job_why(hth_extractor *x, hth_extract_job *job, bool cancelled, const char *fmt, ...)
+typedef enum fault {
+	FAULT_FILE,
+	FAULT_NOBODY, /* it was not begun */
+	FAULT_KILLER,
+} fault;
+
+static void end_job_why(hth_extractor *x, hth_extract_job *job, fault whose, const char *fmt, ...) HTH_PRINTF(4, 5);
+static void end_job_why(hth_extractor *x, hth_extract_job *job, fault whose, const char *fmt, ...)
 {
 	hth_error why;
 	va_list args;
@@ -100,11 +106,12 @@ static void end_job_why(hth_extractor *x, hth_extract_job *job, bool cancelled, 
 	va_end(args);
 	why.message[HTH_EXTRACT_REASON_MAX - 1 - hth_utf8_incomplete_suffix(why.message, HTH_EXTRACT_REASON_MAX - 1)] = '\0';
 	/* What was told counts, unless it is a render, which is whole or nothing. */
-	bool part = !cancelled && job->n_blocks > 0 && job->order.mode != HTH_EXTRACT_MODE_RENDER;
+	bool part = whose != FAULT_NOBODY && job->n_blocks > 0 && job->order.mode != HTH_EXTRACT_MODE_RENDER;
 	end_job(x, job,
 	        (hth_extract_result){.state = part ? HTH_EXTRACT_TEXT : HTH_EXTRACT_UNREADABLE,
 	                             .partial = part,
-	                             .cancelled = cancelled,
+	                             .cancelled = whose == FAULT_NOBODY,
+	                             .killed = whose == FAULT_KILLER,
 	                             .reason = why.message});
 }
 
@@ -248,9 +255,10 @@ static void lose_child(slot *s, blame by, const char *why)
 		else
 			push_job(x, job);
 	} else if (!was_sent) { /* killed from outside: nobody's fault, and it may start later */
-		end_job_why(x, job, by == BLAME_OUTSIDE, "the extractor cannot start: %s", why);
+		end_job_why(x, job, by == BLAME_OUTSIDE ? FAULT_NOBODY : FAULT_FILE, "the extractor cannot start: %s", why);
 	} else {
-		end_job_why(x, job, false, "%s%s", job->n_blocks > 0 ? "only a part was read: " : "", why);
+		end_job_why(x, job, by == BLAME_OUTSIDE ? FAULT_KILLER : FAULT_FILE, "%s%s",
+		            job->n_blocks > 0 ? "only a part was read: " : "", why);
 	}
 }
 
@@ -478,7 +486,7 @@ static void on_pump(void *ctx)
 		if (job == NULL)
 			continue;
 		if ((uint64_t)job->st.st_size > x->file_bytes_max) {
-			end_job_why(x, job, false, "too large: %llu MiB, more than %llu", (unsigned long long)job->st.st_size >> 20,
+			end_job_why(x, job, FAULT_FILE, "too large: %llu MiB, more than %llu", (unsigned long long)job->st.st_size >> 20,
 			            (unsigned long long)x->file_bytes_max >> 20);
 			stuck = true;
 			continue;
@@ -490,7 +498,7 @@ static void on_pump(void *ctx)
 			hth_error err = HTH_ERROR_INIT;
 			if (start_child(s, &err) != HTH_OK) {
 				s->job = NULL;
-				end_job_why(x, job, false, "the extractor cannot start: %s", err.message);
+				end_job_why(x, job, FAULT_FILE, "the extractor cannot start: %s", err.message);
 				stuck = true;
 				continue;
 			}
@@ -555,11 +563,11 @@ void hth_extractor_destroy(hth_extractor *x)
 		s->job = NULL;
 		close_child(s);
 		if (job != NULL)
-			end_job_why(x, job, true, "reading it was stopped");
+			end_job_why(x, job, FAULT_NOBODY, "reading it was stopped");
 	}
 	for (int ocr = 0; ocr < 2; ocr++)
 		for (hth_extract_job *job; (job = pop_job(x, ocr)) != NULL;)
-			end_job_why(x, job, true, "reading it was stopped");
+			end_job_why(x, job, FAULT_NOBODY, "reading it was stopped");
 	leave(x);
 }
 

@@ -108,6 +108,7 @@ typedef struct hth_extract_result {
 	bool changed;            /* of the file, not of parts: it was written to while it was read; submit it again later */
 	bool cancelled;          /* by hth_extractor_destroy, or readers were killed as they began (memory is short): nobody's fault, state
 	                          * is UNREADABLE; submit it again some day */
+	bool killed;             /* somebody killed its reader, twice (memory was short, perhaps): another day it may be read */
 	const char *reason;      /* "" with TEXT and not partial; else for people: "encrypted: needs a password", "damaged: ..." */
 	const uint32_t *ocr_pages; /* 1-based pages of this part without text, ascending; an image's is 1 */
 	size_t n_ocr_pages;

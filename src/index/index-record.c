@@ -86,6 +86,9 @@ static const char *const migrations[] = {
     "ALTER TABLE document ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE document ADD COLUMN ocr_from INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE document ADD COLUMN ocr_parts INTEGER NOT NULL DEFAULT 0;",
+    /* Who read it was killed: that says nothing of the content. */
+    "ALTER TABLE document ADD COLUMN killed INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX document_killed ON document (id) WHERE killed = 1;",
 };
 
 hth_status record_fail(record *r, int rc, const char *doing, hth_error *err)
@@ -354,30 +357,44 @@ hth_status record_drop_file(record *r, int64_t file, hth_error *err)
 	return document > 0 ? record_drop_document(r, document, err) : HTH_OK;
 }
 
-static hth_status read_again(record *r, int64_t reads, hth_error *err)
+hth_status record_forget_document(record *r, int64_t document, hth_error *err)
+{
+	HTH_TRY(record_do(r, err, "UPDATE file SET state = 0, reason = '', document = NULL, not_before = 0 WHERE document = ?1", "i",
+	                  document));
+	return record_drop_document(r, document, err);
+}
+
+static hth_status learnt(record *r, int64_t reads, hth_error *err)
 {
 	int64_t id = 0;
-	HTH_TRY(record_do(r, err, "UPDATE file SET state = 0, reason = '', not_before = 0 WHERE state = ?1 AND document IS NULL", "i",
-	                  (int64_t)HTH_INDEX_UNREADABLE));
 	for (;;) {
 		HTH_TRY(record_int(r, &id, 0, err, "SELECT min(id) FROM document WHERE id > ?1 AND state IN (?2, ?3)", "iii", id,
 		                   (int64_t)HTH_INDEX_UNREADABLE, (int64_t)HTH_INDEX_EXCLUDED));
 		if (id == 0)
 			break;
-		HTH_TRY(record_do(r, err, "UPDATE file SET state = 0, reason = '', document = NULL, not_before = 0 WHERE document = ?1",
-		                  "i", id));
-		HTH_TRY(record_drop_document(r, id, err));
+		HTH_TRY(record_forget_document(r, id, err));
 	}
 	return record_do(r, err, "INSERT INTO total (name, value) VALUES ('reads', ?1) ON CONFLICT (name) DO UPDATE SET value = ?1", "i",
 	                 reads);
 }
 
+static hth_status read_again(record *r, int64_t reads, hth_error *err)
+{
+	int64_t before = 0, id = 0;
+	HTH_TRY(record_do(r, err, "UPDATE file SET state = 0, reason = '', not_before = 0 WHERE state = ?1 AND document IS NULL", "i",
+	                  (int64_t)HTH_INDEX_UNREADABLE));
+	for (;;) {
+		HTH_TRY(record_int(r, &id, 0, err, "SELECT min(id) FROM document WHERE id > ?1 AND killed = 1", "i", id));
+		if (id == 0)
+			break;
+		HTH_TRY(record_forget_document(r, id, err));
+	}
+	HTH_TRY(record_int(r, &before, 0, err, "SELECT CAST(value AS INTEGER) FROM total WHERE name = 'reads'", ""));
+	return before < reads ? learnt(r, reads, err) : HTH_OK;
+}
+
 hth_status record_read_again(record *r, int64_t reads, hth_error *err)
 {
-	int64_t before = 0;
-	HTH_TRY(record_int(r, &before, 0, err, "SELECT CAST(value AS INTEGER) FROM total WHERE name = 'reads'", ""));
-	if (before >= reads)
-		return HTH_OK;
 	HTH_TRY(record_run(r, err, "BEGIN IMMEDIATE"));
 	hth_status status = read_again(r, reads, err);
 	if (status == HTH_OK)

@@ -62,8 +62,10 @@ HTH_MUST_USE hth_status record_document_id(record *r, int64_t document, char ret
 HTH_MUST_USE hth_status record_find_document(record *r, const char *id, int64_t *ret_document, hth_error *err);
 /* Removes the document unless a file still has it; its passages go to `removed`, for the word index. */
 HTH_MUST_USE hth_status record_drop_document(record *r, int64_t document, hth_error *err);
-/* When the extractor has learnt kinds of files since the record was last kept: what was unreadable or excluded by its
- * kind waits again. reads: what it knows now. */
+/* Its files wait again, as if they had never been read. */
+HTH_MUST_USE hth_status record_forget_document(record *r, int64_t document, hth_error *err);
+/* At a start: what could not be opened or whose readers were killed waits again, and, when the extractor has learnt kinds of files
+ * since the record was last kept, what was unreadable or excluded by its kind. reads: what it knows now. */
 HTH_MUST_USE hth_status record_read_again(record *r, int64_t reads, hth_error *err);
 /* Removes one file and, when it was the last, its document. */
 HTH_MUST_USE hth_status record_drop_file(record *r, int64_t file, hth_error *err);

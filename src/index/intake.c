@@ -225,29 +225,55 @@ hth_status intake_insert_parts(hth_index *ix, intake_job *j, int64_t document, i
 	return HTH_OK;
 }
 
-static hth_status store_document(hth_index *ix, intake_job *j, int64_t state, const char *reason, hth_error *err)
+/* The file takes the document of its content, if that was read before; or_killed: also if its readers were killed. */
+static hth_status link_known(hth_index *ix, int64_t file, const uint8_t hash[HASH_BYTES], bool or_killed, const struct stat *st,
+                             bool *ret_known, hth_error *err)
+{
+	HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
+	*ret_known = false;
+	HTH_TRY(record_prepare(&ix->r, &stmt, err, "SELECT id, state, reason FROM document WHERE hash = ?1 AND killed <= ?2"));
+	record_bind_all(stmt, "bi", hash, (size_t)HASH_BYTES, (int64_t)or_killed);
+	int rc = sqlite3_step(stmt);
+	if (rc != SQLITE_ROW)
+		return rc == SQLITE_DONE ? HTH_OK : record_fail(&ix->r, rc, "looking for a content", err);
+	*ret_known = true;
+	HTH_AUTO_FREE char *reason = strdup(record_text(stmt, 2));
+	int64_t document = sqlite3_column_int64(stmt, 0), state = sqlite3_column_int64(stmt, 1);
+	sqlite3_reset(stmt);
+	return link_file(ix, file, document, state, reason != NULL ? reason : "", st, err);
+}
+
+static hth_status store_document(hth_index *ix, intake_job *j, int64_t state, const char *reason, bool killed, hth_error *err)
 {
 	int64_t document = 0, first = 0;
+	bool known;
 	HTH_TRY(intake_begin(ix, err));
-	/* Another file of the same content may have been read at the same time. */
-	HTH_TRY(record_int(&ix->r, &document, 0, err, "SELECT id FROM document WHERE hash = ?1", "b", j->hash, sizeof j->hash));
-	if (document == 0) {
-		HTH_TRY(record_do(&ix->r, err,
-		                  "INSERT INTO document (hash, state, reason, pages, text_bytes, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-		                  "bisiii", j->hash, sizeof j->hash, state, reason, (int64_t)j->reading.pages,
-		                  (int64_t)j->reading.text.len, (int64_t)j->st.st_size));
-		document = sqlite3_last_insert_rowid(ix->r.db);
-		HTH_TRY(intake_insert_passages(ix, j, document, &first, err));
-		HTH_TRY(intake_insert_parts(ix, j, document, first, err));
-		ix->pages_read += j->reading.pages;
+	if (!killed) { /* now it is known better than by what was told before its readers were killed */
+		HTH_TRY(record_int(&ix->r, &document, 0, err, "SELECT id FROM document WHERE hash = ?1 AND killed = 1", "b", j->hash,
+		                   sizeof j->hash));
+		if (document != 0)
+			HTH_TRY(record_forget_document(&ix->r, document, err));
 	}
+	/* Another file of the same content may have been read at the same time. */
+	HTH_TRY(link_known(ix, j->file, j->hash, true, &j->st, &known, err));
+	if (known)
+		return HTH_OK;
+	HTH_TRY(record_do(&ix->r, err,
+	                  "INSERT INTO document (hash, state, reason, pages, text_bytes, bytes, killed)"
+	                  " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+	                  "bisiiii", j->hash, sizeof j->hash, state, reason, (int64_t)j->reading.pages, (int64_t)j->reading.text.len,
+	                  (int64_t)j->st.st_size, (int64_t)killed));
+	document = sqlite3_last_insert_rowid(ix->r.db);
+	HTH_TRY(intake_insert_passages(ix, j, document, &first, err));
+	HTH_TRY(intake_insert_parts(ix, j, document, first, err));
+	ix->pages_read += j->reading.pages;
 	return link_file(ix, j->file, document, state, reason, &j->st, err);
 }
 
 static hth_status store_ocr(hth_index *ix, intake_job *j, const hth_extract_result *result, hth_error *err)
 {
 	int64_t first, there = 0, text = 0;
-	char reason[HTH_EXTRACT_REASON_MAX + 32] = "";
+	char reason[HTH_EXTRACT_REASON_MAX + 96] = "";
 	HTH_TRY(intake_begin(ix, err));
 	HTH_TRY(record_int(&ix->r, &there, 0, err, "SELECT 1 FROM document WHERE id = ?1 AND state = ?2", "ii", j->document,
 	                   (int64_t)HTH_INDEX_WAITING_OCR));
@@ -260,8 +286,9 @@ static hth_status store_ocr(hth_index *ix, intake_job *j, const hth_extract_resu
 	if (!failed || j->reading.n_passages > 0)
 		HTH_TRY(intake_insert_passages(ix, j, j->document, &first, err));
 	int64_t state = failed && text == 0 ? HTH_INDEX_UNREADABLE : HTH_INDEX_INDEXED;
-	HTH_TRY(record_do(&ix->r, err, "UPDATE document SET state = ?2, reason = ?3, text_bytes = text_bytes + ?4 WHERE id = ?1", "iisi",
-	                  j->document, state, reason, (int64_t)j->reading.text.len));
+	HTH_TRY(record_do(&ix->r, err,
+	                  "UPDATE document SET state = ?2, reason = ?3, text_bytes = text_bytes + ?4, killed = ?5 WHERE id = ?1", "iisii",
+	                  j->document, state, reason, (int64_t)j->reading.text.len, (int64_t)result->killed));
 	HTH_TRY(record_do(&ix->r, err, "UPDATE file SET state = ?2, reason = ?3 WHERE document = ?1 AND state = ?4", "iisi", j->document,
 	                  state, reason, (int64_t)HTH_INDEX_WAITING_OCR));
 	note_done(ix, true);
@@ -312,26 +339,32 @@ static void on_restart(void *ctx)
 	j->needs_ocr = false;
 }
 
-static hth_status store(hth_index *ix, intake_job *j, const hth_extract_result *result, hth_error *err)
+static hth_status store(hth_index *ix, intake_job *j, const hth_extract_result *told, hth_error *err)
 {
+	hth_extract_result result = *told;
+	char reason[HTH_EXTRACT_REASON_MAX + 64];
+	if (told->killed) {
+		snprintf(reason, sizeof reason, "%s; it is tried again when Hearth starts", told->reason);
+		result.reason = reason;
+	}
 	reading_end(&j->reading);
-	if (result->cancelled && atomic_load(&ix->stop))
+	if (result.cancelled && atomic_load(&ix->stop))
 		return HTH_OK;
-	if (result->changed || result->cancelled)
+	if (result.changed || result.cancelled)
 		return put_off(ix, j->file, err);
 	if (j->reading.no_memory)
 		return hth_fail(err, HTH_NO_MEMORY, "no memory for a document");
 	if (j->ocr) {
 		growth_shift(&j->reading, j->parts_before);
-		return store_ocr(ix, j, result, err);
+		return store_ocr(ix, j, &result, err);
 	}
-	int64_t state = result->state == HTH_EXTRACT_UNREADABLE                  ? HTH_INDEX_UNREADABLE
-	                : result->state == HTH_EXTRACT_EXCLUDED                  ? HTH_INDEX_EXCLUDED
-	                : result->state == HTH_EXTRACT_NEEDS_OCR || j->needs_ocr ? HTH_INDEX_WAITING_OCR
+	int64_t state = result.state == HTH_EXTRACT_UNREADABLE                  ? HTH_INDEX_UNREADABLE
+	                : result.state == HTH_EXTRACT_EXCLUDED                  ? HTH_INDEX_EXCLUDED
+	                : result.state == HTH_EXTRACT_NEEDS_OCR || j->needs_ocr ? HTH_INDEX_WAITING_OCR
 	                                                                         : HTH_INDEX_INDEXED;
 	if (!j->grown)
-		return store_document(ix, j, state, result->reason, err);
-	bool fits = result->reason[0] == '\0' && (state == HTH_INDEX_INDEXED || state == HTH_INDEX_WAITING_OCR);
+		return store_document(ix, j, state, result.reason, result.killed, err);
+	bool fits = result.reason[0] == '\0' && (state == HTH_INDEX_INDEXED || state == HTH_INDEX_WAITING_OCR);
 	HTH_TRY(intake_begin(ix, err));
 	if (fits)
 		HTH_TRY(growth_store(ix, j, state, &fits, err));
@@ -512,19 +545,11 @@ static hth_status begin_file(hth_index *ix, const candidate *c, bool ocr, hth_er
 			close(fd);
 			return put_off(ix, c->file, err);
 		}
-		HTH_CLEANUP(record_finalize_p) sqlite3_stmt *stmt = NULL;
-		hth_status status = record_prepare(&ix->r, &stmt, err, "SELECT id, state, reason FROM document WHERE hash = ?1");
-		if (status != HTH_OK) {
+		bool known;
+		hth_status status = link_known(ix, c->file, hash, false, &st, &known, err);
+		if (status != HTH_OK || known) {
 			close(fd);
 			return status;
-		}
-		sqlite3_bind_blob(stmt, 1, hash, sizeof hash, SQLITE_STATIC);
-		if (sqlite3_step(stmt) == SQLITE_ROW) {
-			close(fd);
-			HTH_AUTO_FREE char *reason = strdup(record_text(stmt, 2));
-			int64_t document = sqlite3_column_int64(stmt, 0), state = sqlite3_column_int64(stmt, 1);
-			sqlite3_reset(stmt);
-			return link_file(ix, c->file, document, state, reason != NULL ? reason : "", &st, err);
 		}
 	}
 	if (grown || from > 0) {
