@@ -12,8 +12,9 @@ enum {
 };
 /* The promise is twice; the rest is for what the estimate misses. */
 #define STRETCH 1.8
-/* How long a burst may take at full speed, and one chunk of it. */
+/* How long a burst may take at full speed; and where nobody is beyond an answer's first words, and most have not even those. */
 #define BURST_NS 1500e6
+#define BURST_FIRST_NS 4000e6
 /* Alone, a chunk is about as long as a newcomer may have to wait before it can join (up to a quarter longer); in slices it takes about
  * twice as long. */
 #define ALONE_NS 400e6
@@ -89,7 +90,9 @@ static size_t chunk_alone(const hth_pace *pace, size_t waiting)
 
 static bool is_burst(const hth_pace *pace, const hth_pace_room *room)
 {
-	return room->n_newcomers + room->n_begun > room->n_decoding - room->n_begun && expect(pace, (double)room->n_waiting) <= BURST_NS;
+	size_t beyond = room->n_decoding - room->n_begun;
+	double most = beyond == 0 && room->n_newcomers > room->n_begun ? BURST_FIRST_NS : BURST_NS;
+	return room->n_newcomers + room->n_begun > beyond && expect(pace, (double)room->n_waiting) <= most;
 }
 
 /* What a step takes without newcomers. */

@@ -7,7 +7,8 @@
  *    than one is dear (one answer is a product with a vector, two rows need the matrix kernels), only this keeps the promise.
  * A burst is when newcomers, and answers that have only just begun, outnumber the other answers. Then the promise would hold up most
  * for the sake of few: the prompts are computed at full speed, with the answers' tokens riding along, if all of it is done within a
- * second or so. A longer burst is cut as above, and the usual is what a step will take once all of them are being answered.
+ * second or so, or within four where nobody is beyond an answer's first words and most have not even those. A longer burst is cut as
+ * above, and the usual is what a step will take once all of them are being answered.
  *
  * The cost of a step is learned for sizes of 1, 2, 3 to 4, 5 to 8, ... rows (one token of one sequence is a row) and
  * interpolated between them, because kernels for few and for many rows differ.

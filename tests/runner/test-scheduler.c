@@ -780,6 +780,16 @@ TEST(burst_of_newcomers_is_not_held_up_by_the_first_of_them)
 	CHECK(cost(m, 1 + burst.mixed) <= 2 * cost(m, 8));
 	room.n_waiting = 7 * 50; /* a second: at full speed, while those who were first of the burst go along */
 	CHECK(hth_pace_choose(&pace, &room).mixed >= 64);
+	room.n_waiting = 7 * 150; /* three: not while somebody reads */
+	CHECK(cost(m, 1 + hth_pace_choose(&pace, &room).mixed) <= 2 * cost(m, 8));
+	room.n_begun = 1; /* but nobody does, and most wait for their first word */
+	CHECK(hth_pace_choose(&pace, &room).mixed >= 64);
+	room.n_waiting = 7 * 250; /* five seconds are too long */
+	CHECK(cost(m, 1 + hth_pace_choose(&pace, &room).mixed) <= 2 * cost(m, 8));
+	room.n_waiting = 700;
+	room.n_newcomers = 1; /* one newcomer's long prompt, beside one answer */
+	CHECK(hth_pace_choose(&pace, &room).mixed < 64);
+	room.n_waiting = 7 * 50;
 	room.n_decoding = room.n_begun = 6;
 	room.n_newcomers = 1;
 	CHECK(hth_pace_choose(&pace, &room).mixed >= 64);
