@@ -2,6 +2,9 @@
  * Internal to the AVX2 row. Layouts: quant/blocks.h; meaning of codes, scales and minimums: codes.c.
  *
  * codes_TYPE(chunk, g): the codes of columns 32 g to 32 g + 31 of a chunk, as bytes in column order.
+ * bytes_TYPE(chunk, g), where a group's nibbles lie together: its 16 bytes; value_TYPE(nibbles): the codes that they stand for.
+ * bits_TYPE(chunk, i), in blocks of 256: bytes 32 i to 32 i + 31 of those that hold the codes; part_TYPE(bits, g): group g's codes, each
+ *   from the same byte of all bits[i].
  * scales_TYPE(chunk, n, s, m): scale and minimum of the chunk's first n groups of 32 (n = 8 except at the end of a row of
  *   a type with blocks of 32); for types with groups of 16, s[2] and m[2] hold 16 each.
  */
@@ -26,9 +29,8 @@ INLINE uint32_t load32(const void *p)
 INLINE float half_to_float(uint16_t h) { return _cvtsh_ss(h); }
 
 /* 16 bytes of nibbles: the low ones are columns 0 to 15, the high ones 16 to 31. */
-INLINE __m256i split_nibbles(const uint8_t *qs)
+INLINE __m256i split_nibbles(__m128i v)
 {
-	__m128i v = load128(qs);
 	return _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(v, 4), v), _mm256_set1_epi8(15));
 }
 
@@ -65,14 +67,21 @@ INLINE __m256i fifth_bits(uint32_t bits)
 
 /* ---- blocks of 32 ---- */
 
-INLINE __m256i codes_q4_0(const char *chunk, int g) { return split_nibbles(((const hth_block_q4_0 *)chunk)[g].qs); }
+#define CODES_OF_NIBBLES(name) \
+	INLINE __m256i codes_##name(const char *chunk, int g) { return value_##name(split_nibbles(bytes_##name(chunk, g))); }
+
+INLINE __m128i bytes_q4_0(const char *chunk, int g) { return load128(((const hth_block_q4_0 *)chunk)[g].qs); }
+INLINE __m256i value_q4_0(__m256i nibbles) { return nibbles; }
+CODES_OF_NIBBLES(q4_0)
 INLINE void scales_q4_0(const char *chunk, int n, __m256 *s, __m256 *m)
 {
 	*s = block_halves(chunk, n, sizeof(hth_block_q4_0));
 	*m = _mm256_mul_ps(*s, _mm256_set1_ps(-8));
 }
 
-INLINE __m256i codes_q4_1(const char *chunk, int g) { return split_nibbles(((const hth_block_q4_1 *)chunk)[g].qs); }
+INLINE __m128i bytes_q4_1(const char *chunk, int g) { return load128(((const hth_block_q4_1 *)chunk)[g].qs); }
+INLINE __m256i value_q4_1(__m256i nibbles) { return nibbles; }
+CODES_OF_NIBBLES(q4_1)
 INLINE void scales_q4_1(const char *chunk, int n, __m256 *s, __m256 *m)
 {
 	*s = block_halves(chunk, n, sizeof(hth_block_q4_1));
@@ -82,7 +91,7 @@ INLINE void scales_q4_1(const char *chunk, int n, __m256 *s, __m256 *m)
 INLINE __m256i codes_q5_0(const char *chunk, int g)
 {
 	const hth_block_q5_0 *b = (const hth_block_q5_0 *)chunk + g;
-	return _mm256_or_si256(split_nibbles(b->qs), fifth_bits(load32(b->qh)));
+	return _mm256_or_si256(split_nibbles(load128(b->qs)), fifth_bits(load32(b->qh)));
 }
 INLINE void scales_q5_0(const char *chunk, int n, __m256 *s, __m256 *m)
 {
@@ -93,7 +102,7 @@ INLINE void scales_q5_0(const char *chunk, int n, __m256 *s, __m256 *m)
 INLINE __m256i codes_q5_1(const char *chunk, int g)
 {
 	const hth_block_q5_1 *b = (const hth_block_q5_1 *)chunk + g;
-	return _mm256_or_si256(split_nibbles(b->qs), fifth_bits(load32(b->qh)));
+	return _mm256_or_si256(split_nibbles(load128(b->qs)), fifth_bits(load32(b->qh)));
 }
 INLINE void scales_q5_1(const char *chunk, int n, __m256 *s, __m256 *m)
 {
@@ -114,10 +123,9 @@ INLINE __m256i look_up(const int8_t table[16], int add, __m256i nibbles)
 	return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(t), nibbles);
 }
 
-INLINE __m256i codes_iq4_nl(const char *chunk, int g)
-{
-	return look_up(hth_iq4_values, 0, split_nibbles(((const hth_block_iq4_nl *)chunk)[g].qs));
-}
+INLINE __m128i bytes_iq4_nl(const char *chunk, int g) { return load128(((const hth_block_iq4_nl *)chunk)[g].qs); }
+INLINE __m256i value_iq4_nl(__m256i nibbles) { return look_up(hth_iq4_values, 0, nibbles); }
+CODES_OF_NIBBLES(iq4_nl)
 INLINE void scales_iq4_nl(const char *chunk, int n, __m256 *s, __m256 *m)
 {
 	*s = block_halves(chunk, n, sizeof(hth_block_iq4_nl));
@@ -125,10 +133,9 @@ INLINE void scales_iq4_nl(const char *chunk, int n, __m256 *s, __m256 *m)
 }
 
 /* Values are -12 to 12. */
-INLINE __m256i codes_mxfp4(const char *chunk, int g)
-{
-	return look_up(hth_mxfp4_values, 16, split_nibbles(((const hth_block_mxfp4 *)chunk)[g].qs));
-}
+INLINE __m128i bytes_mxfp4(const char *chunk, int g) { return load128(((const hth_block_mxfp4 *)chunk)[g].qs); }
+INLINE __m256i value_mxfp4(__m256i nibbles) { return look_up(hth_mxfp4_values, 16, nibbles); }
+CODES_OF_NIBBLES(mxfp4)
 INLINE void scales_mxfp4(const char *chunk, int n, __m256 *s, __m256 *m)
 {
 	const hth_block_mxfp4 *b = (const hth_block_mxfp4 *)chunk;
@@ -151,6 +158,22 @@ INLINE void scales_mxfp4(const char *chunk, int n, __m256 *s, __m256 *m)
 }
 
 /* ---- blocks of 256 ---- */
+
+#define CODES_OF_BITS(name, n)                                   \
+	INLINE __m256i codes_##name(const char *chunk, int g)    \
+	{                                                        \
+		__m256i bits[n];                                 \
+		_Pragma("GCC unroll 8")                          \
+		for (int i = 0; i < (n); i++)                    \
+			bits[i] = bits_##name(chunk, i);         \
+		return part_##name(bits, g);                     \
+	}
+/* Shifted within pairs of bytes, whose neighbours' bits are masked out. */
+INLINE __m256i shifted(__m256i v, int left) { return left >= 0 ? _mm256_slli_epi16(v, left) : _mm256_srli_epi16(v, -left); }
+INLINE __m256i low_bits(__m256i v, const int from, const char mask)
+{
+	return _mm256_and_si256(from > 0 ? _mm256_srli_epi16(v, from) : v, _mm256_set1_epi8(mask));
+}
 
 /* Eight bytes, each less `offset`, times d. */
 INLINE __m256 bytes_times(uint64_t bytes, float d)
@@ -187,11 +210,9 @@ INLINE __m256i k4_int_scales(const uint8_t scales[12], uint16_t d, uint16_t dmin
 	return _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)scale));
 }
 
-INLINE __m256i codes_q4_k(const char *chunk, int g)
-{
-	__m256i v = load256(((const hth_block_q4_k *)chunk)->qs + 32 * (g / 2));
-	return _mm256_and_si256(g % 2 ? _mm256_srli_epi16(v, 4) : v, _mm256_set1_epi8(15));
-}
+INLINE __m256i bits_q4_k(const char *chunk, int i) { return load256(((const hth_block_q4_k *)chunk)->qs + 32 * i); }
+INLINE __m256i part_q4_k(const __m256i *bits, int g) { return low_bits(bits[g / 2], g % 2 * 4, 15); }
+CODES_OF_BITS(q4_k, 4)
 INLINE void scales_q4_k(const char *chunk, int n, __m256 *s, __m256 *m)
 {
 	const hth_block_q4_k *b = (const hth_block_q4_k *)chunk;
@@ -203,14 +224,16 @@ INLINE __m256i int_scales_q4_k(const char *chunk, float *d, __m256 *m)
 	return k4_int_scales(b->scales, b->d, b->dmin, d, m);
 }
 
-INLINE __m256i codes_q5_k(const char *chunk, int g)
+INLINE __m256i bits_q5_k(const char *chunk, int i)
 {
 	const hth_block_q5_k *b = (const hth_block_q5_k *)chunk;
-	__m256i v = load256(b->qs + 32 * (g / 2)), high = load256(b->qh);
-	high = g <= 4 ? _mm256_slli_epi16(high, g <= 4 ? 4 - g : 0) : _mm256_srli_epi16(high, g > 4 ? g - 4 : 0);
-	return _mm256_or_si256(_mm256_and_si256(g % 2 ? _mm256_srli_epi16(v, 4) : v, _mm256_set1_epi8(15)),
-	                       _mm256_and_si256(high, _mm256_set1_epi8(16)));
+	return load256(i < 4 ? b->qs + 32 * i : b->qh);
 }
+INLINE __m256i part_q5_k(const __m256i *bits, int g)
+{
+	return _mm256_or_si256(low_bits(bits[g / 2], g % 2 * 4, 15), _mm256_and_si256(shifted(bits[4], 4 - g), _mm256_set1_epi8(16)));
+}
+CODES_OF_BITS(q5_k, 5)
 INLINE void scales_q5_k(const char *chunk, int n, __m256 *s, __m256 *m)
 {
 	const hth_block_q5_k *b = (const hth_block_q5_k *)chunk;
@@ -222,10 +245,9 @@ INLINE __m256i int_scales_q5_k(const char *chunk, float *d, __m256 *m)
 	return k4_int_scales(b->scales, b->d, b->dmin, d, m);
 }
 
-INLINE __m256i codes_iq4_xs(const char *chunk, int g)
-{
-	return look_up(hth_iq4_values, 0, split_nibbles(((const hth_block_iq4_xs *)chunk)->qs + 16 * g));
-}
+INLINE __m128i bytes_iq4_xs(const char *chunk, int g) { return load128(((const hth_block_iq4_xs *)chunk)->qs + 16 * g); }
+INLINE __m256i value_iq4_xs(__m256i nibbles) { return look_up(hth_iq4_values, 0, nibbles); }
+CODES_OF_NIBBLES(iq4_xs)
 INLINE void scales_iq4_xs(const char *chunk, int n, __m256 *s, __m256 *m)
 {
 	const hth_block_iq4_xs *b = (const hth_block_iq4_xs *)chunk;
@@ -240,12 +262,9 @@ INLINE void scales_iq4_xs(const char *chunk, int n, __m256 *s, __m256 *m)
 
 /* ---- blocks of 256, groups of 16 ---- */
 
-INLINE __m256i two_bits(const uint8_t *qs, int g)
-{
-	return _mm256_and_si256(_mm256_srli_epi16(load256(qs + 32 * (g / 4)), 2 * (g % 4)), _mm256_set1_epi8(3));
-}
-
-INLINE __m256i codes_q2_k(const char *chunk, int g) { return two_bits(((const hth_block_q2_k *)chunk)->qs, g); }
+INLINE __m256i bits_q2_k(const char *chunk, int i) { return load256(((const hth_block_q2_k *)chunk)->qs + 32 * i); }
+INLINE __m256i part_q2_k(const __m256i *bits, int g) { return low_bits(bits[g / 4], g % 4 * 2, 3); }
+CODES_OF_BITS(q2_k, 2)
 INLINE void scales_q2_k(const char *chunk, int n, __m256 *s, __m256 *m)
 {
 	const hth_block_q2_k *b = (const hth_block_q2_k *)chunk;
@@ -266,13 +285,16 @@ INLINE __m256i int_scales_q2_k(const char *chunk, float *d, __m256 *m)
 	return _mm256_cvtepu8_epi16(_mm_and_si128(load128(b->scales), _mm_set1_epi8(15)));
 }
 
-INLINE __m256i codes_q3_k(const char *chunk, int g)
+INLINE __m256i bits_q3_k(const char *chunk, int i)
 {
 	const hth_block_q3_k *b = (const hth_block_q3_k *)chunk;
-	__m256i high = load256(b->hmask);
-	high = g <= 2 ? _mm256_slli_epi16(high, g <= 2 ? 2 - g : 0) : _mm256_srli_epi16(high, g > 2 ? g - 2 : 0);
-	return _mm256_or_si256(two_bits(b->qs, g), _mm256_and_si256(high, _mm256_set1_epi8(4)));
+	return load256(i < 2 ? b->qs + 32 * i : b->hmask);
 }
+INLINE __m256i part_q3_k(const __m256i *bits, int g)
+{
+	return _mm256_or_si256(low_bits(bits[g / 4], g % 4 * 2, 3), _mm256_and_si256(shifted(bits[2], 2 - g), _mm256_set1_epi8(4)));
+}
+CODES_OF_BITS(q3_k, 3)
 /* hth_k3_scale for all 16 groups. */
 INLINE void k3_scales(const uint8_t scales[12], uint64_t bytes[2])
 {
@@ -304,15 +326,18 @@ INLINE void scales_q3_k(const char *chunk, int n, __m256 *s, __m256 *m)
 		m[i] = _mm256_mul_ps(s[i], _mm256_set1_ps(-4));
 }
 
-INLINE __m256i codes_q6_k(const char *chunk, int g)
+INLINE __m256i bits_q6_k(const char *chunk, int i)
 {
 	const hth_block_q6_k *b = (const hth_block_q6_k *)chunk;
-	int half = g / 4, k = g % 4;
-	__m256i low = load256(b->ql + 64 * half + 32 * (k % 2)), high = load256(b->qh + 32 * half);
-	high = k <= 2 ? _mm256_slli_epi16(high, k <= 2 ? 4 - 2 * k : 0) : _mm256_srli_epi16(high, 2);
-	return _mm256_or_si256(_mm256_and_si256(k / 2 ? _mm256_srli_epi16(low, 4) : low, _mm256_set1_epi8(15)),
-	                       _mm256_and_si256(high, _mm256_set1_epi8(48)));
+	return load256(i < 4 ? b->ql + 32 * i : b->qh + 32 * (i - 4));
 }
+INLINE __m256i part_q6_k(const __m256i *bits, int g)
+{
+	int half = g / 4, k = g % 4;
+	return _mm256_or_si256(low_bits(bits[2 * half + k % 2], k / 2 * 4, 15),
+	                       _mm256_and_si256(shifted(bits[4 + half], 4 - 2 * k), _mm256_set1_epi8(48)));
+}
+CODES_OF_BITS(q6_k, 6)
 INLINE void scales_q6_k(const char *chunk, int n, __m256 *s, __m256 *m)
 {
 	const hth_block_q6_k *b = (const hth_block_q6_k *)chunk;

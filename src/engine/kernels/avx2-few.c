@@ -5,7 +5,6 @@
  */
 #include "engine/kernels/avx2-few.h"
 
-typedef __m256i (*codes_fn)(const char *chunk, int g);
 typedef void (*scales_fn)(const char *chunk, int n, __m256 *s, __m256 *m);
 typedef __m256i (*int_scales_fn)(const char *chunk, float *d, __m256 *m);
 
@@ -37,18 +36,10 @@ void hth_avx2_arrange_acts(void *dst, const hth_a8_line *lines, size_t stride, s
 		_mm256_store_si256((__m256i *)to->q[k], q[k]);
 }
 
-INLINE void read_chunk(const char *chunk, chunk_groups *row, codes_fn codes, scales_fn scales, int_scales_fn int_scales,
+INLINE void read_chunk(const char *chunk, chunk_groups *row, read_codes_fn read_codes, scales_fn scales, int_scales_fn int_scales,
                        const sum_kind kind)
 {
-	row->w[0] = codes(chunk, 0);
-	row->w[1] = codes(chunk, 1);
-	row->w[2] = codes(chunk, 2);
-	row->w[3] = codes(chunk, 3);
-	row->w[4] = codes(chunk, 4);
-	row->w[5] = codes(chunk, 5);
-	row->w[6] = codes(chunk, 6);
-	row->w[7] = codes(chunk, 7);
-	transpose8(row->w);
+	read_codes(chunk, row->w);
 	if (kind == SHIFT_5 || kind == SHIFT_2 || kind == MIN_16) {
 		float d;
 		__m256i s = int_scales(chunk, &d, row->min);
@@ -112,7 +103,7 @@ INLINE __m256 dot(const chunk_groups *row, const hth_a8_groups *x, const sum_kin
 #define AVX2_TYPE(name, blocks_per_chunk, kind)                                              \
 	INLINE void read_##name(const char *chunk, chunk_groups *row)                        \
 	{                                                                                    \
-		read_chunk(chunk, row, codes_##name, scales_##name, int_scales_##name, kind); \
+		read_chunk(chunk, row, read_codes_##name, scales_##name, int_scales_##name, kind); \
 	}                                                                                    \
 	INLINE __m256 dot_##name(const chunk_groups *row, const hth_a8_groups *x, __m256 acc) \
 	{                                                                                    \

@@ -21,10 +21,40 @@ typedef struct chunk_groups {
 	__m256 scale[2], min[2];
 } chunk_groups;
 typedef void (*read_fn)(const char *chunk, chunk_groups *row);
+typedef void (*read_codes_fn)(const char *chunk, __m256i w[8]);
 /* acc + the row's chunk by a token. */
 typedef __m256 (*dot_fn)(const chunk_groups *row, const hth_a8_groups *x, __m256 acc);
 
 INLINE __m256i aligned256(const void *p) { return _mm256_load_si256((const __m256i *)p); }
+
+#define READ_CODES(name)                                              \
+	INLINE void read_codes_##name(const char *chunk, __m256i w[8]) \
+	{                                                             \
+		w[0] = codes_##name(chunk, 0);                        \
+		w[1] = codes_##name(chunk, 1);                        \
+		w[2] = codes_##name(chunk, 2);                        \
+		w[3] = codes_##name(chunk, 3);                        \
+		w[4] = codes_##name(chunk, 4);                        \
+		w[5] = codes_##name(chunk, 5);                        \
+		w[6] = codes_##name(chunk, 6);                        \
+		w[7] = codes_##name(chunk, 7);                        \
+		transpose8(w);                                        \
+	}
+#define READ_NIBBLES(name)                                            \
+	INLINE void read_codes_##name(const char *chunk, __m256i w[8]) \
+	{                                                             \
+		__m128i b[8];                                         \
+		_Pragma("GCC unroll 8")                               \
+		for (int g = 0; g < 8; g++)                           \
+			b[g] = bytes_##name(chunk, g);                \
+		transpose_nibbles(w, b);                              \
+		_Pragma("GCC unroll 8")                               \
+		for (int k = 0; k < 8; k++)                           \
+			w[k] = value_##name(w[k]);                    \
+	}
+READ_NIBBLES(q4_0) READ_NIBBLES(q4_1) READ_NIBBLES(iq4_nl) READ_NIBBLES(mxfp4) READ_NIBBLES(iq4_xs)
+READ_CODES(q5_0) READ_CODES(q5_1) READ_CODES(q8_0)
+READ_CODES(q2_k) READ_CODES(q3_k) READ_CODES(q4_k) READ_CODES(q5_k) READ_CODES(q6_k)
 
 /* From integer scales of 16 groups of 16: that of group 2 g + h in both halves of lane g of half[h]. */
 INLINE void scales_of_halves(__m256i s, __m256i half[2])

@@ -1,37 +1,24 @@
 /* avx2-rows.c - unpacking 8 rows of weights, as they lie in the file, into a panel, written once over the readers of avx2-codes.h and
  * stamped out for each type; and rows of floats times one token.
  */
-#include "engine/kernels/avx2-codes.h"
-#include "engine/kernels/avx2.h"
+#include "engine/kernels/avx2-panel.h"
 #include "base/mem.h"
 
-typedef __m256i (*codes_fn)(const char *chunk, int g);
 typedef void (*scales_fn)(const char *chunk, int n, __m256 *s, __m256 *m);
 typedef __m256i (*int_scales_fn)(const char *chunk, float *d, __m256 *m);
-
-INLINE void store_transposed(void *dst, __m256i r[8])
-{
-	transpose8(r);
-#pragma GCC unroll 8
-	for (int i = 0; i < 8; i++)
-		_mm256_store_si256((__m256i *)dst + i, r[i]);
-}
-
-/* A chunk of any type, all zero: what rows past the end of the matrix read. */
-static const char zeros[8 * 34];
 
 /* Which gemm the panel is for: what the sums start from, and the width of codes (see avx2-gemm.c). */
 typedef enum panel_kind { U4, U5, K4, K5, U16, S8 } panel_kind;
 
-/* Codes of 8 bits to 16: columns 0 and 2 of every four in the first half of the group's space, 1 and 3 in the second. */
-INLINE void store_wide(hth_panel *panel, size_t g, __m256i r[8])
+/* Codes of 8 bits to 16 for S8: columns 0 and 2 of every four in the first half of the group's space, 1 and 3 in the second. */
+INLINE void put_step(hth_panel *panel, int g, int step, __m256i codes, const int kind)
 {
-	__m256i *to = (__m256i *)(panel->codes + 512 * g);
-	transpose8(r);
-#pragma GCC unroll 8
-	for (int i = 0; i < 8; i++) {
-		_mm256_store_si256(to + i, _mm256_srai_epi16(_mm256_slli_epi16(r[i], 8), 8));
-		_mm256_store_si256(to + 8 + i, _mm256_srai_epi16(r[i], 8));
+	__m256i *to = (__m256i *)panel->codes;
+	if (kind == S8) {
+		_mm256_store_si256(to + 16 * g + step, _mm256_srai_epi16(_mm256_slli_epi16(codes, 8), 8));
+		_mm256_store_si256(to + 16 * g + 8 + step, _mm256_srai_epi16(codes, 8));
+	} else {
+		_mm256_store_si256(to + 8 * g + step, codes);
 	}
 }
 
@@ -120,7 +107,7 @@ INLINE void unpack_scales16(hth_panel *panel, const char *const row[8], int_scal
 	}
 }
 
-INLINE void unpack(hth_panel *panel, const void *block, size_t row_bytes, size_t n_rows, size_t n, codes_fn codes,
+INLINE void unpack(hth_panel *panel, const void *block, size_t row_bytes, size_t n_rows, size_t n, put_codes_fn put_codes,
                    scales_fn scales, int_scales_fn int_scales, panel_kind kind, const bool has_min)
 {
 	const char *row[8];
@@ -132,31 +119,13 @@ INLINE void unpack(hth_panel *panel, const void *block, size_t row_bytes, size_t
 		unpack_scales_k(panel, row, int_scales, kind);
 	else
 		unpack_scales(panel, row, (int)(n / 32), scales, kind);
-#define UNPACK_GROUP(g)                                                      \
-	if ((g) < (int)(n / 32)) {                                           \
-		__m256i c[8];                                                \
-		for (int r = 0; r < 8; r++)                                  \
-			c[r] = codes(row[r], g);                             \
-		if (kind == S8)                                              \
-			store_wide(panel, g, c);                             \
-		else                                                         \
-			store_transposed(panel->codes + 256 * (g), c);       \
-	}
-	UNPACK_GROUP(0)
-	UNPACK_GROUP(1)
-	UNPACK_GROUP(2)
-	UNPACK_GROUP(3)
-	UNPACK_GROUP(4)
-	UNPACK_GROUP(5)
-	UNPACK_GROUP(6)
-	UNPACK_GROUP(7)
-#undef UNPACK_GROUP
+	put_codes(panel, row, (int)(n / 32), put_step, (int)kind);
 }
 
 #define AVX2_TYPE(name, kind, has_min)                                                                                   \
 	void hth_avx2_unpack_##name(hth_panel *panel, const void *block, size_t row_bytes, size_t n_rows, size_t n)      \
 	{                                                                                                                \
-		unpack(panel, block, row_bytes, n_rows, n, codes_##name, scales_##name, int_scales_##name, kind, has_min); \
+		unpack(panel, block, row_bytes, n_rows, n, put_codes_##name, scales_##name, int_scales_##name, kind, has_min); \
 	}
 #define int_scales_q4_0 NULL
 #define int_scales_q4_1 NULL

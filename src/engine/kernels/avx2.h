@@ -63,4 +63,29 @@ INLINE void transpose8(__m256i r[8])
 	}
 }
 
+/* The same of 16 bytes each, whose low nibbles are bytes 0 to 15 and whose high ones are 16 to 31: a third of the work. */
+INLINE void transpose_nibbles(__m256i r[8], const __m128i bytes[8])
+{
+	__m256i b[4], t[4], u[4];
+#pragma GCC unroll 4
+	for (int i = 0; i < 4; i++)
+		b[i] = _mm256_set_m128i(bytes[4 + i], bytes[i]);
+#pragma GCC unroll 2
+	for (int i = 0; i < 4; i += 2) {
+		t[i] = _mm256_unpacklo_epi32(b[i], b[i + 1]);
+		t[i + 1] = _mm256_unpackhi_epi32(b[i], b[i + 1]);
+	}
+#pragma GCC unroll 2
+	for (int i = 0; i < 2; i++) {
+		u[2 * i] = _mm256_unpacklo_epi64(t[i], t[i + 2]);
+		u[2 * i + 1] = _mm256_unpackhi_epi64(t[i], t[i + 2]);
+	}
+	const __m256i low = _mm256_set1_epi8(15);
+#pragma GCC unroll 4
+	for (int i = 0; i < 4; i++) {
+		r[i] = _mm256_and_si256(u[i], low);
+		r[4 + i] = _mm256_and_si256(_mm256_srli_epi16(u[i], 4), low);
+	}
+}
+
 #endif

@@ -4,13 +4,13 @@
 #include "engine/kernels/avx2-few.h"
 #include "engine/kernels/avxvnni.h"
 
-INLINE void read_chunk(const char *chunk, chunk_groups *row, codes_fn codes, scales_fn scales, const int add, const int cols,
+INLINE void read_chunk(const char *chunk, chunk_groups *row, read_codes_fn read_codes, scales_fn scales, const int add, const int cols,
                        const bool has_min)
 {
-#define READ(g) row->w[g] = with(add, codes(chunk, g));
-	READ(0) READ(1) READ(2) READ(3) READ(4) READ(5) READ(6) READ(7)
-#undef READ
-	transpose8(row->w);
+	read_codes(chunk, row->w);
+#pragma GCC unroll 8
+	for (int k = 0; k < 8; k++)
+		row->w[k] = with(add, row->w[k]);
 	__m256 s[2], m[2];
 	scales(chunk, 8, s, m);
 	if (cols == 32) {
@@ -51,7 +51,7 @@ INLINE __m256 dot(const chunk_groups *row, const hth_a8_groups *x, __m256 acc, c
 #define VNNI_TYPE(name, blocks_per_chunk, add, cols, has_min)                                  \
 	INLINE void read_##name(const char *chunk, chunk_groups *row)                          \
 	{                                                                                      \
-		read_chunk(chunk, row, codes_##name, scales_##name, add, cols, has_min);       \
+		read_chunk(chunk, row, read_codes_##name, scales_##name, add, cols, has_min);       \
 	}                                                                                      \
 	INLINE __m256 dot_##name(const chunk_groups *row, const hth_a8_groups *x, __m256 acc)  \
 	{                                                                                      \

@@ -3,24 +3,19 @@
  * A block is 16 rows (two panels of 8; each 32-bit lane is 4 columns of a row) by 4 tokens, 8 vectors of sums in registers, as in
  * avx2-gemm.c; a step of 4 columns is two vectors of weights, 4 broadcast activations and 8 vpdpbusd.
  */
+#include "engine/kernels/avx2-panel.h"
 #include "engine/kernels/avxvnni.h"
 #include "base/mem.h"
 
 /* ---- unpacking ---- */
 
-/* A chunk of any type, all zero: what rows past the end of the matrix read. */
-static const char zeros[8 * sizeof(hth_block_q8_0)];
-
-INLINE void store_transposed(void *dst, __m256i r[8])
+INLINE void put_step(hth_panel *panel, int g, int step, __m256i codes, const int add)
 {
-	transpose8(r);
-#pragma GCC unroll 8
-	for (int i = 0; i < 8; i++)
-		_mm256_store_si256((__m256i *)dst + i, r[i]);
+	_mm256_store_si256((__m256i *)panel->codes + 8 * g + step, with(add, codes));
 }
 
-INLINE void unpack(hth_panel *panel, const void *block, size_t row_bytes, size_t n_rows, size_t n, codes_fn codes, scales_fn scales,
-                   const int add, const int cols, const bool has_min)
+INLINE void unpack(hth_panel *panel, const void *block, size_t row_bytes, size_t n_rows, size_t n, put_codes_fn put_codes,
+                   scales_fn scales, const int add, const int cols, const bool has_min)
 {
 	const char *row[8];
 	__m256 s[8][2], m[8][2];
@@ -38,29 +33,13 @@ INLINE void unpack(hth_panel *panel, const void *block, size_t row_bytes, size_t
 		if (has_min)
 			store_transposed(panel->min + 64 * i, t);
 	}
-#define UNPACK_GROUP(g)                                                  \
-	if ((g) < (int)(n / 32)) {                                       \
-		__m256i c[8];                                            \
-		_Pragma("GCC unroll 8")                                  \
-		for (int r = 0; r < 8; r++)                              \
-			c[r] = with(add, codes(row[r], g));              \
-		store_transposed(panel->codes + 256 * (g), c);           \
-	}
-	UNPACK_GROUP(0)
-	UNPACK_GROUP(1)
-	UNPACK_GROUP(2)
-	UNPACK_GROUP(3)
-	UNPACK_GROUP(4)
-	UNPACK_GROUP(5)
-	UNPACK_GROUP(6)
-	UNPACK_GROUP(7)
-#undef UNPACK_GROUP
+	put_codes(panel, row, (int)(n / 32), put_step, add);
 }
 
 #define VNNI_TYPE(name, blocks_per_chunk, add, cols, has_min)                                                                \
 	void hth_avxvnni_unpack_##name(hth_panel *panel, const void *block, size_t row_bytes, size_t n_rows, size_t n)      \
 	{                                                                                                                   \
-		unpack(panel, block, row_bytes, n_rows, n, codes_##name, scales_##name, add, cols, has_min);                \
+		unpack(panel, block, row_bytes, n_rows, n, put_codes_##name, scales_##name, add, cols, has_min);                \
 	}
 VNNI_TYPES(VNNI_TYPE)
 

@@ -44,7 +44,6 @@ VNNI_TYPE(q4_k) VNNI_TYPE(q5_k) VNNI_TYPE(q6_k) VNNI_TYPE(iq4_xs)
 	DO(q6_k, 1, 96, 16, false)   \
 	DO(iq4_xs, 1, 128, 32, false)
 
-typedef __m256i (*codes_fn)(const char *chunk, int g);
 typedef void (*scales_fn)(const char *chunk, int n, __m256 *s, __m256 *m);
 
 /* Scales of 16 columns, in order, to those of the first and the second halves of groups. */
