@@ -53,8 +53,50 @@ INLINE __m256i aligned256(const void *p) { return _mm256_load_si256((const __m25
 			w[k] = value_##name(w[k]);                    \
 	}
 READ_NIBBLES(q4_0) READ_NIBBLES(q4_1) READ_NIBBLES(iq4_nl) READ_NIBBLES(mxfp4) READ_NIBBLES(iq4_xs)
-READ_CODES(q5_0) READ_CODES(q5_1) READ_CODES(q8_0)
-READ_CODES(q2_k) READ_CODES(q3_k) READ_CODES(q4_k) READ_CODES(q5_k) READ_CODES(q6_k)
+READ_CODES(q5_0) READ_CODES(q5_1) READ_CODES(q8_0) READ_CODES(q5_k)
+
+/* Of blocks of 256: columns 16 h to 16 h + 15 of groups 0 to 3 in the lower half, of 4 to 7 in the upper one, so that nothing has to change
+ * halves. both_TYPE(chunk, i, h): bits[i] as part_TYPE likes them for groups 0 to 3. */
+INLINE __m256i two128(const uint8_t *low, const uint8_t *high) { return _mm256_set_m128i(load128(high), load128(low)); }
+/* A bit of each group in one byte. */
+INLINE __m256i bit_of_group(const uint8_t *p) { return _mm256_set_m128i(_mm_srli_epi16(load128(p), 4), load128(p)); }
+INLINE __m256i both_q2_k(const char *chunk, int i, int h)
+{
+	const uint8_t *qs = ((const hth_block_q2_k *)chunk)->qs + 16 * h;
+	return i == 0 ? two128(qs, qs + 32) : _mm256_setzero_si256();
+}
+INLINE __m256i both_q3_k(const char *chunk, int i, int h)
+{
+	const hth_block_q3_k *b = (const hth_block_q3_k *)chunk;
+	return i == 0 ? two128(b->qs + 16 * h, b->qs + 32 + 16 * h) : i == 2 ? bit_of_group(b->hmask + 16 * h) : _mm256_setzero_si256();
+}
+INLINE __m256i both_q4_k(const char *chunk, int i, int h)
+{
+	const uint8_t *qs = ((const hth_block_q4_k *)chunk)->qs + 16 * h;
+	return i < 2 ? two128(qs + 32 * i, qs + 64 + 32 * i) : _mm256_setzero_si256();
+}
+INLINE __m256i both_q6_k(const char *chunk, int i, int h)
+{
+	const hth_block_q6_k *b = (const hth_block_q6_k *)chunk;
+	const uint8_t *ql = b->ql + 16 * h, *qh = b->qh + 16 * h;
+	return i < 2 ? two128(ql + 32 * i, ql + 64 + 32 * i) : i == 4 ? two128(qh, qh + 32) : _mm256_setzero_si256();
+}
+#define READ_BITS(name, n)                                                    \
+	INLINE void read_codes_##name(const char *chunk, __m256i w[8])        \
+	{                                                                     \
+		_Pragma("GCC unroll 2")                                       \
+		for (int h = 0; h < 2; h++) {                                 \
+			__m256i bits[n], r[4];                                \
+			_Pragma("GCC unroll 6")                               \
+			for (int i = 0; i < (n); i++)                         \
+				bits[i] = both_##name(chunk, i, h);           \
+			_Pragma("GCC unroll 4")                               \
+			for (int g = 0; g < 4; g++)                           \
+				r[g] = part_##name(bits, g);                  \
+			transpose4(w + 4 * h, r);                             \
+		}                                                             \
+	}
+READ_BITS(q2_k, 2) READ_BITS(q3_k, 3) READ_BITS(q4_k, 4) READ_BITS(q6_k, 6)
 
 /* From integer scales of 16 groups of 16: that of group 2 g + h in both halves of lane g of half[h]. */
 INLINE void scales_of_halves(__m256i s, __m256i half[2])

@@ -1,5 +1,5 @@
-/* avx2-panel.h - the codes of 8 rows, as they lie in the file, to a panel, for the rows with 256-bit vectors: a step of a group is 4 columns
- * of 8 rows, a 32-bit lane each.
+/* avx2-panel.h - the codes of 8 rows, as they lie in the file, to a panel, for the rows with 256-bit vectors: a step of a group is 4
+ * columns of 8 rows, a 32-bit lane each.
  *
  * Transposing is most of the work, so it is done while bytes still hold the codes of two groups or more: parting them works on each byte by
  * itself, and does not mind where it lies. A matrix in Q4_K is transposed half as often as its codes would be, one in Q2_K a quarter.

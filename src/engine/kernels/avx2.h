@@ -63,23 +63,25 @@ INLINE void transpose8(__m256i r[8])
 	}
 }
 
-/* The same of 16 bytes each, whose low nibbles are bytes 0 to 15 and whose high ones are 16 to 31: a third of the work. */
+/* 4 x 4 of 32-bit lanes in each half. */
+INLINE void transpose4(__m256i to[4], const __m256i r[4])
+{
+	__m256i t0 = _mm256_unpacklo_epi32(r[0], r[1]), t1 = _mm256_unpackhi_epi32(r[0], r[1]);
+	__m256i t2 = _mm256_unpacklo_epi32(r[2], r[3]), t3 = _mm256_unpackhi_epi32(r[2], r[3]);
+	to[0] = _mm256_unpacklo_epi64(t0, t2);
+	to[1] = _mm256_unpackhi_epi64(t0, t2);
+	to[2] = _mm256_unpacklo_epi64(t1, t3);
+	to[3] = _mm256_unpackhi_epi64(t1, t3);
+}
+
+/* 8 x 8 of 16 bytes each, whose low nibbles are bytes 0 to 15 and whose high ones are 16 to 31: a third of the work. */
 INLINE void transpose_nibbles(__m256i r[8], const __m128i bytes[8])
 {
-	__m256i b[4], t[4], u[4];
+	__m256i b[4], u[4];
 #pragma GCC unroll 4
 	for (int i = 0; i < 4; i++)
 		b[i] = _mm256_set_m128i(bytes[4 + i], bytes[i]);
-#pragma GCC unroll 2
-	for (int i = 0; i < 4; i += 2) {
-		t[i] = _mm256_unpacklo_epi32(b[i], b[i + 1]);
-		t[i + 1] = _mm256_unpackhi_epi32(b[i], b[i + 1]);
-	}
-#pragma GCC unroll 2
-	for (int i = 0; i < 2; i++) {
-		u[2 * i] = _mm256_unpacklo_epi64(t[i], t[i + 2]);
-		u[2 * i + 1] = _mm256_unpackhi_epi64(t[i], t[i + 2]);
-	}
+	transpose4(u, b);
 	const __m256i low = _mm256_set1_epi8(15);
 #pragma GCC unroll 4
 	for (int i = 0; i < 4; i++) {
