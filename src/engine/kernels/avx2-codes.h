@@ -2,9 +2,9 @@
  * Internal to the AVX2 row. Layouts: quant/blocks.h; meaning of codes, scales and minimums: codes.c.
  *
  * codes_TYPE(chunk, g): the codes of columns 32 g to 32 g + 31 of a chunk, as bytes in column order.
- * bytes_TYPE(chunk, g), where a group's nibbles lie together: its 16 bytes; value_TYPE(nibbles): the codes that they stand for.
- * bits_TYPE(chunk, i), in blocks of 256: bytes 32 i to 32 i + 31 of those that hold the codes; part_TYPE(bits, g): group g's codes, each
- *   from the same byte of all bits[i].
+ * bytes_TYPE(chunk, g), where a group's nibbles lie together: where its 16 bytes are; value_TYPE(nibbles): the codes that they stand for.
+ * bits_TYPE(chunk, i), in blocks of 256: where bytes 32 i to 32 i + 31 are of those that hold the codes; part_TYPE(bits, g): group g's
+ *   codes, each from the same byte of all bits[i].
  * scales_TYPE(chunk, n, s, m): scale and minimum of the chunk's first n groups of 32 (n = 8 except at the end of a row of
  *   a type with blocks of 32); for types with groups of 16, s[2] and m[2] hold 16 each.
  */
@@ -68,9 +68,9 @@ INLINE __m256i fifth_bits(uint32_t bits)
 /* ---- blocks of 32 ---- */
 
 #define CODES_OF_NIBBLES(name) \
-	INLINE __m256i codes_##name(const char *chunk, int g) { return value_##name(split_nibbles(bytes_##name(chunk, g))); }
+	INLINE __m256i codes_##name(const char *chunk, int g) { return value_##name(split_nibbles(load128(bytes_##name(chunk, g)))); }
 
-INLINE __m128i bytes_q4_0(const char *chunk, int g) { return load128(((const hth_block_q4_0 *)chunk)[g].qs); }
+INLINE const uint8_t *bytes_q4_0(const char *chunk, int g) { return ((const hth_block_q4_0 *)chunk)[g].qs; }
 INLINE __m256i value_q4_0(__m256i nibbles) { return nibbles; }
 CODES_OF_NIBBLES(q4_0)
 INLINE void scales_q4_0(const char *chunk, int n, __m256 *s, __m256 *m)
@@ -79,7 +79,7 @@ INLINE void scales_q4_0(const char *chunk, int n, __m256 *s, __m256 *m)
 	*m = _mm256_mul_ps(*s, _mm256_set1_ps(-8));
 }
 
-INLINE __m128i bytes_q4_1(const char *chunk, int g) { return load128(((const hth_block_q4_1 *)chunk)[g].qs); }
+INLINE const uint8_t *bytes_q4_1(const char *chunk, int g) { return ((const hth_block_q4_1 *)chunk)[g].qs; }
 INLINE __m256i value_q4_1(__m256i nibbles) { return nibbles; }
 CODES_OF_NIBBLES(q4_1)
 INLINE void scales_q4_1(const char *chunk, int n, __m256 *s, __m256 *m)
@@ -123,7 +123,7 @@ INLINE __m256i look_up(const int8_t table[16], int add, __m256i nibbles)
 	return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(t), nibbles);
 }
 
-INLINE __m128i bytes_iq4_nl(const char *chunk, int g) { return load128(((const hth_block_iq4_nl *)chunk)[g].qs); }
+INLINE const uint8_t *bytes_iq4_nl(const char *chunk, int g) { return ((const hth_block_iq4_nl *)chunk)[g].qs; }
 INLINE __m256i value_iq4_nl(__m256i nibbles) { return look_up(hth_iq4_values, 0, nibbles); }
 CODES_OF_NIBBLES(iq4_nl)
 INLINE void scales_iq4_nl(const char *chunk, int n, __m256 *s, __m256 *m)
@@ -133,7 +133,7 @@ INLINE void scales_iq4_nl(const char *chunk, int n, __m256 *s, __m256 *m)
 }
 
 /* Values are -12 to 12. */
-INLINE __m128i bytes_mxfp4(const char *chunk, int g) { return load128(((const hth_block_mxfp4 *)chunk)[g].qs); }
+INLINE const uint8_t *bytes_mxfp4(const char *chunk, int g) { return ((const hth_block_mxfp4 *)chunk)[g].qs; }
 INLINE __m256i value_mxfp4(__m256i nibbles) { return look_up(hth_mxfp4_values, 16, nibbles); }
 CODES_OF_NIBBLES(mxfp4)
 INLINE void scales_mxfp4(const char *chunk, int n, __m256 *s, __m256 *m)
@@ -165,7 +165,7 @@ INLINE void scales_mxfp4(const char *chunk, int n, __m256 *s, __m256 *m)
 		__m256i bits[n];                                 \
 		_Pragma("GCC unroll 8")                          \
 		for (int i = 0; i < (n); i++)                    \
-			bits[i] = bits_##name(chunk, i);         \
+			bits[i] = load256(bits_##name(chunk, i)); \
 		return part_##name(bits, g);                     \
 	}
 /* Shifted within pairs of bytes, whose neighbours' bits are masked out. */
@@ -210,7 +210,7 @@ INLINE __m256i k4_int_scales(const uint8_t scales[12], uint16_t d, uint16_t dmin
 	return _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)scale));
 }
 
-INLINE __m256i bits_q4_k(const char *chunk, int i) { return load256(((const hth_block_q4_k *)chunk)->qs + 32 * i); }
+INLINE const uint8_t *bits_q4_k(const char *chunk, int i) { return ((const hth_block_q4_k *)chunk)->qs + 32 * i; }
 INLINE __m256i part_q4_k(const __m256i *bits, int g) { return low_bits(bits[g / 2], g % 2 * 4, 15); }
 CODES_OF_BITS(q4_k, 4)
 INLINE void scales_q4_k(const char *chunk, int n, __m256 *s, __m256 *m)
@@ -224,10 +224,10 @@ INLINE __m256i int_scales_q4_k(const char *chunk, float *d, __m256 *m)
 	return k4_int_scales(b->scales, b->d, b->dmin, d, m);
 }
 
-INLINE __m256i bits_q5_k(const char *chunk, int i)
+INLINE const uint8_t *bits_q5_k(const char *chunk, int i)
 {
 	const hth_block_q5_k *b = (const hth_block_q5_k *)chunk;
-	return load256(i < 4 ? b->qs + 32 * i : b->qh);
+	return i < 4 ? b->qs + 32 * i : b->qh;
 }
 INLINE __m256i part_q5_k(const __m256i *bits, int g)
 {
@@ -245,7 +245,7 @@ INLINE __m256i int_scales_q5_k(const char *chunk, float *d, __m256 *m)
 	return k4_int_scales(b->scales, b->d, b->dmin, d, m);
 }
 
-INLINE __m128i bytes_iq4_xs(const char *chunk, int g) { return load128(((const hth_block_iq4_xs *)chunk)->qs + 16 * g); }
+INLINE const uint8_t *bytes_iq4_xs(const char *chunk, int g) { return ((const hth_block_iq4_xs *)chunk)->qs + 16 * g; }
 INLINE __m256i value_iq4_xs(__m256i nibbles) { return look_up(hth_iq4_values, 0, nibbles); }
 CODES_OF_NIBBLES(iq4_xs)
 INLINE void scales_iq4_xs(const char *chunk, int n, __m256 *s, __m256 *m)
@@ -262,7 +262,7 @@ INLINE void scales_iq4_xs(const char *chunk, int n, __m256 *s, __m256 *m)
 
 /* ---- blocks of 256, groups of 16 ---- */
 
-INLINE __m256i bits_q2_k(const char *chunk, int i) { return load256(((const hth_block_q2_k *)chunk)->qs + 32 * i); }
+INLINE const uint8_t *bits_q2_k(const char *chunk, int i) { return ((const hth_block_q2_k *)chunk)->qs + 32 * i; }
 INLINE __m256i part_q2_k(const __m256i *bits, int g) { return low_bits(bits[g / 4], g % 4 * 2, 3); }
 CODES_OF_BITS(q2_k, 2)
 INLINE void scales_q2_k(const char *chunk, int n, __m256 *s, __m256 *m)
@@ -285,10 +285,10 @@ INLINE __m256i int_scales_q2_k(const char *chunk, float *d, __m256 *m)
 	return _mm256_cvtepu8_epi16(_mm_and_si128(load128(b->scales), _mm_set1_epi8(15)));
 }
 
-INLINE __m256i bits_q3_k(const char *chunk, int i)
+INLINE const uint8_t *bits_q3_k(const char *chunk, int i)
 {
 	const hth_block_q3_k *b = (const hth_block_q3_k *)chunk;
-	return load256(i < 2 ? b->qs + 32 * i : b->hmask);
+	return i < 2 ? b->qs + 32 * i : b->hmask;
 }
 INLINE __m256i part_q3_k(const __m256i *bits, int g)
 {
@@ -326,10 +326,10 @@ INLINE void scales_q3_k(const char *chunk, int n, __m256 *s, __m256 *m)
 		m[i] = _mm256_mul_ps(s[i], _mm256_set1_ps(-4));
 }
 
-INLINE __m256i bits_q6_k(const char *chunk, int i)
+INLINE const uint8_t *bits_q6_k(const char *chunk, int i)
 {
 	const hth_block_q6_k *b = (const hth_block_q6_k *)chunk;
-	return load256(i < 4 ? b->ql + 32 * i : b->qh + 32 * (i - 4));
+	return i < 4 ? b->ql + 32 * i : b->qh + 32 * (i - 4);
 }
 INLINE __m256i part_q6_k(const __m256i *bits, int g)
 {

@@ -46,7 +46,7 @@ INLINE __m256i aligned256(const void *p) { return _mm256_load_si256((const __m25
 		__m128i b[8];                                         \
 		_Pragma("GCC unroll 8")                               \
 		for (int g = 0; g < 8; g++)                           \
-			b[g] = bytes_##name(chunk, g);                \
+			b[g] = load128(bytes_##name(chunk, g));       \
 		transpose_nibbles(w, b);                              \
 		_Pragma("GCC unroll 8")                               \
 		for (int k = 0; k < 8; k++)                           \

@@ -51,14 +51,14 @@ INLINE void put_group(hth_panel *panel, const char *const row[8], int g, __m256i
 	for (int k = 0; k < 8; k++)
 		put(panel, g, k, c[k], how);
 }
-INLINE void put_nibbles(hth_panel *panel, const char *const row[8], int g, __m128i (*bytes)(const char *chunk, int g),
+INLINE void put_nibbles(hth_panel *panel, const char *const row[8], int g, const uint8_t *(*bytes)(const char *chunk, int g),
                         __m256i (*value)(__m256i nibbles), put_fn put, const int how)
 {
 	__m128i b[8];
 	__m256i nibbles[8];
 #pragma GCC unroll 8
 	for (int r = 0; r < 8; r++)
-		b[r] = bytes(row[r], g);
+		b[r] = load128(bytes(row[r], g));
 	transpose_nibbles(nibbles, b);
 #pragma GCC unroll 8
 	for (int k = 0; k < 8; k++)
@@ -66,7 +66,7 @@ INLINE void put_nibbles(hth_panel *panel, const char *const row[8], int g, __m12
 }
 
 /* A block of 256: n vectors of bytes, of which each step's lie side by side, parted for all groups. */
-INLINE void put_bits(hth_panel *panel, const char *const row[8], const int n, __m256i (*bits)(const char *chunk, int i),
+INLINE void put_bits(hth_panel *panel, const char *const row[8], const int n, const uint8_t *(*bits)(const char *chunk, int i),
                      __m256i (*part)(const __m256i *bits, int g), put_fn put, const int how)
 {
 	__m256i of_step[8][6];
@@ -75,7 +75,7 @@ INLINE void put_bits(hth_panel *panel, const char *const row[8], const int n, __
 		__m256i b[8];
 #pragma GCC unroll 8
 		for (int r = 0; r < 8; r++)
-			b[r] = bits(row[r], i);
+			b[r] = load256(bits(row[r], i));
 		transpose8(b);
 #pragma GCC unroll 8
 		for (int k = 0; k < 8; k++)

@@ -8,6 +8,8 @@
 
 typedef __m512i (*codes_fn)(const char *chunk, int h);
 typedef void (*scales_fn)(const char *chunk, int n, __m256 *s, __m256 *m);
+/* The first n columns of 16 rows' chunks to a panel, with `add` more; a step is 4 columns, a lane for each row. */
+typedef void (*put_codes_fn)(uint8_t *codes, const char *const row[16], size_t n, const int add);
 
 /* 16 x 16 of 32-bit lanes, stored at dst, `step` bytes apart. */
 INLINE void store_transposed(uint8_t *dst, const size_t step, __m512i r[16])
@@ -63,8 +65,117 @@ INLINE void store_transposed8(float *dst, const __m256 s[8])
 /* A chunk of any type, all zero: what rows past the end of the matrix read. */
 static const char zeros[8 * 34];
 
-INLINE void unpack(hth_panel *panel, const void *block, size_t row_bytes, size_t n_rows, size_t n, codes_fn codes,
-                   codes_fn last, scales_fn scales, const int per_group, const bool has_min, const int add)
+INLINE __m512i plus(__m512i codes, const int add) { return add != 0 ? _mm512_add_epi8(codes, _mm512_set1_epi8((char)add)) : codes; }
+
+/* Column by column; last: the same of a chunk's last 32. */
+INLINE void put_columns(uint8_t *to, const char *const row[16], size_t n, codes_fn codes, codes_fn last, const int add)
+{
+#define PUT_64(h)                                                                       \
+	if (64 * (h) < (int)n) {                                                        \
+		__m512i c[16];                                                          \
+		if (64 * (h) + 64 <= (int)n)                                            \
+			for (int r = 0; r < 16; r++)                                    \
+				c[r] = plus(codes(row[r], h), add);                     \
+		else                                                                    \
+			for (int r = 0; r < 16; r++)                                    \
+				c[r] = plus(last(row[r], h), add);                      \
+		store_transposed(to + 1024 * (h), 64, c);                               \
+	}
+	PUT_64(0)
+	PUT_64(1)
+	PUT_64(2)
+	PUT_64(3)
+#undef PUT_64
+}
+
+/* Transposing is most of the work, so it is done while bytes still hold the codes of two groups or more, as in avx2-panel.h.
+ *
+ * Nibbles: a quarter has 16 bytes of a row. Low ones are steps 0 to 3, high ones 4 to 7. */
+INLINE void put_nibbles(uint8_t *to, const char *const row[16], size_t n, const uint8_t *(*bytes)(const char *chunk, int g),
+                        __m512i (*value)(__m512i nibbles), const int add)
+{
+	for (int g = 0; g < (int)(n / 32); g++, to += 512) {
+		__m512i r[4], t[4], u[4];
+#pragma GCC unroll 4
+		for (int i = 0; i < 4; i++) {
+			r[i] = _mm512_castsi128_si512(load128(bytes(row[i], g)));
+			r[i] = _mm512_inserti32x4(r[i], load128(bytes(row[4 + i], g)), 1);
+			r[i] = _mm512_inserti32x4(r[i], load128(bytes(row[8 + i], g)), 2);
+			r[i] = _mm512_inserti32x4(r[i], load128(bytes(row[12 + i], g)), 3);
+		}
+#pragma GCC unroll 2
+		for (int i = 0; i < 4; i += 2) {
+			t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+			t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+		}
+#pragma GCC unroll 2
+		for (int i = 0; i < 2; i++) {
+			u[2 * i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+			u[2 * i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+		}
+#pragma GCC unroll 4
+		for (int k = 0; k < 4; k++) {
+			_mm512_store_si512(to + 64 * k, plus(value(low_nibbles(u[k])), add));
+			_mm512_store_si512(to + 256 + 64 * k, plus(value(high_nibbles(u[k])), add));
+		}
+	}
+}
+
+/* to[k]: bytes 4 k to 4 k + 3 of each of 16 rows' 32. */
+INLINE void transpose32(__m512i to[8], const uint8_t *const from[16])
+{
+	__m512i r[8], t[8], u[8];
+#pragma GCC unroll 4
+	for (int i = 0; i < 4; i++) {
+		r[i] = two256(from[i], from[4 + i]);
+		r[4 + i] = two256(from[8 + i], from[12 + i]);
+	}
+#pragma GCC unroll 4
+	for (int i = 0; i < 8; i += 2) {
+		t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+		t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+	}
+#pragma GCC unroll 2
+	for (int i = 0; i < 8; i += 4) {
+		u[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+		u[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+		u[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+		u[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+	}
+	/* u[4 a + k], quarter q: bytes 16 (q % 2) + 4 k of rows 8 a + 4 (q / 2) and the next three. */
+#pragma GCC unroll 4
+	for (int k = 0; k < 4; k++) {
+		to[k] = _mm512_shuffle_i32x4(u[k], u[4 + k], 0x88);
+		to[4 + k] = _mm512_shuffle_i32x4(u[k], u[4 + k], 0xDD);
+	}
+}
+
+/* A block of 256: n_bits vectors of bytes, of which each step's lie side by side, parted for all groups. */
+INLINE void put_bits(uint8_t *to, const char *const row[16], const int n_bits, const uint8_t *(*bits)(const char *chunk, int i),
+                     __m512i (*part)(const __m512i *bits, int g), const int add)
+{
+	__m512i of_step[8][6];
+#pragma GCC unroll 6
+	for (int i = 0; i < n_bits; i++) {
+		const uint8_t *from[16];
+		__m512i b[8];
+#pragma GCC unroll 16
+		for (int r = 0; r < 16; r++)
+			from[r] = bits(row[r], i);
+		transpose32(b, from);
+#pragma GCC unroll 8
+		for (int k = 0; k < 8; k++)
+			of_step[k][i] = b[k];
+	}
+	for (int k = 0; k < 8; k++, to += 64) {
+#define PUT_PART(g) _mm512_store_si512(to + 512 * (g), plus(part(of_step[k], g), add));
+		PUT_PART(0) PUT_PART(1) PUT_PART(2) PUT_PART(3) PUT_PART(4) PUT_PART(5) PUT_PART(6) PUT_PART(7)
+#undef PUT_PART
+	}
+}
+
+INLINE void unpack(hth_panel *panel, const void *block, size_t row_bytes, size_t n_rows, size_t n, put_codes_fn put_codes,
+                   scales_fn scales, const int per_group, const bool has_min, const int add)
 {
 	const char *row[16];
 	for (size_t r = 0; r < 16; r++)
@@ -85,25 +196,7 @@ INLINE void unpack(hth_panel *panel, const void *block, size_t row_bytes, size_t
 			store_transposed8(panel->min + 128 * i + 8 * half, t);
 		}
 	}
-#define UNPACK_64(h)                                                         \
-	if (64 * (h) < (int)n) {                                             \
-		__m512i c[16];                                               \
-		if (last == codes || 64 * (h) + 64 <= (int)n)                \
-			for (int r = 0; r < 16; r++)                         \
-				c[r] = codes(row[r], h);                     \
-		else                                                         \
-			for (int r = 0; r < 16; r++)                         \
-				c[r] = last(row[r], h);                      \
-		if (add != 0)                                                \
-			for (int r = 0; r < 16; r++)                         \
-				c[r] = _mm512_add_epi8(c[r], _mm512_set1_epi8((char)add)); \
-		store_transposed(panel->codes + 1024 * (h), 64, c);              \
-	}
-	UNPACK_64(0)
-	UNPACK_64(1)
-	UNPACK_64(2)
-	UNPACK_64(3)
-#undef UNPACK_64
+	put_codes(panel->codes, row, n, add);
 }
 
 INLINE float sum_lanes(__m512 v) { return _mm512_reduce_add_ps(v); }
@@ -114,26 +207,28 @@ INLINE float sum_lanes(__m512 v) { return _mm512_reduce_add_ps(v); }
 	{                                                                                                     \
 		return _mm512_castsi256_si512(_mm256_xor_si256(codes_##name(chunk, 2 * h), _mm256_set1_epi8((char)(flip)))); \
 	}
-LAST(q4_0, 0)
-LAST(q4_1, 0)
 LAST(q5_0, 0)
 LAST(q5_1, 0)
 LAST(q8_0, 128)
-LAST(iq4_nl, 128)
-LAST(mxfp4, 0)
-#define last64_q2_k codes64_q2_k
-#define last64_q3_k codes64_q3_k
-#define last64_q4_k codes64_q4_k
-#define last64_q5_k codes64_q5_k
-#define last64_q6_k codes64_q6_k
-#define last64_iq4_xs codes64_iq4_xs
+
+#define PUT_CODES(name, HOW, ...)                                                                             \
+	INLINE void put_codes_##name(uint8_t *to, const char *const row[16], size_t n, const int add)         \
+	{                                                                                                     \
+		(void)n; /* a block of 256 is whole */                                                        \
+		HOW(to, row, __VA_ARGS__, add);                                                               \
+	}
+#define COLUMNS(name) PUT_CODES(name, put_columns, n, codes64_##name, last64_##name)
+#define NIBBLES(name) PUT_CODES(name, put_nibbles, n, bytes_##name, value64_##name)
+#define BITS(name, n_bits) PUT_CODES(name, put_bits, n_bits, bits_##name, part64_##name)
+COLUMNS(q8_0) COLUMNS(q5_0) COLUMNS(q5_1)
+NIBBLES(q4_0) NIBBLES(q4_1) NIBBLES(iq4_nl) NIBBLES(mxfp4) NIBBLES(iq4_xs)
+BITS(q2_k, 2) BITS(q3_k, 3) BITS(q4_k, 4) BITS(q5_k, 5) BITS(q6_k, 6)
 
 /* add: what the panel's codes have more, so that -128 * sum(q) takes the place of the minimum (no_min). */
 #define AVX512_TYPE(name, per_group, no_min, add)                                                                           \
 	void hth_avx512_unpack_##name(hth_panel *panel, const void *block, size_t row_bytes, size_t n_rows, size_t n)       \
 	{                                                                                                                   \
-		unpack(panel, block, row_bytes, n_rows, n, codes64_##name, last64_##name, scales_##name, per_group, !(no_min), \
-		       add);                                                                                                \
+		unpack(panel, block, row_bytes, n_rows, n, put_codes_##name, scales_##name, per_group, !(no_min), add);      \
 	}
 AVX512_TYPE(q4_0, 1, true, 120)
 AVX512_TYPE(q4_1, 1, false, 0)
