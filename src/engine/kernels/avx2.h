@@ -40,29 +40,6 @@ AVX2_TYPE(f32) AVX2_TYPE(f16) AVX2_TYPE(bf16)
  * the stack. */
 #define IN_THIS_ORDER(sum) __asm__("" : "+x"(sum))
 
-/* 8 x 8 of 32-bit lanes. */
-INLINE void transpose8(__m256i r[8])
-{
-	__m256i t[8], u[8];
-#pragma GCC unroll 4
-	for (int i = 0; i < 8; i += 2) {
-		t[i] = _mm256_unpacklo_epi32(r[i], r[i + 1]);
-		t[i + 1] = _mm256_unpackhi_epi32(r[i], r[i + 1]);
-	}
-#pragma GCC unroll 2
-	for (int i = 0; i < 8; i += 4) {
-		u[i] = _mm256_unpacklo_epi64(t[i], t[i + 2]);
-		u[i + 1] = _mm256_unpackhi_epi64(t[i], t[i + 2]);
-		u[i + 2] = _mm256_unpacklo_epi64(t[i + 1], t[i + 3]);
-		u[i + 3] = _mm256_unpackhi_epi64(t[i + 1], t[i + 3]);
-	}
-#pragma GCC unroll 4
-	for (int i = 0; i < 4; i++) {
-		r[i] = _mm256_permute2x128_si256(u[i], u[i + 4], 0x20);
-		r[i + 4] = _mm256_permute2x128_si256(u[i], u[i + 4], 0x31);
-	}
-}
-
 /* 4 x 4 of 32-bit lanes in each half. */
 INLINE void transpose4(__m256i to[4], const __m256i r[4])
 {
@@ -72,6 +49,19 @@ INLINE void transpose4(__m256i to[4], const __m256i r[4])
 	to[1] = _mm256_unpackhi_epi64(t0, t2);
 	to[2] = _mm256_unpacklo_epi64(t1, t3);
 	to[3] = _mm256_unpackhi_epi64(t1, t3);
+}
+
+/* 8 x 8 of 32-bit lanes. */
+INLINE void transpose8(__m256i r[8])
+{
+	__m256i u[8];
+	transpose4(u, r);
+	transpose4(u + 4, r + 4);
+#pragma GCC unroll 4
+	for (int i = 0; i < 4; i++) {
+		r[i] = _mm256_permute2x128_si256(u[i], u[i + 4], 0x20);
+		r[i + 4] = _mm256_permute2x128_si256(u[i], u[i + 4], 0x31);
+	}
 }
 
 /* 8 x 8 of 16 bytes each, whose low nibbles are bytes 0 to 15 and whose high ones are 16 to 31: a third of the work. */

@@ -35,17 +35,6 @@ INLINE __m512 load512_once_ps(const float *p)
 	return v;
 }
 
-/* Word j of quarter q of v0 to v3 to t[j], words 4 q to 4 q + 3. */
-INLINE void transpose_quarters(__m512i t[4], __m512i v0, __m512i v1, __m512i v2, __m512i v3)
-{
-	__m512i a = _mm512_unpacklo_epi32(v0, v1), b = _mm512_unpackhi_epi32(v0, v1);
-	__m512i c = _mm512_unpacklo_epi32(v2, v3), d = _mm512_unpackhi_epi32(v2, v3);
-	t[0] = _mm512_unpacklo_epi64(a, c);
-	t[1] = _mm512_unpackhi_epi64(a, c);
-	t[2] = _mm512_unpacklo_epi64(b, d);
-	t[3] = _mm512_unpackhi_epi64(b, d);
-}
-
 /* c[h]: columns 64 h to 64 h + 63. */
 INLINE void lanes_of_columns(__m512i w[8], const __m512i c[8])
 {

@@ -14,19 +14,10 @@ typedef void (*put_codes_fn)(uint8_t *codes, const char *const row[16], size_t n
 /* 16 x 16 of 32-bit lanes, stored at dst, `step` bytes apart. */
 INLINE void store_transposed(uint8_t *dst, const size_t step, __m512i r[16])
 {
-	__m512i t[16], u[16];
-#pragma GCC unroll 8
-	for (int i = 0; i < 16; i += 2) {
-		t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-		t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-	}
+	__m512i u[16];
 #pragma GCC unroll 4
-	for (int i = 0; i < 16; i += 4) {
-		u[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-		u[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-		u[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-		u[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-	}
+	for (int i = 0; i < 16; i += 4)
+		transpose_quarters(u + i, r[i], r[i + 1], r[i + 2], r[i + 3]);
 	/* u[4 a + k], quarter q: column 4 q + k of rows 4 a to 4 a + 3. Gather the four a of each column. */
 #pragma GCC unroll 4
 	for (int k = 0; k < 4; k++) {
@@ -95,7 +86,7 @@ INLINE void put_nibbles(uint8_t *to, const char *const row[16], size_t n, const 
                         __m512i (*value)(__m512i nibbles), const int add)
 {
 	for (int g = 0; g < (int)(n / 32); g++, to += 512) {
-		__m512i r[4], t[4], u[4];
+		__m512i r[4], u[4];
 #pragma GCC unroll 4
 		for (int i = 0; i < 4; i++) {
 			r[i] = _mm512_castsi128_si512(load128(bytes(row[i], g)));
@@ -103,16 +94,7 @@ INLINE void put_nibbles(uint8_t *to, const char *const row[16], size_t n, const 
 			r[i] = _mm512_inserti32x4(r[i], load128(bytes(row[8 + i], g)), 2);
 			r[i] = _mm512_inserti32x4(r[i], load128(bytes(row[12 + i], g)), 3);
 		}
-#pragma GCC unroll 2
-		for (int i = 0; i < 4; i += 2) {
-			t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-			t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-		}
-#pragma GCC unroll 2
-		for (int i = 0; i < 2; i++) {
-			u[2 * i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-			u[2 * i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-		}
+		transpose_quarters(u, r[0], r[1], r[2], r[3]);
 #pragma GCC unroll 4
 		for (int k = 0; k < 4; k++) {
 			_mm512_store_si512(to + 64 * k, plus(value(low_nibbles(u[k])), add));
@@ -124,24 +106,14 @@ INLINE void put_nibbles(uint8_t *to, const char *const row[16], size_t n, const 
 /* to[k]: bytes 4 k to 4 k + 3 of each of 16 rows' 32. */
 INLINE void transpose32(__m512i to[8], const uint8_t *const from[16])
 {
-	__m512i r[8], t[8], u[8];
+	__m512i r[8], u[8];
 #pragma GCC unroll 4
 	for (int i = 0; i < 4; i++) {
 		r[i] = two256(from[i], from[4 + i]);
 		r[4 + i] = two256(from[8 + i], from[12 + i]);
 	}
-#pragma GCC unroll 4
-	for (int i = 0; i < 8; i += 2) {
-		t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-		t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-	}
-#pragma GCC unroll 2
-	for (int i = 0; i < 8; i += 4) {
-		u[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-		u[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-		u[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-		u[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-	}
+	transpose_quarters(u, r[0], r[1], r[2], r[3]);
+	transpose_quarters(u + 4, r[4], r[5], r[6], r[7]);
 	/* u[4 a + k], quarter q: bytes 16 (q % 2) + 4 k of rows 8 a + 4 (q / 2) and the next three. */
 #pragma GCC unroll 4
 	for (int k = 0; k < 4; k++) {
