@@ -51,6 +51,7 @@ INLINE void put_group(hth_panel *panel, const char *const row[8], int g, __m256i
 	for (int k = 0; k < 8; k++)
 		put(panel, g, k, c[k], how);
 }
+
 INLINE void put_nibbles(hth_panel *panel, const char *const row[8], int g, const uint8_t *(*bytes)(const char *chunk, int g),
                         __m256i (*value)(__m256i nibbles), put_fn put, const int how)
 {
