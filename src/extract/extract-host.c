@@ -92,7 +92,7 @@ static void end_job(hth_extractor *x, hth_extract_job *job, hth_extract_result r
 
 typedef enum fault {
 	FAULT_FILE,
-	FAULT_NOBODY, /* it was not begun */
+	FAULT_NOBODY, /* it was not begun, or we stop */
 	FAULT_KILLER,
 } fault;
 
