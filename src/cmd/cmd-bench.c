@@ -84,7 +84,9 @@ static double macs_per_token(const bench *b)
 /* The peak that the weights' type runs against. */
 static hth_mac_kind kind_of(const char *type)
 {
-	if (strncmp(type, "F32", 3) == 0 || strncmp(type, "F16", 3) == 0 || strncmp(type, "BF16", 4) == 0)
+	if (strncmp(type, "F16", 3) == 0 || strncmp(type, "BF16", 4) == 0)
+		return HTH_MAC_FIXED;
+	if (strncmp(type, "F32", 3) == 0)
 		return HTH_MAC_FLOAT;
 	return strncmp(type, "Q8", 2) == 0 || strncmp(type, "IQ4", 3) == 0 ? HTH_MAC_WIDE : HTH_MAC_CODES;
 }

@@ -6,6 +6,9 @@
 
 static size_t blocks(size_t cols, size_t by) { return cols / by + (cols % by != 0); }
 
+/* Of either form. */
+static const size_t line_bytes = HTH_MAX(sizeof(hth_a8_line), sizeof(hth_fixed_line));
+
 /* With more tokens products select more than a few. */
 static size_t arranged_tokens(size_t max_tokens, size_t one_in) { return HTH_MIN(max_tokens, FEW_TOKENS * one_in); }
 /* Of each form: at most 20 times what lines take. */
@@ -16,7 +19,7 @@ hth_status hth_acts_create(hth_acts **ret_acts, size_t max_tokens, size_t max_co
 	uint64_t bytes;
 	size_t max_arranged = arranged_tokens(max_tokens, one_in);
 	if (hth_mul_overflows(blocks(max_cols, 32), max_tokens, &bytes) ||
-	    hth_mul_overflows(bytes, sizeof(hth_a8_line), &bytes) || bytes > SIZE_MAX / 64)
+	    hth_mul_overflows(bytes, line_bytes, &bytes) || bytes > SIZE_MAX / 64)
 		return hth_fail(err, HTH_TOO_LARGE, "activations of %zu tokens by %zu values do not fit in memory", max_tokens,
 		                max_cols);
 	hth_acts *acts = calloc(1, sizeof *acts);
@@ -48,7 +51,7 @@ void hth_acts_destroy(hth_acts *acts)
 uint64_t hth_acts_plan_bytes(size_t max_tokens, size_t max_cols, size_t one_in)
 {
 	size_t arranged = arranged_tokens(max_tokens, one_in);
-	return sizeof(hth_acts) + (uint64_t)blocks(max_cols, 32) * max_tokens * sizeof(hth_a8_line) +
+	return sizeof(hth_acts) + (uint64_t)blocks(max_cols, 32) * max_tokens * line_bytes +
 	       2 * (uint64_t)arranged_bytes(arranged, max_cols) + arranged_bytes(HTH_MIN(arranged, (size_t)1), max_cols);
 }
 
@@ -59,7 +62,7 @@ void hth_acts_set(hth_acts *acts, const float *x, size_t x_stride, size_t n_toke
 	acts->x_stride = x_stride;
 	acts->n_tokens = HTH_MIN(n_tokens, acts->max_tokens);
 	acts->cols = HTH_MIN(cols, acts->max_cols);
-	acts->lines_ready = false;
+	acts->lines_ready = acts->fixed_ready = false;
 	memset(acts->arranged_ready, 0, sizeof acts->arranged_ready);
 }
 

@@ -11,19 +11,23 @@ enum {
 
 struct hth_acts {
 	size_t max_tokens, max_cols, max_arranged; /* with more tokens than max_arranged, all go through gemm */
-	hth_a8_line *lines; /* ceil(max_cols / 32) * max_tokens */
+	/* ceil(max_cols / 32) * max_tokens of either. */
+	union {
+		hth_a8_line *lines;
+		hth_fixed_line *fixed;
+	};
 	char *arranged[ACTS_FORMS]; /* room for max_arranged tokens, of the last form for one */
 
 	const float *x;
 	const float *gate; /* NULL, or x is still to become act(gate) * x, on the way to lines */
 	hth_gate_fn *act;
 	size_t x_stride, n_tokens, cols;
-	/* The 8-bit forms of the current x that have been made. Lines are kept for gemm alone; what is arranged is made from some that a
+	/* The forms of the current x that have been made. Lines are kept for gemm alone; what is arranged is made from some that a
 	 * worker has for itself. */
-	bool lines_ready, arranged_ready[ACTS_FORMS];
+	bool lines_ready, fixed_ready, arranged_ready[ACTS_FORMS]; /* one of the first two */
 };
 
-/* Line of group g (32 columns) of token t: lines[g * n_tokens + t]. Block b (of the kernels' 256 or 512 columns) of token t:
- * the (b * n_tokens + t)th that is arranged. */
+/* Line of group g (32 columns) of token t: lines[g * n_tokens + t], or fixed[the same]. Block b (of the kernels' 256 or 512 columns)
+ * of token t: the (b * n_tokens + t)th that is arranged. */
 
 #endif

@@ -151,23 +151,6 @@ AVX2_TYPE(iq4_xs, S8, false)
 
 /* ---- floats ---- */
 
-INLINE __m256 load_f32(const char *p) { return _mm256_loadu_ps((const float *)p); }
-INLINE __m256 load_f16(const char *p) { return _mm256_cvtph_ps(load128(p)); }
-INLINE __m256 load_bf16(const char *p)
-{
-	return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load128(p)), 16));
-}
-
-typedef __m256 (*load_fn)(const char *p);
-
-/* The last n < 8 values of a row; the rest zeros. */
-INLINE __m256 load_tail(const char *p, size_t n, size_t size, load_fn load)
-{
-	char v[32] = {0};
-	memcpy(v, p, n * size);
-	return load(v);
-}
-
 INLINE void unpack_float(float *panel, const void *w, size_t row_bytes, size_t n_rows, size_t n, size_t size, load_fn load)
 {
 	for (size_t half = 0; half < 2; half++) {

@@ -2,7 +2,7 @@
 #ifndef HTH_ENGINE_AVX2_H
 #define HTH_ENGINE_AVX2_H
 
-#include "engine/kernels/kernel-row.h"
+#include "engine/kernels/avx2-codes.h"
 
 enum { AVX2_ROWS = 8, AVX2_FLOAT_ROWS = 16 };
 
@@ -14,6 +14,7 @@ enum { AVX2_ROWS = 8, AVX2_FLOAT_ROWS = 16 };
 
 #define AVX2_GEMM(kind) void hth_avx2_gemm_##kind(const hth_panel *, size_t, size_t, const hth_gemm_acts *, float *, size_t);
 AVX2_GEMM(u4) AVX2_GEMM(k4) AVX2_GEMM(u5) AVX2_GEMM(k5) AVX2_GEMM(u6) AVX2_GEMM(u3) AVX2_GEMM(u2) AVX2_GEMM(s8) /* see avx2-gemm.c */
+AVX2_GEMM(fixed)
 #undef AVX2_GEMM
 void hth_avx2_arrange_acts(void *, const hth_a8_line *, size_t, size_t);
 void hth_avx2_arrange_alone(void *, const hth_a8_line *, size_t, size_t);
@@ -21,6 +22,9 @@ void hth_avx2_arrange_alone(void *, const hth_a8_line *, size_t, size_t);
 AVX2_TYPE(q4_0) AVX2_TYPE(q4_1) AVX2_TYPE(q5_0) AVX2_TYPE(q5_1) AVX2_TYPE(iq4_nl) AVX2_TYPE(mxfp4)
 AVX2_TYPE(q4_k) AVX2_TYPE(q5_k) AVX2_TYPE(q6_k) AVX2_TYPE(iq4_xs)
 #undef AVX2_TYPE
+void hth_avx2_fix_acts(hth_fixed_line *, size_t, const float *, size_t);
+void hth_avx2_fix_f16(hth_panel *, const void *, size_t, size_t, size_t);
+void hth_avx2_fix_bf16(hth_panel *, const void *, size_t, size_t, size_t);
 void hth_avx2_gemm_float(const float *, size_t, const float *const *, size_t, float *);
 
 #define AVX2_TYPE(name)                                                      \
@@ -78,6 +82,24 @@ INLINE void transpose_nibbles(__m256i r[8], const __m128i bytes[8])
 		r[i] = _mm256_and_si256(u[i], low);
 		r[4 + i] = _mm256_and_si256(_mm256_srli_epi16(u[i], 4), low);
 	}
+}
+
+/* Eight floats. */
+INLINE __m256 load_f32(const void *p) { return _mm256_loadu_ps((const float *)p); }
+INLINE __m256 load_f16(const void *p) { return _mm256_cvtph_ps(load128(p)); }
+INLINE __m256 load_bf16(const void *p)
+{
+	return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load128(p)), 16));
+}
+
+typedef __m256 (*load_fn)(const void *p);
+
+/* The last n < 8 values of a row; the rest zeros. */
+INLINE __m256 load_tail(const char *p, size_t n, size_t size, load_fn load)
+{
+	char v[32] = {0};
+	memcpy(v, p, n * size);
+	return load(v);
 }
 
 #endif

@@ -8,17 +8,7 @@
 #define HTH_ENGINE_AVX512_CODES_H
 
 #include "engine/kernels/avx2-codes.h"
-
-/* Word j of quarter q of v0 to v3 to t[j], words 4 q to 4 q + 3. */
-INLINE void transpose_quarters(__m512i t[4], __m512i v0, __m512i v1, __m512i v2, __m512i v3)
-{
-	__m512i a = _mm512_unpacklo_epi32(v0, v1), b = _mm512_unpackhi_epi32(v0, v1);
-	__m512i c = _mm512_unpacklo_epi32(v2, v3), d = _mm512_unpackhi_epi32(v2, v3);
-	t[0] = _mm512_unpacklo_epi64(a, c);
-	t[1] = _mm512_unpackhi_epi64(a, c);
-	t[2] = _mm512_unpacklo_epi64(b, d);
-	t[3] = _mm512_unpackhi_epi64(b, d);
-}
+#include "engine/kernels/avx512.h"
 
 INLINE __m512i load512(const void *p) { return _mm512_loadu_si512(p); }
 INLINE __m512i both_halves(const void *p) { return _mm512_broadcast_i64x4(load256(p)); }

@@ -7,17 +7,6 @@
  */
 #include "engine/kernels/avx512.h"
 
-#include <immintrin.h>
-
-#define INLINE static inline __attribute__((always_inline))
-
-INLINE __m512i broadcast4(const int8_t *q)
-{
-	int v;
-	memcpy(&v, q, 4);
-	return _mm512_set1_epi32(v);
-}
-
 /* P panels (1 or 2), one group of 32 columns, scales per group of 32 or of 16. ask: ask for the lines of the next tokens (they lie in runs
  * of 2 KiB, too short for the processor to foresee; where tokens are selected, nothing is lost). */
 INLINE void group(const hth_panel *panels, const int P, size_t g, const hth_gemm_acts *acts, float *acc, size_t acc_stride,

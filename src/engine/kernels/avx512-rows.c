@@ -3,32 +3,12 @@
  * Written once over readers of 64 codes (avx512-codes.h) and stamped out for each type.
  */
 #include "engine/kernels/avx512-codes.h"
-#include "engine/kernels/avx512.h"
 #include "base/mem.h"
 
 typedef __m512i (*codes_fn)(const char *chunk, int h);
 typedef void (*scales_fn)(const char *chunk, int n, __m256 *s, __m256 *m);
 /* The first n columns of 16 rows' chunks to a panel, with `add` more; a step is 4 columns, a lane for each row. */
 typedef void (*put_codes_fn)(uint8_t *codes, const char *const row[16], size_t n, const int add);
-
-/* 16 x 16 of 32-bit lanes, stored at dst, `step` bytes apart. */
-INLINE void store_transposed(uint8_t *dst, const size_t step, __m512i r[16])
-{
-	__m512i u[16];
-#pragma GCC unroll 4
-	for (int i = 0; i < 16; i += 4)
-		transpose_quarters(u + i, r[i], r[i + 1], r[i + 2], r[i + 3]);
-	/* u[4 a + k], quarter q: column 4 q + k of rows 4 a to 4 a + 3. Gather the four a of each column. */
-#pragma GCC unroll 4
-	for (int k = 0; k < 4; k++) {
-		__m512i ab0 = _mm512_shuffle_i32x4(u[k], u[4 + k], 0x88), ab1 = _mm512_shuffle_i32x4(u[k], u[4 + k], 0xDD);
-		__m512i cd0 = _mm512_shuffle_i32x4(u[8 + k], u[12 + k], 0x88), cd1 = _mm512_shuffle_i32x4(u[8 + k], u[12 + k], 0xDD);
-		_mm512_store_si512(dst + step * (size_t)k, _mm512_shuffle_i32x4(ab0, cd0, 0x88));
-		_mm512_store_si512(dst + step * (size_t)(8 + k), _mm512_shuffle_i32x4(ab0, cd0, 0xDD));
-		_mm512_store_si512(dst + step * (size_t)(4 + k), _mm512_shuffle_i32x4(ab1, cd1, 0x88));
-		_mm512_store_si512(dst + step * (size_t)(12 + k), _mm512_shuffle_i32x4(ab1, cd1, 0xDD));
-	}
-}
 
 /* Eight rows of 8 floats to dst[8][16], 8 lanes of each. */
 INLINE void store_transposed8(float *dst, const __m256 s[8])
@@ -217,16 +197,6 @@ AVX512_TYPE(q6_k, 2, true, 96)
 AVX512_TYPE(iq4_xs, 1, true, 0)
 
 /* ---- floats ---- */
-
-INLINE __m512 load_f32(const char *p, __mmask16 k) { return _mm512_maskz_loadu_ps(k, p); }
-INLINE __m512 load_f16(const char *p, __mmask16 k) { return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(k, p)); }
-INLINE __m512 load_bf16(const char *p, __mmask16 k)
-{
-	__m512i v = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(k, p));
-	return _mm512_castsi512_ps(_mm512_slli_epi32(v, 16));
-}
-typedef __m512 (*load_fn)(const char *p, __mmask16 k);
-INLINE __mmask16 first(size_t n) { return n >= 16 ? 0xFFFF : (__mmask16)((1u << n) - 1); }
 
 INLINE void unpack_float(float *panel, const void *w, size_t row_bytes, size_t n_rows, size_t n, size_t size, load_fn load)
 {

@@ -3,6 +3,7 @@
  * A block is 16 rows (two panels of 8; each 32-bit lane is 4 columns of a row) by 4 tokens, 8 vectors of sums in registers, as in
  * avx2-gemm.c; a step of 4 columns is two vectors of weights, 4 broadcast activations and 8 vpdpbusd.
  */
+#include "engine/kernels/avx2-fixed.h"
 #include "engine/kernels/avx2-panel.h"
 #include "engine/kernels/avxvnni.h"
 #include "base/mem.h"
@@ -150,3 +151,9 @@ GEMM(min, 32, true)
 GEMM(min16, 16, true)
 GEMM(offset, 32, false)
 GEMM(offset16, 16, false)
+
+INLINE __m256i multiply_add(__m256i sum, __m256i w, __m256i q) { return _mm256_dpwssd_avx_epi32(sum, w, q); }
+void hth_avxvnni_gemm_fixed(const hth_panel *panels, size_t n_panels, size_t n, const hth_gemm_acts *acts, float *acc, size_t acc_stride)
+{
+	gemm_fixed(panels, n_panels, n, acts, acc, acc_stride, 6, multiply_add);
+}

@@ -15,6 +15,7 @@ VNNI_GEMM(min)    /* codes 0..255, groups of 32 with minimum */
 VNNI_GEMM(min16)  /* codes 0..255, groups of 16 with minimum */
 VNNI_GEMM(offset) /* codes less 128, groups of 32 */
 VNNI_GEMM(offset16)
+VNNI_GEMM(fixed)
 #undef VNNI_GEMM
 #define VNNI_TYPE(name)                                                                  \
 	void hth_avxvnni_unpack_##name(hth_panel *, const void *, size_t, size_t, size_t); \

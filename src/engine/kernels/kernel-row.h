@@ -1,7 +1,8 @@
 /* kernel-row.h - what one instruction set brings: a row of the table. Internal to this folder.
  *
  * Two families of weights:
- *   float: F32, F16, BF16, and every type that can only be dequantised. Activations stay F32, sums are F32.
+ *   float: F32, F16, BF16, and every type that can only be dequantised. Activations stay F32, sums are F32. F16 and BF16 by many tokens
+ *     are multiplied in fixed point by the rows that have it: see hth_fixed_line.
  *   codes: the quantised types that are multiplied as integers. A weight is x = s * code + m, with s and m shared by a
  *     group of 16 or 32 columns and code a small integer; activations are 8-bit with a scale per 32 columns (hth_a8).
  *     sum(x * a) = s * d * sum(code * q) + m * d * sum(q), and the sums in it are exact integers.
@@ -59,6 +60,19 @@ typedef struct hth_a8_line {
 	int16_t minus[2][2];  /* of each 16: -(sum of q of columns 0 and 1 of every four), and of 2 and 3 */
 } hth_a8_line;
 static_assert(sizeof(hth_a8_line) == 64, "a cache line");
+
+/* Fixed point, for F16 and BF16 weights by many tokens: both sides become integers of 14 bits, with a scale for 32 columns (block floating
+ * point): q = round(x / d) to nearest even, d = max |x| / 8191, columns past the end of the row zero. sum(x * w) of 32 columns is then
+ * d * d' * sum(q * q'), at most 32 * 8191 * 8191 < 2^31, so exact; and 16-bit integers are multiplied in half the time of floats. What
+ * rounding costs is what rounding to F16 costs: a step is 1/8191 of the largest of 32, where F16's is 1/2048 to 1/1024 of each value.
+ * Groups with nothing as large as HTH_FIXED_LEAST (a line of zeros, where 1 / d would be no number) are zero.
+ * In which order q has the columns of the group is the row's to choose, as long as weights have the same. */
+enum { HTH_FIXED_MAX = 8191 };
+#define HTH_FIXED_LEAST 1e-30f
+typedef struct hth_fixed_line {
+	int16_t q[32];
+	float d;
+} hth_fixed_line;
 
 /* For gemv, 256 columns of one token. s32 follows d: 16 floats for one load. */
 typedef struct hth_a8 {
@@ -126,7 +140,7 @@ bool hth_type_by_16(hth_type type);
  * Codes may have an offset of the type's own instead of a minimum; own_panel types keep panels in another form altogether. */
 enum { HTH_GROUP_ROWS_MAX = 16 };
 typedef struct hth_panel {
-	_Alignas(64) uint8_t codes[HTH_A8_COLS * HTH_GROUP_ROWS_MAX];
+	_Alignas(64) uint8_t codes[2 * HTH_A8_COLS * HTH_GROUP_ROWS_MAX]; /* codes of 16 bits fill it */
 	float scale[16 * HTH_GROUP_ROWS_MAX];
 	float min[16 * HTH_GROUP_ROWS_MAX];
 	float unused[80];
@@ -134,7 +148,8 @@ typedef struct hth_panel {
 
 /* `block` points to the first row's chunk of n columns (n = 256, or what is left: a multiple of 32). */
 typedef void (*hth_unpack_fn)(hth_panel *panel, const void *block, size_t row_bytes, size_t n_rows, size_t n);
-/* What a gemm reads of the activations: the hth_a8_line of group g and token t is at lines + g * group_stride + offset[t]. */
+/* What a gemm reads of the activations: the hth_a8_line (of fixed point hth_fixed_line) of group g and token t is at
+ * lines + g * group_stride + offset[t]. */
 typedef struct hth_gemm_acts {
 	const char *lines;
 	size_t group_stride;
@@ -187,7 +202,8 @@ typedef struct hth_kernel_type {
 	hth_gemv_fn gemv;
 	hth_few_fn one; /* in place of few where activations are of one token, arranged as the row's one_acts; NULL: few serves it */
 	hth_few_fn few; /* in place of gemm for one token and a few */
-	/* floats: NULL means the portable ones over the type's dequantiser (kernels.c), and that a few tokens take gemm */
+	/* floats. unpack and gemm: in fixed point, where not NULL; n may then be no multiple of 32. The others: NULL means the portable
+	 * ones over the type's dequantiser (kernels.c), and that a few tokens take gemm */
 	hth_unpack_float_fn unpack_float;
 	hth_gemv_float_fn gemv_float;
 	hth_few_float_fn few_float;
@@ -199,8 +215,10 @@ typedef struct hth_kernel_row {
 	unsigned group_rows, float_rows;
 	unsigned near_tokens; /* at most so many go to a gemm at once, which asks for the lines of those HTH_NEAR_TOKENS ahead */
 	unsigned few_tokens; /* up to so many tokens (<= 32) go through `few` where a type has one */
+	unsigned few_tokens_fixed; /* of types that go in fixed point with more */
 	/* n <= 256 floats to ceil(n / 32) lines, `stride` bytes apart. */
 	void (*quantize_acts)(hth_a8_line *dst, size_t stride, const float *x, size_t n);
+	void (*fix_acts)(hth_fixed_line *dst, size_t stride, const float *x, size_t n); /* where any type has fixed point */
 	/* For few, by whether a type's groups are of 32 or of 16; both may be the same. NULL: no type has few. (gemv has hth_a8.) */
 	const hth_arrangement *few_acts[2];
 	const hth_arrangement *one_acts; /* where activations are of one token alone, for types with `one` */

@@ -1,8 +1,8 @@
 /* kernels-avx2.c - the AVX2 row of the table (with FMA and F16C), and its vector operations; and the row with VNNI besides, which differs
  * in the products of integer codes.
  *
- * Products are in avx2-gemm.c, avx2-few.c and avx2-rows.c, avxvnni-gemm.c and avxvnni-few.c. exp is a polynomial of our own: 2^k * e^r with
- * r within ln(2) / 2, degree 6, about 1 ulp, 0 below -87.3 (where floats become subnormal).
+ * Products are in avx2-gemm.c, avx2-fixed.c, avx2-few.c and avx2-rows.c, avxvnni-gemm.c and avxvnni-few.c. exp is a polynomial of our own:
+ * 2^k * e^r with r within ln(2) / 2, degree 6, about 1 ulp, 0 below -87.3 (where floats become subnormal).
  */
 #include "engine/kernels/avx2-codes.h"
 #include "engine/kernels/avx2.h"
@@ -294,6 +294,8 @@ static uint64_t read_bytes(const void *p, size_t n)
 #define STEP_WIDE(s)                                                                              \
 	__asm__ volatile("vpmaddubsw %3, %2, %1\n\tvpmaddwd %2, %1, %1\n\tvpaddd %1, %0, %0" : "+x"(s), "=&x"(t) : "x"(w), "x"(a))
 #define STEP_VNNI(s) __asm__ volatile("%{vex%} vpdpbusd %3, %2, %0" : "+x"(s), "=x"(t) : "x"(w), "x"(a))
+#define STEP_FIXED(s) __asm__ volatile("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+x"(s), "=&x"(t) : "x"(w), "x"(a))
+#define STEP_FIXED_VNNI(s) __asm__ volatile("%{vex%} vpdpwssd %3, %2, %0" : "+x"(s), "=x"(t) : "x"(w), "x"(a))
 #define STEP_FLOAT(s) __asm__ volatile("vfmadd231ps %3, %2, %0" : "+x"(s), "=x"(t) : "x"(w), "x"(a))
 
 static uint64_t mac_codes(size_t rounds)
@@ -311,6 +313,16 @@ static uint64_t mac_vnni(size_t rounds)
 	PEAK_LOOP(__m256i, _mm256_setzero_si256, STEP_VNNI)
 	return rounds * 8 * 32;
 }
+static uint64_t mac_fixed(size_t rounds)
+{
+	PEAK_LOOP(__m256i, _mm256_setzero_si256, STEP_FIXED)
+	return rounds * 8 * 16;
+}
+static uint64_t mac_fixed_vnni(size_t rounds)
+{
+	PEAK_LOOP(__m256i, _mm256_setzero_si256, STEP_FIXED_VNNI)
+	return rounds * 8 * 16;
+}
 static uint64_t mac_float(size_t rounds)
 {
 	PEAK_LOOP(__m256, _mm256_setzero_ps, STEP_FLOAT)
@@ -324,6 +336,9 @@ static uint64_t mac_float(size_t rounds)
 	.few = hth_avx2_few_##name, .own_panel = true}
 #define FLOATS(name) {.unpack_float = hth_avx2_unpack_##name, .gemv_float = hth_avx2_gemv_##name, .few_float = hth_avx2_few_##name}
 
+#define HALVES(set, name) {.unpack = hth_avx2_fix_##name, .gemm = hth_##set##_gemm_fixed, .unpack_float = hth_avx2_unpack_##name, \
+	.gemv_float = hth_avx2_gemv_##name, .few_float = hth_avx2_few_##name, .own_panel = true}
+
 static const hth_arrangement groups = {256, sizeof(hth_a8_groups), hth_avx2_arrange_acts};
 static const hth_arrangement alone = {256, sizeof(hth_a8_alone), hth_avx2_arrange_alone};
 
@@ -334,14 +349,16 @@ const hth_kernel_row hth_kernels_avx2 = {
     .near_tokens = HTH_NEAR_TOKENS,
     .float_rows = AVX2_FLOAT_ROWS,
     .few_tokens = 8,
+    .few_tokens_fixed = 8,
     .quantize_acts = quantize_acts,
+    .fix_acts = hth_avx2_fix_acts,
     .few_acts = {&groups, &groups},
     .one_acts = &alone,
     .gemm_float = hth_avx2_gemm_float,
     .read_bytes = read_bytes,
-    .mac_peak = {mac_codes, mac_wide, mac_float},
+    .mac_peak = {mac_codes, mac_wide, mac_fixed, mac_float},
     .types = {
-        [HTH_F32] = FLOATS(f32), [HTH_F16] = FLOATS(f16), [HTH_BF16] = FLOATS(bf16),
+        [HTH_F32] = FLOATS(f32), [HTH_F16] = HALVES(avx2, f16), [HTH_BF16] = HALVES(avx2, bf16),
         [HTH_Q4_0] = ONE(q4_0, u4), [HTH_Q4_1] = ONE(q4_1, u4), [HTH_Q4_K] = OWN_ONE(q4_k, k4),
         [HTH_Q5_0] = OWN_ONE(q5_0, u5), [HTH_Q5_1] = OWN_ONE(q5_1, u5), [HTH_Q5_K] = OWN_ONE(q5_k, k5), [HTH_MXFP4] = OWN_ONE(mxfp4, u5),
         [HTH_Q2_K] = OWN(q2_k, u2), [HTH_Q3_K] = OWN(q3_k, u3), [HTH_Q6_K] = OWN_ONE(q6_k, u6),
@@ -363,14 +380,16 @@ const hth_kernel_row hth_kernels_avx2vnni = {
     .near_tokens = HTH_NEAR_TOKENS,
     .float_rows = AVX2_FLOAT_ROWS,
     .few_tokens = 8,
+    .few_tokens_fixed = 8,
     .quantize_acts = quantize_acts,
+    .fix_acts = hth_avx2_fix_acts,
     .few_acts = {&groups, &groups},
     .one_acts = &alone_vnni,
     .gemm_float = hth_avx2_gemm_float,
     .read_bytes = read_bytes,
-    .mac_peak = {mac_vnni, mac_vnni, mac_float},
+    .mac_peak = {mac_vnni, mac_vnni, mac_fixed_vnni, mac_float},
     .types = {
-        [HTH_F32] = FLOATS(f32), [HTH_F16] = FLOATS(f16), [HTH_BF16] = FLOATS(bf16),
+        [HTH_F32] = FLOATS(f32), [HTH_F16] = HALVES(avxvnni, f16), [HTH_BF16] = HALVES(avxvnni, bf16),
         [HTH_Q4_0] = ONE(q4_0, offset), [HTH_Q4_1] = ONE(q4_1, min), [HTH_Q5_0] = ONE(q5_0, offset), [HTH_Q5_1] = ONE(q5_1, min),
         [HTH_Q4_K] = ONE(q4_k, min), [HTH_Q5_K] = ONE(q5_k, min), [HTH_Q6_K] = ONE(q6_k, offset16),
         [HTH_IQ4_NL] = ONE(iq4_nl, offset), [HTH_IQ4_XS] = ONE(iq4_xs, offset), [HTH_MXFP4] = ONE(mxfp4, offset),

@@ -1,36 +1,13 @@
 /* kernels-avx512.c - the AVX-512 row of the table (F, BW, DQ, VL, VNNI, VBMI; GFNI and BMI2), and its vector operations.
  *
- * Products are in avx512-gemm.c, avx512-few.c and avx512-rows.c. Ends of vectors are masked. exp is the polynomial of the AVX2 row.
+ * Products are in avx512-gemm.c, avx512-fixed.c, avx512-few.c and avx512-rows.c. Ends of vectors are masked. exp is the polynomial
+ * of the AVX2 row.
  */
 #include "engine/kernels/avx512.h"
 #include "engine/kernels/cpu.h"
 #include "base/mem.h"
 
-#include <immintrin.h>
 #include <math.h>
-
-#define INLINE static inline __attribute__((always_inline))
-
-INLINE __mmask16 first(size_t n) { return n >= 16 ? 0xFFFF : (__mmask16)((1u << n) - 1); }
-
-enum { LINES = 8 }; /* that are quantised together */
-
-/* What is largest in each of LINES vectors, twice over. */
-INLINE __m512 largest_of_each(const __m512 v[LINES])
-{
-	__m512 by_two[4], by_four[2];
-#pragma GCC unroll 4
-	for (int i = 0; i < 4; i++)
-		by_two[i] = _mm512_max_ps(_mm512_unpacklo_ps(v[2 * i], v[2 * i + 1]), _mm512_unpackhi_ps(v[2 * i], v[2 * i + 1]));
-#pragma GCC unroll 2
-	for (int i = 0; i < 2; i++) {
-		__m512d a = _mm512_castps_pd(by_two[2 * i]), b = _mm512_castps_pd(by_two[2 * i + 1]);
-		by_four[i] = _mm512_max_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
-	}
-	/* Quarters: of the first four vectors, of the last four. */
-	__m512 all = _mm512_max_ps(_mm512_shuffle_f32x4(by_four[0], by_four[1], 0x88), _mm512_shuffle_f32x4(by_four[0], by_four[1], 0xDD));
-	return _mm512_max_ps(_mm512_shuffle_f32x4(all, all, 0x88), _mm512_shuffle_f32x4(all, all, 0xDD));
-}
 
 /* The low bytes of 16 + 16 dwords. */
 INLINE __m256i low_bytes(__m512i a, __m512i b)
@@ -68,22 +45,22 @@ _Static_assert(offsetof(hth_a8_line, d) == 32 && offsetof(hth_a8_line, s16) == 4
                    offsetof(hth_a8_line, minus) == 56,
                "as make_two_lines puts it together");
 
-/* n columns, at most LINES lines of them; whole: exactly. */
+/* n columns, at most AVX512_LINES lines of them; whole: exactly. */
 INLINE void quantize_lines(hth_a8_line *dst, size_t stride, const float *x, size_t n, const bool whole)
 {
-	__m512 v[2 * LINES], max[LINES];
+	__m512 v[2 * AVX512_LINES], max[AVX512_LINES];
 #pragma GCC unroll 16
-	for (size_t i = 0; i < 2 * LINES; i++)
+	for (size_t i = 0; i < 2 * AVX512_LINES; i++)
 		v[i] = whole ? _mm512_loadu_ps(x + 16 * i) : _mm512_maskz_loadu_ps(n > 16 * i ? first(n - 16 * i) : 0, x + 16 * i);
 	/* The operand order drops NaN, as the comparison of the reference does. */
 #pragma GCC unroll 8
-	for (size_t i = 0; i < LINES; i++)
+	for (size_t i = 0; i < AVX512_LINES; i++)
 		max[i] = _mm512_max_ps(_mm512_abs_ps(v[2 * i + 1]), _mm512_max_ps(_mm512_abs_ps(v[2 * i]), _mm512_setzero_ps()));
 	__m512 m = largest_of_each(max), d = _mm512_mul_ps(m, _mm512_set1_ps(1.0f / 127.0f));
 	_Alignas(64) float id[16];
 	_mm512_store_ps(id, _mm512_maskz_div_ps(_mm512_cmp_ps_mask(m, _mm512_setzero_ps(), _CMP_GT_OQ), _mm512_set1_ps(127.0f), m));
 #pragma GCC unroll 8
-	for (size_t i = 0; i < LINES; i += 2) {
+	for (size_t i = 0; i < AVX512_LINES; i += 2) {
 		__m512i q[4], lines[2];
 #pragma GCC unroll 4
 		for (size_t k = 0; k < 4; k++)
@@ -99,8 +76,8 @@ INLINE void quantize_lines(hth_a8_line *dst, size_t stride, const float *x, size
 
 static void quantize_acts(hth_a8_line *dst, size_t stride, const float *x, size_t n)
 {
-	enum { COLS = 32 * LINES };
-	for (; n >= COLS; n -= COLS, x += COLS, dst = (hth_a8_line *)((char *)dst + LINES * stride))
+	enum { COLS = 32 * AVX512_LINES };
+	for (; n >= COLS; n -= COLS, x += COLS, dst = (hth_a8_line *)((char *)dst + AVX512_LINES * stride))
 		quantize_lines(dst, stride, x, COLS, true);
 	if (n > 0)
 		quantize_lines(dst, stride, x, n, false);
@@ -134,8 +111,6 @@ static float dot_f32(const float *a, const float *b, size_t n)
 		s[0] = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(first(n - i), a + i), _mm512_maskz_loadu_ps(first(n - i), b + i), s[0]);
 	return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(s[0], s[1]), _mm512_add_ps(s[2], s[3])));
 }
-
-INLINE __m512 load_f16(const uint16_t *p, __mmask16 k) { return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(k, p)); }
 
 static float dot_f16(const float *a, const uint16_t *b, size_t n)
 {
@@ -303,6 +278,11 @@ static uint64_t mac_codes(size_t rounds)
 	PEAK_LOOP(__m512i, _mm512_setzero_si512, "vpdpbusd")
 	return rounds * 10 * 64;
 }
+static uint64_t mac_fixed(size_t rounds)
+{
+	PEAK_LOOP(__m512i, _mm512_setzero_si512, "vpdpwssd")
+	return rounds * 10 * 32;
+}
 static uint64_t mac_float(size_t rounds)
 {
 	PEAK_LOOP(__m512, _mm512_setzero_ps, "vfmadd231ps")
@@ -313,6 +293,9 @@ static uint64_t mac_float(size_t rounds)
 #define CODES_ONE(name, kind) \
 	{.unpack = hth_avx512_unpack_##name, .gemm = hth_avx512_gemm_##kind, .one = hth_avx512_one_##name, .few = hth_avx512_few_##name}
 #define FLOATS(name) {.unpack_float = hth_avx512_unpack_##name, .gemv_float = hth_avx512_gemv_##name, .few_float = hth_avx512_few_##name}
+
+#define HALVES(name) {.unpack = hth_avx512_fix_##name, .gemm = hth_avx512_gemm_fixed, .unpack_float = hth_avx512_unpack_##name, \
+	.gemv_float = hth_avx512_gemv_##name, .few_float = hth_avx512_few_##name, .own_panel = true}
 
 static const hth_arrangement by_32 = {512, sizeof(hth_a8_lanes), hth_avx512_arrange_by_32};
 static const hth_arrangement one = {512, sizeof(hth_a8_one), hth_avx512_arrange_one};
@@ -325,14 +308,16 @@ const hth_kernel_row hth_kernels_avx512 = {
     .near_tokens = 4 * HTH_NEAR_TOKENS, /* with 32 it is 5% slower: long runs of lines and of sums are what the processor foresees */
     .float_rows = AVX512_FLOAT_ROWS,
     .few_tokens = 32,
+    .few_tokens_fixed = 15,
     .quantize_acts = quantize_acts,
+    .fix_acts = hth_avx512_fix_acts,
     .few_acts = {&by_32, &by_16},
     .one_acts = &one,
     .gemm_float = hth_avx512_gemm_float,
     .read_bytes = read_bytes,
-    .mac_peak = {mac_codes, mac_codes, mac_float},
+    .mac_peak = {mac_codes, mac_codes, mac_fixed, mac_float},
     .types = {
-        [HTH_F32] = FLOATS(f32), [HTH_F16] = FLOATS(f16), [HTH_BF16] = FLOATS(bf16),
+        [HTH_F32] = FLOATS(f32), [HTH_F16] = HALVES(f16), [HTH_BF16] = HALVES(bf16),
         [HTH_Q4_0] = CODES(q4_0, offset), [HTH_Q4_1] = CODES(q4_1, min), [HTH_Q5_0] = CODES(q5_0, offset),
         [HTH_Q5_1] = CODES(q5_1, min), [HTH_Q8_0] = CODES(q8_0, offset), [HTH_Q2_K] = CODES(q2_k, min16),
         [HTH_Q3_K] = CODES(q3_k, offset16), [HTH_Q4_K] = CODES_ONE(q4_k, min), [HTH_Q5_K] = CODES_ONE(q5_k, min),

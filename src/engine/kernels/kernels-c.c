@@ -263,7 +263,7 @@ const hth_kernel_row hth_kernels_c = {
     .quantize_acts = quantize_acts,
     .gemm_float = gemm_float,
     .read_bytes = read_bytes,
-    .mac_peak = {mac_integers, mac_integers, mac_floats},
+    .mac_peak = {mac_integers, mac_integers, mac_floats, mac_floats},
     .types = {
         [HTH_Q4_0] = {unpack_q4_0, gemm_32}, [HTH_Q4_1] = {unpack_q4_1, gemm_32}, [HTH_Q5_0] = {unpack_q5_0, gemm_32},
         [HTH_Q5_1] = {unpack_q5_1, gemm_32}, [HTH_Q8_0] = {unpack_q8_0, gemm_32_no_min}, [HTH_Q2_K] = {unpack_q2_k, gemm_16},

@@ -17,7 +17,7 @@
  * a model is ready as soon as it is mapped.
  *
  * A gated pair of matrices (hth_matmul_gated) is cut in the same way; a task computes a tile of each, and leaves the gated values as the
- * 8-bit lines that the next matrix reads: the two products of floats never go to memory and back.
+ * lines of integers that the next matrix reads: the two products of floats never go to memory and back.
  */
 #include "engine/kernels/acts.h"
 #include "base/mem.h"
@@ -190,7 +190,8 @@ typedef struct job_plan {
 	size_t acts_bytes; /* that its tasks read */
 
 	hth_matmul job;
-	bool codes; /* else floats */
+	bool codes; /* else floats, by many tokens in fixed point if `fixed` */
+	bool fixed;
 	bool gemv;
 	const hth_gated *gated; /* NULL: one matrix */
 	size_t block_tokens, n_blocks;
@@ -270,6 +271,9 @@ static void prefetch_chunk(const char *data, size_t row_bytes, size_t n_rows, si
 			__builtin_prefetch(data + r * row_bytes + at);
 }
 
+/* Of the activations that a matrix is multiplied with in panels of integers. */
+static size_t line_bytes_of(const hth_matrix *w) { return hth_type_has_codes(w->type) ? sizeof(hth_a8_line) : sizeof(hth_fixed_line); }
+
 /* acc[group][token][G] = rows [row0, row0 + n_rows) of w . the tokens whose lines begin at s->offset. */
 static void multiply_tile(const hth_kernel_row *row, const hth_matrix *w, const hth_acts *acts, scratch_codes *s, float *acc, size_t row0,
                           size_t n_rows, size_t n_tokens)
@@ -278,7 +282,8 @@ static void multiply_tile(const hth_kernel_row *row, const hth_matrix *w, const 
 	const hth_kernel_type *type = &row->types[w->type];
 	size_t G = row->group_rows, n_groups = (n_rows + G - 1) / G;
 	memset(acc, 0, n_groups * n_tokens * G * sizeof(float));
-	TASK_READS(acts->lines, (w->cols + 31) / 32 * acts->n_tokens * sizeof(hth_a8_line));
+	size_t line_bytes = line_bytes_of(w), group_stride = acts->n_tokens * line_bytes;
+	TASK_READS(acts->lines, (w->cols + 31) / 32 * group_stride);
 	const char *data = (const char *)w->data + row0 * w->row_bytes;
 	for (size_t c = 0; c < w->cols; c += HTH_A8_COLS) {
 		size_t n = HTH_MIN(w->cols - c, (size_t)HTH_A8_COLS);
@@ -297,8 +302,7 @@ static void multiply_tile(const hth_kernel_row *row, const hth_matrix *w, const 
 		size_t n_next = more ? n_rows : HTH_MIN(n_rows, w->rows - row0 - n_rows);
 		const char *next = more ? data : (const char *)w->data + (row0 + n_rows) * w->row_bytes;
 		size_t next_bytes = chunk_bytes(traits, HTH_MIN(more ? w->cols - c - n : w->cols, (size_t)HTH_A8_COLS));
-		hth_gemm_acts near = {.lines = (const char *)(acts->lines + c / 32 * acts->n_tokens),
-		                      .group_stride = acts->n_tokens * sizeof(hth_a8_line)};
+		hth_gemm_acts near = {.lines = (const char *)acts->lines + c / 32 * group_stride, .group_stride = group_stride};
 		for (size_t t = 0; t < n_tokens; t += near.n_tokens) {
 			near.offset = s->offset + t;
 			near.n_tokens = HTH_MIN(n_tokens - t, (size_t)row->near_tokens);
@@ -316,7 +320,8 @@ static void gather_rows(float *dst, const float *acc, size_t G, size_t n_rows, s
 		memcpy(dst + g * G, acc + (g * n_tokens + t) * G, G * sizeof *dst);
 }
 
-static void task_codes(const run_plan *run, const job_plan *plan, void *scratch, size_t row0, size_t n_rows,
+/* In panels of integers: codes, or fixed point. */
+static void task_panels(const run_plan *run, const job_plan *plan, void *scratch, size_t row0, size_t n_rows,
                        size_t token0, size_t n_tokens)
 {
 	const hth_kernel_row *row = run->row;
@@ -324,22 +329,26 @@ static void task_codes(const run_plan *run, const job_plan *plan, void *scratch,
 	scratch_codes *s = scratch;
 	size_t G = row->group_rows;
 	for (size_t t = 0; t < n_tokens; t++)
-		s->offset[t] = (uint32_t)(token_of(&plan->job, token0 + t) * sizeof(hth_a8_line));
+		s->offset[t] = (uint32_t)(token_of(&plan->job, token0 + t) * line_bytes_of(plan->job.w));
 	multiply_tile(row, plan->job.w, plan->job.x, s, s->acc[0], row0, n_rows, n_tokens);
 	if (gated == NULL) {
 		write_tile(plan, s->acc[0], G, row0, n_rows, token0, n_tokens);
 		return;
 	}
 	multiply_tile(row, gated->gate, plan->job.x, s, s->acc[1], row0, n_rows, n_tokens);
-	hth_a8_line *lines = gated->into->lines + row0 / 32 * gated->into->n_tokens + token0;
-	for (size_t t = 0; t < n_tokens; t++) {
+	size_t line_bytes = line_bytes_of(plan->job.w), stride = gated->into->n_tokens * line_bytes;
+	char *line = (char *)gated->into->lines + row0 / 32 * stride + token0 * line_bytes;
+	for (size_t t = 0; t < n_tokens; t++, line += line_bytes) {
 		_Alignas(64) float up[TILE_ROWS], gate[TILE_ROWS];
 		gather_rows(up, s->acc[0], G, n_rows, t, n_tokens);
 		gather_rows(gate, s->acc[1], G, n_rows, t, n_tokens);
 		gated->act(gate, gate, up, n_rows);
 		for (size_t g = 0; g < n_rows / 32; g++)
-			TASK_WRITES(lines + g * gated->into->n_tokens + t, sizeof *lines);
-		row->quantize_acts(lines + t, gated->into->n_tokens * sizeof *lines, gate, n_rows);
+			TASK_WRITES(line + g * stride, line_bytes);
+		if (plan->codes)
+			row->quantize_acts((hth_a8_line *)line, stride, gate, n_rows);
+		else
+			row->fix_acts((hth_fixed_line *)line, stride, gate, n_rows);
 	}
 }
 
@@ -511,8 +520,8 @@ static void run_task(void *ctx, size_t task, unsigned worker)
 	size_t n_tokens = HTH_MIN(plan->block_tokens, plan->n_tokens - token0);
 	if (plan->gemv)
 		task_by_rows(run, plan, row0, n_rows);
-	else if (plan->codes)
-		task_codes(run, plan, hth_threads_scratch(run->threads, worker), row0, n_rows, token0, n_tokens);
+	else if (plan->codes || plan->fixed)
+		task_panels(run, plan, hth_threads_scratch(run->threads, worker), row0, n_rows, token0, n_tokens);
 	else
 		task_float(run, plan, hth_threads_scratch(run->threads, worker), row0, n_rows, token0, n_tokens);
 }
@@ -537,7 +546,14 @@ static bool goes_by_rows(const hth_kernel_row *row, const hth_matmul *job)
 	bool few = codes ? type->few != NULL : type->few_float != NULL;
 	if (codes && ((type->gemv == NULL && type->few == NULL) || job->x->n_tokens > job->x->max_arranged))
 		return false;
-	return tokens_of(job) <= (few ? HTH_MIN(row->few_tokens, (unsigned)FEW_TOKENS) : 1);
+	unsigned most = codes || type->unpack == NULL ? row->few_tokens : row->few_tokens_fixed;
+	return tokens_of(job) <= (few ? HTH_MIN(most, (unsigned)FEW_TOKENS) : 1);
+}
+
+/* Many tokens by floats that this row multiplies in fixed point. */
+static bool wants_fixed(const hth_kernel_row *row, const hth_matmul *job)
+{
+	return !hth_type_has_codes(job->w->type) && row->types[job->w->type].unpack != NULL && !goes_by_rows(row, job);
 }
 
 enum {
@@ -604,16 +620,44 @@ static void quantize_task(void *ctx, size_t task, unsigned worker)
 	}
 }
 
-/* Makes the 8-bit forms that these products read of their common activations and that are not there yet. */
+static void fix_task(void *ctx, size_t task, unsigned worker)
+{
+	const quantize_plan *plan = ctx;
+	hth_acts *acts = plan->acts;
+	size_t n = acts->n_tokens;
+	size_t token0 = task / plan->n_parts * plan->tokens_per_task, end = HTH_MIN(token0 + plan->tokens_per_task, n);
+	size_t col0 = task % plan->n_parts * plan->cols_per_task, end_col = HTH_MIN(col0 + plan->cols_per_task, acts->cols);
+	(void)worker;
+	for (size_t c = col0; c < end_col; c += HTH_A8_COLS) {
+		size_t cols = HTH_MIN(end_col - c, (size_t)HTH_A8_COLS);
+		for (size_t t = token0; t < end; t++) {
+			const float *x = acts->x + t * acts->x_stride + c;
+			hth_fixed_line *to = acts->fixed + c / 32 * n + t;
+			if (c + 2 * HTH_A8_COLS <= end_col)
+				prefetch_chunk((const char *)(x + HTH_A8_COLS), 0, 1, HTH_A8_COLS * sizeof *x);
+			TASK_READS(x, cols * sizeof *x);
+			for (size_t g = 0; 32 * g < cols; g++)
+				TASK_WRITES(to + g * n, sizeof *to);
+			plan->row->fix_acts(to, n * sizeof *to, x, cols);
+		}
+	}
+}
+
+/* Makes the integer forms that these products read of their common activations and that are not there yet. Where codes and floats are
+ * multiplied with the same activations, floats stay floats. */
 static void make_acts(hth_threads *threads, hth_acts *acts, const hth_matmul *jobs, size_t n_jobs)
 {
 	quantize_plan plan = {.row = hth_kernels_row(), .threads = threads, .acts = acts, .tokens_per_task = QUANTIZE_TOKENS,
 	                      .cols_per_task = acts->cols, .n_parts = 1};
-	bool any = false;
+	bool any = false, fixed = false;
 	for (size_t i = 0; i < n_jobs; i++) {
 		hth_type type = jobs[i].w->type;
-		if (!hth_type_has_codes(type) || tokens_of(&jobs[i]) == 0)
+		if (tokens_of(&jobs[i]) == 0)
 			continue;
+		if (!hth_type_has_codes(type)) {
+			fixed = fixed || wants_fixed(plan.row, &jobs[i]);
+			continue;
+		}
 		unsigned room;
 		const hth_arrangement *form = arrangement(plan.row, acts, type, &room);
 		if (!goes_by_rows(plan.row, &jobs[i]))
@@ -624,14 +668,20 @@ static void make_acts(hth_threads *threads, hth_acts *acts, const hth_matmul *jo
 			continue;
 		any = any || plan.keep_lines || plan.forms[room] != NULL;
 	}
-	if (!any)
+	fixed = fixed && !acts->fixed_ready && !acts->lines_ready && !plan.keep_lines;
+	if (!any && !fixed)
 		return;
 	if (acts->n_tokens * acts->cols > QUANTIZE_ALONE) {
 		plan.cols_per_task = QUANTIZE_COLS;
 		plan.n_parts = (acts->cols + QUANTIZE_COLS - 1) / QUANTIZE_COLS;
 	}
-	hth_threads_run(threads, (acts->n_tokens + QUANTIZE_TOKENS - 1) / QUANTIZE_TOKENS * plan.n_parts, quantize_task, &plan);
+	size_t n_tasks = (acts->n_tokens + QUANTIZE_TOKENS - 1) / QUANTIZE_TOKENS * plan.n_parts;
+	if (any)
+		hth_threads_run(threads, n_tasks, quantize_task, &plan);
+	if (fixed)
+		hth_threads_run(threads, n_tasks, fix_task, &plan);
 	acts->lines_ready |= plan.keep_lines;
+	acts->fixed_ready = (acts->fixed_ready && !plan.keep_lines) || fixed;
 	for (size_t f = 0; f < ACTS_FORMS; f++)
 		acts->arranged_ready[f] |= plan.forms[f] != NULL;
 }
@@ -655,14 +705,16 @@ static job_plan plan_job(const run_plan *run, const hth_matmul *job, const hth_g
 	const hth_kernel_row *row = run->row;
 	const hth_matrix *w = job->w;
 	job_plan plan = {.job = *job, .gated = gated, .codes = hth_type_has_codes(w->type), .n_rows = w->rows,
-	                 .n_tokens = tokens_of(job), .block_tokens = 1, .gemv = goes_by_rows(row, job)};
+	                 .fixed = job->x->fixed_ready && wants_fixed(row, job), .n_tokens = tokens_of(job), .block_tokens = 1,
+	                 .gemv = goes_by_rows(row, job)};
+	bool panels = plan.codes || plan.fixed;
 	size_t workers = hth_threads_count(run->threads);
 	if (plan.gemv) {
 		plan.n_blocks = 1;
 		plan.tile_rows = few_tile_rows(w, workers);
 	} else { /* large enough to share the work of a panel; a line that is gated is made by one task */
-		size_t step = gated != NULL ? 32 : plan.codes ? row->group_rows : row->float_rows;
-		plan.block_tokens = plan.codes ? BLOCK_TOKENS : BLOCK_TOKENS_FLOAT;
+		size_t step = gated != NULL ? 32 : panels ? row->group_rows : row->float_rows;
+		plan.block_tokens = panels ? BLOCK_TOKENS : BLOCK_TOKENS_FLOAT;
 		plan.n_blocks = (plan.n_tokens + plan.block_tokens - 1) / plan.block_tokens;
 		plan.tile_rows = rows_for_all(TILE_ROWS, step, w->rows * plan.n_blocks, workers);
 	}
@@ -734,9 +786,18 @@ void hth_matmul_begins(const hth_threads *threads, const hth_matrix *const *matr
 
 bool hth_gated_fits(const hth_matrix *up, const hth_matrix *gate, const hth_matrix *reader)
 {
-	bool codes = hth_type_has_codes(up->type) && hth_type_has_codes(gate->type) && hth_type_has_codes(reader->type);
-	return codes && up->rows == gate->rows && up->cols == gate->cols && up->rows % 32 == 0;
+	const hth_kernel_row *row = hth_kernels_row();
+	const hth_type types[] = {up->type, gate->type, reader->type};
+	bool codes = true, fixed = true;
+	for (size_t i = 0; i < HTH_COUNT(types); i++) {
+		bool has_codes = hth_type_has_codes(types[i]);
+		codes = codes && has_codes;
+		fixed = fixed && !has_codes && row->types[types[i]].unpack != NULL;
+	}
+	return (codes || fixed) && up->rows == gate->rows && up->cols == gate->cols && up->rows % 32 == 0;
 }
+
+bool hth_reads_gated(const hth_matrix *reader) { return hth_type_has_codes(reader->type); }
 
 bool hth_matmul_gated(hth_threads *threads, const hth_gated *gated)
 {
@@ -745,14 +806,17 @@ bool hth_matmul_gated(hth_threads *threads, const hth_gated *gated)
 	run.threads = threads;
 	run.n_jobs = 1;
 	const hth_matmul job = {.w = gated->up, .x = gated->x};
+	if (goes_by_rows(run.row, &job))
+		return false;
+	make_acts(threads, gated->x, &job, 1);
 	run.jobs[0] = plan_job(&run, &job, gated);
-	if (run.jobs[0].gemv)
+	if (!run.jobs[0].codes && !run.jobs[0].fixed) /* the activations are 8-bit already */
 		return false;
 	hth_acts_set(gated->into, NULL, 0, gated->x->n_tokens, gated->up->rows);
-	make_acts(threads, gated->x, &job, 1);
 	run.n_tasks = run.jobs[0].n_tiles * run.jobs[0].n_blocks;
 	hth_threads_run(threads, run.n_tasks, run_task, &run);
-	gated->into->lines_ready = true;
+	gated->into->lines_ready = run.jobs[0].codes;
+	gated->into->fixed_ready = run.jobs[0].fixed;
 	return true;
 }
 

@@ -26,7 +26,7 @@ void hth_matrix_finish(hth_matrix *matrix);
 /* Whether weights of this type can be multiplied (every type whose traits dequantise can, some slowly). */
 bool hth_matrix_can_multiply(hth_type type);
 
-/* Activations of n_tokens x cols floats, with the quantised forms that weight types want, made lazily once and shared by
+/* Activations of n_tokens x cols floats, with the integer forms that weight types want, made lazily once and shared by
  * all matrices that read them. Created once with the largest shape, then set for each use: no allocation after create. */
 typedef struct hth_acts hth_acts;
 /* one_in: products select one in so many of the tokens, about (a mixture's experts), and where those are few they go through the kernels
@@ -36,9 +36,10 @@ void hth_acts_destroy(hth_acts *acts);
 uint64_t hth_acts_plan_bytes(size_t max_tokens, size_t max_cols, size_t one_in); /* what create allocates */
 /* x is borrowed until the next set: n_tokens rows of cols floats, x_stride floats apart. */
 void hth_acts_set(hth_acts *acts, const float *x, size_t x_stride, size_t n_tokens, size_t cols);
-/* The same with what gates: x is act(gate) * up, which is computed on the way to the 8-bit form, so only for matrices that read that.
- * n_tokens rows of cols floats, each after the last. */
+/* The same with what gates: x is act(gate) * up, which is computed on the way to the 8-bit form, so only for matrices that read that
+ * (hth_reads_gated). n_tokens rows of cols floats, each after the last. */
 typedef void hth_gate_fn(float *y, const float *gate, const float *up, size_t n); /* of hth_vec_ops */
+bool hth_reads_gated(const hth_matrix *reader);
 void hth_acts_set_gated(hth_acts *acts, const float *gate, const float *up, hth_gate_fn *act, size_t n_tokens, size_t cols);
 
 /* One product. When `select` is not NULL, only the n_select activation rows it lists are multiplied and y has n_select
@@ -54,15 +55,15 @@ typedef struct hth_matmul {
 /* Runs several independent products as one piece of parallel work (q, k and v; gate and up; all experts). */
 void hth_matmul_run(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs);
 
-/* Makes the 8-bit forms of activations that these products read; else hth_matmul_run does. */
+/* Makes the integer forms of activations that these products read; else hth_matmul_run does. */
 void hth_matmul_prepare(hth_threads *threads, const hth_matmul *jobs, size_t n_jobs);
 
 /* Where in these matrices (at most 4, some of which may be empty) each worker begins when a few tokens are multiplied by them in one run:
  * ret_at[worker], NULL where that is nowhere; as many as the pool has. */
 void hth_matmul_begins(const hth_threads *threads, const hth_matrix *const *matrices, size_t n, const void **ret_at);
 
-/* Two matrices of one shape that read the same activations, one gating the other: `into` becomes act(gate . x) * (up . x), in the 8-bit
- * form alone, for a matrix that reads that (hth_gated_fits). It has room for x's tokens by up's rows. */
+/* Two matrices of one shape that read the same activations, one gating the other: `into` becomes act(gate . x) * (up . x), in the integer
+ * form alone that its reader reads (hth_gated_fits). It has room for x's tokens by up's rows. */
 typedef struct hth_gated {
 	const hth_matrix *up, *gate;
 	hth_acts *x, *into;
@@ -70,7 +71,8 @@ typedef struct hth_gated {
 } hth_gated;
 /* Whether these two can be computed so for that reader. */
 bool hth_gated_fits(const hth_matrix *up, const hth_matrix *gate, const hth_matrix *reader);
-/* False, and nothing is done, where tokens are so few that products apart are the faster way. */
+/* False, and nothing is multiplied, where tokens are so few that products apart are the faster way, or where F16 finds the
+ * activations in the form of codes. */
 HTH_MUST_USE bool hth_matmul_gated(hth_threads *threads, const hth_gated *gated);
 
 /* Up to so many tokens at once, the product of each is to the last bit what it is alone: 1 where one token has a kernel of its own. */

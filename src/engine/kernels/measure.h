@@ -18,6 +18,7 @@ typedef enum hth_mac_kind {
 	 * 32) */
 	HTH_MAC_CODES,
 	HTH_MAC_WIDE,  /* the same when every pair of products is widened to 32 bits at once (8-bit weights) */
+	HTH_MAC_FIXED, /* 16-bit integers into 32 bits (F16 by many tokens), where the row has those; else as the next */
 	HTH_MAC_FLOAT, /* fused multiply-adds of floats */
 	HTH_MAC_KINDS
 } hth_mac_kind;

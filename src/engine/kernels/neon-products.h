@@ -265,6 +265,6 @@ NEON_TYPE(iq4_xs, 1, false, false)
 	    .quantize_acts = hth_neon_quantize_acts,                               \
 	    .gemm_float = hth_neon_gemm_float,                                     \
 	    .read_bytes = hth_neon_read_bytes,                                     \
-	    .mac_peak = {mac_codes, mac_codes, hth_neon_mac_float},                \
+	    .mac_peak = {mac_codes, mac_codes, hth_neon_mac_float, hth_neon_mac_float}, \
 	    .types = {NEON_FLOAT_TYPES, NEON_CODE_TYPES},                          \
 	}

@@ -419,7 +419,7 @@ void hth_pass_ffn(hth_pass *p, const hth_layer *l, hth_activation act)
 		                           {.w = &l->gate, .x = p->acts, .y = p->gate, .y_stride = n_ff}};
 		hth_pass_multiply(p, jobs, gated ? 2 : 1, HTH_THEN_FFN_DOWN);
 		down.x = p->acts;
-		if (fits) {
+		if (fits && hth_reads_gated(&l->down)) {
 			hth_acts_set_gated(p->acts, p->gate, p->up, in_tiles.act, p->n_rows, n_ff);
 		} else {
 			hth_pass_rows(p, p->n_rows, ffn_rows, &(ffn_arg){l, act});

@@ -265,7 +265,7 @@ int main(int argc, char **argv)
 		model m;
 		if (!model_make(&m, types[i], n_layers))
 			return 1;
-		hth_mac_kind kind = hth_type_has_codes(types[i]) ? HTH_MAC_CODES : HTH_MAC_FLOAT;
+		hth_mac_kind kind = hth_type_has_codes(types[i]) ? HTH_MAC_CODES : types[i] == HTH_F32 ? HTH_MAC_FLOAT : HTH_MAC_FIXED;
 		printf("%s\n", hth_type_get(types[i])->name);
 		for (size_t s = 0; s < n_sizes; s++) {
 			double weights = (double)m.weights * (double)tokens[s], bytes = (double)m.bytes;

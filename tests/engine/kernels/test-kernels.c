@@ -1,7 +1,8 @@
 /* Every row of the table against the exact answer and against the plain C row, at sizes that are no multiple of any tile.
  *
  * The exact answer of a product with quantised weights is taken over the activations as the reference quantises them: then
- * the integer sums of every kernel must be the same, and only the order of the floating sums may differ. */
+ * the integer sums of every kernel must be the same, and only the order of the floating sums may differ. In fixed point both sides are
+ * rounded here, by the formula of kernel-row.h. */
 #include "base/mem.h"
 #include "engine/kernels/kernel-row.h"
 #include "engine/quant/blocks.h"
@@ -26,15 +27,38 @@ typedef struct problem {
 	size_t stride, n_tokens;
 	double *exact, *size; /* n_tokens x rows: the answer over quantised activations, and the sum of |terms| */
 	double *plain;        /* the answer over the activations as they are */
+	double *fixed;        /* in fixed point */
 } problem;
+
+/* What fixed point leaves of n numbers. */
+static void round_to_fixed(float *to, const float *x, size_t n)
+{
+	for (size_t first = 0; first < n; first += 32) {
+		size_t end = HTH_MIN(first + 32, n);
+		float max = 0;
+		for (size_t i = first; i < end; i++)
+			max = fmaxf(max, fabsf(x[i]));
+		for (size_t i = first; i < end; i++)
+			to[i] = max >= HTH_FIXED_LEAST ? rintf(x[i] * (HTH_FIXED_MAX / max)) * (max * (1.0f / HTH_FIXED_MAX)) : 0;
+	}
+}
+
+/* Whether the row in use multiplies n tokens by this type in fixed point. */
+static bool goes_fixed(hth_type type, size_t n)
+{
+	const hth_kernel_row *row = hth_kernels_row();
+	return !hth_type_has_codes(type) && row->types[type].unpack != NULL && n > row->few_tokens_fixed;
+}
 
 /* From weights and activations to the answers. */
 static void problem_solve(problem *p)
 {
 	hth_type type = p->w.type;
 	size_t rows = p->w.rows, cols = p->w.cols, n_tokens = p->n_tokens;
-	float *w = malloc((cols + 255) * sizeof *w), *a = malloc(n_tokens * (cols + 255) * sizeof *a);
+	float *w = malloc(2 * (cols + 255) * sizeof *w), *fixed_w = w + cols + 255;
+	float *a = malloc(2 * n_tokens * (cols + 255) * sizeof *a), *fixed_a = a + n_tokens * (cols + 255);
 	for (size_t t = 0; t < n_tokens; t++) {
+		round_to_fixed(fixed_a + t * cols, p->x + t * p->stride, cols);
 		for (size_t c = 0; c < cols; c += 256) {
 			hth_a8_line block[8];
 			hth_kernels_c.quantize_acts(block, sizeof *block, p->x + t * p->stride + c, HTH_MIN(cols - c, (size_t)256));
@@ -46,16 +70,19 @@ static void problem_solve(problem *p)
 	}
 	for (size_t r = 0; r < rows; r++) {
 		hth_type_get(type)->dequantize_row((const char *)p->w.data + r * p->w.row_bytes, w, cols);
+		round_to_fixed(fixed_w, w, cols);
 		for (size_t t = 0; t < n_tokens; t++) {
-			double sum = 0, size = 0, plain = 0;
+			double sum = 0, size = 0, plain = 0, fixed = 0;
 			for (size_t c = 0; c < cols; c++) {
 				sum += (double)w[c] * (double)a[t * cols + c];
 				size += fabs((double)w[c] * (double)a[t * cols + c]);
 				plain += (double)w[c] * (double)p->x[t * p->stride + c];
+				fixed += (double)fixed_w[c] * (double)fixed_a[t * cols + c];
 			}
 			p->exact[t * rows + r] = sum;
 			p->size[t * rows + r] = size;
 			p->plain[t * rows + r] = plain;
+			p->fixed[t * rows + r] = fixed;
 		}
 	}
 	free(w);
@@ -76,9 +103,10 @@ static void problem_init(problem *p, hth_type type, size_t rows, size_t cols, si
 		p->x[i] = random_normal(&rng) * (i % 101 == 0 ? 8.0f : 1.0f);
 	for (size_t i = 0; i < cols && i < 32; i++)
 		p->x[i] = 0; /* a group of zeros: its scale is zero */
-	p->exact = calloc(3 * n_tokens * rows, sizeof(double));
+	p->exact = calloc(4 * n_tokens * rows, sizeof(double));
 	p->size = p->exact + n_tokens * rows;
 	p->plain = p->size + n_tokens * rows;
+	p->fixed = p->plain + n_tokens * rows;
 	problem_solve(p);
 }
 static void problem_finish(problem *p)
@@ -103,12 +131,14 @@ static void problem_check_row(const problem *p, const uint32_t *select, size_t n
 	for (size_t i = 0; i < n * stride; i++)
 		y[i] = 12345.0f;
 	hth_matmul_run(pool, &(hth_matmul){.w = &p->w, .x = acts, .select = select, .n_select = n_select, .y = y, .y_stride = stride}, 1);
+	bool fixed = goes_fixed(p->w.type, n);
+	const double *answer = fixed ? p->fixed : p->exact;
 	double worst = 0, error2 = 0, plain2 = 0;
 	size_t at = 0;
 	for (size_t i = 0; i < n; i++) {
 		size_t t = select != NULL ? select[i] : i;
 		for (size_t r = 0; r < p->w.rows; r++) {
-			double exact = p->exact[t * p->w.rows + r], e = fabs((double)y[i * stride + r] - exact);
+			double exact = answer[t * p->w.rows + r], e = fabs((double)y[i * stride + r] - exact);
 			double relative = e / (p->size[t * p->w.rows + r] + 1e-30);
 			if (!(relative <= worst))
 				worst = relative, at = i * p->w.rows + r;
@@ -123,8 +153,8 @@ static void problem_check_row(const problem *p, const uint32_t *select, size_t n
 	if (!(worst < 2e-6))
 		test_fail(__FILE__, __LINE__, "%s %s %s %zu x %zu, %zu tokens: off by %.3g of the terms' size at output %zu",
 		          hth_kernels_name(), hth_type_get(p->w.type)->name, what, p->w.rows, p->w.cols, n, worst, at);
-	/* 8-bit activations cost under 1% of the answer's length (and F32 activations nothing). */
-	double bound = !hth_type_has_codes(p->w.type) ? 1e-5 : 0.02;
+	/* 8-bit activations cost under 1% of the answer's length, fixed point about a hundredth of that, and F32 activations nothing. */
+	double bound = hth_type_has_codes(p->w.type) ? 0.02 : fixed ? 3e-4 : 1e-5;
 	if (n * p->w.rows > 16 && plain2 > 0 && !(error2 <= bound * bound * plain2))
 		test_fail(__FILE__, __LINE__, "%s %s: relative error %.3g of the product", hth_kernels_name(),
 		          hth_type_get(p->w.type)->name, sqrt(error2 / plain2));
@@ -326,6 +356,35 @@ TEST(codes_and_activations_at_their_ends_are_exact)
 		}
 	}
 }
+/* The largest sums of fixed point, and lines that are zero, next to it, or as large as floats are. */
+TEST(fixed_point_at_its_ends)
+{
+	REQUIRE(setup());
+	enum { COLS = 256 + 32 + 13, ROWS = 19, TOKENS = 40 };
+	static const hth_type types[] = {HTH_F16, HTH_BF16};
+	for (size_t i = 0; i < HTH_COUNT(types); i++)
+		for (int round = 0; round < 4; round++) {
+			problem p;
+			problem_init(&p, types[i], ROWS, COLS, TOKENS);
+			uint16_t *w = (uint16_t *)(uintptr_t)p.w.data;
+			for (size_t r = 0; r < ROWS; r++)
+				for (size_t c = 0; c < COLS; c++) {
+					float sign = round == 0 || (round == 1 && (r + c) % 2 == 0) ? 1.0f : -1.0f;
+					bool bf16 = types[i] == HTH_BF16;
+					float small = bf16 ? 1e-28f : 1e-7f, large = bf16 ? 1e24f : 6e4f;
+					float v = (round < 2 ? 1.0f : round == 2 ? small : large) * sign;
+					if (round >= 2 && c / 32 % 2 == 0) /* every other line next to nothing */
+						v = bf16 ? 1e-34f : 0;
+					w[r * COLS + c] = types[i] == HTH_F16 ? hth_f32_to_f16(v) : hth_f32_to_bf16(v);
+				}
+			for (size_t t = 0; t < TOKENS; t++)
+				for (size_t c = 0; c < p.stride; c++)
+					p.x[t * p.stride + c] = t % 3 == 0 || (t % 3 == 2 && c % 4 < 2) ? 1.0f : -1.0f;
+			problem_solve(&p);
+			problem_check(&p, NULL, 0, "at the ends");
+			problem_finish(&p);
+		}
+}
 TEST(more_tokens_than_one_task_takes)
 {
 	REQUIRE(setup());
@@ -381,8 +440,10 @@ static void check_gated(hth_type up_type, hth_type gate_type, hth_type reader_ty
 	const hth_matmul apart[] = {{.w = &up.w, .x = x, .y = u, .y_stride = n_ff}, {.w = &gate.w, .x = x, .y = g, .y_stride = n_ff}};
 	hth_matmul_run(pool, apart, 2);
 	float *v = malloc(n_tokens * OUT * sizeof *v);
-	hth_acts_set_gated(x, g, u, job.act, n_tokens, n_ff);
-	hth_matmul_run(pool, &(hth_matmul){.w = &down.w, .x = x, .y = v, .y_stride = OUT}, 1);
+	if (hth_reads_gated(&down.w)) {
+		hth_acts_set_gated(x, g, u, job.act, n_tokens, n_ff);
+		hth_matmul_run(pool, &(hth_matmul){.w = &down.w, .x = x, .y = v, .y_stride = OUT}, 1);
+	}
 	for (size_t t = 0; t < n_tokens; t++)
 		job.act(g + t * n_ff, g + t * n_ff, u + t * n_ff, n_ff);
 	hth_acts_set(x, g, n_ff, n_tokens, n_ff);
@@ -390,7 +451,7 @@ static void check_gated(hth_type up_type, hth_type gate_type, hth_type reader_ty
 	if (memcmp(y, z, n_tokens * OUT * sizeof *y) != 0)
 		test_fail(__FILE__, __LINE__, "%s: %s gated by %s, %zu rows, %zu tokens: not what they give apart", hth_kernels_name(),
 		          hth_type_get(up_type)->name, hth_type_get(gate_type)->name, n_ff, n_tokens);
-	if (memcmp(v, z, n_tokens * OUT * sizeof *v) != 0)
+	if (hth_reads_gated(&down.w) && memcmp(v, z, n_tokens * OUT * sizeof *v) != 0)
 		test_fail(__FILE__, __LINE__, "%s: %s, %zu rows, %zu tokens gated on the way to 8 bits: not what they give in floats",
 		          hth_kernels_name(), hth_type_get(up_type)->name, n_ff, n_tokens);
 	free(v);
@@ -455,6 +516,10 @@ static void gated_pairs(void)
 	check_gated(HTH_Q4_K, HTH_Q4_K, HTH_Q6_K, 256, 40, false);
 	check_gated(HTH_Q5_K, HTH_Q8_0, HTH_Q4_0, 96, 33, true);
 	check_gated(HTH_Q4_0, HTH_Q6_K, HTH_Q8_0, 160, 530, false);
+	if (goes_fixed(HTH_F16, 40)) {
+		check_gated(HTH_F16, HTH_BF16, HTH_F16, 160, 40, false);
+		check_gated(HTH_F16, HTH_F16, HTH_BF16, 96, 530, true);
+	}
 }
 TEST(gated_pairs_are_what_their_products_are_apart)
 {
@@ -464,7 +529,7 @@ TEST(gated_pairs_are_what_their_products_are_apart)
 	problem_init(&q, HTH_Q8_0, 64, 512, 1);
 	problem_init(&odd, HTH_Q8_0, 72, 512, 1);
 	CHECK(hth_gated_fits(&q.w, &q.w, &q.w));
-	/* Floats stay floats. */
+	/* Floats and codes have no form in common. */
 	CHECK(!hth_gated_fits(&f.w, &q.w, &q.w) && !hth_gated_fits(&q.w, &f.w, &q.w) && !hth_gated_fits(&q.w, &q.w, &f.w));
 	CHECK(!hth_gated_fits(&odd.w, &odd.w, &q.w) && !hth_gated_fits(&odd.w, &q.w, &q.w));
 	problem_finish(&f);
@@ -508,6 +573,47 @@ TEST(many_jobs_run_as_one)
 {
 	REQUIRE(setup());
 	for_each_row(jobs_together);
+}
+/* Floats by many tokens, alone and beside codes with the same activations, which can have one form of integers only. */
+static void floats_and_codes(void)
+{
+	enum { COLS = 288, ROWS = 37, TOKENS = 40 };
+	hth_error err = HTH_ERROR_INIT;
+	problem f, q;
+	problem_init(&f, HTH_F16, ROWS, COLS, TOKENS);
+	problem_init(&q, HTH_Q8_0, ROWS, COLS, TOKENS);
+	hth_acts *acts = NULL;
+	REQUIRE_OK(hth_acts_create(&acts, TOKENS, COLS, 1, &err));
+	float *y = calloc(2 * TOKENS * ROWS, sizeof *y), *z = y + TOKENS * ROWS;
+	const hth_matmul both[] = {{.w = &f.w, .x = acts, .y = y, .y_stride = ROWS}, {.w = &q.w, .x = acts, .y = z, .y_stride = ROWS}};
+	/* f alone, q alone, both, f alone, afresh from there; each: which of the two, and whether f's answer is in fixed point. */
+	static const struct {
+		size_t first, n;
+		bool afresh, fixed;
+	} runs[] = {{0, 1, true, true},  {0, 1, false, true},  {1, 1, false, false}, {0, 1, false, false}, {0, 2, true, false},
+	            {0, 1, false, false}, {1, 1, true, false}, {0, 2, false, false}, {0, 1, true, true},   {0, 2, false, false}};
+	for (size_t i = 0; i < HTH_COUNT(runs); i++) {
+		if (runs[i].afresh)
+			hth_acts_set(acts, f.x, f.stride, TOKENS, COLS);
+		memset(y, 0xFF, 2 * TOKENS * ROWS * sizeof *y);
+		hth_matmul_run(pool, both + runs[i].first, runs[i].n);
+		const double *want = runs[i].fixed && goes_fixed(HTH_F16, TOKENS) ? f.fixed : f.exact;
+		for (size_t at = 0; at < TOKENS * ROWS; at++) {
+			if (runs[i].first == 0)
+				CHECK_NEAR(y[at], want[at], 2e-6 * f.size[at]);
+			if (runs[i].first + runs[i].n == 2)
+				CHECK_NEAR(z[at], q.exact[at], 2e-6 * q.size[at]);
+		}
+	}
+	free(y);
+	hth_acts_destroy(acts);
+	problem_finish(&f);
+	problem_finish(&q);
+}
+TEST(floats_beside_codes_stay_floats)
+{
+	REQUIRE(setup());
+	for_each_row(floats_and_codes);
 }
 
 static void activations(void)
