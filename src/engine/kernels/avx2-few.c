@@ -1,7 +1,7 @@
 /* avx2-few.c - rows of weights, as they lie in the file, by a few tokens, in one reading of the weights (the AVX2 row).
  *
  * A row's chunk is laid out (avx2-few.h) as a panel of avx2-gemm.c has those of 8 rows, with groups in the place of rows. So the sums,
- * their ranges and their starts are those of that file. A panel, shared by rows as well, pays from about a dozen tokens on.
+ * their ranges and their starts are those of that file. A panel, shared by rows as well, pays from about 16 tokens on.
  */
 #include "engine/kernels/avx2-few.h"
 

@@ -122,10 +122,11 @@ INLINE __m256 lanes_of_first(size_t n_groups)
 	return _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32((int)n_groups), group));
 }
 
-enum { ROWS = 8, TOKENS = 8, PIECE_COLS = 1024 };
+enum { ROWS = 8, TOKENS = 16, UNROLLED = 8, PIECE_COLS = 1024, PIECE_COLS_MORE = 768 };
 
-/* n tokens; where that is a constant 1, rows are read through at once, as they lie. A constant TOKENS is for the loop over them, which is
- * then none (8 tokens, measured in turns: 3 to 7% faster; with VNNI Q4_0 and Q8_0 18 and 23%). */
+/* n tokens; where that is a constant 1, rows are read through at once, as they lie. A constant UNROLLED is for the loop over them, which is
+ * then none (8 tokens, measured in turns: 3 to 7% faster; with VNNI Q4_0 and Q8_0 18 and 23%). More have shorter pieces: 16 tokens of
+ * 768 columns are 24 KiB, and first-level caches are 32 KiB or more (1,024 columns are 3% faster on one of 48 KiB). */
 INLINE void few(const hth_few *job, size_t t0, size_t n, size_t chunk_bytes, const size_t block_cols, read_fn read, dot_fn dot)
 {
 	_Alignas(32) float sums[TOKENS][ROWS][8];
@@ -133,7 +134,7 @@ INLINE void few(const hth_few *job, size_t t0, size_t n, size_t chunk_bytes, con
 	const bool alone = __builtin_constant_p(n) && n == 1;
 	const char *rows_end = (const char *)job->w + job->n_rows * job->row_bytes;
 	const __m256 last_lanes = lanes_of_first(job->cols % 256 / 32);
-	size_t cols = job->cols, piece = alone ? cols : HTH_MIN(cols, (size_t)PIECE_COLS);
+	size_t cols = job->cols, piece = alone ? cols : HTH_MIN(cols, (size_t)(n > UNROLLED ? PIECE_COLS_MORE : PIECE_COLS));
 	/* What comes about HTH_AHEAD bytes later is the same piece of some later row. */
 	size_t ahead = alone ? HTH_AHEAD : (HTH_AHEAD / (piece / block_cols * (chunk_bytes / (256 / block_cols)) + 1) + 1) * job->row_bytes;
 	for (size_t r0 = 0; r0 < job->n_rows; r0 += ROWS) {
@@ -188,17 +189,17 @@ INLINE void few(const hth_few *job, size_t t0, size_t n, size_t chunk_bytes, con
 	}
 }
 
-#define FEW(row, name, blocks_per_chunk, read, dot)                                                                    \
-	void hth_##row##_few_##name(const hth_few *job)                                                                \
-	{                                                                                                              \
-		enum { BYTES = (blocks_per_chunk) * sizeof(hth_block_##name), COLS = 256 / (blocks_per_chunk) };       \
-		for (size_t t = 0; t < job->n_tokens; t += TOKENS)                                                     \
-			if (job->n_tokens - t == 1)                                                                    \
-				few(job, t, 1, BYTES, COLS, read, dot);                                                \
-			else if (job->n_tokens - t >= TOKENS)                                                          \
-				few(job, t, TOKENS, BYTES, COLS, read, dot);                                           \
-			else                                                                                           \
-				few(job, t, HTH_MIN(job->n_tokens - t, (size_t)TOKENS), BYTES, COLS, read, dot);       \
+#define FEW(row, name, blocks_per_chunk, read, dot)                                                             \
+	void hth_##row##_few_##name(const hth_few *job)                                                         \
+	{                                                                                                       \
+		enum { BYTES = (blocks_per_chunk) * sizeof(hth_block_##name), COLS = 256 / (blocks_per_chunk) }; \
+		for (size_t t = 0; t < job->n_tokens; t += TOKENS)                                              \
+			if (job->n_tokens - t == 1)                                                             \
+				few(job, t, 1, BYTES, COLS, read, dot);                                         \
+			else if (job->n_tokens - t == UNROLLED)                                                 \
+				few(job, t, UNROLLED, BYTES, COLS, read, dot);                                  \
+			else                                                                                    \
+				few(job, t, HTH_MIN(job->n_tokens - t, (size_t)TOKENS), BYTES, COLS, read, dot); \
 	}
 
 #endif

@@ -74,8 +74,8 @@ INLINE void gemm_fixed(const hth_panel *panels, size_t n_panels, size_t n, const
 {
 	size_t p = 0;
 	for (; p + 2 <= n_panels; p += 2)
-		fixed_tokens(panels + p, 2, n, acts, acc + p * acc_stride, acc_stride, p == 0 ? HTH_NEAR_TOKENS * sizeof(hth_fixed_line) : 0,
-		             most, mac);
+		fixed_tokens(panels + p, 2, n, acts, acc + p * acc_stride, acc_stride,
+		             p == 0 ? HTH_NEAR_TOKENS * sizeof(hth_fixed_line) : 0, most, mac);
 	if (p < n_panels)
 		fixed_tokens(panels + p, 1, n, acts, acc + p * acc_stride, acc_stride, 0, most, mac);
 }

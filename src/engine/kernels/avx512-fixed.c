@@ -7,7 +7,8 @@
 #include "engine/kernels/avx512.h"
 #include "base/mem.h"
 
-/* A line's columns come out of vpackssdw in the order 0 to 3, 16 to 19, 4 to 7, and so on: in activations as in weights, so that they meet. */
+/* A line's columns come out of vpackssdw in the order 0 to 3, 16 to 19, 4 to 7, and so on: in activations as in weights, so that they
+ * meet. */
 INLINE void fix_lines(__m512i q[AVX512_LINES], float d[16], const __m512 v[2 * AVX512_LINES])
 {
 	__m512 max[AVX512_LINES];
@@ -23,7 +24,8 @@ INLINE void fix_lines(__m512i q[AVX512_LINES], float d[16], const __m512 v[2 * A
 #pragma GCC unroll 8
 	for (int i = 0; i < AVX512_LINES; i++) {
 		__m512 times = _mm512_set1_ps(inverse[i]);
-		q[i] = _mm512_packs_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(v[2 * i], times)), _mm512_cvtps_epi32(_mm512_mul_ps(v[2 * i + 1], times)));
+		__m512i low = _mm512_cvtps_epi32(_mm512_mul_ps(v[2 * i], times)), high = _mm512_cvtps_epi32(_mm512_mul_ps(v[2 * i + 1], times));
+		q[i] = _mm512_packs_epi32(low, high);
 	}
 }
 
@@ -48,8 +50,8 @@ void hth_avx512_fix_acts(hth_fixed_line *dst, size_t stride, const float *x, siz
 	}
 }
 
-/* Row by row first: 16 rows side by side often lie multiples of 4 KiB apart, and would share a few sets of the cache. Rows past the end of the
- * matrix are its last one. */
+/* Row by row first: 16 rows side by side often lie multiples of 4 KiB apart, and would share a few sets of the cache. Rows past the
+ * end of the matrix are its last one. */
 INLINE void unpack(hth_panel *panel, const void *w, size_t row_bytes, size_t n_rows, size_t n, load_fn load)
 {
 	__m512i q[16][AVX512_LINES + 1]; /* one more, for the same reason */

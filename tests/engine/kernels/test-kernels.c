@@ -217,7 +217,7 @@ TEST(long_rows_by_a_few_tokens_agree_too)
 	for (size_t i = 0; i < HTH_COUNT(long_rows); i++) {
 		problem p;
 		problem_init(&p, long_rows[i].type, 19, long_rows[i].cols, 16);
-		static const size_t tokens[] = {1, 2, 4, 6, 7, 8, 16};
+		static const size_t tokens[] = {1, 2, 4, 6, 7, 8, 11, 16};
 		for (size_t t = 0; t < HTH_COUNT(tokens); t++) {
 			p.n_tokens = tokens[t];
 			problem_check(&p, NULL, 0, "all tokens");
@@ -235,7 +235,7 @@ static void alone_and_among_others(void)
 		problem p;
 		problem_init(&p, kernel_types[i], ROWS, hth_type_get(kernel_types[i])->block_elems == 256 ? 7 * 256 : 1312, MOST);
 		size_t most = HTH_MIN(hth_matrix_exact_tokens(&p.w), p.n_tokens);
-		static const size_t counts[] = {2, 3, 5, 8, 17, MOST};
+		static const size_t counts[] = {2, 3, 5, 8, 9, 16, 17, MOST};
 		for (size_t c = 0; c < HTH_COUNT(counts) && counts[c] <= most; c++) {
 			float alone[ROWS], together[MOST * ROWS];
 			hth_acts *acts = NULL;
