@@ -69,8 +69,8 @@ INLINE void fixed_tokens(const hth_panel *panels, const int P, size_t n, const h
 }
 
 /* The first panels ask for the lines of the tokens that come next, as in avx2-gemm.c. */
-INLINE void gemm_fixed(const hth_panel *panels, size_t n_panels, size_t n, const hth_gemm_acts *acts, float *acc, size_t acc_stride,
-                       const int most, mac_fn mac)
+INLINE void gemm_fixed(const hth_panel *panels, size_t n_panels, size_t n, const hth_gemm_acts *acts, float *acc,
+                       size_t acc_stride, const int most, mac_fn mac)
 {
 	size_t p = 0;
 	for (; p + 2 <= n_panels; p += 2)

@@ -24,7 +24,8 @@ INLINE void fix_lines(__m512i q[AVX512_LINES], float d[16], const __m512 v[2 * A
 #pragma GCC unroll 8
 	for (int i = 0; i < AVX512_LINES; i++) {
 		__m512 times = _mm512_set1_ps(inverse[i]);
-		__m512i low = _mm512_cvtps_epi32(_mm512_mul_ps(v[2 * i], times)), high = _mm512_cvtps_epi32(_mm512_mul_ps(v[2 * i + 1], times));
+		__m512i low = _mm512_cvtps_epi32(_mm512_mul_ps(v[2 * i], times));
+		__m512i high = _mm512_cvtps_epi32(_mm512_mul_ps(v[2 * i + 1], times));
 		q[i] = _mm512_packs_epi32(low, high);
 	}
 }
