@@ -67,8 +67,8 @@ void hth_avx2_fix_acts(hth_fixed_line *dst, size_t stride, const float *x, size_
 	}
 }
 
-/* Row by row first: 8 rows side by side often lie multiples of 4 KiB apart, and would share a few sets of the cache. Rows past the end of the
- * matrix are its last one. */
+/* Row by row first: 8 rows side by side often lie multiples of 4 KiB apart, and would share a few sets of the cache. Rows past the
+ * end of the matrix are its last one. */
 INLINE void unpack(hth_panel *panel, const void *w, size_t row_bytes, size_t n_rows, size_t n, load_fn load)
 {
 	__m256i q[8][9][2]; /* one line more than needed, for the same reason */
