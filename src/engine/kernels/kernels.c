@@ -322,7 +322,7 @@ static void gather_rows(float *dst, const float *acc, size_t G, size_t n_rows, s
 
 /* In panels of integers: codes, or fixed point. */
 static void task_panels(const run_plan *run, const job_plan *plan, void *scratch, size_t row0, size_t n_rows,
-                       size_t token0, size_t n_tokens)
+                        size_t token0, size_t n_tokens)
 {
 	const hth_kernel_row *row = run->row;
 	const hth_gated *gated = plan->gated;
@@ -573,27 +573,37 @@ typedef struct quantize_plan {
 
 enum { BLOCK_GROUPS = 16 }; /* the most that are arranged together */
 
+/* A task's tokens and columns. */
+typedef struct quantize_part {
+	size_t token0, end_token, col0, end_col;
+} quantize_part;
+static quantize_part part_of_task(const quantize_plan *plan, size_t task)
+{
+	size_t token0 = task / plan->n_parts * plan->tokens_per_task, col0 = task % plan->n_parts * plan->cols_per_task;
+	return (quantize_part){token0, HTH_MIN(token0 + plan->tokens_per_task, plan->acts->n_tokens), col0,
+	                       HTH_MIN(col0 + plan->cols_per_task, plan->acts->cols)};
+}
+
 static void quantize_task(void *ctx, size_t task, unsigned worker)
 {
 	const quantize_plan *plan = ctx;
 	hth_acts *acts = plan->acts;
 	size_t n = acts->n_tokens;
-	size_t token0 = task / plan->n_parts * plan->tokens_per_task, end = HTH_MIN(token0 + plan->tokens_per_task, n);
-	size_t col0 = task % plan->n_parts * plan->cols_per_task, end_col = HTH_MIN(col0 + plan->cols_per_task, acts->cols);
+	const quantize_part part = part_of_task(plan, task);
 	/* Lines that nobody reads later: of a block, and the same ones for the next, since memory that is written costs more than the
 	 * arithmetic does. [token][BLOCK_GROUPS] */
 	bool kept = plan->keep_lines || acts->lines_ready;
 	hth_a8_line *own = hth_threads_scratch(plan->threads, worker);
 	size_t stride = kept ? n * sizeof *own : sizeof *own;
 	/* Tokens innermost: their lines lie side by side. The next chunk of each is asked for meanwhile. */
-	for (size_t c = col0; c < end_col; c += HTH_A8_COLS) {
-		size_t cols = HTH_MIN(end_col - c, (size_t)HTH_A8_COLS), next = c + cols, group = c / 32;
-		for (size_t t = token0; t < end; t++) {
-			hth_a8_line *of_token = kept ? acts->lines + t : own + (t - token0) * BLOCK_GROUPS;
+	for (size_t c = part.col0; c < part.end_col; c += HTH_A8_COLS) {
+		size_t cols = HTH_MIN(part.end_col - c, (size_t)HTH_A8_COLS), next = c + cols, group = c / 32;
+		for (size_t t = part.token0; t < part.end_token; t++) {
+			hth_a8_line *of_token = kept ? acts->lines + t : own + (t - part.token0) * BLOCK_GROUPS;
 			if (!acts->lines_ready) {
 				const float *x = acts->x + t * acts->x_stride + c,
 				    *gate = acts->gate != NULL ? acts->gate + t * acts->x_stride + c : NULL;
-				bool more = c + 2 * HTH_A8_COLS <= end_col;
+				bool more = c + 2 * HTH_A8_COLS <= part.end_col;
 				if (more)
 					prefetch_chunk((const char *)(x + HTH_A8_COLS), 0, 1, HTH_A8_COLS * sizeof *x);
 				TASK_READS(x, cols * sizeof *x);
@@ -625,15 +635,14 @@ static void fix_task(void *ctx, size_t task, unsigned worker)
 	const quantize_plan *plan = ctx;
 	hth_acts *acts = plan->acts;
 	size_t n = acts->n_tokens;
-	size_t token0 = task / plan->n_parts * plan->tokens_per_task, end = HTH_MIN(token0 + plan->tokens_per_task, n);
-	size_t col0 = task % plan->n_parts * plan->cols_per_task, end_col = HTH_MIN(col0 + plan->cols_per_task, acts->cols);
+	const quantize_part part = part_of_task(plan, task);
 	(void)worker;
-	for (size_t c = col0; c < end_col; c += HTH_A8_COLS) {
-		size_t cols = HTH_MIN(end_col - c, (size_t)HTH_A8_COLS);
-		for (size_t t = token0; t < end; t++) {
+	for (size_t c = part.col0; c < part.end_col; c += HTH_A8_COLS) {
+		size_t cols = HTH_MIN(part.end_col - c, (size_t)HTH_A8_COLS);
+		for (size_t t = part.token0; t < part.end_token; t++) {
 			const float *x = acts->x + t * acts->x_stride + c;
 			hth_fixed_line *to = acts->fixed + c / 32 * n + t;
-			if (c + 2 * HTH_A8_COLS <= end_col)
+			if (c + 2 * HTH_A8_COLS <= part.end_col)
 				prefetch_chunk((const char *)(x + HTH_A8_COLS), 0, 1, HTH_A8_COLS * sizeof *x);
 			TASK_READS(x, cols * sizeof *x);
 			for (size_t g = 0; 32 * g < cols; g++)
