@@ -106,8 +106,7 @@ void hth_avx2_fix_bf16(hth_panel *panel, const void *w, size_t row_bytes, size_t
 	unpack(panel, w, row_bytes, n_rows, n, load_bf16);
 }
 
-INLINE __m256i multiply_add(__m256i sum, __m256i w, __m256i q) { return _mm256_add_epi32(sum, _mm256_madd_epi16(w, q)); }
 void hth_avx2_gemm_fixed(const hth_panel *panels, size_t n_panels, size_t n, const hth_gemm_acts *acts, float *acc, size_t acc_stride)
 {
-	gemm_fixed(panels, n_panels, n, acts, acc, acc_stride, 4, multiply_add);
+	gemm_fixed(panels, n_panels, n, acts, acc, acc_stride, 4, madd_add);
 }

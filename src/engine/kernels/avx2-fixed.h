@@ -11,6 +11,7 @@
 
 /* sum + pairs of w * q */
 typedef __m256i (*mac_fn)(__m256i sum, __m256i w, __m256i q);
+INLINE __m256i madd_add(__m256i sum, __m256i w, __m256i q) { return _mm256_add_epi32(sum, _mm256_madd_epi16(w, q)); }
 
 enum { FIXED_TOKENS = 6 }; /* the most of a tile */
 

@@ -23,8 +23,7 @@
  *
  * Floats: 16 rows by 6 tokens of sums in 12 registers.
  */
-#include "engine/kernels/avx2-codes.h"
-#include "engine/kernels/avx2.h"
+#include "engine/kernels/avx2-fixed.h"
 
 INLINE __m256i broadcast4(const void *q) { return _mm256_set1_epi32((int)load32(q)); }
 INLINE __m256i aligned256(const void *p) { return _mm256_load_si256((const __m256i *)p); }
@@ -195,46 +194,6 @@ INLINE void block16(const hth_panel *panels, const int P, size_t n, const hth_ge
 	add_units(units, panels, P, t0, T, acc, acc_stride);
 }
 
-/* One group of 32 columns of 16-bit codes; q: the tokens' activations in 16 bits, d their scales. */
-typedef struct wide_acts {
-	_Alignas(32) int16_t q[HTH_NEAR_TOKENS][32]; /* columns 0, 2 of each 4, then 1, 3, as the panel has them */
-	float d[HTH_NEAR_TOKENS];
-} wide_acts;
-
-INLINE void block_wide(const hth_panel *panels, const int P, size_t g, const wide_acts *acts, size_t t0, const int T, float *acc,
-                       size_t acc_stride)
-{
-	__m256i sum[2][TOKENS];
-#pragma GCC unroll 16
-	for (int k = 0; k < 16; k++) {
-		__m256i w[2];
-#pragma GCC unroll 2
-		for (int p = 0; p < P; p++)
-			w[p] = aligned256(panels[p].codes + 512 * g + 32 * (size_t)k);
-#pragma GCC unroll 4
-		for (int t = 0; t < T; t++) {
-			__m256i q = broadcast4(acts->q[t0 + (size_t)t] + 2 * k);
-#pragma GCC unroll 2
-			for (int p = 0; p < P; p++) {
-				if (k == 0)
-					sum[p][t] = _mm256_madd_epi16(w[p], q);
-				else
-					ADD32(sum[p][t], _mm256_madd_epi16(w[p], q));
-			}
-		}
-	}
-#pragma GCC unroll 4
-	for (int t = 0; t < T; t++) {
-		__m256 d = _mm256_broadcast_ss(&acts->d[t0 + (size_t)t]);
-#pragma GCC unroll 2
-		for (int p = 0; p < P; p++) {
-			float *to = acc + (size_t)p * acc_stride + 8 * (t0 + (size_t)t);
-			__m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(sum[p][t]), d);
-			_mm256_store_ps(to, _mm256_fmadd_ps(v, _mm256_load_ps(panels[p].scale + 8 * g), _mm256_load_ps(to)));
-		}
-	}
-}
-
 /* All tokens of P panels: 4 at a time, then 2, then 1. */
 #define ALL_TOKENS(n_tokens, BLOCK)                                  \
 	do {                                                         \
@@ -281,27 +240,26 @@ GEMM(u3, block16)
 #define SHIFT 0
 GEMM(u2, block16)
 
-#define PAIR_WIDE(T) block_wide(panels + p, 2, g, &wide, t, T, acc + p * acc_stride, acc_stride)
-#define ONE_WIDE(T) block_wide(panels + p, 1, g, &wide, t, T, acc + p * acc_stride, acc_stride)
+/* Activations as codes have them, in 16 bits, but columns 0 and 2 of every four first, then 1 and 3, as the panel has them; then the loop of
+ * fixed point. */
 void hth_avx2_gemm_s8(const hth_panel *panels, size_t n_panels, size_t n, const hth_gemm_acts *acts, float *acc, size_t acc_stride)
 {
-	wide_acts wide;
+	hth_fixed_line wide[HTH_A8_COLS / 32][HTH_NEAR_TOKENS];
+	uint32_t offset[HTH_NEAR_TOKENS];
 	size_t n_tokens = acts->n_tokens;
-	for (size_t g = 0; g < n / 32; g++) {
-		for (size_t t = 0; t < n_tokens; t++) {
+	for (size_t t = 0; t < n_tokens; t++) {
+		offset[t] = (uint32_t)(t * sizeof wide[0][0]);
+		for (size_t g = 0; g < n / 32; g++) {
 			const hth_a8_line *a = (const hth_a8_line *)(acts->lines + g * acts->group_stride + acts->offset[t]);
-			__m256i q = aligned256(a->q);
+			__m256i q = aligned256(a->q), *to = (__m256i *)wide[g][t].q;
 			_mm_prefetch((const char *)(a + HTH_NEAR_TOKENS), _MM_HINT_T0);
-			_mm256_store_si256((__m256i *)wide.q[t], _mm256_srai_epi16(_mm256_slli_epi16(q, 8), 8));
-			_mm256_store_si256((__m256i *)wide.q[t] + 1, _mm256_srai_epi16(q, 8));
-			wide.d[t] = a->d;
+			_mm256_storeu_si256(to, _mm256_srai_epi16(_mm256_slli_epi16(q, 8), 8));
+			_mm256_storeu_si256(to + 1, _mm256_srai_epi16(q, 8));
+			wide[g][t].d = a->d;
 		}
-		size_t p = 0;
-		for (; p + 2 <= n_panels; p += 2)
-			ALL_TOKENS(n_tokens, PAIR_WIDE);
-		if (p < n_panels)
-			ALL_TOKENS(n_tokens, ONE_WIDE);
 	}
+	const hth_gemm_acts wide_acts = {.lines = (const char *)wide, .group_stride = sizeof wide[0], .offset = offset, .n_tokens = n_tokens};
+	gemm_fixed(panels, n_panels, n, &wide_acts, acc, acc_stride, 4, madd_add);
 }
 
 /* T tokens by 16 rows. */
