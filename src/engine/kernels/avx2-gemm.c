@@ -258,7 +258,8 @@ void hth_avx2_gemm_s8(const hth_panel *panels, size_t n_panels, size_t n, const 
 			wide[g][t].d = a->d;
 		}
 	}
-	const hth_gemm_acts wide_acts = {.lines = (const char *)wide, .group_stride = sizeof wide[0], .offset = offset, .n_tokens = n_tokens};
+	const hth_gemm_acts wide_acts = {.lines = (const char *)wide, .group_stride = sizeof wide[0], .offset = offset,
+	                                 .n_tokens = n_tokens};
 	gemm_fixed(panels, n_panels, n, &wide_acts, acc, acc_stride, 4, madd_add);
 }
 
