@@ -240,8 +240,7 @@ GEMM(u3, block16)
 #define SHIFT 0
 GEMM(u2, block16)
 
-/* Activations as codes have them, in 16 bits, but columns 0 and 2 of every four first, then 1 and 3, as the panel has them; then the loop of
- * fixed point. */
+/* Activations in 16 bits, columns 0 and 2 of every four first, then 1 and 3, as the panel has them; then the loop of fixed point. */
 void hth_avx2_gemm_s8(const hth_panel *panels, size_t n_panels, size_t n, const hth_gemm_acts *acts, float *acc, size_t acc_stride)
 {
 	hth_fixed_line wide[HTH_A8_COLS / 32][HTH_NEAR_TOKENS];
