@@ -1,5 +1,5 @@
-/* acts.c - activations and where their 8-bit forms are kept. All memory is allocated at create; kernels.c makes the 8-bit
- * forms, in parallel, when the first matrix of a quantised type asks for it. Used by one thread at a time.
+/* acts.c - activations and where their integer forms are kept. All memory is allocated at create; kernels.c makes those
+ * forms, in parallel, when the first matrix that reads one asks for it. Used by one thread at a time.
  */
 #include "engine/kernels/acts.h"
 #include "base/mem.h"

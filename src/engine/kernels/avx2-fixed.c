@@ -5,8 +5,6 @@
 #include "engine/kernels/avx2-fixed.h"
 #include "base/mem.h"
 
-typedef __m256 (*load_fn)(const void *p);
-
 /* Numbers i to i + 7 of n, of `size` bytes each; zeros past the end. */
 INLINE __m256 load_some(const char *x, size_t i, size_t n, const size_t size, load_fn load)
 {

@@ -33,11 +33,6 @@ INLINE __m256i aligned256(const void *p) { return _mm256_load_si256((const __m25
 		sum = _mm256_add_epi16(sum, v);       \
 		IN_THIS_ORDER(sum);                   \
 	} while (0)
-#define ADD32(sum, v)                                 \
-	do {                                          \
-		sum = _mm256_add_epi32(sum, v);       \
-		IN_THIS_ORDER(sum);                   \
-	} while (0)
 
 enum { TOKENS = 4 }; /* of a block */
 

@@ -1,5 +1,5 @@
 /* kernels-avx2.c - the AVX2 row of the table (with FMA and F16C), and its vector operations; and the row with VNNI besides, which differs
- * in the products of integer codes.
+ * in the products of integers.
  *
  * Products are in avx2-gemm.c, avx2-fixed.c, avx2-few.c and avx2-rows.c, avxvnni-gemm.c and avxvnni-few.c. exp is a polynomial of our own:
  * 2^k * e^r with r within ln(2) / 2, degree 6, about 1 ulp, 0 below -87.3 (where floats become subnormal).
