@@ -228,7 +228,7 @@ INLINE void few_tile(const char *p, size_t row_bytes, size_t cols, const float *
 	for (; c + 8 <= cols; c += 8) {
 #pragma GCC unroll 2
 		for (int r = 0; r < R; r++)
-			_mm_prefetch(p + (size_t)(R + r) * row_bytes + c * size, _MM_HINT_T0); /* the next rows */
+			hth_ask_lines_ahead(p + c * size, 1, (size_t)(R + r) * row_bytes); /* the next rows */
 		STEP(load_f32, load);
 	}
 	if (c < cols)

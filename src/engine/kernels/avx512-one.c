@@ -154,7 +154,7 @@ INLINE void one(const hth_few *job, const size_t block_bytes, pairs_fn pairs, co
 			for (; left > 0; left -= HTH_MIN(left, (size_t)512)) {
 				const hth_a8_one *x = (const hth_a8_one *)a;
 				const char *second = left > 256 ? chunk + block_bytes : nothing;
-				_mm_prefetch(chunk + HTH_AHEAD, _MM_HINT_T0);
+				hth_ask_lines_ahead(chunk, 1, HTH_AHEAD);
 				chunk_lanes s;
 				k4_lane_scales(chunk, second, _mm512_set1_ps(1), &s);
 				acc = chunk_dot(chunk, second, x, sixteenth ? x->d16 : x->d, pairs, (lane_scales){s.scale, s.min},

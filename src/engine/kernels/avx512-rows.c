@@ -263,8 +263,7 @@ INLINE void few_tile(const char *p, size_t row_bytes, size_t cols, const float *
 	for (; c + 32 <= cols; c += 32) {
 #pragma GCC unroll 4
 		for (int r = 0; r < R; r++)
-			for (size_t at = 0; at < 32 * size; at += 64)
-				_mm_prefetch(p + (size_t)(R + r) * row_bytes + c * size + at, _MM_HINT_T0); /* the next rows */
+			hth_ask_lines_ahead(p + c * size, 32 * size, (size_t)(R + r) * row_bytes); /* the next rows */
 		STEP(0xFFFF, c);
 		STEP(0xFFFF, c + 16);
 	}

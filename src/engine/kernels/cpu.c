@@ -36,6 +36,19 @@ static features read_features(void)
 	return f;
 }
 
+/* AMD's from Zen 5 (family 26) on. On a Zen 4 the second level is faster by a fifth to two thirds; others were not measured, and have
+ * no more places for first-level misses than that. */
+bool hth_cpu_asks_near(void)
+{
+	uint32_t a, b, c, d;
+	if (__get_cpuid(0, &a, &b, &c, &d) == 0 || b != signature_AMD_ebx || c != signature_AMD_ecx || d != signature_AMD_edx)
+		return false;
+	if (__get_cpuid(1, &a, &b, &c, &d) == 0)
+		return false;
+	uint32_t family = a >> 8 & 15;
+	return family == 15 && family + (a >> 20 & 255) >= 26;
+}
+
 static bool has(uint32_t word, uint32_t bits) { return (word & bits) == bits; }
 
 bool hth_cpu_has_avx2(void)
@@ -66,5 +79,8 @@ bool hth_cpu_has_avx512(void)
 #endif
 
 bool hth_cpu_has_dotprod(void) { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
+bool hth_cpu_asks_near(void) { return true; } /* not measured */
 bool hth_cpu_has_i8mm(void) { return hth_cpu_has_dotprod() && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0; }
+#else
+bool hth_cpu_asks_near(void) { return true; }
 #endif

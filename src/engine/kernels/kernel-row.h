@@ -19,6 +19,7 @@
 #include "engine/kernels/measure.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <string.h>
 
 enum { HTH_A8_COLS = 256, HTH_PANEL_STEP = 4 };
@@ -32,12 +33,24 @@ enum { HTH_AHEAD = 8192 };
  * 40% faster; four and more, which wait for products, up to 5% slower). */
 enum { HTH_PAGE_AHEAD = 12288 };
 
+/* Whether weights are asked for into the first-level cache, not into the second: set with the row, from what the processor is
+ * (hth_cpu_asks_near). A line asked into the first level takes one of that cache's few places for misses until memory has answered; with two
+ * pages of them under way a Zen 4 has none left for what a loop needs now (docs/kernels.md). */
+extern atomic_bool hth_asks_near;
+
 /* Asks for `bytes` bytes (a constant) that a loop over rows as they lie comes to `ahead` bytes after those at `at`. */
 __attribute__((always_inline)) static inline void hth_ask_lines_ahead(const char *at, size_t bytes, size_t ahead)
 {
+	enum { SECOND_LEVEL = 2 };
+	if (atomic_load_explicit(&hth_asks_near, memory_order_relaxed)) {
 #pragma GCC unroll 11
-	for (size_t p = 0; p < bytes; p += 64)
-		__builtin_prefetch(at + ahead + p);
+		for (size_t p = 0; p < bytes; p += 64)
+			__builtin_prefetch(at + ahead + p);
+	} else {
+#pragma GCC unroll 11
+		for (size_t p = 0; p < bytes; p += 64)
+			__builtin_prefetch(at + ahead + p, 0, SECOND_LEVEL);
+	}
 }
 /* And for their pages' addresses. */
 __attribute__((always_inline)) static inline void hth_ask_ahead(const char *at, size_t bytes, size_t ahead)

@@ -20,6 +20,7 @@
  * lines of integers that the next matrix reads: the two products of floats never go to memory and back.
  */
 #include "engine/kernels/acts.h"
+#include "engine/kernels/cpu.h"
 #include "base/mem.h"
 
 #include <stdatomic.h>
@@ -45,6 +46,7 @@ static const hth_kernel_row *const rows[] = {
 };
 
 static _Atomic(const hth_kernel_row *) chosen;
+atomic_bool hth_asks_near;
 
 /* Its place in the table; HTH_COUNT(rows): this CPU has none of that name. */
 static size_t find_row(const char *name)
@@ -53,6 +55,12 @@ static size_t find_row(const char *name)
 	while (i < HTH_COUNT(rows) && (strcmp(rows[i]->vec.name, name) != 0 || !rows[i]->usable()))
 		i++;
 	return i;
+}
+
+static void choose(const hth_kernel_row *row)
+{
+	atomic_store_explicit(&hth_asks_near, hth_cpu_asks_near(), memory_order_relaxed);
+	atomic_store_explicit(&chosen, row, memory_order_release);
 }
 
 /* Two threads may choose at once: they choose the same. A name in HEARTH_KERNELS that this CPU cannot run is ignored. */
@@ -66,7 +74,7 @@ const hth_kernel_row *hth_kernels_row(void)
 	if (i == HTH_COUNT(rows))
 		for (i--; !rows[i]->usable();) /* the first one is C and always is */
 			i--;
-	atomic_store_explicit(&chosen, rows[i], memory_order_release);
+	choose(rows[i]);
 	return rows[i];
 }
 
@@ -92,7 +100,7 @@ hth_status hth_kernels_select(const char *name, hth_error *err)
 			snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", *list ? ", " : "", *n);
 		return hth_fail(err, HTH_UNSUPPORTED, "no kernels named \"%s\" on this machine; it has %s", name, list);
 	}
-	atomic_store_explicit(&chosen, rows[i], memory_order_release);
+	choose(rows[i]);
 	return HTH_OK;
 }
 
@@ -268,7 +276,7 @@ static void prefetch_chunk(const char *data, size_t row_bytes, size_t n_rows, si
 {
 	for (size_t r = 0; r < n_rows; r++)
 		for (size_t at = 0; at < bytes + 63; at += 64)
-			__builtin_prefetch(data + r * row_bytes + at);
+			hth_ask_lines_ahead(data + r * row_bytes, 1, at);
 }
 
 /* Of the activations that a matrix is multiplied with in panels of integers. */

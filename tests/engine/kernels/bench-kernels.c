@@ -1,11 +1,12 @@
 /* bench-kernels - the products of one model shape alone, without a model: where kernels stand against the machine.
  *
- *   bench-kernels [TYPE ...] [-k KERNELS] [-t THREADS] [-l LAYERS] [-p TOKENS,TOKENS,...] [-r ROUNDS] [-w WIDTH,FFN,KV]
+ *   bench-kernels [TYPE ...] [-k KERNELS] [-t THREADS] [-l LAYERS] [-p TOKENS,TOKENS,...] [-r ROUNDS] [-w WIDTH,FFN,KV] [-a near|far]
  *   bench-kernels -c ROUNDS [TYPE ...] [-k KERNELS] [-p TOKENS,TOKENS,...] [-w COLUMNS]
  *
  * The shape is that of a 1.1 B Llama, or what -w says: 2048 wide, FFN 5632, keys 256. One round goes through the matrices of
  * all layers, between two readings of the memory and two of the multiply-add peak; shown are the median speed, and the median shares of the
  * limits around a round.
+ * -a: into which cache weights are asked for, after -k (kernel-row.h, hth_asks_near).
  *
  * With -c: the loops themselves, one thread, in its own processor time: 16 or 32 rows of 2048 columns, at most 43 KiB, or of -w, that
  * stay in the first-level cache, over and over for half a millisecond, best of so many rounds. What a loop reaches here no memory can slow
@@ -204,6 +205,7 @@ int main(int argc, char **argv)
 				return 2;
 			}
 			break;
+		case 'a': atomic_store(&hth_asks_near, strcmp(value, "near") == 0); break;
 		case 't': n_threads = (unsigned)atoi(value); break;
 		case 'l': n_layers = (size_t)atoi(value); break;
 		case 'c': cache_rounds = (size_t)atoi(value); break;
