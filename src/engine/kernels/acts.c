@@ -18,7 +18,7 @@ hth_status hth_acts_create(hth_acts **ret_acts, size_t max_tokens, size_t max_co
 {
 	uint64_t bytes;
 	size_t max_arranged = arranged_tokens(max_tokens, one_in);
-	if (hth_mul_overflows(blocks(max_cols, 32), max_tokens, &bytes) ||
+	if (max_tokens > SIZE_MAX / 64 || hth_mul_overflows(blocks(max_cols, 32), acts_group_lines(max_tokens), &bytes) ||
 	    hth_mul_overflows(bytes, line_bytes, &bytes) || bytes > SIZE_MAX / 64)
 		return hth_fail(err, HTH_TOO_LARGE, "activations of %zu tokens by %zu values do not fit in memory", max_tokens,
 		                max_cols);
@@ -51,7 +51,7 @@ void hth_acts_destroy(hth_acts *acts)
 uint64_t hth_acts_plan_bytes(size_t max_tokens, size_t max_cols, size_t one_in)
 {
 	size_t arranged = arranged_tokens(max_tokens, one_in);
-	return sizeof(hth_acts) + (uint64_t)blocks(max_cols, 32) * max_tokens * line_bytes +
+	return sizeof(hth_acts) + (uint64_t)blocks(max_cols, 32) * acts_group_lines(max_tokens) * line_bytes +
 	       2 * (uint64_t)arranged_bytes(arranged, max_cols) + arranged_bytes(HTH_MIN(arranged, (size_t)1), max_cols);
 }
 

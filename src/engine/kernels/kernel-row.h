@@ -228,6 +228,7 @@ typedef struct hth_kernel_row {
 	unsigned group_rows, float_rows;
 	unsigned near_tokens; /* at most so many go to a gemm at once, which asks for the lines of those HTH_NEAR_TOKENS ahead */
 	unsigned few_tokens; /* up to so many tokens (<= 32) go through `few` where a type has one */
+	unsigned few_tokens_halves; /* where the processor does the row's vectors in halves (hth_cpu_halves_vectors); 0: as many */
 	unsigned few_tokens_fixed; /* of types that go in fixed point with more */
 	/* n <= 256 floats to ceil(n / 32) lines, `stride` bytes apart. */
 	void (*quantize_acts)(hth_a8_line *dst, size_t stride, const float *x, size_t n);

@@ -308,6 +308,7 @@ const hth_kernel_row hth_kernels_avx512 = {
     .near_tokens = 4 * HTH_NEAR_TOKENS, /* with 32 it is 5% slower: long runs of lines and of sums are what the processor foresees */
     .float_rows = AVX512_FLOAT_ROWS,
     .few_tokens = 32,
+    .few_tokens_halves = 16, /* Zen 4: 24 tokens through panels 8 to 26% faster, 32 10 to 40% */
     .few_tokens_fixed = 15,
     .quantize_acts = quantize_acts,
     .fix_acts = hth_avx512_fix_acts,

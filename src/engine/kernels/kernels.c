@@ -47,6 +47,7 @@ static const hth_kernel_row *const rows[] = {
 
 static _Atomic(const hth_kernel_row *) chosen;
 atomic_bool hth_asks_near;
+static atomic_uint few_tokens; /* of the chosen row, on this processor */
 
 /* Its place in the table; HTH_COUNT(rows): this CPU has none of that name. */
 static size_t find_row(const char *name)
@@ -60,6 +61,8 @@ static size_t find_row(const char *name)
 static void choose(const hth_kernel_row *row)
 {
 	atomic_store_explicit(&hth_asks_near, hth_cpu_asks_near(), memory_order_relaxed);
+	bool halves = row->few_tokens_halves != 0 && hth_cpu_halves_vectors();
+	atomic_store_explicit(&few_tokens, halves ? row->few_tokens_halves : row->few_tokens, memory_order_relaxed);
 	atomic_store_explicit(&chosen, row, memory_order_release);
 }
 
@@ -290,7 +293,7 @@ static void multiply_tile(const hth_kernel_row *row, const hth_matrix *w, const 
 	const hth_kernel_type *type = &row->types[w->type];
 	size_t G = row->group_rows, n_groups = (n_rows + G - 1) / G;
 	memset(acc, 0, n_groups * n_tokens * G * sizeof(float));
-	size_t line_bytes = line_bytes_of(w), group_stride = acts->n_tokens * line_bytes;
+	size_t line_bytes = line_bytes_of(w), group_stride = acts_group_lines(acts->n_tokens) * line_bytes;
 	TASK_READS(acts->lines, (w->cols + 31) / 32 * group_stride);
 	const char *data = (const char *)w->data + row0 * w->row_bytes;
 	for (size_t c = 0; c < w->cols; c += HTH_A8_COLS) {
@@ -344,7 +347,7 @@ static void task_panels(const run_plan *run, const job_plan *plan, void *scratch
 		return;
 	}
 	multiply_tile(row, gated->gate, plan->job.x, s, s->acc[1], row0, n_rows, n_tokens);
-	size_t line_bytes = line_bytes_of(plan->job.w), stride = gated->into->n_tokens * line_bytes;
+	size_t line_bytes = line_bytes_of(plan->job.w), stride = acts_group_lines(gated->into->n_tokens) * line_bytes;
 	char *line = (char *)gated->into->lines + row0 / 32 * stride + token0 * line_bytes;
 	for (size_t t = 0; t < n_tokens; t++, line += line_bytes) {
 		_Alignas(64) float up[TILE_ROWS], gate[TILE_ROWS];
@@ -554,7 +557,7 @@ static bool goes_by_rows(const hth_kernel_row *row, const hth_matmul *job)
 	bool few = codes ? type->few != NULL : type->few_float != NULL;
 	if (codes && ((type->gemv == NULL && type->few == NULL) || job->x->n_tokens > job->x->max_arranged))
 		return false;
-	unsigned most = codes || type->unpack == NULL ? row->few_tokens : row->few_tokens_fixed;
+	unsigned most = codes || type->unpack == NULL ? atomic_load_explicit(&few_tokens, memory_order_relaxed) : row->few_tokens_fixed;
 	return tokens_of(job) <= (few ? HTH_MIN(most, (unsigned)FEW_TOKENS) : 1);
 }
 
@@ -596,13 +599,13 @@ static void quantize_task(void *ctx, size_t task, unsigned worker)
 {
 	const quantize_plan *plan = ctx;
 	hth_acts *acts = plan->acts;
-	size_t n = acts->n_tokens;
+	size_t n = acts->n_tokens, apart = acts_group_lines(n);
 	const quantize_part part = part_of_task(plan, task);
 	/* Lines that nobody reads later: of a block, and the same ones for the next, since memory that is written costs more than the
 	 * arithmetic does. [token][BLOCK_GROUPS] */
 	bool kept = plan->keep_lines || acts->lines_ready;
 	hth_a8_line *own = hth_threads_scratch(plan->threads, worker);
-	size_t stride = kept ? n * sizeof *own : sizeof *own;
+	size_t stride = kept ? apart * sizeof *own : sizeof *own;
 	/* Tokens innermost: their lines lie side by side. The next chunk of each is asked for meanwhile. */
 	for (size_t c = part.col0; c < part.end_col; c += HTH_A8_COLS) {
 		size_t cols = HTH_MIN(part.end_col - c, (size_t)HTH_A8_COLS), next = c + cols, group = c / 32;
@@ -623,7 +626,7 @@ static void quantize_task(void *ctx, size_t task, unsigned worker)
 					acts->act(gated, gate, x, cols);
 					x = gated;
 				}
-				plan->row->quantize_acts(of_token + (kept ? group * n : group % BLOCK_GROUPS), stride, x, cols);
+				plan->row->quantize_acts(of_token + (kept ? group * apart : group % BLOCK_GROUPS), stride, x, cols);
 			}
 			for (size_t f = 0; f < ACTS_FORMS; f++) {
 				const hth_arrangement *form = plan->forms[f];
@@ -632,7 +635,7 @@ static void quantize_task(void *ctx, size_t task, unsigned worker)
 				size_t block = c / form->cols, first = block * form->cols / 32;
 				char *to = acts->arranged[f] + (block * n + t) * form->bytes;
 				TASK_WRITES(to, form->bytes);
-				form->arrange(to, of_token + (kept ? first * n : first % BLOCK_GROUPS), stride, (next + 31) / 32 - first);
+				form->arrange(to, of_token + (kept ? first * apart : first % BLOCK_GROUPS), stride, (next + 31) / 32 - first);
 			}
 		}
 	}
@@ -642,20 +645,20 @@ static void fix_task(void *ctx, size_t task, unsigned worker)
 {
 	const quantize_plan *plan = ctx;
 	hth_acts *acts = plan->acts;
-	size_t n = acts->n_tokens;
+	size_t apart = acts_group_lines(acts->n_tokens);
 	const quantize_part part = part_of_task(plan, task);
 	(void)worker;
 	for (size_t c = part.col0; c < part.end_col; c += HTH_A8_COLS) {
 		size_t cols = HTH_MIN(part.end_col - c, (size_t)HTH_A8_COLS);
 		for (size_t t = part.token0; t < part.end_token; t++) {
 			const float *x = acts->x + t * acts->x_stride + c;
-			hth_fixed_line *to = acts->fixed + c / 32 * n + t;
+			hth_fixed_line *to = acts->fixed + c / 32 * apart + t;
 			if (c + 2 * HTH_A8_COLS <= part.end_col)
 				prefetch_chunk((const char *)(x + HTH_A8_COLS), 0, 1, HTH_A8_COLS * sizeof *x);
 			TASK_READS(x, cols * sizeof *x);
 			for (size_t g = 0; 32 * g < cols; g++)
-				TASK_WRITES(to + g * n, sizeof *to);
-			plan->row->fix_acts(to, n * sizeof *to, x, cols);
+				TASK_WRITES(to + g * apart, sizeof *to);
+			plan->row->fix_acts(to, apart * sizeof *to, x, cols);
 		}
 	}
 }
@@ -845,5 +848,5 @@ size_t hth_matrix_exact_tokens(const hth_matrix *matrix)
 		return 1;
 	if (strcmp(hth_kernels_name(), "c") == 0)
 		return SIZE_MAX;
-	return type->few != NULL ? HTH_MAX(row->few_tokens, 1u) : 1;
+	return type->few != NULL ? HTH_MAX(atomic_load_explicit(&few_tokens, memory_order_relaxed), 1u) : 1;
 }
