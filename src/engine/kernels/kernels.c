@@ -83,6 +83,7 @@ const hth_kernel_row *hth_kernels_row(void)
 
 const hth_vec_ops *hth_vec(void) { return &hth_kernels_row()->vec; }
 const char *hth_kernels_name(void) { return hth_kernels_row()->vec.name; }
+bool hth_kernels_ask_near(void) { return atomic_load_explicit(&hth_asks_near, memory_order_relaxed); }
 
 const char *const *hth_kernels_available(void)
 {

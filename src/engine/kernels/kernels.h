@@ -100,5 +100,7 @@ const hth_vec_ops *hth_vec(void); /* the row in use */
 const char *const *hth_kernels_available(void);
 HTH_MUST_USE hth_status hth_kernels_select(const char *name, hth_error *err);
 const char *hth_kernels_name(void);
+/* Whether what a loop reads next is best asked for into this processor's first-level cache; else into the second. */
+bool hth_kernels_ask_near(void);
 
 #endif

@@ -24,6 +24,7 @@ typedef struct hth_attend {
 	float softcap;          /* 0: none */
 	const void *next_k, *next_v; /* these tiles are asked for bit by bit meanwhile; NULL: none follows */
 	size_t next_size;            /* bytes of one of their numbers */
+	bool next_near;              /* asked for into the first-level cache (hth_kernels_ask_near) */
 } hth_attend;
 
 typedef struct hth_attend_ops_row {

@@ -208,6 +208,7 @@ static void attend_block(const attention_job *job, const block *b, uint32_t spli
 		const unsigned char *k = hth_kv_tile(p->kv, page, job->layer, 0, b->head);
 		const unsigned char *v = hth_kv_tile(p->kv, page, job->layer, 1, b->head);
 		ret_state->next_k = ret_state->next_v = NULL;
+		ret_state->next_near = hth_kernels_ask_near();
 		ret_state->next_size = p->kv->shape.type == HTH_KV_F32 ? sizeof(float) : p->kv->shape.type == HTH_KV_F16 ? sizeof(uint16_t)
 		    : 1;
 		/* After a head's last page the next one's first: that is the next task, most likely this worker's. */
