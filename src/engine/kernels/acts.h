@@ -27,9 +27,9 @@ struct hth_acts {
 	bool lines_ready, fixed_ready, arranged_ready[ACTS_FORMS]; /* one of the first two */
 };
 
-/* How many lines apart a token's groups are. A gemm goes through up to 8 groups of 32 tokens before it has other tokens, so those 256 lines are
- * to lie in different sets of a first-level cache: these repeat after 64 lines (32 KiB in 8 ways, 48 in 12), and of 512 tokens side by side all
- * groups would begin in the same one. At 8 lines from there on, each set gets 4 of the 256. */
+/* How many lines apart a token's groups are. A gemm goes through up to 8 groups of 32 tokens before it has other tokens, so those 256
+ * lines are to lie in different sets of a first-level cache: these repeat after 64 lines (32 KiB in 8 ways, 48 in 12), and of 512 tokens
+ * side by side all groups would begin in the same one. At 8 lines from there on, each set gets 4 of the 256. */
 static inline size_t acts_group_lines(size_t n_tokens)
 {
 	enum { SETS = 64, APART = 8 };
@@ -37,7 +37,7 @@ static inline size_t acts_group_lines(size_t n_tokens)
 	return at < 2 * APART ? n_tokens + 2 * APART - at : n_tokens;
 }
 
-/* Line of group g (32 columns) of token t: lines[g * acts_group_lines(n_tokens) + t], or fixed[the same]. Block b (of the kernels' 256 or 512 columns)
- * of token t: the (b * n_tokens + t)th that is arranged. */
+/* Line of group g (32 columns) of token t: lines[g * acts_group_lines(n_tokens) + t], or fixed[the same]. Block b (of the kernels' 256 or
+ * 512 columns) of token t: the (b * n_tokens + t)th that is arranged. */
 
 #endif

@@ -34,8 +34,8 @@ enum { HTH_AHEAD = 8192 };
 enum { HTH_PAGE_AHEAD = 12288 };
 
 /* Whether weights are asked for into the first-level cache, not into the second: set with the row, from what the processor is
- * (hth_cpu_asks_near). A line asked into the first level takes one of that cache's few places for misses until memory has answered; with two
- * pages of them under way a Zen 4 has none left for what a loop needs now (docs/kernels.md). */
+ * (hth_cpu_asks_near). A line asked into the first level takes one of that cache's few places for misses until memory has answered; with
+ * two pages of them under way a Zen 4 has none left for what a loop needs now (docs/kernels.md). */
 extern atomic_bool hth_asks_near;
 
 /* Asks for `bytes` bytes (a constant) that a loop over rows as they lie comes to `ahead` bytes after those at `at`. */

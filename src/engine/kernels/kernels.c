@@ -636,7 +636,8 @@ static void quantize_task(void *ctx, size_t task, unsigned worker)
 				size_t block = c / form->cols, first = block * form->cols / 32;
 				char *to = acts->arranged[f] + (block * n + t) * form->bytes;
 				TASK_WRITES(to, form->bytes);
-				form->arrange(to, of_token + (kept ? first * apart : first % BLOCK_GROUPS), stride, (next + 31) / 32 - first);
+				const hth_a8_line *from = of_token + (kept ? first * apart : first % BLOCK_GROUPS);
+				form->arrange(to, from, stride, (next + 31) / 32 - first);
 			}
 		}
 	}
