@@ -127,7 +127,8 @@ enum { ROWS = 8, TOKENS = 16, UNROLLED = 8, PIECE_COLS = 1024, PIECE_COLS_MORE =
 /* n tokens; where that is a constant 1, rows are read through at once, as they lie. A constant UNROLLED is for the loop over them, which is
  * then none (8 tokens, measured in turns: 3 to 7% faster; with VNNI Q4_0 and Q8_0 18 and 23%). More have shorter pieces: 16 tokens of
  * 768 columns are 24 KiB, and first-level caches are 32 KiB or more (1,024 columns are 3% faster on one of 48 KiB). */
-INLINE void few(const hth_few *job, size_t t0, size_t n, size_t chunk_bytes, const size_t block_cols, read_fn read, dot_fn dot)
+INLINE void few(const hth_few *job, size_t t0, size_t n, size_t chunk_bytes, const size_t block_cols, read_fn read, dot_fn dot,
+                const bool near)
 {
 	_Alignas(32) float sums[TOKENS][ROWS][8];
 	const char *a[TOKENS];
@@ -155,9 +156,9 @@ INLINE void few(const hth_few *job, size_t t0, size_t n, size_t chunk_bytes, con
 						from = memcpy(last, chunk, HTH_MIN((end - c) / 32, (size_t)8) * (chunk_bytes / 8));
 					}
 					if (alone)
-						hth_ask_ahead(chunk, chunk_bytes, ahead);
+						hth_ask_ahead(chunk, chunk_bytes, ahead, near);
 					else
-						hth_ask_lines_ahead(chunk, chunk_bytes, ahead);
+						hth_ask_lines_ahead(chunk, chunk_bytes, ahead, near);
 					chunk_groups row;
 					read(from, &row);
 					if (block_cols == 32 && c + 256 > end) {
@@ -189,17 +190,20 @@ INLINE void few(const hth_few *job, size_t t0, size_t n, size_t chunk_bytes, con
 	}
 }
 
-#define FEW(row, name, blocks_per_chunk, read, dot)                                                             \
-	void hth_##row##_few_##name(const hth_few *job)                                                         \
-	{                                                                                                       \
-		enum { BYTES = (blocks_per_chunk) * sizeof(hth_block_##name), COLS = 256 / (blocks_per_chunk) }; \
-		for (size_t t = 0; t < job->n_tokens; t += TOKENS)                                              \
-			if (job->n_tokens - t == 1)                                                             \
-				few(job, t, 1, BYTES, COLS, read, dot);                                         \
-			else if (job->n_tokens - t == UNROLLED)                                                 \
-				few(job, t, UNROLLED, BYTES, COLS, read, dot);                                  \
-			else                                                                                    \
-				few(job, t, HTH_MIN(job->n_tokens - t, (size_t)TOKENS), BYTES, COLS, read, dot); \
+#define FEW(row, name, blocks_per_chunk, read, dot)                                                                      \
+	void hth_##row##_few_##name(const hth_few *job)                                                                  \
+	{                                                                                                                \
+		enum { BYTES = (blocks_per_chunk) * sizeof(hth_block_##name), COLS = 256 / (blocks_per_chunk) };         \
+		const bool near = hth_near();                                                                            \
+		for (size_t t = 0; t < job->n_tokens; t += TOKENS)                                                       \
+			if (job->n_tokens - t == 1 && near)                                                              \
+				few(job, t, 1, BYTES, COLS, read, dot, true);                                            \
+			else if (job->n_tokens - t == 1)                                                                 \
+				few(job, t, 1, BYTES, COLS, read, dot, false);                                           \
+			else if (job->n_tokens - t == UNROLLED)                                                          \
+				few(job, t, UNROLLED, BYTES, COLS, read, dot, near);                                     \
+			else                                                                                             \
+				few(job, t, HTH_MIN(job->n_tokens - t, (size_t)TOKENS), BYTES, COLS, read, dot, near);   \
 	}
 
 #endif

@@ -111,7 +111,7 @@ INLINE __m256 half_of_blocks(const char *chunk, size_t stride)
 typedef __m256 (*chunk_fn)(const char *chunk, const hth_a8_alone *x, __m256 acc);
 
 /* Rows one after the other, as they lie; 8 at a time, so that their sums are added across lanes together. */
-INLINE void one(const hth_few *job, const size_t chunk_bytes, const size_t block_cols, chunk_fn add)
+INLINE void one(const hth_few *job, const size_t chunk_bytes, const size_t block_cols, chunk_fn add, const bool near)
 {
 	_Alignas(32) float sums[ROWS][8], v[ROWS];
 	const char *rows_end = (const char *)job->w + job->n_rows * job->row_bytes;
@@ -128,7 +128,7 @@ INLINE void one(const hth_few *job, const size_t chunk_bytes, const size_t block
 					memset(last, 0, sizeof last);
 					blocks = memcpy(last, chunk, left / block_cols * (chunk_bytes / (256 / block_cols)));
 				}
-				hth_ask_ahead(chunk, chunk_bytes, HTH_AHEAD);
+				hth_ask_ahead(chunk, chunk_bytes, HTH_AHEAD, near);
 				__m256 sum = add(blocks, (const hth_a8_alone *)a, acc);
 				acc = block_cols == 256 || left >= 256 ? sum : _mm256_blendv_ps(acc, sum, last_lanes);
 				chunk += chunk_bytes;
@@ -145,7 +145,11 @@ INLINE void one(const hth_few *job, const size_t chunk_bytes, const size_t block
 #define ONE(row, name, blocks_per_chunk)                                                                                       \
 	void hth_##row##_one_##name(const hth_few *job)                                                                        \
 	{                                                                                                                      \
-		one(job, (blocks_per_chunk) * sizeof(hth_block_##name), 256 / (blocks_per_chunk), blocks_##name);              \
+		enum { BYTES = (blocks_per_chunk) * sizeof(hth_block_##name), COLS = 256 / (blocks_per_chunk) };               \
+		if (hth_near())                                                                                                \
+			one(job, BYTES, COLS, blocks_##name, true);                                                            \
+		else                                                                                                           \
+			one(job, BYTES, COLS, blocks_##name, false);                                                           \
 	}
 #define ALL_TYPES(row)                                                                                                         \
 	ONE(row, q4_0, 8) ONE(row, q4_1, 8) ONE(row, q5_0, 8) ONE(row, q5_1, 8) ONE(row, iq4_nl, 8) ONE(row, mxfp4, 8)         \

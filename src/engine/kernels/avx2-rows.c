@@ -179,14 +179,14 @@ INLINE float sum_lanes(__m256 v)
 }
 
 INLINE void gemv_float(const void *w, size_t row_bytes, size_t n_rows, size_t cols, const float *x, float *y, size_t size,
-                       load_fn load)
+                       load_fn load, const bool near)
 {
 	for (size_t r = 0; r < n_rows; r++) {
 		const char *p = (const char *)w + r * row_bytes;
 		__m256 sum[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
 		size_t c = 0;
 		for (; c + 32 <= cols; c += 32) {
-			hth_ask_ahead(p + c * size, 32 * size, HTH_AHEAD);
+			hth_ask_ahead(p + c * size, 32 * size, HTH_AHEAD, near);
 			for (size_t i = 0; i < 4; i++)
 				sum[i] = _mm256_fmadd_ps(load(p + (c + 8 * i) * size), _mm256_loadu_ps(x + c + 8 * i), sum[i]);
 		}
@@ -224,11 +224,12 @@ INLINE void few_tile(const char *p, size_t row_bytes, size_t cols, const float *
 	} while (0)
 #define LAST_X(at) load_tail(at, cols - c, 4, load_f32)
 #define LAST_W(at) load_tail(at, cols - c, size, load)
+	const bool near = hth_near();
 	size_t c = 0;
 	for (; c + 8 <= cols; c += 8) {
 #pragma GCC unroll 2
 		for (int r = 0; r < R; r++)
-			hth_ask_lines_ahead(p + c * size, 1, (size_t)(R + r) * row_bytes); /* the next rows */
+			hth_ask_lines_ahead(p + c * size, 1, (size_t)(R + r) * row_bytes, near); /* the next rows */
 		STEP(load_f32, load);
 	}
 	if (c < cols)

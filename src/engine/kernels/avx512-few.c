@@ -122,17 +122,17 @@ INLINE row_chunk chunk_at(const char *chunk, size_t left, const char *rows_end, 
 	return (row_chunk){chunk, chunk + half_bytes};
 }
 
-INLINE void ask_chunk(const char *chunk, const size_t bytes, size_t ahead, const int T)
+INLINE void ask_chunk(const char *chunk, const size_t bytes, size_t ahead, const int T, const bool near)
 {
 	if (T <= 2)
-		hth_ask_ahead(chunk, bytes, ahead);
+		hth_ask_ahead(chunk, bytes, ahead, near);
 	else
-		hth_ask_lines_ahead(chunk, bytes, ahead);
+		hth_ask_lines_ahead(chunk, bytes, ahead, near);
 }
 
 /* T tokens, of which n are to be written (the others repeat one). */
 INLINE void few(const hth_few *job, size_t t0, const int T, size_t n, const size_t block_bytes, const size_t block_cols, read_fn read,
-                const code_kind kind, const bool by16)
+                const code_kind kind, const bool by16, const bool near)
 {
 	_Alignas(64) float sums[8][ROWS][16];
 	const char *a[8];
@@ -159,7 +159,7 @@ INLINE void few(const hth_few *job, size_t t0, const int T, size_t n, const size
 				for (; c < end; c += chunk_cols, chunk += chunk_bytes) {
 					_Alignas(64) char last[LAST_MAX];
 					row_chunk at = chunk_at(chunk, end - c, rows_end, last, block_bytes, block_cols, by16);
-					ask_chunk(chunk, chunk_bytes, ahead, T);
+					ask_chunk(chunk, chunk_bytes, ahead, T, near);
 					chunk_dot(at.first, at.second, a, T, read, kind, by16, block_cols == 256 ? ALL_LANES :
 					    c + chunk_cols <= end ? ALL_LANES : last_lanes, acc);
 #pragma GCC unroll 8
@@ -226,7 +226,7 @@ INLINE void two_chunks_dot(const row_chunk at[2], const char *const *a, const in
  * products stay written out in both: one body for them, which has the sums before the products, made Q6_K here 14% slower and two tokens in
  * few 12%. */
 INLINE void few_by_two(const hth_few *job, size_t t0, const int T, size_t n, const size_t block_bytes, const size_t block_cols,
-                       read_fn read, const code_kind kind, const bool by16)
+                       read_fn read, const code_kind kind, const bool by16, const bool near)
 {
 	_Alignas(64) float sums[8][ROWS][16];
 	const size_t chunk_cols = by16 ? 256 : 512, chunk_bytes = chunk_cols / block_cols * block_bytes;
@@ -256,7 +256,7 @@ INLINE void few_by_two(const hth_few *job, size_t t0, const int T, size_t n, con
 					for (int i = 0; i < 2; i++) {
 						const char *later = chunk[i] + ahead;
 						__asm__("" : "+r"(later)); /* else each line's distance would be kept, and read again */
-						hth_ask_lines_ahead(later, chunk_bytes, 0);
+						hth_ask_lines_ahead(later, chunk_bytes, 0, near);
 						at[i] = chunk_at(chunk[i], end - c, rows_end, last[i], block_bytes, block_cols, by16);
 						chunk[i] += chunk_bytes;
 					}
@@ -273,22 +273,28 @@ INLINE void few_by_two(const hth_few *job, size_t t0, const int T, size_t n, con
 	}
 }
 
-/* Eight tokens at a time; what is left in the next of 1, 2, 4, 6 or 8. */
+/* Eight tokens at a time; what is left in the next of 1, 2, 4, 6 or 8. One and two wait for memory: near is a constant there. */
 #define AVX512_TYPE(name, cols, kind, by16, more)                                                                                        \
 	void hth_avx512_few_##name(const hth_few *job)                                                                                     \
 	{                                                                                                                                  \
 		enum { BYTES = sizeof(hth_block_##name) };                                                                                 \
+		const bool near = hth_near();                                                                                              \
 		for (size_t t = 0; t < job->n_tokens; t += 8) {                                                                            \
 			size_t n = HTH_MIN(job->n_tokens - t, (size_t)8);                                                                  \
-			switch (n) {                                                                                                       \
-			case 1: few(job, t, 1, n, BYTES, cols, read_##name, kind, by16); break;                                            \
-			case 2: few(job, t, 2, n, BYTES, cols, read_##name, kind, by16); break;                                            \
-			case 3:                                                                                                            \
-			case 4: more(job, t, 4, n, BYTES, cols, read_##name, kind, by16); break;                                           \
-			case 5:                                                                                                            \
-			case 6: more(job, t, 6, n, BYTES, cols, read_##name, kind, by16); break;                                           \
-			default: more(job, t, 8, n, BYTES, cols, read_##name, kind, by16); break;                                          \
-			}                                                                                                                  \
+			if (n == 1 && near)                                                                                                \
+				few(job, t, 1, n, BYTES, cols, read_##name, kind, by16, true);                                             \
+			else if (n == 1)                                                                                                   \
+				few(job, t, 1, n, BYTES, cols, read_##name, kind, by16, false);                                            \
+			else if (n == 2 && near)                                                                                           \
+				few(job, t, 2, n, BYTES, cols, read_##name, kind, by16, true);                                             \
+			else if (n == 2)                                                                                                   \
+				few(job, t, 2, n, BYTES, cols, read_##name, kind, by16, false);                                            \
+			else if (n <= 4)                                                                                                   \
+				more(job, t, 4, n, BYTES, cols, read_##name, kind, by16, near);                                            \
+			else if (n <= 6)                                                                                                   \
+				more(job, t, 6, n, BYTES, cols, read_##name, kind, by16, near);                                            \
+			else                                                                                                               \
+				more(job, t, 8, n, BYTES, cols, read_##name, kind, by16, near);                                            \
 		}                                                                                                                          \
 	}
 AVX512_TYPE(q4_0, 32, OFFSET_8, false, few_by_two)

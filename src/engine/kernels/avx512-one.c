@@ -129,7 +129,7 @@ INLINE __m512 chunk_dot(const char *chunk, const char *second, const hth_a8_one 
 enum { ROWS = 16 };
 
 /* sixteenth: high codes are 16 times as large. */
-INLINE void one(const hth_few *job, const size_t block_bytes, pairs_fn pairs, const bool sixteenth)
+INLINE void one(const hth_few *job, const size_t block_bytes, pairs_fn pairs, const bool sixteenth, const bool near)
 {
 	static const _Alignas(64) char nothing[sizeof(hth_block_q5_k)];
 	_Alignas(64) float sums[ROWS][16];
@@ -140,7 +140,7 @@ INLINE void one(const hth_few *job, const size_t block_bytes, pairs_fn pairs, co
 			__m512 acc = _mm512_setzero_ps();
 			size_t left = r < n_rows ? job->cols : 0;
 			for (; left >= 1024; left -= 1024) {
-				hth_ask_ahead(chunk, 4 * block_bytes, HTH_AHEAD);
+				hth_ask_ahead(chunk, 4 * block_bytes, HTH_AHEAD, near);
 				lane_scales s[2];
 				scales_of_four(chunk, block_bytes, s);
 #pragma GCC unroll 2
@@ -154,7 +154,7 @@ INLINE void one(const hth_few *job, const size_t block_bytes, pairs_fn pairs, co
 			for (; left > 0; left -= HTH_MIN(left, (size_t)512)) {
 				const hth_a8_one *x = (const hth_a8_one *)a;
 				const char *second = left > 256 ? chunk + block_bytes : nothing;
-				hth_ask_lines_ahead(chunk, 1, HTH_AHEAD);
+				hth_ask_lines_ahead(chunk, 1, HTH_AHEAD, near);
 				chunk_lanes s;
 				k4_lane_scales(chunk, second, _mm512_set1_ps(1), &s);
 				acc = chunk_dot(chunk, second, x, sixteenth ? x->d16 : x->d, pairs, (lane_scales){s.scale, s.min},
@@ -168,5 +168,13 @@ INLINE void one(const hth_few *job, const size_t block_bytes, pairs_fn pairs, co
 	}
 }
 
-void hth_avx512_one_q4_k(const hth_few *job) { one(job, sizeof(hth_block_q4_k), pairs_q4_k, true); }
-void hth_avx512_one_q5_k(const hth_few *job) { one(job, sizeof(hth_block_q5_k), pairs_q5_k, false); }
+#define ONE(name, sixteenth)                                                                     \
+	void hth_avx512_one_##name(const hth_few *job)                                           \
+	{                                                                                        \
+		if (hth_near())                                                                  \
+			one(job, sizeof(hth_block_##name), pairs_##name, sixteenth, true);       \
+		else                                                                             \
+			one(job, sizeof(hth_block_##name), pairs_##name, sixteenth, false);      \
+	}
+ONE(q4_k, true)
+ONE(q5_k, false)

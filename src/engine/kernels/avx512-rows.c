@@ -214,14 +214,14 @@ INLINE void unpack_float(float *panel, const void *w, size_t row_bytes, size_t n
 }
 
 INLINE void gemv_float(const void *w, size_t row_bytes, size_t n_rows, size_t cols, const float *x, float *y, size_t size,
-                       load_fn load)
+                       load_fn load, const bool near)
 {
 	for (size_t r = 0; r < n_rows; r++) {
 		const char *p = (const char *)w + r * row_bytes;
 		__m512 sum[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
 		size_t c = 0;
 		for (; c + 64 <= cols; c += 64) {
-			hth_ask_ahead(p + c * size, 64 * size, HTH_AHEAD);
+			hth_ask_ahead(p + c * size, 64 * size, HTH_AHEAD, near);
 #pragma GCC unroll 4
 			for (size_t i = 0; i < 4; i++)
 				sum[i] = _mm512_fmadd_ps(load(p + (c + 16 * i) * size, 0xFFFF), _mm512_loadu_ps(x + c + 16 * i), sum[i]);
@@ -259,11 +259,12 @@ INLINE void few_tile(const char *p, size_t row_bytes, size_t cols, const float *
 				sum[r][t] = _mm512_fmadd_ps(w, v[t], sum[r][t]);                        \
 		}                                                                                       \
 	} while (0)
+	const bool near = hth_near();
 	size_t c = 0;
 	for (; c + 32 <= cols; c += 32) {
 #pragma GCC unroll 4
 		for (int r = 0; r < R; r++)
-			hth_ask_lines_ahead(p + c * size, 32 * size, (size_t)(R + r) * row_bytes); /* the next rows */
+			hth_ask_lines_ahead(p + c * size, 32 * size, (size_t)(R + r) * row_bytes, near); /* the next rows */
 		STEP(0xFFFF, c);
 		STEP(0xFFFF, c + 16);
 	}

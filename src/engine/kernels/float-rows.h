@@ -40,7 +40,10 @@ INLINE void few_float(const char *w, size_t row_bytes, size_t n_rows, size_t col
 	}                                                                                                                      \
 	void hth_##row##_gemv_##name(const void *w, size_t row_bytes, size_t n_rows, size_t cols, const float *x, float *y)    \
 	{                                                                                                                      \
-		gemv_float(w, row_bytes, n_rows, cols, x, y, size, load_##name);                                               \
+		if (hth_near())                                                                                                \
+			gemv_float(w, row_bytes, n_rows, cols, x, y, size, load_##name, true);                                 \
+		else                                                                                                           \
+			gemv_float(w, row_bytes, n_rows, cols, x, y, size, load_##name, false);                                \
 	}                                                                                                                      \
 	void hth_##row##_few_##name(const void *w, size_t row_bytes, size_t n_rows, size_t cols, const float *const *x,        \
 	                            size_t n_tokens, float *y, size_t y_stride)                                                \

@@ -37,12 +37,14 @@ enum { HTH_PAGE_AHEAD = 12288 };
  * (hth_cpu_asks_near). A line asked into the first level takes one of that cache's few places for misses until memory has answered; with
  * two pages of them under way a Zen 4 has none left for what a loop needs now (docs/kernels.md). */
 extern atomic_bool hth_asks_near;
+static inline bool hth_near(void) { return atomic_load_explicit(&hth_asks_near, memory_order_relaxed); }
 
-/* Asks for `bytes` bytes (a constant) that a loop over rows as they lie comes to `ahead` bytes after those at `at`. */
-__attribute__((always_inline)) static inline void hth_ask_lines_ahead(const char *at, size_t bytes, size_t ahead)
+/* Asks for `bytes` bytes (a constant) that a loop over rows as they lie comes to `ahead` bytes after those at `at`. near: as
+ * hth_near says; one token's loops are compiled for either, since a branch in them costs up to a tenth. */
+__attribute__((always_inline)) static inline void hth_ask_lines_ahead(const char *at, size_t bytes, size_t ahead, const bool near)
 {
 	enum { SECOND_LEVEL = 2 };
-	if (atomic_load_explicit(&hth_asks_near, memory_order_relaxed)) {
+	if (near) {
 #pragma GCC unroll 11
 		for (size_t p = 0; p < bytes; p += 64)
 			__builtin_prefetch(at + ahead + p);
@@ -53,11 +55,11 @@ __attribute__((always_inline)) static inline void hth_ask_lines_ahead(const char
 	}
 }
 /* And for their pages' addresses. */
-__attribute__((always_inline)) static inline void hth_ask_ahead(const char *at, size_t bytes, size_t ahead)
+__attribute__((always_inline)) static inline void hth_ask_ahead(const char *at, size_t bytes, size_t ahead, const bool near)
 {
 	/* Again and again: a branch would be foreseen wrong. */
 	__builtin_prefetch((const char *)((uintptr_t)(at + ahead + HTH_PAGE_AHEAD) & ~(uintptr_t)4095));
-	hth_ask_lines_ahead(at, bytes, ahead);
+	hth_ask_lines_ahead(at, bytes, ahead, near);
 }
 
 /* 8-bit activations: q = round(x / d) to nearest even, d = max |x| * (1 / 127) in each group of 32 columns; columns past the end of

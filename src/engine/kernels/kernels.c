@@ -83,7 +83,7 @@ const hth_kernel_row *hth_kernels_row(void)
 
 const hth_vec_ops *hth_vec(void) { return &hth_kernels_row()->vec; }
 const char *hth_kernels_name(void) { return hth_kernels_row()->vec.name; }
-bool hth_kernels_ask_near(void) { return atomic_load_explicit(&hth_asks_near, memory_order_relaxed); }
+bool hth_kernels_ask_near(void) { return hth_near(); }
 
 const char *const *hth_kernels_available(void)
 {
@@ -278,9 +278,10 @@ static void write_tile(const job_plan *plan, const float *acc, size_t G, size_t 
 
 static void prefetch_chunk(const char *data, size_t row_bytes, size_t n_rows, size_t bytes)
 {
+	bool near = hth_near();
 	for (size_t r = 0; r < n_rows; r++)
 		for (size_t at = 0; at < bytes + 63; at += 64)
-			hth_ask_lines_ahead(data + r * row_bytes, 1, at);
+			hth_ask_lines_ahead(data + r * row_bytes, 1, at, near);
 }
 
 /* Of the activations that a matrix is multiplied with in panels of integers. */
