@@ -43,15 +43,14 @@ static inline bool hth_near(void) { return atomic_load_explicit(&hth_asks_near, 
  * hth_near says; one token's loops are compiled for either, since a branch in them costs up to a tenth. */
 __attribute__((always_inline)) static inline void hth_ask_lines_ahead(const char *at, size_t bytes, size_t ahead, const bool near)
 {
-	enum { SECOND_LEVEL = 2 };
-	if (near) {
+	if (near) { /* once, not for each line */
 #pragma GCC unroll 11
 		for (size_t p = 0; p < bytes; p += 64)
-			__builtin_prefetch(at + ahead + p);
+			hth_ask_for(at + ahead + p, true);
 	} else {
 #pragma GCC unroll 11
 		for (size_t p = 0; p < bytes; p += 64)
-			__builtin_prefetch(at + ahead + p, 0, SECOND_LEVEL);
+			hth_ask_for(at + ahead + p, false);
 	}
 }
 /* And for their pages' addresses. */

@@ -102,5 +102,14 @@ HTH_MUST_USE hth_status hth_kernels_select(const char *name, hth_error *err);
 const char *hth_kernels_name(void);
 /* Whether what a loop reads next is best asked for into this processor's first-level cache; else into the second. */
 bool hth_kernels_ask_near(void);
+/* Asks for the line at `line`, there. */
+__attribute__((always_inline)) static inline void hth_ask_for(const char *line, bool near)
+{
+	enum { SECOND_LEVEL = 2 };
+	if (near)
+		__builtin_prefetch(line);
+	else
+		__builtin_prefetch(line, 0, SECOND_LEVEL);
+}
 
 #endif

@@ -205,7 +205,14 @@ int main(int argc, char **argv)
 				return 2;
 			}
 			break;
-		case 'a': atomic_store(&hth_asks_near, strcmp(value, "near") == 0); break;
+		case 'a':
+			if (strcmp(value, "near") != 0 && strcmp(value, "far") != 0) {
+				fprintf(stderr, "-a near or -a far\n");
+				return 2;
+			}
+			hth_kernels_row(); /* chosen first, since choosing sets it */
+			atomic_store(&hth_asks_near, strcmp(value, "near") == 0);
+			break;
 		case 't': n_threads = (unsigned)atoi(value); break;
 		case 'l': n_layers = (size_t)atoi(value); break;
 		case 'c': cache_rounds = (size_t)atoi(value); break;

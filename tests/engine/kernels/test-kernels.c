@@ -226,6 +226,41 @@ TEST(long_rows_by_a_few_tokens_agree_too)
 		problem_finish(&p);
 	}
 }
+/* One token's loops are compiled twice, of which this processor uses one. */
+static void near_and_far(void)
+{
+	bool usual = atomic_load(&hth_asks_near);
+	for (size_t i = 0; i < HTH_COUNT(kernel_types); i++) {
+		enum { ROWS = 19, MOST = 8 };
+		static const size_t tokens[] = {1, 2, 3, MOST};
+		float y[2][MOST * ROWS];
+		problem p;
+		problem_init(&p, kernel_types[i], ROWS, 1024 + 512 + 256, MOST);
+		hth_error err = HTH_ERROR_INIT;
+		hth_acts *acts = NULL;
+		CHECK_OK(hth_acts_create(&acts, MOST, p.w.cols, 1, &err));
+		for (size_t t = 0; acts != NULL && t < HTH_COUNT(tokens); t++) {
+			for (int near = 0; near < 2; near++) {
+				memset(y[near], 0, sizeof y[near]);
+				atomic_store(&hth_asks_near, near);
+				hth_acts_set(acts, p.x, p.stride, tokens[t], p.w.cols);
+				hth_matmul_run(pool, &(hth_matmul){.w = &p.w, .x = acts, .y = y[near], .y_stride = ROWS}, 1);
+			}
+			if (memcmp(y[0], y[1], sizeof y[0]) != 0)
+				test_fail(__FILE__, __LINE__, "%s %s: %zu tokens differ by what is asked for", hth_kernels_name(),
+				          hth_type_get(p.w.type)->name, tokens[t]);
+			CHECK(y[0][0] != 0);
+		}
+		hth_acts_destroy(acts);
+		problem_finish(&p);
+	}
+	atomic_store(&hth_asks_near, usual);
+}
+TEST(into_which_cache_weights_are_asked_changes_nothing)
+{
+	REQUIRE(setup());
+	for_each_row(near_and_far);
+}
 /* What guesses ahead rely on: up to so many tokens at once, each comes out as it does alone, to the last bit. */
 static void alone_and_among_others(void)
 {
